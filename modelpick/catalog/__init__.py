@@ -1,0 +1,1 @@
+"""What exists: model facts with provenance."""

@@ -1,0 +1,79 @@
+"""A model, as facts: what its repository says of itself, and where each fact came from. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Origin = Literal["catalog", "hub", "folder"]
+Relation = Literal["finetune", "adapter", "merge", "quantized", "mirror", "unknown"]
+QualityStatus = Literal["rated", "legacy", "vendor-only"]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A declared parent: its id as written (a Hub id, rarely a path) and how the child came from it."""
+
+    id: str
+    relation: Relation = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """One quality score (mean 50, 15 points a standard deviation) with its 80 % interval, and the boards it rests on."""
+
+    score: float
+    low: float
+    high: float
+    status: QualityStatus
+    sources: tuple[str, ...]
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two sources that disagree on a fact: the value kept and the one set aside."""
+
+    field: str
+    kept: Any
+    kept_source: str
+    other: Any
+    other_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model repository (or local folder with the same files) at one revision.
+
+    `config` holds what config.json says, in config.json's own keys (`num_hidden_layers`, `num_key_value_heads`, ...):
+    catalog, Hub and folder models all go through the same reader, `architecture.read`. Unknown is None, never a guess.
+    `sources` maps a field name (`license`, `parameters`, `config.hidden_size`) to a source key; the catalog's sources
+    table says what each key means and when it was read.
+    """
+
+    id: str
+    origin: Origin
+    revision: str | None = None  # commit sha; None: not known (the embedded catalog)
+    config: Mapping[str, Any] | None = None
+    parameters: int | None = None
+    parameters_exact: bool = False  # counted from safetensors headers or derived exactly; False: rounded or unknown
+    active_parameters: int | None = None  # mixture of experts: parameters used per token
+    parameters_by_dtype: Mapping[str, int] = field(default_factory=dict)  # {"BF16": n, "F8_E4M3": m}
+    context: int | None = None  # the longest context its makers state, tokens
+    license: object = None  # the card's `license` as it was parsed: str, list, bool, ... (cards lie and err)
+    license_name: str | None = None
+    license_link: str | None = None
+    base_models: tuple[BaseModel, ...] = ()
+    datasets: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    gated: Literal["auto", "manual"] | bool | None = None
+    languages: tuple[str, ...] = ()
+    pipeline_tag: str | None = None
+    library: str | None = None
+    downloads: int | None = None  # last 30 days
+    likes: int | None = None
+    release_date: str | None = None  # ISO date
+    quality: Quality | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)  # file name -> text: README.md, LICENSE*, NOTICE*, USE_POLICY*
+    sources: Mapping[str, str] = field(default_factory=dict)
+    conflicts: tuple[Conflict, ...] = ()
+    notes: tuple[str, ...] = ()  # what a reader must know: "card has a BOM before its front matter: no metadata read"

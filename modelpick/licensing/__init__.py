@@ -1,0 +1,1 @@
+"""May we use it? License facts, a company policy, a verdict."""

@@ -1,0 +1,1 @@
+"""Does it fit? GPU memory as a sum of named parts."""

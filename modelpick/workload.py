@@ -1,0 +1,154 @@
+"""What a model is asked to do: the names that options, files and JSON share. Pure.
+
+One mapping of names to values describes a workload everywhere (flags, `--cases` lines, plan files): `workload_from`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, get_args, get_origin
+
+from typing import Literal
+
+from modelpick.errors import UsageError, nearest
+
+Task = Literal["serve", "finetune"]
+ServeMethod = Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf"]
+FinetuneMethod = Literal["full", "lora", "lora-int8", "qlora"]
+Method = Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf", "full", "lora", "lora-int8", "qlora"]
+Optimizer = Literal["adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "sgd"]
+Dtype = Literal["bf16", "fp16", "fp32"]
+Attention = Literal["eager", "sdpa", "flash"]
+Stack = Literal["transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"]
+Measure = Literal["allocated", "reserved", "device"]
+Sharding = Literal["none", "tensor-parallel", "zero3", "fsdp"]
+KvCacheDtype = Literal["auto", "fp8", "int8", "int4"]
+
+SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
+FINETUNE_METHODS: tuple[str, ...] = get_args(FinetuneMethod)
+LORA_METHODS = ("lora", "lora-int8", "qlora")
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A task on a model. Token counts are tokens, `batch` is concurrent sequences (serving) or the micro-batch.
+
+    `context` is prompt tokens when serving and tokens per sequence when training; `generate` is new tokens on top of
+    the prompt. `dtype` is the compute type. `gpus` > 1 needs a `sharding`: memories are never added up without one.
+    """
+
+    task: Task = "serve"
+    method: Method = "int8"
+    context: int = 4096
+    generate: int = 0
+    batch: int = 1
+    lora_rank: int = 16  # lora_defaults: r 16 on all linear layers; ignored unless the method is a LoRA
+    lora_targets: str = "all-linear"  # or comma-joined module names
+    optimizer: Optimizer = "adamw"
+    gradient_checkpointing: bool = False
+    dtype: Dtype = "bf16"
+    attention: Attention = "sdpa"
+    stack: Stack = "transformers"
+    measure: Measure = "device"
+    gpus: int = 1
+    sharding: Sharding = "none"
+    packing: bool = False
+    loss_chunking: bool | None = None  # None: what the stack does by default
+    kv_cache_dtype: KvCacheDtype = "auto"
+    gpu_memory_utilization: float = 0.9  # vllm only
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether only low-rank adapters are trained."""
+        return self.method in LORA_METHODS
+
+    def as_json(self) -> dict[str, Any]:
+        """The workload in the names of the contract."""
+        return asdict(self)
+
+
+_TYPES: dict[str, Any] = {
+    "task": Task, "method": Method, "context": int, "generate": int, "batch": int, "lora_rank": int,
+    "lora_targets": str, "optimizer": Optimizer, "gradient_checkpointing": bool, "dtype": Dtype,
+    "attention": Attention, "stack": Stack, "measure": Measure, "gpus": int, "sharding": Sharding,
+    "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype, "gpu_memory_utilization": float,
+}  # fmt: skip
+_SMALLEST = {"generate": 0}
+_LARGEST = {"context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096}
+_ONLY_LORA = ("lora_rank", "lora_targets")
+_ONLY_FINETUNE = ("optimizer", "gradient_checkpointing", "packing", "loss_chunking")
+_ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
+
+
+def workload_from(names: Mapping[str, Any]) -> Workload:
+    """A workload from the names given; what is absent or None takes its default (which depends on the task).
+
+    The task follows from the method when only the method is named. Raises UsageError for an unknown name or value
+    (suggesting the nearest), a number out of range, and options that contradict each other.
+    """
+    given = {key: _checked(key, value) for key, value in names.items() if value is not None}
+    if "task" not in given:
+        given["task"] = "finetune" if given.get("method") in FINETUNE_METHODS else "serve"
+    task = given["task"]
+    allowed = SERVE_METHODS if task == "serve" else FINETUNE_METHODS
+    given.setdefault("method", "int8" if task == "serve" else "lora-int8")
+    if given["method"] not in allowed:
+        raise _contradiction(f"method {given['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
+    given.setdefault("context", 4096 if task == "serve" else 1024)
+    wrong_task = _ONLY_FINETUNE if task == "serve" else _ONLY_SERVE
+    for key in wrong_task:
+        if key in given and given[key]:
+            raise _contradiction(f"{key} has no meaning for task {task}", f"leave out {key}")
+    for key in _ONLY_LORA:
+        if key in given and given["method"] not in LORA_METHODS:
+            raise _contradiction(f"{key} has no meaning for method {given['method']}", f"leave out {key}, or use lora")
+    if given.get("gpus", 1) > 1 and given.get("sharding", "none") == "none":
+        given["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
+    if given.get("gpus", 1) == 1 and given.get("sharding", "none") != "none":
+        raise _contradiction("sharding needs more than one GPU", "add gpus, or leave out sharding")
+    return Workload(**given)
+
+
+def _checked(key: str, value: Any) -> Any:
+    if key not in _TYPES:
+        raise UsageError(
+            f"unknown workload name {key!r}",
+            fix=nearest(key, _TYPES) or f"use one of {', '.join(_TYPES)}",
+            code="unknown_option",
+        )
+    kind = _TYPES[key]
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        if value not in choices:
+            raise UsageError(
+                f"unknown {key} {value!r}",
+                fix=nearest(str(value), choices) or f"use one of {', '.join(choices)}",
+                code=f"unknown_{key}",
+            )
+        return value
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise _bad_number(key, value, "true or false")
+        return value
+    if kind is str:
+        if not isinstance(value, str) or not value.strip():
+            raise _bad_number(key, value, "module names joined by commas, or all-linear")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise _bad_number(key, value, "a finite number")
+    if kind is float:
+        if not 0 < value <= 1:
+            raise _bad_number(key, value, "a fraction above 0 and at most 1")
+        return float(value)
+    smallest, largest = _SMALLEST.get(key, 1), _LARGEST[key]
+    if value != int(value) or not smallest <= value <= largest:
+        raise _bad_number(key, value, f"a whole number from {smallest} to {largest}")
+    return int(value)
+
+
+def _bad_number(key: str, value: Any, wanted: str) -> UsageError:
+    return UsageError(f"{key} is {value!r}", fix=f"give {wanted}", code=f"bad_{key}")
+
+
+def _contradiction(message: str, fix: str) -> UsageError:
+    return UsageError(message, fix=fix, code="contradiction")
