@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from catalog_configs import HUB_ID, native_config, shape_of
+from catalog_configs import HUB_ID, believable_parameters, native_config, shape_of
 
 SCHEMA_VERSION = 1
 OUT = Path(__file__).resolve().parent.parent / "modelpick" / "catalog" / "data" / "models.jsonl"
@@ -124,7 +124,7 @@ def model_row(
     """One model in the catalog's schema. `twin` is another model of the very same shape and parameter count."""
     config, sources, conflicts = native_config(fact, by_hand, templates, twin)
     row: dict[str, Any] = {"id": fact["id"], "config": config or None}
-    parameters = fact.get("params_total")
+    parameters, contradiction = believable_parameters(fact)
     row["parameters"] = parameters
     row["parameters_exact"] = bool(parameters and fact.get("params_approx") is False)
     sources["parameters"] = fact["sources"].get("params_total")
@@ -162,7 +162,7 @@ def model_row(
                 conflict["other_src"],
             ]
         )
-    notes = [fact["vram_caveat"]] if fact.get("vram_caveat") else []
+    notes = [note for note in (contradiction, fact.get("vram_caveat")) if note]
     row |= {"sources": sources, "conflicts": conflicts, "notes": notes}
     return row
 

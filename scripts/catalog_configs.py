@@ -72,6 +72,30 @@ def same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one.get(name) in (None, other.get(name)) or other.get(name) is None for name in names)
 
 
+def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """The parameter count, or None and the reason where the shape contradicts it.
+
+    A rounded count far from the shape was read from a name (`base-30T` is 30 T training tokens); an exact count far
+    below a dense shape is that of an add-on which needs another repository's weights. The factor 3 is wider than any
+    embedding, bias or extra tower moves a real model; nothing between 0.35 and 3 was set aside.
+    """
+    parameters = fact.get("params_total")
+    names = ("num_layers", "hidden_size", "num_heads")
+    if parameters is None or any(not fact.get(name) for name in names) or fact.get("model_type") == "nemotron_h":
+        return parameters, None
+    layers, hidden, heads = (fact[name] for name in names)
+    head_dim = fact.get("head_dim") or hidden // heads
+    wide = fact.get("moe_intermediate_size") or fact.get("intermediate_size") or 4 * hidden
+    experts = (fact.get("num_experts") or 1) + (fact.get("n_shared_experts") or 0)
+    attention = 2 * hidden * head_dim * (heads + (fact.get("num_kv_heads") or heads))
+    implied = layers * (attention + 3 * hidden * wide * experts) + 2 * hidden * (fact.get("vocab_size") or 0)
+    if fact.get("params_approx") is not False and not 1 / 3 < parameters / implied < 3:
+        return None, f"the rounded count of {parameters:,} parameters set aside: the shape implies about {implied:,}"
+    if experts == 1 and parameters < implied / 3:
+        return None, f"holds {parameters:,} parameters of about {implied:,}: an add-on to another repository's weights"
+    return parameters, None
+
+
 def derived_vocabulary(fact: Mapping[str, Any]) -> int | None:
     """V of a gated-MLP decoder without biases, where parameters = layers + norms + V x hidden (x 2 when untied).
 

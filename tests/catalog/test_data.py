@@ -90,14 +90,14 @@ def test_a_twin_named_as_source_exists_and_has_the_same_parameters() -> None:
 def test_units_are_plain_counts_in_believable_ranges() -> None:
     for model in MODELS:
         config = _flat(model)
-        assert model.parameters is None or 1e5 < model.parameters < 3e12, model.id
+        assert model.parameters is None or 1e5 < model.parameters < 4e12, model.id
         assert model.active_parameters is None or 1e5 < model.active_parameters <= 3e12, model.id
         if model.active_parameters and model.parameters:
             assert model.active_parameters <= model.parameters, model.id
         assert model.context is None or 16 <= model.context <= 20_000_000, model.id
         assert 1 <= config.get("num_hidden_layers", 1) <= 200, model.id
-        assert 32 <= config.get("hidden_size", 64) <= 20_480, model.id
-        assert 256 <= config.get("vocab_size", 256) <= 300_000, model.id
+        assert 8 <= config.get("hidden_size", 64) <= 20_480, model.id
+        assert 128 <= config.get("vocab_size", 256) <= 300_000, model.id
         heads, kv_heads = config.get("num_attention_heads"), config.get("num_key_value_heads")
         if heads and kv_heads and config.get("model_type") != "nemotron-nas":
             assert kv_heads <= heads, model.id
@@ -189,3 +189,17 @@ def test_the_file_is_small_enough_to_ship() -> None:
     from modelpick.resources import data_file
 
     assert data_file("catalog", "models.jsonl").stat().st_size < 2_500_000
+
+
+def test_training_tokens_in_a_name_are_not_parameters() -> None:
+    """Ling-3.0-flash-base-30T was trained on 30 T tokens."""
+    model = index.load().models["inclusionAI/Ling-3.0-flash-base-30T"]
+    assert model.parameters is None
+    assert "30,000,000,000,000" in model.notes[0]
+
+
+def test_an_add_on_does_not_pass_for_a_small_model() -> None:
+    """18 M parameters that need a 7 B model beside them must not be said to fit where 18 M would."""
+    model = index.load().models["ByteDance-Seed/AHN-Mamba2-for-Qwen-2.5-Instruct-7B"]
+    assert model.parameters is None
+    assert "add-on" in model.notes[0]
