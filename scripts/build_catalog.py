@@ -19,7 +19,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from catalog_configs import HUB_ID, believable_parameters, native_config, shape_of
+from catalog_configs import (
+    HUB_ID,
+    believable_parameters,
+    derived_tie,
+    native_config,
+    parameters_of,
+    shape_of,
+)
 
 SCHEMA_VERSION = 1
 OUT = Path(__file__).resolve().parent.parent / "modelpick" / "catalog" / "data" / "models.jsonl"
@@ -86,6 +93,7 @@ def build(facts: Path) -> list[dict[str, Any]]:
         add_card(row, told.get(fact["id"].lower()))
         if score := scores.get(fact["id"].lower()):
             row["quality"] = quality_of(score)
+        complete_from_shape(row)
         rows.append(compact(row))
     rows.sort(key=lambda row: str(row["id"]).lower())
     header = {
@@ -202,6 +210,21 @@ def context_of(fact: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int 
     tokens, source = known[0]
     others = [["context", tokens, source, other, by] for other, by in known[1:] if other != tokens]
     return tokens, source, others[:1]
+
+
+def complete_from_shape(row: dict[str, Any]) -> None:
+    """What the shape and an exact parameter count imply of each other: tied embeddings, or the count itself."""
+    config = row["config"]
+    if not config:
+        return
+    if row["parameters_exact"] and "tie_word_embeddings" not in {**config, **(config.get("text_config") or {})}:
+        tied = derived_tie(config, row["parameters"])
+        if tied is not None:
+            config["tie_word_embeddings"] = tied
+            row["sources"]["config.tie_word_embeddings"] = "derived: only so do the shape and the exact count agree"
+    if row["parameters"] is None and (count := parameters_of(config)):
+        row["parameters"], row["parameters_exact"] = count, False
+        row["sources"]["parameters"] = "derived: the sum of the shape's matrices (modelpick.catalog.architecture)"
 
 
 def add_card(row: dict[str, Any], told: Mapping[str, Any] | None) -> None:

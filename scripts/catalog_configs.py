@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelpick.catalog import architecture
+from modelpick.errors import CannotTellError
+
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 _NAMES = tomllib.loads((Path(__file__).parent / "config_keys.toml").read_text("utf-8"))
@@ -77,7 +80,9 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
 
     A rounded count far from the shape was read from a name (`base-30T` is 30 T training tokens); an exact count far
     below a dense shape is that of an add-on which needs another repository's weights. The factor 3 is wider than any
-    embedding, bias or extra tower moves a real model; nothing between 0.35 and 3 was set aside.
+    embedding, bias or extra tower moves a real model; nothing between 0.35 and 3 was set aside. A count that equals
+    products of the shape to the last digit, not one norm or bias in it, was never counted: llmfit falls back to such a
+    formula, an ungated MLP and tied embeddings assumed, a quarter too low for a Llama.
     """
     parameters = fact.get("params_total")
     names = ("num_layers", "hidden_size", "num_heads")
@@ -89,11 +94,45 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
     experts = (fact.get("num_experts") or 1) + (fact.get("n_shared_experts") or 0)
     attention = 2 * hidden * head_dim * (heads + (fact.get("num_kv_heads") or heads))
     implied = layers * (attention + 3 * hidden * wide * experts) + 2 * hidden * (fact.get("vocab_size") or 0)
+    if parameters in _formula_counts(fact):
+        return None, f"the count of {parameters:,} parameters set aside: a formula's, without norms and biases"
     if fact.get("params_approx") is not False and not 1 / 3 < parameters / implied < 3:
         return None, f"the rounded count of {parameters:,} parameters set aside: the shape implies about {implied:,}"
     if experts == 1 and parameters < implied / 3:
         return None, f"holds {parameters:,} parameters of about {implied:,}: an add-on to another repository's weights"
     return parameters, None
+
+
+def derived_tie(config: Mapping[str, Any], parameters: int) -> bool | None:
+    """Whether the output matrix is the embedding, where an exact count fits only one of the two; else None."""
+    counts = [parameters_of({**config, "tie_word_embeddings": tied}) for tied in (True, False)]
+    if None in counts or counts[0] == counts[1]:
+        return None
+    off = [abs(parameters - (count or 0)) for count in counts]
+    matrix = abs((counts[0] or 0) - (counts[1] or 0))
+    return off[0] < off[1] if min(off) < matrix / 20 else None
+
+
+def parameters_of(config: Mapping[str, Any]) -> int | None:
+    """Parameters that the shape adds up to, for the families whose every matrix is known; else None."""
+    try:
+        shape = architecture.read(config)
+    except CannotTellError:
+        return None
+    return shape.parameters if shape.exact else None
+
+
+def _formula_counts(fact: Mapping[str, Any]) -> set[int]:
+    layers, hidden, heads = fact["num_layers"], fact["hidden_size"], fact["num_heads"]
+    head_dim = fact.get("head_dim") or hidden // heads
+    attention = (4 * hidden * hidden, 2 * hidden * head_dim * (heads + (fact.get("num_kv_heads") or heads)))
+    wide, vocabulary = fact.get("intermediate_size") or 4 * hidden, fact.get("vocab_size") or 0
+    return {
+        layers * (attends + matrices * hidden * wide) + copies * vocabulary * hidden
+        for attends in attention
+        for matrices in (2, 3)
+        for copies in (1, 2)
+    }
 
 
 def derived_vocabulary(fact: Mapping[str, Any]) -> int | None:
