@@ -20,6 +20,7 @@ COMMANDS = {
     "recommend": "Which open models we may use, that fit a GPU we can rent, at what price.",
     "license": "May we use it? The verdict with its evidence, ancestors and obligations.",
     "estimate": "GPU memory by part; the longest context and the largest batch that fit.",
+    "audit": "The models a code base names, each judged once, with file and line.",
     "offers": "Every NVIDIA instance type with its price, GPU and memory per GPU.",
     "catalog": "The embedded catalog: show, info.",
     "policy": "License policies: list, show, check.",

@@ -128,7 +128,7 @@ def _draw_left_out(console: Console, answer: Answer, show_all: bool) -> None:
     if show_all:
         console.print()
         for left in sorted(answer.recommendations.rejected, key=lambda left: (left.code, left.model)):
-            console.print(f"{left.code:20} {left.model}: {left.reason}", markup=False)
+            console.print(f"{left.code:20} {left.model}: {left.reason}", markup=False, soft_wrap=True)
 
 
 def _draw_next(console: Console, answer: Answer, shown: tuple[Recommendation, ...]) -> None:
@@ -142,4 +142,5 @@ def _draw_next(console: Console, answer: Answer, shown: tuple[Recommendation, ..
         console.print(f"next: modelpick license {shown[0].model.id}", markup=False)
     left = answer.recommendations.rejected
     if left:
-        console.print(f"      modelpick recommend --why-not {left[0].model}", markup=False)
+        best_known = max(left, key=lambda one: answer.catalog.models[one.model].downloads or 0)
+        console.print(f"      modelpick recommend --why-not {best_known.model}", markup=False)
