@@ -15,6 +15,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from modelpick.catalog import card
+
 PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
 LONGEST_PAUSE = 310.0  # seconds thorough bulk work pauses when the Hub states it: its rate windows are 5 minutes long
 ATTEMPTS = 2  # more of them after a broken answer or a 5xx; one where there is no connection at all
@@ -229,7 +231,8 @@ class Client:
 
     def _json(self, answer: Answer) -> Any:
         try:
-            return json.loads(answer.body)
+            value = json.loads(answer.body)
+            return card.without_surrogates(value) if b"\\ud" in answer.body.lower() else value
         except (ValueError, RecursionError) as error:
             kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something that is no JSON"
             raise self._broken(f"it answers with {kind}") from error
