@@ -63,6 +63,7 @@ def weigh(
         if (extra := _betrayed(betrayal, model, found, ancestors, policy, facts, modality)) is not None:
             parts.append(extra)
             implied.append(_implied_step(betrayal, extra))
+    parts += _misnamed(model, parts, ancestors, policy, facts)
     parts += _disputes(known, policy)
     datasets = (*model.datasets, *(name for one in known for name in one.datasets))
     if datasets and facts.datasets and (reasons := _training_data(datasets, policy, facts)):
@@ -180,6 +181,29 @@ def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
 
 def _implied_step(betrayal: Betrayal, part: Assessment) -> LineageStep:
     return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict)
+
+
+def _misnamed(
+    model: Model, parts: Sequence[Assessment], ancestors: Sequence[Ancestor], policy: Policy, facts: Facts
+) -> list[Assessment]:
+    """A derived model whose name lacks the beginning its license asks for: a breach by its publisher, to be told."""
+    if not ancestors:
+        return []
+    name = model.id.rsplit("/", 1)[-1].lower()
+    found = dict.fromkeys(finding.id for part in parts for finding in part.findings)
+    prefixes = {facts.licenses.by_id[id].owes.name_prefix for id in found if id in facts.licenses.by_id}
+    missing = sorted(prefix for prefix in prefixes if prefix and not _begins(name, prefix))
+    if not missing:
+        return []
+    text = f'names of derived models begin with "{missing[0]}", this one does not: its publisher breaks the license'
+    return [
+        Assessment(policy.rules.conditional, (Reason("name_prefix_missing", text, model.id, policy.rules.conditional),))
+    ]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    plain = name.removeprefix("meta-").replace("-", "").replace("_", "")
+    return plain.startswith(prefix.lower().replace(" ", ""))
 
 
 def _disputes(known: Iterable[KnownModel], policy: Policy) -> list[Assessment]:
