@@ -31,7 +31,8 @@ def merged(parts: Parts, record: Mapping[str, Any], *, asked: str) -> Model:
         changes["license"], sources["license"] = told.license, API
     elif told.license is not None and told.license != model.license:
         conflicts.append(Conflict("license", model.license, "README.md", told.license, API))
-    tags = tuple(tag for tag in record.get("tags") or () if isinstance(tag, str))
+    listed = record.get("tags")
+    tags = tuple(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else ()
     if tags:
         changes["tags"], sources["tags"] = tuple(dict.fromkeys((*tags, *model.tags))), API
     if model.license is None and told.license is None:
