@@ -123,6 +123,14 @@ class Ask:
     memory: Mapping[str, MemoryEstimate]
     weights_gb: float
 
+    @property
+    def result_gb(self) -> float:
+        """What fine-tuning leaves: adapters as PEFT saves them (4 bytes a parameter), a full model in 16 bits."""
+        memory = self.memory.get("finetune")
+        if memory is None:
+            return 0.0
+        return memory.trainable_parameters * (2 if memory.workload.method == "full" else 4) / 1e9
+
     def findings(self, offer: Offer | None = None) -> list[Finding]:
         """What the table of what cannot work says on every task, on an instance or on any."""
         finetune = self.inputs.finetune
@@ -254,7 +262,7 @@ def _job(asked: Ask, offer: Offer) -> tuple[Speed | None, job.JobTime | None, jo
         asked.shape, offer.instance, by, workload, accumulation=recipe.accumulation, length=length
     )  # fmt: skip
     counted = inputs.tokens.count if inputs.tokens else exactly(float(ASSUMED_TOKENS))
-    sizes = {"weights_gb": asked.weights_gb, "result_gb": _result_gb(asked.memory["finetune"])}
+    sizes = {"weights_gb": asked.weights_gb, "result_gb": asked.result_gb}
     spot = offer.market == "spot"
     time = job.job_time(offer.instance, speed, counted.times(recipe.epochs), spot=spot, **sizes)
     return speed, time, job.job_cost(offer, time, inputs.rates, **sizes)
@@ -287,12 +295,6 @@ def download_gb(model: Model, parameters: int) -> float:
         stored = sum(count * _STORED_BYTES.get(dtype, 1) for dtype, count in model.parameters_by_dtype.items())
         return stored / 1e9
     return 2 * (model.parameters or parameters) / 1e9
-
-
-def _result_gb(memory: MemoryEstimate) -> float:
-    """What is kept: adapters as PEFT saves them (4 bytes a parameter), a full model in 16 bits."""
-    full = memory.workload.method == "full"
-    return memory.trainable_parameters * (2 if full else 4) / 1e9
 
 
 def _up(value: float) -> float:
