@@ -36,11 +36,18 @@ class FileReading:
         if not self.reading.licenses or self.reading.kind == "code_only":
             return False
         restrictive = all(one.permits.commercial_use != "yes" for one in self.reading.licenses)
-        return self.reading.kind == "whole" or (self.reading.kind in (*_CERTAIN, "link", "modified") and restrictive)
+        return self.reading.kind == "whole" or (
+            self.reading.kind in (*_CERTAIN, "link", "named", "modified") and restrictive
+        )
 
     def claim(self) -> Known:
         """The claim the file makes."""
         return Known(self.reading.licenses, f"{self.name}: {self.reading.note}")
+
+
+def is_terms(name: str) -> bool:
+    """Whether a file of this name states terms: a license file or a use policy, not a notice."""
+    return bool(_USE_POLICY.fullmatch(name) or (_LICENSE_FILE.fullmatch(name) and not _THIRD_PARTY.search(name)))
 
 
 def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
@@ -48,7 +55,7 @@ def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
     return tuple(
         FileReading(name, read_text(text, facts.prints, facts.licenses, name))
         for name, text in model.texts.items()
-        if _LICENSE_FILE.fullmatch(name) and not _THIRD_PARTY.search(name) and not _USE_POLICY.fullmatch(name)
+        if is_terms(name) and not _USE_POLICY.fullmatch(name)
     )
 
 
@@ -108,7 +115,7 @@ def _doubt(
     """A license file that does not bind: the question it raises, if any."""
     kind, licenses = one.reading.kind, one.reading.licenses
     ids, said = {found.id for found in stated}, f"{one.name}: {one.reading.note}"
-    if kind == "empty" or (kind in ("piece", "link") and ids and ids <= {found.id for found in licenses}):
+    if kind == "empty" or (kind in ("piece", "link", "named") and ids and ids <= {found.id for found in licenses}):
         return None
     if kind == "code_only":
         if any(other.binds for other in files) or not stated:
@@ -118,7 +125,12 @@ def _doubt(
     uncheckable = bool(stated) and not any(facts.prints.has(id) for id in ids)
     if kind == "unknown" and uncheckable and all(found.permits.commercial_use != "yes" for found in stated):
         return None
-    codes = {"modified": "modified_license_text", "link": "license_file_is_link", "piece": "license_file_cut_short"}
+    codes = {
+        "modified": "modified_license_text",
+        "link": "license_file_is_link",
+        "named": "license_file_only_names_it",
+        "piece": "license_file_cut_short",
+    }
     return _question(codes.get(kind, "unknown_license_text"), said, one.name, policy)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from modelpick.licensing.fingerprint import WHOLE, Fingerprints, Match, Words, words_of
 from modelpick.licensing.license import License, LicenseBook
 
-Kind = Literal["whole", "piece", "title", "modified", "link", "code_only", "unknown", "empty"]
+Kind = Literal["whole", "piece", "title", "modified", "named", "link", "code_only", "unknown", "empty"]
 
 LONGEST = 400_000  # characters looked at; the longest license (a GPL page with its frame) is some 100,000
 _SAME = 0.02  # two licenses this close in coverage are not told apart
@@ -85,6 +85,10 @@ def _recognised(text: str, words: Words, prints: Fingerprints, book: LicenseBook
         return Reading("piece", titled or _licenses(near, book), f"a part ({best.coverage:.0%}) of the text{page}")
     if titled and (best is None or not any(prints.has(one.id) for one in titled) or len(words.words) < 200):
         return Reading("title", titled, f"it calls itself {titled[0].title}; the text is not known word by word")
+    if len(words.words) <= _FEW and (named := book.mentioned(text)):
+        if any(map(_LIMITS.fullmatch, words.words)):
+            return Reading("modified", named, f"it names {named[0].title} and limits it")
+        return Reading("named", named, f"the file only names {named[0].title}")
     ordinary = _ordinary(text, words, book)
     if ordinary is not None:
         return ordinary

@@ -111,7 +111,7 @@ def _weigh_ancestor(ancestor: Ancestor, all: tuple[Ancestor, ...], policy: Polic
 
 def _step(ancestor: Ancestor, weighed: Weighed) -> LineageStep:
     ids = dict.fromkeys(finding.id for finding in weighed.total.findings)
-    return LineageStep(ancestor.id, ancestor.relation, " AND ".join(ids) or None, weighed.total.verdict)
+    return LineageStep(ancestor.id, ancestor.relation, " AND ".join(ids) or None, weighed.total.verdict, ancestor.child)
 
 
 def _weaker_than_ancestors(

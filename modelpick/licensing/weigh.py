@@ -62,7 +62,7 @@ def weigh(
         found = {finding.id for part in parts for finding in part.findings}
         if (extra := _betrayed(betrayal, model, found, ancestors, policy, facts, modality)) is not None:
             parts.append(extra)
-            implied.append(_implied_step(betrayal, extra))
+            implied.append(_implied_step(betrayal, extra, model.id))
     parts += _misnamed(model, parts, ancestors, policy, facts)
     parts += _disputes(known, policy)
     datasets = (*model.datasets, *(name for one in known for name in one.datasets))
@@ -179,8 +179,8 @@ def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
     return any(one.family is family for one in facts.families.of(ancestor.id, config))
 
 
-def _implied_step(betrayal: Betrayal, part: Assessment) -> LineageStep:
-    return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict)
+def _implied_step(betrayal: Betrayal, part: Assessment, child: str) -> LineageStep:
+    return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict, child)
 
 
 def _misnamed(

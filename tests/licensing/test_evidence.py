@@ -48,12 +48,19 @@ def test_tag_and_file_both_bind(judged: Judged) -> None:
         ("LICENSE", "Our own terms, as follows: ask us. " * 30, "unknown_license_text"),
         ("LICENSE.md", "See https://huggingface.co/01-ai/Yi-34B/blob/main/LICENSE", "license_file_is_link"),
         ("LICENSE-CODE", MIT, "code_license_only"),
+        ("LICENSE", "MIT License", "license_file_only_names_it"),
     ],
 )
 def test_a_file_that_does_not_bear_out_the_tag_is_a_question(judged: Judged, file: str, text: str, code: str) -> None:
     answer = judged(model("a/b", "apache-2.0", texts={file: text}))
     assert answer.verdict is Verdict.REVIEW
     assert code in codes(answer)
+
+
+def test_a_file_that_only_names_a_permissive_license_grants_nothing(judged: Judged) -> None:
+    assert judged(model("a/b", None, texts={"LICENSE": "MIT License"})).verdict is Verdict.REVIEW
+    assert judged(model("a/b", "mit", texts={"LICENSE": "MIT License"})).verdict is Verdict.ALLOW
+    assert judged(model("a/b", "mit", texts={"LICENSE": "CC-BY-NC-4.0"})).verdict is Verdict.DENY
 
 
 def test_files_that_bear_out_the_tag_change_nothing(judged: Judged) -> None:
