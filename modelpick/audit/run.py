@@ -90,8 +90,12 @@ def audit(
     from modelpick.catalog import index
 
     chosen = api.policy(policy)
-    catalog = index.load()
-    found = scan(paths, catalog.canonical, exclude=exclude, docs=docs)
+    catalog, particular = index.load(), api.facts().known
+
+    def known(id: str) -> str | None:
+        return catalog.canonical(id) or (particular.canonical(id) if particular.about(id) else None)
+
+    found = scan(paths, known, exclude=exclude, docs=docs)
     asked = list(found.models)
     answers = api.judge_many([_written(name) for name in asked], policy=policy, offline=offline) if asked else []
     uses = [
