@@ -102,6 +102,8 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
         return None, f"the count of {parameters:,} parameters set aside: a formula's, without norms and biases"
     if fact.get("params_approx") is not False and not 1 / 3 < parameters / implied < 3:
         return None, f"the rounded count of {parameters:,} parameters set aside: the shape implies about {implied:,}"
+    if _PACKED_IN_NAME.search(fact["id"]) and parameters < 0.7 * implied:
+        return None, f"the count of {parameters:,} set aside: elements that pack several 4-bit weights each"
     if experts == 1 and parameters < implied / 3:
         return None, f"holds {parameters:,} parameters of about {implied:,}: an add-on to another repository's weights"
     return parameters, None
@@ -160,6 +162,7 @@ def derived_vocabulary(fact: Mapping[str, Any]) -> int | None:
 
 
 _SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9._])([1-9]\d*(?:\.\d+)?)[bB](?![A-Za-z0-9])")  # 7B, not A3B, 1_6b, 0b
+_PACKED_IN_NAME = re.compile(r"fp4|int4|awq|gptq|4-?bit|w4a\d+", re.IGNORECASE)
 _NEMOTRON_LETTERS = {"mamba": "M", "moe": "E", "attention": "*", "mlp": "-"}  # configuration_nemotron_h.py
 _JAMBA_PERIOD, _JAMBA_OFFSET = 8, 4  # the defaults of transformers, models/jamba/configuration_jamba.py
 _WHY = {

@@ -199,6 +199,13 @@ def test_training_tokens_in_a_name_are_not_parameters() -> None:
     assert "30,000,000,000,000" in model.notes[0]
 
 
+def test_packed_elements_are_not_counted_as_parameters() -> None:
+    """Ling-3.0-flash-fp4 holds two weights in each byte that was counted."""
+    model = index.load().models["inclusionAI/Ling-3.0-flash-fp4"]
+    assert model.parameters is None or model.parameters > 100e9
+    assert "pack" in model.notes[0]
+
+
 def test_no_exact_count_is_far_below_the_size_in_the_models_own_name() -> None:
     """`-7B` with a fifth of it, counted exactly, is a part, a packed checkpoint or an error."""
     for model in MODELS:
