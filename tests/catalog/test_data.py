@@ -85,6 +85,8 @@ def test_a_twin_named_as_source_exists_and_has_the_same_parameters() -> None:
     for model in MODELS:
         for name, key in model.sources.items():
             if key.startswith("same shape as ") and (twin := models.get(key.removeprefix("same shape as "))):
+                if twin.parameters is None or model.parameters is None:
+                    continue  # set aside on either side, for the reason in the notes
                 assert twin.parameters == pytest.approx(model.parameters, rel=1e-3), f"{model.id} {name}"
 
 
