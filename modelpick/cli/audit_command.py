@@ -28,9 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     out: Output,
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Folders or files. Default: here.")
-    ] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Folders or files. Default: here.")] = None,
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
     exclude: Annotated[
