@@ -15,6 +15,7 @@ Nothing here prints, prompts or exits; what goes wrong is a `modelpick.errors.Mo
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modelpick import settings as _settings
@@ -64,13 +65,17 @@ __all__ = [
     "families",
     "judge",
     "judge_many",
+    "judge_pairs",
     "offers",
     "policy",
     "recommend",
     "workload_from",
 ]
 
-# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs is the usual upper end of
+APPROVALS = Path("approvals.toml")
+"""Where a project keeps what its people approved: beside modelpick.toml."""
+
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs: the usual upper end of
 # LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
 LIMA_EXAMPLES = 1_000
 LIMA_TOKENS_PER_EXAMPLE = 750
@@ -159,7 +164,7 @@ def recommend(
     catalog = index.load()
     chosen_policy = _policy(policy)
     priced = offers(region=settled.region, market=market, discounts=settled.discounts)
-    tools = _tools(chosen_policy, catalog.find)
+    tools = _tools(chosen_policy, catalog.find, facts())
     found = _recommend(catalog.models.values(), work, wanted, priced, tools)
     head = [_completed(row, wanted, priced, tools) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
@@ -195,9 +200,37 @@ def judge_many(
     models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
 ) -> list[Judgement | ModelpickError]:
     """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
+    found = judge_pairs(models, policy=policy, offline=offline)
+    return [one if isinstance(one, ModelpickError) else one[1] for one in found]
+
+
+def judge_pairs(
+    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+) -> list[tuple[Model, Judgement] | ModelpickError]:
+    """As `judge_many`, each verdict with the facts it was made from: their texts are what a lock freezes."""
     subjects, find = _subjects(models, offline, ancestors=True)
-    tools = _tools(_policy(policy), find)
-    return [subject if isinstance(subject, ModelpickError) else tools.judge(subject) for subject in subjects]
+    known = facts()
+    tools = _tools(_policy(policy), find, known)
+
+    def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
+        if isinstance(subject, ModelpickError):
+            remembered = _remembered(asked, subject, known)
+            if remembered is None:
+                return subject
+            subject = remembered
+        return subject, tools.judge(subject)
+
+    return [one(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
+
+
+def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
+    """A repository that nobody can look at now (deleted, or the Hub is out of reach) but that known_models tells of."""
+    if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
+        return None
+    if not known.known.about(asked):
+        return None
+    note = f"{error.message}: judged by what is known of this repository alone"
+    return Model(id=asked, origin="catalog", notes=(note,))
 
 
 def estimate_many(
@@ -254,8 +287,8 @@ def offers(
 
 
 def facts() -> Facts:
-    """License facts, what is known of particular repositories, and the approvals in force here."""
-    return files.load_facts()
+    """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
+    return files.load_facts(APPROVALS if APPROVALS.is_file() else None)
 
 
 def families(text: str | None) -> Families:
@@ -327,9 +360,9 @@ def _subjects(
     return [next(results) if isinstance(model, str) else model for model in models], looked.find
 
 
-def _tools(policy: Policy, find: Find) -> Tools:
+def _tools(policy: Policy, find: Find, known: Facts) -> Tools:
     """The sibling packages' functions, bound to one policy and to the facts at hand."""
-    known, today = facts(), datetime.date.today()
+    today = datetime.date.today()
     return Tools(
         judge=lambda model: _judge(model, policy, known, find, today),
         estimate=estimate_model,

@@ -25,8 +25,10 @@ COMMANDS = {
     "offers": "Every NVIDIA instance type with its price, GPU and memory per GPU.",
     "cost": "Instances side by side: speed, time and cost, and what the next cheaper or faster one changes.",
     "plan": "What would be created, how long it takes, what it costs, what stops it.",
+    "lock": "Freeze revisions, license hashes and verdicts.",
+    "verify": "Fail on any drift from the lock: commit, license text, verdict, ancestry, policy.",
     "catalog": "The embedded catalog: show, info.",
-    "policy": "License policies: list, show, check.",
+    "policy": "License policies: list, show, check, approve.",
     "doctor": "What is installed and configured, and how old the embedded facts are.",
 }
 
