@@ -30,6 +30,8 @@ from modelpick.licensing.schema import read as read_table
 from modelpick.licensing.verdict import Judgement
 from modelpick.licensing.verdict import judge as _judge
 from modelpick.memory import fit
+from modelpick.memory.cases import CaseResult, models_named
+from modelpick.memory.cases import estimate_cases as _estimate_cases
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate_model
 from modelpick.memory.report import MemoryReport
 from modelpick.memory.report import report as _report
@@ -60,6 +62,7 @@ __all__ = [
     "Wanted",
     "Workload",
     "estimate",
+    "estimate_cases",
     "estimate_many",
     "facts",
     "families",
@@ -275,6 +278,28 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
     return estimate_model(subject, workload_from(workload))
 
 
+def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult]:
+    """An answer for every line of a JSON-lines file: `model` and the workload's names. Bad lines are errors in place.
+
+    All models are looked up in one batch. Raises UsageError for a file that cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{path} cannot be read: {why}", fix="give a file of JSON lines", code="no_cases") from None
+    names = models_named(lines)
+    looked = dict(zip(names, _subjects(names, offline)[0], strict=True))
+
+    def find(name: str) -> Model:
+        found = looked[name]
+        if isinstance(found, ModelpickError):
+            raise found
+        return found
+
+    return list(_estimate_cases(lines, find))
+
+
 def offers(
     *, region: str = embedded.DEFAULT_REGION, market: str = "on-demand", discounts: Mapping[str, float] | None = None
 ) -> tuple[Offer, ...]:
@@ -387,12 +412,11 @@ def _tuning_cost(model: Model, taken: Seat, rates: cost.BillingRates) -> Mapping
     calibration = efficiency.training(workload.stack, workload.method)
     shape = throughput.shape_of(architecture_of(model))
     speed = timing.training_speed(shape, kind, calibration, workload, length=LIMA_TOKENS_PER_EXAMPLE)
-    held = {
-        "weights_gb": taken.memory.parameters * 2 / 1e9,  # downloaded in 16 bits
-        "result_gb": taken.memory.parts.adapter / 1e9,
-    }
-    hours = job.job_time(kind, speed, exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS), **held)
-    dollars = job.job_cost(taken.offer, hours, rates, **held)
+    downloaded = taken.memory.parameters * 2 / 1e9  # in 16 bits
+    adapter = taken.memory.parts.adapter / 1e9
+    tokens = exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS)
+    hours = job.job_time(kind, speed, tokens, weights_gb=downloaded, result_gb=adapter)
+    dollars = job.job_cost(taken.offer, hours, rates, weights_gb=downloaded, result_gb=adapter)
     return {
         "examples": LIMA_EXAMPLES,
         "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,

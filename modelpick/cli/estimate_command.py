@@ -179,7 +179,7 @@ def _answer_cases(out: Output, path: str, models: list[str] | None, names: dict[
 
     def draw(console: "Console") -> None:
         for result in results:
-            console.print(result.line, markup=False)
+            console.print(result.line, markup=False, soft_wrap=True)
 
     out.answer(payload, draw)
     if code := worst(result.exit_code for result in results):

@@ -44,6 +44,17 @@ def estimate_cases(lines: Iterable[str], find_model: FindModel) -> Iterator[Case
             yield CaseResult(body, f"line {number}: {error.message}; {error.fix}", error.exit_code)
 
 
+def models_named(lines: Iterable[str]) -> list[str]:
+    """The models that the lines name, each once, so that they can be looked up together; bad lines name none."""
+    found: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            found[_names(line, number)["model"]] = None
+        except UsageError:
+            continue
+    return list(found)
+
+
 def _names(line: str, number: int) -> dict[str, Any]:
     try:
         names = json.loads(line)
