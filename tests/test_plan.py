@@ -137,6 +137,7 @@ def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
         ({"name": "huggyllama/llama-7b"}, "license_denied", 1),
         ({"serve": {"stack": "vllm", "method": "int8"}}, "vllm_int8_dense", 1),
         ({"name": "google/flan-t5-base", "serve": {"stack": "vllm", "method": "bf16"}}, "vllm_no_encoder_decoder", 1),
+        ({"name": "FacebookAI/xlm-roberta-large", "serve": {}}, "encoder_does_not_generate", 1),
         ({"instance": "g4dn.12xlarge", "finetune": {"method": "qlora"}}, "bf16_not_native", 1),
         ({"finetune": {"method": "full"}, "instance": "g5.xlarge"}, "does_not_fit", 1),
         ({"max_usd": 0.05}, "cap_too_small", 1),
