@@ -126,6 +126,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     held = weight_bytes(architecture, scheme, stack, b, count, workload)
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
+    if parameters is None and not architecture.exact:
+        assumptions.append("parameters follow from config.json alone and may leave parts out")
     if workload.task == "serve":
         parts = _serve(architecture, workload, stack, held, share, b)
         trainable = 0

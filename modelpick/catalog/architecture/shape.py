@@ -119,7 +119,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A model's shape. Parameter counts are elements; `parameters` is exact for the families read from config.json."""
+    """A model's shape. Parameter counts are elements; `exact` says whether `parameters` is."""
 
     model_type: str
     kind: Kind
@@ -136,7 +136,7 @@ class Architecture:
     context: int | None
     dtype: str | None
     checkpoint: Checkpoint | None
-    exact: bool  # whether `parameters` counts the whole repository
+    exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
 
     @property
