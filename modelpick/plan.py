@@ -122,7 +122,7 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "policy": dict(inputs.policy),
         "workloads": {name: workload.as_json() for name, workload in inputs.tasks},
-        "hyperparameters": asked.recipe.as_json() if asked.recipe else None,
+        "hyperparameters": _hyperparameters(asked),
         "data": inputs.tokens.as_json() if inputs.tokens else None,
         "memory": {name: _memory(one, best) for name, one in asked.memory.items()},
         "region": inputs.region,
@@ -145,6 +145,15 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         "assumptions": _assumptions(asked, best),
         "sources": sorted({one.offer.source for one in chosen if one.offer.source} | set(inputs.rates.sources)),
     }
+
+
+def _hyperparameters(asked: Ask) -> dict[str, Any] | None:
+    """The recipe, and the optimizer's steps where the rows are counted."""
+    if asked.recipe is None:
+        return None
+    rows = asked.inputs.tokens.rows if asked.inputs.tokens else None
+    steps = math.ceil(rows * asked.recipe.epochs / asked.recipe.effective_batch) if rows is not None else None
+    return {**asked.recipe.as_json(), "optimizer_steps": steps}
 
 
 def _memory(memory: MemoryEstimate, best: Candidate) -> dict[str, Any]:

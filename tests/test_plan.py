@@ -77,6 +77,7 @@ def test_a_plan_says_everything_that_is_signed(data: Path) -> None:
     assert len(content["policy"]["sha256"]) == 64
     assert content["hyperparameters"]["lora_alpha"] == 32
     assert content["data"]["rows"] == 2000
+    assert content["hyperparameters"]["optimizer_steps"] == 2000 * 2 / 16
     assert content["memory"]["finetune"]["headroom_gib"] > 0
     assert content["candidates"][0]["offer"]["instance_type"] == content["instance_type"]
     assert content["disk_gb"] > content["download_gb"]
