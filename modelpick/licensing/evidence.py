@@ -181,8 +181,10 @@ def _header(
 
 
 _FRONT_MATTER = re.compile(r"\A\s*---\s*\n.*?\n---\s*?(\n|\Z)", re.S)
+# What stands under a heading "License" is a statement about the license, whatever its words.
+_HEADING = re.compile(r"^(#{1,6}[^\n]*licen[cs]e[^\n]*)\n+([^\n#]+)", re.M | re.I)
 _STATEMENT = re.compile(
-    r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:licen[cs]|non[- ]?commercial|research purposes)[^\n!?]*", re.I
+    r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:licen[cs]|built with|non[- ]?commercial|research purposes)[^\n!?]*", re.I
 )
 _FORBIDS = re.compile(
     r"non[- ]?commercial|not (be used )?for commercial|(for|to) (academic |scientific )?research (purposes? )?only"
@@ -206,7 +208,7 @@ def weigh_body(
     question; where nothing else is stated, what it forbids is believed and what it allows is not.
     """
     text = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    body = _FRONT_MATTER.sub("", text[:LONGEST_BODY])
+    body = _HEADING.sub(r"\1: \2", _FRONT_MATTER.sub("", text[:LONGEST_BODY].replace("\r\n", "\n")))
     parts: list[Assessment] = []
     known = [facts.licenses.by_id[id] for id in explained if id in facts.licenses.by_id]
     for match in _STATEMENT.finditer(body):

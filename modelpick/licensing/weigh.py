@@ -173,11 +173,12 @@ def _betrayed(
 
 
 def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
-    """Whether an ancestor in the chain is of this family itself: then it is weighed there, and nothing is hidden."""
+    """Whether an ancestor in the chain is of this family or a sibling: then it is weighed there, nothing is hidden."""
     if ancestor.trouble not in (None, "missing_ancestor"):
         return False
     config = ancestor.model.config if ancestor.model else None
-    return any(one.family is family for one in facts.families.of(ancestor.id, config))
+    found = facts.families.of(ancestor.id, config)
+    return any(one.family.root == family.root and one.family.license is not None for one in found)
 
 
 def _implied_step(betrayal: Betrayal, part: Assessment, child: str) -> LineageStep:

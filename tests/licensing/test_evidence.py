@@ -121,6 +121,11 @@ def test_parents_named_only_in_files_count(judged: Judged) -> None:
         (None, "**License:** Non-commercial license", "deny"),
         (None, "Licensed under Apache 2.0.", "review"),
         ("apache-2.0", "The dataset is licensed under CC-BY-NC-4.0.", "allow"),
+        ("apache-2.0", "# Model\n\n## License\n\nCC-BY-NC-4.0\n", "deny"),
+        ("apache-2.0", "## License\r\n\r\nApache 2.0\r\n", "allow"),
+        ("apache-2.0", "| License | CC-BY-SA-4.0 |", "review"),
+        ("apache-2.0", "Built with Meta Llama 3", "review"),
+        ("apache-2.0", "Built with love and PyTorch", "allow"),
         ("apache-2.0", "Nothing about terms here, and MIT is a university.", "allow"),
     ],
 )
