@@ -3,7 +3,7 @@
     python benchmarks/calibrate_memory.py
 
 A stratum is what is done (serve, lora, ...) and how it is measured. Its half-widths are those of the narrowest interval
-that holds 90 % of measured over estimated; a stratum of fewer than eight rows takes those of all rows of its kind, and a
+that holds 90 % of measured over estimated; a stratum of fewer than eight rows takes those of all rows of its kind, a
 kind without rows those of the kind nearest to it, widened. No half-width is below 2 %: versions and drivers differ by
 that much.
 """
