@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelpick.api import Answer
+from modelpick.answer import Answer
 from modelpick.recommend import Recommendation, Seat
 
 _WIDE = 110  # columns from which a row also shows its fine-tuning set-up
