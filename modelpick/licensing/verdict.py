@@ -16,7 +16,7 @@ from modelpick.licensing.facts import Facts
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
 from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.weigh import Weighed, modality_of, weigh, weigh_missing
+from modelpick.licensing.weigh import Weighed, modality_of, repository_of, weigh, weigh_missing
 
 __all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
 
@@ -93,9 +93,10 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
 
 def _namesake(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tuple[Ancestor, Weighed]]:
     """The known model of another publisher that this one is named after, where its license demands something."""
-    id = facts.namesakes.of(model.id)
+    here = repository_of(model)
+    id = facts.namesakes.of(here)
     known = find(id) if id is not None else None
-    if known is None or known.id.partition("/")[0].lower() == model.id.partition("/")[0].lower():
+    if known is None or known.id.partition("/")[0].lower() == here.partition("/")[0].lower():
         return []
     ancestor = Ancestor(known.id, model.id, "unknown", known, None, declared=False)
     weighed = weigh(known, (), policy, facts, ancestor=True)
