@@ -15,6 +15,7 @@ from typing import Any
 from modelpick.errors import UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
+from modelpick.offers.compatibility import Finding
 from modelpick.offers.cost import disk_gb
 from modelpick.plan_actions import actions, stop_switches
 from modelpick.plan_choice import ASSUMED_TOKENS, Ask, Candidate, Inputs, Refused, ask, candidates
@@ -140,11 +141,21 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "max_usd": best.limit_usd,
         "max_hours": best.limit_hours,
-        "care": [one.as_json() for one in asked.findings(best.offer)],
+        "care": [one.as_json() for one in (*asked.findings(best.offer), *_beyond_context(inputs))],
         "unchecked": _unchecked(inputs),
         "assumptions": _assumptions(asked, best),
         "sources": sorted({one.offer.source for one in chosen if one.offer.source} | set(inputs.rates.sources)),
     }
+
+
+def _beyond_context(inputs: Inputs) -> list[Finding]:
+    """A word where more tokens are asked for than the makers state."""
+    limit = inputs.model.context
+    longest = max((work.context + work.generate for _, work in inputs.tasks), default=0)
+    if limit is None or longest <= limit:
+        return []
+    why = f"{longest} tokens are asked for, {limit} are what its makers state"
+    return [Finding("beyond_context", "care", why, f"use --context {limit} or less", "the model's card or config.json")]
 
 
 def _hyperparameters(asked: Ask) -> dict[str, Any] | None:

@@ -174,6 +174,14 @@ def test_a_region_that_the_license_excludes_is_refused() -> None:
     assert "--region" in error.fix
 
 
+def test_more_tokens_than_the_makers_state_are_pointed_out() -> None:
+    care = planner.prepare("tiiuae/falcon-7b", finetune={"method": "lora", "context": 4096}, family="any").content[
+        "care"
+    ]
+    assert "beyond_context" in [one["code"] for one in care]
+    assert planner.prepare(MODEL).content["care"] == []
+
+
 def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) -> None:
     made = planner.prepare(MODEL, data=data)
     text = made.to_bytes().decode()
