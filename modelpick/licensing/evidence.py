@@ -180,6 +180,33 @@ def _header(
     )
 
 
+def weigh_conflicts(
+    model: Model, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+) -> list[Assessment]:
+    """Places that disagree on the license or the parents, side by side.
+
+    Two places that speak of one commit both bind. The embedded catalog, and the lists it was made from, speak of an
+    earlier day: licenses do change, so they are told and do not count. Parents that differ are all followed, which is
+    what counts for them.
+    """
+    parts = []
+    one_commit = model.origin != "catalog"
+    for one in model.conflicts:
+        if one.field not in ("license", "base_models"):
+            continue
+        said = f"{one.kept_source}: {one.kept}; {one.other_source}: {one.other}"
+        mine = Assessment(Verdict.ALLOW)
+        if one.field == "license" and one_commit and not one.other_source.startswith("catalog"):
+            claim = identify(one.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
+            if {found.id for found in licenses_in(claim)} == {found.id for found in stated}:
+                continue
+            mine = assess_claim(claim, "card", policy, facts.territories, modality)
+            parts.append(mine)
+        text = f"two places differ on {'its license' if one.field == 'license' else 'its base models'}"
+        parts.append(Assessment(mine.verdict, (Reason("contradiction", text, said, mine.verdict),)))
+    return parts
+
+
 _FRONT_MATTER = re.compile(r"\A\s*---\s*\n.*?\n---\s*?(\n|\Z)", re.S)
 # What stands under a heading "License" is a statement about the license, whatever its words.
 _HEADING = re.compile(r"^(#{1,6}[^\n]*licen[cs]e[^\n]*)\n+([^\n#]+)", re.M | re.I)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.assess import Assessment, Modality, assess_claim, combine
-from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_files
+from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_conflicts, weigh_files
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.identify import Claim, Known, identify, unknown
+from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
 from modelpick.licensing.known import Betrayal, Family, KnownModel
 from modelpick.licensing.lineage import Ancestor
 from modelpick.licensing.outcome import From, LineageStep, Obligation, Reason, Verdict, join
@@ -54,6 +54,8 @@ def weigh(
     parts = [claimed if claim is card else _assessed(claim, origin, policy, facts, modality)]
     if model.texts or model.gguf or model.gate_text:
         parts += weigh_files(card, files, model, policy, facts, modality)
+    if model.conflicts:
+        parts += weigh_conflicts(model, licenses_in(card), policy, facts, modality)
     if unknown(claim) and (owned := _known_license(id, known, betrayals, facts)) is not None:
         parts[0] = _assessed(owned, "known_models", policy, facts, modality)
     else:

@@ -1,11 +1,14 @@
 """Ancestors: declared, undeclared, missing, going in circles, too many."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from modelpick.licensing.facts import Facts
+from modelpick.licensing.known import KnownModel, KnownModels
 from modelpick.licensing.namesakes import Namesakes
+from modelpick.licensing.schema import IsoDate
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
 
@@ -182,3 +185,15 @@ def test_the_embedded_catalog_gives_the_names(facts: Facts) -> None:
     assert facts.namesakes.of("someone/LFM2-1.2B-GGUF") == "LiquidAI/LFM2-1.2B"
     assert facts.namesakes.of("LiquidAI/LFM2-1.2B") is None
     assert facts.namesakes.of("someone/unheard-of-9B") is None
+
+
+def test_only_weights_known_to_be_their_own_are_free_of_their_name(judged: Judged, facts: Facts) -> None:
+    def known(**said: Any) -> Facts:
+        entry = KnownModel("x/Llama-2-7b-y", "for the test", "here", IsoDate("2026-11-23"), **said)
+        return replace(facts, known=KnownModels([entry]))
+
+    asked = model("x/Llama-2-7b-y", "mit")
+    assert judged(asked, facts=known(datasets=("a/b",))).verdict is Verdict.CONDITIONS
+    assert judged(asked, facts=known(independent=True)).verdict is Verdict.ALLOW
+    elsewhere = known(independent=True, revision="b" * 40)
+    assert judged(asked, facts=elsewhere).verdict is Verdict.CONDITIONS  # said of another commit
