@@ -22,7 +22,7 @@ from modelpick import settings as _settings
 from modelpick.answer import FINETUNE_WORKLOAD, Answer
 from modelpick.catalog import index, lookup
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError, UsageError, nearest
+from modelpick.errors import CannotTellError, ModelpickError, UsageError, nearest
 from modelpick.licensing import files
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.lineage import Find
@@ -290,7 +290,17 @@ def _tools(policy: Policy, find: Find, known: Facts) -> Tools:
         estimate=estimate_model,
         fits=fit.fits,
         cannot_run=rules.cannot_run,
+        checkpoint=_checkpoint,
     )
+
+
+def _checkpoint(model: Model) -> str | None:
+    """The method of the weights as they lie in the repository; None: unquantized, or not known."""
+    try:
+        held = architecture_of(model).checkpoint
+    except CannotTellError:
+        return None
+    return held.method if held is not None else None
 
 
 def _completed(row: Recommendation, wanted: Wanted, priced: Sequence[Offer], tools: Tools) -> Recommendation:
