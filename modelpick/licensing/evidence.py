@@ -53,10 +53,20 @@ def is_terms(name: str) -> bool:
 def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
     """The model's license files, each recognised. Notices and third-party lists are not the model's terms."""
     return tuple(
-        FileReading(name, read_text(text, facts.prints, facts.licenses, name))
+        FileReading(name, _read(text, name, facts))
         for name, text in model.texts.items()
         if is_terms(name) and not _USE_POLICY.fullmatch(name)
     )
+
+
+def _read(text: str, name: str, facts: Facts) -> Reading:
+    """`read_text`, remembered: most license files are word for word the same few."""
+    key = ("text", name, hash(text), len(text))
+    held = facts.memo.get(key)
+    if held is None or held[0] != text:
+        held = facts.memo[key] = (text, read_text(text, facts.prints, facts.licenses, name))
+    reading: Reading = held[1]
+    return reading
 
 
 def settled(claim: Claim, files: Iterable[FileReading], model: Model, facts: Facts) -> tuple[Claim, From | None]:

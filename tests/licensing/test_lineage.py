@@ -197,3 +197,10 @@ def test_only_weights_known_to_be_their_own_are_free_of_their_name(judged: Judge
     assert judged(asked, facts=known(independent=True)).verdict is Verdict.ALLOW
     elsewhere = known(independent=True, revision="b" * 40)
     assert judged(asked, facts=elsewhere).verdict is Verdict.CONDITIONS  # said of another commit
+
+
+def test_a_family_name_is_a_license_only_for_the_familys_own_publisher(judged: Judged) -> None:
+    assert judged(model("meta-llama/Llama-2-7b-hf", None)).verdict is Verdict.CONDITIONS
+    assert judged(model("someone/Llama-2-7b-hf", None)).verdict is Verdict.REVIEW
+    assert judged(model("a/child", "mit", bases=("meta-llama/Llama-2-70b-hf",))).verdict is Verdict.CONDITIONS
+    assert judged(model("a/child", "mit", bases=("someone/Llama-2-70b-hf",))).verdict is Verdict.REVIEW
