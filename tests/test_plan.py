@@ -124,6 +124,15 @@ def test_the_money_cap_is_the_time_limit() -> None:
     assert both["max_hours"] == 1.0
 
 
+def test_serving_takes_the_cheapest_hour_that_holds_it_whatever_the_cap() -> None:
+    """A cap in dollars is spent on any instance: the cheapest one lasts longest."""
+    for caps in ({}, {"max_usd": 20.0}, {"max_hours": 5.0}):
+        content = planner.prepare(MODEL, serve={"method": "int8"}, **caps).content
+        hourly = [one["cost"]["usd_per_hour"] for one in content["candidates"]]
+        assert hourly == sorted(hourly)
+        assert content["instance_type"] == "g6.xlarge"
+
+
 def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
     """The spot sample is $0.4591, on demand it is $1.006: $5 buy at most 4.8 hours, whatever the spot price becomes."""
     content = planner.prepare(MODEL, serve={"method": "int8"}, max_usd=5.0, market="spot", instance="g5.xlarge").content
