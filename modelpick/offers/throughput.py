@@ -14,7 +14,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.offers.instance import GpuLink, InstanceType
 
 # Bytes a weight takes when it is read: codes and their scales. GPTQ and AWQ: 4 bits, 2.5 bytes a group of 128; NF4:
-# 4 bits, a 32-bit scale a block of 64 (arXiv 2305.14314); MXFP4: 4.25 bits (OCP MX); NVFP4: an 8-bit scale for 16; GGUF:
+# 4 bits, a 32-bit scale a block of 64 (arXiv 2305.14314); MXFP4: 4.25 bits (OCP MX); NVFP4: 8 bits for 16 more; GGUF:
 # q4_k_m, 4.85 bits in llama.cpp's table. The output matrix stays at 16 bits except in GGUF.
 WEIGHT_BYTES = {
     "bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "int8": 1.0, "fp8": 1.0, "gptq-int8": 1.02, "w8a8": 1.0,
