@@ -71,7 +71,7 @@ def _t5_run(
         projections=tuple(projections),
         attention=Attention(heads, heads, size, size),
         cross_attention=cross,
-        feed_forward=FeedForward(width, gated),
+        feed_forward=FeedForward(width, gated, composed=gated),  # gated-gelu is gelu_new (configuration_t5.py)
         other_parameters=norms * hidden + extra,
         norms=norms,
         linear_weights=sum(p.weights for p in projections),

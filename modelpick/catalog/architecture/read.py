@@ -209,7 +209,8 @@ def _attention(
         kv_heads = whole(config, ("num_global_key_value_heads",)) or kv_heads
     if heads % kv_heads:
         raise fields.bad("num_key_value_heads", kv_heads, f"a divisor of num_attention_heads {heads}")
-    return Attention(heads, kv_heads, size, whole(config, ("v_head_dim",)) or size, window)
+    fused = family.rotary and len(family.names.qkv) == 1
+    return Attention(heads, kv_heads, size, whole(config, ("v_head_dim",)) or size, window, rotates_fused=fused)
 
 
 def _kv_heads(config: Config, kind: str, heads: int) -> int:

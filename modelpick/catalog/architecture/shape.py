@@ -34,6 +34,7 @@ class Attention:
     value_dim: int
     window: int | None = None  # tokens a layer looks back; None: all
     latent: int = 0  # MLA: kv_lora_rank + qk_rope_head_dim (arXiv 2405.04434, section 2.1)
+    rotates_fused: bool = False  # q and k are rotated copies beside the fused tensor that v is a view of
     shares_cache: bool = False  # reuses another layer's keys and values (gemma 3n/4): caches nothing itself
 
     @property
