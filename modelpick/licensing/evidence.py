@@ -5,7 +5,7 @@ both are shown, and both bind. Pure.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from modelpick.catalog.model import Model
@@ -218,11 +218,8 @@ def weigh_conflicts(
 
 
 _FRONT_MATTER = re.compile(r"\A\s*---\s*\n.*?\n---\s*?(\n|\Z)", re.S)
-# What stands under a heading "License" is a statement about the license, whatever its words.
-_HEADING = re.compile(r"^(#{1,6}[^\n]*licen[cs]e[^\n]*)\n+([^\n#]+)", re.M | re.I)
-_STATEMENT = re.compile(
-    r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:licen[cs]|built with|non[- ]?commercial|research purposes)[^\n!?]*", re.I
-)
+_STATEMENT = re.compile(r"licen[cs]|built with|non[- ]?commercial|research purposes", re.I)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _FORBIDS = re.compile(
     r"non[- ]?commercial|not (be used )?for commercial|(for|to) (academic |scientific )?research (purposes? )?only"
     r"|research purposes only|only for( academic| scientific)? research",
@@ -236,6 +233,26 @@ _ABOUT_WEIGHTS = re.compile(r"\b(weights?|checkpoints?|this model|the models?)\b
 LONGEST_BODY = 200_000  # characters of a card that are read
 
 
+def _statements(body: str) -> Iterator[str]:
+    """The sentences that speak of a license or of what is permitted, each once.
+
+    What stands first under a heading "License" is such a statement whatever its words.
+    """
+    found: dict[str, None] = {}
+    heading = ""
+    for line in body.split("\n"):
+        if not line.strip():
+            continue
+        if _STATEMENT.search(line) or heading:
+            sentences = _SENTENCE_END.split(f"{heading}: {line}" if heading else line)
+            found |= dict.fromkeys(part.strip()[:LONGEST_SENTENCE] for part in sentences if _STATEMENT.search(part))
+        heading = line[:LONGEST_SENTENCE] if line.startswith("#") and _STATEMENT.search(line) else ""
+    yield from found
+
+
+LONGEST_SENTENCE = 2_000  # characters
+
+
 def weigh_body(
     model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: Facts, modality: Modality
 ) -> list[Assessment]:
@@ -245,11 +262,10 @@ def weigh_body(
     question; where nothing else is stated, what it forbids is believed and what it allows is not.
     """
     text = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    body = _HEADING.sub(r"\1: \2", _FRONT_MATTER.sub("", text[:LONGEST_BODY].replace("\r\n", "\n")))
+    body = _FRONT_MATTER.sub("", text[:LONGEST_BODY].replace("\r\n", "\n"))
     parts: list[Assessment] = []
     known = [facts.licenses.by_id[id] for id in explained if id in facts.licenses.by_id]
-    for match in _STATEMENT.finditer(body):
-        sentence = match.group().strip()
+    for sentence in _statements(body):
         if _ABOUT_ELSE.search(sentence) and not _ABOUT_WEIGHTS.search(sentence):
             continue
         said = f"README.md: {sentence[:120]}"

@@ -179,3 +179,28 @@ def test_lists_that_differ_on_a_catalog_row_are_told(judged: Judged) -> None:
     answer = judged(row)
     assert answer.verdict is Verdict.ALLOW
     assert "contradiction" in codes(answer)
+
+
+HOSTILE = [
+    "<html>" + "<script" * 50_000,
+    "<html>" + "<!--" * 90_000,
+    "<html>" + "<a" * 150_000,
+    "license " * 50_000,
+    "licen" * 80_000 + ".",
+    "a" * 390_000,
+    "a." * 190_000 + " license",
+    "# license" * 40_000,
+    "# " * 190_000,
+    "---\n" * 90_000,
+    "applies " * 50_000,
+    "https://x/" * 39_000,
+    "(" * 300_000,
+    "\x00" * 300_000,
+    "non-commercial and " * 20_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
+def test_a_hostile_file_is_read_to_an_end(judged: Judged, text: str) -> None:
+    answer = judged(model("a/b", "mit", texts={"LICENSE": text, "README.md": text}, gate_text=text))
+    assert answer.verdict is not Verdict.ALLOW
