@@ -261,6 +261,10 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
     if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl"):
         said.append("trained under autocast, without prepare_model_for_kbit_training (fp32 embeddings and residuals)")
+    if any(run.mixer for run in architecture.layers):
+        said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
+    if architecture.kind == "encoder" and workload.task == "finetune":
+        said.append("the loss is taken over the whole vocabulary; a classification head takes less")
     if workload.method == "gguf":
         said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
     if workload.method in ("gptq", "awq", "fp8", "mxfp4"):
