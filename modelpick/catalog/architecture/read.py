@@ -118,6 +118,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         checkpoint=checkpoint(config),
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
+        sdpa=family.sdpa,
     )
 
 
