@@ -17,7 +17,7 @@ from typing import Any
 
 from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.stand_ins.aws_account import wire
 from tests.stand_ins.aws_account.answers import answer
@@ -81,7 +81,7 @@ class Service:
         kept = [(key, value) for key, value in headers if key.lower() not in drop]
         length = dict((key.lower(), value) for key, value in headers).get("content-length")
         size = length if environ["REQUEST_METHOD"] == "HEAD" and length else str(len(content))
-        start(status, [*kept, ("Date", formatdate(self.world.now(), usegmt=True)), ("Content-Length", size)])
+        start(status, [*kept, ("Content-Length", size)])
         return [content]
 
     def serve(self, environ: dict[str, Any], body: bytes) -> Reply | None:
@@ -243,8 +243,17 @@ def run(port_to: int) -> None:
     install(world)
     service = Service(world, DomainDispatcherApplication(create_backend_app))
     _warm()
-    server = make_server("127.0.0.1", 0, service, threaded=False)
-    server.log = lambda *_: None  # type: ignore[method-assign]
+
+    class Handler(WSGIRequestHandler):
+        """Quiet, and on the account's clock."""
+
+        def log(self, *_: Any) -> None:
+            pass
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return formatdate(world.now(), usegmt=True)
+
+    server = make_server("127.0.0.1", 0, service, threaded=False, request_handler=Handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     os.write(port_to, f"{server.server_port}\n".encode())
     os.close(port_to)
