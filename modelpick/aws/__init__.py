@@ -1,1 +1,1 @@
-"""The one place that knows boto3: prices, and machines that nobody can forget."""
+"""The one place that knows boto3: prices, and the machine itself."""
