@@ -152,6 +152,9 @@ class _Reading:
             self.gated.append(name)
             return None
         except NotOnHubError as error:
+            if error.status in (401, 403):
+                self.gated.append(name)
+                return None
             self.whole = False
             self.notes.append(f"{name} is listed, but the Hub does not give it ({error.status})")
             return None

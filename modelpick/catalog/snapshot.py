@@ -160,7 +160,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
         if isinstance(value, dict):
-            return value
+            return card.without_surrogates(value) if "\\ud" in text.lower() else value
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at line {error.lineno}"
     except (ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ COMMANDS = {
     "estimate": "GPU memory by part; the longest context and the largest batch that fit.",
     "audit": "The models a code base names, each judged once, with file and line.",
     "offers": "Every NVIDIA instance type with its price, GPU and memory per GPU.",
+    "plan": "What would be created, how long it takes, what it costs, what stops it.",
     "catalog": "The embedded catalog: show, info.",
     "policy": "License policies: list, show, check.",
     "doctor": "What is installed and configured, and how old the embedded facts are.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.assess import Assessment, Modality, assess_claim, combine
+from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_files
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.identify import Claim, Known, identify, unknown
 from modelpick.licensing.known import Betrayal, Family, KnownModel
@@ -44,10 +45,14 @@ def weigh(
     claim = identify(model.license, model.license_name, by, facts.licenses)
     modality = modality_of(model)
     claimed = _assessed(claim, origin, policy, facts, modality)
+    files = read_files(model, facts) if model.texts else ()
+    card, claim, origin = claim, *_settled(claim, origin, files, model, facts)
     betrayals = () if any(one.independent for one in known) else facts.families.of(model.id, model.config)
-    parts = [claimed]
+    parts = [claimed if claim is card else _assessed(claim, origin, policy, facts, modality)]
+    if model.texts or model.gguf or model.gate_text:
+        parts += weigh_files(card, files, model, policy, facts, modality)
     if unknown(claim) and (owned := _known_license(model.id, known, betrayals, facts)) is not None:
-        parts = [_assessed(owned, "known_models", policy, facts, modality)]
+        parts[0] = _assessed(owned, "known_models", policy, facts, modality)
     else:
         parts += [
             _assessed(_licensed(one, facts), "known_models", policy, facts, modality) for one in known if one.license
@@ -65,6 +70,15 @@ def weigh(
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
     return Weighed(claimed, combine(parts), tuple(implied))
+
+
+def _settled(
+    claim: Claim, origin: From, files: tuple[FileReading, ...], model: Model, facts: Facts
+) -> tuple[Claim, From]:
+    if not files and not model.license_link:
+        return claim, origin
+    settled_claim, elsewhere = settled(claim, files, model, facts)
+    return settled_claim, elsewhere or origin
 
 
 _GATE = Obligation("gate", "accept its terms on the Hub with your own account, and keep a record of who did and when")
