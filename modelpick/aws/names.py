@@ -17,8 +17,8 @@ TAG_PLAN = "modelpick:plan"
 TAG_OWNER = "modelpick:owner"
 TAG_EXPIRES = "modelpick:expires"
 _LONGEST = 20  # modelpick-<20>-<12 digit account>-<14: ap-southeast-1> is 58 of the 63 characters of a bucket's name
-_VALID = re.compile(rf"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
-_OURS = re.compile(rf"{PREFIX}-([a-z][a-z0-9-]*?)-(\d{{12}})-([a-z0-9-]+)\Z")
+_VALID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
+_OURS = re.compile(rf"{PREFIX}-([a-z0-9][a-z0-9-]*?)-(\d{{12}})-([a-z0-9-]+)\Z")
 
 
 def check_id(name: str) -> str:
@@ -35,14 +35,7 @@ def check_id(name: str) -> str:
 def slug(text: str, longest: int = _LONGEST) -> str:
     """The nearest valid id to `text`."""
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    if not words or not words[0].isalpha():
-        words = f"d-{words}".rstrip("-")
-    return words[:longest].rstrip("-")
-
-
-def default_id(model: str, plan_sha256: str) -> str:
-    """The id of a deployment nobody named: the model's short name and the start of the plan's hash."""
-    return f"{slug(model.rpartition('/')[2], _LONGEST - 7)}-{plan_sha256[:6]}"
+    return words[:longest].rstrip("-") or "machine"
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,8 @@ def start(works: Works, wait: timedelta, report: Report) -> Machine:
     if running and not switches.read(account, names).armed:
         _rearm_or_stop(works)
     elif not running:
-        switches.arm(account, names, account.now() + timedelta(hours=works.record.hours))
+        held = switches.arm(account, names, account.now() + timedelta(hours=works.record.hours))
+        tell_limit(account, names, held)
         report("capacity to one")
         _pay(works)
     try:
@@ -191,7 +192,8 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
 def _move_limit(works: Works, now: datetime) -> None:
     """No machine yet: the limit moves on, so that one that comes late has its full time."""
     try:
-        switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
+        held = switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
+        tell_limit(works.account, works.names, held)
     except RemoteError:
         # The earlier limit still holds unless a switch is gone; then nothing may start.
         if not switches.read(works.account, works.names).armed:
@@ -285,8 +287,15 @@ def extend(account: Account, deployment: str, hours: float, *, max_usd: float | 
             code="cap_too_small",
         )
     moved = switches.arm(account, names, held.stop_at + timedelta(hours=hours))
+    tell_limit(account, names, moved)
     record.store(account, names, replace(noted, hours=longer, max_usd=max(max_usd or 0.0, noted.max_usd)))
     return moved
+
+
+def tell_limit(account: Account, names: Names, held: switches.Switches) -> None:
+    """Tell the machine when it must be gone: it saves its results before, and moves its own power-off behind."""
+    body = documents.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
+    account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
 
 
 def _wants_machine(found: dict[str, Any] | None) -> bool:

@@ -1,6 +1,7 @@
 """One stand-in account for each test module, a caller who talks to it by real boto3, and a clock that tests move."""
 
 import os
+import time
 import types
 from collections.abc import Iterator
 
@@ -29,34 +30,40 @@ def spec(name: str = "demo", **changes: object) -> Spec:
     return check(Spec(**{**facts, **changes}))  # type: ignore[arg-type]
 
 
+SERVICES = ("autoscaling", "ec2", "iam", "logs", "s3", "scheduler", "service-quotas", "ssm", "sts")
+
+
 @pytest.fixture(scope="module")
-def _server() -> Iterator[Aws]:
+def server() -> Iterator[Aws]:
+    """The module's account, in a process of its own."""
     with aws_account.serve(usd_per_hour=PRICES) as aws:
         yield aws
 
 
+@pytest.fixture(scope="module")
+def caller(server: Aws) -> Iterator[Account]:
+    """The module's caller, warmed: loading AWS's models is the slow part. Waiting moves the account's clock alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in server.environment.items():
+            patch.setenv(key, value)
+        patch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=lambda _: None, time=time.time))
+        account = Account("us-east-1", sleep=lambda seconds: server.advance(seconds=seconds))
+        for service in SERVICES:
+            account._client(service)
+        yield account
+
+
 @pytest.fixture
-def aws(_server: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(server: Aws) -> Iterator[Aws]:
     """The account, as new for every test."""
-    for key, value in _server.environment.items():
-        monkeypatch.setenv(key, value)
-    # botocore waits between its attempts; here no time passes but simulated time.
-    monkeypatch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=lambda _: None, time=__import__("time").time))
-    with _server.saved():
-        yield _server
-
-
-_CLIENTS: dict[str, Account] = {}
+    with server.saved():
+        yield server
 
 
 @pytest.fixture
-def account(aws: Aws) -> Account:
-    """The caller. Clients are made once for each account and process: loading AWS's models is the slow part."""
-    if aws.endpoint not in _CLIENTS:
-        _CLIENTS[aws.endpoint] = Account("us-east-1")
-    known = _CLIENTS[aws.endpoint]
-    known.sleep = lambda seconds: aws.advance(seconds=seconds)
-    return known
+def account(caller: Account, aws: Aws) -> Account:
+    """The caller in a new account."""
+    return caller
 
 
 def environment(aws: Aws, home: str) -> dict[str, str]:
