@@ -99,6 +99,13 @@ def _delete_security_group(call: Call, world: World) -> Refusal | None:
 
 
 
+def _delete_template(call: Call, world: World) -> Refusal | None:
+    name = call.form.get("LaunchTemplateName")
+    if name not in {item.name for item in get_backend("ec2")[ACCOUNT][call.region].launch_templates.values()}:
+        return "InvalidLaunchTemplateName.NotFoundException", f"The specified launch template, with template name {name}, does not exist."
+    return None
+
+
 _RULES: dict[str, Callable[[Call, World], Refusal | None]] = {
     "autoscaling:CreateAutoScalingGroup": _create_group,
     "autoscaling:UpdateAutoScalingGroup": _update_group,
@@ -107,6 +114,7 @@ _RULES: dict[str, Callable[[Call, World], Refusal | None]] = {
     "scheduler:CreateSchedule": _schedule,
     "scheduler:UpdateSchedule": _schedule,
     "ec2:CreateLaunchTemplate": _launch_template,
+    "ec2:DeleteLaunchTemplate": _delete_template,
     "ec2:RunInstances": _run_instances,
     "ec2:DeleteSecurityGroup": _delete_security_group,
 }
