@@ -1,12 +1,12 @@
-"""`modelpick down`, `extend`, `logs`, `connect`: what one does with a machine that runs."""
+"""`modelpick down`: nothing is left billing but what was asked to be kept."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelpick.cli import aws_options
-from modelpick.cli.aws_options import Deployment, Profile, Yes
-from modelpick.cli.options import Region, amount, command
+from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.options import Region, command
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
 
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
+    """Add the command to the program."""
     command(app, "down")(down)
-    command(app, "extend")(extend)
-    command(app, "logs")(logs)
-    command(app, "connect")(connect)
 
 
 def down(
@@ -52,70 +49,6 @@ def down(
         "sources": ["Auto Scaling's activities; the deployment's record; embedded storage prices"],
     }
     out.answer(payload, lambda console: _draw(console, receipts))
-
-
-def extend(
-    out: Output,
-    name: Deployment,
-    hours: Annotated[str, typer.Option("--hours", metavar="H", help="How much longer.")],
-    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="A new cap for all of it.")] = None,
-    region: Region = None,
-    profile: Profile = None,
-) -> None:
-    """Let a machine run longer. Its switches are at no instant off."""
-    from modelpick.aws import provision
-
-    longer = amount("--hours", hours) or 0.0
-    held = provision.extend(aws_options.account(region, profile), name, longer, max_usd=amount("--max-usd", max_usd))
-    stop = f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"
-    out.answer(
-        {"deployment": name, "stop_at": stop, "delete_at": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}", "assumptions": [], "sources": []},
-        lambda console: console.print(f"{name} now stops by itself at {stop}", markup=False),
-    )
-
-
-def logs(
-    out: Output,
-    name: Deployment,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Until the machine is gone.")] = False,
-    since: Annotated[str | None, typer.Option("--since", metavar="30m", help="Only what is newer.")] = None,
-    region: Region = None,
-    profile: Profile = None,
-) -> None:
-    """What the job said."""
-    from modelpick.aws import access
-
-    span = aws_options.span("--since", since) if since else None
-    lines = access.log_lines(aws_options.account(region, profile), name, follow=follow and not out.as_json, since=span)
-    if out.as_json:
-        listed = list(lines)
-        out.answer({"deployment": name, "lines": listed, "assumptions": [], "sources": []}, lambda _: None)
-        return
-    for line in lines:
-        typer.echo(line)
-
-
-def connect(
-    out: Output,
-    name: Deployment,
-    port: Annotated[str, typer.Option("--port", metavar="N", help="The machine's port.")] = "8000",
-    local_port: Annotated[str | None, typer.Option("--local-port", metavar="N", help="Ours. Default: the same.")] = None,
-    shell: Annotated[bool, typer.Option("--shell", help="A shell instead of a port.")] = False,
-    region: Region = None,
-    profile: Profile = None,
-) -> None:
-    """A port of the machine on this computer, through Session Manager: nothing is opened on the machine."""
-    from modelpick.aws import access
-    from modelpick.cli.options import whole_number
-
-    remote = whole_number("--port", port, largest=65535) or 8000
-    local = whole_number("--local-port", local_port, largest=65535)
-    words = access.session(aws_options.account(region, profile), name, port=remote, local_port=local, shell=shell)
-    if out.as_json:
-        out.answer({"deployment": name, "command": words, "assumptions": [], "sources": []}, lambda _: None)
-        return
-    out.note(" ".join(words))
-    raise typer.Exit(access.connect(words))
 
 
 def _draw(console: "Console", receipts: "list[Receipt]") -> None:

@@ -1,11 +1,11 @@
-"""`modelpick status` and `modelpick sweep`: what runs, what it costs, what stops it; and what nobody will miss."""
+"""`modelpick status`: what runs, what it costs, what stops it."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelpick.cli import aws_options
-from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.aws_options import Profile
 from modelpick.cli.options import Region, command
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_MAY_BE_BILLING, UsageError, nearest
@@ -13,14 +13,12 @@ from modelpick.errors import EXIT_MAY_BE_BILLING, UsageError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.receipt import Receipt
     from modelpick.aws.status import Status
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
+    """Add the command to the program."""
     command(app, "status")(status)
-    command(app, "sweep")(sweep)
 
 
 def status(
@@ -39,30 +37,13 @@ def status(
             fix = nearest(name, known) or "modelpick status lists them"
             raise UsageError(f"there is no deployment {name!r}", fix=fix, code="unknown_deployment")
         found = [item for item in found if item.deployment == name]
-    out.answer(_payload(found), lambda console: _draw(console, found))
+    out.answer(payload(found), lambda console: _draw(console, found))
     if any(item.unwatched for item in found):
         raise typer.Exit(EXIT_MAY_BE_BILLING)
 
 
-def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes = False) -> None:
-    """Find what was left behind in every region, and take it down. Results are kept."""
-    from modelpick.aws import status as statuses
-    from modelpick.aws import teardown
-
-    account = aws_options.account(region, profile)
-    found = list(statuses.orphans(account))
-    receipts: list[Receipt] = []
-    if found:
-        if not out.as_json:
-            out.note("\n".join(_line(item) for item in found))
-        aws_options.agree(out, f"Take {len(found)} down?", yes=yes)
-        receipts = [teardown.down(account.in_region(item.region), item.deployment, report=out.detail) for item in found]
-    payload = {**_payload(found), "receipts": [item.as_json() for item in receipts]}
-    text = f"{len(receipts)} taken down" if receipts else "nothing was left behind in any region"
-    out.answer(payload, lambda console: console.print(text, markup=False))
-
-
-def _payload(found: "list[Status]") -> dict[str, Any]:
+def payload(found: "list[Status]") -> dict[str, Any]:
+    """Deployments in the names of `status --json`."""
     return {
         "deployments": [item.as_json() for item in found],
         "assumptions": ["dollars are hours by Auto Scaling's own memory times the prices noted at the start"],
@@ -74,13 +55,14 @@ def _draw(console: "Console", found: "list[Status]") -> None:
     if not found:
         console.print("nothing of modelpick is in this account and region", markup=False)
     for item in found:
-        console.print(_line(item), markup=False)
+        console.print(line(item), markup=False)
         if item.unwatched:
             console.print(f"  NOTHING STOPS IT: {'; '.join(item.problems)}", markup=False)
             console.print(f"  modelpick down {item.deployment}", markup=False)
 
 
-def _line(item: "Status") -> str:
+def line(item: "Status") -> str:
+    """A deployment on one line."""
     parts = [item.deployment, item.region, item.state]
     if item.machine:
         parts.append(f"{item.instance_type} {item.machine}")
