@@ -29,10 +29,15 @@ _SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
 
 def payload(
-    spec: Spec, names: Names, *, data: Mapping[str, Path] | None = None, hub_token: str | None = None
+    spec: Spec,
+    names: Names,
+    *,
+    job: Mapping[str, Any] | None = None,
+    data: Mapping[str, Path] | None = None,
+    hub_token: str | None = None,
 ) -> Payload:
-    """The bundle of `spec` with its user-data. Raises UsageError when the installation lacks the guest's files."""
-    content = build(spec.job)
+    """The bundle of `spec` (with `job` in place of its own: the same one, pinned) and its user-data. Raises UsageError when the installation lacks the guest's files."""
+    content = build(spec.job if job is None else job)
     digest = hashlib.sha256(content).hexdigest()
     return Payload(user_data(spec, names, digest), content, digest, dict(data or {}), hub_token)
 

@@ -8,6 +8,8 @@ from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 
+_ROUNDING = 1.001  # a plan keeps six digits
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -25,7 +27,13 @@ class Wishes:
     idle_minutes: float = 30.0
 
 
-def spec_from(plan: Mapping[str, Any], wishes: Wishes = Wishes(), *, data: Sequence[str] = ()) -> Spec:  # noqa: B008
+def spec_from(
+    plan: Mapping[str, Any],
+    wishes: Wishes = Wishes(),  # noqa: B008
+    *,
+    data: Sequence[str] = (),
+    discounts: Mapping[str, float] | None = None,
+) -> Spec:
     """The machine that `plan` (a plan file's content) asks for. Raises UsageError for what contradicts it.
 
     The plan's cap is for the ordinary stop; the delay of the second switch comes on top of it, and is shown. A cap
@@ -35,7 +43,7 @@ def spec_from(plan: Mapping[str, Any], wishes: Wishes = Wishes(), *, data: Seque
     if market not in MARKETS:
         fix = nearest(str(market), MARKETS) or f"use one of {', '.join(MARKETS)}"
         raise UsageError(f"unknown market {market!r}", fix=fix, code="unknown_market")
-    listed = [(_candidate(row), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
+    listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
     hours = wishes.max_hours or float(plan["max_hours"])
     delay = BACKSTOP_AFTER.total_seconds() / 3600
     first = listed[0][1]
@@ -93,7 +101,7 @@ def _quoted(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _candidate(row: Mapping[str, Any]) -> Candidate:
+def _candidate(row: Mapping[str, Any], discounts: Mapping[str, float]) -> Candidate:
     from modelpick.offers import embedded
 
     offer = row["offer"]
@@ -105,9 +113,17 @@ def _candidate(row: Mapping[str, Any]) -> Candidate:
             fix="make the plan again with live prices",
             code="no_price",
         )
-    on_demand = embedded.offer(kind.name, offer["region"]).usd_per_hour
-    # Whatever the market, the limit is reckoned at the on-demand price: what an hour can cost at most.
-    return Candidate(kind.name, max(float(usd), on_demand or 0.0), kind.vcpus, kind.cpu)
+    now = embedded.offer(kind.name, offer["region"]).discounted(discounts).usd_per_hour
+    if offer["market"] == "spot":
+        # A spot machine's limit is reckoned at the on-demand price: what an hour can cost at most.
+        return Candidate(kind.name, max(float(usd), now or 0.0), kind.vcpus, kind.cpu)
+    if now is not None and now > float(usd) * _ROUNDING:
+        raise UsageError(
+            f"the plan is older than its prices: {kind.name} was ${float(usd):.3f} an hour, and is ${now:.3f}",
+            fix="make the plan again with `modelpick plan`",
+            code="prices_changed",
+        )
+    return Candidate(kind.name, float(usd), kind.vcpus, kind.cpu)
 
 
 def _market(name: str) -> Market:

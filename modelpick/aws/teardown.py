@@ -79,8 +79,8 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     for volume in inventory.volumes(account, names.deployment):
         report(f"disk {volume['VolumeId']}")
         account.find("ec2", "delete_volume", VolumeId=volume["VolumeId"])
-    began = noted.created_at if noted else datetime(2020, 1, 1, tzinfo=UTC)
-    return noted, began, account.now()
+    # Without a record nothing says when this deployment began: what an earlier one of the name ran is not its cost.
+    return noted, noted.created_at if noted else account.now(), account.now()
 
 
 def _remove_the_rest(account: Account, names: Names, keep: Keep, report: Report) -> None:

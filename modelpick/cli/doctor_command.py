@@ -215,6 +215,5 @@ def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> N
         if check.fix:
             console.print(f"{'':7} {'':<{width}}  -> {check.fix}", markup=False)
     console.print()
-    console.print(
-        f"modelpick {__version__}; nothing was asked over the network. Python: {sys.executable}", markup=False
-    )
+    network = "AWS was asked, nothing was made" if asked else "nothing was asked over the network"
+    console.print(f"modelpick {__version__}; {network}. Python: {sys.executable}", markup=False)

@@ -64,7 +64,8 @@ def up(
     yes: Yes = False,
 ) -> None:
     """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money."""
-    from modelpick.aws.from_plan import Wishes, spec_from
+    from modelpick import settings
+    from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
     waiting = aws_options.span("--wait", wait)
     if data is not None and not data.is_file():
@@ -76,7 +77,8 @@ def up(
         keep_results_days=max(int(days), 1), idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60,
     )  # fmt: skip
     plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
-    spec = spec_from(plan, wishes, data=[data.name] if data else [])
+    names = [data.name] if data else []
+    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts)
     if export is not None:
         _export(out, spec, export)
         return
@@ -84,7 +86,8 @@ def up(
     caller = account.identity()
     out.note(_summary(spec, plan, caller))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
-    payload = _payload(spec, caller["Account"], plan, data, offline)
+    pinned = _pinned(out, plan, offline)
+    payload = _payload(spec, caller["Account"], job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
     machine = _run(out, account, spec, payload, expected_account, waiting, yes)
     answer = {**machine.as_json(), "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
     out.answer(answer, lambda console: _draw(console, machine))
@@ -128,13 +131,27 @@ def _plan(
     return content
 
 
-def _payload(spec: "Spec", account_id: str, plan: dict[str, Any], data: Path | None, offline: bool) -> "Payload":
+def _pinned(out: Output, plan: dict[str, Any], offline: bool) -> dict[str, Any]:
+    """The plan with the model's commit in it: what runs is what was looked at, not what the Hub has by then."""
+    model = plan["model"]
+    if model["revision"] or model["origin"] == "folder":
+        return plan
+    from modelpick.catalog import index, lookup
+
+    found = lookup.look_up([model["id"]], catalog=index.load(), offline=offline).results[0]
+    revision = None if isinstance(found, ModelpickError) else found.revision
+    if revision is None:
+        out.note(f"the commit of {model['id']} is not pinned: the Hub could not be asked")
+    return {**plan, "model": {**model, "revision": revision}}
+
+
+def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | None) -> "Payload":
     from modelpick.aws import bundle
     from modelpick.aws.names import Names
 
     names = Names(spec.deployment, account_id, spec.region)
     files = {data.name: data} if data else {}
-    return bundle.payload(spec, names, data=files, hub_token=os.environ.get("HF_TOKEN"))
+    return bundle.payload(spec, names, job=job, data=files, hub_token=os.environ.get("HF_TOKEN"))
 
 
 def _run(
