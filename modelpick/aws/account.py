@@ -22,7 +22,12 @@ class Account:
     """Calls AWS in `region` as the caller's credentials allow. Every answer moves `now()`: it is AWS's clock, not ours."""
 
     def __init__(
-        self, region: str, profile: str | None = None, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        region: str,
+        profile: str | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        own_clock: Callable[[], datetime] | None = None,
     ) -> None:
         try:
             import boto3
@@ -33,6 +38,7 @@ class Account:
             ) from None
         self.region = region
         self.sleep = sleep
+        self._own_clock = own_clock or (lambda: datetime.now(UTC))
         self._skew = timedelta(0)
         self._clients: dict[tuple[str, str], Any] = {}
         try:
@@ -45,7 +51,7 @@ class Account:
         if region == self.region:
             return self
         other = Account.__new__(Account)
-        other.region, other.sleep, other._skew = region, self.sleep, self._skew
+        other.region, other.sleep, other._own_clock, other._skew = region, self.sleep, self._own_clock, self._skew
         other._clients, other._session = self._clients, self._session
         return other
 
@@ -122,9 +128,10 @@ class Account:
     def identity(self) -> dict[str, Any]:
         """Who is calling: Account and Arn. Raises Refused; RemoteError when this machine's clock is far off."""
         answer = self.call("sts", "get_caller_identity")
-        if abs(self._skew) > _TOLERATED_SKEW:
+        off = abs(self.now() - self._own_clock())
+        if off > _TOLERATED_SKEW:
             raise RemoteError(
-                f"this machine's clock is {abs(self._skew).total_seconds() / 60:.0f} minutes off AWS's",
+                f"this machine's clock is {off.total_seconds() / 60:.0f} minutes off AWS's",
                 fix="set the clock (timedatectl set-ntp true), then the same command again",
                 code="clock_skew",
             )

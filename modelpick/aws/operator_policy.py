@@ -39,7 +39,7 @@ BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "Bucket": (
         (
-            "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteObject", "s3:GetBucketTagging", "s3:GetLifecycleConfiguration",
+            "s3:CreateBucket", "s3:DeleteBucket", "s3:DeleteObject", "s3:GetLifecycleConfiguration",
             "s3:GetObject", "s3:ListBucket", "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging",
             "s3:PutEncryptionConfiguration", "s3:PutLifecycleConfiguration", "s3:PutObject",
         ),

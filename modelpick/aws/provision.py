@@ -20,7 +20,8 @@ from modelpick.aws.spec import Spec
 from modelpick.errors import MayBeBillingError, ModelpickError, RemoteError, UsageError
 
 Report = Callable[[str], None]
-_POLL = 15.0  # seconds between looks at the group
+_POLL, _SLOW_POLL = 15.0, 60.0  # seconds between looks at the group: at first, and once it is a wait for capacity
+_QUICK = timedelta(minutes=3)  # a launch that goes well takes less
 _MOVE_EVERY = timedelta(minutes=10)  # while no machine could be had, the limit moves with the wait
 _NO_CAPACITY = re.compile(r"(?i)capacity|no spot|SpotMaxPriceTooLow|Unfulfillable|not supported in your requested Avail")
 _NO_QUOTA = re.compile(r"(?i)vcpu (capacity|limit)|VcpuLimitExceeded|MaxSpotInstanceCount|spot instance count")
@@ -157,7 +158,7 @@ def _rearm_or_stop(works: Works) -> None:
 
 def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
     account, names = works.account, works.names
-    moved_at = started_at = account.now()
+    began = moved_at = started_at = account.now()
     on_demand = works.spec.market != "spot-then-on-demand"
     while True:
         found = switches.find_group(account, names)
@@ -186,7 +187,7 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
         if not found["Instances"] and account.now() - moved_at >= _MOVE_EVERY:  # type: ignore[index]
             moved_at = account.now()
             _move_limit(works, moved_at)
-        account.sleep(_POLL)
+        account.sleep(_POLL if account.now() - began < _QUICK else _SLOW_POLL)
 
 
 def _move_limit(works: Works, now: datetime) -> None:

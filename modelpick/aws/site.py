@@ -8,6 +8,7 @@ from modelpick.aws.account import Account
 from modelpick.aws.names import TAG_DEPLOYMENT
 from modelpick.aws.spec import Candidate, Spec
 from modelpick.errors import RemoteError, UsageError, nearest
+from modelpick.offers.embedded import instances
 
 # AWS Deep Learning Base AMI, by the public parameter of its release notes: driver, CUDA, container toolkit, SSM agent.
 IMAGE_PARAMETER = "/aws/service/deeplearning/ami/{cpu}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
@@ -233,8 +234,9 @@ def _running(account: Account, *, spot: bool, mine: str | None) -> Iterable[tupl
             tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
             if (item.get("InstanceLifecycle") == "spot") != spot or (mine and tags.get(TAG_DEPLOYMENT) == mine):
                 continue
-            cpu = item.get("CpuOptions", {})
-            yield item["InstanceType"], cpu.get("CoreCount", 1) * cpu.get("ThreadsPerCore", 1)
+            cpu, known = item.get("CpuOptions", {}), instances().get(item["InstanceType"])
+            vcpus = known.vcpus if known else cpu.get("CoreCount", 1) * cpu.get("ThreadsPerCore", 1)
+            yield item["InstanceType"], vcpus
 
 
 def _elsewhere(zones: Mapping[str, set[str]], found: Sequence[Mapping[str, Any]]) -> str:

@@ -48,6 +48,7 @@ def caller(server: Aws) -> Iterator[Account]:
             patch.setenv(key, value)
         patch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=lambda _: None, time=time.time))
         account = Account("us-east-1", sleep=lambda seconds: server.advance(seconds=seconds))
+        account._own_clock = account.now  # this machine's clock and AWS's agree, whatever the simulated time
         for service in SERVICES:
             account._client(service)
         yield account
@@ -61,8 +62,10 @@ def aws(server: Aws) -> Iterator[Aws]:
 
 
 @pytest.fixture
-def account(caller: Account, aws: Aws) -> Account:
-    """The caller in a new account."""
+def account(caller: Account, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """The caller in a new account; a client made late (another region's) talks to it too."""
+    for key, value in aws.environment.items():
+        monkeypatch.setenv(key, value)
     return caller
 
 

@@ -31,7 +31,7 @@ def up_without_spot(aws: Aws, account: Account) -> Callable[[], Any]:
 def up_waiting(aws: Aws, account: Account) -> Callable[[], Any]:
     """`up` that waits for capacity, its limit moving with it."""
     aws.no_capacity()
-    return lambda: provision.up(account, spec(), PAYLOAD, wait=timedelta(minutes=45))
+    return lambda: provision.up(account, spec(), PAYLOAD, wait=timedelta(minutes=25))
 
 
 def up_again(aws: Aws, account: Account) -> Callable[[], Any]:
@@ -70,7 +70,7 @@ def down_half(aws: Aws, account: Account) -> Callable[[], Any]:
 SCENES: dict[Scene, tuple[int, int, tuple[int, ...]]] = {
     up: (24, 1, (1,)),
     up_without_spot: (25, 25, (1,)),
-    up_waiting: (36, 25, (0,)),
+    up_waiting: (33, 25, (0,)),
     up_again: (23, 1, (1,)),
     extend: (4, 1, (1,)),
     down: (17, 1, (0,)),

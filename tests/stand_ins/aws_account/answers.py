@@ -87,9 +87,22 @@ def _activities(call: Call, world: World) -> Answer:
     return "200 OK", [("Content-Type", "text/xml")], xml.encode()
 
 
+def _regions(call: Call, world: World) -> Answer:
+    items = "".join(
+        f"<item><regionName>{name}</regionName><regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint></item>"
+        for name in sorted(world.regions)
+    )
+    xml = (
+        '<DescribeRegionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+        f"<regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
+    )
+    return "200 OK", [("Content-Type", "text/xml")], xml.encode()
+
+
 _OWN: dict[tuple[str, str], Callable[[Call, World], Answer | None]] = {
     ("servicequotas", "GetServiceQuota"): _quota,
     ("ssm", "GetParameter"): _parameter,
+    ("ec2", "DescribeRegions"): _regions,
     ("pricing", "GetProducts"): _prices,
     ("iam", "SimulatePrincipalPolicy"): _simulate,
     ("autoscaling", "DescribeScalingActivities"): _activities,
