@@ -142,7 +142,8 @@ def main():
             if stop_at is not None:
                 arm_power_off(stop_at)
             save()
-            idle_since = None if busy() else idle_since or time.monotonic()
+            started = (HOME / "run" / "job.started").exists()  # what comes before it is not idleness
+            idle_since = None if busy() or not started else idle_since or time.monotonic()
             saved_at = time.monotonic()
         if reason := reason_to_end(job, stop_at, idle_since):
             end(reason)
