@@ -51,7 +51,7 @@ def prepare(
     where = embedded.check_region(settled.region)
     tuned, served = _workloads(finetune, serve, data)
     gpus = tuned.gpus if tuned else served.gpus if served else 1
-    priced = _offers(where, market, instance, family, gpus, settled.discounts)
+    priced = offers_for(where, market, instance, family, gpus, settled.discounts)
     catalog = index.load()
     looked = lookup.look_up([name], catalog=catalog, offline=offline, ancestors=True)
     model = looked.results[0]
@@ -77,6 +77,11 @@ def prepare(
             tokens=count_tokens(data, model, tuned, progress) if data is not None and tuned is not None else None,
             epochs=epochs,
             caps=caps,
+            on_demand={
+                offer.instance.name: offer.usd_per_hour
+                for offer in api.offers(region=where, discounts=settled.discounts)
+                if offer.usd_per_hour is not None
+            },
         )
     )
 
@@ -106,7 +111,7 @@ def _workloads(
     return tuned, served
 
 
-def _offers(
+def offers_for(
     region: str, market: str, instance: str | None, family: str | None, gpus: int, discounts: Mapping[str, float]
 ) -> list[Offer]:
     """The offers that the filters leave: one type, or those of the families with exactly the GPUs asked for."""

@@ -106,7 +106,11 @@ class Account:
             self._client("s3").upload_file(str(path), bucket, key)
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}", fix="check --data", code="bad_data") from None
-        except (boto3.exceptions.Boto3Error, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        except (
+            boto3.exceptions.Boto3Error,
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+        ) as error:
             raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject") from None  # type: ignore[arg-type]
 
     def once_settled(self, said: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:

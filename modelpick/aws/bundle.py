@@ -67,7 +67,9 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
 
 def build(job: Mapping[str, Any]) -> bytes:
     """The bundle as .tar.gz bytes."""
-    files: dict[str, tuple[bytes, int]] = {"job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)}
+    files: dict[str, tuple[bytes, int]] = {
+        "job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)
+    }
     for name in _deploy_names():
         mode = 0o755 if name.endswith(".sh") else 0o644
         files[f"deploy/{name}"] = (_deploy_file(name), mode)
@@ -138,7 +140,9 @@ def _record(files: Mapping[str, bytes], own: str) -> bytes:
 def _deploy_names() -> list[str]:
     folder = resources.directory("deploy")
     listed = ["install.sh"] + [
-        path.relative_to(folder).as_posix() for kind in ("guest", "units") for path in sorted((folder / kind).glob("*.*"))
+        path.relative_to(folder).as_posix()
+        for kind in ("guest", "units")
+        for path in sorted((folder / kind).glob("*.*"))
     ]
     return [name for name in listed if not _SKIPPED & set(Path(name).parts)]
 

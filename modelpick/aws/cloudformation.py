@@ -31,7 +31,9 @@ def template(spec: Spec) -> dict[str, Any]:
                 "AWS::Logs::LogGroup",
                 {"LogGroupName": names.log_group, "RetentionInDays": documents.LOG_RETENTION_DAYS, "Tags": tags},
             ),
-            "GuestRole": _role(spec, names, "ec2.amazonaws.com", "guest", documents.guest_policy(names, spec.kms_key), tags),
+            "GuestRole": _role(
+                spec, names, "ec2.amazonaws.com", "guest", documents.guest_policy(names, spec.kms_key), tags
+            ),
             "GuestProfile": _resource(
                 "AWS::IAM::InstanceProfile",
                 {"InstanceProfileName": names.guest_role, "Path": "/modelpick/", "Roles": [{"Ref": "GuestRole"}]},

@@ -80,7 +80,12 @@ def launch_template(
     spec: Spec, names: Names, *, image: str, security_group: str, user_data: str, public: bool, tags: Mapping[str, str]
 ) -> dict[str, Any]:
     """IMDSv2 only, an encrypted disk that goes with the machine, a shut-down that is an end, tags on everything."""
-    disk: dict[str, Any] = {"VolumeType": "gp3", "VolumeSize": spec.disk_gib, "Encrypted": True, "DeleteOnTermination": True}
+    disk: dict[str, Any] = {
+        "VolumeType": "gp3",
+        "VolumeSize": spec.disk_gib,
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
     if spec.kms_key:
         disk["KmsKeyId"] = spec.kms_key
     return {

@@ -28,7 +28,9 @@ class Check:
         return {"name": self.name, "state": self.state, "detail": self.detail, "fix": self.fix}
 
 
-def check(account: Account, candidates: Sequence[Candidate], *, spot: bool = False, subnet: str | None = None) -> list[Check]:
+def check(
+    account: Account, candidates: Sequence[Candidate], *, spot: bool = False, subnet: str | None = None
+) -> list[Check]:
     """All checks for one machine of any of `candidates`, in the order `up` would meet them. Creates nothing."""
     try:
         caller = account.identity()

@@ -58,9 +58,7 @@ class Receipt:
             "region": self.region,
             "machines": len(self.lives),
             "hours": round(self.hours, 4),
-            "items_usd": {
-                name: None if value is None else round(value, 4) for name, value in self.items_usd.items()
-            },
+            "items_usd": {name: None if value is None else round(value, 4) for name, value in self.items_usd.items()},
             "total_usd": None if self.total_usd is None else round(self.total_usd, 4),
             "kept": kept,
         }

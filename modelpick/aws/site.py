@@ -137,7 +137,9 @@ def _route_tables(account: Account, vpc: str) -> list[dict[str, Any]]:
 
 def _way_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> str | None:
     """`internet` (a public subnet), `nat` (or another gateway), or None. A subnet without a table has the main one."""
-    own = [table for table in tables if any(item.get("SubnetId") == subnet["SubnetId"] for item in table["Associations"])]
+    own = [
+        table for table in tables if any(item.get("SubnetId") == subnet["SubnetId"] for item in table["Associations"])
+    ]
     main = [table for table in tables if any(item.get("Main") for item in table["Associations"])]
     for route in (route for table in own or main for route in table["Routes"]):
         if route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State", "active") == "active":
@@ -145,7 +147,9 @@ def _way_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> 
     return None
 
 
-def headroom(account: Account, candidates: Iterable[Candidate], *, spot: bool, mine: str | None = None) -> list[Headroom]:
+def headroom(
+    account: Account, candidates: Iterable[Candidate], *, spot: bool, mine: str | None = None
+) -> list[Headroom]:
     """Every vCPU quota the candidates fall under. Machines of deployment `mine` do not count as used."""
     needs: dict[str, int] = {}
     for candidate in candidates:

@@ -65,7 +65,9 @@ def deployments(account: Account) -> list[Status]:
     by_name: dict[str, list[Thing]] = {}
     for thing in inventory.everything(account, account_id):
         by_name.setdefault(thing.deployment, []).append(thing)
-    return [_status(account, Names(name, account_id, account.region), by_name[name]) for name in sorted(by_name) if name]
+    return [
+        _status(account, Names(name, account_id, account.region), by_name[name]) for name in sorted(by_name) if name
+    ]
 
 
 def regions(account: Account) -> list[str]:

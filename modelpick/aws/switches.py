@@ -91,9 +91,7 @@ def _put_backstop(account: Account, names: Names, stop_at: datetime) -> None:
         account.call("scheduler", "update_schedule", **wanted)
 
 
-def _read_stop(
-    account: Account, names: Names, group: Mapping[str, Any] | None
-) -> tuple[datetime | None, list[str]]:
+def _read_stop(account: Account, names: Names, group: Mapping[str, Any] | None) -> tuple[datetime | None, list[str]]:
     if group is None:
         return None, ["there is no group"]
     suspended = {item["ProcessName"] for item in group.get("SuspendedProcesses", ())}

@@ -62,7 +62,9 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     account.find("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=names.group, ForceDelete=True)
     deadline = account.now() + _LONGEST_WAIT
     while True:
-        running = [item for item in inventory.instances(account, names.deployment) if item["State"]["Name"] != "terminated"]
+        running = [
+            item for item in inventory.instances(account, names.deployment) if item["State"]["Name"] != "terminated"
+        ]
         # Instances that the group does not know of (detached by hand) end here; the others are ending already.
         stray = [item["InstanceId"] for item in running if item["State"]["Name"] != "shutting-down"]
         if stray:

@@ -5,7 +5,7 @@ both are shown, and both bind. Pure.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from modelpick.catalog.model import Model
@@ -36,20 +36,37 @@ class FileReading:
         if not self.reading.licenses or self.reading.kind == "code_only":
             return False
         restrictive = all(one.permits.commercial_use != "yes" for one in self.reading.licenses)
-        return self.reading.kind == "whole" or (self.reading.kind in (*_CERTAIN, "link", "modified") and restrictive)
+        return self.reading.kind == "whole" or (
+            self.reading.kind in (*_CERTAIN, "link", "named", "modified") and restrictive
+        )
 
     def claim(self) -> Known:
         """The claim the file makes."""
         return Known(self.reading.licenses, f"{self.name}: {self.reading.note}")
 
 
+def is_terms(name: str) -> bool:
+    """Whether a file of this name states terms: a license file or a use policy, not a notice."""
+    return bool(_USE_POLICY.fullmatch(name) or (_LICENSE_FILE.fullmatch(name) and not _THIRD_PARTY.search(name)))
+
+
 def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
     """The model's license files, each recognised. Notices and third-party lists are not the model's terms."""
     return tuple(
-        FileReading(name, read_text(text, facts.prints, facts.licenses, name))
+        FileReading(name, _read(text, name, facts))
         for name, text in model.texts.items()
-        if _LICENSE_FILE.fullmatch(name) and not _THIRD_PARTY.search(name) and not _USE_POLICY.fullmatch(name)
+        if is_terms(name) and not _USE_POLICY.fullmatch(name)
     )
+
+
+def _read(text: str, name: str, facts: Facts) -> Reading:
+    """`read_text`, remembered: most license files are word for word the same few."""
+    key = ("text", name, hash(text), len(text))
+    held = facts.memo.get(key)
+    if held is None or held[0] != text:
+        held = facts.memo[key] = (text, read_text(text, facts.prints, facts.licenses, name))
+    reading: Reading = held[1]
+    return reading
 
 
 def settled(claim: Claim, files: Iterable[FileReading], model: Model, facts: Facts) -> tuple[Claim, From | None]:
@@ -108,7 +125,7 @@ def _doubt(
     """A license file that does not bind: the question it raises, if any."""
     kind, licenses = one.reading.kind, one.reading.licenses
     ids, said = {found.id for found in stated}, f"{one.name}: {one.reading.note}"
-    if kind == "empty" or (kind in ("piece", "link") and ids and ids <= {found.id for found in licenses}):
+    if kind == "empty" or (kind in ("piece", "link", "named") and ids and ids <= {found.id for found in licenses}):
         return None
     if kind == "code_only":
         if any(other.binds for other in files) or not stated:
@@ -118,7 +135,12 @@ def _doubt(
     uncheckable = bool(stated) and not any(facts.prints.has(id) for id in ids)
     if kind == "unknown" and uncheckable and all(found.permits.commercial_use != "yes" for found in stated):
         return None
-    codes = {"modified": "modified_license_text", "link": "license_file_is_link", "piece": "license_file_cut_short"}
+    codes = {
+        "modified": "modified_license_text",
+        "link": "license_file_is_link",
+        "named": "license_file_only_names_it",
+        "piece": "license_file_cut_short",
+    }
     return _question(codes.get(kind, "unknown_license_text"), said, one.name, policy)
 
 
@@ -168,10 +190,36 @@ def _header(
     )
 
 
+def weigh_conflicts(
+    model: Model, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+) -> list[Assessment]:
+    """Places that disagree on the license or the parents, side by side.
+
+    Two places that speak of one commit both bind. The embedded catalog, and the lists it was made from, speak of an
+    earlier day: licenses do change, so they are told and do not count. Parents that differ are all followed, which is
+    what counts for them.
+    """
+    parts = []
+    one_commit = model.origin != "catalog"
+    for one in model.conflicts:
+        if one.field not in ("license", "base_models"):
+            continue
+        said = f"{one.kept_source}: {one.kept}; {one.other_source}: {one.other}"
+        mine = Assessment(Verdict.ALLOW)
+        if one.field == "license" and one_commit and not one.other_source.startswith("catalog"):
+            claim = identify(one.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
+            if {found.id for found in licenses_in(claim)} == {found.id for found in stated}:
+                continue
+            mine = assess_claim(claim, "card", policy, facts.territories, modality)
+            parts.append(mine)
+        text = f"two places differ on {'its license' if one.field == 'license' else 'its base models'}"
+        parts.append(Assessment(mine.verdict, (Reason("contradiction", text, said, mine.verdict),)))
+    return parts
+
+
 _FRONT_MATTER = re.compile(r"\A\s*---\s*\n.*?\n---\s*?(\n|\Z)", re.S)
-_STATEMENT = re.compile(
-    r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:licen[cs]|non[- ]?commercial|research purposes)[^\n!?]*", re.I
-)
+_STATEMENT = re.compile(r"licen[cs]|built with|non[- ]?commercial|research purposes", re.I)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _FORBIDS = re.compile(
     r"non[- ]?commercial|not (be used )?for commercial|(for|to) (academic |scientific )?research (purposes? )?only"
     r"|research purposes only|only for( academic| scientific)? research",
@@ -185,6 +233,26 @@ _ABOUT_WEIGHTS = re.compile(r"\b(weights?|checkpoints?|this model|the models?)\b
 LONGEST_BODY = 200_000  # characters of a card that are read
 
 
+def _statements(body: str) -> Iterator[str]:
+    """The sentences that speak of a license or of what is permitted, each once.
+
+    What stands first under a heading "License" is such a statement whatever its words.
+    """
+    found: dict[str, None] = {}
+    heading = ""
+    for line in body.split("\n"):
+        if not line.strip():
+            continue
+        if _STATEMENT.search(line) or heading:
+            sentences = _SENTENCE_END.split(f"{heading}: {line}" if heading else line)
+            found |= dict.fromkeys(part.strip()[:LONGEST_SENTENCE] for part in sentences if _STATEMENT.search(part))
+        heading = line[:LONGEST_SENTENCE] if line.startswith("#") and _STATEMENT.search(line) else ""
+    yield from found
+
+
+LONGEST_SENTENCE = 2_000  # characters
+
+
 def weigh_body(
     model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: Facts, modality: Modality
 ) -> list[Assessment]:
@@ -194,11 +262,10 @@ def weigh_body(
     question; where nothing else is stated, what it forbids is believed and what it allows is not.
     """
     text = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    body = _FRONT_MATTER.sub("", text[:LONGEST_BODY])
+    body = _FRONT_MATTER.sub("", text[:LONGEST_BODY].replace("\r\n", "\n"))
     parts: list[Assessment] = []
     known = [facts.licenses.by_id[id] for id in explained if id in facts.licenses.by_id]
-    for match in _STATEMENT.finditer(body):
-        sentence = match.group().strip()
+    for sentence in _statements(body):
         if _ABOUT_ELSE.search(sentence) and not _ABOUT_WEIGHTS.search(sentence):
             continue
         said = f"README.md: {sentence[:120]}"

@@ -49,7 +49,7 @@ def test_any_jumble_of_what_the_readers_look_for(name: str, text: str) -> None:
 @given(
     st.from_regex(r"[A-Za-z][A-Za-z0-9]{2,10}", fullmatch=True),
     st.from_regex(r"[A-Z][a-z]{2,8}-[1-9]{1,2}b", fullmatch=True),
-    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\n\"'\\#"), max_size=20),
+    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0\r\n\"'\\#"), max_size=20),
 )
 def test_a_planted_id_is_found_on_its_line_whatever_stands_before(org: str, name: str, noise: str) -> None:
     code = f'x = """{noise}\n{noise}"""\nm = AutoModel.from_pretrained("zz-{org}/{name}")\n'
@@ -66,6 +66,9 @@ def test_a_planted_id_is_found_on_its_line_whatever_stands_before(org: str, name
         ("a.py", "(" * 5000),
         ("a.py", "x = " + "-" * 20000 + "1"),
         ("a.py", "x = " + " + ".join(['"a"'] * 3000) + "\nA.from_pretrained(x)"),
+        ("a.py", "".join(f"a{n} = a{n + 1} or a{n + 1} or a{n + 1}\n" for n in range(60)) + "A.from_pretrained(a0)"),
+        ("a.py", 'a0 = "x"\n' + "".join(f"a{n + 1} = a{n} + a{n}\n" for n in range(60)) + "A.from_pretrained(a60)"),
+        ("a.py", "MODELS = [" + "'acme/x-7b'," * 20_000 + "]"),
         ("a.json", "[" * 100_000),
         ("a.json", '{"model":' * 50_000),
         ("a.yaml", "[" * 100_000),

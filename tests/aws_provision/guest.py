@@ -118,7 +118,9 @@ class Machine:
 
     def boot(self) -> "subprocess.CompletedProcess[str]":
         """Run what runcmd runs, to its end; the units go on."""
-        return subprocess.run(self.command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            self.command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+        )
 
     def shutdowns(self) -> list[str]:
         """The arguments of every `shutdown`."""

@@ -21,7 +21,13 @@ class Program:
     """modelpick, talking to one stand-in account."""
 
     def __init__(self, aws: Aws, home: Path) -> None:
-        self._environment = {**aws.environment, "PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        self._environment = {
+            **aws.environment,
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "100",
+        }
         self._home = home
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
@@ -64,7 +70,9 @@ def test_a_whole_life(program: Program, aws: Aws) -> None:
     assert aws.state()["left"] == []
 
 
-@pytest.mark.parametrize(("call", "when"), [(1, "after"), (9, "before"), (20, "after"), (23, "before"), (23, "after"), (22, "after")])
+@pytest.mark.parametrize(
+    ("call", "when"), [(1, "after"), (9, "before"), (20, "after"), (23, "before"), (23, "after"), (22, "after")]
+)
 def test_up_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     _killed(program, aws, UP, call, when)
     assert matrix.faults(aws) == []

@@ -19,9 +19,13 @@ from tests.aws_provision.guest import Machine
 from tests.stand_ins.aws_account import Aws
 
 NAMES = Names("demo", "123456789012", "us-east-1")
-needs_cli = pytest.mark.skipif(shutil.which("aws") is None, reason="needs the AWS CLI (pip install awscli, own environment)")
+needs_cli = pytest.mark.skipif(
+    shutil.which("aws") is None, reason="needs the AWS CLI (pip install awscli, own environment)"
+)
 TRAINS = "mkdir -p results/run; cat data/train.jsonl > results/run/seen; echo step 1; echo done"
-SAVES_WHEN_TOLD = "trap 'echo saved > results/checkpoint; exit 0' TERM; mkdir -p results; touch ready; while true; do sleep 0.1; done"
+SAVES_WHEN_TOLD = (
+    "trap 'echo saved > results/checkpoint; exit 0' TERM; mkdir -p results; touch ready; while true; do sleep 0.1; done"
+)
 
 
 def job(script: str, **more: Any) -> dict[str, Any]:
@@ -146,7 +150,9 @@ def test_the_power_off_is_armed_before_anything_is_fetched(ready: Any) -> None:
 
 
 def test_user_data_is_small_and_holds_no_secret() -> None:
-    text = bundle.user_data(spec(name="a" * 20, region="ap-southeast-1"), Names("a" * 20, "123456789012", "ap-southeast-1"), "f" * 64)
+    text = bundle.user_data(
+        spec(name="a" * 20, region="ap-southeast-1"), Names("a" * 20, "123456789012", "ap-southeast-1"), "f" * 64
+    )
     assert len(text.encode()) <= 4096
     assert "@" not in text
     assert "hf_" not in text
@@ -160,7 +166,9 @@ def test_the_same_inputs_give_the_same_bundle() -> None:
 def test_cloud_init_accepts_the_user_data(tmp_path: Path) -> None:
     path = tmp_path / "user-data"
     path.write_text(bundle.user_data(spec(), NAMES, "f" * 64))
-    run = subprocess.run(["cloud-init", "schema", "--config-file", str(path)], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["cloud-init", "schema", "--config-file", str(path)], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -191,7 +199,15 @@ def test_the_template_is_clean(tmp_path: Path) -> None:
 
     path = tmp_path / "template.json"
     path.write_text(cloudformation.template_text(spec(kms_key="arn:aws:kms:us-east-1:123456789012:key/k")))
-    words = [sys.executable, "-c", "import sys; from cfnlint.runner import main; sys.exit(main())", "--template", str(path), "--regions", "us-east-1"]
+    words = [
+        sys.executable,
+        "-c",
+        "import sys; from cfnlint.runner import main; sys.exit(main())",
+        "--template",
+        str(path),
+        "--regions",
+        "us-east-1",
+    ]
     run = subprocess.run(words, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
 

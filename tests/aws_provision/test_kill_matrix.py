@@ -109,9 +109,7 @@ def test_there_are_over_two_hundred_points() -> None:
 
 
 @pytest.mark.parametrize(("scene", "call", "when"), POINTS, indirect=["scene"])
-def test_killed_at(
-    scene: tuple[Scene, Callable[[], Any]], call: int, when: str, aws: Aws, account: Account
-) -> None:
+def test_killed_at(scene: tuple[Scene, Callable[[], Any]], call: int, when: str, aws: Aws, account: Account) -> None:
     """No machine without both switches; nothing bills past the limit; down leaves nothing; again gives one or none."""
     stage, action = scene
     assert matrix.killed(aws, action, call=call, when=when)

@@ -1,7 +1,10 @@
 """Card against files: what settles an open claim, what adds to it, what contradicts it."""
 
+from dataclasses import replace
+
 import pytest
 
+from modelpick.catalog.model import Conflict, Model
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
@@ -48,12 +51,19 @@ def test_tag_and_file_both_bind(judged: Judged) -> None:
         ("LICENSE", "Our own terms, as follows: ask us. " * 30, "unknown_license_text"),
         ("LICENSE.md", "See https://huggingface.co/01-ai/Yi-34B/blob/main/LICENSE", "license_file_is_link"),
         ("LICENSE-CODE", MIT, "code_license_only"),
+        ("LICENSE", "MIT License", "license_file_only_names_it"),
     ],
 )
 def test_a_file_that_does_not_bear_out_the_tag_is_a_question(judged: Judged, file: str, text: str, code: str) -> None:
     answer = judged(model("a/b", "apache-2.0", texts={file: text}))
     assert answer.verdict is Verdict.REVIEW
     assert code in codes(answer)
+
+
+def test_a_file_that_only_names_a_permissive_license_grants_nothing(judged: Judged) -> None:
+    assert judged(model("a/b", None, texts={"LICENSE": "MIT License"})).verdict is Verdict.REVIEW
+    assert judged(model("a/b", "mit", texts={"LICENSE": "MIT License"})).verdict is Verdict.ALLOW
+    assert judged(model("a/b", "mit", texts={"LICENSE": "CC-BY-NC-4.0"})).verdict is Verdict.DENY
 
 
 def test_files_that_bear_out_the_tag_change_nothing(judged: Judged) -> None:
@@ -114,6 +124,11 @@ def test_parents_named_only_in_files_count(judged: Judged) -> None:
         (None, "**License:** Non-commercial license", "deny"),
         (None, "Licensed under Apache 2.0.", "review"),
         ("apache-2.0", "The dataset is licensed under CC-BY-NC-4.0.", "allow"),
+        ("apache-2.0", "# Model\n\n## License\n\nCC-BY-NC-4.0\n", "deny"),
+        ("apache-2.0", "## License\r\n\r\nApache 2.0\r\n", "allow"),
+        ("apache-2.0", "| License | CC-BY-SA-4.0 |", "review"),
+        ("apache-2.0", "Built with Meta Llama 3", "review"),
+        ("apache-2.0", "Built with love and PyTorch", "allow"),
         ("apache-2.0", "Nothing about terms here, and MIT is a university.", "allow"),
     ],
 )
@@ -139,3 +154,53 @@ def test_a_link_to_a_restrictive_license_says_which_other_it_is(judged: Judged) 
     assert judged(research).verdict is Verdict.DENY
     free = model("a/b", "other", license_link="https://www.apache.org/licenses/LICENSE-2.0")
     assert judged(free).verdict is Verdict.REVIEW
+
+
+def test_places_that_differ_are_told_and_bind_when_they_speak_of_one_commit(judged: Judged) -> None:
+    def asked(field: str, other: object, source: str) -> Model:
+        conflict = Conflict(field, "apache-2.0", "README.md", other, source)
+        return model("a/b", "apache-2.0", conflicts=(conflict,))
+
+    same_commit = judged(asked("license", "cc-by-nc-4.0", "Hub API"))
+    assert same_commit.verdict is Verdict.DENY
+    assert "contradiction" in codes(same_commit)
+    earlier = judged(asked("license", "cc-by-nc-4.0", "catalog 2026-10-01"))
+    assert earlier.verdict is Verdict.ALLOW  # relicensed since
+    assert "contradiction" in codes(earlier)
+    assert judged(asked("license", "Apache-2.0", "Hub API")).verdict is Verdict.ALLOW
+    assert judged(asked("license", False, "Hub API")).verdict is Verdict.REVIEW
+    assert "contradiction" in codes(judged(asked("base_models", "x/y", "adapter_config.json")))
+    assert "contradiction" not in codes(judged(asked("parameters", 3, "Hub API")))
+
+
+def test_lists_that_differ_on_a_catalog_row_are_told(judged: Judged) -> None:
+    conflict = Conflict("license", "apache-2.0", "its commit ce0d183", "cc-by-sa-3.0", "an older list")
+    row = replace(model("mosaicml/mpt-7b-instruct", "apache-2.0", conflicts=(conflict,)), origin="catalog")
+    answer = judged(row)
+    assert answer.verdict is Verdict.ALLOW
+    assert "contradiction" in codes(answer)
+
+
+HOSTILE = [
+    "<html>" + "<script" * 50_000,
+    "<html>" + "<!--" * 90_000,
+    "<html>" + "<a" * 150_000,
+    "license " * 50_000,
+    "licen" * 80_000 + ".",
+    "a" * 390_000,
+    "a." * 190_000 + " license",
+    "# license" * 40_000,
+    "# " * 190_000,
+    "---\n" * 90_000,
+    "applies " * 50_000,
+    "https://x/" * 39_000,
+    "(" * 300_000,
+    "\x00" * 300_000,
+    "non-commercial and " * 20_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
+def test_a_hostile_file_is_read_to_an_end(judged: Judged, text: str) -> None:
+    answer = judged(model("a/b", "mit", texts={"LICENSE": text, "README.md": text}, gate_text=text))
+    assert answer.verdict is not Verdict.ALLOW

@@ -109,6 +109,16 @@ def test_link_code_empty_and_unknown(facts: Facts) -> None:
     assert read(facts, "You may do as our lawyers please. " * 30).kind == "unknown"
 
 
+def test_a_file_that_only_names_a_license(facts: Facts) -> None:
+    for text, license in (
+        ("Apache License\nVersion 2.0", "apache-2.0"),
+        ("MIT License", "mit"),
+        ("CC-BY-4.0", "cc-by-4.0"),
+    ):
+        assert (read(facts, text).kind, ids(read(facts, text))) == ("named", [license])
+    assert read(facts, "Apache License Version 2.0, non-commercial use").kind == "modified"
+
+
 @pytest.mark.parametrize(
     ("head", "license"),
     [

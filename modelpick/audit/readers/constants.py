@@ -1,19 +1,23 @@
 """What an expression may be, as far as one file tells: names, attributes, tables, joined strings. Pure."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-_DEEPEST = 8  # names that lead to names: beyond this nobody can follow, neither a reader
-_MOST = 200  # strings one expression may stand for
+from modelpick.audit.rules import Rules
+
+_DEEPEST = 40  # steps from a use to a literal: beyond this no reader follows either
+_LONGEST = 300  # characters of a joined string: an id has at most 96, an address some more
 
 
 class Constants:
     """The values bound to each name anywhere in a file. Scopes are not told apart: more may be found, never less."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, nodes: Iterable[ast.AST], rules: Rules) -> None:
+        self._rules = rules
         self._values: dict[str, list[ast.expr]] = {}
         self._imports: dict[str, str] = {}
-        for node in ast.walk(tree):
+        self._joined_texts: dict[ast.expr, str | None] = {}
+        for node in nodes:
             self._collect(node)
 
     def _collect(self, node: ast.AST) -> None:
@@ -59,47 +63,74 @@ class Constants:
 
     def strings(self, value: ast.expr) -> list[tuple[str, ast.expr]]:
         """Every string the expression may be, with the node that writes it; empty when only running it would tell."""
-        found: list[tuple[str, ast.expr]] = []
-        for text, node in self._strings(value, _DEEPEST, frozenset()):
-            found.append((text, node))
-            if len(found) == _MOST:
-                break
-        return list(dict.fromkeys(found))
+        return list(self._strings(value, set(), _DEEPEST))
 
-    def _strings(self, value: ast.expr, depth: int, seen: frozenset[str]) -> Iterator[tuple[str, ast.expr]]:
-        if depth == 0:
+    def _strings(self, value: ast.expr, seen: set[ast.expr | str], steps: int) -> Iterator[tuple[str, ast.expr]]:
+        if value in seen or steps == 0:  # each node once, so that names which lead to names stay cheap, and circles end
             return
+        seen.add(value)
         if isinstance(value, ast.Constant):
             if isinstance(value.value, str):
                 yield value.value, value
         elif isinstance(value, ast.JoinedStr | ast.BinOp):
-            text = self._joined(value, depth - 1, seen)
+            text = self._joined(value, steps - 1)
             if text is not None:
                 yield text, value
         else:
             name = _bound_name(value)
             if name and name not in seen:
+                seen.add(name)
                 for bound in self._values.get(name, ()):
-                    yield from self._strings(bound, depth - 1, seen | {name})
-            for part in _alternatives(value):
-                yield from self._strings(part, depth - 1, seen)
+                    yield from self._strings(bound, seen, steps - 1)
+            for part in self._alternatives(value):
+                yield from self._strings(part, seen, steps - 1)
 
-    def _joined(self, value: ast.expr, depth: int, seen: frozenset[str]) -> str | None:
+    def _joined(self, value: ast.JoinedStr | ast.BinOp, steps: int) -> str | None:
         """A concatenation or f-string whose every piece is one known string; None when a piece is not."""
+        if value not in self._joined_texts:
+            self._joined_texts[value] = None  # what is made of itself is not known
+            self._joined_texts[value] = self._join(value, steps)
+        return self._joined_texts[value]
+
+    def _join(self, value: ast.JoinedStr | ast.BinOp, steps: int) -> str | None:
         if isinstance(value, ast.JoinedStr):
             pieces: list[ast.expr] = list(value.values)
-        elif isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add):
+        elif isinstance(value.op, ast.Add):
             pieces = [value.left, value.right]
         else:
             return None
         text = ""
         for piece in pieces:
             inner = piece.value if isinstance(piece, ast.FormattedValue) else piece
-            known = {string for string, _ in self._strings(inner, depth, seen)}
-            if len(known) != 1:
+            known = {string for string, _ in self._strings(inner, set(), steps)}
+            if len(known) != 1 or len(text) > _LONGEST:
                 return None
             text += known.pop()
         return text
+
+    def _alternatives(self, value: ast.expr) -> list[ast.expr]:
+        """The expressions of which `value` is one: a or b, a if c else b, TABLE[key], [a, b], getenv("X", a)."""
+        if isinstance(value, ast.BoolOp):
+            return list(value.values)
+        if isinstance(value, ast.IfExp):
+            return [value.body, value.orelse]
+        if isinstance(value, ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await):
+            return [value.value]
+        if isinstance(value, ast.List | ast.Tuple | ast.Set):
+            return list(value.elts)
+        if isinstance(value, ast.Dict):
+            return list(value.values)
+        return self._of_call(value) if isinstance(value, ast.Call) else []
+
+    def _of_call(self, call: ast.Call) -> list[ast.expr]:
+        last = dotted(call.func).rpartition(".")[2]
+        owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
+        defaults = [keyword.value for keyword in call.keywords if keyword.arg == "default"]
+        if last in self._rules.words["lookup_calls"]:
+            return [*call.args[1:2], *defaults, *owner]
+        if last in self._rules.words["wrapping_calls"]:
+            return [*call.args[:1], *defaults, *owner]
+        return defaults
 
 
 def dotted(node: ast.expr) -> str:
@@ -118,32 +149,3 @@ def _bound_name(value: ast.expr) -> str | None:
     if isinstance(value, ast.Attribute):
         return value.attr
     return None
-
-
-def _alternatives(value: ast.expr) -> list[ast.expr]:
-    """The expressions of which `value` is one: a or b, a if c else b, TABLE[key], [a, b], getenv("X", a), str(a)."""
-    if isinstance(value, ast.BoolOp):
-        return list(value.values)
-    if isinstance(value, ast.IfExp):
-        return [value.body, value.orelse]
-    if isinstance(value, ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await):
-        return [value.value]
-    if isinstance(value, ast.List | ast.Tuple | ast.Set):
-        return list(value.elts)
-    if isinstance(value, ast.Dict):
-        return list(value.values)
-    if isinstance(value, ast.Call):
-        return _of_call(value)
-    return []
-
-
-def _of_call(call: ast.Call) -> list[ast.expr]:
-    last = dotted(call.func).rpartition(".")[2]
-    defaults = [keyword.value for keyword in call.keywords if keyword.arg == "default"]
-    if last in ("get", "getenv", "setdefault", "pop"):
-        table = [call.func.value] if isinstance(call.func, ast.Attribute) else []
-        return [*call.args[1:2], *defaults, *table]
-    if last in ("str", "Path", "strip", "items", "values", "enumerate", "sorted", "list", "tuple", "set", "dict"):
-        owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
-        return [*call.args[:1], *owner]
-    return defaults

@@ -31,15 +31,15 @@ def read(text: str, rules: Rules) -> Found:
 
 class _Reader:
     def __init__(self, tree: ast.Module, text: str, rules: Rules) -> None:
-        self._tree = tree
+        self._nodes = list(ast.walk(tree))
         self._lines = text.split("\n")
         self._rules = rules
-        self._constants = Constants(tree)
+        self._constants = Constants(self._nodes, rules)
         self._url = url_pattern(rules)
 
     def candidates(self) -> Found:
         inside_data_calls: set[int] = set()
-        for node in ast.walk(self._tree):
+        for node in self._nodes:
             if isinstance(node, ast.Call):
                 name = self._constants.imported(dotted(node.func))
                 if self._loads_data(name):
@@ -126,8 +126,6 @@ class _Reader:
         for name, value in [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]:
             if value is not None:
                 yield from self._holds(name.arg, value, None)
-                if isinstance(value, ast.Call) and value.args:  # typer.Option("org/name", "--model")
-                    yield from self._holds(name.arg, value.args[0], None)
 
     def _word_list(self, elements: Sequence[ast.expr]) -> Found:
         """["vllm", "serve", "org/name"]: a command as a program starts it."""
@@ -162,9 +160,11 @@ class _Reader:
         organisation: str | None = None,
     ) -> Iterator[Candidate]:  # fmt: skip
         """Every string `value` may be, where it is written, and where it is used when that is elsewhere."""
-        for text, node in self._constants.strings(value):
+        strings = self._constants.strings(value)
+        inside = set(ast.walk(value)) if strings else set()
+        for text, node in strings:
             spots = {self._position(node, text)}
-            if not any(child is node for child in ast.walk(value)):
+            if node not in inside:
                 spots.add(self._position(value))
             is_url = bool(self._url.fullmatch(text))
             for line, column in sorted(spots):

@@ -41,7 +41,9 @@ def read_call(environ: dict[str, Any], body: bytes) -> Call:
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         document = json.loads(body or b"{}")
-        return Call(service, target.rpartition(".")[2], region, body, document=document, token=document.get("ClientToken"))
+        return Call(
+            service, target.rpartition(".")[2], region, body, document=document, token=document.get("ClientToken")
+        )
     if "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", "") and body:
         form = {key: values[0] for key, values in parse_qs(body.decode(), keep_blank_values=True).items()}
         if "Action" in form:
@@ -56,7 +58,10 @@ def read_call(environ: dict[str, Any], body: bytes) -> Call:
 
 
 def _s3_action(method: str, path: str, query: str) -> str:
-    sub = next((_S3_SUB[word] for word in query.split("&") if word.split("=")[0] in _S3_SUB for word in [word.split("=")[0]]), "")
+    sub = next(
+        (_S3_SUB[word] for word in query.split("&") if word.split("=")[0] in _S3_SUB for word in [word.split("=")[0]]),
+        "",
+    )
     key = path.strip("/").partition("/")[2]
     verb = {"PUT": "Put", "GET": "Get", "DELETE": "Delete", "HEAD": "Head", "POST": "Post"}[method]
     if sub:
