@@ -16,7 +16,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 import report
 
 
-
 def hub_token():
     """The Hub token from its SecureString, or None; it is never written down."""
     name = os.environ.get("MODELPICK_TOKEN_PARAMETER")
@@ -37,7 +36,8 @@ def main():
     if token := hub_token():
         environment["HF_TOKEN"] = token
     for prefix in ("data", "results"):  # results: what an interrupted machine before this one had saved
-        report.aws("s3", "sync", "--only-show-errors", f"s3://{report.BUCKET}/{prefix}/", f"{home}/{prefix}/", timeout=3600)
+        source = f"s3://{report.BUCKET}/{prefix}/"
+        report.aws("s3", "sync", "--only-show-errors", source, f"{home}/{prefix}/", timeout=3600)
     report.stage("running")
     (home / "run" / "job.started").touch()
     told, child = [], None
@@ -50,7 +50,9 @@ def main():
     signal.signal(signal.SIGTERM, forward)
     signal.signal(signal.SIGINT, forward)
     with (home / "run" / "job.log").open("ab") as log:
-        child = subprocess.Popen(job["command"], cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
+        child = subprocess.Popen(
+            job["command"], cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
         for number in told:  # told to stop before there was anything to tell
             os.killpg(child.pid, number)
         code = child.wait()

@@ -16,7 +16,7 @@ _POLL = 5.0
 def log_lines(
     account: Account, deployment: str, *, follow: bool = False, since: timedelta | None = None
 ) -> Iterator[str]:
-    """The job's log lines, oldest first; with `follow` until the machine is gone. Raises UsageError when there are none."""
+    """The job's log lines, oldest first; with `follow` until the machine is gone. Raises UsageError without a log."""
     names = Names(deployment, account.identity()["Account"], account.region)
     start = int(((account.now() - since).timestamp() if since else 0) * 1000)
     seen: set[str] = set()

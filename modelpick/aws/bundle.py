@@ -36,7 +36,10 @@ def payload(
     data: Mapping[str, Path] | None = None,
     hub_token: str | None = None,
 ) -> Payload:
-    """The bundle of `spec` (with `job` in place of its own: the same one, pinned) and its user-data. Raises UsageError when the installation lacks the guest's files."""
+    """The bundle of `spec` (with `job` in place of its own: the same one, pinned) and its user-data.
+
+    Raises UsageError when the installation lacks the guest's files.
+    """
     content = build(spec.job if job is None else job)
     digest = hashlib.sha256(content).hexdigest()
     return Payload(user_data(spec, names, digest), content, digest, dict(data or {}), hub_token)

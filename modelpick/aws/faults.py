@@ -6,7 +6,8 @@ from modelpick.errors import RemoteError
 
 # Codes by which services say "there is no such thing" and "there is one already" (their API references).
 ABSENT = frozenset({
-    "404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NoSuchLifecycleConfiguration", "NoSuchTagSet", "ParameterNotFound",
+    "404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NoSuchLifecycleConfiguration", "NoSuchTagSet",
+    "ParameterNotFound",
     "InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidInstanceID.NotFound", "InvalidVolume.NotFound",
     "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException", "ResourceNotFoundException",
     "NoSuchResourceException", "NoSuchPublicAccessBlockConfiguration", "ServerSideEncryptionConfigurationNotFoundError",

@@ -56,7 +56,7 @@ def of(account: Account, names: Names) -> list[Thing]:
 
 
 def instances(account: Account, deployment: str | None = None) -> list[dict[str, Any]]:
-    """EC2 instances that carry our tag (of one deployment, or of any), terminated ones included while EC2 lists them."""
+    """EC2 instances that carry our tag (of one deployment, or of any), the terminated that EC2 still lists included."""
     wanted = (
         {"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}
         if deployment is None

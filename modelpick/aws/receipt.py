@@ -1,4 +1,4 @@
-"""What a deployment ran and cost, by Auto Scaling's own memory and the prices in its record; what is kept, until when."""
+"""What a deployment ran and cost, by Auto Scaling's own memory and the prices in its record; what is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the account has for a machine: image, subnets with a way out, zones that offer the types, quota. Looks, never touches."""
+"""What the account has for a machine: image, subnets with a way out, zones with the types, quota. It only looks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,8 +122,8 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
     leading_out = [(subnet, way) for subnet, way in usable if way]
     if not leading_out:
         raise RemoteError(
-            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: the machine could not fetch"
-            " its bundle nor report",
+            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: the machine could fetch"
+            " nothing and report nothing",
             fix="name a subnet with an internet or NAT gateway by --subnet",
             code="no_route_out",
         )
@@ -213,7 +213,8 @@ def check_headroom(account: Account, spec: Spec, candidates: Sequence[Candidate]
     if not fitting:
         row = min(rows, key=lambda item: item.needed)
         raise RemoteError(
-            f"quota {row.name} ({row.code}) in {account.region}: {row.limit:g} vCPUs, {row.used} in use, {row.needed} needed",
+            f"quota {row.name} ({row.code}) in {account.region}: {row.limit:g} vCPUs, {row.used} in use,"
+            f" {row.needed} needed",
             fix=f"{row.request} --region {account.region}",
             code="quota",
         )

@@ -30,7 +30,7 @@ class Keep:
     data: bool = False
 
 
-def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Report = lambda _: None) -> Receipt:  # noqa: B008
+def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Report = lambda _: None) -> Receipt:
     """Remove a deployment and say what it was. Raises MayBeBillingError while something paid may be left."""
     names = Names(deployment, account.identity()["Account"], account.region)
     try:
@@ -132,7 +132,7 @@ def _profile(account: Account, names: Names) -> None:
 
 
 def _bucket(account: Account, names: Names, keep: Keep) -> None:
-    """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry, made before it came."""
+    """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry from before it came."""
     held = account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1)
     if held is None:
         return

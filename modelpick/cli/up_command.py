@@ -230,7 +230,7 @@ def _draw(console: "Console", machine: "Machine") -> None:
         f"at most ${machine.most_usd:.2f}",
         "",
         f"  modelpick logs {machine.deployment} -f      what it does",
-        f"  modelpick status                 what runs, since when, for how much",
+        "  modelpick status                 what runs, since when, for how much",
         f"  modelpick down {machine.deployment}         end it now",
     )
     for line in lines:

@@ -4,6 +4,7 @@ Real: bash, sha256sum, tar, python, pip, the AWS CLI, the bundle, the stand-in a
 nvidia-smi, systemctl (starts what the unit files say), shutdown (writes down when).
 """
 
+import contextlib
 import http.server
 import os
 import shutil
@@ -28,7 +29,9 @@ unit="${@: -1}"
 case "$1" in
   enable)
     file="$MODELPICK_ROOT/etc/systemd/system/$unit"
-    words=$(sed -n 's/^ExecStart=//p' "$file" | sed "s#/opt/modelpick#$MODELPICK_ROOT/opt/modelpick#g; s#/usr/bin/python3#$PYTHON#")
+    words=$(sed -n 's/^ExecStart=//p' "$file")
+    words=${words//\\/opt\\/modelpick/$MODELPICK_ROOT/opt/modelpick}
+    words=${words/\\/usr\\/bin\\/python3/$PYTHON}
     for env in $(sed -n 's/^EnvironmentFile=//p' "$file"); do set -a; . "$MODELPICK_ROOT$env"; set +a; done
     setsid $words >>"$run/$unit.log" 2>&1 &
     echo $! >"$run/$unit.pid" ;;
@@ -111,7 +114,8 @@ class Machine:
             path.chmod(int(entry["permissions"], 8))
         self.command = [str(root / document["runcmd"][0][0].lstrip("/"))]
         self.environment = {
-            **aws.environment, "PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(root), "MODELPICK_ROOT": str(root),
+            **aws.environment, "PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(root),
+            "MODELPICK_ROOT": str(root),
             "MODELPICK_METADATA": f"http://127.0.0.1:{self.metadata.server_port}", "MODELPICK_ROUND_SECONDS": "0.2",
             "MODELPICK_SAVE_SECONDS": "1", "MODELPICK_RETRY_SECONDS": "0", "PYTHON": sys.executable,
         }  # fmt: skip
@@ -149,10 +153,8 @@ class Machine:
     def off(self) -> None:
         """The power goes."""
         for path in (self.root / "run").glob("*.pid"):
-            try:
+            with contextlib.suppress(ProcessLookupError, ValueError):
                 os.killpg(int(path.read_text()), signal.SIGKILL)
-            except (ProcessLookupError, ValueError):
-                pass
         self.metadata.shutdown()
         self.metadata.server_close()
         shutil.rmtree(self.root, ignore_errors=True)

@@ -379,7 +379,8 @@ def test_the_printed_policy_allows_what_is_called_and_nothing_else(aws: Aws, acc
     assert called - allowed == set()
     # Implied by tags, asked for by other calls, or by the session plugin.
     implied = {
-        "autoscaling:CreateOrUpdateTags", "ec2:CreateTags", "ec2:RunInstances", "ec2:DeleteVolume", "ec2:TerminateInstances",
+        "autoscaling:CreateOrUpdateTags", "ec2:CreateTags", "ec2:RunInstances", "ec2:DeleteVolume",
+        "ec2:TerminateInstances",
         "iam:TagInstanceProfile", "iam:TagRole", "logs:TagResource", "ssm:AddTagsToResource", "ssm:StartSession",
         "ssm:TerminateSession",
     }  # fmt: skip

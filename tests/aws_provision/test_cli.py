@@ -1,4 +1,4 @@
-"""The commands themselves, in processes of their own, and killed there: the same guarantee, through the whole program."""
+"""The commands in processes of their own, and killed there: the same guarantee through the whole program."""
 
 import json
 import os

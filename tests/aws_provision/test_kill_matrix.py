@@ -1,7 +1,6 @@
 """Killed at any instant, nothing bills that nothing stops. Each case is a process that really dies by SIGKILL."""
 
 from collections.abc import Callable, Iterator
-
 from datetime import timedelta
 from typing import Any
 
@@ -66,7 +65,7 @@ def down_half(aws: Aws, account: Account) -> Callable[[], Any]:
     return lambda: teardown.down(account, "demo")
 
 
-# scene: (its mutating calls, the first one that no other scene has, machines that are right after the same command again)
+# scene: (its mutating calls, the first that no other scene has, machines that are right after the command again)
 SCENES: dict[Scene, tuple[int, int, tuple[int, ...]]] = {
     up: (24, 1, (1,)),
     up_without_spot: (25, 25, (1,)),
@@ -99,7 +98,8 @@ def test_the_matrix_covers_every_mutating_call(scene: tuple[Scene, Callable[[], 
     try:
         action()
     except ModelpickError as error:
-        assert error.code == "no_capacity"
+        said = error.code
+        assert said == "no_capacity"
     made = [name for name, mutating in aws.calls() if mutating]
     assert len(made) == SCENES[stage][0], made
 

@@ -48,7 +48,8 @@ class Aws:
     def fail(
         self, action: str | None = None, *, what: str = "fail", call: int | None = None, times: int = 1, **how: Any
     ) -> None:
-        """Make calls fail: what = fail (refused with `code`), lost (done, but 500), drop (done, no answer), ignored (not done, but 200)."""
+        """Make calls fail: what = fail (refused with `code`), lost (done, but 500), drop (done, no answer), ignored
+        (not done, but 200)."""
         self._ask("plan", {"what": what, "action": action, "call": call, "times": times, **how})
 
     def forgive(self) -> None:

@@ -79,7 +79,7 @@ class Service:
         status, headers, content = reply
         drop = ("date", "content-length", "connection")
         kept = [(key, value) for key, value in headers if key.lower() not in drop]
-        length = dict((key.lower(), value) for key, value in headers).get("content-length")
+        length = {key.lower(): value for key, value in headers}.get("content-length")
         size = length if environ["REQUEST_METHOD"] == "HEAD" and length else str(len(content))
         start(status, [*kept, ("Content-Length", size)])
         return [content]

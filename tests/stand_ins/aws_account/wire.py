@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape
 
 _READS = ("Get", "List", "Describe", "Head", "Simulate", "Filter", "Assume", "Lookup")
 _S3_SUB = {
-    "publicAccessBlock": "PublicAccessBlock", "encryption": "BucketEncryption", "lifecycle": "BucketLifecycleConfiguration",
+    "publicAccessBlock": "PublicAccessBlock", "encryption": "BucketEncryption",
+    "lifecycle": "BucketLifecycleConfiguration",
     "tagging": "BucketTagging", "policy": "BucketPolicy", "versioning": "BucketVersioning",
 }  # fmt: skip
 
@@ -28,7 +29,7 @@ class Call:
 
     @property
     def mutating(self) -> bool:
-        return not self.action.startswith(_READS) and not self.form.get("DryRun") == "true"
+        return not self.action.startswith(_READS) and self.form.get("DryRun") != "true"
 
     @property
     def name(self) -> str:
@@ -100,5 +101,6 @@ def success_without_effect(call: Call) -> tuple[str, list[tuple[str, str]], byte
         return "200 OK", [("Content-Type", "application/x-amz-json-1.1")], b"{}"
     if call.service == "scheduler":
         return "200 OK", [("Content-Type", "application/json")], b'{"ScheduleArn": "arn:aws:scheduler:::schedule/x"}'
-    xml = f"<{call.action}Response><ResponseMetadata><RequestId>stand-in</RequestId></ResponseMetadata></{call.action}Response>"
+    inner = "<ResponseMetadata><RequestId>stand-in</RequestId></ResponseMetadata>"
+    xml = f"<{call.action}Response>{inner}</{call.action}Response>"
     return "200 OK", [("Content-Type", "text/xml")], xml.encode()

@@ -1,4 +1,4 @@
-"""The account's time: a simulated clock that fires scheduled actions and schedules, capacity that comes and goes, a bill.
+"""The account's time: a clock that fires scheduled actions and schedules, capacity that comes and goes, a bill.
 
 Works on moto's own objects in the same process. Times are seconds since the epoch.
 """
@@ -233,8 +233,9 @@ class World:
         listed = self.activities.setdefault(group.name, [])
         at = moment(self.now())
         listed.append(
-            {"ActivityId": f"a-{len(listed)}", "AutoScalingGroupName": group.name, "Description": text, "Cause": "stand-in",
-             "StartTime": at, "EndTime": at, "StatusCode": code, "StatusMessage": message, "Progress": 100}
+            {"ActivityId": f"a-{len(listed)}", "AutoScalingGroupName": group.name, "Description": text,
+             "Cause": "stand-in", "StartTime": at, "EndTime": at, "StatusCode": code,
+             "StatusMessage": message, "Progress": 100}
         )  # fmt: skip
 
     # -- what is true ------------------------------------------------------------------------------------------------
