@@ -64,7 +64,7 @@ def refusal(error: Exception, operation: str) -> Refused:
         )
     if kind.startswith(("SSO", "UnauthorizedSSO", "TokenRetrieval")) or aws_code in _EXPIRED:
         return _made(
-            "credentials_expired",
+            "expired_credentials",
             f"the AWS credentials have expired at {operation}",
             "aws sso login (or renew them), then the same command again",
             operation,
@@ -80,7 +80,7 @@ def refusal(error: Exception, operation: str) -> Refused:
         )
     if aws_code in _DENIED:
         fix = "have the policy of `modelpick doctor --aws --iam-policy` attached"
-        return _made("permission_denied", f"AWS denies {operation}: {said}", fix, operation, aws_code)
+        return _made("access_denied", f"AWS denies {operation}: {said}", fix, operation, aws_code)
     if aws_code in _THROTTLED:
         fix = "wait a minute, then the same command again"
         return _made("throttled", f"AWS throttles {operation}: {said}", fix, operation, aws_code)

@@ -52,7 +52,7 @@ def _look(name: str, look: Callable[[], str | Check]) -> Check:
     try:
         found = look()
     except ModelpickError as error:
-        state: State = "unknown" if error.code == "permission_denied" else "problem"
+        state: State = "unknown" if error.code == "access_denied" else "problem"
         return Check(name, state, error.message, error.fix)
     return found if isinstance(found, Check) else Check(name, "ok", found)
 
@@ -79,7 +79,7 @@ def _permissions(account: Account, arn: str, names: Names) -> Check:
             )
             denied += [row["EvalActionName"] for row in answer["EvaluationResults"] if row["EvalDecision"] != "allowed"]
     except RemoteError as error:
-        if error.code != "permission_denied":
+        if error.code != "access_denied":
             raise
         return _dry_run(account)
     if denied:

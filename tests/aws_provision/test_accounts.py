@@ -252,7 +252,7 @@ def test_a_permission_boundary_s_denial_keeps_aws_s_words(aws: Aws, account: Acc
     words = "no permissions boundary allows the iam:CreateRole action"
     aws.fail("CreateRole", code="AccessDenied", message=words, status=403, times=9)
     error = refused(lambda: up(account))
-    assert error.code == "permission_denied"
+    assert error.code == "access_denied"
     assert words in error.message
     assert aws.state()["machines"] == []
 
@@ -411,7 +411,7 @@ def test_doctor_names_each_thing_and_its_mending(aws: Aws, account: Account) -> 
 
 def test_a_machine_whose_switches_cannot_be_read_back_is_not_started(aws: Aws, account: Account) -> None:
     aws.fail("GetSchedule", code="AccessDenied", status=403, times=99)
-    assert refused(lambda: up(account)).code == "permission_denied"
+    assert refused(lambda: up(account)).code == "access_denied"
     assert aws.state()["launches"] == 0
 
 

@@ -21,7 +21,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "lost": {"what": "lost", "times": 5},
     "no answer": {"what": "drop"},
 }
-CODES = {"throttled": "throttled", "denied": "permission_denied", "expired": "credentials_expired"}
+CODES = {"throttled": "throttled", "denied": "access_denied", "expired": "expired_credentials"}
 
 
 def attempt(action: Callable[[], Any]) -> ModelpickError | None:
@@ -80,7 +80,7 @@ def test_everything_expires_in_the_middle(aws: Aws, account: Account) -> None:
     aws.fail("DescribeAutoScalingGroups", code="ExpiredToken", times=99, call=6)
     error = attempt(lambda: provision.up(account, spec(), PAYLOAD))
     assert error is not None
-    assert (error.exit_code, error.code) == (5, "credentials_expired")
+    assert (error.exit_code, error.code) == (5, "expired_credentials")
     assert matrix.faults(aws) == []
     assert len(aws.state()["machines"]) == 1
     aws.advance(hours=3)
