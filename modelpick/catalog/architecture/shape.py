@@ -138,6 +138,7 @@ class Architecture:
     checkpoint: Checkpoint | None
     exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
+    sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
 
     @property
     def parameters(self) -> int:
