@@ -32,7 +32,7 @@ def down(
     yes: Yes = False,
 ) -> None:
     """Take a deployment down: paid things first, verified gone, with a receipt. Results stay until they expire."""
-    from modelpick.aws import status, teardown
+    from modelpick.aws import inventory, status, teardown
     from modelpick.aws.names import check_id
 
     if every == (name is not None):
@@ -45,6 +45,10 @@ def down(
         aws_options.agree(
             out, f"Take {', '.join(names) or 'nothing'} down{' with all results' if purge else ''}?", yes=yes
         )
+    if name:
+        known = {thing.deployment for thing in inventory.everything(account, account.identity()["Account"])}
+        if name not in known:  # gone already, or mistyped while the right one runs on
+            out.note(f"nothing is called {name} in {account.region}; there is: {', '.join(sorted(known)) or 'nothing'}")
     keep = teardown.Keep(results=not purge, data=keep_data)
     receipts = [teardown.down(account, one, keep=keep, report=out.note) for one in names]
     payload = {

@@ -69,7 +69,7 @@ def down_half(aws: Aws, account: Account) -> Callable[[], Any]:
 SCENES: dict[Scene, tuple[int, int, tuple[int, ...]]] = {
     up: (24, 1, (1,)),
     up_without_spot: (25, 25, (1,)),
-    up_waiting: (33, 25, (0,)),
+    up_waiting: (30, 24, (0,)),
     up_again: (23, 1, (1,)),
     extend: (4, 1, (1,)),
     down: (17, 1, (0,)),
