@@ -19,14 +19,14 @@ class BaseModel:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """One quality score (mean 50, 15 points a standard deviation) with its 80 % interval, and the boards it rests on."""
+    """A quality score (mean 50, standard deviation 15 points), its 80 % interval, and the boards it rests on."""
 
     score: float
     low: float
     high: float
     status: QualityStatus
     sources: tuple[str, ...]
-    as_of: str
+    as_of: str | None  # the newest board's day; None: makers' own figures, undated
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,13 @@ class Model:
     likes: int | None = None
     release_date: str | None = None  # ISO date
     quality: Quality | None = None
-    texts: Mapping[str, str] = field(default_factory=dict)  # file name -> text: README.md, LICENSE*, NOTICE*, USE_POLICY*
+    texts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # file name -> text: README.md, LICENSE*, NOTICE*, USE_POLICY*
+    files: tuple[str, ...] = ()  # every file name in the repository, where a listing was read
+    adapter_config: Mapping[str, Any] | None = None  # adapter_config.json, as parsed
+    gguf: Mapping[str, Any] | None = None  # general.* keys of a GGUF header (`general.license`, `general.base_model.*`)
+    gate_text: str | None = None  # what the gate asks to accept (extra_gated_prompt / extra_gated_heading)
     sources: Mapping[str, str] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     notes: tuple[str, ...] = ()  # what a reader must know: "card has a BOM before its front matter: no metadata read"

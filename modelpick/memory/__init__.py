@@ -1,1 +1,1 @@
-"""Does it fit? GPU memory as a sum of named parts."""
+"""Does it fit? Memory of a workload on a model, as a sum of named parts. Pure."""

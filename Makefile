@@ -1,0 +1,31 @@
+# `make check` is what continuous integration runs. `make test` is the README's own second line.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.PHONY: check test lint wheel benchmarks format
+
+check: test lint wheel
+
+test:
+	bash -c "$$(sed -n 's/^    \(.*pytest\)$$/\1/p' README.md | head -n 1)"
+
+$(VENV)/ruff:
+	$(VENV)/pip install -q -e '.[lint]'
+
+lint: $(VENV)/ruff
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+
+# The wheel must carry its data: install it alone, elsewhere, and ask it something.
+wheel:
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(VENV)/pip wheel -q --no-deps -w build/wheel .
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install -q build/wheel/modelpick-*.whl
+	cd build/wheel && venv/bin/modelpick recommend --commercial --offline --limit 3 && venv/bin/modelpick doctor
+
+format: $(VENV)/ruff
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .

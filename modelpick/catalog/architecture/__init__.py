@@ -1,0 +1,30 @@
+"""config.json -> Architecture: what memory, cost and speed need to know of a model's shape. Pure.
+
+`read(config)` is the one reader for catalog rows, Hub repositories and local folders.
+"""
+
+from modelpick.catalog.architecture.read import is_known, read, read_as_decoder
+from modelpick.catalog.architecture.shape import (
+    Architecture,
+    Attention,
+    Checkpoint,
+    Experts,
+    FeedForward,
+    Layers,
+    Mixer,
+    Projection,
+)
+
+__all__ = [
+    "Architecture",
+    "Attention",
+    "Checkpoint",
+    "Experts",
+    "FeedForward",
+    "Layers",
+    "Mixer",
+    "Projection",
+    "is_known",
+    "read",
+    "read_as_decoder",
+]

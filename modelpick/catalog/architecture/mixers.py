@@ -1,0 +1,185 @@
+"""Which layers attend, how far, and what the others do instead: windows, state spaces, convolutions. Pure."""
+
+from modelpick.catalog.architecture import fields
+from modelpick.catalog.architecture.families import Family
+from modelpick.catalog.architecture.fields import Config, flag, needed, whole
+from modelpick.catalog.architecture.shape import Mixer, Projection
+
+ATTENTIVE = frozenset({"full", "sliding", "global", "both"})
+RECURRENT = frozenset({"mamba", "mamba2", "linear", "conv", "both"})
+_MAMBA_ONLY = frozenset({"mamba", "falcon_mamba", "mamba2"})
+_WORDS = {
+    "full_attention": "full", "attention": "full", "sliding_attention": "sliding", "local_attention": "sliding",
+    "chunked_attention": "sliding", "global_attention": "full", "linear_attention": "linear", "conv": "conv",
+    "global": "full", "local": "sliding", "full": "full", "sliding": "sliding",
+    "mamba": "mamba2", "mlp": "mlp", "moe": "moe", "short_conv": "conv",
+}  # fmt: skip
+_NEMOTRON = {"M": "mamba2", "*": "full", "-": "mlp", "E": "moe"}  # hybrid_override_pattern (modeling_nemotron_h.py)
+_UPPER_BOUND = "which layers attend is not told: all are taken to, an upper bound on the cache"
+
+
+def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[str], tuple[str, ...]]:
+    """What mixes the tokens in each of `depth` layers, and what had to be assumed about it."""
+    if kind in _MAMBA_ONLY:
+        return ["mamba2" if kind == "mamba2" else "mamba"] * depth, ()
+    if kind == "falcon_h1":
+        return (
+            (["both"] * depth, ())
+            if config.get("mamba_d_ssm") or config.get("mamba_d_state")
+            else (["full"] * depth, ("the state-space part is not told: its small state is left out",))
+        )
+    told = fields.names(config, "layer_types")
+    if told is not None:
+        return _from_words(config, kind, told, depth), ()
+    pattern = config.get("hybrid_override_pattern")
+    if isinstance(pattern, str) and kind == "nemotron_h":
+        if len(pattern) != depth or not set(pattern) <= set(_NEMOTRON):
+            raise fields.bad("hybrid_override_pattern", pattern, f"{depth} letters of M, *, - and E")
+        return [_NEMOTRON[letter] for letter in pattern], ()
+    found = _by_interval(config, kind, depth)
+    if found is not None:
+        return found, ()
+    if kind in (
+        "jamba",
+        "nemotron_h",
+        "granitemoehybrid",
+        "bamba",
+        "lfm2",
+        "lfm2_moe",
+        "qwen3_next",
+        "qwen3_5",
+        "qwen3_5_text",
+        "qwen3_5_moe",
+        "qwen3_5_moe_text",
+    ):
+        return ["full"] * depth, (_UPPER_BOUND,)
+    return _by_window(config, family, depth), ()
+
+
+def has_mlp(kind: str, token_kind: str) -> bool:
+    """Whether an MLP or experts follow: not in mamba, and in nemotron_h only as layers of their own."""
+    if kind in _MAMBA_ONLY:
+        return False
+    return kind != "nemotron_h" or token_kind in ("mlp", "moe")
+
+
+def _from_words(config: Config, kind: str, words: list[str], depth: int) -> list[str]:
+    if len(words) != depth:
+        raise fields.bad("layer_types", f"{len(words)} entries", f"{depth}, one a layer")
+    unknown = next((word for word in words if word not in _WORDS), None)
+    if unknown is not None:
+        raise fields.missing(kind, f"layer_types holds {unknown!r}")
+    found = [_WORDS[word] for word in words]
+    if kind == "jamba":
+        return ["mamba" if word == "mamba2" else word for word in found]
+    if whole(config, ("global_head_dim", "num_global_key_value_heads")):
+        return ["global" if word == "full" else word for word in found]
+    return found
+
+
+def _by_interval(config: Config, kind: str, depth: int) -> list[str] | None:
+    """Hybrids that attend every n-th layer: jamba, bamba, qwen3_next, lfm2."""
+    period = whole(config, ("attn_layer_period",))
+    if kind == "jamba" and period:
+        offset = whole(config, ("attn_layer_offset",), smallest=0) or 0
+        return ["full" if layer % period == offset else "mamba" for layer in range(depth)]
+    every = whole(config, ("full_attention_interval",))
+    if every:
+        return ["linear" if (layer + 1) % every else "full" for layer in range(depth)]
+    attending = config.get("attn_layer_indices") or config.get("full_attn_idxs")
+    if isinstance(attending, list | tuple):
+        other = "conv" if kind.startswith("lfm2") else "mamba2"
+        return ["full" if layer in attending else other for layer in range(depth)]
+    return None
+
+
+def _by_window(config: Config, family: Family, depth: int) -> list[str]:
+    """Sliding windows by the family's habit, or by the config's own pattern key."""
+    window = whole(config, ("sliding_window", "window_size", "attention_chunk_size"))
+    if window is None or not flag(config, "use_sliding_window", True):
+        return ["full"] * depth
+    every = whole(config, ("sliding_window_pattern", "_sliding_window_pattern")) if family.window else None
+    if family.window == "pattern" or every:
+        period = every or family.pattern
+        return ["sliding" if (layer + 1) % period else "full" for layer in range(depth)]
+    if family.window == "even":
+        first = "full" if config.get("attention_types") is not None else "sliding"  # gpt_neo: global, local, ...
+        second = "sliding" if first == "full" else "full"
+        return [second if layer % 2 else first for layer in range(depth)]
+    if family.window == "all":
+        return ["sliding"] * depth
+    if config.get("use_sliding_window") and config.get("max_window_layers") is not None:  # qwen2
+        full = needed(config, ("max_window_layers",), smallest=0)
+        return ["full" if layer < full else "sliding" for layer in range(depth)]
+    return ["full"] * depth
+
+
+def mixer(config: Config, kind: str, token_kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
+    """A recurrent or convolutional mixer: its states, its linear layers, its other parameters."""
+    if token_kind == "mamba":
+        return _mamba(config, kind, hidden)
+    if token_kind == "linear":
+        return _delta_net(config, hidden)
+    if token_kind == "conv":
+        taps = whole(config, ("conv_L_cache",)) or 3
+        made = [Projection("in_proj", "other", hidden, 3 * hidden), Projection("out_proj", "other", hidden, hidden)]
+        return Mixer(hidden, 0, hidden * taps), made, hidden * taps
+    return _mamba2(config, kind, hidden)
+
+
+def _mamba(config: Config, kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
+    """Mamba-1 (arXiv 2312.00752; modeling_mamba.py, modeling_jamba.py)."""
+    state = whole(config, ("state_size", "mamba_d_state", "ssm_state_size")) or 16
+    taps = whole(config, ("conv_kernel", "mamba_d_conv")) or 4
+    inner = whole(config, ("intermediate_size",)) if kind != "jamba" else None
+    if inner is None:
+        inner = (whole(config, ("expand", "mamba_expand")) or 2) * hidden
+    rank = whole(config, ("time_step_rank", "mamba_dt_rank")) or -(-hidden // 16)
+    made = [
+        Projection("in_proj", "other", hidden, 2 * inner),
+        Projection("x_proj", "other", inner, rank + 2 * state),
+        Projection("dt_proj", "other", rank, inner, bias=True),
+        Projection("out_proj", "other", inner, hidden),
+    ]
+    extra = inner * taps + inner + inner * state + inner  # convolution and its bias, A, D
+    if kind == "jamba":
+        extra += rank + 2 * state  # norms of the step and of both projections of the state
+    return Mixer(inner, inner * state, inner * taps), made, extra
+
+
+def _mamba2(config: Config, kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
+    """Mamba-2 (arXiv 2405.21060; modeling_falcon_h1.py, modeling_mamba2.py, modeling_nemotron_h.py)."""
+    heads = whole(config, ("mamba_n_heads", "mamba_num_heads", "num_heads")) or 0
+    size = whole(config, ("mamba_d_head", "mamba_head_dim", "head_dim")) or 64
+    state = whole(config, ("mamba_d_state", "ssm_state_size", "state_size")) or 128
+    groups = whole(config, ("mamba_n_groups", "n_groups")) or 1
+    taps = whole(config, ("mamba_d_conv", "conv_kernel")) or 4
+    inner = whole(config, ("mamba_d_ssm",)) or heads * size
+    if not inner:
+        inner = (whole(config, ("mamba_expand", "expand")) or 2) * hidden
+    heads = heads or inner // size
+    mixed = inner + 2 * groups * state
+    made = [
+        Projection("in_proj", "other", hidden, inner + mixed + heads),
+        Projection("out_proj", "other", inner, hidden),
+    ]
+    normed = flag(config, "mamba_rms_norm", kind != "falcon_h1")
+    extra = mixed * taps + mixed + 3 * heads + (inner if normed else 0)
+    return Mixer(inner, heads * size * state, mixed * taps), made, extra
+
+
+def _delta_net(config: Config, hidden: int) -> tuple[Mixer, list[Projection], int]:
+    """Gated DeltaNet (modeling_qwen3_next.py)."""
+    keys = needed(config, ("linear_num_key_heads",))
+    values = needed(config, ("linear_num_value_heads",))
+    key_size, value_size = needed(config, ("linear_key_head_dim",)), needed(config, ("linear_value_head_dim",))
+    taps = whole(config, ("linear_conv_kernel_dim",)) or 4
+    key_width, value_width = keys * key_size, values * value_size
+    made = [
+        Projection("in_proj_qkvz", "other", hidden, 2 * key_width + 2 * value_width),
+        Projection("in_proj_ba", "other", hidden, 2 * values),
+        Projection("out_proj", "other", value_width, hidden),
+    ]
+    mixed = 2 * key_width + value_width
+    state = values * key_size * value_size
+    return Mixer(value_width, state, mixed * taps), made, mixed * taps + 2 * values + value_size

@@ -1,0 +1,158 @@
+"""The shape of a transformer: runs of alike layers, made of linear projections. Pure, counts of elements, no bytes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["decoder", "encoder-decoder", "encoder"]
+Norm = Literal["rms", "layer"]
+Role = Literal["qkv", "query", "key", "value", "output", "gate_up", "gate", "up", "down", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A linear layer: the module's own name, its role, and its sizes."""
+
+    name: str
+    role: Role
+    inputs: int
+    outputs: int
+    bias: bool = False
+
+    @property
+    def weights(self) -> int:
+        """Elements of the weight matrix, without the bias."""
+        return self.inputs * self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What attention keeps and makes per token. `latent` is the compressed width of MLA (0: none)."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    value_dim: int
+    window: int | None = None  # tokens a layer looks back; None: all
+    latent: int = 0  # MLA: kv_lora_rank + qk_rope_head_dim (arXiv 2405.04434, section 2.1)
+    shares_cache: bool = False  # reuses another layer's keys and values (gemma 3n/4): caches nothing itself
+
+    @property
+    def query_width(self) -> int:
+        """Elements of all queries of a token."""
+        return self.heads * self.head_dim
+
+    @property
+    def output_width(self) -> int:
+        """Elements of the attention output of a token."""
+        return self.heads * self.value_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Elements of the keys and the values of a token, heads expanded (also for MLA)."""
+        return 0 if self.shares_cache else self.kv_heads * (self.head_dim + self.value_dim)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedForward:
+    """A dense MLP: `gated` ones have gate and up projections of `width`, others one."""
+
+    width: int
+    gated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """Experts: `count` MLPs of `width`, `per_token` of them used, plus `shared_width` channels that all tokens use."""
+
+    count: int
+    per_token: int
+    width: int
+    gated: bool = True
+    shared_width: int = 0
+    weights: int = 0  # elements of the routed experts of one layer
+
+
+@dataclass(frozen=True, slots=True)
+class Mixer:
+    """A recurrent or convolutional mixer: `width` inner channels, states that do not grow with the context."""
+
+    width: int
+    state: int  # elements kept per sequence, fp32 (mamba_ssm and transformers keep the recurrent state in fp32)
+    convolution: int  # elements of the convolution's window per sequence, in the compute type
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """A run of `count` alike layers. `projections` are the linear layers outside the routed experts."""
+
+    count: int
+    projections: tuple[Projection, ...]
+    attention: Attention | None = None
+    cross_attention: bool = False
+    feed_forward: FeedForward | None = None
+    experts: Experts | None = None
+    mixer: Mixer | None = None
+    other_parameters: int = 0  # norms, biases, routers, convolutions: never quantized
+    norms: int = 2
+    linear_weights: int = 0  # elements of `projections`, summed once
+    linear_outputs: int = 0  # output rows of `projections`, summed once
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of one layer."""
+        routed = self.experts.weights if self.experts else 0
+        return self.linear_weights + routed + self.other_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How the repository itself holds the weights, from `quantization_config`."""
+
+    method: str  # gptq, awq, fp8, mxfp4, bitsandbytes, ...
+    bits: int
+    group: int  # weights that share a scale; 0: a whole row
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A model's shape. Parameter counts are elements; `parameters` is exact for the families read from config.json."""
+
+    model_type: str
+    kind: Kind
+    hidden: int
+    vocabulary: int
+    layers: tuple[Layers, ...]  # the decoder; of an encoder-only model, the encoder
+    encoder: tuple[Layers, ...]  # the encoder of an encoder-decoder, else empty
+    embedding_parameters: int  # token, position and type embeddings, their projections
+    head_parameters: int  # the output matrix, also when it is tied
+    tied: bool
+    other_parameters: int  # final norms, poolers, towers beyond the text
+    norm: Norm
+    parallel: bool  # attention and MLP read the same normed input
+    context: int | None
+    dtype: str | None
+    checkpoint: Checkpoint | None
+    exact: bool  # whether `parameters` counts the whole repository
+    assumptions: tuple[str, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters, a tied output matrix counted once."""
+        layers = sum(run.count * run.parameters for run in self.layers + self.encoder)
+        head = 0 if self.tied else self.head_parameters
+        return layers + self.embedding_parameters + head + self.other_parameters
+
+    @property
+    def linear_weights(self) -> int:
+        """Elements in linear layers outside the routed experts and the output matrix: what int8 and NF4 cover."""
+        return sum(run.count * run.linear_weights for run in self.layers + self.encoder)
+
+    @property
+    def expert_weights(self) -> int:
+        """Elements in routed experts."""
+        return sum(run.count * run.experts.weights for run in self.layers + self.encoder if run.experts)
+
+    @property
+    def depth(self) -> int:
+        """Layers, encoder and decoder together."""
+        return sum(run.count for run in self.layers + self.encoder)

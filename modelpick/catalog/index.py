@@ -1,0 +1,202 @@
+"""The embedded catalog: every model the package knows without a network, each fact with its source.
+
+Built by scripts/build_catalog.py. One header line (sources, renames), then one line a model; a line is parsed when its
+model is asked for, so looking up one model does not cost reading all.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modelpick.catalog.model import BaseModel, Conflict, Model, Quality
+from modelpick.errors import UsageError, nearest
+from modelpick.resources import data_file
+
+SCHEMA_VERSION = 1
+_ID_STARTS = len('{"id":"')
+
+
+class _Rows(Mapping[str, Model]):
+    """Lines of the file by id, each parsed at its first use."""
+
+    def __init__(self, lines: Mapping[str, str]) -> None:
+        self._lines = lines
+        self._models: dict[str, Model] = {}
+
+    def __getitem__(self, id: str) -> Model:
+        model = self._models.get(id)
+        if model is None:
+            model = self._models[id] = model_from(json.loads(self._lines[id]))
+        return model
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+class _Sources(Mapping[str, str]):
+    """Field name -> source key of one row, spelt out only when somebody asks."""
+
+    __slots__ = ("_row", "_spelt")
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self._row = row
+        self._spelt: dict[str, str] | None = None
+
+    def _all(self) -> dict[str, str]:
+        if self._spelt is None:
+            fields = [name for name in self._row if name not in _NO_FACT]
+            fields += [f"config.{key}" for key in self._row.get("config", ())]
+            self._spelt = dict.fromkeys(fields, self._row.get("source", "citation")) | self._row.get("sources", {})
+        return self._spelt
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a source key stands for: a title (file, page, package with its version), and days as ISO text."""
+
+    title: str
+    as_of: str | None  # the day of the data itself, where it is known
+    read_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Models by canonical id, with the sources their facts name and the renames that are known."""
+
+    models: Mapping[str, Model]
+    as_of: str
+    downloads_as_of: str
+    sources: Mapping[str, Source]
+    boards: Mapping[str, Source]  # the boards that `Quality.sources` names
+    renames: Mapping[str, str]
+    _by_lower: Mapping[str, str] = field(repr=False)
+
+    def find(self, id: str) -> Model | None:
+        """The model of this id, in any letter case and under a former name; None where the catalog has none."""
+        canonical = self.canonical(id)
+        return None if canonical is None else self.models[canonical]
+
+    def canonical(self, id: str) -> str | None:
+        """The catalog's spelling of an id, or None."""
+        lower = id.strip().lower()
+        return self._by_lower.get(lower) or self._by_lower.get(self._renamed(lower))
+
+    def nearest(self, id: str) -> str:
+        """The clause `did you mean a or b?` for an id that is not here; empty when nothing is near."""
+        name = id.rsplit("/", 1)[-1].lower()
+        same_name = [known for known in self.models if known.rsplit("/", 1)[-1].lower() == name]
+        if same_name:
+            return f"did you mean {' or '.join(same_name[:3])}?"
+        if "/" not in id:
+            by_name = {known.rsplit("/", 1)[-1].lower(): known for known in self.models}
+            close = get_close_matches(name, by_name, n=3, cutoff=0.6)
+            return f"did you mean {' or '.join(by_name[short] for short in close)}?" if close else ""
+        return nearest(id, self.models)
+
+    def source(self, key: str) -> Source:
+        """What a source key of `Model.sources` means. `same shape as X` and `derived: ...` are kinds of their own;
+        any other text that is no key is a citation in full.
+        """
+        if key in self.sources:
+            return self.sources[key]
+        for kind in ("same shape as", "derived"):
+            if key.startswith(kind):
+                return self.sources[kind]
+        return Source(title=key, as_of=None, read_on=self.sources["citation"].read_on)
+
+    def _renamed(self, lower: str) -> str:
+        if lower in self.renames:
+            return self.renames[lower].lower()
+        organisation, slash, name = lower.partition("/")
+        return f"{self.renames.get(organisation + slash, organisation + slash).lower()}{name}"
+
+
+@cache
+def load(path: Path | None = None) -> Catalog:
+    """The embedded catalog, or another file of the same schema.
+
+    Raises UsageError(code="bad_catalog") when the file is missing, damaged or of another schema version.
+    """
+    path = path or data_file("catalog", "models.jsonl")
+    try:
+        first, *rows = path.read_text("utf-8").splitlines()
+        header = json.loads(first)
+        if header["schema_version"] != SCHEMA_VERSION:
+            raise _bad(path, f"schema_version is {header['schema_version']}, this modelpick reads {SCHEMA_VERSION}")
+        lines = {row[_ID_STARTS : row.index('"', _ID_STARTS)]: row for row in rows}
+        if len(lines) != header["models"] or len(rows) != header["models"]:
+            raise _bad(path, f"it says {header['models']} models and holds {len(rows)}")
+        return Catalog(
+            models=_Rows(lines),
+            as_of=header["as_of"],
+            downloads_as_of=header["downloads_as_of"],
+            sources={key: Source(**row) for key, row in header["sources"].items()},
+            boards={key: Source(**row, read_on=header["as_of"]) for key, row in header["boards"].items()},
+            renames={old.lower(): new for old, new in header["renames"].items()},
+            _by_lower={id.lower(): id for id in lines},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _bad(path, f"it cannot be read ({type(error).__name__})") from error
+
+
+def model_from(row: Mapping[str, Any]) -> Model:
+    """A Model from one row of the file (see scripts/build_catalog.py for the schema)."""
+    config = row.get("config")
+    return Model(
+        id=row["id"],
+        origin="catalog",
+        config=config,
+        parameters=row.get("parameters"),
+        parameters_exact=row.get("parameters_exact", False),
+        active_parameters=row.get("active_parameters"),
+        context=row.get("context"),
+        license=row.get("license"),
+        license_name=row.get("license_name"),
+        license_link=row.get("license_link"),
+        base_models=tuple(BaseModel(id, relation) for id, relation in row.get("base_models", ())),
+        datasets=tuple(row.get("datasets", ())),
+        gated=row.get("gated"),
+        languages=tuple(row.get("languages", ())),
+        pipeline_tag=row.get("pipeline_tag"),
+        downloads=row.get("downloads"),
+        likes=row.get("likes"),
+        release_date=row.get("release_date"),
+        quality=_quality_from(row.get("quality")),
+        sources=_Sources(row),
+        conflicts=tuple(Conflict(*conflict) for conflict in row.get("conflicts", ())),
+        notes=tuple(row.get("notes", ())),
+    )
+
+
+def _quality_from(values: list[Any] | None) -> Quality | None:
+    if values is None:
+        return None
+    score, low, high, status, boards, as_of = values
+    return Quality(score, low, high, status, tuple(boards), as_of)
+
+
+_NO_FACT = frozenset(("id", "config", "quality", "source", "sources", "conflicts", "notes", "parameters_exact"))
+
+
+def _bad(path: Path, what: str) -> UsageError:
+    return UsageError(
+        f"the catalog {path.name} is damaged: {what}",
+        fix="reinstall modelpick, or build the file again with scripts/build_catalog.py",
+        code="bad_catalog",
+    )

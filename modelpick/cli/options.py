@@ -1,0 +1,114 @@
+"""Options that several commands share, and the one way a command is registered.
+
+Numbers arrive as text and are read here, so a flag, a `--cases` line and a settings file complain alike.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from modelpick.cli.output import Output
+from modelpick.errors import UsageError
+
+_COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    ("as_json", "json", ("--json",), "Answer as one JSON object."),
+    ("quiet", "quiet", ("-q", "--quiet"), "Say nothing but the answer."),
+    ("verbose", "verbose", ("-v", "--verbose"), "Say more on stderr."),
+    ("debug", "debug", ("--debug",), "Write a log of what went wrong."),
+)
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function `f(out: Output, ...)` as a command that also takes --json, -q, -v and --debug."""
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            out = Output(**{field: values.pop(name) for field, name, _, _ in _COMMON})
+            function(out, **values)
+
+        own = [parameter for key, parameter in signature.parameters.items() if key != "out"]
+        shared = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False,
+                annotation=Annotated[bool, typer.Option(*flags, help=text)],
+            )
+            for _, name, flags, text in _COMMON
+        ]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name)(run)
+        return function
+
+    return wrap
+
+
+def whole_number(flag: str, text: str | None, *, smallest: int = 1, largest: int = 10**15) -> int | None:
+    """A whole number typed for `flag`, or None when it was not given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        value = smallest - 1
+    if not smallest <= value <= largest:
+        raise UsageError(
+            f"{flag} is {text!r}", fix=f"give a whole number from {smallest} to {largest}", code="bad_number"
+        )
+    return value
+
+
+def amount(flag: str, text: str | None) -> float | None:
+    """A positive finite amount typed for `flag`, or None when it was not given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise UsageError(f"{flag} is {text!r}", fix="give a number above zero", code="bad_number")
+    return value
+
+
+def parameter_count(flag: str, text: str | None) -> int | None:
+    """A number of parameters: `7000000000`, `7B`, `350M`. Raises UsageError."""
+    if text is None:
+        return None
+    scales = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+    digits, scale = (text[:-1], scales[text[-1].lower()]) if text[-1:].lower() in scales else (text, 1.0)
+    value = amount(flag, digits.strip() or "?")
+    assert value is not None
+    if value * scale > 1e18:
+        raise UsageError(f"{flag} is {text!r}", fix="give a number of parameters such as 7B", code="bad_number")
+    return int(value * scale)
+
+
+Offline = Annotated[bool, typer.Option("--offline", help="Make no network call at all.")]
+PolicyName = Annotated[
+    str | None, typer.Option("--policy", metavar="NAME|FILE", help="License policy. Default: commercial.")
+]
+Region = Annotated[str | None, typer.Option("--region", metavar="R", help="AWS region. Default: us-east-1.")]
+Task = Annotated[str | None, typer.Option("--task", metavar="serve|finetune", help="What the model is to do.")]
+Method = Annotated[
+    str | None,
+    typer.Option("--method", metavar="M", help="bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; full, lora, lora-int8, qlora."),
+]
+Context = Annotated[
+    str | None, typer.Option("--context", metavar="N", help="Prompt tokens (serve) or tokens per sequence (finetune).")
+]
+Batch = Annotated[str | None, typer.Option("--batch", metavar="N", help="Concurrent sequences, or the micro-batch.")]
+Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs the model is sharded over.")]
+Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
+Family = Annotated[
+    str | None, typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones.")
+]

@@ -1,0 +1,279 @@
+"""The memory a workload peaks at on one GPU, as a sum of named parts. Pure.
+
+A run has a few moments at which it can peak (prefill or last token; end of the forward pass or optimizer step). Each
+moment is a sum of parts; the estimate is the largest moment.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelpick.catalog import architecture as shapes
+from modelpick.catalog.architecture import Architecture
+from modelpick.catalog.model import Model
+from modelpick.errors import CannotTellError
+from modelpick.memory import activations, kv_cache, training
+from modelpick.memory.intervals import interval
+from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
+from modelpick.memory.runtime import runtime_bytes
+from modelpick.memory.sharding import Shares, shares
+from modelpick.memory.stacks import STACKS, Stack
+from modelpick.memory.weights import Weights, parameter_count, weight_bytes
+from modelpick.workload import Workload
+
+GIB = 2.0**30
+PARTS = ("weights", "kv_cache", "activations", "gradients", "optimizer", "adapter", "runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Bytes on one GPU at the peak. A part that does not apply is 0."""
+
+    weights: float = 0.0
+    kv_cache: float = 0.0
+    activations: float = 0.0
+    gradients: float = 0.0
+    optimizer: float = 0.0
+    adapter: float = 0.0
+    runtime: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """The peak: the sum of the parts."""
+        return (
+            self.weights + self.kv_cache + self.activations + self.gradients + self.optimizer + self.adapter
+            + self.runtime
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes per GPU. `low` and `high` bound the measured peak in 90 % of cases like this one."""
+
+    workload: Workload
+    parts: Parts
+    low: float
+    high: float
+    parameters: int
+    parameters_source: str
+    trainable_parameters: int
+    kv_bytes_per_token: float
+    formulas: dict[str, str]
+    assumptions: tuple[str, ...]
+
+    @property
+    def total(self) -> float:
+        """The peak in bytes."""
+        return self.parts.total
+
+    def as_json(self) -> dict[str, Any]:
+        """The names of the `estimate --json` contract."""
+        return {
+            "workload": self.workload.as_json(),
+            "total_gib": self.total / GIB,
+            "low_gib": self.low / GIB,
+            "high_gib": self.high / GIB,
+            "parts_gib": {name: getattr(self.parts, name) / GIB for name in PARTS},
+            "parameters": self.parameters,
+            "parameters_source": self.parameters_source,
+            "trainable_parameters": self.trainable_parameters,
+            "kv_bytes_per_token": self.kv_bytes_per_token,
+            "assumptions": list(self.assumptions),
+        }
+
+    def explain(self) -> list[dict[str, Any]]:
+        """Each part with its bytes and its formula's name, for `--explain`."""
+        return [
+            {"part": name, "gib": getattr(self.parts, name) / GIB, "formula": self.formulas.get(name, "does not apply")}
+            for name in PARTS
+        ]
+
+
+def architecture_of(model: Model) -> Architecture:
+    """The model's architecture; a catalog row of unknown model_type but known parameters is read as a decoder.
+
+    Raises CannotTellError when the shape cannot be known.
+    """
+    if model.config is None:
+        raise CannotTellError(
+            f"{model.id} has no config.json that could be read",
+            fix="name a model whose config.json is public",
+            code="unknown_architecture",
+        )
+    try:
+        return shapes.read(model.config)
+    except CannotTellError as unknown:
+        told_enough = model.origin == "catalog" and model.parameters is not None
+        if unknown.code != "unknown_architecture" or not told_enough or model.parameters is None:
+            raise
+        return shapes.read_as_decoder(model.config, model.parameters)
+
+
+def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:
+    """The estimate of a model's facts. Raises CannotTellError when its architecture cannot be known."""
+    return estimate(architecture_of(model), workload, model.parameters)
+
+
+def estimate(architecture: Architecture, workload: Workload, parameters: int | None = None) -> MemoryEstimate:
+    """The peak memory of `workload`, per GPU. `parameters`: the repository's own count, where known.
+
+    Raises UsageError for LoRA targets that the model does not have.
+    """
+    stack = STACKS[workload.stack]
+    count, source = parameter_count(architecture, parameters)
+    b = ELEMENT_BYTES[workload.dtype]
+    double = stack.double_quantization
+    scheme = scheme_for(workload.method, architecture.checkpoint, double)
+    held = weight_bytes(architecture, scheme, stack, b, count)
+    share = shares(architecture, workload, held)
+    assumptions = list(architecture.assumptions)
+    if workload.task == "serve":
+        parts = _serve(architecture, workload, stack, held, share, b)
+        trainable = 0
+    else:
+        parts, trainable = _train(architecture, workload, stack, held, share, b, count)
+    parts = replace(parts, runtime=runtime_bytes(parts.total, workload, architecture))
+    assumptions += _said(architecture, workload, scheme, stack)
+    below, above = interval(workload, architecture)
+    total = parts.total
+    return MemoryEstimate(
+        workload=workload,
+        parts=parts,
+        low=total * (1 - below),
+        high=total * (1 + above),
+        parameters=count,
+        parameters_source=source,
+        trainable_parameters=trainable,
+        kv_bytes_per_token=kv_cache.bytes_per_token(architecture, _cache_bytes(workload, b), stack.paged_cache),
+        formulas=_formulas(workload, scheme),
+        assumptions=tuple(assumptions),
+    )
+
+
+def _cache_bytes(workload: Workload, b: float) -> float:
+    return {"auto": b, "fp8": 1.0, "int8": 1.0, "int4": 0.5}[workload.kv_cache_dtype]
+
+
+def _serve(
+    architecture: Architecture, workload: Workload, stack: Stack, held: Weights, share: Shares, b: float
+) -> Parts:
+    """The larger of two moments: the end of prefill, or the last generated token."""
+    batch, prompt, generated = workload.batch, workload.context, workload.generate
+    element = _cache_bytes(workload, b)
+    translates = architecture.kind == "encoder-decoder"
+    before, after = (1, max(generated, 1)) if translates else (prompt, prompt + generated)
+
+    def cache(tokens: int) -> float:
+        return share.cache * kv_cache.cache_bytes(
+            architecture, tokens, batch, element, latent=stack.paged_cache, compute_bytes=b,
+            encoder_tokens=prompt if translates else 0,
+        )  # fmt: skip
+
+    runs = architecture.encoder if translates else architecture.layers
+    prefill = activations.prefill_bytes(architecture, runs, float(batch) * prompt, b) * share.activations
+    if workload.attention == "eager":
+        prefill += activations.eager_scores_bytes(runs, batch, prompt, b) * share.activations
+    if architecture.kind == "encoder":
+        prefill += float(batch) * prompt * architecture.vocabulary * b
+    growing = 0.0 if stack.paged_cache else _grown_layer(architecture, after, batch, element) * share.cache
+    decode = activations.prefill_bytes(architecture, architecture.layers, float(batch), b) * share.activations
+    logits = float(batch) * architecture.vocabulary * (b + 4)
+    kept = cache(after)
+    peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
+    return Parts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
+
+
+def _grown_layer(architecture: Architecture, tokens: int, batch: int, element: float) -> float:
+    """A growing cache is copied a layer at a time (transformers cache_utils.py: torch.cat)."""
+    return float(kv_cache.largest_layer_width(architecture)) * tokens * batch * element
+
+
+def _train(
+    architecture: Architecture, workload: Workload, stack: Stack, held: Weights, share: Shares, b: float, count: int
+) -> tuple[Parts, int]:
+    """The larger of two moments: the start of the backward pass, or the optimizer's step."""
+    full = workload.method == "full"
+    if full:
+        trainable, each, adapter = count, b, 0.0
+    else:
+        trainable = training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
+        each = stack.adapter_bytes
+        adapter = trainable * each * share.trained
+    gradients = trainable * each * share.trained
+    states = trainable * training.state_bytes(workload.optimizer, each) * share.trained
+    step = trainable * training.step_bytes(workload.optimizer, each) * share.trained
+    forward = _saved(architecture, workload, stack, b, full) + held.rebuilt + share.gathered
+    if forward > gradients + step:
+        parts = Parts(weights=share.weights, activations=forward, optimizer=states, adapter=adapter)
+    else:
+        parts = Parts(
+            weights=share.weights, activations=step, gradients=gradients, optimizer=states, adapter=adapter
+        )  # fmt: skip
+    return parts, trainable
+
+
+def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, full: bool) -> float:
+    """Bytes alive when the backward pass starts: everything saved, and the loss's spike."""
+    tokens = float(workload.batch) * workload.context
+    chunked = stack.chunked_loss if workload.loss_chunking is None else workload.loss_chunking
+    loss = activations.logits_bytes(architecture, tokens, stack, chunked, b)
+    saved, widest, borders = 0.0, 0.0, 0.0
+    for run in architecture.layers + architecture.encoder:
+        inputs = 0.0 if full else _adapter_inputs(run, workload, stack, b)
+        one = tokens * activations.saved_bytes(
+            architecture, run, workload.context, b, full=full, attention=workload.attention, inputs_saved=inputs
+        )
+        saved += run.count * one
+        borders += run.count * tokens * architecture.hidden * b
+        widest = max(widest, one)
+    if workload.gradient_checkpointing:
+        return min(borders + max(widest, loss), saved + loss)
+    return saved + loss
+
+
+def _adapter_inputs(run: shapes.Layers, workload: Workload, stack: Stack, b: float) -> float:
+    """Bytes per token that the adapters of a layer save beside: an fp32 cast of each input, or dropout's results."""
+    total = 0.0
+    seen = set()
+    for projection, _ in training.adapted(run, workload.lora_targets):
+        if stack.casts_adapter_input:
+            total += 4.0 * projection.inputs
+        elif projection.name not in seen:
+            total += projection.inputs * ((b + 1) if stack.dropout else b)
+        seen.add(projection.name)
+        total += workload.lora_rank * stack.adapter_bytes
+    return total
+
+
+def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None, stack: Stack) -> list[str]:
+    said = []
+    bitsandbytes = scheme is not None and scheme.name in ("int8", "nf4", "nf4-double")
+    if bitsandbytes and architecture.expert_weights and not stack.quantizes_experts:
+        said.append(f"{stack.name} leaves fused experts unquantized: bitsandbytes covers linear layers only")
+    if bitsandbytes and architecture.model_type == "falcon":
+        said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
+    if workload.method == "gguf":
+        said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
+    if workload.method in ("gptq", "awq", "fp8", "mxfp4"):
+        held = architecture.checkpoint
+        if held is None or held.method != workload.method:
+            said.append(f"as if a {workload.method} checkpoint of this model existed")
+    return said
+
+
+def _formulas(workload: Workload, scheme: Scheme | None) -> dict[str, str]:
+    weights = scheme.formula if scheme else f"{ELEMENT_BYTES[workload.dtype]:g} bytes per parameter"
+    if workload.task == "serve":
+        return {
+            "weights": weights,
+            "kv_cache": "sequences * layers * kv heads * (key + value) * tokens * bytes, windows capped",
+            "activations": "max(prefill transients, decode transients + one layer's cache copied) + rebuilt matrix",
+            "runtime": "CUDA context + allocator",
+        }
+    return {
+        "weights": weights,
+        "activations": "saved tensors of all layers + loss spike (or one layer when checkpointing)",
+        "gradients": "bytes of the trainable parameters, when the peak is the optimizer's step",
+        "optimizer": "states per trainable parameter",
+        "adapter": "rank * (inputs + outputs) of each adapted matrix",
+        "runtime": "CUDA context + allocator",
+    }

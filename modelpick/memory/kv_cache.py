@@ -1,0 +1,56 @@
+"""What attention keeps of the tokens it has seen. Pure.
+
+Per layer and token a key and a value for each KV head (arXiv 1911.02150, 2305.13245); sliding-window layers keep at
+most their window; MLA in vLLM keeps one latent (arXiv 2405.04434), in transformers the expanded heads
+(modeling_deepseek_v3.py: past_key_values.update(key_states, value_states)); recurrent layers keep a fixed state.
+"""
+
+from modelpick.catalog.architecture.shape import Architecture, Layers
+
+STATE_BYTES = 4.0  # recurrent states are fp32 (modeling_falcon_h1.py, mamba_ssm)
+
+
+def layer_width(run: Layers, latent: bool) -> int:
+    """Elements that one layer of the run caches per token."""
+    attention = run.attention
+    if attention is None:
+        return 0
+    if attention.latent and latent:
+        return attention.latent
+    return attention.kv_width
+
+
+def bytes_per_token(architecture: Architecture, element_bytes: float, latent: bool = False) -> float:
+    """Cache growth per token and sequence while every window still grows, in bytes. Zero for encoders."""
+    if architecture.kind == "encoder":
+        return 0.0
+    return sum(run.count * layer_width(run, latent) for run in architecture.layers) * element_bytes
+
+
+def cache_bytes(
+    architecture: Architecture, tokens: int, sequences: int, element_bytes: float, *, latent: bool = False,
+    compute_bytes: float = 2.0, encoder_tokens: int = 0,
+) -> float:  # fmt: skip
+    """Cache of `sequences` sequences of `tokens` tokens each, in bytes.
+
+    An encoder-decoder also keeps its cross-attention keys and values of `encoder_tokens` tokens. Encoders keep nothing.
+    """
+    if architecture.kind == "encoder":
+        return 0.0
+    total = 0.0
+    for run in architecture.layers:
+        width = layer_width(run, latent)
+        if width and run.attention is not None:
+            window = run.attention.window
+            kept = tokens if window is None else min(tokens, window)
+            total += run.count * width * kept * element_bytes
+            if run.cross_attention:
+                total += run.count * width * encoder_tokens * element_bytes
+        if run.mixer is not None:
+            total += run.count * (run.mixer.state * STATE_BYTES + run.mixer.convolution * compute_bytes)
+    return total * sequences
+
+
+def largest_layer_width(architecture: Architecture, latent: bool = False) -> int:
+    """Elements per token of the layer that caches most: what a growing cache copies at a time (torch.cat)."""
+    return max((layer_width(run, latent) for run in architecture.layers), default=0)

@@ -1,0 +1,18 @@
+"""What the process takes beside tensors: the CUDA context, and what the caching allocator holds in reserve. Pure."""
+
+from modelpick.catalog.architecture.shape import Architecture
+from modelpick.workload import Workload
+
+# nvidia-smi over torch's reserved memory, idle process: 0.45-1.3 GiB by GPU and driver (memory notes; A10G and L4 about
+# 0.5). The interval carries the rest.
+CONTEXT = 0.5 * 2**30
+# Reserved over allocated: 1-8 % typically (torch/csrc/cuda/CUDACachingAllocator.cpp rounds segments to 2 or 20 MiB).
+SLACK = 0.03
+
+
+def runtime_bytes(allocated: float, workload: Workload, architecture: Architecture) -> float:
+    """Bytes of the process beside `allocated` bytes of tensors, as `workload.measure` counts them."""
+    if workload.measure == "allocated":
+        return 0.0
+    reserve = SLACK * allocated
+    return reserve if workload.measure == "reserved" else reserve + CONTEXT

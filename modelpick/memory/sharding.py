@@ -1,0 +1,49 @@
+"""What one of several GPUs holds. Pure."""
+
+import math
+from dataclasses import dataclass
+
+from modelpick.catalog.architecture.shape import Architecture
+from modelpick.memory.weights import Weights
+from modelpick.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of one GPU: bytes of weights, fractions of the cache, of activations and of trained state, bytes gathered."""
+
+    weights: float
+    cache: float
+    activations: float
+    trained: float
+    gathered: float
+
+
+def shares(architecture: Architecture, workload: Workload, held: Weights) -> Shares:
+    """One GPU's part under the workload's sharding. Without sharding, all of it.
+
+    Tensor parallel (arXiv 1909.08053): linear layers and embeddings are split, norms are not; KV heads are split and
+    replicated when GPUs outnumber them; MLA's latent is on every GPU. ZeRO-3 and FSDP (arXiv 1910.02054, 2304.11277):
+    weights, gradients and optimizer states are split, two layers are gathered at a time; every GPU has its own batch.
+    """
+    n = workload.gpus
+    if n == 1 or workload.sharding == "none":
+        return Shares(held.total, 1.0, 1.0, 1.0, 0.0)
+    if workload.sharding == "tensor-parallel":
+        weights = (held.linear + held.embeddings) / n + held.other
+        return Shares(weights, _cache_share(architecture, workload, n), 1.0, 1 / n, 0.0)
+    layers = max(architecture.depth, 1)
+    gathered = max(2 * held.linear / layers, held.embeddings)
+    split = held.total / n
+    return Shares(split, 1.0, 1.0, 1 / n, min(gathered, held.total - split))
+
+
+def _cache_share(architecture: Architecture, workload: Workload, n: int) -> float:
+    """The largest fraction of the cache that one GPU holds: whole KV heads."""
+    fraction = 0.0
+    for run in architecture.layers:
+        if run.attention is not None:
+            latent = run.attention.latent and workload.stack == "vllm"
+            heads = run.attention.kv_heads
+            fraction = max(fraction, 1.0 if latent else math.ceil(heads / n) / heads)
+    return fraction or 1.0

@@ -1,0 +1,81 @@
+"""Adapters, gradients and optimizer states. Pure."""
+
+from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
+from modelpick.errors import UsageError, nearest
+
+# Bytes of optimizer state per trainable parameter, over the parameter's own bytes p (torch.optim.AdamW: two moments in
+# the parameter's type; bitsandbytes 8-bit: one byte each, arXiv 2110.02861; sgd without momentum: none).
+_STATES = {"adamw": "2p", "adamw-fused": "2p", "adamw-8bit": "2", "paged-adamw-8bit": "2", "sgd": "0"}
+
+# Module names of a role in any family: a target given in one family's words finds the same matrix in another.
+_ROLES = {
+    "query": ("query",), "q": ("query",), "q_proj": ("query",), "query_proj": ("query",), "lora_query": ("query",),
+    "key": ("key",), "k": ("key",), "k_proj": ("key",), "lora_key": ("key",),
+    "value": ("value",), "v": ("value",), "v_proj": ("value",), "lora_value": ("value",),
+    "projection": ("output",), "o": ("output",), "o_proj": ("output",), "out_proj": ("output",),
+    "output_proj": ("output",), "lora_projection": ("output",),
+    "mlp": ("gate", "up", "gate_up", "down"), "lora_mlp": ("gate", "up", "gate_up", "down"),
+    "gate_proj": ("gate",), "up_proj": ("up",), "down_proj": ("down",), "w1": ("gate",), "w2": ("down",), "w3": ("up",),
+    "wi_0": ("gate",), "wi_1": ("up",), "wi": ("up",), "wo": ("down",),
+    "query_key_value": ("qkv", "query", "key", "value"), "qkv_proj": ("qkv", "query", "key", "value"),
+    "c_attn": ("qkv", "query", "key", "value"), "wqkv": ("qkv", "query", "key", "value"),
+    "gate_up_proj": ("gate_up", "gate", "up"), "fc1": ("up",), "fc2": ("down",), "dense_h_to_4h": ("up", "gate_up"),
+    "dense_4h_to_h": ("down",),
+}  # fmt: skip
+_HEAD = frozenset({"head", "lm_head", "lora_head", "embed_out", "output"})
+ALL = "all-linear"
+
+
+def state_bytes(optimizer: str, parameter_bytes: float) -> float:
+    """Optimizer state in bytes per trainable parameter of `parameter_bytes` bytes."""
+    return {"2p": 2 * parameter_bytes, "2": 2.0, "0": 0.0}[_STATES[optimizer]]
+
+
+def step_bytes(optimizer: str, parameter_bytes: float) -> float:
+    """What the optimizer's step holds for a moment, per trainable parameter: foreach AdamW's list of denominators."""
+    return parameter_bytes if optimizer == "adamw" else 0.0
+
+
+def adapted(run: Layers, targets: str) -> list[tuple[Projection, int]]:
+    """The projections of a layer that get an adapter, each with the outputs adapted (a part of a fused one, or all)."""
+    if targets == ALL:
+        return [(projection, projection.outputs) for projection in run.projections]
+    words = [word.strip() for word in targets.split(",") if word.strip()]
+    named = {projection.name for projection in run.projections}
+    found = []
+    for projection in run.projections:
+        if projection.name in words:
+            found.append((projection, projection.outputs))
+            continue
+        roles = {role for word in words if word not in named for role in _ROLES.get(word, ())}
+        if projection.role in roles:
+            found.append((projection, projection.outputs))
+        elif projection.role == "qkv" and run.attention is not None and roles & {"query", "key", "value"}:
+            a = run.attention
+            sizes = {"query": a.query_width, "key": a.kv_heads * a.head_dim, "value": a.kv_heads * a.value_dim}
+            found += [(projection, size) for role, size in sizes.items() if role in roles]
+    return found
+
+
+def adapts_head(targets: str) -> bool:
+    """Whether the output matrix is among the targets."""
+    return targets != ALL and any(word.strip() in _HEAD for word in targets.split(","))
+
+
+def adapter_parameters(architecture: Architecture, rank: int, targets: str) -> int:
+    """Trainable parameters of LoRA adapters (arXiv 2106.09685): rank * (inputs + outputs) a matrix.
+
+    Raises UsageError when no linear layer of the model bears a target's name.
+    """
+    runs = architecture.layers + architecture.encoder
+    total = sum(run.count * rank * (p.inputs + out) for run in runs for p, out in adapted(run, targets))
+    if adapts_head(targets):
+        total += rank * (architecture.hidden + architecture.vocabulary)
+    if not total:
+        known = sorted({p.name for run in runs for p in run.projections})
+        raise UsageError(
+            f"no layer of {architecture.model_type} is called {targets!r}",
+            fix=nearest(targets, known) or f"use all-linear, or some of {', '.join(known)}",
+            code="unknown_lora_targets",
+        )
+    return total

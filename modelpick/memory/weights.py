@@ -1,0 +1,92 @@
+"""What the weights take. Pure."""
+
+from dataclasses import dataclass
+
+from modelpick.catalog.architecture.shape import Architecture
+from modelpick.memory.quantization import Scheme
+from modelpick.memory.stacks import Stack
+
+PACKED = frozenset({"gptq", "awq", "mxfp4", "bitsandbytes", "modelopt", "compressed-tensors"})
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Bytes of the weights, split as tensor parallelism splits them, and the largest matrix a kernel rebuilds."""
+
+    linear: float  # linear layers and experts
+    embeddings: float  # embeddings and the output matrix
+    other: float  # norms, towers, whatever is not quantized and not split
+    rebuilt: float  # a transient, counted with the activations
+
+    @property
+    def total(self) -> float:
+        """Bytes on a single GPU."""
+        return self.linear + self.embeddings + self.other
+
+
+def parameter_count(architecture: Architecture, told: int | None) -> tuple[int, str]:
+    """Parameters and where the number is from.
+
+    The repository's own count wins, unless it packs several weights into one element or is less than the matrices that
+    the config describes: then the config's count does.
+    """
+    derived = architecture.parameters
+    if told is None:
+        return derived, "config.json"
+    packed = architecture.checkpoint is not None and architecture.checkpoint.method in PACKED
+    if packed and told < 0.9 * derived:
+        return derived, "config.json (the repository's count packs several weights into one element)"
+    return told, "repository"
+
+
+def weight_bytes(
+    architecture: Architecture, scheme: Scheme | None, stack: Stack, element_bytes: float, parameters: int
+) -> Weights:
+    """Weights as held on the GPU. What the scheme does not cover stays in the compute type."""
+    head = 0 if architecture.tied else architecture.head_parameters
+    outer = min(architecture.embedding_parameters + head, parameters)
+    inner = parameters - outer
+    linear, experts = architecture.linear_weights, architecture.expert_weights
+    covered, rows, covered_head = 0.0, 0.0, 0.0
+    if scheme is not None:
+        if scheme.covers == "everything":
+            return Weights(inner * scheme.bytes_per_weight, outer * scheme.bytes_per_weight, 0.0, 0.0)
+        if scheme.covers == "linear" or not experts:
+            covered = linear - kept_linear(architecture, stack)
+            rows = sum(run.count * run.linear_outputs for run in architecture.layers + architecture.encoder)
+        if experts and (scheme.covers == "experts" or stack.quantizes_experts or scheme.name in ("fp8", "gptq", "awq")):
+            covered += experts
+            rows += experts / max(architecture.hidden, 1) * (scheme.bytes_per_output > 0)
+        covered = min(covered, inner)
+        covered_head = float(head) if stack.quantizes_head and scheme.covers == "linear" else 0.0
+    quantized = covered * (scheme.bytes_per_weight if scheme else 0.0) + rows * (
+        scheme.bytes_per_output if scheme else 0
+    )
+    split = min(linear + experts, inner)
+    rest = max(split - covered, 0.0) * element_bytes
+    return Weights(
+        linear=quantized + rest,
+        embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
+        other=(inner - max(split, covered)) * element_bytes,
+        rebuilt=_rebuilt(architecture, scheme, stack),
+    )
+
+
+def kept_linear(architecture: Architecture, stack: Stack) -> int:
+    """Linear weights that bitsandbytes leaves alone: T5's `wo` (_keep_in_fp32_modules in modeling_t5.py)."""
+    if architecture.kind != "encoder-decoder" or stack.quantizes_head:
+        return 0
+    runs = architecture.layers + architecture.encoder
+    return sum(run.count * p.inputs * p.outputs for run in runs for p in run.projections if p.role == "down")
+
+
+def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack) -> float:
+    """Bytes of the largest quantized matrix while a kernel has it dequantized."""
+    if scheme is None or not scheme.dequantizes:
+        return 0.0
+    if scheme.covers == "experts" and architecture.expert_weights:
+        return 0.0  # MXFP4 kernels (triton_kernels) compute from the packed form
+    largest = max((p.inputs * p.outputs for run in architecture.layers for p in run.projections), default=0)
+    if stack.quantizes_head:
+        largest = max(largest, architecture.head_parameters)
+    return largest * stack.dequantized_bytes

@@ -1,0 +1,162 @@
+"""Reads the embedded offers: instance types, GPUs, prices per region, what else is billed. I/O, cached per process."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from modelpick.errors import UsageError, nearest
+from modelpick.offers.cost import BillingRates, EgressTier
+from modelpick.offers.instance import Gpu, InstanceType
+from modelpick.offers.price import MARKETS, Market, Offer
+from modelpick.resources import data_file
+
+DEFAULT_REGION = "us-east-1"
+
+
+@cache
+def gpus() -> Mapping[str, Gpu]:
+    """Every GPU by name."""
+    listed = _json("gpus.json")["gpus"]
+    return MappingProxyType({name: Gpu(name=name, **facts) for name, facts in listed.items()})
+
+
+@cache
+def instances() -> Mapping[str, InstanceType]:
+    """Every NVIDIA instance type by name, ordered by family and size."""
+    known = gpus()
+    rows = (json.loads(line) for line in _text("instances.jsonl").splitlines())
+    return MappingProxyType({row["name"]: InstanceType(**{**row, "gpu": known[row["gpu"]]}) for row in rows})
+
+
+def instance(name: str) -> InstanceType:
+    """The instance type called `name`. Raises UsageError, saying why a known type is not offered or what is near."""
+    found = instances().get(name.strip().lower())
+    if found is not None:
+        return found
+    reason = left_out().get(name.strip().lower())
+    if reason:
+        raise UsageError(
+            f"{name} is not offered: {reason}",
+            fix="choose one that `modelpick offers` lists",
+            code="instance_not_offered",
+        )
+    raise UsageError(
+        f"unknown instance type {name!r}",
+        fix=nearest(name, instances()) or "see `modelpick offers`",
+        code="unknown_instance",
+    )
+
+
+@cache
+def regions() -> Mapping[str, str]:
+    """Every public AWS region: code -> place."""
+    return MappingProxyType(_json("regions.json")["regions"])
+
+
+def check_region(region: str) -> str:
+    """`region` as AWS writes it. Raises UsageError with the nearest code for a mistyped one."""
+    code = region.strip().lower()
+    if code not in regions():
+        raise UsageError(
+            f"unknown region {region!r}",
+            fix=nearest(region, regions()) or f"use one of {', '.join(priced_regions())}",
+            code="unknown_region",
+        )
+    return code
+
+
+@cache
+def priced_regions() -> tuple[str, ...]:
+    """The regions with at least one embedded price."""
+    return tuple(sorted({region for _, region in _prices()}))
+
+
+@cache
+def offers(region: str = DEFAULT_REGION, market: Market = "on-demand") -> tuple[Offer, ...]:
+    """One offer for every instance type in `region`, in the order of `instances()`; a price not known is None.
+
+    Raises UsageError for an unknown region or market.
+    """
+    code = check_region(region)
+    if market not in MARKETS:
+        raise UsageError(f"unknown market {market!r}", fix=f"use one of {', '.join(MARKETS)}", code="unknown_market")
+    return tuple(_offer(kind, code, market) for kind in instances().values())
+
+
+def offer(name: str, region: str = DEFAULT_REGION, market: Market = "on-demand") -> Offer:
+    """The offer of one instance type. Raises UsageError for an unknown type or region."""
+    return _offer(instance(name), check_region(region), market)
+
+
+@cache
+def billing_rates() -> BillingRates:
+    """What AWS bills around an instance: disk, address, storage, traffic. us-east-1 figures, used for every region."""
+    listed = _json("auxiliary.json")
+    egress = listed["egress_usd_per_gb"]
+    return BillingRates(
+        gp3_usd_per_gb_month=listed["gp3_usd_per_gb_month"]["usd"],
+        s3_usd_per_gb_month=listed["s3_usd_per_gb_month"]["usd"],
+        public_ipv4_usd_per_hour=listed["public_ipv4_usd_per_hour"]["usd"],
+        egress_free_gb_per_month=egress["free_gb_per_month"],
+        egress_tiers=tuple(EgressTier(tier["gb"], tier["usd"]) for tier in egress["up_to_gb"]),
+        minimum_seconds=listed["billing"]["minimum_seconds"],
+        as_of=listed["as_of"],
+        region=listed["region"],
+        sources=tuple(value["source"] for value in listed.values() if isinstance(value, dict)),
+    )
+
+
+@cache
+def left_out() -> Mapping[str, str]:
+    """Accelerated instance types that are not offered, with the reason of each."""
+    return MappingProxyType(_json("manifest.json")["left_out"])
+
+
+@cache
+def price_history() -> Mapping[str, Any]:
+    """Prices of us-east-1 over time, oldest first; `error` marks those that were errors of their list."""
+    return MappingProxyType(_json("price_history.json")["changes"])
+
+
+def as_of() -> str:
+    """The newest date among the embedded on-demand prices, ISO."""
+    return max(str(row["as_of"]) for row in _prices().values())
+
+
+def _offer(kind: InstanceType, region: str, market: Market) -> Offer:
+    row = _prices().get((kind.name, region))
+    usd = None if row is None else row["usd_per_hour"] if market == "on-demand" else row.get("spot_usd_per_hour")
+    if row is None or usd is None:
+        return Offer(kind, region, market, None, None, None, how_to_get=_how_to_get(kind.name, region, market))
+    sources = _json("manifest.json")["sources"]
+    if market == "spot":  # a sample, from the undated list: a hint, not a price
+        return Offer(kind, region, market, usd, sources["skypilot"], _undated_from())
+    source = "; ".join(sources[key] for key in row["sources"])
+    return Offer(kind, region, market, usd, source, row["as_of"], derived=row["derived"])
+
+
+def _how_to_get(name: str, region: str, market: Market) -> str:
+    spot = " --market spot" if market == "spot" else ""
+    return f"modelpick offers --live --region {region} --instance {name}{spot} (needs AWS credentials)"
+
+
+def _undated_from() -> str:
+    return str(min(row["as_of"] for row in _prices().values()))
+
+
+@cache
+def _prices() -> Mapping[tuple[str, str], dict[str, Any]]:
+    rows = (json.loads(line) for line in _text("prices.jsonl").splitlines())
+    return {(row["instance"], row["region"]): row for row in rows}
+
+
+@cache
+def _json(name: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_text(name))
+    return answer
+
+
+def _text(name: str) -> str:
+    return data_file("offers", name).read_text(encoding="utf-8")

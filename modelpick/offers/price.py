@@ -1,0 +1,80 @@
+"""Prices: one instance type, one region, one market, with source and date. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from modelpick.offers.instance import InstanceType
+
+Market = Literal["on-demand", "spot"]
+MARKETS: tuple[Market, ...] = ("on-demand", "spot")
+
+# A provisioner that forgot one Price List filter showed ten times the price for seven months (2023-02..2023-09, see
+# price_history.json), while no real change since 2022 went below 0.56x (p5.48xlarge, 2025-06): beyond 0.5x-1.5x of
+# the embedded price a figure is an error until somebody says otherwise.
+BELIEVABLE = (0.5, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An instance type at a price. `usd_per_hour` None: not known (never zero), and `how_to_get` says how to ask.
+
+    `derived`: not read from a price list but computed (the family's regional factor). `discount` is the negotiated
+    part already taken off, 0 to 1.
+    """
+
+    instance: InstanceType
+    region: str
+    market: Market
+    usd_per_hour: float | None
+    source: str | None
+    as_of: str | None  # ISO date; the earliest possible one where the source is undated
+    derived: bool = False
+    how_to_get: str | None = None
+    discount: float = 0.0
+
+    @property
+    def usd_per_gib_hour(self) -> float | None:
+        """Dollars an hour for each GiB of usable GPU memory of the whole instance."""
+        return self._per(self.instance.usable_memory_gib * self.instance.gpu_count)
+
+    @property
+    def usd_per_tflop_hour(self) -> float | None:
+        """Dollars an hour for each reachable fp16 matmul TFLOPS of the whole instance."""
+        return self._per(self.instance.matmul_tflops("fp16") * self.instance.gpu_count)
+
+    def discounted(self, discounts: Mapping[str, float]) -> "Offer":
+        """The offer with the negotiated discount of its family (0.12 means 12 % off) taken off."""
+        share = discounts.get(self.instance.family, 0.0)
+        if not share or self.usd_per_hour is None:
+            return self
+        return replace(self, usd_per_hour=self.usd_per_hour * (1 - share), discount=share)
+
+    def as_json(self) -> dict[str, Any]:
+        """The `offer` object of the JSON contract, with what is known of the price."""
+        return {
+            "instance_type": self.instance.name,
+            "gpu": self.instance.gpu.name,
+            "gpu_count": self.instance.gpu_count,
+            "usd_per_hour": self.usd_per_hour,
+            "market": self.market,
+            "region": self.region,
+            "source": self.source,
+            "as_of": self.as_of,
+            "derived": self.derived,
+            "how_to_get": self.how_to_get,
+        }
+
+    def _per(self, amount: float) -> float | None:
+        return None if self.usd_per_hour is None else self.usd_per_hour / amount
+
+
+def believable(live: float, embedded: float | None) -> bool:
+    """Whether a live price may be used without a word from the user: within 0.5x-1.5x of the embedded one.
+
+    Without an embedded price there is nothing to hold it against: not believable until confirmed.
+    """
+    if embedded is None:
+        return False
+    low, high = BELIEVABLE
+    return low * embedded <= live <= high * embedded

@@ -1,0 +1,178 @@
+"""The embedded offers hold what their sources say, agree with themselves, and show when somebody changed a price."""
+
+import hashlib
+import json
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from modelpick.errors import UsageError
+from modelpick.offers import embedded
+from modelpick.offers.price import believable
+
+# Prices read by hand from the sources named in manifest.json (us-east-1, on-demand, Linux).
+KNOWN_PRICES = {
+    "g4dn.xlarge": 0.526,
+    "g5.xlarge": 1.006,
+    "g5.2xlarge": 1.212,
+    "g5.12xlarge": 5.672,
+    "g5.48xlarge": 16.288,
+    "g6.xlarge": 0.8048,
+    "g6e.xlarge": 1.861,
+    "g6f.large": 0.202,
+    "g7.2xlarge": 2.52,
+    "g7e.2xlarge": 3.36312,
+    "gr6.4xlarge": 1.5392,
+    "p3dn.24xlarge": 31.212,
+    "p4d.24xlarge": 21.957642,
+    "p4de.24xlarge": 27.44705,
+    "p5.4xlarge": 6.88,
+    "p5.48xlarge": 55.04,
+    "p5en.48xlarge": 63.296,
+    "p6-b200.48xlarge": 113.9328,
+    "p6-b300.48xlarge": 142.416,
+}
+
+
+@pytest.fixture
+def data(repository: Path) -> Path:
+    return repository / "modelpick" / "offers" / "data"
+
+
+def test_every_data_file_is_the_one_that_was_built(data: Path) -> None:
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert {path.name for path in data.iterdir()} == {"manifest.json", *manifest["sha256"]}
+    for name, digest in manifest["sha256"].items():
+        assert hashlib.sha256((data / name).read_bytes()).hexdigest() == digest, f"{name} was changed by hand"
+
+
+@pytest.mark.parametrize(("name", "usd"), KNOWN_PRICES.items())
+def test_prices_reproduce_their_sources(name: str, usd: float) -> None:
+    offer = embedded.offer(name)
+    assert offer.usd_per_hour == usd
+    assert offer.source is not None
+    assert offer.as_of == "2026-07-20"
+    assert not offer.derived
+
+
+def test_every_price_is_positive_dated_and_sourced() -> None:
+    for region in embedded.priced_regions():
+        for offer in embedded.offers(region):
+            if offer.usd_per_hour is None:
+                assert offer.source is None
+                assert "--live" in (offer.how_to_get or "")
+                continue
+            assert 0.1 < offer.usd_per_hour < 200
+            assert offer.source
+            assert offer.as_of
+            assert len(offer.as_of) == 10
+
+
+def test_only_p5e_has_no_price_where_all_others_have_one() -> None:
+    """p5e is in the instance list, but sold as capacity blocks: unknown is None, never zero."""
+    assert [o.instance.name for o in embedded.offers("us-east-1") if o.usd_per_hour is None] == ["p5e.48xlarge"]
+
+
+def test_one_factor_scales_a_family_in_a_region() -> None:
+    """All sizes of a family cost the same multiple of us-east-1 in a region: a changed row shows at once."""
+    factors: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for region in embedded.priced_regions():
+        for offer in embedded.offers(region):
+            home = embedded.offer(offer.instance.name).usd_per_hour
+            if offer.usd_per_hour is not None and home is not None:
+                factors[region, offer.instance.family].append(offer.usd_per_hour / home)
+    for key, values in factors.items():
+        assert max(values) <= 1.002 * min(values), f"{key}: {values}"
+        assert 1 <= max(values) < 1.5, key
+    assert factors["ap-northeast-1", "g5"][0] == pytest.approx(1.459 / 1.006, rel=1e-3)
+
+
+def test_derived_prices_say_so_and_rest_on_observed_ones() -> None:
+    for region in embedded.priced_regions():
+        rows = [o for o in embedded.offers(region) if o.usd_per_hour is not None]
+        for offer in rows:
+            assert offer.derived == ("regional factor" in (offer.source or ""))
+            family = [o for o in rows if o.instance.family == offer.instance.family]
+            assert not all(o.derived for o in family), f"{offer.instance.family} in {region} rests on nothing"
+
+
+def test_errors_of_old_price_lists_are_marked_and_are_not_the_current_price() -> None:
+    """2023-02 showed g4dn at ten times its price; the history keeps that, the offers do not."""
+    history = embedded.price_history()
+    assert any(step["error"] for step in history["g4dn.xlarge"])
+    for name, steps in history.items():
+        good = [step["usd_per_hour"] for step in steps if not step["error"]]
+        assert embedded.offer(name).usd_per_hour == pytest.approx(good[-1]), name
+        assert all(believable(new, old) for old, new in pairwise(good)), name
+
+
+def test_larger_sizes_of_a_family_are_not_cheaper_for_the_same_gpus() -> None:
+    rows = [o for o in embedded.offers("us-east-1") if o.usd_per_hour is not None]
+    for a in rows:
+        for b in rows:
+            same = (a.instance.family, a.instance.gpu_count) == (b.instance.family, b.instance.gpu_count)
+            if same and a.instance.vcpus < b.instance.vcpus:
+                assert (a.usd_per_hour or 0) < (b.usd_per_hour or 0), (a.instance.name, b.instance.name)
+
+
+def test_only_nvidia_is_offered_and_the_rest_says_why() -> None:
+    assert len(embedded.instances()) == 65
+    for family in ("g4ad", "dl1", "inf1", "inf2", "trn1", "trn2", "vt1", "g3", "p2", "p3"):
+        assert not any(kind.family == family for kind in embedded.instances().values())
+        assert any(name.startswith(f"{family}.") for name in embedded.left_out())
+    with pytest.raises(UsageError, match="Gaudi") as caught:
+        embedded.instance("dl1.24xlarge")
+    assert caught.value.code == "instance_not_offered"
+
+
+def test_gpu_facts_of_the_measured_list_outrank_datasheets() -> None:
+    gpus = embedded.gpus()
+    assert gpus["B200"].bandwidth_gbs == 7700  # the instance list says 8000
+    assert gpus["A10G"].fp16_tflops == 70
+    assert gpus["RTX PRO 6000"].bandwidth_gbs == 1597
+    assert not gpus["T4"].supports("bf16")
+    assert not gpus["V100-32GB"].supports("bf16")
+    assert not gpus["A10G"].supports("fp8")
+    assert gpus["L4"].supports("fp8")
+    for gpu in gpus.values():
+        assert gpu.bf16 == (float(gpu.compute_capability) >= 8.0), gpu.name
+        assert gpu.fp8 == (float(gpu.compute_capability) >= 8.9), gpu.name
+        assert gpu.matmul_tflops("fp16") <= gpu.fp16_tflops
+        assert gpu.memory_usable_gib * 2**30 <= gpu.memory_nominal_gb * 1.08e9, gpu.name
+        assert gpu.sources
+
+
+def test_usable_memory_is_per_gpu_and_below_the_box() -> None:
+    kinds = embedded.instances()
+    assert kinds["g5.xlarge"].usable_memory_gib == 22.35
+    assert kinds["g5.48xlarge"].usable_memory_gib == 22.35
+    assert kinds["g6f.2xlarge"].usable_memory_gib == 5.59
+    assert kinds["g6f.2xlarge"].gpu_count == 1
+    assert kinds["g6f.2xlarge"].bandwidth_gbs == 75
+    for kind in kinds.values():
+        assert kind.usable_memory_gib == pytest.approx(kind.gpu.memory_usable_gib * kind.gpu_fraction, rel=0.01)
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError) as caught:
+        embedded.instance("g5.xlrge")
+    assert "g5.xlarge" in caught.value.fix
+    with pytest.raises(UsageError) as caught:
+        embedded.check_region("eu-wst-1")
+    assert "eu-west-1" in caught.value.fix
+    assert embedded.check_region("US-EAST-1") == "us-east-1"
+
+
+def test_a_region_without_prices_answers_with_nulls() -> None:
+    assert all(offer.usd_per_hour is None for offer in embedded.offers("eu-west-3"))
+    assert embedded.offer("g6.xlarge", "eu-west-1").usd_per_hour is None
+
+
+def test_spot_samples_are_below_on_demand_and_dated_early() -> None:
+    known = [offer for offer in embedded.offers("us-east-1", "spot") if offer.usd_per_hour is not None]
+    assert known
+    for offer in known:
+        assert offer.usd_per_hour < (embedded.offer(offer.instance.name).usd_per_hour or 0)
+        assert offer.as_of == "2025-08-01"
