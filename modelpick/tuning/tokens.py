@@ -89,7 +89,7 @@ def _causal(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str,
     if example.form == "completion":
         prompt = tokenizer(example.prompt, add_special_tokens=False)["input_ids"] if example.prompt else []
         answer = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
-        start = [tokenizer.bos_token_id] if _begins_with_bos(tokenizer) else []
+        start = [tokenizer.bos_token_id] if begins_with_bos(tokenizer) else []
         end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
         known = start + prompt
         return {"input_ids": known + answer + end, "labels": [IGNORED] * len(known) + answer + end}
@@ -126,7 +126,8 @@ def _encoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str
     return {"input_ids": tokenizer(example.prompt)["input_ids"], "labels": []}
 
 
-def _begins_with_bos(tokenizer: Any) -> bool:
+def begins_with_bos(tokenizer: Any) -> bool:
+    """Whether the tokenizer itself puts its begin token before a text."""
     return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 

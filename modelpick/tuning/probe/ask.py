@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import RemoteError, UsageError
+from modelpick.tuning.tokens import begins_with_bos
 from modelpick.tuning.probe.suite import Answers, Case, concluded, solved
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _prompt(loaded: "Loaded", case: Case, shots: Sequence[Case]) -> str:
         return solved(shots) + case.prompt
     tokenizer: Any = loaded.tokenizer
     if case.asking == "complete":
-        return (tokenizer.bos_token or "") + solved(shots) + case.prompt
+        return (tokenizer.bos_token if begins_with_bos(tokenizer) else "") + solved(shots) + case.prompt
     return str(tokenizer.apply_chat_template(_turns(case, shots), tokenize=False, add_generation_prompt=True))
 
 
