@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
-from modelpick.licensing.verdict import Judgement, Verdict
+from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.verdict import Judgement
 from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.fit import Fit
 from modelpick.offers.instance import InstanceType
@@ -250,7 +251,7 @@ def status_order(model: Model) -> int:
 
 def _tie_break(row: Recommendation) -> tuple[Any, ...]:
     score = row.model.quality.score if row.model.quality else 0.0
-    return (row.seat.offer.usd_per_hour, row.judgement.verdict.rank, -score, row.model.id)
+    return (row.seat.offer.usd_per_hour, row.judgement.verdict.strictness, -score, row.model.id)
 
 
 def _by_quality(rows: list[Recommendation]) -> list[Recommendation]:

@@ -1,11 +1,11 @@
 """What the user has set, and where: flag > MODELPICK_* > ./modelpick.toml > user config > default.
 
-    policy = "commercial"
-    region = "eu-central-1"
-    [company]                       # facts that override the policy's profile
-    domicile = "DE"
-    [discounts]                     # negotiated, per instance family, as a fraction
-    g5 = 0.12
+policy = "commercial"
+region = "eu-central-1"
+[company]                       # facts that override the policy's profile
+domicile = "DE"
+[discounts]                     # negotiated, per instance family, as a fraction
+g5 = 0.12
 """
 
 import math
@@ -89,6 +89,8 @@ def _read(path: Path) -> dict[str, Any]:
         number = isinstance(discount, int | float) and not isinstance(discount, bool) and math.isfinite(discount)
         if not number or not 0 <= discount < 1:
             raise UsageError(
-                f"{path}: discounts.{family} is {discount!r}", fix="give a fraction from 0 to below 1", code="bad_settings"
+                f"{path}: discounts.{family} is {discount!r}",
+                fix="give a fraction from 0 to below 1",
+                code="bad_settings",
             )
     return content

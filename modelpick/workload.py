@@ -6,9 +6,7 @@ One mapping of names to values describes a workload everywhere (flags, `--cases`
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, get_args, get_origin
-
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin
 
 from modelpick.errors import UsageError, nearest
 
@@ -97,7 +95,7 @@ def workload_from(names: Mapping[str, Any]) -> Workload:
     given.setdefault("context", 4096 if task == "serve" else 1024)
     wrong_task = _ONLY_FINETUNE if task == "serve" else _ONLY_SERVE
     for key in wrong_task:
-        if key in given and given[key]:
+        if given.get(key):
             raise _contradiction(f"{key} has no meaning for task {task}", f"leave out {key}")
     for key in _ONLY_LORA:
         if key in given and given["method"] not in LORA_METHODS:

@@ -4,7 +4,6 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +58,8 @@ def doctor(out: Output) -> None:
 
 
 def _versions() -> list[_Check]:
+    from importlib import metadata
+
     system = f"{platform.system()} {platform.machine()}"
     python = f"{platform.python_version()} on {system}"
     rows = [_Check("modelpick", "ok", __version__), _Check("python", "ok", python)]
@@ -164,4 +165,6 @@ def _draw(console: "Console", checks: list[_Check]) -> None:
         if check.fix:
             console.print(f"{'':7} {'':<{width}}  -> {check.fix}", markup=False)
     console.print()
-    console.print(f"modelpick {__version__}; nothing was asked over the network. Python: {sys.executable}", markup=False)
+    console.print(
+        f"modelpick {__version__}; nothing was asked over the network. Python: {sys.executable}", markup=False
+    )

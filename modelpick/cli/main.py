@@ -6,30 +6,51 @@ Nothing heavy is imported here or at the top of a command file: `modelpick --hel
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import typer
 
 from modelpick import __version__
-from modelpick.cli import (
-    catalog_command,
-    doctor_command,
-    estimate_command,
-    license_command,
-    offers_command,
-    policy_command,
-    recommend_command,
-)
 from modelpick.cli.output import report_error
 from modelpick.errors import EXIT_INTERRUPTED, EXIT_USAGE, ModelpickError, UsageError, nearest
 
-app = typer.Typer(
-    name="modelpick",
-    help="Which open language model may we use, does it fit a GPU we can rent, what does it cost?",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
+# Name -> what `--help` says of it. The command itself lives in <name>_command.py and is imported when it is named;
+# tests/cli/test_start_up.py holds these lines to the commands' own.
+COMMANDS = {
+    "recommend": "Which open models we may use, that fit a GPU we can rent, at what price.",
+    "license": "May we use it? The verdict with its evidence, ancestors and obligations.",
+    "estimate": "GPU memory by part; the longest context and the largest batch that fit.",
+    "audit": "The models a code base names, each judged once, with file and line.",
+    "offers": "Every NVIDIA instance type with its price, GPU and memory per GPU.",
+    "catalog": "The embedded catalog: show, info.",
+    "policy": "License policies: list, show, check.",
+    "doctor": "What is installed and configured, and how old the embedded facts are.",
+}
+
+
+def program(words: Sequence[str]) -> typer.Typer:
+    """The program for one command line: the command that `words` name in full, all others by name and help only."""
+    app = typer.Typer(
+        name="modelpick",
+        help="Which open language model may we use, does it fit a GPU we can rent, what does it cost?",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_program)
+    named = next((word for word in words if not word.startswith("-")), None)
+    completing = any(name.endswith("_COMPLETE") for name in os.environ)
+    for name, line in COMMANDS.items():
+        if name == named or completing:
+            import_module(f"modelpick.cli.{name}_command").register(app)
+        else:
+            app.command(name, help=line, add_help_option=False)(_not_named)
+    return app
+
+
+def _not_named() -> None:
+    """Never runs: a command that is named is registered in full."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -38,36 +59,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _program(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Show the version."),
 ) -> None:
     pass
 
 
-for _module in (
-    recommend_command,
-    license_command,
-    estimate_command,
-    offers_command,
-    catalog_command,
-    policy_command,
-    doctor_command,
-):
-    _module.register(app)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program with `arguments` (default: the process's own) and exit with the contracted code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _exit(_run(words))
+    raise SystemExit(_run(words))
 
 
 def _run(words: list[str]) -> int:
     as_json = "--json" in words
     try:
         # Commands return nothing; a code other than 0 arrives as the value of typer.Exit.
-        code = app(words, prog_name="modelpick", standalone_mode=False)
+        code = program(words)(words, prog_name="modelpick", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ModelpickError as error:
         return report_error(error, as_json=as_json)
@@ -79,9 +87,6 @@ def _run(words: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        _silence_stdout()
-        return 0
     except Exception as error:  # a defect of ours: the traceback goes to a file, a sentence to the screen
         from modelpick.cli.crash import report_crash
 
@@ -103,25 +108,12 @@ def _as_usage_error(error: typer.TyperException, words: list[str]) -> UsageError
     guess = ""
     if "No such command" in message:
         message = message.split("Did you mean")[0].split("(")[0].strip().rstrip(".")
-        guess = nearest(words[0], [info.name for info in app.registered_commands + app.registered_groups if info.name])
+        guess = nearest(words[0], COMMANDS)
     elif "No such option" in message:
         options = [name for parameter in context.command.params for name in parameter.opts] if context else []
         message = message.split("(")[0].split("Did you mean")[0].strip().rstrip(".")
         guess = nearest(getattr(error, "option_name", ""), options)
     return UsageError(message[:1].lower() + message[1:], fix=guess or f"see {path} --help", code="usage")
-
-
-def _silence_stdout() -> None:
-    # The reader of the pipe is gone: without this the interpreter complains once more when it flushes at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _exit(code: int) -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-    raise SystemExit(code)
 
 
 if __name__ == "__main__":

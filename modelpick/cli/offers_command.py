@@ -45,7 +45,9 @@ def offers(
 
     if sort not in _SORTS:
         raise UsageError(
-            f"unknown --sort {sort!r}", fix=nearest(sort, _SORTS) or f"use one of {', '.join(_SORTS)}", code="unknown_sort"
+            f"unknown --sort {sort!r}",
+            fix=nearest(sort, _SORTS) or f"use one of {', '.join(_SORTS)}",
+            code="unknown_sort",
         )
     if instance is not None:
         instance = embedded.instance(instance).name

@@ -80,6 +80,14 @@ def amount(flag: str, text: str | None) -> float | None:
     return value
 
 
+def fraction(flag: str, text: str | None) -> float | None:
+    """A share above 0 and at most 1 typed for `flag`, or None when it was not given. Raises UsageError."""
+    value = amount(flag, text)
+    if value is not None and value > 1:
+        raise UsageError(f"{flag} is {text!r}", fix="give a share above 0 and at most 1", code="bad_number")
+    return value
+
+
 def parameter_count(flag: str, text: str | None) -> int | None:
     """A number of parameters: `7000000000`, `7B`, `350M`. Raises UsageError."""
     if text is None:
@@ -101,7 +109,9 @@ Region = Annotated[str | None, typer.Option("--region", metavar="R", help="AWS r
 Task = Annotated[str | None, typer.Option("--task", metavar="serve|finetune", help="What the model is to do.")]
 Method = Annotated[
     str | None,
-    typer.Option("--method", metavar="M", help="bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; full, lora, lora-int8, qlora."),
+    typer.Option(
+        "--method", metavar="M", help="bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; full, lora, lora-int8, qlora."
+    ),
 ]
 Context = Annotated[
     str | None, typer.Option("--context", metavar="N", help="Prompt tokens (serve) or tokens per sequence (finetune).")
@@ -110,5 +120,6 @@ Batch = Annotated[str | None, typer.Option("--batch", metavar="N", help="Concurr
 Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs the model is sharded over.")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
 Family = Annotated[
-    str | None, typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones.")
+    str | None,
+    typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones."),
 ]

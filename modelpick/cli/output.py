@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA_VERSION = 1
-_PLAIN = str.maketrans({"…": "~", "·": "-", "×": "x", "≤": "<=", "≥": ">=", "█": "#", "░": ".", "▒": "=", "–": "-", "—": "-", "’": "'", "±": "+-", "†": "+", "│": "|", "─": "-", "└": "`", "├": "|", "→": "->", "✓": "y", "✗": "n", "•": "*"})  # fmt: skip
+# What our screens draw beyond ASCII, and what stands for it where the encoding has nothing better.
+_PLAIN = str.maketrans(
+    {"…": "~", "·": "-", "×": "x", "≤": "<=", "≥": ">=", "█": "#", "░": ".", "–": "-", "’": "'", "±": "+-", "→": "->"}
+)
 _PIPED_WIDTH = 100  # a pipe has no columns: wide enough that no model id is cut
 
 
@@ -88,5 +91,10 @@ def _write(stream: Any, text: str) -> None:
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower()
     if not encoding.startswith("utf"):
         text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
-    stream.write(text)
-    stream.flush()
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`). The command goes on to its own exit code; without this the
+        # interpreter would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,341 @@
+"""The public Python API: recommend, judge, estimate, offers. The command line is its thin face.
+
+    from modelpick import api
+
+    answer = api.recommend(policy="commercial")
+    for row in answer.recommendations.passed[:3]:
+        print(row.model.id, row.judgement.verdict.value, row.seat.offer.instance.name, row.seat.offer.usd_per_hour)
+
+    api.judge("tiiuae/falcon-7b").verdict
+    api.estimate("Qwen/Qwen3-8B", method="lora-int8").high
+
+Nothing here prints, prompts or exits; what goes wrong is a `modelpick.errors.ModelpickError`.
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from modelpick import settings as _settings
+from modelpick.catalog import index, lookup
+from modelpick.catalog.model import Model
+from modelpick.errors import ModelpickError, UsageError, nearest
+from modelpick.licensing import files
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.policy import Company, Policy
+from modelpick.licensing.schema import read as read_table
+from modelpick.licensing.verdict import Judgement
+from modelpick.licensing.verdict import judge as _judge
+from modelpick.memory import fit
+from modelpick.memory.estimate import MemoryEstimate, estimate_model
+from modelpick.memory.report import MemoryReport
+from modelpick.memory.report import report as _report
+from modelpick.offers import cost, embedded
+from modelpick.offers.price import Market, Offer
+from modelpick.recommend import (
+    Families,
+    Recommendation,
+    Recommendations,
+    Rejection,
+    Seat,
+    Tools,
+    Wanted,
+    eligible_offers,
+    seat,
+)
+from modelpick.recommend import recommend as _recommend
+from modelpick.workload import Workload, workload_from
+
+if TYPE_CHECKING:
+    from modelpick.catalog.index import Catalog
+
+__all__ = [
+    "Answer",
+    "Families",
+    "MemoryReport",
+    "Wanted",
+    "Workload",
+    "estimate",
+    "estimate_many",
+    "facts",
+    "families",
+    "judge",
+    "judge_many",
+    "offers",
+    "policy",
+    "recommend",
+    "workload_from",
+]
+
+FINETUNE_WORKLOAD = Workload(task="finetune", method="lora-int8", context=1024)
+"""What every recommendation also says: LoRA over 8-bit weights, the set-up people plan for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `recommend` found, and everything it rests on."""
+
+    recommendations: Recommendations
+    policy: Policy
+    workload: Workload
+    wanted: Wanted
+    region: str
+    market: Market
+    catalog: "Catalog"
+
+    def as_json(self, limit: int | None = 20) -> dict[str, Any]:
+        """The contract's object (without the schema version): the first `limit` rows and all the rejected."""
+        rows = self.recommendations.passed[:limit]
+        return {
+            "catalog": {
+                "source": "embedded",
+                "as_of": self.catalog.as_of,
+                "models": len(self.catalog.models),
+            },
+            "policy": {"name": self.policy.name, "sha256": self.policy.sha256},
+            "workload": self.workload.as_json(),
+            "region": self.region,
+            "sort": self.wanted.sort,
+            "passed": len(self.recommendations.passed),
+            "recommendations": [row_as_json(row, rank) for rank, row in enumerate(rows, 1)],
+            "rejected": [
+                {"model": left.model, "reason_code": left.code, "reason": left.reason}
+                for left in self.recommendations.rejected
+            ],
+            "assumptions": list(ASSUMPTIONS),
+            "sources": sorted(
+                {row.seat.offer.source for row in rows if row.seat.offer.source}
+                | {board for row in rows if row.model.quality for board in row.model.quality.sources}
+            ),
+        }
+
+    def why_not(self, name: str) -> Rejection | int | None:
+        """Why a model is absent, its rank when it is not, or None when the catalog has no such model."""
+        model = self.catalog.find(name)
+        if model is None:
+            return None
+        for rank, row in enumerate(self.recommendations.passed, 1):
+            if row.model.id == model.id:
+                return rank
+        return next((left for left in self.recommendations.rejected if left.model == model.id), None)
+
+
+ASSUMPTIONS = (
+    "fit compares the upper end of the 90 % interval with the usable memory of one GPU",
+    "cost is on-demand, the instance running all hours of a month, without disk and traffic unless listed",
+    "quality: one factor over public boards, 80 % interval; overlapping intervals are ties and the cheaper wins",
+    "quality scores predate quantization and say little about fine-tuning",
+)
+
+
+def recommend(
+    *,
+    policy: str | None = None,
+    workload: Workload | Mapping[str, Any] | None = None,
+    wanted: Wanted | None = None,
+    region: str | None = None,
+    market: Market = "on-demand",
+    finetune_rows: int = 20,
+) -> Answer:
+    """Rank the embedded catalog: allowed, fits, affordable. Makes no network call.
+
+    `policy` is a name or a file, `workload` a Workload or its names, `wanted` the filters; what is not given comes from
+    the settings. The first `finetune_rows` rows also get what LoRA over int8 takes. Raises UsageError for what cannot
+    be meant.
+    """
+    settled = _settings.load({"region": region})
+    wanted = wanted or Wanted()
+    work = workload if isinstance(workload, Workload) else workload_from(workload or {})
+    catalog = index.load()
+    chosen_policy = _policy(policy)
+    priced = offers(region=settled.region, market=market, discounts=settled.discounts)
+    tools = _tools(chosen_policy, catalog)
+    found = _recommend(catalog.models.values(), work, wanted, priced, tools)
+    head = [_completed(row, wanted, priced, tools) for row in found.passed[:finetune_rows]]
+    found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
+    where = embedded.check_region(settled.region)
+    return Answer(found, chosen_policy, work, wanted, where, market, catalog)
+
+
+def policy(name: str | None = None) -> Policy:
+    """A policy by name or file (default: the settings' choice), with the settings' company facts put in.
+
+    Raises UsageError for an unknown name or a bad file.
+    """
+    settled = _settings.load({"policy": name})
+    chosen = files.load_policy(settled.policy)
+    if not settled.company:
+        return chosen
+    said = read_table(Company, settled.company, "modelpick.toml: company")
+    return replace(chosen, company=replace(chosen.company, **{key: getattr(said, key) for key in settled.company}))
+
+
+def judge(model: str | Model, *, policy: str | None = None, offline: bool = True) -> Judgement:
+    """The license verdict on one model (a Hub id, a folder, or a Model) under a policy, with its evidence.
+
+    Raises UsageError for a bad policy, RemoteError for an id that neither the catalog nor a reachable Hub knows.
+    """
+    found = judge_many([model], policy=policy, offline=offline)[0]
+    if isinstance(found, ModelpickError):
+        raise found
+    return found
+
+
+def judge_many(
+    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+) -> list[Judgement | ModelpickError]:
+    """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
+    catalog = index.load()
+    tools = _tools(_policy(policy), catalog)
+    return [
+        subject if isinstance(subject, ModelpickError) else tools.judge(subject)
+        for subject in _subjects(models, catalog, offline)
+    ]
+
+
+def estimate_many(
+    models: Sequence[str | Model],
+    workload: Workload | Mapping[str, Any],
+    *,
+    instance: str | None = None,
+    region: str | None = None,
+    offline: bool = True,
+) -> list[MemoryReport | ModelpickError]:
+    """One report, or the error in its place, for each of `models`: memory by part, and every card it is held against.
+
+    `instance` is the type the report is about. Raises UsageError for a workload or an instance that cannot be meant.
+    """
+    work = workload if isinstance(workload, Workload) else workload_from(workload)
+    settled = _settings.load({"region": region})
+    priced = offers(region=settled.region, discounts=settled.discounts)
+    on = None
+    if instance is not None:
+        named = embedded.instance(instance).name
+        on = next(offer for offer in priced if offer.instance.name == named)
+
+    def one(subject: Model | ModelpickError) -> MemoryReport | ModelpickError:
+        if isinstance(subject, ModelpickError):
+            return subject
+        try:
+            return _report(subject, work, priced, on)
+        except ModelpickError as error:
+            return error
+
+    return [one(subject) for subject in _subjects(models, index.load(), offline)]
+
+
+def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> MemoryEstimate:
+    """GPU memory of a workload on one model, by part; keyword arguments are the workload's names.
+
+    Raises UsageError for a contradictory workload, CannotTellError for an architecture that is not understood.
+    """
+    subject = model if isinstance(model, Model) else lookup.one(model, catalog=index.load(), offline=offline)
+    return estimate_model(subject, workload_from(workload))
+
+
+def offers(
+    *, region: str = embedded.DEFAULT_REGION, market: str = "on-demand", discounts: Mapping[str, float] | None = None
+) -> tuple[Offer, ...]:
+    """Every NVIDIA instance type with its price in `region` (None where unknown), negotiated discounts taken off.
+
+    `market` is on-demand or spot. Raises UsageError for an unknown region or market.
+    """
+    asked = cast(Market, market)  # embedded.offers refuses any other word
+    return tuple(offer.discounted(discounts or {}) for offer in embedded.offers(region, asked))
+
+
+def facts() -> Facts:
+    """License facts, what is known of particular repositories, and the approvals in force here."""
+    return files.load_facts()
+
+
+def families(text: str | None) -> Families:
+    """The instance families a user named: None means the G families, `any`, or names joined by commas."""
+    if text is None:
+        return Families(gpu_class="G")
+    words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
+    if words == ("any",):
+        return Families()
+    known = {instance.family for instance in embedded.instances().values()}
+    for word in words:
+        if word not in known:
+            fix = nearest(word, known) or f"use any, or some of {', '.join(sorted(known))}"
+            raise UsageError(f"unknown instance family {word!r}", fix=fix, code="unknown_family")
+    if not words:
+        raise UsageError("--family is empty", fix="use any, or names joined by commas", code="unknown_family")
+    return Families(names=words)
+
+
+def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
+    """One recommendation in the names of the contract."""
+    quality = row.model.quality
+    judgement = row.judgement.as_json()
+    return {
+        "rank": rank,
+        "model": row.model.id,
+        "parameters": row.model.parameters,
+        "license": {
+            "verdict": row.judgement.verdict.value,
+            "ids": [license["id"] for license in judgement["licenses"]],
+            "obligations": judgement["obligations"],
+        },
+        **_seat_as_json(row.seat),
+        "quality": {
+            "score": quality.score if quality else None,
+            "low": quality.low if quality else None,
+            "high": quality.high if quality else None,
+            "status": quality.status if quality else "unrated",
+            "sources": list(quality.sources) if quality else [],
+            "as_of": quality.as_of if quality else None,
+        },
+        "finetune": {
+            "method": FINETUNE_WORKLOAD.method,
+            **(_seat_as_json(row.finetune) if row.finetune else {"memory": None, "offer": None, "cost": None}),
+            "reason": row.finetune_why,
+        },
+    }
+
+
+def _seat_as_json(taken: Seat) -> dict[str, Any]:
+    memory = taken.memory.as_json()
+    return {
+        "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
+        "offer": taken.offer.as_json(),
+        "cost": dict(taken.cost),
+    }
+
+
+_policy = policy  # the name is also a parameter of the functions above
+
+
+def _subjects(models: Sequence[str | Model], catalog: "Catalog", offline: bool) -> list[Model | ModelpickError]:
+    """Each model as facts: what was typed is looked up, all of it in one batch."""
+    typed = [model for model in models if isinstance(model, str)]
+    looked_up = iter(lookup.many(typed, catalog=catalog, offline=offline))
+    return [next(looked_up) if isinstance(model, str) else model for model in models]
+
+
+def _tools(policy: Policy, catalog: "Catalog") -> Tools:
+    """The sibling packages' functions, bound to one policy and to the facts at hand."""
+    known, today = facts(), datetime.date.today()
+    return Tools(
+        judge=lambda model: _judge(model, policy, known, catalog.find, today),
+        estimate=estimate_model,
+        fits=fit.fits,
+    )
+
+
+def _completed(row: Recommendation, wanted: Wanted, priced: Sequence[Offer], tools: Tools) -> Recommendation:
+    """The row with its monthly cost and with what fine-tuning takes."""
+    rates = embedded.billing_rates()
+    serving = replace(row.seat, cost=_month(row.seat, rates))
+    tuned = seat(row.model, FINETUNE_WORKLOAD, eligible_offers(priced, FINETUNE_WORKLOAD, wanted), tools)
+    if isinstance(tuned, Rejection):
+        return replace(row, seat=serving, finetune_why=tuned.reason)
+    return replace(row, seat=serving, finetune=tuned)
+
+
+def _month(taken: Seat, rates: Any) -> Mapping[str, Any]:
+    month = cost.serving_month(taken.offer, rates)
+    return month.as_json() if month is not None else {}

@@ -1,0 +1,289 @@
+"""GET requests to the Hub through huggingface_hub's own session: patient, but never for longer than was agreed.
+
+Endpoint, token, proxies and certificates are huggingface_hub's business (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,
+HTTPS_PROXY, SSL_CERT_FILE); this module adds the limits: how long, how much, how often again.
+"""
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
+LONGEST_PAUSE = 310.0  # seconds thorough bulk work pauses when the Hub states it: its rate windows are 5 minutes long
+ATTEMPTS = 2  # more of them after a broken answer or a 5xx; one where there is no connection at all
+_NO_CONNECTION = "no connection"
+LONGEST_CONNECT = 4.0  # seconds of them to open a connection
+LARGEST_ANSWER = 64_000_000  # bytes of one API answer: 1,000 listed models with their file names are some 5 MB
+
+
+Params = list[tuple[str, str | int | float | bool | None]]
+
+
+class HubDownError(Exception):
+    """The Hub cannot answer now, nor soon: unreachable, silent, broken, or refusing until later."""
+
+
+class NotOnHubError(Exception):
+    """The Hub answers, and has no such repository, revision or file (`code` says which, `status` its HTTP status)."""
+
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(code)
+        self.code, self.status = code, status
+
+
+class GatedError(Exception):
+    """The file is behind a gate that this token (or none) does not open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers in lower case, the body (at most as much as was wanted), and whether more was left unread."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool
+
+
+class Patience:
+    """How much longer to wait. One look-up: 15 s in all. Bulk: 15 s since the last answer, and the pauses the Hub
+    states as long as each of them (at most `longest_pause` seconds) is followed by an answer.
+    """
+
+    def __init__(self, *, bulk: bool, longest_pause: float = 0.0, seconds: float = PATIENCE) -> None:
+        self._bulk, self._seconds, self._longest_pause = bulk, seconds, longest_pause
+        self._since: float | None = None
+        self._resume: float | None = None  # the end of a stated pause that no answer has followed yet
+        self._lock = threading.Lock()
+
+    def left(self) -> float:
+        """Seconds until giving up, counted from the first call."""
+        with self._lock:
+            return self._left(time.monotonic())
+
+    def answered(self) -> None:
+        """An answer came: bulk work advances, so its clock starts anew."""
+        with self._lock:
+            self._resume = None
+            if self._bulk:
+                self._since = time.monotonic()
+
+    def pause(self, seconds: float) -> bool:
+        """Waits as the Hub asks; False, at once, where that is longer than agreed."""
+        with self._lock:
+            now = time.monotonic()
+            if self._resume is not None and now < self._resume:
+                seconds = self._resume - now  # all threads resume together
+            elif seconds >= self._left(now):
+                if self._resume is not None or not self._bulk or seconds > self._longest_pause:
+                    return False
+                self._resume = self._since = now + seconds
+        time.sleep(seconds)
+        return True
+
+    def _left(self, now: float) -> float:
+        if self._since is None:
+            self._since = now
+        return self._seconds - (now - self._since)
+
+
+class Client:
+    """One endpoint, one token, one patience, shared by all threads of a look-up."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._down: str | None = None
+        self._failures = 0
+
+    @cached_property
+    def endpoint(self) -> str:
+        """The Hub's address without a trailing slash."""
+        from huggingface_hub import constants
+
+        return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+    @cached_property
+    def has_token(self) -> bool:
+        """Whether requests carry a token."""
+        return "authorization" in self._headers
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        # Not build_hf_headers: its user agent is telemetry, and finding out what to put there costs a call of its own.
+        from huggingface_hub import __version__ as client_version
+        from huggingface_hub import constants, get_token
+
+        from modelpick import __version__
+
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        agent = {"user-agent": f"modelpick/{__version__}; hf_hub/{client_version}"}
+        return agent | ({"authorization": f"Bearer {token}"} if token else {})
+
+    def model(self, id: str, revision: str | None, expand: tuple[str, ...]) -> dict[str, Any]:
+        """What the API says of a model. Raises HubDownError, NotOnHubError, GatedError."""
+        path = f"/api/models/{id}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
+        answer = self._get(path, params=[("expand", name) for name in expand])
+        if answer.status == 400:  # an endpoint that does not know one of the properties: ask for its default view
+            answer = self._get(path, params=[])
+        value = self._json(answer)
+        if not isinstance(value, dict) or not isinstance(value.get("id") or value.get("modelId"), str):
+            raise self._broken("its answer is no model")
+        return value
+
+    def pages(self, params: Params) -> Iterator[list[dict[str, Any]]]:
+        """Pages of the list of models. Raises HubDownError."""
+        target, query = "/api/models", params
+        while target:
+            answer = self._get(target, params=query)
+            value = self._json(answer)
+            if not isinstance(value, list):
+                raise self._broken("its answer is no list")
+            yield [row for row in value if isinstance(row, dict) and isinstance(row.get("id"), str)]
+            following = re.search(r'<([^>]+)>\s*;\s*rel="?next"?', answer.headers.get("link", ""))
+            target, query = (following[1] if following else ""), []
+            if target and not target.startswith((self.endpoint + "/", "/")):
+                raise self._broken("its next page lies elsewhere")
+
+    def tree(self, id: str, revision: str) -> list[str]:
+        """Names of the files at the top of a repository, for endpoints whose model answer lists none."""
+        value = self._json(self._get(f"/api/models/{id}/tree/{quote(revision, safe='')}", params=[]))
+        rows = value if isinstance(value, list) else []
+        return [row["path"] for row in rows if isinstance(row, dict) and isinstance(row.get("path"), str)]
+
+    def file(self, id: str, revision: str, name: str, *, largest: int, first: int = 0) -> Answer:
+        """At most `largest` bytes of a file from byte `first` on. Raises HubDownError, NotOnHubError, GatedError."""
+        path = f"/{id}/resolve/{quote(revision, safe='')}/{quote(name)}"
+        partial = {"Range": f"bytes={first}-{first + largest - 1}"} if first or name.endswith(_RANGED) else {}
+        answer = self._get(path, params=[], largest=largest, extra=partial)
+        if first and answer.status != 206:
+            raise self._broken(f"it does not serve parts of {name}")
+        return answer
+
+    def _get(
+        self,
+        target: str,
+        *,
+        params: Params,
+        largest: int = LARGEST_ANSWER,
+        extra: Mapping[str, str] = {},
+    ) -> Answer:
+        url = target if target.startswith("http") else self.endpoint + target
+        why = ""
+        for attempt in range(1_000):
+            if self._down:
+                raise HubDownError(self._down)
+            left = self._patience.left()
+            if left <= 0:
+                raise self._broken(why or "no answer in time")
+            try:
+                answer = self._once(url, params, largest, extra, left)
+            except _transport_errors() as error:
+                why = _why(error)
+                tries = 1 if _NO_CONNECTION in why else ATTEMPTS
+                if attempt >= tries or not self._patience.pause(0.1 * 2**attempt):
+                    raise self._broken(why) from error
+                continue
+            if answer.status == 429:
+                why = "it limits the rate of requests (429)"
+                stated = _stated_pause(answer.headers)
+                if not self._patience.pause(min(2.0**attempt, 8) if stated is None else stated):
+                    wait = "" if stated is None else f" and asks to wait {stated:.0f} s"
+                    raise self._broken(why + wait)
+                continue
+            if answer.status >= 500:
+                why = f"it answers with error {answer.status}"
+                if attempt >= ATTEMPTS or not self._patience.pause(0.1 * 2**attempt):
+                    raise self._broken(why)
+                continue
+            self._patience.answered()
+            self._failures = 0
+            return _raised(answer)
+        raise HubDownError(why)
+
+    def _once(self, url: str, params: Params, largest: int, extra: Mapping[str, str], left: float) -> Answer:
+        import httpx2
+        from huggingface_hub import get_session
+
+        ends = time.monotonic() + left
+        connect = min(left, LONGEST_CONNECT)
+        timeout = httpx2.Timeout(max(left - connect, 0.5), connect=connect)
+        headers = {**self._headers, **extra}
+        body, cut = bytearray(), False
+        with get_session().stream("GET", url, params=params or None, headers=headers, timeout=timeout) as response:
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > largest:
+                    cut = True
+                    break
+                if time.monotonic() > ends:
+                    raise TimeoutError
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, names, bytes(body[:largest]), cut)
+
+    def _json(self, answer: Answer) -> Any:
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something that is no JSON"
+            raise self._broken(f"it answers with {kind}") from error
+
+    def _broken(self, why: str) -> HubDownError:
+        """The error; after five in a row, or once patience ran out, nobody asks this endpoint again."""
+        self._failures += 1
+        if self._failures >= 5 or self._patience.left() <= 0 or _NO_CONNECTION in why:
+            self._down = why
+        return HubDownError(why)
+
+
+_RANGED = (".safetensors", ".gguf")
+
+
+def _raised(answer: Answer) -> Answer:
+    """The answer, or the exception its status and X-Error-Code mean."""
+    if answer.status < 400 or answer.status == 400:
+        return answer
+    code = answer.headers.get("x-error-code", "")
+    if code == "GatedRepo":
+        raise GatedError
+    if code in ("RevisionNotFound", "EntryNotFound"):
+        raise NotOnHubError(code, answer.status)
+    if "Invalid credentials" in answer.headers.get("x-error-message", ""):
+        raise NotOnHubError("BadToken", answer.status)
+    if "is disabled" in answer.headers.get("x-error-message", ""):
+        raise NotOnHubError("Disabled", answer.status)
+    raise NotOnHubError("RepoNotFound", answer.status)
+
+
+def _stated_pause(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait: `RateLimit: "api";r=0;t=55` (IETF draft ratelimit-headers-09), or Retry-After."""
+    found = re.search(r"\bt\s*=\s*(\d{1,6})", headers.get("ratelimit", ""))
+    if found is None:
+        found = re.fullmatch(r"\s*(\d{1,6})\s*", headers.get("retry-after", ""))
+    return None if found is None else max(float(found[1]), 0.1)
+
+
+def _transport_errors() -> tuple[type[BaseException], ...]:
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, HfHubHTTPError, OSError, UnicodeError)
+
+
+def _why(error: BaseException) -> str:
+    name = type(error).__name__
+    if "Timeout" in name:
+        return "no answer in time"
+    if name in ("ConnectError", "ConnectionError", "ProxyError") or isinstance(error, ConnectionRefusedError):
+        return _NO_CONNECTION
+    if name == "OfflineModeIsEnabled":
+        return "HF_HUB_OFFLINE forbids it, no connection"
+    if name in ("TooManyRedirects", "UnsupportedProtocol", "InvalidURL"):
+        return f"its address does not work ({name}), no connection"
+    return "the token holds characters no header can" if isinstance(error, UnicodeError) else "its answer breaks off"

@@ -1,0 +1,172 @@
+"""The files of a repository that say something: card, terms, configs, headers of weights. Never the weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from modelpick.catalog import card, headers, hub_cache, snapshot
+from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
+from modelpick.catalog.snapshot import Parts
+from modelpick.errors import UsageError
+
+MOST_TERMS = 12  # terms files read of one repository; the most seen in one is 5
+GGUF_START = 1 << 16  # bytes read of one GGUF file: its general.* keys stand first
+MOST_SHARDS = 300  # safetensors files whose headers are read; the largest known repository has 191
+_CONFIGS = ("config.json", "adapter_config.json")
+
+
+def fetch(
+    client: Client, id: str, at: str, sha: str | None, names: Sequence[str], record: Mapping[str, Any], bulk: bool
+) -> tuple[Parts, bool]:
+    """Reads the files of `names` that matter, at revision `at`, and says whether that is all there is to read.
+
+    A gate, or a file that is listed and not there, is a note. Raises HubDownError.
+    """
+    reading = _Reading(client, id, at)
+    top = sorted(name for name in names if "/" not in name)
+    texts: dict[str, str] = {}
+    terms = [name for name in top if snapshot.is_terms(name)]
+    for name in [*(name for name in top if name.lower() == "readme.md"), *terms[:MOST_TERMS]]:
+        text = reading.text(name)
+        if text is not None:
+            texts[name] = text
+    if len(terms) > MOST_TERMS:
+        reading.notes.append(f"{len(terms)} files carry terms: {len(terms) - MOST_TERMS} were not read")
+    configs = {name: reading.json(name) if name in top else None for name in _CONFIGS}
+    ggufs = [name for name in sorted(names) if name.lower().endswith(".gguf")]
+    gguf = reading.gguf(ggufs[0]) if ggufs else None
+    counts = _told(record)
+    if not counts and not bulk and not reading.gated:
+        counts = reading.counts(top)
+    if configs["config.json"] is None and configs["adapter_config.json"] is None and not reading.gated:
+        reading.notes.append("there is no config.json: the shape is unknown")
+    if reading.gated:
+        reading.notes.insert(0, f"behind a gate, not read: {', '.join(reading.gated)}")
+    parts = Parts(
+        id=id,
+        origin="hub",
+        revision=sha,
+        files=tuple(sorted(names)),
+        texts=texts,
+        config=configs["config.json"],
+        adapter_config=configs["adapter_config.json"],
+        gguf=gguf,
+        parameters_by_dtype=counts,
+        notes=tuple(reading.notes),
+    )
+    return parts, reading.whole and not reading.gated
+
+
+def load(folder: Path | None, endpoint: str, id: str, sha: str | None) -> Parts | None:
+    """The parts of this commit that were kept, or None."""
+    kept = hub_cache.load(folder, endpoint, id, sha) if sha else None
+    if kept is None:
+        return None
+    try:
+        kept |= {"files": tuple(kept["files"]), "notes": tuple(kept["notes"])}
+        return Parts(**kept)
+    except (KeyError, TypeError):
+        return None
+
+
+def save(folder: Path | None, endpoint: str, parts: Parts) -> None:
+    """Keeps the parts of a commit; without its sha there is nothing to keep them by."""
+    if parts.revision:
+        hub_cache.save(folder, endpoint, parts.id, parts.revision, asdict(parts))
+
+
+class _Reading:
+    """The files of one revision, and what went wrong with them so far."""
+
+    def __init__(self, client: Client, id: str, at: str) -> None:
+        self._client, self._id, self._at = client, id, at
+        self.notes: list[str] = []
+        self.gated: list[str] = []
+        self.whole = True
+
+    def text(self, name: str) -> str | None:
+        """The text of a file, cut at the longest that is read, or None."""
+        got = self._bytes(name, snapshot.LARGEST_TEXT)
+        if got is None:
+            return None
+        data, cut = got
+        if cut:
+            self.notes.append(f"{name} is longer than {snapshot.LARGEST_TEXT:,} bytes: only its beginning was read")
+        if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            self.notes.append(f"{name} is no text: not read")
+            return None
+        text, remarks = card.decode(data)
+        self.notes += [f"{name}: {remark}" for remark in remarks]
+        return text
+
+    def json(self, name: str, largest: int = snapshot.LARGEST_JSON) -> dict[str, Any] | None:
+        """A JSON object, or None and a note."""
+        got = self._bytes(name, largest)
+        if got is None:
+            return None
+        try:
+            return snapshot.parse_json(got[0], name)
+        except UsageError as error:
+            self.notes.append(error.message)
+            return None
+
+    def gguf(self, name: str) -> dict[str, Any] | None:
+        """The general.* keys of a GGUF file, or None and a note."""
+        got = self._bytes(name, GGUF_START)
+        if got is None:
+            return None
+        try:
+            return headers.gguf_general(got[0])
+        except ValueError as error:
+            self.notes.append(f"{name}: {error}")
+            return None
+
+    def counts(self, names: Sequence[str]) -> dict[str, int]:
+        """Parameters by dtype from the safetensors headers, by two range reads a file; empty where not all are told."""
+        index_name = "model.safetensors.index.json"
+        index = self.json(index_name, snapshot.LARGEST_INDEX) if index_name in names else None
+        files = headers.weight_files(names, index)
+        if (index_name in names and index is None) or not set(files) <= set(names) or len(files) > MOST_SHARDS:
+            return {}
+        counts = []
+        for name in files:
+            try:
+                start = self._client.file(self._id, self._at, name, largest=8).body
+                length = headers.safetensors_header_length(start)
+                answer = self._client.file(self._id, self._at, name, largest=length, first=8)
+                counts.append(headers.parameters_by_dtype(answer.body))
+            except (GatedError, NotOnHubError, HubDownError, ValueError) as error:
+                self.notes.append(f"{name}: {str(error) or 'behind a gate'}: parameters not counted")
+                self.whole = False
+                return {}
+        return headers.added(counts)
+
+    def _bytes(self, name: str, largest: int) -> tuple[bytes, bool] | None:
+        if self.gated and name.lower() != "readme.md":
+            self.gated.append(name)  # one gate is in front of all files: no need to knock at each
+            return None
+        try:
+            answer = self._client.file(self._id, self._at, name, largest=largest)
+        except GatedError:
+            self.gated.append(name)
+            return None
+        except NotOnHubError as error:
+            self.whole = False
+            self.notes.append(f"{name} is listed, but the Hub does not give it ({error.status})")
+            return None
+        return answer.body, answer.cut
+
+
+def _told(record: Mapping[str, Any]) -> dict[str, int]:
+    """Parameters by dtype as the Hub itself counted them from the same headers (`safetensors.parameters`)."""
+    told = record.get("safetensors")
+    counts = told.get("parameters") if isinstance(told, Mapping) else None
+    if not isinstance(counts, Mapping):
+        return {}
+    known = {
+        str(dtype): count
+        for dtype, count in counts.items()
+        if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 2**60
+    }
+    return dict(sorted(known.items())) if len(known) == len(counts) else {}

@@ -1,0 +1,119 @@
+"""Joins what the Hub's API, a repository's files and the catalog say of one model. Pure.
+
+The files at the commit speak first; the API's record fills what they leave open (a gated card, a parsed relation), and
+where the two differ both are kept as a Conflict. The catalog adds what the Hub does not tell.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from modelpick.catalog import card, snapshot
+from modelpick.catalog.model import BaseModel, Conflict, Model
+from modelpick.catalog.snapshot import Parts
+
+API = "Hub API"
+_VAGUE = ("unknown", "merge")  # what several parents without a stated relation are taken for
+_CARD_FIELDS = ("license_name", "license_link", "datasets", "languages", "pipeline_tag", "library", "gate_text")
+
+
+def merged(parts: Parts, record: Mapping[str, Any], *, asked: str) -> Model:
+    """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
+    model = snapshot.assembled(parts)
+    data = record.get("cardData")
+    told = card.facts(card.Card(data if isinstance(data, Mapping) else {}, ""))
+    sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
+    changes: dict[str, Any] = {}
+    for field in _CARD_FIELDS:
+        if getattr(model, field) in (None, ()) and getattr(told, field) not in (None, ()):
+            changes[field], sources[field] = getattr(told, field), API
+    if model.license is None and told.license is not None:
+        changes["license"], sources["license"] = told.license, API
+    elif told.license is not None and told.license != model.license:
+        conflicts.append(Conflict("license", model.license, "README.md", told.license, API))
+    tags = tuple(tag for tag in record.get("tags") or () if isinstance(tag, str))
+    if tags:
+        changes["tags"], sources["tags"] = tuple(dict.fromkeys((*tags, *model.tags))), API
+    if model.license is None and told.license is None:
+        licenses = [tag.partition(":")[2] for tag in tags if tag.startswith("license:")]
+        if licenses:
+            changes["license"], sources["license"] = licenses[0] if len(licenses) == 1 else licenses, "Hub tags"
+    bases = _bases(model, told, record, tags, notes)
+    if bases != model.base_models:
+        changes["base_models"] = bases
+        sources.setdefault("base_models", API)
+    changes |= _plain_fields(model, record, sources)
+    if parts.id.lower() != asked.lower():
+        notes.append(f"{asked} is now called {parts.id}")
+    if record.get("disabled") is True:
+        notes.append("the Hub has disabled this repository")
+    if "safetensors" in record and model.parameters is not None:
+        sources["parameters"] = "safetensors headers, as the Hub counted them"
+    return replace(model, sources=sources, conflicts=tuple(conflicts), notes=tuple(notes), **changes)
+
+
+def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
+    """A live model with what only the catalog knows: quality, context, ..., and the shape where a gate hides it."""
+    sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
+    changes: dict[str, Any] = {"quality": known.quality}
+    for field in ("context", "active_parameters", "release_date", "downloads", "languages"):
+        if getattr(model, field) in (None, ()) and getattr(known, field) not in (None, ()):
+            changes[field] = getattr(known, field)
+            sources[field] = f"catalog: {known.sources.get(field, 'citation')}"
+    behind_gate = any(note.startswith("behind a gate") for note in model.notes)
+    if model.config is None and known.config is not None and behind_gate:
+        changes["config"] = known.config
+        sources |= {
+            f"config.{key}": f"catalog: {known.sources.get(f'config.{key}', 'citation')}" for key in known.config
+        }
+        notes.append(f"config.json is behind the gate: the shape is that of the catalog of {as_of}")
+    uncounted = model.parameters is None and not model.parameters_by_dtype
+    if uncounted and known.parameters is not None and (model.config is not None or "config" in changes):
+        changes |= {"parameters": known.parameters, "parameters_exact": known.parameters_exact}
+        sources["parameters"] = f"catalog: {known.sources.get('parameters', 'citation')}"
+    if known.license is not None and isinstance(model.license, str) and model.license != known.license:
+        source = model.sources.get("license", API)
+        conflicts.append(Conflict("license", model.license, source, known.license, f"catalog {as_of}"))
+    return replace(model, sources=sources, conflicts=tuple(conflicts), notes=tuple(notes), **changes)
+
+
+def _bases(
+    model: Model, told: card.CardFacts, record: Mapping[str, Any], tags: tuple[str, ...], notes: list[str]
+) -> tuple[BaseModel, ...]:
+    """Every parent that the files, the API or the tags name, each with the most telling relation stated for it."""
+    listed = record.get("baseModels")
+    if isinstance(listed, Mapping):
+        api = card.base_models(listed.get("models"), listed.get("relation"), notes)
+    else:
+        api = card.base_models(listed, None, notes)
+    tagged: list[BaseModel] = []
+    for tag in tags:
+        kind, _, rest = tag.partition(":")
+        if kind == "base_model" and rest:
+            relation, colon, id = rest.partition(":")
+            tagged += card.base_models(id if colon else rest, relation if colon else None, [])
+    joined: dict[str, BaseModel] = {}
+    for base in (*model.base_models, *told.base_models, *api, *tagged):
+        key = base.id.lower()
+        if key not in joined or (joined[key].relation in _VAGUE and base.relation not in _VAGUE):
+            joined[key] = BaseModel(joined[key].id if key in joined else base.id, base.relation)
+    return tuple(joined.values())
+
+
+def _plain_fields(model: Model, record: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+    """Fields that only the API states: gating, popularity, dates."""
+    found: dict[str, Any] = {}
+    gated = record.get("gated")
+    if gated in ("auto", "manual") or isinstance(gated, bool):
+        found["gated"] = gated
+    for name in ("downloads", "likes"):
+        if isinstance(record.get(name), int) and not isinstance(record[name], bool):
+            found[name] = record[name]
+    created = record.get("createdAt")
+    if isinstance(created, str) and len(created) >= 10:
+        found["release_date"] = created[:10]
+    for ours, theirs in (("pipeline_tag", "pipeline_tag"), ("library", "library_name")):
+        if getattr(model, ours) is None and isinstance(record.get(theirs), str):
+            found[ours] = record[theirs]
+    sources |= dict.fromkeys(found, API)
+    return found

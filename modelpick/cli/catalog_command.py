@@ -1,0 +1,196 @@
+"""`modelpick catalog show|info`: what exists, and where each fact came from."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli.options import command, whole_number
+from modelpick.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.catalog.index import Catalog
+    from modelpick.catalog.model import Model
+
+_FACTS = (
+    *("parameters", "active_parameters", "context", "license", "license_name", "license_link", "base_models"),
+    *("datasets", "languages", "pipeline_tag", "downloads", "likes", "release_date"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to the program."""
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The embedded catalog: show, info.")
+    command(group, "show")(show)
+    command(group, "info")(info)
+    app.add_typer(group, name="catalog")
+
+
+def info(out: Output) -> None:
+    """How many models, how old, from which sources."""
+    from modelpick.catalog import index
+
+    catalog = index.load()
+    rated = sum(model.quality is not None for model in catalog.models.values())
+    payload = {
+        "catalog": {
+            "source": "embedded",
+            "as_of": catalog.as_of,
+            "downloads_as_of": catalog.downloads_as_of,
+            "models": len(catalog.models),
+            "with_quality": rated,
+        },
+        "sources": [_source(key, catalog) for key in sorted(catalog.sources)],
+        "boards": sorted(catalog.boards),
+        "assumptions": [],
+    }
+
+    def draw(console: "Console") -> None:
+        console.print(f"{len(catalog.models)} models as of {catalog.as_of}, {rated} with a quality score.")
+        console.print("\n[bold]sources[/]")
+        for source in sorted(catalog.sources):
+            console.print(f"  {source:14} {catalog.sources[source].title}", markup=False)
+        console.print("\nnext: modelpick catalog show falcon", markup=False)
+
+    out.answer(payload, draw)
+
+
+def _source(key: str, catalog: "Catalog") -> dict[str, Any]:
+    source = catalog.source(key)
+    return {"key": key, "title": source.title, "as_of": source.as_of, "read_on": source.read_on}
+
+
+def show(
+    out: Output,
+    name: Annotated[str | None, typer.Argument(metavar="MODEL|WORD", help="A model id, or a word in its id.")] = None,
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows of a list. Default: 40.")] = None,
+) -> None:
+    """One model with each fact's source; or the models whose id contains a word."""
+    from modelpick.catalog import index
+    from modelpick.errors import UsageError
+
+    catalog = index.load()
+    model = catalog.find(name) if name else None
+    if model is not None:
+        found = model
+        out.answer(_model_as_json(found, catalog), lambda console: _draw_model(console, found, catalog))
+        return
+    word = (name or "").lower()
+    matches = [entry for id, entry in catalog.models.items() if word in id.lower()]
+    if not matches:
+        fix = catalog.nearest(name or "") or "modelpick catalog show lists all"
+        raise UsageError(f"no model of the catalog is called {name!r} or contains it", fix=fix, code="model_unknown")
+    matches.sort(key=lambda entry: (-(entry.downloads or 0), entry.id))
+    shown = matches[: whole_number("--limit", limit) or 40]
+    payload = {
+        "catalog": {"source": "embedded", "as_of": catalog.as_of, "models": len(catalog.models)},
+        "matches": len(matches),
+        "models": [
+            {"model": entry.id, "parameters": entry.parameters, "license": entry.license, "downloads": entry.downloads}
+            for entry in shown
+        ],
+        "assumptions": [],
+        "sources": [],
+    }
+    out.answer(payload, lambda console: _draw_list(console, shown, len(matches)))
+
+
+def _model_as_json(model: "Model", catalog: "Catalog") -> dict[str, Any]:
+    facts: dict[str, Any] = {key: _plain(getattr(model, key)) for key in _FACTS}
+    return {
+        "model": model.id,
+        "revision": model.revision,
+        **facts,
+        "config": dict(model.config) if model.config else None,
+        "quality": None
+        if model.quality is None
+        else {
+            "score": model.quality.score,
+            "low": model.quality.low,
+            "high": model.quality.high,
+            "status": model.quality.status,
+        },
+        "fact_sources": dict(model.sources),
+        "conflicts": [
+            {
+                "field": conflict.field,
+                "kept": conflict.kept,
+                "kept_source": conflict.kept_source,
+                "other": conflict.other,
+                "other_source": conflict.other_source,
+            }
+            for conflict in model.conflicts
+        ],
+        "notes": list(model.notes),
+        "assumptions": [],
+        "sources": [_source(key, catalog) for key in sorted(set(model.sources.values()) & set(catalog.sources))],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [item if isinstance(item, str) else {"model": item.id, "relation": item.relation} for item in value]
+    return value
+
+
+def _draw_model(console: "Console", model: "Model", catalog: "Catalog") -> None:
+    from rich.table import Table
+
+    console.print(f"[bold]{model.id}[/]")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("fact", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("source", style="dim", overflow="fold", max_width=24)
+    rows: list[tuple[str, Any]] = [(key, _plain(getattr(model, key))) for key in _FACTS]
+    rows += [(f"config.{key}", value) for key, value in (model.config or {}).items()]
+    for key, value in rows:
+        if value in (None, [], ()):
+            table.add_row(key, "unknown", "")
+        else:
+            table.add_row(key, _short(value), model.sources.get(key, ""))
+    if model.quality is not None:
+        quality = model.quality
+        interval = f"{quality.score:.1f} ({quality.low:.1f} to {quality.high:.1f}), {quality.status}"
+        table.add_row("quality", interval, ", ".join(quality.sources))
+    console.print(table)
+    for conflict in model.conflicts:
+        console.print(
+            f"conflict: {conflict.field} kept {conflict.kept} ({conflict.kept_source}), not {conflict.other} "
+            f"({conflict.other_source})",
+            markup=False,
+        )
+    for note in model.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(f"\nnext: modelpick license {model.id}\n      modelpick estimate {model.id}", markup=False)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    text = str(value)
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _draw_list(console: "Console", shown: "list[Model]", matches: int) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("license", no_wrap=True, overflow="ellipsis", max_width=20)
+    table.add_column("downloads", justify="right", no_wrap=True)
+    for model in shown:
+        table.add_row(
+            model.id,
+            f"{model.parameters / 1e9:.2f} B" if model.parameters else "unknown",
+            str(model.license_name or model.license or "unknown"),
+            f"{model.downloads:,}" if model.downloads else "",
+        )
+    console.print(table)
+    if matches > len(shown):
+        console.print(f"\n{matches - len(shown)} more: --limit {matches}", markup=False)

@@ -1,0 +1,152 @@
+"""Reads policies/: the policy itself, and the facts it is applied to. The I/O of this package."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from modelpick import resources
+from modelpick.errors import UsageError, nearest
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.known import Approval, Families, Family, KnownModel, KnownModels, RestrictedDataset
+from modelpick.licensing.license import License, LicenseBook
+from modelpick.licensing.policy import Policy
+from modelpick.licensing.schema import read
+from modelpick.licensing.territory import Territories
+
+LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
+_NOT_POLICIES = frozenset({"known_models", "approvals", "families", "restricted_datasets", "territories"})
+
+T = TypeVar("T")
+
+
+def policies_directory() -> Path:
+    """Where the embedded policies and license facts lie."""
+    return resources.directory("policies")
+
+
+def policy_names() -> tuple[str, ...]:
+    """The embedded policies, by name."""
+    found = (path.stem for path in policies_directory().glob("*.toml"))
+    return tuple(sorted(name for name in found if name not in _NOT_POLICIES))
+
+
+def load_policy(name_or_path: str | Path) -> Policy:
+    """A policy by the name of an embedded one, or by the path of a file.
+
+    Raises UsageError for a name that is not known, and for a file that is not a policy: with the file, the key, and
+    the key probably meant.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in policy_names():
+        path = policies_directory() / f"{name_or_path}.toml"
+    elif not path.is_file():
+        names = policy_names()
+        raise UsageError(
+            f"no policy {str(name_or_path)!r}",
+            fix=nearest(str(name_or_path), names) or f"use one of {', '.join(names)}, or the path of a policy file",
+            code="unknown_policy",
+        )
+    table, digest = _toml(path, "bad_policy_file")
+    return replace(read(Policy, table, str(path)), sha256=digest, path=str(path))
+
+
+def load_licenses(directory: Path | None = None) -> LicenseBook:
+    """All of policies/licenses/. Raises UsageError naming the file and key that is wrong."""
+    folder = directory or policies_directory() / "licenses"
+    return LicenseBook(_licenses(folder))
+
+
+def load_known_models(path: Path | None = None) -> KnownModels:
+    """policies/known_models.toml."""
+    return KnownModels(_entries(path or policies_directory() / "known_models.toml", "model", KnownModel))
+
+
+def load_families(path: Path | None = None) -> Families:
+    """policies/families.toml: names and shapes that betray whose weights a repository holds."""
+    return Families(_entries(path or policies_directory() / "families.toml", "family", Family))
+
+
+def load_restricted_datasets(path: Path | None = None) -> tuple[RestrictedDataset, ...]:
+    """policies/restricted_datasets.toml."""
+    return tuple(_entries(path or policies_directory() / "restricted_datasets.toml", "dataset", RestrictedDataset))
+
+
+def load_territories(path: Path | None = None) -> Territories:
+    """policies/territories.toml."""
+    where = path or policies_directory() / "territories.toml"
+    return read(Territories, _toml(where, "bad_policy_file")[0], str(where))
+
+
+def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
+    """An approvals file; one that does not exist holds no approvals."""
+    where = path or policies_directory() / "approvals.toml"
+    return tuple(_entries(where, "approval", Approval)) if where.is_file() else ()
+
+
+def load_facts(approvals: Path | None = None) -> Facts:
+    """Everything `verdict.judge` needs besides the model and the policy."""
+    facts = Facts(
+        licenses=load_licenses(),
+        known=load_known_models(),
+        families=load_families(),
+        datasets=load_restricted_datasets(),
+        territories=load_territories(),
+        approvals=load_approvals(approvals),
+    )
+    _check_references(facts)
+    return facts
+
+
+def _licenses(folder: Path) -> Iterator[License]:
+    for path in sorted(folder.glob("*.toml")):
+        table, _ = _toml(path, "bad_license_file")
+        if "id" in table:
+            raise UsageError(f"{path}: unknown key 'id'", fix="the file's name is the id", code="bad_license_file")
+        yield read(License, {"id": path.name.removesuffix(".toml"), **table}, str(path), "bad_license_file")
+
+
+def _entries(path: Path, key: str, kind: type[T]) -> Iterator[T]:
+    table, _ = _toml(path, "bad_policy_file")
+    unknown = next((name for name in table if name != key), None)
+    if unknown is not None:
+        raise UsageError(
+            f"{path}: unknown key {unknown!r}", fix=f"entries begin with [[{key}]]", code="bad_policy_file"
+        )
+    entries = table.get(key, [])
+    if not isinstance(entries, list):
+        raise UsageError(f"{path}: {key} is not a list", fix=f"entries begin with [[{key}]]", code="bad_policy_file")
+    for number, entry in enumerate(entries, 1):
+        yield read(kind, entry, f"{path}: [[{key}]] number {number}")
+
+
+def _toml(path: Path, code: str) -> tuple[Mapping[str, Any], str]:
+    """A TOML file and the SHA-256 of its bytes; a byte-order mark and CRLF are no fault."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{path} is over {LARGEST:,} bytes", fix="name a policy file", code=code)
+        data = path.read_bytes()
+        return tomllib.loads(data.decode("utf-8-sig")), hashlib.sha256(data).hexdigest()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", fix="check the path and its rights", code=code
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text", fix="save it as UTF-8", code=code) from error
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", fix="mend that line", code=code) from error
+
+
+def _check_references(facts: Facts) -> None:
+    """Every license id that known_models or families name exists: a wrong one would fail in the middle of an answer."""
+    used = {(entry.id, one) for entry in facts.known for one in (entry.license,) if one}
+    used |= {(family.name, one) for family in facts.families for one in (family.license, *family.licenses) if one}
+    for who, license_id in sorted(used):
+        if license_id not in facts.licenses.by_id:
+            raise UsageError(
+                f"policies: {who} names a license {license_id!r} that has no file",
+                fix=nearest(license_id, facts.licenses.by_id) or "add it to policies/licenses/",
+                code="bad_policy_file",
+            )

@@ -1,0 +1,160 @@
+"""A license as facts: who it is, what it permits, where it stops, what it asks for. Pure.
+
+One file in policies/licenses/ is one `License`; its name without .toml is the id. What a company makes of the facts
+is the policy's business (policy.py, assess.py).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from modelpick.licensing.schema import IsoDate
+
+CommercialUse = Literal["yes", "conditional", "no", "unknown"]
+Derivatives = Literal["own-license", "same-restrictions", "same-license", "not-shared"]
+TrainOthers = Literal["yes", "if-attributed", "if-named", "as-derivative", "no"]
+Confidence = Literal["high", "medium", "low"]
+ShareAlike = Literal["work", "module", "file", "library"]
+Category = Literal[
+    "permissive", "weak-copyleft", "strong-copyleft", "community", "use-restricted", "research-only", "non-commercial",
+    "no-derivatives", "data", "unknown",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the facts were read, and on which day."""
+
+    texts: tuple[str, ...]
+    read_on: IsoDate
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """`license_name` values that mean this license when one of the organisations in `by` says them.
+
+    Two makers may use one name for two texts ("modified-mit"), so a name counts only together with its maker.
+    An empty `by`: a public license whose name anyone uses for the one text (PolyForm).
+    """
+
+    names: tuple[str, ...]
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Permits:
+    """What the license allows. None: it says nothing, or it was not read."""
+
+    commercial_use: CommercialUse
+    derivatives: Derivatives | None = None
+    hosting: Literal["yes", "conditional", "no"] | None = None  # offering the model to others as a service
+    train_other_models: TrainOthers | None = None  # with its outputs
+    patents: bool | None = None  # a patent grant; False: expressly none
+    ends_on_litigation: bool = False
+    revocable: bool = False  # the licensor may restrict or end the use from afar
+    made_for: Literal["models", "data", "fonts"] = "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where the permission stops. Users per month and US dollars; territories as ISO country codes or "EU"."""
+
+    monthly_active_users: int | None = None
+    annual_revenue_usd: int | None = None
+    territory_excluded: tuple[str, ...] = ()
+    territory_scope: Literal["all", "multimodal"] = "all"
+    application: bool = False  # commercial use must be applied for, and granted
+    royalties: bool = False
+    display_above_monthly_users: int | None = None  # the attribution is owed only above these
+    display_above_monthly_revenue_usd: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owes:
+    """What whoever uses the model has to do. Texts are the license's own required words."""
+
+    notice: bool = False  # keep license and copyright notices
+    notice_file: bool = False  # a NOTICE file travels with copies
+    notice_text: str | None = None
+    copy_of_license: bool = False
+    mark_changes: bool = False
+    attribution: str | None = None
+    name_prefix: str | None = None
+    use_policy: bool = False
+    use_restrictions: bool = False
+    pass_on: bool = False  # the restrictions must stand in downstream terms
+    share_alike: ShareAlike | None = None
+    network_source: bool = False  # running it as a network service counts as sharing
+    registration: bool = False  # tell the licensor before commercial use
+    keep_guardrails: bool = False
+    latest_version: bool = False
+    rename_changed: bool = False
+    forbidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # one object per file: compared, and hashed, by identity
+class License:
+    """One license. `confidence`: high, its text was read; medium, a secondary statement or part of it; low, the name.
+
+    `family` marks a Hub id that stands for several licenses which differ in what they permit (cc, gpl, openrail).
+    """
+
+    id: str
+    title: str
+    category: Category
+    confidence: Confidence
+    source: Source
+    permits: Permits
+    steward: str | None = None
+    year: int | None = None
+    spdx: str | None = None
+    hub_ids: tuple[str, ...] = ()
+    family: bool = False
+    note: str | None = None
+    named: Named | None = None
+    limits: Limits = field(default_factory=Limits)
+    owes: Owes = field(default_factory=Owes)
+
+
+class LicenseBook:
+    """All licenses, looked up by any of their identities. Immutable once made."""
+
+    __slots__ = ("_by_id", "_by_key", "_by_name")
+
+    def __init__(self, licenses: Iterable[License]) -> None:
+        self._by_id: dict[str, License] = {one.id: one for one in licenses}
+        self._by_key: dict[str, License] = {}
+        self._by_name: dict[str, tuple[License, ...]] = {}
+        for one in self._by_id.values():
+            for key in (one.spdx, *one.hub_ids):
+                if key:
+                    self._by_key.setdefault(spdx_key(key), one)
+            for name in one.named.names if one.named else ():
+                self._by_name[name.lower()] = (*self._by_name.get(name.lower(), ()), one)
+
+    @property
+    def by_id(self) -> Mapping[str, License]:
+        """Every license by its id (its file's name without .toml)."""
+        return self._by_id
+
+    @property
+    def licenses(self) -> tuple[License, ...]:
+        """Every license."""
+        return tuple(self._by_id.values())
+
+    def by_key(self, key: str) -> License | None:
+        """The license with this Hub or SPDX id; case, `-only`, `-or-later` and `+` do not matter."""
+        return self._by_key.get(spdx_key(key))
+
+    def by_name(self, name: str) -> tuple[License, ...]:
+        """Every license that somebody calls `name`: candidates, until an organisation or a text decides."""
+        return self._by_name.get(name.strip().lower(), ())
+
+
+def spdx_key(key: str) -> str:
+    """An SPDX or Hub id reduced to what decides the terms: `GPL-3.0-or-later`, `GPL-3.0+` and `gpl-3.0` are one.
+
+    A licensee may always choose the named version, so "or later" never grants less than the plain id.
+    """
+    plain = key.strip().lower().removesuffix("-only").removesuffix("-or-later")
+    return plain[:-1] if plain.endswith("+") and not plain.endswith("++") else plain

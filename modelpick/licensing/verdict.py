@@ -1,0 +1,121 @@
+"""May we use it? Joins what a model, its ancestors and what is known of them say, into one verdict with evidence. Pure.
+
+Every model in the chain is weighed by itself (`weigh`), each piece of evidence demands a verdict, and the strictest
+counts. Nothing a card says can make the answer weaker than what its ancestors demand.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from modelpick.catalog.model import Model
+from modelpick.licensing.approval import approved
+from modelpick.licensing.assess import Assessment, combine
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.lineage import Ancestor, Find, ancestry
+from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
+from modelpick.licensing.policy import Policy
+from modelpick.licensing.weigh import Weighed, weigh, weigh_missing
+
+__all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
+
+_TROUBLE = {
+    "cycle": "its chain of base models leads back to itself",
+    "too_deep": "its chain of base models is longer than can be followed",
+    "local_path_parent": "its base model is not a repository but a path on somebody's machine",
+}
+
+
+class Day(Protocol):
+    """A calendar day; datetime.date is one."""
+
+    def isoformat(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The answer for one model at one revision (None: the embedded catalog knows no commit)."""
+
+    model: str
+    revision: str | None
+    verdict: Verdict
+    licenses: tuple[Finding, ...]
+    reasons: tuple[Reason, ...]
+    obligations: tuple[Obligation, ...]
+    lineage: tuple[LineageStep, ...] = field(default=())
+
+    @property
+    def license_ids(self) -> tuple[str, ...]:
+        """The ids of all licenses found, each once."""
+        return tuple(dict.fromkeys(finding.id for finding in self.licenses))
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `results` of `license --json`."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "verdict": self.verdict.value,
+            "licenses": [finding.as_json() for finding in self.licenses],
+            "reasons": [reason.as_json() for reason in self.reasons],
+            "obligations": [owed.as_json() for owed in self.obligations],
+            "lineage": [step.as_json() for step in self.lineage],
+        }
+
+
+def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) -> Judgement:
+    """The verdict on a model for the policy's company.
+
+    `find` looks an ancestor up by id (None: not found), `today` decides whether an approval still holds.
+    """
+    ancestors = ancestry(model, find, facts.known) if model.base_models or facts.known.about(model.id) else ()
+    own = weigh(model, ancestors, policy, facts)
+    weighed = [(ancestor, _weigh_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
+    parts = [own.total, *(one.total for _, one in weighed)]
+    weaker = _weaker_than_ancestors(model, own, weighed)
+    if weaker:
+        parts.append(Assessment(own.total.verdict, weaker))
+    joined = combine(parts)
+    verdict = max(joined.verdict, join(reason.verdict for reason in weaker)) if weaker else joined.verdict
+    lineage = tuple(_step(ancestor, one) for ancestor, one in weighed) + own.implied
+    reasons = tuple(sorted(joined.reasons, key=lambda reason: -reason.verdict.strictness))
+    answer = Judgement(
+        model.id, model.revision, verdict, joined.findings, reasons,
+        joined.obligations if verdict is not Verdict.DENY else (), lineage,
+    )  # fmt: skip
+    return approved(answer, policy, facts, today.isoformat()) if verdict is Verdict.REVIEW else answer
+
+
+def _weigh_ancestor(ancestor: Ancestor, all: tuple[Ancestor, ...], policy: Policy, facts: Facts) -> Weighed:
+    if ancestor.model is not None:
+        above = tuple(other for other in all if other.child.lower() == ancestor.id.lower())
+        return weigh(ancestor.model, above, policy, facts, ancestor=True)
+    if ancestor.trouble in (None, "missing_ancestor"):
+        return weigh_missing(ancestor.id, policy, facts)
+    text = f"{ancestor.child}: {_TROUBLE[str(ancestor.trouble)]} ({ancestor.id})"
+    demanded = Verdict(policy.rules.unknown_ancestor)
+    reason = Reason(str(ancestor.trouble), text, f"base_model: {ancestor.id}", demanded)
+    return Weighed(Assessment(demanded, (reason,)), Assessment(demanded, (reason,)))
+
+
+def _step(ancestor: Ancestor, weighed: Weighed) -> LineageStep:
+    ids = dict.fromkeys(finding.id for finding in weighed.total.findings)
+    return LineageStep(ancestor.id, ancestor.relation, " AND ".join(ids) or None, weighed.total.verdict)
+
+
+def _weaker_than_ancestors(
+    model: Model, own: Weighed, ancestors: Iterable[tuple[Ancestor, Weighed]]
+) -> tuple[Reason, ...]:
+    """A tag that claims more freedom than an ancestor gives is named as such: that is how licenses get laundered."""
+    stricter = [(ancestor.id, one.total) for ancestor, one in ancestors if one.total.verdict > own.claimed.verdict]
+    stricter += [(step.model, own.total) for step in own.implied if step.verdict > own.claimed.verdict]
+    said = ", ".join(finding.evidence for finding in own.claimed.findings) or "no license"
+    return tuple(
+        Reason(
+            "weaker_than_ancestor",
+            f"{model.id} claims {own.claimed.verdict.value}, its ancestor {id} demands {total.verdict.value}",
+            f"{said}; lineage: {id}",
+            total.verdict,
+        )
+        for id, total in stricter
+        if own.claimed.findings
+    )

@@ -1,0 +1,197 @@
+"""Weighs one model of a chain by itself: what it claims, and what speaks against the claim. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from modelpick.catalog.model import Model
+from modelpick.licensing.assess import Assessment, Modality, assess_claim, combine
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.identify import Claim, Known, identify, unknown
+from modelpick.licensing.known import Betrayal, Family, KnownModel
+from modelpick.licensing.lineage import Ancestor
+from modelpick.licensing.outcome import From, LineageStep, Obligation, Reason, Verdict, join
+from modelpick.licensing.policy import Policy
+
+_TEXT_PIPELINES = frozenset(
+    {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
+     "sentence-similarity", "token-classification", "translation", "summarization", "question-answering"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """`claimed`: what the card alone comes to. `total`: with everything that speaks against it.
+
+    `implied`: ancestors nobody declared, that a name or a shape betrays.
+    """
+
+    claimed: Assessment
+    total: Assessment
+    implied: tuple[LineageStep, ...] = ()
+
+
+def weigh(
+    model: Model, ancestors: Sequence[Ancestor], policy: Policy, facts: Facts, *, ancestor: bool = False
+) -> Weighed:
+    """One model: its claim, what is known of it, what its name and shape betray, what it was trained on.
+
+    `ancestors` is the chain above it. `ancestor`: whether it stands in another model's chain (then its findings come
+    "from lineage").
+    """
+    origin: From = "lineage" if ancestor else "catalog" if model.origin == "catalog" else "card"
+    known = facts.known.about(model.id, model.revision)
+    by = {_organisation(one) for one in (model.id, *(other.id for other in ancestors))}
+    claim = identify(model.license, model.license_name, by, facts.licenses)
+    modality = modality_of(model)
+    claimed = _assessed(claim, origin, policy, facts, modality)
+    betrayals = () if any(one.independent for one in known) else facts.families.of(model.id, model.config)
+    parts = [claimed]
+    if unknown(claim) and (owned := _known_license(model.id, known, betrayals, facts)) is not None:
+        parts = [_assessed(owned, "known_models", policy, facts, modality)]
+    else:
+        parts += [
+            _assessed(_licensed(one, facts), "known_models", policy, facts, modality) for one in known if one.license
+        ]
+    implied: list[LineageStep] = []
+    for betrayal in betrayals:
+        found = {finding.id for part in parts for finding in part.findings}
+        if (extra := _betrayed(betrayal, model, found, ancestors, policy, facts, modality)) is not None:
+            parts.append(extra)
+            implied.append(_implied_step(betrayal, extra))
+    parts += _disputes(known, policy)
+    datasets = (*model.datasets, *(name for one in known for name in one.datasets))
+    if datasets and facts.datasets and (reasons := _training_data(datasets, policy, facts)):
+        parts.append(Assessment(join(reason.verdict for reason in reasons), reasons))
+    if model.gated:
+        parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
+    return Weighed(claimed, combine(parts), tuple(implied))
+
+
+_GATE = Obligation("gate", "accept its terms on the Hub with your own account, and keep a record of who did and when")
+
+
+def weigh_missing(id: str, policy: Policy, facts: Facts) -> Weighed:
+    """An ancestor that cannot be found: what known_models and its name tell of it, else a question."""
+    known = facts.known.about(id)
+    betrayals = facts.families.of(id, None)
+    claim = _known_license(id, known, betrayals, facts)
+    if claim is not None:
+        total = _assessed(claim, "known_models", policy, facts, "unknown")
+        return Weighed(total, combine([total, *_disputes(known, policy)]))
+    demanded = Verdict(policy.rules.unknown_ancestor)
+    reason = Reason("missing_ancestor", f"the base model {id} cannot be found", f"base_model: {id}", demanded)
+    parts = [Assessment(demanded, (reason,))]
+    parts += [
+        extra
+        for betrayal in betrayals
+        if (extra := _betrayed(betrayal, None, set(), (), policy, facts, "unknown")) is not None
+    ]
+    return Weighed(parts[0], combine(parts))
+
+
+def modality_of(model: Model) -> Modality:
+    """Whether a model takes more than text, as far as its facts tell."""
+    config = model.config or {}
+    if any(key in config for key in ("vision_config", "audio_config")):
+        return "multimodal"
+    if "vision" in model.id.lower():
+        return "multimodal"
+    if model.pipeline_tag is None:
+        return "text" if config.get("num_hidden_layers") else "unknown"
+    return "text" if model.pipeline_tag in _TEXT_PIPELINES else "multimodal"
+
+
+def _assessed(claim: Claim, origin: From, policy: Policy, facts: Facts, modality: Modality) -> Assessment:
+    key = (id(policy), claim, origin, modality) if isinstance(claim, Known) else None
+    if key is None:
+        return assess_claim(claim, origin, policy, facts.territories, modality)
+    held = facts.memo.get(key)
+    if held is None or held[0] is not policy:
+        held = facts.memo[key] = (policy, assess_claim(claim, origin, policy, facts.territories, modality))
+    result: Assessment = held[1]
+    return result
+
+
+def _known_license(id: str, known: Iterable[KnownModel], betrayals: Iterable[Betrayal], facts: Facts) -> Claim | None:
+    """The license of a repository whose card does not tell it: from known_models, or a family's own publisher."""
+    for one in known:
+        if one.license:
+            return _licensed(one, facts)
+    owner = _organisation(id)
+    for betrayal in betrayals:
+        family = betrayal.family
+        if family.license and owner in (name.lower() for name in family.owners):
+            said = f"{id} is {family.name}: {family.because} ({family.source})"
+            return Known((facts.licenses.by_id[family.license],), said)
+    return None
+
+
+def _licensed(entry: KnownModel, facts: Facts) -> Claim:
+    said = f"known_models: {entry.because} ({entry.source}, {entry.date})"
+    return Known((facts.licenses.by_id[str(entry.license)],), said)
+
+
+def _betrayed(
+    betrayal: Betrayal, model: Model | None, found: set[str], ancestors: Sequence[Ancestor],
+    policy: Policy, facts: Facts, modality: Modality,
+) -> Assessment | None:  # fmt: skip
+    """What an undeclared ancestor demands; None where the publisher owns the family or the chain explains it."""
+    family = betrayal.family
+    owner = _organisation(model.id) if model else ""
+    if owner in (name.lower() for name in family.owners) and found:
+        return None
+    if any(_shows(one, family, facts) for one in ancestors):
+        return None
+    if family.license is not None:
+        if family.license in found:
+            return None
+        claim = Known((facts.licenses.by_id[family.license],), f"{betrayal.by}: {family.because}")
+        part = _assessed(claim, "lineage", policy, facts, modality)
+        reason = Reason("undeclared_ancestor", f"{betrayal.by} says {family.name}", family.source, part.verdict)
+        return replace(part, reasons=(reason, *part.reasons))
+    if found & set(family.licenses) or any(one.model is not None for one in ancestors):
+        return None
+    demanded = Verdict(policy.rules.unknown_ancestor)
+    text = f"{betrayal.by} says {family.name}, which of its licenses binds is not told: {family.because}"
+    return Assessment(demanded, (Reason("undeclared_ancestor", text, family.source, demanded),))
+
+
+def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
+    """Whether an ancestor in the chain is of this family itself: then it is weighed there, and nothing is hidden."""
+    if ancestor.trouble not in (None, "missing_ancestor"):
+        return False
+    config = ancestor.model.config if ancestor.model else None
+    return any(one.family is family for one in facts.families.of(ancestor.id, config))
+
+
+def _implied_step(betrayal: Betrayal, part: Assessment) -> LineageStep:
+    return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict)
+
+
+def _disputes(known: Iterable[KnownModel], policy: Policy) -> list[Assessment]:
+    demanded = Verdict(policy.rules.contradiction)
+    return [
+        Assessment(demanded, (Reason("disputed", one.because, f"known_models: {one.source}, {one.date}", demanded),))
+        for one in known
+        if one.disputed
+    ]
+
+
+def _training_data(datasets: Iterable[str], policy: Policy, facts: Facts) -> tuple[Reason, ...]:
+    rules = policy.rules.training_data
+    reasons = []
+    for name in dict.fromkeys(datasets):
+        for entry in facts.datasets:
+            if entry.matches(name):
+                reasons += [
+                    Reason(
+                        f"training_data_{kind}", f"trained on {name}: {entry.terms}", entry.source, getattr(rules, kind)
+                    )
+                    for kind in entry.restrictions
+                ]
+                break
+    return tuple(reasons)
+
+
+def _organisation(id: str) -> str:
+    return id.partition("/")[0].lower() if "/" in id else ""

@@ -1,0 +1,139 @@
+"""What cannot work, said before money is spent: rules over family, method, stack and GPU. Pure; the rules are data.
+
+data/compatibility.toml is the one table; recommend, plan, finetune and serve all ask it through `findings`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from modelpick.errors import UsageError, nearest
+from modelpick.offers.instance import InstanceType
+from modelpick.workload import Workload
+
+Level = Literal["cannot", "care"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table. It speaks where everything it names is so."""
+
+    code: str
+    level: Level
+    why: str
+    way_out: str
+    source: str
+    read_on: str
+    families: tuple[str, ...] = ()
+    kind: str | None = None
+    task: str | None = None
+    methods: tuple[str, ...] = ()
+    stacks: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()
+    adapter: bool | None = None
+    dense: bool | None = None
+    gpu_lacks: str | None = None
+    cpu: str | None = None
+    compute_capability_below: float | None = None
+    compute_capability_from: float | None = None
+
+    @property
+    def names_gpu(self) -> bool:
+        """Whether the rule is about the hardware."""
+        return any((self.gpu_lacks, self.cpu, self.compute_capability_below, self.compute_capability_from))
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is asked about: a family of models with a workload, on an instance or on none yet."""
+
+    model_type: str
+    workload: Workload
+    kind: str = "decoder"
+    experts: bool = False
+    adapter: bool = False  # a LoRA adapter is served beside the base model
+    instance: InstanceType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that speaks."""
+
+    code: str
+    level: Level
+    why: str
+    way_out: str
+    source: str
+
+    def as_json(self) -> dict[str, str]:
+        """The finding in plan files and JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def findings(rules: Sequence[Rule], subject: Subject) -> tuple[Finding, ...]:
+    """Everything the table has to say on `subject`, what cannot work first."""
+    told = [rule for rule in rules if _speaks(rule, subject)]
+    told.sort(key=lambda rule: rule.level != "cannot")
+    return tuple(Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source) for rule in told)
+
+
+def obstacle(rules: Sequence[Rule], subject: Subject) -> Finding | None:
+    """The first thing that makes `subject` impossible, or None."""
+    return next((one for one in findings(rules, subject) if one.level == "cannot"), None)
+
+
+def rule_from(row: Mapping[str, Any], where: str) -> Rule:
+    """A row of the table as a rule. Raises UsageError for a missing, unknown or ill-typed key."""
+    known = Rule.__dataclass_fields__
+    for key, value in row.items():
+        if key not in known:
+            raise UsageError(
+                f"{where}: unknown key {key!r}",
+                fix=nearest(key, known) or f"use one of {', '.join(known)}",
+                code="bad_table",
+            )
+        several = str(known[key].type).startswith("tuple")
+        if several and not (isinstance(value, list) and value and all(isinstance(one, str) for one in value)):
+            raise UsageError(f"{where}: {key} is {value!r}", fix="give a list of words", code="bad_table")
+    missing = [key for key in ("code", "level", "why", "way_out", "source", "read_on") if key not in row]
+    if missing or row["level"] not in ("cannot", "care"):
+        wrong = f"lacks {', '.join(missing)}" if missing else f"has the level {row['level']!r}"
+        raise UsageError(f"{where} {wrong}", fix="see the head of compatibility.toml", code="bad_table")
+    if len(row) == 6:
+        raise UsageError(f"{where} names no condition", fix="name what the rule is about", code="bad_table")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+    values["read_on"] = str(row["read_on"])
+    return Rule(**values)
+
+
+def _speaks(rule: Rule, subject: Subject) -> bool:
+    workload = subject.workload
+    for allowed, actual in (
+        (rule.families, subject.model_type),
+        (rule.methods, workload.method),
+        (rule.stacks, workload.stack),
+        (rule.dtypes, workload.dtype),
+        (rule.attention, workload.attention),
+    ):
+        if allowed and actual not in allowed:
+            return False
+    for wanted, is_so in (
+        (rule.kind, subject.kind),
+        (rule.task, workload.task),
+        (rule.adapter, subject.adapter),
+        (rule.dense, not subject.experts),
+    ):
+        if wanted is not None and wanted != is_so:
+            return False
+    return not rule.names_gpu or (subject.instance is not None and _on_gpu(rule, subject.instance))
+
+
+def _on_gpu(rule: Rule, instance: InstanceType) -> bool:
+    capability = float(instance.gpu.compute_capability)
+    return (
+        (rule.gpu_lacks is None or not instance.gpu.supports(rule.gpu_lacks))
+        and (rule.cpu is None or instance.cpu == rule.cpu)
+        and (rule.compute_capability_below is None or capability < rule.compute_capability_below)
+        and (rule.compute_capability_from is None or capability >= rule.compute_capability_from)
+    )

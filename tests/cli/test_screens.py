@@ -1,0 +1,114 @@
+"""Screens: colour only on a terminal, NO_COLOR honoured, one line a model at 80 columns, nothing cut in a pipe."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+def _on_a_terminal(repository: Path, *words: str, **environment: str) -> str:
+    """What the program prints when stdout is a terminal of 80 columns."""
+    master, slave = pty.openpty()
+    variables = {**os.environ, "PYTHONPATH": str(repository), "COLUMNS": "80", "TERM": "xterm-256color", **environment}
+    process = subprocess.Popen([sys.executable, "-m", "modelpick", *words], stdout=slave, env=variables)
+    os.close(slave)
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # the other end is closed: Linux says EIO
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    os.close(master)
+    assert process.wait() == 0
+    return b"".join(chunks).decode()
+
+
+def test_colour_on_a_terminal_only(repository: Path, modelpick: Run) -> None:
+    assert "\x1b[" in _on_a_terminal(repository, "license", "tiiuae/falcon-7b", "--offline")
+    assert "\x1b[" not in modelpick("license", "tiiuae/falcon-7b", "--offline").out
+
+
+def test_no_color_is_honoured(repository: Path) -> None:
+    plain = _on_a_terminal(repository, "license", "tiiuae/falcon-7b", "--offline", NO_COLOR="1")
+    assert not any(f"\x1b[{code}m" in plain for code in ("31", "32", "33", "1;32"))
+    assert "allow" in plain
+
+
+def test_one_line_a_model_at_80_columns(modelpick: Run) -> None:
+    lines = modelpick("recommend", "--commercial").out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    head = next(index for index, line in enumerate(lines) if line.lstrip().startswith("# "))
+    for rank, line in enumerate(lines[head + 1 : head + 21], 1):
+        assert line.split()[0] == str(rank)
+        assert line.split()[-1].replace(".", "").isdigit()
+
+
+def test_a_pipe_gets_whole_ids(modelpick: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    body = modelpick("recommend", "--json").json
+    out = modelpick("recommend").out
+    for row in body["recommendations"]:
+        assert row["model"] in out
+
+
+def test_obligations_stand_below_the_table(modelpick: Run) -> None:
+    out = modelpick("recommend", "--all").out
+    assert "[1] on conditions: " in out
+    assert "license_deny" in out
+    assert "huggyllama/llama-7b: LLaMA (v1) License forbids commercial use" in out
+
+
+def test_why_not_answers_for_the_absent_and_the_present(modelpick: Run) -> None:
+    absent = modelpick("recommend", "--why-not", "huggyllama/llama-7b")
+    assert absent.code == 1
+    assert "license_deny" in absent.out
+    first = modelpick("recommend", "--json", "--limit", "1").json["recommendations"][0]["model"]
+    present = modelpick("recommend", "--why-not", first)
+    assert (present.code, "number 1 of" in present.out) == (0, True)
+    assert modelpick("recommend", "--why-not", "nobody/nothing").code == 2
+
+
+def test_nothing_passes_is_a_no_with_the_counts(modelpick: Run) -> None:
+    answer = modelpick("recommend", "--max-usd-per-hour", "0.0001")
+    assert answer.code == 1
+    assert "No model passes" in answer.out
+    assert "too_expensive" in answer.out
+
+
+def test_explain_names_a_formula_for_every_part(modelpick: Run) -> None:
+    out = modelpick("estimate", "Qwen/Qwen3-8B", "--method", "qlora", "--explain", "--offline").out
+    for part in ("weights", "activations", "gradients", "optimizer", "adapter", "runtime"):
+        assert part in out
+    assert "rank *" in out
+
+
+def test_fit_asks_the_other_way_round(modelpick: Run) -> None:
+    answer = modelpick("estimate", "Qwen/Qwen3-8B", "--method", "qlora", "--fit", "g5.xlarge", "--offline")
+    assert answer.code == 0
+    for word in ("longest context", "largest batch", "largest rank", "methods that fit"):
+        assert word in answer.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_knows_the_commands(repository: Path, shell: str) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(repository),
+        "_MODELPICK_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "modelpick rec",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "modelpick rec",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", "modelpick"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "recommend" in run.stdout
