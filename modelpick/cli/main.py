@@ -24,6 +24,9 @@ COMMANDS = {
     "offers": "Every NVIDIA instance type with its price, GPU and memory per GPU.",
     "catalog": "The embedded catalog: show, info.",
     "policy": "License policies: list, show, check.",
+    "finetune": "Fine-tune a model on your examples; resumable, checked, measured before and after.",
+    "probe": "Hundreds of arguments with known answers: how often is the model right, with intervals.",
+    "data": "Training data: check, curate, pick the next to label.",
     "doctor": "What is installed and configured, and how old the embedded facts are.",
 }
 

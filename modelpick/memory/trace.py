@@ -127,6 +127,8 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     tracker = _Tracker()
     model = _skeleton(config, workload)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    with torch.device("meta"):
+        model = _for_method(model, workload)
     with FakeTensorMode(allow_non_fake_inputs=True), _cuda_attention(), tracker:
         model = _prepare(model, workload, tracker)
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -173,15 +175,18 @@ def _skeleton(config: Mapping[str, Any], workload: Workload) -> nn.Module:
     return skeleton
 
 
-def _prepare(model: nn.Module, workload: Workload, tracker: _Tracker) -> nn.Module:
-    """Quantize, add real peft adapters, and make every parameter a fake tensor."""
+def _for_method(model: nn.Module, workload: Workload) -> nn.Module:
+    """Quantize, and freeze or add real peft adapters: still without storage."""
     bits = _BITS.get(workload.method)
     if bits:
         quantize(model, bits, double=workload.method in ("nf4", "qlora") and workload.stack != "litgpt")
     if workload.task == "serve":
-        model = model.eval().requires_grad_(False)
-    elif workload.is_lora:
-        model = _with_adapters(model, workload)
+        return model.eval().requires_grad_(False)
+    return _with_adapters(model, workload) if workload.is_lora else model
+
+
+def _prepare(model: nn.Module, workload: Workload, tracker: _Tracker) -> nn.Module:
+    """Make every parameter a fake tensor, counted as what it is, and set the model to its task."""
     _on_fake_device(model)
     for tensor in [*model.parameters(), *model.buffers()]:
         tracker.name(tensor, "adapter" if workload.is_lora and tensor.requires_grad else "weights")

@@ -85,7 +85,7 @@ def permission_for(model: str, policy: str | None, *, reviewed_by: str | None = 
 
 def _prefix(book: Any, licenses: tuple[str, ...]) -> str | None:
     for name in licenses:
-        found = book.get(name)
+        found = book.by_id.get(name)
         if found is not None and found.owes.name_prefix:
             return str(found.owes.name_prefix)
     return None

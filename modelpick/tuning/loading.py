@@ -170,6 +170,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
     Raises UsageError for a folder that cannot be loaded, CannotTellError for an unknown architecture or for layers
     that stayed unquantized.
     """
+    import torch
     import transformers
 
     config = load_config(model, options)
@@ -186,12 +187,14 @@ def load(model: str, options: LoadOptions) -> Loaded:
         if options.labels:
             config.id2label = dict(enumerate(options.labels))
             config.label2id = {name: number for number, name in enumerate(options.labels)}
-    arguments["attn_implementation"] = options.attention
+    arguments["attn_implementation"] = {"flash": "flash_attention_2"}.get(options.attention, options.attention)
     auto = getattr(transformers, _AUTO[kind])
     keep: tuple[str, ...] = ()
     bits = _BITS.get(options.method)
     if bits:
         keep = _kept_modules(auto, config)
+        if torch.cuda.is_available():
+            arguments["device_map"] = {"": 0}  # bitsandbytes quantizes on the GPU as it loads
         arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
     with quantized.plain_linear_layers(config.model_type if bits else ""):
         loaded = _from_pretrained(auto, model, config, arguments)
@@ -204,6 +207,8 @@ def load(model: str, options: LoadOptions) -> Loaded:
 
 
 def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, Any]) -> Any:
+    from safetensors import SafetensorError
+
     try:
         return auto.from_pretrained(model, config=config, **arguments)
     except ValueError as error:
@@ -211,7 +216,7 @@ def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, An
         if "attn_implementation" in str(error) and arguments["attn_implementation"] != "eager":
             return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"})
         raise UsageError(f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load") from None
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise UsageError(
             f"{model}'s weights cannot be loaded: {_first_line(error)}",
             fix="fetch the safetensors files again; pickles need --allow-pickles",

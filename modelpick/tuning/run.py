@@ -127,7 +127,7 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
             )
         if value is None:
             continue
-        given[name] = _checked(name, value, str(known[name].type))
+        given[name] = _checked(name, value, getattr(known[name].type, "__name__", str(known[name].type)))
     missing = [name for name in ("model", "data", "output") if name not in given]
     if missing:
         raise UsageError(f"no {missing[0]} is given", fix=f"name the {missing[0]}", code="missing_setting")
@@ -162,7 +162,7 @@ def _checked(name: str, value: Any, kind: str) -> Any:
                 f"{name} is {value!r}", fix=f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}", code=f"bad_{name}"
             )
         return int(value) if whole else float(value)
-    wanted: type = bool if kind == "bool" else str
+    wanted = bool if kind == "bool" else str
     if not isinstance(value, wanted):
         raise UsageError(f"{name} is {value!r}", fix=f"give {'true or false' if wanted is bool else 'text'}", code=f"bad_{name}")
     return value
