@@ -68,6 +68,8 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     given = {name: value for name, value in request.given.items() if value is not None}
     output = Path(_required(given, "output"))
     gate.refuse_existing(output, resume=request.resume)
+    if request.resume and (finished := _finished(output)) is not None:
+        return finished
     earlier = run_from_json(json.loads((output / "run.json").read_text(encoding="utf-8"))) if request.resume else None
     if earlier is not None:
         given = _continued(earlier, given)
@@ -292,6 +294,15 @@ def _continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]
                 code="settings_changed",
             )
     return {**before, "output": given["output"]}
+
+
+def _finished(output: Path) -> dict[str, Any] | None:
+    """The result of a run that is over, so that the same command again ends at once."""
+    try:
+        result = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if result.get("status") == "done" else None
 
 
 def _check_disk(output: Path, settings: RunSettings) -> None:

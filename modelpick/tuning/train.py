@@ -172,7 +172,7 @@ def _arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
         "use_cpu": not cuda,
         "dataloader_pin_memory": cuda,
         # With the adapters in fp32, autocast computes in the base's dtype; a model that is bf16 in full needs none.
-        "bf16": cuda and settings.dtype == "bf16" and settings.is_lora,
+        "bf16": settings.dtype == "bf16" and settings.is_lora,
         "fp16": cuda and settings.dtype == "fp16" and settings.is_lora,
     }
 
