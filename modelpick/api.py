@@ -23,16 +23,18 @@ from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError, nearest
 from modelpick.licensing import files
 from modelpick.licensing.facts import Facts
+from modelpick.licensing.lineage import Find
 from modelpick.licensing.policy import Company, Policy
 from modelpick.licensing.schema import read as read_table
 from modelpick.licensing.verdict import Judgement
 from modelpick.licensing.verdict import judge as _judge
 from modelpick.memory import fit
-from modelpick.memory.estimate import MemoryEstimate, estimate_model
+from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate_model
 from modelpick.memory.report import MemoryReport
 from modelpick.memory.report import report as _report
-from modelpick.offers import cost, embedded
+from modelpick.offers import cost, efficiency, embedded, job, rules, throughput, timing
 from modelpick.offers.price import Market, Offer
+from modelpick.offers.ranges import exactly
 from modelpick.recommend import (
     Families,
     Recommendation,
@@ -67,6 +69,12 @@ __all__ = [
     "recommend",
     "workload_from",
 ]
+
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs is the usual upper end of
+# LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
+LIMA_EXAMPLES = 1_000
+LIMA_TOKENS_PER_EXAMPLE = 750
+EPOCHS = 3
 
 FINETUNE_WORKLOAD = Workload(task="finetune", method="lora-int8", context=1024)
 """What every recommendation also says: LoRA over 8-bit weights, the set-up people plan for."""
@@ -125,6 +133,7 @@ ASSUMPTIONS = (
     "fit compares the upper end of the 90 % interval with the usable memory of one GPU",
     "cost is on-demand, the instance running all hours of a month, without disk and traffic unless listed",
     "quality: one factor over public boards, 80 % interval; overlapping intervals are ties and the cheaper wins",
+    "fine-tuning cost: 1,000 examples of 750 tokens, 3 epochs; boot, download, evaluation and disk included",
     "quality scores predate quantization and say little about fine-tuning",
 )
 
@@ -150,7 +159,7 @@ def recommend(
     catalog = index.load()
     chosen_policy = _policy(policy)
     priced = offers(region=settled.region, market=market, discounts=settled.discounts)
-    tools = _tools(chosen_policy, catalog)
+    tools = _tools(chosen_policy, catalog.find)
     found = _recommend(catalog.models.values(), work, wanted, priced, tools)
     head = [_completed(row, wanted, priced, tools) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
@@ -186,12 +195,9 @@ def judge_many(
     models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
 ) -> list[Judgement | ModelpickError]:
     """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
-    catalog = index.load()
-    tools = _tools(_policy(policy), catalog)
-    return [
-        subject if isinstance(subject, ModelpickError) else tools.judge(subject)
-        for subject in _subjects(models, catalog, offline)
-    ]
+    subjects, find = _subjects(models, offline, ancestors=True)
+    tools = _tools(_policy(policy), find)
+    return [subject if isinstance(subject, ModelpickError) else tools.judge(subject) for subject in subjects]
 
 
 def estimate_many(
@@ -222,7 +228,7 @@ def estimate_many(
         except ModelpickError as error:
             return error
 
-    return [one(subject) for subject in _subjects(models, index.load(), offline)]
+    return [one(subject) for subject in _subjects(models, offline)[0]]
 
 
 def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> MemoryEstimate:
@@ -230,7 +236,9 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
 
     Raises UsageError for a contradictory workload, CannotTellError for an architecture that is not understood.
     """
-    subject = model if isinstance(model, Model) else lookup.one(model, catalog=index.load(), offline=offline)
+    subject = _subjects([model], offline)[0][0]
+    if isinstance(subject, ModelpickError):
+        raise subject
     return estimate_model(subject, workload_from(workload))
 
 
@@ -309,20 +317,24 @@ def _seat_as_json(taken: Seat) -> dict[str, Any]:
 _policy = policy  # the name is also a parameter of the functions above
 
 
-def _subjects(models: Sequence[str | Model], catalog: "Catalog", offline: bool) -> list[Model | ModelpickError]:
-    """Each model as facts: what was typed is looked up, all of it in one batch."""
+def _subjects(
+    models: Sequence[str | Model], offline: bool, *, ancestors: bool = False
+) -> tuple[list[Model | ModelpickError], Find]:
+    """Each model as facts, what was typed looked up in one batch; and how to find their ancestors."""
     typed = [model for model in models if isinstance(model, str)]
-    looked_up = iter(lookup.many(typed, catalog=catalog, offline=offline))
-    return [next(looked_up) if isinstance(model, str) else model for model in models]
+    looked = lookup.look_up(typed, catalog=index.load(), offline=offline, ancestors=ancestors)
+    results = iter(looked.results)
+    return [next(results) if isinstance(model, str) else model for model in models], looked.find
 
 
-def _tools(policy: Policy, catalog: "Catalog") -> Tools:
+def _tools(policy: Policy, find: Find) -> Tools:
     """The sibling packages' functions, bound to one policy and to the facts at hand."""
     known, today = facts(), datetime.date.today()
     return Tools(
-        judge=lambda model: _judge(model, policy, known, catalog.find, today),
+        judge=lambda model: _judge(model, policy, known, find, today),
         estimate=estimate_model,
         fits=fit.fits,
+        cannot_run=rules.cannot_run,
     )
 
 
@@ -333,7 +345,28 @@ def _completed(row: Recommendation, wanted: Wanted, priced: Sequence[Offer], too
     tuned = seat(row.model, FINETUNE_WORKLOAD, eligible_offers(priced, FINETUNE_WORKLOAD, wanted), tools)
     if isinstance(tuned, Rejection):
         return replace(row, seat=serving, finetune_why=tuned.reason)
-    return replace(row, seat=serving, finetune=tuned)
+    return replace(row, seat=serving, finetune=replace(tuned, cost=_tuning_cost(row.model, tuned, rates)))
+
+
+def _tuning_cost(model: Model, taken: Seat, rates: cost.BillingRates) -> Mapping[str, Any]:
+    """Hours and dollars of the job everybody plans first: a thousand good examples, three times over (LIMA)."""
+    workload, kind = taken.memory.workload, taken.offer.instance
+    calibration = efficiency.training(workload.stack, workload.method)
+    shape = throughput.shape_of(architecture_of(model))
+    speed = timing.training_speed(shape, kind, calibration, workload, length=LIMA_TOKENS_PER_EXAMPLE)
+    held = {
+        "weights_gb": taken.memory.parameters * 2 / 1e9,  # downloaded in 16 bits
+        "result_gb": taken.memory.parts.adapter / 1e9,
+    }
+    hours = job.job_time(kind, speed, exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS), **held)
+    dollars = job.job_cost(taken.offer, hours, rates, **held)
+    return {
+        "examples": LIMA_EXAMPLES,
+        "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,
+        "epochs": EPOCHS,
+        "time": hours.as_json(),
+        "usd": dollars.as_json() if dollars is not None else None,
+    }
 
 
 def _month(taken: Seat, rates: Any) -> Mapping[str, Any]:

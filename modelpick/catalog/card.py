@@ -6,6 +6,7 @@ were parsed to (`license: no` is False): who judges them must see it.
 """
 
 import datetime
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,6 +65,15 @@ def decode(data: bytes) -> tuple[str, tuple[str, ...]]:
         return data.decode("utf-8"), ()
     except UnicodeDecodeError:
         return data.decode("latin-1"), ("the text is not UTF-8: read as latin-1",)
+
+
+def without_surrogates(value: Any) -> Any:
+    """Parsed JSON whose texts can all be written again: `"\\ud800"` is JSON, and no text any output could carry."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
+    return [without_surrogates(item) for item in value] if isinstance(value, list) else value
 
 
 def read(text: str) -> Card:
@@ -150,7 +160,8 @@ def _split(start: str) -> tuple[str | None, str]:
 def _parse(front_matter: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     import yaml
 
-    loader = _loader()(front_matter)
+    # A lone surrogate is no text that YAML, or any output, could carry.
+    loader = _loader()(front_matter.encode("utf-8", "replace").decode("utf-8"))
     try:
         node = loader.get_single_node()
         if node is None:
@@ -163,14 +174,14 @@ def _parse(front_matter: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f" at line {error.problem_mark.line + 2}"
         return {}, (f"the front matter is not valid YAML{line} ({error.problem}): no metadata read",)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError, LookupError) as error:
+    except Exception as error:  # PyYAML's constructors of dates, numbers and sets raise whatever they come across
         return {}, (f"the front matter cannot be read as YAML ({type(error).__name__}): no metadata read",)
     finally:
         loader.dispose()
     if not isinstance(value, dict):
         return {}, (f"the front matter is {_shown(value)}, not a mapping of keys to values: no metadata read",)
     notes = tuple(f"the front matter states {key} more than once: all its values count" for key in duplicates)
-    return {str(key): _plain(item) for key, item in value.items()}, notes
+    return _plain(value), notes
 
 
 @cache
@@ -227,13 +238,17 @@ def _join_duplicates(root: Any) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """YAML's own types as JSON has them: dates and bytes become text, sets and tuples lists."""
+    """YAML's own types as JSON has them: dates, bytes, infinities, endless numbers become text, sets lists."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
     if isinstance(value, datetime.date | datetime.datetime):
         return value.isoformat()
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**64:
+        return f"{value:.3e}" if abs(value) < 2**1000 else "a number of hundreds of digits"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 

@@ -6,14 +6,17 @@ HTTPS_PROXY, SSL_CERT_FILE); this module adds the limits: how long, how much, ho
 
 import json
 import os
+import queue
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote
+
+from modelpick.catalog import card
 
 PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
 LONGEST_PAUSE = 310.0  # seconds thorough bulk work pauses when the Hub states it: its rate windows are 5 minutes long
@@ -183,7 +186,7 @@ class Client:
             if left <= 0:
                 raise self._broken(why or "no answer in time")
             try:
-                answer = self._once(url, params, largest, extra, left)
+                answer = _within(left, partial(self._once, url, params, largest, extra, left))
             except _transport_errors() as error:
                 why = _why(error)
                 tries = 1 if _NO_CONNECTION in why else ATTEMPTS
@@ -229,7 +232,8 @@ class Client:
 
     def _json(self, answer: Answer) -> Any:
         try:
-            return json.loads(answer.body)
+            value = json.loads(answer.body)
+            return card.without_surrogates(value) if b"\\ud" in answer.body.lower() else value
         except (ValueError, RecursionError) as error:
             kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something that is no JSON"
             raise self._broken(f"it answers with {kind}") from error
@@ -240,6 +244,26 @@ class Client:
         if self._failures >= 5 or self._patience.left() <= 0 or _NO_CONNECTION in why:
             self._down = why
         return HubDownError(why)
+
+
+def _within(seconds: float, work: Callable[[], Answer]) -> Answer:
+    """The result of `work`, or TimeoutError after `seconds`: name resolution and headers that drip obey no time-out."""
+    done: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put(work())
+        except BaseException as error:
+            done.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 _RANGED = (".safetensors", ".gguf")

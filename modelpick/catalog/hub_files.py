@@ -40,7 +40,7 @@ def fetch(
     if not counts and not bulk and not reading.gated:
         counts = reading.counts(top)
     if configs["config.json"] is None and configs["adapter_config.json"] is None and not reading.gated:
-        reading.notes.append("there is no config.json: the shape is unknown")
+        reading.notes.append(snapshot.NO_CONFIG)
     if reading.gated:
         reading.notes.insert(0, f"behind a gate, not read: {', '.join(reading.gated)}")
     parts = Parts(
@@ -152,6 +152,9 @@ class _Reading:
             self.gated.append(name)
             return None
         except NotOnHubError as error:
+            if error.status in (401, 403):
+                self.gated.append(name)
+                return None
             self.whole = False
             self.notes.append(f"{name} is listed, but the Hub does not give it ({error.status})")
             return None

@@ -31,7 +31,8 @@ def merged(parts: Parts, record: Mapping[str, Any], *, asked: str) -> Model:
         changes["license"], sources["license"] = told.license, API
     elif told.license is not None and told.license != model.license:
         conflicts.append(Conflict("license", model.license, "README.md", told.license, API))
-    tags = tuple(tag for tag in record.get("tags") or () if isinstance(tag, str))
+    listed = record.get("tags")
+    tags = tuple(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else ()
     if tags:
         changes["tags"], sources["tags"] = tuple(dict.fromkeys((*tags, *model.tags))), API
     if model.license is None and told.license is None:
@@ -60,13 +61,13 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
         if getattr(model, field) in (None, ()) and getattr(known, field) not in (None, ()):
             changes[field] = getattr(known, field)
             sources[field] = f"catalog: {known.sources.get(field, 'citation')}"
-    behind_gate = any(note.startswith("behind a gate") for note in model.notes)
-    if model.config is None and known.config is not None and behind_gate:
+    if model.config is None and known.config is not None and model.adapter_config is None and _unread(model):
         changes["config"] = known.config
         sources |= {
             f"config.{key}": f"catalog: {known.sources.get(f'config.{key}', 'citation')}" for key in known.config
         }
-        notes.append(f"config.json is behind the gate: the shape is that of the catalog of {as_of}")
+        notes = [note for note in notes if note != snapshot.NO_CONFIG]
+        notes.append(f"no config.json could be read: the shape is that of the catalog of {as_of}")
     uncounted = model.parameters is None and not model.parameters_by_dtype
     if uncounted and known.parameters is not None and (model.config is not None or "config" in changes):
         changes |= {"parameters": known.parameters, "parameters_exact": known.parameters_exact}
@@ -75,6 +76,11 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
         source = model.sources.get("license", API)
         conflicts.append(Conflict("license", model.license, source, known.license, f"catalog {as_of}"))
     return replace(model, sources=sources, conflicts=tuple(conflicts), notes=tuple(notes), **changes)
+
+
+def _unread(model: Model) -> bool:
+    """Whether config.json is behind a gate or absent, rather than damaged."""
+    return "config.json" not in model.files or any(note.startswith("behind a gate") for note in model.notes)
 
 
 def _bases(

@@ -21,6 +21,7 @@ _NO_TEXT = (".py", ".json", ".bin", ".safetensors", ".png", ".jpg", ".jpeg", ".s
 LARGEST_TEXT = 2_000_000  # bytes read of a card or a license; the longest license text in the collected ones is 62 kB
 LARGEST_JSON = 4_000_000  # bytes of config.json, adapter_config.json; the longest configs on the Hub are some 400 kB
 LARGEST_INDEX = 64_000_000  # bytes of model.safetensors.index.json: 100,000 tensors are 10 MB
+NO_CONFIG = "there is no config.json: the shape is unknown"
 GGUF_START = 1 << 18  # bytes of a GGUF file read for its general.* keys, which stand first
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -50,7 +51,7 @@ def read_folder(path: Path) -> Model:
             code="no_model_here",
         )
     if config is None:
-        notes.append("there is no config.json: the shape is unknown")
+        notes.append(NO_CONFIG)
     gguf = _gguf(path, ggufs, notes)
     by_dtype = _counts(path, names, notes)
     sha = path.resolve().name
@@ -160,7 +161,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
         if isinstance(value, dict):
-            return value
+            return card.without_surrogates(value) if "\\ud" in text.lower() else value
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at line {error.lineno}"
     except (ValueError, RecursionError) as error:

@@ -125,3 +125,4 @@ def _draw_one(console: "Console", judgement: "Judgement") -> None:
         "ancestors",
         [f"{step.verdict.value:10} {step.model} ({step.relation}, {step.license})" for step in judgement.lineage],
     )
+    section("note", list(judgement.notes))

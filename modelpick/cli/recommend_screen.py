@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from modelpick.api import Answer
-from modelpick.recommend import Recommendation
+from modelpick.recommend import Recommendation, Seat
 
 _WIDE = 110  # columns from which a row also shows its fine-tuning set-up
 
@@ -111,9 +111,19 @@ def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
         seat = first.finetune
         text = (
             f"Fine-tuning number 1 with LoRA over int8 takes {seat.memory.total / 2**30:.1f} GiB: "
-            f"{seat.offer.instance.name} at ${seat.offer.usd_per_hour:.3f}/h. All rows: --json, or {_WIDE} columns."
+            f"{seat.offer.instance.name} at ${seat.offer.usd_per_hour:.3f}/h{_job(seat)}. "
+            f"All rows: --json, or {_WIDE} columns."
         )
     console.print(text, markup=False)
+
+
+def _job(seat: Seat) -> str:
+    """The price of the job everybody plans first, or nothing where it is not known."""
+    usd = seat.cost.get("usd")
+    if not usd:
+        return ""
+    low, likely, high = (usd[f"{end}_usd"] for end in ("low", "likely", "high"))
+    return f", about ${likely:.0f} (${low:.0f} to ${high:.0f}) for {seat.cost['examples']:,} examples"
 
 
 def _draw_left_out(console: Console, answer: Answer, show_all: bool) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelpick.licensing.fingerprint import Fingerprints
 from modelpick.licensing.known import Approval, Families, KnownModels, RestrictedDataset
 from modelpick.licensing.license import LicenseBook
 from modelpick.licensing.territory import Territories
@@ -22,4 +23,5 @@ class Facts:
     datasets: tuple[RestrictedDataset, ...] = ()
     territories: Territories = field(default_factory=Territories)
     approvals: tuple[Approval, ...] = ()
+    prints: Fingerprints = field(default_factory=lambda: Fingerprints(tuple))
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)

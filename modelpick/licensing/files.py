@@ -1,7 +1,9 @@
 """Reads policies/: the policy itself, and the facts it is applied to. The I/O of this package."""
 
 import hashlib
+import json
 import tomllib
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, TypeVar
 from modelpick import resources
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.facts import Facts
+from modelpick.licensing.fingerprint import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.known import Approval, Families, Family, KnownModel, KnownModels, RestrictedDataset
 from modelpick.licensing.license import License, LicenseBook
 from modelpick.licensing.policy import Policy
@@ -86,6 +89,15 @@ def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
     return tuple(_entries(where, "approval", Approval)) if where.is_file() else ()
 
 
+def load_fingerprints() -> Iterator[Fingerprint]:
+    """policies/licenses/*.prints: one line of JSON for each text (scripts/build_fingerprints.py writes them)."""
+    for path in sorted((policies_directory() / "licenses").glob("*.prints")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            runs = unpack(b64decode(entry["runs"]))
+            yield Fingerprint(path.name.removesuffix(".prints"), entry["source"], entry["stride"], runs)
+
+
 def load_facts(approvals: Path | None = None) -> Facts:
     """Everything `verdict.judge` needs besides the model and the policy."""
     facts = Facts(
@@ -95,6 +107,7 @@ def load_facts(approvals: Path | None = None) -> Facts:
         datasets=load_restricted_datasets(),
         territories=load_territories(),
         approvals=load_approvals(approvals),
+        prints=Fingerprints(load_fingerprints),
     )
     _check_references(facts)
     return facts

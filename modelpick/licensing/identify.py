@@ -86,6 +86,13 @@ def unknown(claim: Claim) -> bool:
     return isinstance(claim, Unknown)
 
 
+def licenses_in(claim: Claim) -> tuple[License, ...]:
+    """Every license a claim names, candidates included."""
+    if isinstance(claim, AllOf | AnyOf):
+        return tuple(dict.fromkeys(one for part in claim.parts for one in licenses_in(part)))
+    return claim.candidates if isinstance(claim, Known) else ()
+
+
 def _from_name(name: str, by: Collection[str], book: LicenseBook) -> Claim:
     return _from_text(name.strip(), f"license_name: {_short(name)}", by, book)
 

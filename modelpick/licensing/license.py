@@ -4,8 +4,10 @@ One file in policies/licenses/ is one `License`; its name without .toml is the i
 is the policy's business (policy.py, assess.py).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from modelpick.licensing.schema import IsoDate
@@ -27,6 +29,9 @@ class Source:
 
     texts: tuple[str, ...]
     read_on: IsoDate
+    links: tuple[str, ...] = ()  # addresses that mean this license: compared without scheme, from the start
+    titles: tuple[str, ...] = ()  # what the text calls itself, in its first lines
+    spoken: tuple[str, ...] = ()  # how people write it in prose
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +120,29 @@ class License:
     limits: Limits = field(default_factory=Limits)
     owes: Owes = field(default_factory=Owes)
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """The titles as plain lower-case words."""
+        return tuple(" ".join(_WORD.findall(title.lower())) for title in self.source.titles)
+
+
+_WORD = re.compile(r"[^\W_]+(?:\.\d+)*")
+
 
 class LicenseBook:
     """All licenses, looked up by any of their identities. Immutable once made."""
 
-    __slots__ = ("_by_id", "_by_key", "_by_name")
-
     def __init__(self, licenses: Iterable[License]) -> None:
         self._by_id: dict[str, License] = {one.id: one for one in licenses}
         self._by_key: dict[str, License] = {}
+        self._by_link: dict[str, License] = {}
         self._by_name: dict[str, tuple[License, ...]] = {}
         for one in self._by_id.values():
             for key in (one.spdx, *one.hub_ids):
                 if key:
                     self._by_key.setdefault(spdx_key(key), one)
+            for link in one.source.links:
+                self._by_link[_address(link)] = one
             for name in one.named.names if one.named else ():
                 self._by_name[name.lower()] = (*self._by_name.get(name.lower(), ()), one)
 
@@ -149,6 +163,46 @@ class LicenseBook:
     def by_name(self, name: str) -> tuple[License, ...]:
         """Every license that somebody calls `name`: candidates, until an organisation or a text decides."""
         return self._by_name.get(name.strip().lower(), ())
+
+    def mentioned(self, sentence: str) -> tuple[License, ...]:
+        """The licenses a sentence speaks of by id, by title or by what their texts call themselves."""
+        words = f" {' '.join(_WORD.findall(sentence.lower()))} "
+        found: list[tuple[int, int, License]] = []
+        for match in self._spoken.finditer(words):
+            phrase = match.group(1)
+            found.append((match.start(), len(phrase), self._by_phrase[phrase]))
+        return tuple(dict.fromkeys(one for _, _, one in found))
+
+    @cached_property
+    def _by_phrase(self) -> dict[str, License]:
+        phrases: dict[str, License] = {}
+        for one in self._by_id.values():
+            for name in (*one.hub_ids, one.spdx or "", one.title, *one.source.titles, *one.source.spoken):
+                words = _WORD.findall(name.lower())
+                # A single word is a license's name only where the data says so ("MIT"); "other" and "bsd" are words.
+                if len(words) > 1 or name in one.source.spoken:
+                    phrases.setdefault(" ".join(words), one)
+        return phrases
+
+    @cached_property
+    def _spoken(self) -> re.Pattern[str]:
+        longest_first = sorted(self._by_phrase, key=len, reverse=True)
+        return re.compile(r"(?<= )(" + "|".join(map(re.escape, longest_first)) + r")(?= )")
+
+    def by_link(self, url: str) -> License | None:
+        """The license an address leads to; the longest known beginning of the address decides."""
+        address = _address(url)
+        while address:
+            if address in self._by_link:
+                return self._by_link[address]
+            address = address[: max(address.rfind("/"), 0)]
+        return None
+
+
+def _address(url: str) -> str:
+    plain = url.strip().lower().partition("://")[2] or url.strip().lower()
+    plain = plain.partition("#")[0].partition("?")[0].removeprefix("www.").rstrip("/")
+    return re.sub(r"\.(html?|md|txt|php)$|/(legalcode|deed)([./][a-z]{2})?$", "", plain)
 
 
 def spdx_key(key: str) -> str:

@@ -5,7 +5,7 @@ question for a human (unless known_models says what the parent was).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,8 @@ MOST = 1000  # ancestors in all; a merge of merges beyond it is not followed fur
 Find = Callable[[str], Model | None]
 Trouble = Literal["cycle", "too_deep", "missing_ancestor", "local_path_parent"]
 _PATH = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:|.*\\")
+_GGUF_PARENT = re.compile(r"general\.base_model\.\d+\.repo_url")
+_HUB = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 
 
@@ -57,9 +59,21 @@ def ancestry(model: Model, find: Find, known: KnownModels) -> tuple[Ancestor, ..
 
 def _parents(child: Model, path: tuple[str, ...], find: Find, known: KnownModels) -> list[Ancestor]:
     wanted: list[tuple[str, Relation, bool]] = [(base.id.strip(), base.relation, True) for base in child.base_models]
+    named = {id.lower() for id, _, _ in wanted}
+    wanted += [(id, relation, True) for id, relation in _in_files(child) if id.lower() not in named]
     for entry in known.about(child.id, child.revision):
         wanted += [(base, "unknown", False) for base in entry.bases]
     return [_look_up(id, relation, declared, child, path, find, known) for id, relation, declared in wanted]
+
+
+def _in_files(child: Model) -> Iterator[tuple[str, Relation]]:
+    """Parents that adapter_config.json and GGUF headers name."""
+    adapted = (child.adapter_config or {}).get("base_model_name_or_path")
+    if isinstance(adapted, str) and adapted.strip():
+        yield adapted.strip(), "adapter"
+    for key, value in (child.gguf or {}).items():
+        if _GGUF_PARENT.fullmatch(key) and isinstance(value, str) and (found := _HUB.match(value.strip())):
+            yield found[1], "quantized"
 
 
 def _look_up(

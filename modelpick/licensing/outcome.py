@@ -97,9 +97,11 @@ class LineageStep:
     relation: str
     license: str | None
     verdict: Verdict
+    child: str = ""  # the model it is an ancestor of
 
     def as_json(self) -> dict[str, Any]:
         """One element of `lineage` in the contract."""
         return {
             "model": self.model, "relation": self.relation, "license": self.license, "verdict": self.verdict.value,
+            "child": self.child,
         }  # fmt: skip

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 from modelpick.catalog.model import Model
 from modelpick.licensing.approval import approved
 from modelpick.licensing.assess import Assessment, combine
+from modelpick.licensing.evidence import weigh_body
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
 from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.weigh import Weighed, weigh, weigh_missing
+from modelpick.licensing.weigh import Weighed, modality_of, weigh, weigh_missing
 
 __all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
 
@@ -43,6 +44,7 @@ class Judgement:
     reasons: tuple[Reason, ...]
     obligations: tuple[Obligation, ...]
     lineage: tuple[LineageStep, ...] = field(default=())
+    notes: tuple[str, ...] = ()  # what a reader must know of the facts themselves, e.g. that the Hub did not answer
 
     @property
     def license_ids(self) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ class Judgement:
             "reasons": [reason.as_json() for reason in self.reasons],
             "obligations": [owed.as_json() for owed in self.obligations],
             "lineage": [step.as_json() for step in self.lineage],
+            "notes": list(self.notes),
         }
 
 
@@ -67,10 +70,11 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
 
     `find` looks an ancestor up by id (None: not found), `today` decides whether an approval still holds.
     """
-    ancestors = ancestry(model, find, facts.known) if model.base_models or facts.known.about(model.id) else ()
+    ancestors = ancestry(model, find, facts.known)
     own = weigh(model, ancestors, policy, facts)
     weighed = [(ancestor, _weigh_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
     parts = [own.total, *(one.total for _, one in weighed)]
+    parts += _body(model, parts, own, policy, facts)
     weaker = _weaker_than_ancestors(model, own, weighed)
     if weaker:
         parts.append(Assessment(own.total.verdict, weaker))
@@ -80,9 +84,17 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
     reasons = tuple(sorted(joined.reasons, key=lambda reason: -reason.verdict.strictness))
     answer = Judgement(
         model.id, model.revision, verdict, joined.findings, reasons,
-        joined.obligations if verdict is not Verdict.DENY else (), lineage,
+        joined.obligations if verdict is not Verdict.DENY else (), lineage, model.notes,
     )  # fmt: skip
     return approved(answer, policy, facts, today.isoformat()) if verdict is Verdict.REVIEW else answer
+
+
+def _body(model: Model, parts: list[Assessment], own: Weighed, policy: Policy, facts: Facts) -> list[Assessment]:
+    """The card's prose, held against everything else that was found."""
+    if not model.texts:
+        return []
+    explained = {finding.id for part in parts for finding in part.findings}
+    return weigh_body(model, explained, bool(own.claimed.findings), policy, facts, modality_of(model))
 
 
 def _weigh_ancestor(ancestor: Ancestor, all: tuple[Ancestor, ...], policy: Policy, facts: Facts) -> Weighed:
@@ -99,7 +111,7 @@ def _weigh_ancestor(ancestor: Ancestor, all: tuple[Ancestor, ...], policy: Polic
 
 def _step(ancestor: Ancestor, weighed: Weighed) -> LineageStep:
     ids = dict.fromkeys(finding.id for finding in weighed.total.findings)
-    return LineageStep(ancestor.id, ancestor.relation, " AND ".join(ids) or None, weighed.total.verdict)
+    return LineageStep(ancestor.id, ancestor.relation, " AND ".join(ids) or None, weighed.total.verdict, ancestor.child)
 
 
 def _weaker_than_ancestors(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.assess import Assessment, Modality, assess_claim, combine
+from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_files
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.identify import Claim, Known, identify, unknown
 from modelpick.licensing.known import Betrayal, Family, KnownModel
@@ -44,10 +45,14 @@ def weigh(
     claim = identify(model.license, model.license_name, by, facts.licenses)
     modality = modality_of(model)
     claimed = _assessed(claim, origin, policy, facts, modality)
+    files = read_files(model, facts) if model.texts else ()
+    card, claim, origin = claim, *_settled(claim, origin, files, model, facts)
     betrayals = () if any(one.independent for one in known) else facts.families.of(model.id, model.config)
-    parts = [claimed]
+    parts = [claimed if claim is card else _assessed(claim, origin, policy, facts, modality)]
+    if model.texts or model.gguf or model.gate_text:
+        parts += weigh_files(card, files, model, policy, facts, modality)
     if unknown(claim) and (owned := _known_license(model.id, known, betrayals, facts)) is not None:
-        parts = [_assessed(owned, "known_models", policy, facts, modality)]
+        parts[0] = _assessed(owned, "known_models", policy, facts, modality)
     else:
         parts += [
             _assessed(_licensed(one, facts), "known_models", policy, facts, modality) for one in known if one.license
@@ -57,7 +62,8 @@ def weigh(
         found = {finding.id for part in parts for finding in part.findings}
         if (extra := _betrayed(betrayal, model, found, ancestors, policy, facts, modality)) is not None:
             parts.append(extra)
-            implied.append(_implied_step(betrayal, extra))
+            implied.append(_implied_step(betrayal, extra, model.id))
+    parts += _misnamed(model, parts, ancestors, policy, facts)
     parts += _disputes(known, policy)
     datasets = (*model.datasets, *(name for one in known for name in one.datasets))
     if datasets and facts.datasets and (reasons := _training_data(datasets, policy, facts)):
@@ -65,6 +71,15 @@ def weigh(
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
     return Weighed(claimed, combine(parts), tuple(implied))
+
+
+def _settled(
+    claim: Claim, origin: From, files: tuple[FileReading, ...], model: Model, facts: Facts
+) -> tuple[Claim, From]:
+    if not files and not model.license_link:
+        return claim, origin
+    settled_claim, elsewhere = settled(claim, files, model, facts)
+    return settled_claim, elsewhere or origin
 
 
 _GATE = Obligation("gate", "accept its terms on the Hub with your own account, and keep a record of who did and when")
@@ -164,8 +179,31 @@ def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
     return any(one.family is family for one in facts.families.of(ancestor.id, config))
 
 
-def _implied_step(betrayal: Betrayal, part: Assessment) -> LineageStep:
-    return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict)
+def _implied_step(betrayal: Betrayal, part: Assessment, child: str) -> LineageStep:
+    return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict, child)
+
+
+def _misnamed(
+    model: Model, parts: Sequence[Assessment], ancestors: Sequence[Ancestor], policy: Policy, facts: Facts
+) -> list[Assessment]:
+    """A derived model whose name lacks the beginning its license asks for: a breach by its publisher, to be told."""
+    if not ancestors:
+        return []
+    name = model.id.rsplit("/", 1)[-1].lower()
+    found = dict.fromkeys(finding.id for part in parts for finding in part.findings)
+    prefixes = {facts.licenses.by_id[id].owes.name_prefix for id in found if id in facts.licenses.by_id}
+    missing = sorted(prefix for prefix in prefixes if prefix and not _begins(name, prefix))
+    if not missing:
+        return []
+    text = f'names of derived models begin with "{missing[0]}", this one does not: its publisher breaks the license'
+    return [
+        Assessment(policy.rules.conditional, (Reason("name_prefix_missing", text, model.id, policy.rules.conditional),))
+    ]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    plain = name.removeprefix("meta-").replace("-", "").replace("_", "")
+    return plain.startswith(prefix.lower().replace(" ", ""))
 
 
 def _disputes(known: Iterable[KnownModel], policy: Policy) -> list[Assessment]:

@@ -1,10 +1,15 @@
 """What a forward pass makes: transients when serving, tensors saved for the backward pass when training. Pure.
 
 Lower-case names are those of the field: h hidden, i MLP width, b bytes of the compute type, V vocabulary, T tokens.
+Every count of saved tensors below was read off a trace of the stack's own code (see stacks.py).
 """
 
-from modelpick.catalog.architecture.shape import Architecture, Layers
+from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
 from modelpick.memory.stacks import Stack
+from modelpick.workload import Workload
+
+_ATTENTION = frozenset({"qkv", "query", "key", "value"})
+_ENTRY = frozenset({"gate", "up", "gate_up"})
 
 
 def mlp_width(run: Layers) -> float:
@@ -12,8 +17,6 @@ def mlp_width(run: Layers) -> float:
     width = float(run.feed_forward.width) if run.feed_forward else 0.0
     if run.experts:
         width += run.experts.per_token * run.experts.width + run.experts.shared_width
-    if run.mixer:
-        width = max(width, float(run.mixer.width))
     return width
 
 
@@ -22,60 +25,121 @@ def is_gated(run: Layers) -> bool:
     return run.experts.gated if run.experts else bool(run.feed_forward and run.feed_forward.gated)
 
 
-def prefill_bytes(architecture: Architecture, runs: tuple[Layers, ...], tokens: float, b: float) -> float:
+def transient_bytes(
+    architecture: Architecture, runs: tuple[Layers, ...], tokens: float, b: float, int8: bool = False
+) -> float:
     """Transients of a forward pass over `tokens` tokens in all, in bytes: the widest layer's MLP or attention.
 
-    A gated MLP holds gate, up and their product beside the residual, the normed input and their fp32 forms
+    A gated MLP holds gate, up and their product beside the residual, the normed input and its fp32 form
     (modeling_llama.py, traced): T*b*(3i + 4h); an ungated one T*b*(2i + 4h). Attention holds q, k, v and its output.
+    LLM.int8 adds the int32 accumulator of the widest product and the int8 copy of its input
+    (bitsandbytes backends/default/ops.py int8_scaled_mm): T*(4i + 3h).
     """
     widest = 0.0
     h = architecture.hidden
     for run in runs:
         i = mlp_width(run)
-        mlp = (3 if is_gated(run) else 2) * i + 4 * h
+        mlp = ((3 if is_gated(run) else 2) * i + 4 * h) * b + (4 * i + 3 * h if int8 else 0)
         attention = 0.0
         if run.attention:
-            attention = 2 * run.attention.query_width + run.attention.kv_width + run.attention.output_width + 3 * h
-        widest = max(widest, mlp, attention)
-    return tokens * b * widest
+            wide = 2 * run.attention.query_width + run.attention.kv_width + run.attention.output_width
+            attention = (wide + 3 * h) * b + (4 * run.attention.query_width if int8 else 0)
+        mixer = 8.0 * run.mixer.width * b if run.mixer else 0.0
+        widest = max(widest, mlp, attention, mixer)
+    return tokens * widest
 
 
 def eager_scores_bytes(runs: tuple[Layers, ...], batch: int, tokens: int, b: float) -> float:
-    """Attention scores that eager attention materializes: fp32 softmax beside the compute type, one layer at a time."""
+    """Attention scores that eager attention materializes, one layer at a time: an fp32 softmax beside the scores."""
     heads = max((run.attention.heads for run in runs if run.attention), default=0)
     return float(batch) * heads * tokens * tokens * (4 + b)
 
 
 def saved_bytes(
-    architecture: Architecture, run: Layers, tokens: int, b: float, *, full: bool, attention: str, inputs_saved: float
-) -> float:
-    """Bytes saved per token by one layer for its backward pass (`tokens` per sequence matters to eager attention).
-
-    RMSNorm saves its fp32 input (4h), LayerNorm its input (b*h); attention q, k, v and its output; a gated MLP gate, up
-    and the activated gate (3i*b), an ungated one 2i*b. Full fine-tuning also saves the input of every linear layer,
-    where it is not already one of those. `inputs_saved`: bytes that adapters save beside (fp32 casts, dropout).
-    """
+    architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float,
+    adapted: list[tuple[Projection, int]],
+) -> float:  # fmt: skip
+    """Bytes that one layer saves per token for its backward pass."""
     h = architecture.hidden
-    norm = 4.0 * h if architecture.norm == "rms" else b * h
-    total = run.norms * norm + inputs_saved
+    full = workload.method == "full"
     i = mlp_width(run)
-    total += (3 if is_gated(run) else 2) * i * b
+    # RMSNorm saves its fp32 input, LayerNorm its input.
+    total = run.norms * (4.0 * h if architecture.norm == "rms" else b * h)
+    # Gate, activated gate and up; or the one input of the activation; four tensors for gelu_new.
+    composed = run.feed_forward is not None and run.feed_forward.composed and stack.name != "litgpt"
+    total += (3 if is_gated(run) else 4 if composed else 1) * i * b
+    if run.experts:
+        total += run.experts.per_token * h * b  # the tokens gathered for each expert
     if run.attention:
-        a = run.attention
-        one = (a.query_width + a.output_width + a.kv_width) * b
-        if attention == "eager":
-            one += a.heads * tokens * (b + 4 + b)
-        total += one * (2 if run.cross_attention else 1)
+        total += _attention_bytes(run, workload, stack, b) * (2 if run.cross_attention else 1)
+        if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
+            total += _partly_adapted(run, adapted) * b
     if run.mixer:
-        total += 8 * run.mixer.width * b
+        total += 8 * run.mixer.width * b  # traced on modeling_mamba.py and modeling_falcon_h1.py without kernels
     if full:
-        attends = (2 if run.cross_attention else 1) if run.attention else 0
-        total += (attends + 1) * h * b + i * b  # inputs of qkv and of the MLP, and of the down projection
+        # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
+        total += (1 if architecture.parallel else run.norms) * b * h * (2 if architecture.norm == "rms" else 1) + i * b
+        return total
+    if workload.method == "lora-int8" or (workload.method == "qlora" and stack.saves_quantized_inputs):
+        # bitsandbytes MatMul8bitLt keeps its input (autograd/_functions.py: ctx.tensors); 4-bit did until 0.41.
+        total += (2.0 * h + i) * b
+    return total + _adapter_bytes(adapted, workload, stack, b)
+
+
+def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+    """q, k, v and the output; keys and values repeated to all heads where the stack does so; eager's scores."""
+    a = run.attention
+    if a is None:
+        return 0.0
+    masked = workload.attention == "sdpa" and workload.batch > 1 and not workload.packing and not stack.repeats_kv
+    grouped = a.kv_heads < a.heads
+    if grouped and (stack.repeats_kv or masked or workload.attention == "eager"):
+        kept = a.heads * (a.head_dim + a.value_dim)
+    else:
+        kept = a.kv_width
+    total = (a.query_width + a.output_width + kept) * b
+    if stack.keeps_fused_qkv and not grouped:
+        total += (a.query_width + a.kv_heads * a.head_dim) * b
+    if masked:
+        total += workload.context * b  # the mask in the compute type, made anew in each layer
+    if workload.attention == "eager":
+        total += a.heads * workload.context * (4 + 2 * b)  # fp32 softmax, its cast, dropout's input
     return total
 
 
-def logits_bytes(architecture: Architecture, tokens: float, stack: Stack, chunked: bool, b: float) -> float:
-    """The loss's spike. transformers: logits, their fp32 copy, its shifted softmax and gradient: 16 bytes each entry;
-    chunked cross-entropy: logits and gradient in the compute type."""
-    width = 2.0 * b if chunked else 16.0
-    return tokens * architecture.vocabulary * width
+def _partly_adapted(run: Layers, adapted: list[tuple[Projection, int]]) -> float:
+    roles = {projection.role for projection, _ in adapted}
+    if not roles & _ATTENTION or {"query", "key", "value"} <= roles:
+        return 0.0
+    whole = sum(p.outputs for p in run.projections if p.role in _ATTENTION)
+    width = sum(outputs for projection, outputs in adapted if projection.role in _ATTENTION)
+    return float(width) if width < whole else 0.0
+
+
+def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack, b: float) -> float:
+    """Bytes per token that adapters save beside: an fp32 cast of each input, or dropout's results, or the input."""
+    total = 0.0
+    seen: set[str] = set()
+    for projection, _ in adapted:
+        total += workload.lora_rank * stack.adapter_bytes
+        shared = "qkv" if projection.role in _ATTENTION else "mlp" if projection.role in _ENTRY else projection.name
+        if stack.casts_adapter_input and b < stack.adapter_bytes:
+            total += stack.adapter_bytes * projection.inputs
+        elif stack.dropout:
+            # litgpt: one dropout for the fused qkv, one for every other adapted layer: output and a one-byte mask
+            name = "qkv" if projection.role in _ATTENTION else projection.name
+            total += 0.0 if name in seen else projection.inputs * (b + 1)
+            seen.add(name)
+        elif shared not in seen:
+            total += projection.inputs * b
+            seen.add(shared)
+    return total
+
+
+def loss_bytes(architecture: Architecture, tokens: float, stack: Stack, chunked: bool) -> float:
+    """The loss's spike: bytes per logit of the stack, times T*V. Encoders' heads count the same way."""
+    return (
+        tokens
+        * architecture.vocabulary
+        * (min(stack.chunked_loss_bytes, stack.loss_bytes) if chunked else stack.loss_bytes)
+    )

@@ -123,7 +123,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     b = ELEMENT_BYTES[workload.dtype]
     double = stack.double_quantization
     scheme = scheme_for(workload.method, architecture.checkpoint, double)
-    held = weight_bytes(architecture, scheme, stack, b, count)
+    held = weight_bytes(architecture, scheme, stack, b, count, workload)
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
     if workload.task == "serve":
@@ -169,13 +169,14 @@ def _serve(
         )  # fmt: skip
 
     runs = architecture.encoder if translates else architecture.layers
-    prefill = activations.prefill_bytes(architecture, runs, float(batch) * prompt, b) * share.activations
+    int8 = workload.method == "int8"
+    prefill = activations.transient_bytes(architecture, runs, float(batch) * prompt, b, int8) * share.activations
     if workload.attention == "eager":
         prefill += activations.eager_scores_bytes(runs, batch, prompt, b) * share.activations
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
     growing = 0.0 if stack.paged_cache else _grown_layer(architecture, after, batch, element) * share.cache
-    decode = activations.prefill_bytes(architecture, architecture.layers, float(batch), b) * share.activations
+    decode = activations.transient_bytes(architecture, architecture.layers, float(batch), b, int8) * share.activations
     logits = float(batch) * architecture.vocabulary * (b + 4)
     kept = cache(after)
     peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
@@ -191,57 +192,49 @@ def _train(
     architecture: Architecture, workload: Workload, stack: Stack, held: Weights, share: Shares, b: float, count: int
 ) -> tuple[Parts, int]:
     """The larger of two moments: the start of the backward pass, or the optimizer's step."""
-    full = workload.method == "full"
-    if full:
-        trainable, each, adapter = count, b, 0.0
+    kept = 0.0
+    if workload.method == "full":
+        trainable, each, adapter = count, stack.full_bytes or b, 0.0
     else:
         trainable = training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
         each = stack.adapter_bytes
         adapter = trainable * each * share.trained
+        if workload.method == "qlora" and stack.trains_quantized_embedding:
+            kept = architecture.embedding_parameters * b
+        if workload.sharding in ("fsdp", "zero3") and stack.keeps_unsharded_gradients:
+            kept += max(held.total - share.weights - share.gathered, 0.0)
     gradients = trainable * each * share.trained
-    states = trainable * training.state_bytes(workload.optimizer, each) * share.trained
-    step = trainable * training.step_bytes(workload.optimizer, each) * share.trained
-    forward = _saved(architecture, workload, stack, b, full) + held.rebuilt + share.gathered
-    if forward > gradients + step:
-        parts = Parts(weights=share.weights, activations=forward, optimizer=states, adapter=adapter)
+    states = trainable * training.state_bytes(workload, each) * share.trained
+    step = trainable * training.step_bytes(workload, each) * share.trained
+    forward = _saved(architecture, workload, stack, b, held) + share.gathered
+    if stack.steps_in_backward and workload.method == "full":
+        gradients = step = 0.0
+    if forward + kept > gradients + step:
+        gradients, active = kept, forward
     else:
-        parts = Parts(
-            weights=share.weights, activations=step, gradients=gradients, optimizer=states, adapter=adapter
-        )  # fmt: skip
-    return parts, trainable
+        active = step
+    return Parts(share.weights, 0.0, active + stack.workspace, gradients, states, adapter), trainable
 
 
-def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, full: bool) -> float:
-    """Bytes alive when the backward pass starts: everything saved, and the loss's spike."""
+def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights) -> float:
+    """Bytes alive when the backward pass starts: everything saved, and the loss's spike or a layer at work."""
     tokens = float(workload.batch) * workload.context
-    chunked = stack.chunked_loss if workload.loss_chunking is None else workload.loss_chunking
-    loss = activations.logits_bytes(architecture, tokens, stack, chunked, b)
-    saved, widest, borders = 0.0, 0.0, 0.0
+    chunked = bool(workload.loss_chunking)
+    loss = activations.loss_bytes(architecture, tokens, stack, chunked)
+    stream = 4.0 if held.upcast else b  # the residual stream follows the embedding's type
+    saved = widest = borders = 0.0
     for run in architecture.layers + architecture.encoder:
-        inputs = 0.0 if full else _adapter_inputs(run, workload, stack, b)
-        one = tokens * activations.saved_bytes(
-            architecture, run, workload.context, b, full=full, attention=workload.attention, inputs_saved=inputs
-        )
+        adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
+        one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
         saved += run.count * one
-        borders += run.count * tokens * architecture.hidden * b
-        widest = max(widest, one)
+        borders += run.count * tokens * architecture.hidden * stream
+        # gradients at work inside a layer: of the gate, of up, and of the residual
+        widest = max(widest, one + tokens * b * (2 * activations.mlp_width(run) + 2 * architecture.hidden))
+    if stack.quantizes_head:
+        loss += held.rebuilt
     if workload.gradient_checkpointing:
-        return min(borders + max(widest, loss), saved + loss)
-    return saved + loss
-
-
-def _adapter_inputs(run: shapes.Layers, workload: Workload, stack: Stack, b: float) -> float:
-    """Bytes per token that the adapters of a layer save beside: an fp32 cast of each input, or dropout's results."""
-    total = 0.0
-    seen = set()
-    for projection, _ in training.adapted(run, workload.lora_targets):
-        if stack.casts_adapter_input:
-            total += 4.0 * projection.inputs
-        elif projection.name not in seen:
-            total += projection.inputs * ((b + 1) if stack.dropout else b)
-        seen.add(projection.name)
-        total += workload.lora_rank * stack.adapter_bytes
-    return total
+        return min(borders + max(widest + held.rebuilt, loss), saved + max(loss, held.rebuilt))
+    return saved + max(loss, held.rebuilt)
 
 
 def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None, stack: Stack) -> list[str]:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from modelpick.catalog.architecture.shape import Architecture
+from modelpick.memory.stacks import STACKS
 from modelpick.memory.weights import Weights
 from modelpick.workload import Workload
 
@@ -30,7 +31,8 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     if n == 1 or workload.sharding == "none":
         return Shares(held.total, 1.0, 1.0, 1.0, 0.0)
     if workload.sharding == "tensor-parallel":
-        weights = (held.linear + held.embeddings) / n + held.other
+        outer = held.embeddings / n if STACKS[workload.stack].splits_embeddings else held.embeddings
+        weights = held.linear / n + outer + held.other
         return Shares(weights, _cache_share(architecture, workload, n), 1.0, 1 / n, 0.0)
     layers = max(architecture.depth, 1)
     gathered = max(2 * held.linear / layers, held.embeddings)

@@ -1,38 +1,98 @@
-"""What the program that runs the model adds or spares: the stack is an input. Pure."""
+"""What the program that runs the model adds or spares: the stack is an input. Pure.
+
+Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0, litgpt 0.5.13, torchtune 0.6.1. "Traced"
+means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Habits of a stack that change memory, as read in its code (see the table below for where)."""
+    """Habits of a stack that change memory."""
 
     name: str
-    adapter_bytes: float  # per LoRA parameter
-    casts_adapter_input: bool  # the adapter's input is saved again in fp32
-    chunked_loss: bool  # cross-entropy over pieces of the sequence, without a full fp32 copy
-    double_quantization: bool
-    quantizes_experts: bool
-    quantizes_head: bool
-    dequantized_bytes: float  # per element of the largest quantized matrix, while it is rebuilt
-    dropout: bool  # LoRA dropout is on by default: its mask and output are saved
+    # Bytes per LoRA parameter: peft keeps them in fp32 (mapping_func.py, autocast_adapter_dtype); litgpt and torchtune
+    # in the model's own type.
+    adapter_bytes: float = 4.0
+    # peft tuners/lora/layer.py casts each adapted input to the adapter's type: one more copy an adapter.
+    casts_adapter_input: bool = True
+    # litgpt finetune/lora.py: lora_dropout 0.05 by default: mask and output of every dropout are saved.
+    dropout: bool = False
+    # Loss, per logit. transformers loss_utils.py upcasts: log-softmax 4, its gradient 4, the gradient's scatter 4
+    # (traced). litgpt utils.py chunked_cross_entropy in bf16: logits 2, log-softmax 2 (traced). torchtune
+    # ce_chunked_output_loss.py: logits 2, fp32 log-softmax 4, an eighth of 8 at a time.
+    loss_bytes: float = 12.0
+    # With a loss over pieces that are recomputed (Liger, trl's fused head), this much remains, per logit.
+    chunked_loss_bytes: float = 4.0
+    # litgpt/model.py: q, k, v are views of one tensor that stays alive beside the rotated q and k.
+    keeps_fused_qkv: bool = False
+    # Keys and values are repeated to all heads before attention (litgpt always; transformers when a padding mask keeps
+    # sdpa from its grouped kernel: integrations/sdpa_attention.py use_gqa_in_sdpa).
+    repeats_kv: bool = False
+    # bitsandbytes 0.41 MatMul4Bit saved the input of every 4-bit layer; 0.50 does not.
+    saves_quantized_inputs: bool = False
+    # litgpt replaces the embedding by bitsandbytes' StableEmbedding, after freezing: its gradient is kept.
+    trains_quantized_embedding: bool = False
+    # peft utils/other.py prepare_model_for_kbit_training: what is not quantized becomes fp32 (not for GPTQ).
+    upcasts_unquantized: bool = False
+    # The serialization of NF4's scales in 8 bits is on by default.
+    double_quantization: bool = False
+    # Whether bitsandbytes reaches the experts (transformers fuses them into 3-D tensors that it skips) and the head.
+    quantizes_experts: bool = False
+    quantizes_head: bool = False
+    # Bytes per element while the largest 4-bit matrix is rebuilt (litgpt: in fp16, then cast to bf16).
+    dequantized_bytes: float = 2.0
+    # Bytes per parameter that full fine-tuning holds; None: of the compute type. llama-factory model/adapter.py
+    # casts trainable parameters to fp32 unless pure_bf16.
+    full_bytes: float | None = None
+    # torchtune full_finetune_single_device.py: optimizer_in_bwd frees each gradient at once.
+    steps_in_backward: bool = False
+    # litgpt/generate/tp.py splits attention and MLP, not the embedding nor the output matrix.
+    splits_embeddings: bool = True
+    # litgpt finetune/lora.py accumulates under no_backward_sync: FSDP then keeps the gradients of its flat parameters
+    # unsharded, frozen weights included. Counted up to what a single GPU would hold.
+    keeps_unsharded_gradients: bool = False
+    # vLLM: pages of keys and values, a latent for MLA, only the last logits.
     paged_cache: bool = False
+    # Library workspaces in the allocator (cuBLAS, cuDNN), bytes. Fitted on litgpt's single-GPU LoRA rows: cuDNN plans
+    # conv1d of LoRAQKVLinear; median residual 1.4 % after it, 2.4 % before.
+    workspace: float = 0.0
 
 
-# peft 0.21.2 tuners/lora/layer.py casts the input to the adapter's dtype; adapters become fp32 by
-# autocast_adapter_dtype (peft/mapping_func.py). transformers 5.23.0 integrations/bitsandbytes.py replaces modules whose
-# type is nn.Linear, so fused 3-D experts stay as they are; the output matrix is skipped (quantizers/base.py).
-_TRANSFORMERS = Stack("transformers", 4, True, False, False, False, False, 2, False)
+_GIB = 2.0**30
 
 STACKS: dict[str, Stack] = {
-    "transformers": _TRANSFORMERS,
-    "trl": Stack("trl", 4, True, False, False, False, False, 2, False),
-    # hparams/model_args.py: double_quantization = True; lora_dropout = 0
-    "llama-factory": Stack("llama-factory", 4, True, False, True, False, False, 2, False),
-    # litgpt/lora.py: adapters in the model's own dtype; finetune/lora.py: lora_dropout 0.05, chunked_cross_entropy.
-    # bitsandbytes there replaces every nn.Linear, lm_head too, and keeps fp16 state: rebuilt in fp16, then cast.
-    "litgpt": Stack("litgpt", 2, False, True, False, True, True, 4, True),
-    # torchtune modules/peft/lora.py: bf16 adapters; CEWithChunkedOutputLoss; NF4 from torchao with quantized scalers
-    "torchtune": Stack("torchtune", 2, False, True, True, False, False, 2, False),
-    "vllm": Stack("vllm", 2, False, True, False, True, False, 2, False, paged_cache=True),
+    "transformers": Stack("transformers", upcasts_unquantized=True),
+    # trl sft_trainer.py: adapters of quantized models in bf16; no upcast of the rest.
+    "trl": Stack("trl"),
+    # llamafactory hparams/model_args.py: double_quantization = True
+    "llama-factory": Stack("llama-factory", double_quantization=True, full_bytes=4.0),
+    "litgpt": Stack(
+        "litgpt",
+        adapter_bytes=2.0,
+        casts_adapter_input=False,
+        dropout=True,
+        loss_bytes=4.0,
+        keeps_fused_qkv=True,
+        repeats_kv=True,
+        saves_quantized_inputs=True,
+        trains_quantized_embedding=True,
+        quantizes_experts=True,
+        quantizes_head=True,
+        dequantized_bytes=4.0,
+        splits_embeddings=False,
+        keeps_unsharded_gradients=True,
+        workspace=0.25 * _GIB,
+    ),
+    "torchtune": Stack(
+        "torchtune",
+        adapter_bytes=2.0,
+        casts_adapter_input=False,
+        loss_bytes=7.0,
+        repeats_kv=True,
+        double_quantization=True,
+        steps_in_backward=True,
+    ),
+    "vllm": Stack("vllm", adapter_bytes=2.0, casts_adapter_input=False, quantizes_experts=True, paged_cache=True),
 }

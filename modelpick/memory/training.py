@@ -2,6 +2,7 @@
 
 from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
 from modelpick.errors import UsageError, nearest
+from modelpick.workload import Workload
 
 # Bytes of optimizer state per trainable parameter, over the parameter's own bytes p (torch.optim.AdamW: two moments in
 # the parameter's type; bitsandbytes 8-bit: one byte each, arXiv 2110.02861; sgd without momentum: none).
@@ -26,14 +27,19 @@ _HEAD = frozenset({"head", "lm_head", "lora_head", "embed_out", "output"})
 ALL = "all-linear"
 
 
-def state_bytes(optimizer: str, parameter_bytes: float) -> float:
-    """Optimizer state in bytes per trainable parameter of `parameter_bytes` bytes."""
-    return {"2p": 2 * parameter_bytes, "2": 2.0, "0": 0.0}[_STATES[optimizer]]
+def state_bytes(workload: Workload, parameter_bytes: float) -> float:
+    """Optimizer state in bytes per trainable parameter of `parameter_bytes` bytes.
+
+    Paged states are managed memory (bitsandbytes functional.py get_paged): torch's allocator does not see them.
+    """
+    if workload.optimizer.startswith("paged") and workload.measure != "device":
+        return 0.0
+    return {"2p": 2 * parameter_bytes, "2": 2.0, "0": 0.0}[_STATES[workload.optimizer]]
 
 
-def step_bytes(optimizer: str, parameter_bytes: float) -> float:
+def step_bytes(workload: Workload, parameter_bytes: float) -> float:
     """What the optimizer's step holds for a moment, per trainable parameter: foreach AdamW's list of denominators."""
-    return parameter_bytes if optimizer == "adamw" else 0.0
+    return parameter_bytes if workload.optimizer == "adamw" else 0.0
 
 
 def adapted(run: Layers, targets: str) -> list[tuple[Projection, int]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.memory.quantization import Scheme
 from modelpick.memory.stacks import Stack
+from modelpick.workload import Workload
 
 PACKED = frozenset({"gptq", "awq", "mxfp4", "bitsandbytes", "modelopt", "compressed-tensors"})
 
@@ -17,6 +18,7 @@ class Weights:
     embeddings: float  # embeddings and the output matrix
     other: float  # norms, towers, whatever is not quantized and not split
     rebuilt: float  # a transient, counted with the activations
+    upcast: bool = False  # what is not quantized is held in fp32 for training
 
     @property
     def total(self) -> float:
@@ -40,9 +42,18 @@ def parameter_count(architecture: Architecture, told: int | None) -> tuple[int, 
 
 
 def weight_bytes(
-    architecture: Architecture, scheme: Scheme | None, stack: Stack, element_bytes: float, parameters: int
+    architecture: Architecture,
+    scheme: Scheme | None,
+    stack: Stack,
+    element_bytes: float,
+    parameters: int,
+    workload: Workload,
 ) -> Weights:
-    """Weights as held on the GPU. What the scheme does not cover stays in the compute type."""
+    """Weights as held on the GPU. What the scheme does not cover stays in the compute type, or is upcast to train."""
+    upcast = stack.upcasts_unquantized and workload.method in ("lora-int8", "qlora") and element_bytes < 4
+    outer_bytes = 4.0 if upcast else element_bytes
+    if workload.method == "full" and stack.full_bytes:
+        element_bytes = outer_bytes = stack.full_bytes
     head = 0 if architecture.tied else architecture.head_parameters
     outer = min(architecture.embedding_parameters + head, parameters)
     inner = parameters - outer
@@ -66,9 +77,10 @@ def weight_bytes(
     rest = max(split - covered, 0.0) * element_bytes
     return Weights(
         linear=quantized + rest,
-        embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
-        other=(inner - max(split, covered)) * element_bytes,
-        rebuilt=_rebuilt(architecture, scheme, stack),
+        embeddings=(outer - covered_head) * outer_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
+        other=(inner - max(split, covered)) * outer_bytes,
+        rebuilt=_rebuilt(architecture, scheme, stack, workload.method == "lora-int8"),
+        upcast=upcast,
     )
 
 
@@ -80,9 +92,11 @@ def kept_linear(architecture: Architecture, stack: Stack) -> int:
     return sum(run.count * p.inputs * p.outputs for run in runs for p in run.projections if p.role == "down")
 
 
-def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack) -> float:
-    """Bytes of the largest quantized matrix while a kernel has it dequantized."""
-    if scheme is None or not scheme.dequantizes:
+def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, training_int8: bool) -> float:
+    """Bytes of the largest quantized matrix while a kernel has it dequantized (LLM.int8: in the backward pass only)."""
+    if scheme is not None and scheme.name == "int8" and stack.quantizes_head:
+        return 3.0 * architecture.head_parameters  # bitsandbytes 0.41 Int8Params.cuda: fp16 copy and transposed int8
+    if scheme is None or not (scheme.dequantizes or training_int8):
         return 0.0
     if scheme.covers == "experts" and architecture.expert_weights:
         return 0.0  # MXFP4 kernels (triton_kernels) compute from the packed form

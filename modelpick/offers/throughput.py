@@ -284,10 +284,7 @@ def training_tokens_per_second(shape: Shape, on: Hardware, by: TrainingEfficienc
     busy += tokens * shape.layers * shape.hidden * by.activation_bytes * passes / 2 / on.bandwidth
     launching = by.layer_us * shape.layers * passes * (1.0 if full else _LORA_LAUNCHES) * 1e-6
     seconds = _smooth_max(busy, launching)
-    if job.method in ("qlora", "lora-int8"):  # each pass reads the codes, writes 16-bit weights and reads them again
-        held = WEIGHT_BYTES["nf4" if job.method == "qlora" else "int8"]
-        weights = shape.dense_weights + shape.expert_weights
-        seconds += weights * (held + 2 + 2) * passes / (on.bandwidth * by.dequantize)
+    seconds += _expanding(shape, job) / (on.bandwidth * by.dequantize)
     if full:
         shards = on.gpus if job.sharded else 1
         seconds += by.optimizer_bytes * shape.parameters / (on.bandwidth * shards * job.accumulation)
@@ -295,6 +292,17 @@ def training_tokens_per_second(shape: Shape, on: Hardware, by: TrainingEfficienc
         moved = 2.0 * shape.parameters * (3 if full else passes) * (on.gpus - 1) / on.gpus
         seconds = max(seconds, moved / (by.link_gbs * 1e9))
     return min(on.gpus * tokens / seconds, training_roof(shape, on, job))
+
+
+def _expanding(shape: Shape, job: TrainingJob) -> float:
+    """Bytes moved to expand quantized weights: the codes are read, 16-bit weights written and read again.
+
+    NF4 does so in every pass; LLM.int8 multiplies 8-bit matrices forward (arXiv 2208.07339) and expands them backward.
+    """
+    weights = shape.dense_weights + shape.expert_weights
+    if job.method == "qlora":
+        return weights * (WEIGHT_BYTES["nf4"] + 2 + 2) * job.passes
+    return weights * (WEIGHT_BYTES["int8"] + 2 + 2) if job.method == "lora-int8" else 0.0
 
 
 def training_roof(shape: Shape, on: Hardware, job: TrainingJob) -> float:

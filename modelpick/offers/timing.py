@@ -30,12 +30,14 @@ class Calibration(Generic[E]):
         """The factor of the 80 % interval."""
         return self.spreads[stratum]["known" if self.rows and gpu in self.gpus else "unknown"]
 
-    def standing(self, gpu: str) -> str:
-        """A sentence on what the constants rest on, for `assumptions`."""
+    def standing(self, *gpus: str) -> str:
+        """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         if not self.rows:
             return f"speed: no measurement of this stack; constants of {self.stack}"
-        where = "this GPU among them" if gpu in self.gpus else f"none on {gpu}"
-        return f"speed: constants of {self.stack}, fitted on {self.rows} published measurements, {where}"
+        without = [gpu for gpu in gpus if gpu not in self.gpus]
+        where = f", none on {' or '.join(without)}" if without else ""
+        count = "one published measurement" if self.rows == 1 else f"{self.rows} published measurements"
+        return f"speed: constants of {self.stack}, fitted on {count}{where}"
 
 
 @dataclass(frozen=True, slots=True)

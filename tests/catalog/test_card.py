@@ -1,5 +1,7 @@
 """Cards in the state they are found in: what the Hub would not read grants nothing, and nothing raises."""
 
+import json
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -139,6 +141,19 @@ def test_any_bytes_become_text(data: bytes, text: str, noted: bool) -> None:
     decoded, notes = card.decode(data)
     assert decoded.lstrip("\ufeff") == text.lstrip("\ufeff")
     assert bool(notes) == noted
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["license: mit\na: \ud800", "license: mit\na: !!timestamp q", "license: mit\na: 0x1" + "0" * 5000, "license: .nan",
+     "license: mit\n0x1" + "0" * 5000 + ": a",
+     "license: mit\n<<: {a: !!timestamp x}", "license: !!set {a, b}", "license: !!omap [a: 1]", "license: 1e999"],
+)  # fmt: skip
+def test_what_a_fuzzer_found(lines: str) -> None:
+    """Each once raised: lone surrogates, constructors that trip over themselves, numbers that cannot be printed."""
+    facts = _facts(f"---\n{lines}\n---\n")
+    json.dumps([facts.license, dict(card.read(f"---\n{lines}\n---\n").metadata)], allow_nan=False)
+    assert facts.license != "mit" or not facts.notes
 
 
 _YAMLISH = st.text(alphabet="-:[]{}&*!|>'\"#%@`, \t\nabl icense:mit0.9~=?\\\r\ufeff", max_size=200)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -219,3 +220,11 @@ def test_a_count_made_by_a_formula_is_not_taken_for_a_count(id: str, formula: in
     assert model.parameters != formula
     assert not model.parameters_exact
     assert f"{formula:,}" in model.notes[0]
+
+
+def test_the_page_on_data_names_every_source_and_board(repository: Path) -> None:
+    page = (repository / "docs" / "data.md").read_text("utf-8")
+    catalog = index.load()
+    assert [key for key in catalog.sources if f"| `{key}` |" not in page] == []
+    assert [key for key in catalog.boards if f"| {key} |" not in page] == []
+    assert f"{len(catalog.models):,} models" in page

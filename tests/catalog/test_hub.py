@@ -153,6 +153,15 @@ def test_a_gated_model_of_the_catalog_keeps_its_shape(hub: Hub) -> None:
     assert any("the shape is that of the catalog" in note for note in model.notes)
 
 
+def test_a_damaged_config_is_not_replaced_by_the_catalogs(hub: Hub) -> None:
+    hub.add("google/flan-t5-base", card="license: apache-2.0", files={"config.json": "{"})
+    assert one("google/flan-t5-base").config is None
+    hub.add("google/flan-t5-base", card="license: apache-2.0")
+    model = one("google/flan-t5-base")
+    assert model.config == index.load().models["google/flan-t5-base"].config
+    assert not any("unknown" in note for note in model.notes)
+
+
 def test_a_license_that_changed_since_the_catalog_is_a_conflict(hub: Hub) -> None:
     hub.add("Qwen/Qwen3-8B", card="license: cc-by-nc-4.0")
     model = one("Qwen/Qwen3-8B")

@@ -22,6 +22,7 @@ KNOWN = "google/flan-t5-base"
         ("html", "a web page"),
         ("truncated", "breaks off"),
         ("silence", "no answer in time"),
+        ("drip", "no answer in time"),
         ("closed", "breaks off"),
         ("429", "429"),
     ],
@@ -73,6 +74,12 @@ def test_a_listed_file_that_is_gone_is_noted_and_not_remembered(hub: Hub) -> Non
     assert any("LICENSE is listed" in note for note in one("org/name").notes)
     hub.repositories["org/name"].files["LICENSE"] = kept
     assert one("org/name").texts["LICENSE"] == "terms"
+
+
+def test_a_file_that_is_refused_is_behind_a_gate(hub: Hub) -> None:
+    hub.add("org/name", card="license: mit", files={"LICENSE": "terms"})
+    hub.fail("403", "LICENSE")
+    assert one("org/name").notes[0] == "behind a gate, not read: LICENSE"
 
 
 def test_one_lookup_waits_fifteen_seconds_in_all(hub: Hub) -> None:

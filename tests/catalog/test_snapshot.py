@@ -136,6 +136,13 @@ def test_a_broken_config_is_one_sentence_and_a_fix(tmp_path: Path, content: str 
     assert caught.value.fix
 
 
+def test_escaped_surrogates_do_not_reach_any_output(tmp_path: Path) -> None:
+    config = snapshot.read_folder(
+        _folder(tmp_path, config__json='{"a\\ud800": ["\\uDFFF"], "b": "\\ud83d\\ude00"}')
+    ).config
+    assert config == {"a?": ["?"], "b": "\U0001f600"}
+
+
 def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf" + json.dumps(CONFIG).encode()
     assert snapshot.read_folder(_folder(tmp_path, config__json=content)).config == CONFIG

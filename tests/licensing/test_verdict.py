@@ -74,11 +74,11 @@ def test_falcon_180b_may_not_be_offered_as_a_service(judged: Judged, commercial:
 def test_an_answer_in_the_words_of_the_contract(judged: Judged) -> None:
     child = model("someone/llama-2-7b-mirror", "apache-2.0", bases=("meta-llama/Llama-2-7b-hf",))
     answer = judged(child, model("meta-llama/Llama-2-7b-hf", "llama2", gated="manual")).as_json()
-    assert set(answer) == {"model", "revision", "verdict", "licenses", "reasons", "obligations", "lineage"}
+    assert set(answer) >= {"model", "revision", "verdict", "licenses", "reasons", "obligations", "lineage"}
     assert answer["verdict"] == "conditions"
-    assert answer["lineage"] == [
-        {"model": "meta-llama/Llama-2-7b-hf", "relation": "finetune", "license": "llama2", "verdict": "conditions"}
-    ]
+    (step,) = answer["lineage"]
+    wanted = {"model": "meta-llama/Llama-2-7b-hf", "relation": "finetune", "license": "llama2", "verdict": "conditions"}
+    assert wanted.items() <= step.items()
     assert {"id", "spdx", "from", "evidence"} == set(answer["licenses"][0])
     assert {"apache-2.0", "llama2"} == {one["id"] for one in answer["licenses"]}
     assert any(one["code"] == "weaker_than_ancestor" for one in answer["reasons"])

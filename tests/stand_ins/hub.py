@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import yaml
 
-Trouble = Literal["500", "429", "html", "truncated", "silence", "closed", "slow"]
+Trouble = Literal["500", "403", "429", "html", "truncated", "silence", "drip", "closed", "slow"]
 PAGE = 1000  # models a list page holds at most, as on the Hub
 
 
@@ -81,11 +81,10 @@ class Hub:
         self.requests = Requests()
         self.token = "hf_opens_every_gate"
         self._faults: list[_Fault] = []
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> "Hub":
@@ -93,7 +92,7 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -172,7 +171,15 @@ class Hub:
 
     def wait_while_silent(self) -> None:
         """Says nothing until the test is over."""
-        self._stopped.wait(60)
+        self.stopped.wait(60)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, *_: object) -> None:
+        """A client that went away is no error of the stand-in's."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -209,6 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.trouble == "silence":
             self.hub.wait_while_silent()
             self.close_connection = True
+        elif fault.trouble == "drip":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while not self.hub.stopped.wait(0.1):
+                self.wfile.write(b".")
+                self.wfile.flush()
         elif fault.trouble == "closed":
             self.close_connection = True
         elif fault.trouble == "slow":

@@ -43,6 +43,7 @@ class Family:
     width: float = 0  # MLP width over hidden size, where the config leaves it out
     sinks: bool = False  # one learned attention sink per head
     embedding_norm: bool = False
+    composed: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
 
 
@@ -57,7 +58,7 @@ _GLM_NAMES = Names(("q_proj", "k_proj", "v_proj"), "o_proj", ("gate_up_proj",), 
 _BIASED = Family(
     gated=False, norm="layer", norm_bias=True, qkv_bias=True, output_bias=True, mlp_bias=True, width=4
 )  # fmt: skip
-_GPT2 = replace(_BIASED, names=_GPT_NAMES, tied=True, positions=0)
+_GPT2 = replace(_BIASED, names=_GPT_NAMES, tied=True, positions=0, composed=True)
 _NEOX = replace(_BIASED, names=_NEOX_NAMES)
 _BERT = replace(_BIASED, names=_BERT_NAMES, tied=True, positions=0)
 _QWEN2 = Family(qkv_bias=True)
@@ -120,6 +121,7 @@ FAMILIES: dict[str, Family] = {
         output_bias=False,
         head_bias=True,
         parallel=True,
+        composed=True,
     ),
     "gpt_neox": _NEOX,
     "bloom": replace(_NEOX, tied=True, embedding_norm=True),
@@ -136,6 +138,7 @@ FAMILIES: dict[str, Family] = {
         norms=1,
         head_bias=True,
         parallel=True,
+        composed=True,
     ),
     "phi3": _PHI3,
     "phi4mm": _PHI3,

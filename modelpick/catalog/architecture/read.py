@@ -288,7 +288,7 @@ def _feed_forward(config: Config, kind: str, family: Family, hidden: int) -> Fee
         width = int(ratio * hidden)
     if kind == "qwen":  # Qwen-1 states the width of both halves together
         width //= 2
-    return FeedForward(width, family.gated)
+    return FeedForward(width, family.gated, family.composed)
 
 
 def _mlp_projections(config: Config, family: Family, hidden: int, mlp: FeedForward) -> list[Projection]:

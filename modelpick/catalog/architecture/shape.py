@@ -54,10 +54,14 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class FeedForward:
-    """A dense MLP: `gated` ones have gate and up projections of `width`, others one."""
+    """A dense MLP: `gated` ones have gate and up projections of `width`, others one.
+
+    `composed`: its activation is made of elementary operations, each of which saves a tensor for the backward pass.
+    """
 
     width: int
     gated: bool = True
+    composed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""One reader per kind of file: text in, candidates out. Pure; no reader raises on any text."""

@@ -1,0 +1,100 @@
+"""YAML by its events, so that positions are exact and aliases expand nothing; what is no YAML, line by line. Pure."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from modelpick.audit.candidate import Found
+from modelpick.audit.readers import entries, lines
+from modelpick.audit.readers.entries import Entry
+from modelpick.audit.rules import Rules
+
+_LARGEST = 1_000_000  # characters; PyYAML without libyaml reads about 50 kB a second (measured), a larger text is data
+_DEEPEST = (
+    200  # brackets in brackets: libyaml looks at each open one again for every token (measured: 100,000 take a minute)
+)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
+def read(text: str, rules: Rules) -> Found:
+    """Candidates in a YAML text of any number of documents; a template that is no YAML yet is read by its lines."""
+    found: list[Entry] = []
+    whole = len(text) <= _LARGEST and _flow_depth(text) <= _DEEPEST
+    if whole:
+        from yaml import YAMLError
+
+        try:
+            found.extend(_scan(text))
+        except (YAMLError, ValueError, IndexError, RecursionError):
+            whole = False
+    if whole:
+        yield from entries.candidates(found, rules)
+    else:
+        yield from lines.read(text, rules)
+
+
+def _flow_depth(text: str) -> int:
+    deepest = depth = 0
+    for bracket in _BRACKET.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+@dataclass(slots=True)
+class _Frame:
+    keys: tuple[str, ...]
+    owner: int
+    is_list: bool
+    key: str | None = None
+
+
+def _scan(text: str) -> Iterator[Entry]:
+    rows = text.split("\n")
+    frames: list[_Frame] = []
+    owners = 0
+    for event in _events(text):
+        kind = type(event).__name__
+        if kind in ("MappingStartEvent", "SequenceStartEvent"):
+            is_list = kind == "SequenceStartEvent"
+            owners += not is_list
+            frames.append(_Frame(_path(frames), (frames[-1].owner if frames else 0) if is_list else owners, is_list))
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            frames.pop()
+            _done(frames)
+        elif kind == "AliasEvent":
+            _done(frames)
+        elif kind == "ScalarEvent":
+            top = frames[-1] if frames else None
+            if top is not None and not top.is_list and top.key is None:
+                top.key = event.value
+                continue
+            if event.value:
+                line, column = event.start_mark.line + 1, event.start_mark.column + 1 + bool(event.style)
+                indent = 0
+                if event.style in ("|", ">") and line < len(rows):  # the text starts below, indented
+                    line, indent = line + 1, len(rows[line]) - len(rows[line].lstrip(" "))
+                    column = indent + 1
+                owner, is_list = (top.owner, top.is_list) if top else (0, False)
+                yield Entry(_path(frames), event.value, line, column, owner, is_list, indent)
+            _done(frames)
+
+
+def _events(text: str) -> Iterator[Any]:
+    import yaml
+
+    return iter(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def _path(frames: list[_Frame]) -> tuple[str, ...]:
+    if not frames:
+        return ()
+    top = frames[-1]
+    return top.keys if top.key is None else (*top.keys, top.key)
+
+
+def _done(frames: list[_Frame]) -> None:
+    """A node is complete: after a value comes a key; after a key that is no scalar (an alias, a list) its value."""
+    if frames and not frames[-1].is_list:
+        frames[-1].key = "" if frames[-1].key is None else None

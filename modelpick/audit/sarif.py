@@ -1,0 +1,90 @@
+"""An audit as SARIF 2.1.0 (OASIS standard), as code hosts and editors read it. Pure."""
+
+from hashlib import sha256
+from pathlib import PurePath
+from typing import Any
+from urllib.parse import quote
+
+from modelpick import __version__
+from modelpick.audit.run import Audit, Use
+from modelpick.audit.scan import Location
+
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_RULES = (
+    # word of a use, rule id, SARIF level, title, what to do
+    ("deny", "license-deny", "error", "The policy denies this model", "Replace the model, or change the policy."),
+    ("review", "license-review", "warning", "A human must decide about this model",
+     "Read the evidence; record the decision with `modelpick policy approve`."),
+    ("error", "license-not-known", "warning", "This model could not be looked up",
+     "Look it up with a reachable Hub, or correct the id."),
+    ("conditions", "license-conditions", "note", "This model comes with obligations",
+     "Do what `modelpick license` lists for it."),
+)  # fmt: skip
+
+
+def as_sarif(audit: Audit) -> dict[str, Any]:
+    """One run; a result for each place of each model that is not simply allowed."""
+    indexes = {word: index for index, (word, *_) in enumerate(_RULES)}
+    results = [
+        _result(use, location, indexes[use.word])
+        for use in audit.uses
+        if use.word in indexes
+        for location in use.locations
+    ]
+    return {
+        "$schema": _SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {"name": "modelpick", "version": __version__, "rules": [_rule(*row) for row in _RULES]}
+                },
+                "columnKind": "unicodeCodePoints",
+                "results": results,
+                "properties": {"policy": audit.policy.name, "policySha256": audit.policy.sha256},
+            }
+        ],
+    }
+
+
+def _rule(word: str, id: str, level: str, title: str, todo: str) -> dict[str, Any]:
+    return {
+        "id": id,
+        "name": "".join(part.capitalize() for part in id.split("-")),
+        "shortDescription": {"text": title},
+        "fullDescription": {"text": f"{title}: the verdict is {word}."},
+        "help": {"text": todo},
+        "defaultConfiguration": {"level": level},
+    }
+
+
+def _result(use: Use, location: Location, index: int) -> dict[str, Any]:
+    _, id, level, _, _ = _RULES[index]
+    name = use.asked.id if use.asked.revision is None else f"{use.asked.id}@{use.asked.revision}"
+    return {
+        "ruleId": id,
+        "ruleIndex": index,
+        "level": level,
+        "message": {"text": f"{name}: {use.word}. {use.why}"},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": _artifact(location.path),
+                    "region": {
+                        "startLine": location.line,
+                        "startColumn": location.column,
+                        "endColumn": location.column + len(location.written),
+                    },
+                }
+            }
+        ],
+        # Stable while lines move: the same model in the same file is the same finding.
+        "partialFingerprints": {"modelAndPath/v1": sha256(f"{name} {location.path} {id}".encode()).hexdigest()},
+        "properties": {"model": name, "verdict": use.word, "how": location.how},
+    }
+
+
+def _artifact(path: str) -> dict[str, str]:
+    if PurePath(path).is_absolute():
+        return {"uri": "file://" + quote(PurePath(path).as_posix())}
+    return {"uri": quote(path)}

@@ -1,0 +1,135 @@
+"""`modelpick audit`: which models does a code base use, and may it?"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelpick.cli.batch import worst
+from modelpick.cli.options import Offline, PolicyName, command
+from modelpick.cli.output import Output
+from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, EXIT_YES, ModelpickError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.audit.run import Audit, Use
+
+_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
+_COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
+_FORMATS = ("text", "json", "sarif")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "audit")(audit)
+
+
+def audit(
+    out: Output,
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]...", help="Folders or files. Default: here.")
+    ] = None,
+    commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
+    policy: PolicyName = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out files and folders; repeatable.")
+    ] = None,
+    docs: Annotated[bool, typer.Option("--docs", help="Also read the code blocks in Markdown files.")] = False,
+    format: Annotated[str, typer.Option("--format", metavar="text|json|sarif", help="What stdout says.")] = "text",
+    sarif: Annotated[str | None, typer.Option("--sarif", metavar="FILE", help="Also write SARIF 2.1.0 there.")] = None,
+    offline: Offline = False,
+) -> None:
+    """The models a code base names, each judged once, with file and line.
+
+    Exit code: 0 yes (or on conditions), 1 no, 3 a human decides, 4 a model could not be looked up.
+    """
+    if format not in _FORMATS:
+        fix = nearest(format, _FORMATS) or f"use one of {', '.join(_FORMATS)}"
+        raise UsageError(f"unknown --format {format!r}", fix=fix, code="unknown_format")
+    if out.as_json and format == "sarif":
+        raise UsageError(
+            "--json and --format sarif contradict each other", fix="give one of them", code="contradiction"
+        )
+    if commercial and policy not in (None, "commercial"):
+        raise UsageError(
+            f"--commercial and --policy {policy} contradict each other", fix="give one of them", code="contradiction"
+        )
+    from modelpick.audit.run import audit as run
+
+    found = run(
+        paths or ["."],
+        policy="commercial" if commercial else policy,
+        offline=offline,
+        exclude=exclude or [],
+        docs=docs,
+    )
+    if sarif is not None:
+        _write_sarif(found, sarif)
+    _answer(out, found, format)
+    _tell_the_rest(out, found)
+    code = worst(
+        use.answer.exit_code if isinstance(use.answer, ModelpickError) else _EXIT[use.word] for use in found.uses
+    )
+    if code:
+        raise typer.Exit(code)
+
+
+def _answer(out: Output, found: "Audit", format: str) -> None:
+    if format == "sarif":
+        from modelpick.audit.sarif import as_sarif
+
+        typer.echo(json.dumps(as_sarif(found), indent=2))
+        return
+    speaker = Output(True, out.quiet, out.verbose, out.debug) if format == "json" else out
+    speaker.answer(found.as_json(), lambda console: _draw(console, found))
+
+
+def _draw(console: "Console", found: "Audit") -> None:
+    from rich.text import Text
+
+    rows = [(place, use) for use in found.uses for place in use.locations]
+    for place, use in sorted(rows, key=lambda row: (row[0].path, row[0].line, row[0].column)):
+        line = Text(f"{place.path}:{place.line}:{place.column}: ")
+        line.append(use.word, style=f"bold {_COLOUR[use.word]}")
+        line.append(f" {_model(use)}: {use.why}")
+        console.print(line, soft_wrap=True)
+    counts = {word: sum(use.word == word for use in found.uses) for word in _COLOUR}
+    said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"
+    console.print(
+        f"{len(found.uses)} models in {found.scan.files} files under {found.policy.name}: {said}", markup=False
+    )
+
+
+def _model(use: "Use") -> str:
+    return use.asked.id if use.asked.revision is None else f"{use.asked.id}@{use.asked.revision[:12]}"
+
+
+def _tell_the_rest(out: Output, found: "Audit") -> None:
+    """What the answer does not cover: files not read, models chosen at run time. Counted, and listed with -v."""
+    scan = found.scan
+    for place in scan.unresolved:
+        out.detail(f"{place.path}:{place.line}:{place.column}: chosen at run time: {place.text}")
+    for one in scan.skipped:
+        out.detail(f"{one.path}: not read: {one.reason}")
+    parts = []
+    if scan.unresolved:
+        parts.append(f"{len(scan.unresolved)} places choose their model at run time")
+    if scan.skipped:
+        parts.append(f"{len(scan.skipped)} files or folders were not read")
+    if parts and not out.verbose:
+        out.note(f"not judged: {'; '.join(parts)} (-v lists them)")
+
+
+def _write_sarif(found: "Audit", path: str) -> None:
+    from modelpick.audit.sarif import as_sarif
+
+    try:
+        Path(path).expanduser().write_text(json.dumps(as_sarif(found), indent=2) + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot write {path!r}: {getattr(error, 'strerror', None) or error}",
+            fix="name a file in a folder that exists and is writable",
+            code="cannot_write",
+        ) from None

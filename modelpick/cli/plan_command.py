@@ -1,0 +1,211 @@
+"""`modelpick plan`: what would be created, time, total cost, what stops it. Spends nothing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli.options import (
+    Batch,
+    Context,
+    Family,
+    Gpus,
+    Instance,
+    Method,
+    Offline,
+    PolicyName,
+    Region,
+    amount,
+    command,
+    whole_number,
+)
+from modelpick.cli.output import Output
+from modelpick.errors import UsageError
+from modelpick.workload import SERVE_METHODS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.plan import Plan
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "plan")(plan)
+
+
+def plan(
+    out: Output,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False,
+    method: Method = None,
+    context: Context = None,
+    batch: Batch = None,
+    gpus: Gpus = None,
+    epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Passes over the data.")] = None,
+    max_usd: Annotated[
+        str | None, typer.Option("--max-usd", metavar="X", help="Dollars after which it is stopped.")
+    ] = None,
+    max_hours: Annotated[
+        str | None, typer.Option("--max-hours", metavar="H", help="Hours after which it is stopped.")
+    ] = None,
+    region: Region = None,
+    market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="How it is bought.")] = "on-demand",
+    family: Family = None,
+    instance: Instance = None,
+    policy: PolicyName = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="Where the plan goes. Default: its id, here.")
+    ] = None,
+    offline: Offline = False,
+) -> None:
+    """What would be created, how long it takes, what it costs, what stops it.
+
+    Writes a plan file, which `modelpick up` carries out. Spends nothing and needs no credentials.
+    """
+    from modelpick import planner
+
+    if instance is not None and family is not None:
+        raise UsageError("--instance and --family contradict each other", fix="give one of them", code="contradiction")
+    names: dict[str, Any] = {
+        "context": whole_number("--context", context, largest=100_000_000),
+        "batch": whole_number("--batch", batch, largest=1_000_000),
+        "gpus": whole_number("--gpus", gpus, largest=4096),
+    }
+    serving_method = method in SERVE_METHODS
+    serving = serve or serving_method
+    tuning = data is not None or not serving
+    made = planner.prepare(
+        model,
+        finetune={**names, "method": None if serving_method else method} if tuning else None,
+        serve={**names, "method": method if serving_method else None} if serving else None,
+        data=Path(data) if data is not None else None,
+        epochs=amount("--epochs", epochs),
+        region=region,
+        market=market,
+        instance=instance,
+        family=family,
+        max_usd=amount("--max-usd", max_usd),
+        max_hours=amount("--max-hours", max_hours),
+        policy=policy,
+        offline=offline,
+        progress=_progress(out),
+    )
+    where = Path(output) if output else Path(f"{made.id}.json")
+    _write(where, made)
+    out.answer({**made.as_json(), "file": str(where)}, lambda console: _draw(console, made, where))
+
+
+def _write(path: Path, made: "Plan") -> None:
+    """Write the plan; a file that is something else is left alone."""
+    from modelpick import plan as plans
+
+    if path.is_file():
+        try:
+            plans.load(path.read_text(encoding="utf-8"))
+        except (UsageError, UnicodeDecodeError):
+            raise UsageError(
+                f"{path} exists and is no plan", fix="give another file with --output", code="file_exists"
+            ) from None
+    try:
+        path.write_bytes(made.to_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", fix="give another file with --output", code="cannot_write"
+        ) from None
+
+
+def _progress(out: Output) -> Any:
+    """A bar on stderr while a large file is read, on a terminal only."""
+    import sys
+
+    if out.quiet or out.as_json or not sys.stderr.isatty():
+        return None
+
+    def show(done: int, size: int) -> None:
+        columns = 30
+        filled = columns if size == 0 else round(columns * done / size)
+        end = "\n" if done == size else ""
+        sys.stderr.write(f"\rcounting tokens {'#' * filled}{'.' * (columns - filled)} {done / 1e6:.0f} MB{end}")
+        sys.stderr.flush()
+
+    return show
+
+
+def _draw(console: "Console", made: "Plan", where: Path) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    body = made.content
+    console.print(f"[bold]{body['id']}[/]: {' and '.join(body['tasks'])} {body['model']['id']}")
+    verdict = body["license"]["verdict"]
+    console.print(f"license  {verdict} ({', '.join(body['license']['ids']) or 'none found'})", markup=False)
+    for task, memory in body["memory"].items():
+        work = body["workloads"][task]
+        console.print(
+            f"memory   {task} {work['method']}, {work['context']} tokens x {work['batch']}: "
+            f"{memory['total_gib']:.1f} GiB (up to {memory['high_gib']:.1f}) of {memory['usable_gib']:.1f}",
+            markup=False,
+        )
+    if body["data"]:
+        data = body["data"]
+        tokens = f"{data['likely_tokens']:,.0f} ({data['low_tokens']:,.0f} to {data['high_tokens']:,.0f}) tokens"
+        console.print(f"data     {data['rows']:,} rows, {tokens} an epoch, {data['counted']}", markup=False)
+    time, cost = body["time"], body["cost"]
+    console.print(f"time     {_hours(time, 'likely')} ({_hours(time, 'low')} to {_hours(time, 'high')})", markup=False)
+    console.print(
+        f"cost     ${cost['likely_usd']:.2f} (${cost['low_usd']:.2f} to ${cost['high_usd']:.2f}), "
+        f"at ${cost['usd_per_hour']:.3f}/h with disk and address",
+        markup=False,
+    )
+    console.print(f"[bold]limit    ${body['max_usd']:.2f} or {body['max_hours']:g} h: then it is stopped[/]")
+    _draw_candidates(console, body)
+    _draw_actions(console, body)
+    console.print("\n[bold]stopped by[/]")
+    for switch in body["stop"]:
+        after = f" after {switch['after_hours']:.2f} h" if switch["after_hours"] is not None else ""
+        console.print(f"  {switch['switch']}{after} ({switch['held_by']})", markup=False)
+    for title, lines in (("take care", [one["why"] for one in body["care"]]), ("not checked yet", body["unchecked"])):
+        if lines:
+            console.print(f"\n[bold]{title}[/]")
+        for line in lines:
+            console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
+    console.print(f"\nnothing was bought. The plan is in {where}\nnext: modelpick up {where}", markup=False)
+
+
+def _hours(time: Any, end: str) -> str:
+    hours = time[f"{end}_hours"]
+    return f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h"
+
+
+def _draw_candidates(console: "Console", body: Any) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("instance, in order", "GPU"):
+        table.add_column(title, no_wrap=True)
+    for title in ("$/h", "free GiB", "time", "cost"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in body["candidates"]:
+        offer = one["offer"]
+        table.add_row(
+            f"{offer['instance_type']} {offer['region']}",
+            offer["gpu"],
+            f"{offer['usd_per_hour']:.3f}",
+            f"{one['headroom_gib']:.1f}",
+            _hours(one["time"], "likely"),
+            f"${one['cost']['likely_usd']:.2f}",
+        )
+    console.print()
+    console.print(table)
+
+
+def _draw_actions(console: "Console", body: Any) -> None:
+    console.print("\n[bold]in this order[/]")
+    for action in body["actions"]:
+        paid = f"${action['usd']:.2f}" if action.get("usd") else "free"
+        creates = f" {action['creates']}" if action.get("creates") else ""
+        console.print(f"  {action['step']:2} {paid:>6}  {action['action'].replace('_', ' ')}{creates}", markup=False)

@@ -1,0 +1,130 @@
+"""Collects what a plan is made from (catalog, policy, prices, data file) and makes it. I/O; spends nothing.
+
+from modelpick import planner
+
+plan = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, data=Path("train.jsonl"))
+Path("plan.json").write_bytes(plan.to_bytes())
+"""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from modelpick import api, plan, settings, tokens
+from modelpick.catalog import index, lookup
+from modelpick.catalog.model import Model
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.licensing.verdict import judge
+from modelpick.offers import efficiency, embedded
+from modelpick.offers.price import Offer
+from modelpick.offers.rules import load_rules
+from modelpick.plan_choice import Caps, Inputs
+from modelpick.workload import Workload, workload_from
+
+
+def prepare(
+    name: str,
+    *,
+    finetune: Mapping[str, Any] | None = None,
+    serve: Mapping[str, Any] | None = None,
+    data: Path | None = None,
+    epochs: float | None = None,
+    region: str | None = None,
+    market: str = "on-demand",
+    instance: str | None = None,
+    family: str | None = None,
+    max_usd: float | None = None,
+    max_hours: float | None = None,
+    policy: str | None = None,
+    offline: bool = True,
+    progress: tokens.Progress | None = None,
+) -> plan.Plan:
+    """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
+
+    Raises plan.Refused (exit 1) with the way out, UsageError for what cannot be meant, CannotTellError for a model that
+    is not understood, RemoteError for one that nobody knows.
+    """
+    caps = Caps(max_usd, max_hours)
+    settled = settings.load({"region": region})
+    where = embedded.check_region(settled.region)
+    tuned, served = _workloads(finetune, serve, data)
+    gpus = tuned.gpus if tuned else served.gpus if served else 1
+    priced = offers_for(where, market, instance, family, gpus, settled.discounts)
+    catalog = index.load()
+    looked = lookup.look_up([name], catalog=catalog, offline=offline, ancestors=True)
+    model = looked.results[0]
+    if isinstance(model, ModelpickError):
+        raise model
+    chosen = api.policy(policy)
+    here = replace(
+        chosen, company=replace(chosen.company, regions=tuple(dict.fromkeys((*chosen.company.regions, where))))
+    )
+    return plan.make(
+        Inputs(
+            model=model,
+            judgement=judge(model, here, api.facts(), looked.find, datetime.date.today()),
+            policy={"name": chosen.name, "sha256": chosen.sha256},
+            region=where,
+            offers=priced,
+            rates=embedded.billing_rates(),
+            rules=load_rules(),
+            serving=efficiency.serving,
+            training=efficiency.training,
+            finetune=tuned,
+            serve=served,
+            tokens=count_tokens(data, model, tuned, progress) if data is not None and tuned is not None else None,
+            epochs=epochs,
+            caps=caps,
+        )
+    )
+
+
+def count_tokens(
+    data: Path, model: Model, workload: Workload, progress: tokens.Progress | None = None
+) -> tokens.Tokens:
+    """The tokens of a file as `model` reads them: by its tokenizer when it is at hand, else estimated."""
+    return tokens.measure(data, workload.context, tokens.counter_at_hand(_tokenizer_of(model)), progress)
+
+
+def _workloads(
+    finetune: Mapping[str, Any] | None, serve: Mapping[str, Any] | None, data: Path | None
+) -> tuple[Workload | None, Workload | None]:
+    if data is not None and finetune is None and serve is not None:
+        finetune = {}
+    if finetune is None and serve is None:
+        finetune = {}
+    tuned = None if finetune is None else workload_from({"task": "finetune", **finetune})
+    served = None if serve is None else workload_from({"task": "serve", **serve})
+    if tuned is not None and served is not None and tuned.gpus != served.gpus:
+        raise UsageError(
+            f"fine-tuning on {tuned.gpus} GPUs and serving on {served.gpus} is not one machine",
+            fix="give one number of GPUs, or make two plans",
+            code="contradiction",
+        )
+    return tuned, served
+
+
+def offers_for(
+    region: str, market: str, instance: str | None, family: str | None, gpus: int, discounts: Mapping[str, float]
+) -> list[Offer]:
+    """The offers that the filters leave: one type, or those of the families with exactly the GPUs asked for."""
+    priced = api.offers(region=region, market=market, discounts=discounts)
+    if instance is not None:
+        named = embedded.instance(instance).name
+        return [offer for offer in priced if offer.instance.name == named]
+    families = api.families(family)
+    return [offer for offer in priced if families.admit(offer.instance) and offer.instance.gpu_count == gpus]
+
+
+def _tokenizer_of(model: Model) -> Path | None:
+    """tokenizer.json in the folder or in the Hub's cache on this machine; nothing is downloaded."""
+    if model.origin == "folder":
+        return Path(model.id) / "tokenizer.json"
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = try_to_load_from_cache(model.id, "tokenizer.json", revision=model.revision)
+    return Path(found) if isinstance(found, str) else None

@@ -1,0 +1,91 @@
+"""Turns a table of published memory measurements into the cases that benchmarks/memory_accuracy.py runs.
+
+    python scripts/build_memory_cases.py FACTS_DIR
+
+reads FACTS_DIR/measured_memory.csv and writes benchmarks/data/memory_cases.jsonl: one measurement a line, in the words of
+a workload, with its source, its unit turned into GiB per GPU, and what the table says that a workload cannot.
+"""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+OUT = Path(__file__).resolve().parent.parent / "benchmarks" / "data" / "memory_cases.jsonl"
+_METHODS = {
+    "none": "bf16", "bnb.nf4": "nf4", "bnb.nf4-dq": "nf4", "bnb.fp4-dq": "nf4", "bnb.int8": "int8",
+    "gptq-int4": "gptq", "gptq-int8": "gptq", "awq": "awq", "awq-int4": "awq", "fp8": "fp8",
+}  # fmt: skip
+_DTYPES = {"bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "fp32": "fp32"}
+_ATTENTION = {"flash_attention_2": "flash", "sdpa": "sdpa", "eager": "eager", "": "sdpa"}
+
+
+def case(row: dict[str, str]) -> dict[str, Any] | None:
+    """One case, or None for what no workload describes (adapters that are not LoRA, mixed precision, pipelines)."""
+    method = row["method"]
+    if row["dtype"] not in _DTYPES or method not in ("infer", "lora", "qlora", "full", "lora+emb"):
+        return None
+    if method == "lora+emb" or row["sharding"] == "sequential PP":
+        return None
+    total = "total" in row["metric"] or "summed" in row["metric"]
+    gpus, sharding = int(row["gpus"] or 1), row["sharding"]
+    workload: dict[str, Any] = {
+        "task": "serve" if method == "infer" else "finetune",
+        "method": _METHODS[row["quant"]] if method == "infer" else method,
+        "context": int(row["seq_len"]),
+        "batch": int(row["batch"]),
+        "dtype": _DTYPES[row["dtype"]],
+        "attention": _ATTENTION[row["attn"]],
+        "stack": "litgpt" if row["stack"].startswith("litgpt") else "transformers",
+        "measure": _measure(row["metric"]),
+    }
+    if method == "infer":
+        workload["generate"] = int(row["gen_len"] or 0)
+        if "KV cache int8" in row["notes"]:
+            workload["kv_cache_dtype"] = "int8"
+    else:
+        workload["gradient_checkpointing"] = row["grad_ckpt"] == "True"
+        if method != "full":
+            if row["lora_targets"] not in ("", "default"):
+                workload["lora_targets"] = row["lora_targets"].replace("|", ",")
+            workload["lora_rank"] = int(row["lora_rank"])
+    measured = float(row["measured_GiB"])
+    if gpus > 1 and not sharding.startswith("pipeline") and sharding:
+        workload["gpus"] = gpus
+        workload["sharding"] = {"FSDP": "fsdp", "TP": "tensor-parallel"}.get(sharding, "zero3")
+        measured = measured / gpus if total else measured
+    return {
+        "id": row["id"],
+        "source": row["source"],
+        "grade": row["quality"],
+        "model": row["model"],
+        "workload": workload,
+        "measured_gib": round(measured, 3),
+        "quantization": row["quant"],
+        "metric": row["metric"],
+        "stack_versions": row["stack"],
+        "gpu": row["gpu_model"],
+        "notes": row["notes"],
+    }
+
+
+def _measure(metric: str) -> str:
+    if "reserved" in metric:
+        return "reserved"
+    return "allocated" if "allocated" in metric else "device"
+
+
+def main(facts: Path) -> None:
+    """Writes the cases of the table in `facts`."""
+    with (facts / "measured_memory.csv").open(encoding="utf-8", newline="") as table:
+        cases = [made for row in csv.DictReader(table) if (made := case(row)) is not None]
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text("".join(json.dumps(made, ensure_ascii=False) + "\n" for made in cases), encoding="utf-8")
+    print(f"{len(cases)} cases in {OUT.name}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]))

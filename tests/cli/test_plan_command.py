@@ -1,0 +1,61 @@
+"""`modelpick plan`: writes a file, spends nothing, refuses what cannot end well."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelpick import plan as plans
+from tests.cli.conftest import Run
+
+_DATA = "\n".join(json.dumps({"prompt": f"What is {n}?", "completion": "A number. " * 20}) for n in range(200))
+
+
+def test_the_plan_file_can_be_loaded_and_is_the_same_every_time(modelpick: Run) -> None:
+    words = ("plan", "Qwen/Qwen3-8B", "--method", "qlora", "--offline", "--json")
+    first = modelpick(*words)
+    assert first.code == 0
+    path = Path(first.json["file"])
+    before = path.read_bytes()
+    assert plans.load(before.decode()).id == first.json["id"]
+    assert modelpick(*words).code == 0
+    assert path.read_bytes() == before
+
+
+def test_the_screen_shows_price_limit_switches_and_what_was_not_checked(modelpick: Run) -> None:
+    Path("train.jsonl").write_text(_DATA)
+    answer = modelpick("plan", "Qwen/Qwen3-8B", "--data", "train.jsonl", "--offline")
+    assert answer.code == 0
+    for words in ("200 rows", "limit    $", "stopped by", "not checked yet", "nothing was bought", "scheduled action"):
+        assert words in answer.out
+    assert all(len(line) <= 80 for line in answer.out.splitlines() if not line.startswith(("next", "nothing")))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["huggyllama/llama-7b"], 1, "denied"),
+        (["Qwen/Qwen3-8B", "--max-usd", "0.01"], 1, "--max-usd"),
+        (["Qwen/Qwen3-8B", "--max-usd", "0"], 2, "above zero"),
+        (["Qwen/Qwen3-8B", "--max-usd", "nan"], 2, "above zero"),
+        (["Qwen/Qwen3-8B", "--max-hours", "-1"], 2, "above zero"),
+        (["Qwen/Qwen3-8B", "--data", "absent.jsonl"], 2, "absent.jsonl"),
+        (["Qwen/Qwen3-8B", "--data", "empty.jsonl"], 2, "empty"),
+        (["Qwen/Qwen3-8B", "--data", "binary.jsonl"], 2, "binary.jsonl"),
+        (["Qwen/Qwen3-8B", "--output", "mine.txt"], 2, "no plan"),
+        (["Qwen/Qwen3-8B", "--output", "no/such/folder.json"], 2, "cannot be written"),
+        (["Qwen/Qwen3-8B", "--region", "mars-1"], 2, "region"),
+        (["nobody/nothing"], 4, "catalog"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_with_the_way_out(
+    modelpick: Run, words: list[str], code: int, said: str
+) -> None:
+    Path("empty.jsonl").write_text("")
+    Path("binary.jsonl").write_bytes(bytes(range(256)) * 10)
+    Path("mine.txt").write_text("my notes")
+    answer = modelpick("plan", *words, "--offline")
+    assert answer.code == code, answer
+    assert said in answer.err
+    assert Path("mine.txt").read_text() == "my notes"
+    assert not list(Path().glob("modelpick-*.json"))

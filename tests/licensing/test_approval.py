@@ -1,0 +1,119 @@
+"""A human's decision: recorded, shown, expiring, and never stronger than a deny."""
+
+import datetime
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelpick.errors import UsageError
+from modelpick.licensing import approve, files
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.known import Approval
+from modelpick.licensing.policy import Policy
+from modelpick.licensing.verdict import Judgement, Verdict, judge
+from tests.licensing.conftest import TODAY, codes, model
+
+ASKED = model("someone/thing", None, revision="b" * 40)
+DAY = TODAY.isoformat()
+
+
+def answer(asked: object, facts: Facts, policy: Policy, today: datetime.date = TODAY) -> Judgement:
+    return judge(asked, policy, facts, lambda _: None, today)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def given_approval(facts: Facts, commercial: Policy) -> Approval:
+    review = answer(ASKED, facts, commercial)
+    return approve.approval_of(
+        review, commercial, by="Jane Counsel", because="asked the author", until="2027-01-31", today=DAY
+    )
+
+
+def test_an_approved_review_is_conditions_and_shows_what_it_overrode(
+    facts: Facts, commercial: Policy, given_approval: Approval, tmp_path: Path
+) -> None:
+    path = tmp_path / "approvals.toml"
+    path.write_text("# our decisions\n")
+    approve.record(given_approval, path)
+    approve.record(replace(given_approval, model="other/thing"), path)
+    assert path.read_text().startswith("# our decisions\n")
+    loaded = files.load_approvals(path)
+    assert loaded[0] == given_approval
+    approved = answer(ASKED, replace(facts, approvals=loaded), commercial)
+    assert approved.verdict is Verdict.CONDITIONS
+    assert {"by_approval", "no_license"} <= codes(approved)
+    assert any("Jane Counsel" in reason.text for reason in approved.reasons)
+
+
+def test_an_approval_lapses(facts: Facts, commercial: Policy, given_approval: Approval) -> None:
+    held = replace(facts, approvals=(given_approval,))
+    late = answer(ASKED, held, commercial, datetime.date(2027, 2, 1))
+    moved = answer(replace(ASKED, revision="c" * 40), held, commercial)
+    asked_more = answer(replace(ASKED, datasets=("Open-Orca/OpenOrca",)), held, commercial)
+    elsewhere = answer(ASKED, held, replace(commercial, name="ours"))
+    for lapsed in (late, moved, asked_more, elsewhere):
+        assert lapsed.verdict is Verdict.REVIEW
+        assert "approval_lapsed" in codes(lapsed)
+    assert answer(ASKED, held, commercial, datetime.date(2027, 1, 31)).verdict is Verdict.CONDITIONS
+
+
+def test_a_deny_cannot_be_approved(facts: Facts, commercial: Policy, given_approval: Approval) -> None:
+    denied = replace(ASKED, license="cc-by-nc-4.0")
+    with pytest.raises(UsageError) as refused:
+        approve.approval_of(answer(denied, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY)
+    assert refused.value.code == "deny_not_approvable"
+    forged = replace(given_approval, overrides=("non_commercial", "no_license"))
+    assert answer(denied, replace(facts, approvals=(forged,)), commercial).verdict is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"until": "2026-11-22"}, "bad_date"),
+        ({"until": "2036-01-01"}, "bad_date"),
+        ({"until": "soon"}, "bad_date"),
+        ({"until": "2027-13-01"}, "bad_date"),
+        ({"by": " "}, "approval_incomplete"),
+        ({"because": ""}, "approval_incomplete"),
+    ],
+)
+def test_an_approval_names_who_why_and_until_when(
+    facts: Facts, commercial: Policy, change: dict[str, str], code: str
+) -> None:
+    said = {"by": "Jane", "because": "asked", "until": "2027-01-31"} | change
+    with pytest.raises(UsageError) as refused:
+        approve.approval_of(answer(ASKED, facts, commercial), commercial, today=DAY, **said)
+    assert refused.value.code == code
+
+
+def test_no_approval_without_a_commit_or_a_question(facts: Facts, commercial: Policy) -> None:
+    for asked, code in (
+        (replace(ASKED, revision=None), "no_revision"),
+        (replace(ASKED, license="mit"), "nothing_to_approve"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            approve.approval_of(answer(asked, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY)
+        assert refused.value.code == code
+
+
+@settings(max_examples=100, deadline=None)
+@given(by=st.text(min_size=1).filter(str.strip), because=st.text(min_size=1).filter(str.strip))
+def test_whatever_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, by: str, because: str) -> None:
+    one = Approval("a/b", "c" * 40, by, because, "2027-01-01", "2026-01-01", "commercial", ("x",), ())  # type: ignore[arg-type]
+    path = tmp_path_factory.mktemp("approvals") / "approvals.toml"
+    try:
+        approve.record(one, path)
+    except UnicodeEncodeError:
+        pytest.fail("text that cannot be stored is refused with a sentence")
+    assert files.load_approvals(path) == (one,)
+
+
+def test_a_broken_approvals_file_is_refused_before_it_is_added_to(given_approval: Approval, tmp_path: Path) -> None:
+    path = tmp_path / "approvals.toml"
+    path.write_text("[[approval]]\nmodle = 'a/b'\n")
+    with pytest.raises(UsageError, match="modle"):
+        approve.record(given_approval, path)
+    assert path.read_text() == "[[approval]]\nmodle = 'a/b'\n"

@@ -1,0 +1,148 @@
+"""Card against files: what settles an open claim, what adds to it, what contradicts it."""
+
+import pytest
+
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.verdict import Verdict
+from tests.licensing.conftest import Judged, codes, model
+from tests.licensing.test_text import MIT
+
+HUNYUAN_3D = "TENCENT HUNYUAN 3D 2.0 COMMUNITY LICENSE AGREEMENT\nRelease Date: January 21, 2025"
+TII = "TII Falcon LLM License Version 1.0\nMay 2023"
+
+
+def card(body: str, metadata: str = "license: apache-2.0") -> dict[str, str]:
+    return {"README.md": f"---\n{metadata}\n---\n{body}"}
+
+
+def test_a_license_file_settles_a_card_that_says_nothing(judged: Judged) -> None:
+    answer = judged(model("a/b", None, texts={"LICENSE": MIT}))
+    assert answer.verdict is Verdict.ALLOW
+    assert answer.licenses[0].origin == "license_file"
+    assert judged(model("a/b", "other", texts={"LICENSE": HUNYUAN_3D})).verdict is Verdict.CONDITIONS
+
+
+def test_a_license_file_settles_which_text_a_name_means(judged: Judged, facts: Facts) -> None:
+    answer = judged(
+        model("a/b", "other", license_name="exaone", texts={"LICENSE": "EXAONE AI Model License Agreement 1.0 - NC"})
+    )
+    assert set(answer.license_ids) == {"exaone-1.0-nc"}
+    assert "name_without_owner" not in codes(answer)
+
+
+def test_tag_and_file_both_bind(judged: Judged) -> None:
+    answer = judged(model("PKU/UltraShape", "apache-2.0", texts={"LICENSE": HUNYUAN_3D}))
+    assert answer.verdict is Verdict.CONDITIONS
+    assert "contradiction" in codes(answer)
+    assert set(answer.license_ids) == {"apache-2.0", "tencent-hunyuan-3d-2.0"}
+    assert (
+        judged(model("tiiuae/falcon-7b-instruct", "apache-2.0", texts={"LICENSE.txt": TII})).verdict is Verdict.REVIEW
+    )
+    assert judged(model("a/b", "cc-by-nc-4.0", texts={"LICENSE": MIT})).verdict is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "code"),
+    [
+        ("LICENSE", MIT + "Not for commercial use.", "modified_license_text"),
+        ("LICENSE", "Our own terms, as follows: ask us. " * 30, "unknown_license_text"),
+        ("LICENSE.md", "See https://huggingface.co/01-ai/Yi-34B/blob/main/LICENSE", "license_file_is_link"),
+        ("LICENSE-CODE", MIT, "code_license_only"),
+        ("LICENSE", "MIT License", "license_file_only_names_it"),
+    ],
+)
+def test_a_file_that_does_not_bear_out_the_tag_is_a_question(judged: Judged, file: str, text: str, code: str) -> None:
+    answer = judged(model("a/b", "apache-2.0", texts={file: text}))
+    assert answer.verdict is Verdict.REVIEW
+    assert code in codes(answer)
+
+
+def test_a_file_that_only_names_a_permissive_license_grants_nothing(judged: Judged) -> None:
+    assert judged(model("a/b", None, texts={"LICENSE": "MIT License"})).verdict is Verdict.REVIEW
+    assert judged(model("a/b", "mit", texts={"LICENSE": "MIT License"})).verdict is Verdict.ALLOW
+    assert judged(model("a/b", "mit", texts={"LICENSE": "CC-BY-NC-4.0"})).verdict is Verdict.DENY
+
+
+def test_files_that_bear_out_the_tag_change_nothing(judged: Judged) -> None:
+    for text in (MIT, MIT[:700], "", "https://opensource.org/licenses/MIT"):
+        assert judged(model("a/b", "mit", texts={"LICENSE": text})).verdict is Verdict.ALLOW
+    assert judged(model("a/b", "apache-2.0", texts={"NOTICE": "anything", "LICENSE": MIT})).verdict is Verdict.ALLOW
+
+
+def test_a_license_for_the_code_is_never_the_weights_license(judged: Judged) -> None:
+    assert judged(model("a/b", None, texts={"LICENSE-CODE": MIT})).verdict is Verdict.REVIEW
+    both = {"LICENSE-CODE": MIT, "LICENSE-MODEL": "DEEPSEEK LICENSE AGREEMENT\nVersion 1.0"}
+    answer = judged(model("a/b", None, texts=both))
+    assert answer.verdict is Verdict.CONDITIONS
+    assert set(answer.license_ids) == {"deepseek"}
+
+
+def test_an_acceptable_use_policy_beside_a_free_license_is_a_condition(judged: Judged) -> None:
+    answer = judged(model("a/b", "apache-2.0", texts={"ACCEPTABLE_USE_POLICY.txt": "Do not..."}))
+    assert answer.verdict is Verdict.CONDITIONS
+    assert "use_policy" in {one.code for one in answer.obligations}
+
+
+def test_the_gate_may_carry_the_license(judged: Judged) -> None:
+    answer = judged(
+        model("a/b", "apache-2.0", gate_text="# Mistral AI Research License\nIf You want to use", gated="auto")
+    )
+    assert answer.verdict is Verdict.DENY
+    assert "gate" in {one.origin for one in answer.licenses}
+
+
+def test_a_gguf_header_that_differs_is_a_question(judged: Judged) -> None:
+    assert judged(model("a/b", "mit", gguf={"general.license": "llama3"})).verdict is Verdict.REVIEW
+    assert judged(model("a/b", "mit", gguf={"general.license": "mit"})).verdict is Verdict.ALLOW
+    assert judged(model("a/b", "mit", gguf={"general.license": "cc-by-nc-4.0"})).verdict is Verdict.DENY
+
+
+def test_parents_named_only_in_files_count(judged: Judged) -> None:
+    base = model("some/base", "cc-by-nc-4.0")
+    adapter = model("a/lora", "mit", adapter_config={"base_model_name_or_path": "some/base"})
+    header = model("a/gguf", "mit", gguf={"general.base_model.0.repo_url": "https://huggingface.co/some/base"})
+    for child in (adapter, header):
+        assert judged(child, base).verdict is Verdict.DENY
+    local = model("a/lora", "mit", adapter_config={"base_model_name_or_path": "/data/llama"})
+    assert judged(local).verdict is Verdict.REVIEW
+
+
+@pytest.mark.parametrize(
+    ("license", "body", "expected"),
+    [
+        ("apache-2.0", "The model is licensed under CC-BY-4.0.", "review"),
+        ("apache-2.0", "License: Apache 2.0", "allow"),
+        ("apache-2.0", "Released under the Apache License, Version 2.0.", "allow"),
+        ("apache-2.0", "The weights are licensed under the MIT license.", "allow"),
+        ("llama2", "License: Non-commercial license", "review"),
+        ("apache-2.0", "This model is for research purposes only.", "review"),
+        ("apache-2.0", "The license allows commercial and non-commercial use.", "allow"),
+        ("cc-by-nc-4.0", "For non-commercial use.", "deny"),
+        (None, "**License:** Non-commercial license", "deny"),
+        (None, "Licensed under Apache 2.0.", "review"),
+        ("apache-2.0", "The dataset is licensed under CC-BY-NC-4.0.", "allow"),
+        ("apache-2.0", "Nothing about terms here, and MIT is a university.", "allow"),
+    ],
+)
+def test_prose_is_held_against_the_metadata(judged: Judged, license: object, body: str, expected: str) -> None:
+    assert judged(model("a/b", license, texts=card(body))).verdict == expected
+
+
+def test_prose_that_an_ancestor_explains_is_no_contradiction(judged: Judged) -> None:
+    base = model("tiiuae/falcon-11B", "unknown", license_name="falcon-2-tii")
+    child = model(
+        "DevQuasar/falcon2-11B-GGUF", "apache-2.0", bases=(base.id,), texts=card("TII Falcon License 2.0 applies")
+    )
+    assert judged(child, base).verdict is Verdict.CONDITIONS
+
+
+def test_front_matter_is_not_prose(judged: Judged) -> None:
+    text = {"README.md": "---\nlicense: mit\ndatasets: [x]\nmodel_card: licensed under cc-by-nc-4.0\n---\nHello"}
+    assert judged(model("a/b", "mit", texts=text)).verdict is Verdict.ALLOW
+
+
+def test_a_link_to_a_restrictive_license_says_which_other_it_is(judged: Judged) -> None:
+    research = model("a/b", "other", license_link="https://mistral.ai/licenses/MRL-0.1.md")
+    assert judged(research).verdict is Verdict.DENY
+    free = model("a/b", "other", license_link="https://www.apache.org/licenses/LICENSE-2.0")
+    assert judged(free).verdict is Verdict.REVIEW

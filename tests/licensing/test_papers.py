@@ -1,0 +1,98 @@
+"""What is written for others to read: notices, locks, bills of materials."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from modelpick.errors import UsageError
+from modelpick.licensing import bom, lock, notice
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.policy import Policy
+from modelpick.licensing.verdict import Judgement
+from tests.licensing.conftest import Judged, model
+
+LLAMA = model("meta-llama/Llama-3.1-8B", "llama3.1")
+CHILD = model("x/Llama-3.1-8B-y", "apache-2.0", bases=(LLAMA.id,), texts={"LICENSE": "Apache License\nVersion 2.0"})
+FREE = model("google/flan-t5-base", "apache-2.0")
+
+
+@pytest.fixture
+def answers(judged: Judged) -> list[Judgement]:
+    return [judged(CHILD, LLAMA), judged(FREE)]
+
+
+def test_a_notice_says_what_each_license_asks(answers: list[Judgement], facts: Facts, tmp_path: Path) -> None:
+    paths = notice.write(answers, facts.licenses, tmp_path / "out")
+    texts = {path.name: path.read_text() for path in paths}
+    assert set(texts) == {"NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md"}
+    assert f"x/Llama-3.1-8B-y@{'a' * 40}" in texts["NOTICE"]
+    assert "Llama 3.1 Community License" in texts["NOTICE"]
+    assert "SPDX-License-Identifier: Apache-2.0" in texts["NOTICE"]
+    assert '"Built with Llama"' in texts["ATTRIBUTION.txt"]
+    assert "https://llama" in texts["ATTRIBUTION.txt"]
+    assert 'begin with "Llama"' in texts["OBLIGATIONS.md"]
+    assert "flan-t5-base" not in texts["ATTRIBUTION.txt"]
+
+
+def test_no_notice_for_what_may_not_be_used(judged: Judged, facts: Facts, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        notice.write([judged(model("a/b", None))], facts.licenses, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lock_is_read_back_and_holds(judged: Judged, commercial: Policy, tmp_path: Path) -> None:
+    made = lock.lock_of([(CHILD, judged(CHILD, LLAMA)), (FREE, judged(FREE))], commercial)
+    lock.write(made, tmp_path / lock.FILE)
+    again = lock.load(tmp_path / lock.FILE)
+    assert again == made
+    assert lock.drift(again, made) == ()
+
+
+def test_drift_says_what_changed(judged: Judged, commercial: Policy) -> None:
+    def made(*changed: object, policy: Policy = commercial) -> lock.Lock:
+        asked = replace(CHILD, **dict(changed))  # type: ignore[call-overload]
+        return lock.lock_of([(asked, judged(asked, LLAMA))], policy)
+
+    before = made()
+    rewritten = lock.drift(before, made(("texts", {"LICENSE": "other words"})))
+    assert {change.what for change in rewritten} >= {"LICENSE", "verdict"}
+    assert {change.what for change in lock.drift(before, made(("revision", "d" * 40)))} == {"revision"}
+    assert {change.what for change in lock.drift(before, made(("texts", {})))} == {"LICENSE"}
+    assert {change.what for change in lock.drift(before, made(("license", "cc-by-nc-4.0")))} >= {"verdict", "licenses"}
+    assert {change.what for change in lock.drift(before, made(policy=replace(commercial, sha256="0" * 64)))} == {
+        "sha256"
+    }
+    assert [change.what for change in lock.drift(before, replace(before, models=()))] == ["model"]
+    assert all(change.model in change.text for change in rewritten)
+
+
+def test_line_ends_are_no_drift(judged: Judged, commercial: Policy) -> None:
+    windows = replace(CHILD, texts={"LICENSE": CHILD.texts["LICENSE"].replace("\n", "\r\n")})
+    one, other = (lock.lock_of([(asked, judged(asked, LLAMA))], commercial) for asked in (CHILD, windows))
+    assert lock.drift(one, other) == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema_version": 2}', '{"schema_version": 1, "policy": 3}', "\x00", "[" * 100_000]
+)
+def test_a_lock_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / lock.FILE).write_text(text)
+    with pytest.raises(UsageError) as refused:
+        lock.load(tmp_path / lock.FILE)
+    assert refused.value.code == "bad_lock_file"
+
+
+def test_a_bill_of_materials(answers: list[Judgement], facts: Facts) -> None:
+    pytest.importorskip("cyclonedx", reason="the extra bom is not installed")
+    text = bom.render(answers, facts.licenses, policy="commercial")
+    assert text == bom.render(answers, facts.licenses, policy="commercial")
+    made = json.loads(text)
+    by_ref = {one["bom-ref"]: one for one in made["components"]}
+    child = next(one for one in by_ref.values() if one["name"] == "Llama-3.1-8B-y")
+    assert child["type"] == "machine-learning-model"
+    assert child["purl"].startswith("pkg:huggingface/x/Llama-3.1-8B-y@")
+    assert {"name": "modelpick:verdict", "value": "conditions"} in child["properties"]
+    depends = next(one for one in made["dependencies"] if one["ref"] == child["bom-ref"])
+    assert [by_ref[ref]["name"] for ref in depends["dependsOn"]] == ["Llama-3.1-8B"]

@@ -1,0 +1,205 @@
+"""A plan is data: same inputs, same bytes; nothing is paid before what stops it; every no has a way out."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelpick import plan, planner
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.plan_choice import Caps
+
+MODEL = "Qwen/Qwen3-8B"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps({"prompt": "why " * 50, "answer": "so " * 80}) + "\n" for _ in range(2000)))
+    return path
+
+
+def refused(**options: Any) -> ModelpickError:
+    with pytest.raises(ModelpickError) as caught:
+        planner.prepare(**{"name": MODEL, **options})
+    assert caught.value.fix
+    return caught.value
+
+
+def test_the_same_inputs_give_the_same_bytes(data: Path) -> None:
+    one, two = (planner.prepare(MODEL, finetune={"method": "qlora"}, data=data).to_bytes() for _ in range(2))
+    assert one == two
+    other = planner.prepare(MODEL, finetune={"method": "qlora"}, data=data, epochs=3).to_bytes()
+    assert other != one
+    assert json.loads(other)["id"] != json.loads(one)["id"]
+
+
+def test_bytes_do_not_depend_on_the_process(data: Path) -> None:
+    program = (
+        "import sys, pathlib; from modelpick import planner;"
+        f"sys.stdout.buffer.write(planner.prepare({MODEL!r}, data=pathlib.Path({str(data)!r})).to_bytes())"
+    )
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed}
+        ).stdout
+        for seed in ("0", "1", "77")
+    }
+    assert len(runs) == 1
+    assert json.loads(runs.pop())["kind"] == "modelpick-plan"
+
+
+def test_a_plan_needs_no_network_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no(*_: object, **__: object) -> None:
+        raise AssertionError("a plan opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", no)
+    assert planner.prepare(MODEL, serve={"method": "int8"}).content["zones"] is None
+    assert not any(name in sys.modules for name in ("boto3", "torch", "transformers"))
+
+
+def test_a_plan_says_everything_that_is_signed(data: Path) -> None:
+    made = planner.prepare(MODEL, finetune={"method": "qlora"}, data=data)
+    content = made.content
+    assert content["schema_version"] == 1
+    assert content["model"]["id"] == MODEL
+    assert content["model"]["revision"] is None
+    assert "commit of the model" in content["unchecked"]
+    assert content["license"]["verdict"] == "allow"
+    assert len(content["policy"]["sha256"]) == 64
+    assert content["hyperparameters"]["lora_alpha"] == 32
+    assert content["data"]["rows"] == 2000
+    assert content["memory"]["finetune"]["headroom_gib"] > 0
+    assert content["candidates"][0]["offer"]["instance_type"] == content["instance_type"]
+    assert content["disk_gb"] > content["download_gb"]
+    assert 0 < content["cost"]["low_usd"] <= content["cost"]["likely_usd"] <= content["cost"]["high_usd"]
+    assert content["cost"]["high_usd"] <= content["max_usd"]
+    assert content["time"]["high_hours"] <= content["max_hours"]
+    assert content["sources"]
+    assert [one["likely_usd"] for one in (c["cost"] for c in content["candidates"])] == sorted(
+        c["cost"]["likely_usd"] for c in content["candidates"]
+    )
+
+
+def test_nothing_is_paid_before_what_stops_it_is_armed_and_read_back() -> None:
+    content = planner.prepare(MODEL, serve={"method": "int8"}, max_hours=3).content
+    order = [one["action"] for one in content["actions"]]
+    paid = [one["action"] for one in content["actions"] if one["usd"] > 0]
+    assert paid == ["start"]
+    assert (
+        order.index("arm_stop") < order.index("arm_delete") < order.index("read_back_switches") < order.index("start")
+    )
+    assert order[-1] == "down"
+    assert [one["step"] for one in content["actions"]] == list(range(1, len(order) + 1))
+    assert content["stop"][0] == {
+        "switch": "scheduled action: the group goes to 0",
+        "held_by": "AWS",
+        "after_hours": 3.0,
+    }
+    assert content["stop"][1]["after_hours"] > 3
+    for one in content["actions"]:
+        created = one["creates"]
+        assert created is None or made_for(content["id"], created), created
+
+
+def made_for(name: str, created: str) -> bool:
+    return name in created or created == "one instance"
+
+
+def test_the_money_cap_is_the_time_limit() -> None:
+    content = planner.prepare(MODEL, serve={"method": "int8"}, max_usd=5.0).content
+    assert content["max_usd"] == 5.0
+    for one in content["candidates"]:
+        assert one["max_hours"] * one["cost"]["usd_per_hour"] <= 5.0 * (1 + 1e-5)
+    both = planner.prepare(MODEL, serve={"method": "int8"}, max_usd=5.0, max_hours=1.0).content
+    assert both["max_hours"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "exit_code"),
+    [
+        ({"name": "huggyllama/llama-7b"}, "license_denied", 1),
+        ({"serve": {"stack": "vllm", "method": "int8"}}, "vllm_int8_dense", 1),
+        ({"name": "google/flan-t5-base", "serve": {"stack": "vllm", "method": "bf16"}}, "vllm_no_encoder_decoder", 1),
+        ({"instance": "g4dn.12xlarge", "finetune": {"method": "qlora"}}, "bf16_not_native", 1),
+        ({"finetune": {"method": "full"}, "instance": "g5.xlarge"}, "does_not_fit", 1),
+        ({"max_usd": 0.05}, "cap_too_small", 1),
+        ({"max_hours": 0.01}, "cap_too_small", 1),
+        ({"serve": {}, "max_hours": 0.05}, "cap_too_small", 1),
+        ({"region": "eu-west-3"}, "no_price", 1),
+        ({"region": "eu-wst-1"}, "unknown_region", 2),
+        ({"instance": "g5.xlrge"}, "unknown_instance", 2),
+        ({"max_usd": 0.0}, "bad_max_usd", 2),
+        ({"max_usd": float("nan")}, "bad_max_usd", 2),
+        ({"max_hours": -1.0}, "bad_max_hours", 2),
+        ({"max_hours": float("inf")}, "bad_max_hours", 2),
+        ({"epochs": 0.0}, "bad_epochs", 2),
+        ({"data": Path("none.jsonl")}, "no_data_file", 2),
+        ({"finetune": {"gpus": 4}, "serve": {"gpus": 1}}, "contradiction", 2),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_way_out(options: dict[str, Any], code: str, exit_code: int) -> None:
+    error = refused(**options)
+    assert (error.code, error.exit_code) == (code, exit_code)
+
+
+def test_the_cap_that_a_refusal_names_is_enough(data: Path) -> None:
+    error = refused(data=data, max_usd=0.02)
+    usd = float(error.fix.split()[1])
+    assert planner.prepare(MODEL, data=data, max_usd=usd).content["max_usd"] == usd
+
+
+def test_a_region_that_the_license_excludes_is_refused() -> None:
+    """Llama 4 is not licensed in the European Union; the same plan in the US is not refused for it."""
+    error = refused(name="meta-llama/Llama-4-Scout-17B-16E-Instruct", region="eu-central-1", family="any")
+    assert error.code == "region_excluded"
+    assert "--region" in error.fix
+
+
+def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) -> None:
+    made = planner.prepare(MODEL, data=data)
+    text = made.to_bytes().decode()
+    assert plan.load(text).content == made.content
+    changed = {
+        "plan_changed": text.replace('"max_hours": ', '"max_hours": 9', 1),
+        "plan_version": text.replace('"schema_version": 1', '"schema_version": 0', 1),
+        "bad_plan": text[:100],
+    }
+    for code, wrong in changed.items():
+        with pytest.raises(UsageError) as caught:
+            plan.load(wrong)
+        assert caught.value.code == code
+    without = json.loads(text)
+    without["stop"] = []
+    with pytest.raises(UsageError):
+        plan.load(json.dumps(without))
+    for wrong in ("[]", "{}", "null", '{"kind": "modelpick-plan", "schema_version": 1}'):
+        with pytest.raises(UsageError):
+            plan.load(wrong)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
+def test_no_plan_ever_costs_more_than_its_cap(usd: float, hours: float) -> None:
+    content = None
+    with contextlib.suppress(plan.Refused, UsageError):
+        content = planner.prepare(MODEL, serve={"method": "int8"}, max_usd=usd, max_hours=hours).content
+    if content is None:
+        return
+    assert content["max_usd"] <= usd * (1 + 1e-5)
+    assert content["max_hours"] <= hours * (1 + 1e-5)
+    assert content["max_hours"] * content["cost"]["usd_per_hour"] <= usd * (1 + 1e-4)
+
+
+def test_caps_are_numbers_above_zero() -> None:
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError):
+            Caps(max_usd=wrong)
