@@ -77,7 +77,7 @@ def _write_cases(out: Output, file: Path, made: "tuple[Case, ...]") -> None:
 
     if file.exists():
         raise UsageError(f"{file} exists", fix="name another with --write", code="output_exists")
-    lines = [json.dumps({"instruction": case.prompt, "output": case.answer}) for case in made]
+    lines = [json.dumps({"instruction": case.prompt, "output": case.worked_answer}) for case in made]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     payload = {"output": str(file), "cases": len(made), "assumptions": [], "sources": []}
     out.answer(payload, lambda console: console.print(f"{file}: {len(made)} cases", markup=False, soft_wrap=True))

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from modelpick.errors import CannotTellError
+from modelpick.errors import CannotTellError, UsageError
 from modelpick.memory.allocator import CachingAllocator
 from modelpick.memory.quantized_stand_ins import quantize
 from modelpick.workload import Workload
@@ -207,7 +207,12 @@ def _with_adapters(model: nn.Module, workload: Workload) -> nn.Module:
         targets = [name.strip() for name in targets.split(",")]
     task = "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"
     config = peft.LoraConfig(r=workload.lora_rank, lora_alpha=2 * workload.lora_rank, target_modules=targets, task_type=task)
-    adapted: nn.Module = peft.get_peft_model(model, config)
+    try:
+        adapted: nn.Module = peft.get_peft_model(model, config)
+    except ValueError as error:  # no layer of these names
+        raise UsageError(
+            f"the model has no layers for lora_targets {workload.lora_targets!r}", fix="use all-linear", code="unknown_lora_target"
+        ) from error
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype.itemsize == 2:
             parameter.data = parameter.data.float()  # peft's autocast_adapter_dtype

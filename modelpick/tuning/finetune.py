@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import UsageError
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.tuning import card, checkpoints, dataset, gate, metrics, tracking
 from modelpick.tuning.choose import Choice, choose
 from modelpick.tuning.examples import Example
@@ -93,7 +93,7 @@ def _run(
     from modelpick.tuning.quiet import quietly
 
     with quietly(), train.stopping_on_signals(stop):
-        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data)
+        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request.offline)
         for reason in choice.reasons:
             progress.tell({"event": "note", "text": reason})
         for _, text in permission.obligations:
@@ -139,7 +139,7 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
     return Data(train, held_out, read.sha256, sources, labels_of(read.examples))
 
 
-def _choose(given: dict[str, Any], data: Data) -> Choice:
+def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
     from modelpick.catalog import index, lookup
     from modelpick.memory.estimate import estimate_model
     from modelpick.tuning import device, loading, tokens
@@ -152,7 +152,9 @@ def _choose(given: dict[str, Any], data: Data) -> Choice:
     if kind == "encoder" and limit:
         limit -= 2  # RoBERTa's positions begin after the padding index
     longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
-    model = lookup.one(given["model"], catalog=index.load(), offline=not Path(given["model"]).is_dir())
+    model = lookup.look_up([given["model"]], catalog=index.load(), offline=offline).results[0]
+    if isinstance(model, ModelpickError):
+        raise model
     return choose(
         given,
         device.current(),

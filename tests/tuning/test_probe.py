@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.tuning.intervals import paired_difference, share
-from modelpick.tuning.probe.logic import SHAPES, Statement, follows
+from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
 from modelpick.tuning.probe.suite import Answers, article_case, cases, concluded
 
 
@@ -16,6 +16,12 @@ def test_valid_and_invalid_shapes_are_told_apart_by_trying_every_world() -> None
     assert [name for name, truth in truths.items() if truth] == [
         "ponens", "chain", "long chain", "among others", "tollens", "exclusion", "excluding chain",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_derivation_and_trying_every_world_agree(shape: Shape) -> None:
+    assert (shape.conclusion in known(shape.premises)) == follows(shape.premises, shape.conclusion)
+    assert all(follows(shape.premises, fact) for fact in known(shape.premises))
 
 
 def test_contradicting_premises_are_refused() -> None:
@@ -53,8 +59,9 @@ def test_always_agreeing_or_always_refusing_scores_a_half(answer: str) -> None:
 @pytest.mark.parametrize("asking", ["judge", "complete"])
 def test_the_answers_written_as_training_data_are_the_right_ones(asking: str) -> None:
     asked = cases(100, asking=asking)  # type: ignore[arg-type]
-    told = Answers(asked, tuple(concluded(case, case.answer) for case in asked))
-    assert told.accuracy().value == 1.0
+    for answers in ([case.answer for case in asked], [case.worked_answer for case in asked]):
+        told = Answers(asked, tuple(concluded(case, answer) for case, answer in zip(asked, answers, strict=True)))
+        assert told.accuracy().value == 1.0
 
 
 def test_silence_is_wrong() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from modelpick.resources import data_file
 from modelpick.tuning.intervals import Interval, paired_difference, share
-from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows
+from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
 
 Wording = Literal["plain", "other"]
 Asking = Literal["judge", "complete"]
@@ -36,6 +36,7 @@ class Case:
     claim: str
     follows: bool
     name: str
+    known: tuple[str, ...]
 
     @property
     def prompt(self) -> str:
@@ -48,6 +49,13 @@ class Case:
         if self.asking == "judge":
             return "yes" if self.follows else "no"
         return f"{self.claim}." if self.follows else f"not necessarily {self.claim}."
+
+    @property
+    def worked_answer(self) -> str:
+        """A right answer that first lists all that can be known: what small models learn from far better."""
+        if self.asking == "complete":
+            return self.answer
+        return f"{self.name} is {', '.join(self.known)}. So {self.answer}."
 
 
 @cache
@@ -98,7 +106,8 @@ def _dress(shape: Shape, truth: bool, draw: random.Random, words: dict[str, Any]
         intro = words["intro"]
     else:
         question, intro = words["therefore"].format(name=name), words["complete_intro"]
-    return Case(0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name)
+    facts = tuple(_claim(fact, kinds, properties) for fact in known(shape.premises))
+    return Case(0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name, facts)
 
 
 def _say(
@@ -138,7 +147,7 @@ def article_case() -> Case:
     words = _words()["plain"]
     return Case(
         0, "unrelated", 1, "complete", words["complete_intro"], "All elephants are heavy. Pinocchio is a toy.",
-        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio",
+        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio", ("a toy",),
     )  # fmt: skip
 
 
