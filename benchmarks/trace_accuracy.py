@@ -1,7 +1,6 @@
 """`estimate --exact` against published peaks: python benchmarks/trace_accuracy.py [--rows N] [--id ID ...]
 
-Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A), that ran on transformers
-or litgpt, and that say what torch allocated or reserved on one GPU; one row of each distinct case. Prints each, then the
+Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A) and that say what torch allocated or reserved on one GPU; one row of each distinct case. Prints each, then the
 median and the worst error.
 """
 
@@ -43,7 +42,11 @@ def main() -> None:
         errors.append(error)
         work = row["workload"]
         shown = f"{work['method']} {work['context']} x {work.get('batch', 1)}"
-        print(f"{row['id']} {row['model']:34} {shown:20} measured {row['measured_gib']:7.2f}  traced {predicted:7.2f}  {error:+.1%}  {traced.seconds:.0f} s", flush=True)
+        print(
+            f"{row['id']} {row['model']:34} {shown:20} measured {row['measured_gib']:7.2f}  traced {predicted:7.2f}"
+            f"  {error:+.1%}  {traced.seconds:.0f} s",
+            flush=True,
+        )
     if not errors:
         sys.exit("no row can be traced")
     sizes = sorted(map(abs, errors))

@@ -24,7 +24,9 @@ def exact(report: MemoryReport) -> tuple[MemoryReport, Trace]:
             f"{report.model.id} has no config.json to trace", fix="leave out --exact", code="unknown_architecture"
         )
     traced = trace(config, report.memory.workload)
-    return replace(report, memory=traced_estimate(report.memory, traced), device=traced_estimate(report.device, traced)), traced
+    return replace(
+        report, memory=traced_estimate(report.memory, traced), device=traced_estimate(report.device, traced)
+    ), traced
 
 
 def traced_estimate(estimate: MemoryEstimate, traced: Trace) -> MemoryEstimate:
@@ -32,7 +34,9 @@ def traced_estimate(estimate: MemoryEstimate, traced: Trace) -> MemoryEstimate:
 
     `runtime` is what the allocator holds beyond the tensors, and on the device the CUDA context as well.
     """
-    parts = Parts(**{name: float(size) for name, size in traced.parts.items()}, runtime=_runtime(estimate.workload, traced))
+    parts = Parts(
+        **{name: float(size) for name, size in traced.parts.items()}, runtime=_runtime(estimate.workload, traced)
+    )
     told = f"traced: {traced.operations:,} operations of transformers and peft, peak in {traced.peak_phase}"
     return replace(
         estimate,

@@ -46,7 +46,12 @@ class Data:
 
     def as_json(self) -> dict[str, Any]:
         """For run.json and the card."""
-        return {"examples": len(self.train), "held_out": len(self.held_out), "sha256": self.sha256, "sources": list(self.sources)}
+        return {
+            "examples": len(self.train),
+            "held_out": len(self.held_out),
+            "sha256": self.sha256,
+            "sources": list(self.sources),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,9 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     tracking.check(given.get("track"))
     settings_from(given)
     data = read_data(given, labelled_by=earlier)
-    permission = gate.permission_for(given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline)
+    permission = gate.permission_for(
+        given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
+    )
     data_notes = gate.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
     output.mkdir(parents=True, exist_ok=True)
     with Progress(output, screen, given.get("usd_per_hour")) as progress:
@@ -118,7 +125,9 @@ def _run(
         name = gate.output_name(output, permission)
         _save(trained, output / name, name, permission, data, comparisons)
         result = _result(output, "done", trained, shown, comparisons, permission, name)
-        tracking.log_results(settings.track, _flat(comparisons), [str(output / "result.json"), str(output / "loss.svg")])
+        tracking.log_results(
+            settings.track, _flat(comparisons), [str(output / "result.json"), str(output / "loss.svg")]
+        )
         progress.state("done")
         return result
 
@@ -175,7 +184,9 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> Any:
     for note in loaded.notes:
         progress.tell({"event": "note", "text": note})
     if encoded.cut or encoded.left_out:
-        text = f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out: no room for an answer"
+        text = (
+            f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out for want of room"
+        )
         progress.tell({"event": "note", "text": text})
     return loaded, encoded
 
@@ -220,7 +231,12 @@ def _after(trained: "Trained", data: Data, before: Before) -> "tuple[tuple[Compa
 
 
 def _save(
-    trained: "Trained", target: Path, name: str, permission: gate.Permission, data: Data, comparisons: "Sequence[Comparison]"
+    trained: "Trained",
+    target: Path,
+    name: str,
+    permission: gate.Permission,
+    data: Data,
+    comparisons: "Sequence[Comparison]",
 ) -> None:
     """Write the model to a folder beside, then rename: the result is whole or absent."""
     import shutil
@@ -280,7 +296,9 @@ def write_run(output: Path, choice: Choice, permission: gate.Permission, data: D
         "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
         "license": permission.as_json(),
         "data": {**data.as_json(), "notes": list(data_notes)},
-        "versions": {name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")},
+        "versions": {
+            name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")
+        },
     }
     checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
 

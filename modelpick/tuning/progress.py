@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,9 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
         self._thread.join()
         if error is not None:
@@ -92,10 +95,8 @@ class Progress:
         self._now["heartbeat_at"] = _utc_now()
         if self._usd_per_hour is not None:
             self._now["usd_so_far"] = round((time.monotonic() - self._started) / 3600 * self._usd_per_hour, 4)
-        try:
+        with suppress(OSError):  # a full disk must not end the run before training itself reports it
             write_atomically(self._folder / "progress.json", json.dumps(self._now, indent=1) + "\n")
-        except OSError:
-            pass  # a full disk must not end the run before training itself reports it
 
 
 def _utc_now() -> str:

@@ -114,7 +114,8 @@ def assert_quantized(model: "nn.Module", keep: tuple[str, ...], label: str) -> Q
     if layers.left or not layers.quantized:
         shown = ", ".join(layers.left[:3]) or "every layer"
         raise CannotTellError(
-            f"{label}: {len(layers.left)} linear layers stayed in full precision ({shown}), {layers.quantized} were quantized",
+            f"{label}: {len(layers.left)} linear layers stayed in full precision ({shown}), "
+            f"{layers.quantized} were quantized",
             fix="use --method lora, which needs no quantization",
             code="not_quantized",
         )

@@ -19,7 +19,9 @@ def check(track: str | None) -> None:
     kind, _, where = track.partition(":")
     if kind not in ("mlflow", "dagshub"):
         raise UsageError(
-            f"unknown tracking {track!r}", fix="use mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY", code="unknown_tracking"
+            f"unknown tracking {track!r}",
+            fix="use mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY",
+            code="unknown_tracking",
         )
     require("track", "mlflow", *(["dagshub"] if kind == "dagshub" else []))
     if kind == "dagshub" and len([part for part in where.split("/") if part]) != 2:

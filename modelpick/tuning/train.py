@@ -1,4 +1,4 @@
-"""The training loop: TRL's SFTTrainer for causal models, transformers' Trainer for the others, and what a long run needs.
+"""The training loop: TRL's SFTTrainer for causal models, transformers' Trainer for others, what a long run needs.
 
 Checkpoints are whole or absent, a loss that is not a number stops before it is learned from, a full disk keeps the last
 good state, and too large a micro-batch is halved with the effective batch kept.
@@ -43,7 +43,7 @@ class _OutOfMemory(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the loop tells and asks the outside: a report at every logging step, a store for checkpoints, a wish to stop."""
+    """What the loop tells and asks the outside: reports, a second place for checkpoints, a wish to stop."""
 
     report: Report
     store: checkpoints.Store | None
@@ -83,7 +83,8 @@ def train(
                 {
                     "event": "out_of_memory",
                     "text": f"out of memory: micro-batch {settings.batch} -> {smaller.batch}, accumulation "
-                    f"{settings.accumulation} -> {smaller.accumulation}; the effective batch stays {smaller.effective_batch}",
+                    f"{settings.accumulation} -> {smaller.accumulation}; "
+                    f"the effective batch stays {smaller.effective_batch}",
                 }
             )
             settings, resume = smaller, True
@@ -313,7 +314,7 @@ def _disk_full(folder: Path) -> TrainingStoppedError:
 
 @contextmanager
 def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM (a spot notice, a systemd stop) and the first Ctrl-C ask to stop after this step; the second Ctrl-C ends."""
+    """SIGTERM (a spot notice, a systemd stop) and the first Ctrl-C ask to stop after this step; a second one ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

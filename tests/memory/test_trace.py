@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.catalog import architecture, index  # noqa: E402
-from modelpick.errors import CannotTellError  # noqa: E402
-from modelpick.memory.estimate import estimate_model  # noqa: E402
-from modelpick.memory.trace import Trace, trace  # noqa: E402
-from modelpick.workload import Workload, workload_from  # noqa: E402
+from modelpick.catalog import architecture, index
+from modelpick.errors import CannotTellError
+from modelpick.memory.estimate import estimate_model
+from modelpick.memory.trace import Trace, trace
+from modelpick.workload import Workload, workload_from
 
 TINY: dict[str, Any] = {
-    "model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "model_type": "llama", "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2,
+    "num_attention_heads": 4,
     "num_key_value_heads": 2, "vocab_size": 1000, "architectures": ["LlamaForCausalLM"], "tie_word_embeddings": False,
 }  # fmt: skip
 
@@ -26,7 +27,10 @@ def test_weights_are_counted_once_and_exactly() -> None:
     linear = 2 * (256 * 256 * 2 + 256 * 128 * 2 + 3 * 256 * 512)
     assert found.parameters == linear + 2 * 1000 * 256 + 5 * 256
     assert found.parts["weights"] == pytest.approx(2 * found.parameters, rel=0.02)
-    assert traced({**TINY, "tie_word_embeddings": True}, method="bf16", context=16).parameters == found.parameters - 256_000
+    assert (
+        traced({**TINY, "tie_word_embeddings": True}, method="bf16", context=16).parameters
+        == found.parameters - 256_000
+    )
 
 
 def test_the_cache_is_what_the_formula_says() -> None:
@@ -52,7 +56,9 @@ def test_more_context_checkpointing_and_quantization_move_the_peak_the_right_way
     short, long = traced(method="lora", context=256), traced(method="lora", context=1024)
     assert long.allocated > short.allocated
     assert traced(method="lora", context=1024, gradient_checkpointing=True).allocated < long.allocated
-    assert traced(method="qlora", context=256).parts["weights"] < traced(method="lora-int8", context=256).parts["weights"]
+    assert (
+        traced(method="qlora", context=256).parts["weights"] < traced(method="lora-int8", context=256).parts["weights"]
+    )
     full = traced(method="full", context=16)
     assert full.parts["optimizer"] == pytest.approx(2 * full.parts["weights"], rel=0.05)
 

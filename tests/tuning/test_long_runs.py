@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.errors import UsageError  # noqa: E402
-from modelpick.tuning import checkpoints, job, metrics  # noqa: E402
-from modelpick.tuning.finetune import Request  # noqa: E402
-from modelpick.tuning.run import RunSettings, run_from_json, settings_from  # noqa: E402
-from modelpick.tuning.stores import FolderStore  # noqa: E402
+from modelpick.errors import UsageError
+from modelpick.tuning import checkpoints, job, metrics
+from modelpick.tuning.finetune import Request
+from modelpick.tuning.run import RunSettings, run_from_json, settings_from
+from modelpick.tuning.stores import FolderStore
 
 SETTINGS: dict[str, Any] = {
-    "epochs": 40.0, "accumulation": 1, "batch": 4, "save_steps": 5, "learning_rate": 1e-3, "lora_rank": 4, "lora_dropout": 0.1,
-    "held_out": 0.0, "max_steps": 60,
+    "epochs": 40.0, "accumulation": 1, "batch": 4, "save_steps": 5, "learning_rate": 1e-3, "lora_rank": 4,
+    "lora_dropout": 0.1, "held_out": 0.0, "max_steps": 60,
 }  # fmt: skip
 
 
@@ -127,7 +127,9 @@ class DyingStore(FolderStore):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 4))
-def test_an_upload_that_dies_leaves_the_earlier_copy_in_force(tmp_path_factory: pytest.TempPathFactory, survives: int) -> None:
+def test_an_upload_that_dies_leaves_the_earlier_copy_in_force(
+    tmp_path_factory: pytest.TempPathFactory, survives: int
+) -> None:
     here, there = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("there")
     files = {"a": b"1", "b": b"22", "c": b"333"}
     first, second = (folder_with(here, step, files) for step in (5, 10))
@@ -209,7 +211,15 @@ def test_a_run_file_is_read_back_as_it_was_written() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", float("nan")), ("batch", 0), ("batch", 1.5), ("learning_rate", -1.0), ("method", "loro"), ("seed", True), ("merge", "yes")],
+    [
+        ("epochs", float("nan")),
+        ("batch", 0),
+        ("batch", 1.5),
+        ("learning_rate", -1.0),
+        ("method", "loro"),
+        ("seed", True),
+        ("merge", "yes"),
+    ],
 )
 def test_a_bad_setting_is_named(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=name):
@@ -219,7 +229,8 @@ def test_a_bad_setting_is_named(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        [], {"schema_version": 2}, {"schema_version": 1, "kind": "serve", "settings": {}}, {"schema_version": 1, "kind": "finetune"},
+        [], {"schema_version": 2}, {"schema_version": 1, "kind": "serve", "settings": {}},
+        {"schema_version": 1, "kind": "finetune"},
         {"schema_version": 1, "kind": "finetune", "settings": {"model": "m", "data": "d"}}, {"schema_version": 1, "knd": 1},
     ],
 )  # fmt: skip

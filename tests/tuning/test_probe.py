@@ -29,7 +29,12 @@ def test_contradicting_premises_are_refused() -> None:
         follows((Statement("is", "P"), Statement("is_not", "P")), Statement("is", "P"))
 
 
-@given(st.integers(2, 120), st.integers(0, 1000), st.sampled_from(["plain", "other"]), st.sampled_from(["judge", "complete"]))
+@given(
+    st.integers(2, 120),
+    st.integers(0, 1000),
+    st.sampled_from(["plain", "other"]),
+    st.sampled_from(["judge", "complete"]),
+)
 def test_half_follow_and_the_same_seed_gives_the_same_cases(count: int, seed: int, wording: str, asking: str) -> None:
     made = cases(count, seed=seed, wording=wording, asking=asking)  # type: ignore[arg-type]
     assert len({case.prompt for case in made}) == count

@@ -16,9 +16,9 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
 pytest.importorskip("mlflow", reason="the extra track is absent")
-from modelpick.errors import UsageError  # noqa: E402
-from modelpick.tuning import tracking  # noqa: E402
-from modelpick.tuning.finetune import Request, finetune  # noqa: E402
+from modelpick.errors import UsageError
+from modelpick.tuning import tracking
+from modelpick.tuning.finetune import Request, finetune
 
 
 @pytest.fixture
@@ -47,12 +47,15 @@ def server(tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def test_a_run_is_recorded_in_mlflow(server: str, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_recorded_in_mlflow(
+    server: str, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     given: dict[str, Any] = {
-        "model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{server}", "max_steps": 3,
+        "model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{server}",
+        "max_steps": 3,
         "accumulation": 1, "batch": 4, "log_steps": 1,
     }  # fmt: skip
     finetune(Request(given, offline=True), lambda event: None)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import RemoteError, UsageError
-from modelpick.tuning.tokens import begins_with_bos
 from modelpick.tuning.probe.suite import Answers, Case, concluded, solved
+from modelpick.tuning.tokens import begins_with_bos
 
 if TYPE_CHECKING:
     from modelpick.tuning.loading import Loaded
@@ -18,7 +18,7 @@ _NEW_TOKENS = 40  # room for a worked answer of a chain of three; the first yes 
 
 
 def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
-    """Greedy answers of a loaded causal or encoder-decoder model; generation settings of the model itself are not used."""
+    """Greedy answers of a loaded causal or encoder-decoder model; its own generation settings are not used."""
     import torch
 
     model: Any = loaded.model
@@ -82,7 +82,9 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
     return Answers(tuple(cases), tuple(said))
 
 
-def ask_endpoint(url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0) -> Answers:
+def ask_endpoint(
+    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0
+) -> Answers:
     """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
 
     The key is read from OPENAI_API_KEY, never from a flag. Raises RemoteError for an endpoint that does not answer.
@@ -92,7 +94,9 @@ def ask_endpoint(url: str, model: str, cases: Sequence[Case], shots: Sequence[Ca
 
 
 def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:
-    return Answers(tuple(cases), tuple(concluded(case, text) for case, text in zip(cases, texts, strict=True)), tuple(texts))
+    return Answers(
+        tuple(cases), tuple(concluded(case, text) for case, text in zip(cases, texts, strict=True)), tuple(texts)
+    )
 
 
 def _prompt(loaded: "Loaded", case: Case, shots: Sequence[Case]) -> str:
@@ -135,4 +139,6 @@ def _chat(url: str, model: str, turns: list[dict[str, str]], timeout: float) -> 
             code="endpoint_refused",
         ) from None
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise RemoteError(f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent") from None
+        raise RemoteError(
+            f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent"
+        ) from None

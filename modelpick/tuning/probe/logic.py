@@ -14,7 +14,7 @@ Form = Literal["all", "no", "some", "is", "is_not"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`all`, `no`, `some`: about every or some `subject`; `is`, `is_not`: the individual has `predicate` or lacks it."""
+    """`all`, `no`, `some`: about every or some `subject`; `is`, `is_not`: this one has `predicate` or lacks it."""
 
     form: Form
     predicate: str

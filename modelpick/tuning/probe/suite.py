@@ -64,7 +64,9 @@ def _words() -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def cases(count: int, *, seed: int = 0, wording: Wording = "other", asking: Asking = "judge", depth: int = 3) -> tuple[Case, ...]:
+def cases(
+    count: int, *, seed: int = 0, wording: Wording = "other", asking: Asking = "judge", depth: int = 3
+) -> tuple[Case, ...]:
     """`count` different cases, as many that follow as not (one more that does not when odd), in mixed order.
 
     The same arguments give the same cases. `depth` is the most premises that must be chained. `complete` leaves out
@@ -111,7 +113,12 @@ def _dress(shape: Shape, truth: bool, draw: random.Random, words: dict[str, Any]
 
 
 def _say(
-    statement: Statement, kinds: dict[str, list[str]], properties: dict[str, str], name: str, draw: random.Random, words: dict[str, Any]
+    statement: Statement,
+    kinds: dict[str, list[str]],
+    properties: dict[str, str],
+    name: str,
+    draw: random.Random,
+    words: dict[str, Any],
 ) -> str:
     fill = {"name": name}
     if statement.predicate in properties:
@@ -192,8 +199,12 @@ class Answers:
             "valid": self._share_of(lambda case: case.follows),
             "invalid": self._share_of(lambda case: not case.follows),
             "unanswered": sum(said is None for said in self.concluded),
-            "by_depth": {str(d): self._share_of(lambda case, d=d: case.depth == d) for d in sorted({c.depth for c in self.cases})},
-            "by_shape": {s: self._share_of(lambda case, s=s: case.shape == s) for s in sorted({c.shape for c in self.cases})},
+            "by_depth": {
+                str(d): self._share_of(lambda case, d=d: case.depth == d) for d in sorted({c.depth for c in self.cases})
+            },
+            "by_shape": {
+                s: self._share_of(lambda case, s=s: case.shape == s) for s in sorted({c.shape for c in self.cases})
+            },
         }
 
     def _share_of(self, wanted: Any) -> dict[str, Any]:
