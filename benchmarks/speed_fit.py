@@ -35,11 +35,11 @@ SERVING_DRIFT = {
     "sequence_us": 1.2, "admission_us": 1.5, "pcie_allreduce_us": 0.7, "nvlink_allreduce_us": 0.7,
 }  # fmt: skip
 TRAINING = speed.TrainingEfficiency(
-    compute=0.75, attention_compute=0.3, layer_us=300.0, activation_bytes=250.0, dequantize=0.25, optimizer_bytes=30.0,
+    compute=0.75, attention_compute=0.25, layer_us=300.0, activation_bytes=250.0, dequantize=0.25, optimizer_bytes=30.0,
     link_gbs=60.0,
 )  # fmt: skip
 TRAINING_DRIFT = {
-    "compute": 0.15, "attention_compute": 0.4, "layer_us": 0.6, "activation_bytes": 0.35, "dequantize": 0.6,
+    "compute": 0.15, "attention_compute": 0.25, "layer_us": 0.6, "activation_bytes": 0.35, "dequantize": 0.6,
     "optimizer_bytes": 0.8, "link_gbs": 0.8,
 }  # fmt: skip
 SHARES = (

@@ -28,9 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     out: Output,
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Folders or files. Default: here.")
-    ] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Folders or files. Default: here.")] = None,
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
     exclude: Annotated[
@@ -80,7 +78,7 @@ def _answer(out: Output, found: "Audit", format: str) -> None:
     if format == "sarif":
         from modelpick.audit.sarif import as_sarif
 
-        typer.echo(json.dumps(as_sarif(found), indent=2))
+        typer.echo(json.dumps(as_sarif(found, Path.cwd()), indent=2))
         return
     speaker = Output(True, out.quiet, out.verbose, out.debug) if format == "json" else out
     speaker.answer(found.as_json(), lambda console: _draw(console, found))
@@ -126,7 +124,7 @@ def _write_sarif(found: "Audit", path: str) -> None:
     from modelpick.audit.sarif import as_sarif
 
     try:
-        Path(path).expanduser().write_text(json.dumps(as_sarif(found), indent=2) + "\n", encoding="utf-8")
+        Path(path).expanduser().write_text(json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot write {path!r}: {getattr(error, 'strerror', None) or error}",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,15 @@ def load_known_models(path: Path | None = None) -> KnownModels:
 
 def load_families(path: Path | None = None) -> Families:
     """policies/families.toml: names and shapes that betray whose weights a repository holds."""
-    return Families(_entries(path or policies_directory() / "families.toml", "family", Family))
+    where = path or policies_directory() / "families.toml"
+    try:
+        return Families(_entries(where, "family", Family))
+    except re.error as error:
+        raise UsageError(
+            f"{where}: {error.pattern!r} is no regular expression ({error.msg})",
+            fix="mend it in names or but_not",
+            code="bad_policy_file",
+        ) from error
 
 
 def load_restricted_datasets(path: Path | None = None) -> tuple[RestrictedDataset, ...]:

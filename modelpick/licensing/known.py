@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from modelpick.licensing.schema import IsoDate
 
@@ -149,6 +149,9 @@ def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     return re.compile("|".join(patterns), re.I) if patterns else None
 
 
+Restriction = Literal["non_commercial", "output_restricted", "academic_only", "unspecified"]
+
+
 @dataclass(frozen=True, slots=True)
 class RestrictedDataset:
     """A data set whose terms reach the models trained on it. `id` may end in * and is compared ignoring case."""
@@ -157,7 +160,7 @@ class RestrictedDataset:
     terms: str
     source: str
     date: IsoDate
-    restrictions: tuple[str, ...]  # names of TrainingDataRules
+    restrictions: tuple[Restriction, ...]  # the keys of [rules.training_data]
 
     def matches(self, dataset: str) -> bool:
         """Whether a data set's id, as a card wrote it, is this one."""
