@@ -1,7 +1,7 @@
 """`estimate --exact` against published peaks: python benchmarks/trace_accuracy.py [--rows N] [--id ID ...]
 
-Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A) and that say what torch allocated or reserved on one GPU; one row of each distinct case. Prints each, then the
-median and the worst error.
+Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A) and that say
+what torch allocated or reserved on one GPU; one row of each distinct case. Prints each, then median and worst error.
 """
 
 import argparse

@@ -59,7 +59,8 @@ def check(
     def draw(console: "Console") -> None:
         about = "" if report.tokens_exact else "about "
         console.print(
-            f"{file}: {len(report.data.examples):,} examples ({report.data.form or 'no form'}), {about}{report.tokens_total:,} "
+            f"{file}: {len(report.data.examples):,} examples ({report.data.form or 'no form'}), "
+            f"{about}{report.tokens_total:,} "
             f"tokens, the longest {about}{report.tokens_longest:,}",
             markup=False,
         )
@@ -99,7 +100,8 @@ def curate(
             f"{target}: {len(chosen.chosen):,} of {len(data.examples):,} examples", markup=False, soft_wrap=True
         )
         console.print(
-            f"left out: {len(chosen.duplicates):,} duplicates, {len(chosen.sensitive):,} with secrets or personal data, "
+            f"left out: {len(chosen.duplicates):,} duplicates, "
+            f"{len(chosen.sensitive):,} with secrets or personal data, "
             f"{chosen.beyond_budget:,} beyond the budget"
         )
 

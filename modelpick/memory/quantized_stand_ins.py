@@ -2,7 +2,8 @@
 
 The 8-bit kernels and the double-quantized 4-bit state cannot run on fake tensors, so what they allocate is written
 down. LLM.int8 (bitsandbytes 0.50, autograd/_functions.py MatMul8bitLt and functional.py int8_*): weights as int8 with
-an fp32 scale a row; per call an fp16 input, its int8 copy, an int32 accumulator and an fp16 output; backward dequantizes the whole weight.
+an fp32 scale a row; per call an fp16 input, its int8 copy, an int32 accumulator and an fp16 output; backward
+dequantizes the whole weight.
 NF4 (functional.py quantize_4bit): half a byte a weight, an fp32 scale per 64, or with double quantization a byte per 64
 and an fp32 per 256 of those; forward and backward dequantize the whole weight.
 """

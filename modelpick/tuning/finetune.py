@@ -8,19 +8,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 from modelpick.tuning import card, checkpoints, dataset, gate, metrics, tracking
 from modelpick.tuning.choose import Choice, choose
 from modelpick.tuning.examples import Example
 from modelpick.tuning.extra import require_train
 from modelpick.tuning.progress import Progress, Screen
 from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json, settings_from
+from modelpick.tuning.signals import stopping_on_signals
 
 if TYPE_CHECKING:
     from modelpick.tuning.evaluate import Comparison, Scores
     from modelpick.tuning.loading import Loaded, LoadOptions
     from modelpick.tuning.probe.suite import Answers
     from modelpick.tuning.train import Trained
+
+
+class StoppedEarlyError(ModelpickError):
+    """A signal asked to stop while there was no step to finish."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +93,13 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     permission = gate.permission_for(
         given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
     )
+    if permission.revision and not Path(given["model"]).is_dir():
+        given.setdefault("revision", permission.revision)  # what was judged is what is trained
     data_notes = gate.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
     output.mkdir(parents=True, exist_ok=True)
-    with Progress(output, screen, given.get("usd_per_hour")) as progress:
-        return _run(request, given, earlier, data, permission, data_notes, output, progress, stop or threading.Event())
+    stop = stop or threading.Event()
+    with stopping_on_signals(stop), Progress(output, screen, given.get("usd_per_hour")) as progress:
+        return _run(request, given, earlier, data, permission, data_notes, output, progress, stop)
 
 
 def _run(
@@ -99,7 +109,7 @@ def _run(
     from modelpick.tuning import train
     from modelpick.tuning.quiet import quietly
 
-    with quietly(), train.stopping_on_signals(stop):
+    with quietly():
         choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request.offline)
         for reason in choice.reasons:
             progress.tell({"event": "note", "text": reason})
@@ -110,7 +120,9 @@ def _run(
         settings = choice.settings
         _check_disk(output, settings)
         progress.state("before")
-        before = _before(settings, data, output, progress)
+        _go_on_unless(stop)
+        before = _before(settings, data, output)
+        _go_on_unless(stop)
         watch = train.Watch(progress.tell, _store(settings), stop)
         progress.state("training")
         trained = train.train(
@@ -144,8 +156,8 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
         train, held_out = dataset.split(read.examples, defaults.held_out if share is None else float(share), seed)
     from modelpick.tuning.tokens import labels_of
 
-    sources = tuple(sorted({example.source for example in read.examples if example.source}))
-    return Data(train, held_out, read.sha256, sources, labels_of(read.examples))
+    sources = tuple(sorted({example.source for example in (*train, *held_out) if example.source}))
+    return Data(train, held_out, read.sha256, sources, labels_of((*train, *held_out)))
 
 
 def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
@@ -212,7 +224,12 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> "L
     return replace(loaded, model=model)
 
 
-def _before(settings: RunSettings, data: Data, output: Path, progress: Progress) -> Before:
+def _go_on_unless(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise StoppedEarlyError("asked to stop before training began", fix="the same command again", code="interrupted")
+
+
+def _before(settings: RunSettings, data: Data, output: Path) -> Before:
     from modelpick.tuning import proof
 
     kept = output / "before.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from modelpick.errors import EXIT_INTERRUPTED
 from modelpick.tuning import metrics
 from modelpick.tuning.checkpoints import write_atomically
 
@@ -47,7 +48,8 @@ class Progress:
         self._thread.join()
         if error is not None:
             self._now["error"] = getattr(error, "as_json", lambda: {"code": "defect", "message": str(error)[:300]})()
-            self.tell({"event": "state", "state": "failed"})
+            interrupted = getattr(error, "exit_code", None) == EXIT_INTERRUPTED
+            self.tell({"event": "state", "state": "interrupted" if interrupted else "failed"})
 
     def state(self, name: str) -> None:
         """Move to one of STATES."""

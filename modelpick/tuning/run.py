@@ -111,7 +111,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "held_out": (0.0, 0.5), "context": (8, 100_000_000), "batch": (1, 1_000_000), "accumulation": (1, 1_000_000),
     "lora_rank": (1, 65_536), "lora_alpha": (1, 1_000_000), "lora_dropout": (0.0, 0.9), "learning_rate": (1e-9, 1.0),
     "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "max_grad_norm": (1e-6, 1e6), "epochs": (1e-3, 1000.0),
-    "max_steps": (1, 100_000_000), "seed": (0, 2**32 - 1), "save_steps": (1, 100_000_000), 
+    "max_steps": (1, 100_000_000), "seed": (0, 2**32 - 1), "save_steps": (1, 100_000_000),
     "log_steps": (1, 100_000_000),
     "probe": (0, 100_000), "usd_per_hour": (0.0, 100_000.0),
 }  # fmt: skip

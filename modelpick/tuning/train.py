@@ -5,7 +5,6 @@ good state, and too large a micro-batch is halved with the effective batch kept.
 """
 
 import gc
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -111,7 +110,8 @@ def _attempt(settings: RunSettings, prepare: Any, folder: Path, watch: Watch, *,
         if checkpoints.is_disk_full(error):
             raise _disk_full(folder) from None
         raise
-    return Trained(trainer.state.global_step, not watch.stop.is_set(), settings, loaded)
+    reached = trainer.state.global_step
+    return Trained(reached, reached >= trainer.state.max_steps, settings, loaded)
 
 
 def build_trainer(settings: RunSettings, loaded: "Loaded", encoded: "Encoded", folder: Path, watch: Watch) -> Any:
@@ -310,23 +310,3 @@ def _disk_full(folder: Path) -> TrainingStoppedError:
         fix="make room, then run the same command with --resume",
         code="disk_full",
     )
-
-
-@contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM (a spot notice, a systemd stop) and the first Ctrl-C ask to stop after this step; a second one ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -59,10 +59,12 @@ def test_killed_by_force_or_by_notice_a_job_ends_in_the_same_bits(base: Path, da
     told, error = whole.communicate()
     assert whole.returncode == 0, error
 
-    noticed = start(cut_file)
     progress = tmp_path / "cut" / "out" / "progress.json"
+    progress.unlink()  # the killed process's
+    noticed = start(cut_file)
     deadline = time.monotonic() + 240
-    while json.loads(progress.read_text())["state"] != "training" or noticed.poll() is not None:
+    while not progress.exists() or json.loads(progress.read_text())["state"] != "training":
+        assert noticed.poll() is None, noticed.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     noticed.send_signal(signal.SIGTERM)
@@ -231,7 +233,8 @@ def test_a_bad_setting_is_named(name: str, value: Any) -> None:
     [
         [], {"schema_version": 2}, {"schema_version": 1, "kind": "serve", "settings": {}},
         {"schema_version": 1, "kind": "finetune"},
-        {"schema_version": 1, "kind": "finetune", "settings": {"model": "m", "data": "d"}}, {"schema_version": 1, "knd": 1},
+        {"schema_version": 1, "kind": "finetune", "settings": {"model": "m", "data": "d"}},
+        {"schema_version": 1, "knd": 1},
     ],
 )  # fmt: skip
 def test_a_job_that_is_not_as_the_contract_says_is_refused(broken: Any, tmp_path: Path) -> None:
