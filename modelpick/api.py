@@ -15,6 +15,7 @@ Nothing here prints, prompts or exits; what goes wrong is a `modelpick.errors.Mo
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modelpick import settings as _settings
@@ -29,6 +30,8 @@ from modelpick.licensing.schema import read as read_table
 from modelpick.licensing.verdict import Judgement
 from modelpick.licensing.verdict import judge as _judge
 from modelpick.memory import fit
+from modelpick.memory.cases import CaseResult, models_named
+from modelpick.memory.cases import estimate_cases as _estimate_cases
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate_model
 from modelpick.memory.report import MemoryReport
 from modelpick.memory.report import report as _report
@@ -59,18 +62,23 @@ __all__ = [
     "Wanted",
     "Workload",
     "estimate",
+    "estimate_cases",
     "estimate_many",
     "facts",
     "families",
     "judge",
     "judge_many",
+    "judge_pairs",
     "offers",
     "policy",
     "recommend",
     "workload_from",
 ]
 
-# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs is the usual upper end of
+APPROVALS = Path("approvals.toml")
+"""Where a project keeps what its people approved: beside modelpick.toml."""
+
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs: the usual upper end of
 # LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
 LIMA_EXAMPLES = 1_000
 LIMA_TOKENS_PER_EXAMPLE = 750
@@ -159,7 +167,7 @@ def recommend(
     catalog = index.load()
     chosen_policy = _policy(policy)
     priced = offers(region=settled.region, market=market, discounts=settled.discounts)
-    tools = _tools(chosen_policy, catalog.find)
+    tools = _tools(chosen_policy, catalog.find, facts())
     found = _recommend(catalog.models.values(), work, wanted, priced, tools)
     head = [_completed(row, wanted, priced, tools) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
@@ -195,9 +203,37 @@ def judge_many(
     models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
 ) -> list[Judgement | ModelpickError]:
     """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
+    found = judge_pairs(models, policy=policy, offline=offline)
+    return [one if isinstance(one, ModelpickError) else one[1] for one in found]
+
+
+def judge_pairs(
+    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+) -> list[tuple[Model, Judgement] | ModelpickError]:
+    """As `judge_many`, each verdict with the facts it was made from: their texts are what a lock freezes."""
     subjects, find = _subjects(models, offline, ancestors=True)
-    tools = _tools(_policy(policy), find)
-    return [subject if isinstance(subject, ModelpickError) else tools.judge(subject) for subject in subjects]
+    known = facts()
+    tools = _tools(_policy(policy), find, known)
+
+    def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
+        if isinstance(subject, ModelpickError):
+            remembered = _remembered(asked, subject, known)
+            if remembered is None:
+                return subject
+            subject = remembered
+        return subject, tools.judge(subject)
+
+    return [one(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
+
+
+def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
+    """A repository that nobody can look at now (deleted, or the Hub is out of reach) but that known_models tells of."""
+    if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
+        return None
+    if not known.known.about(asked):
+        return None
+    note = f"{error.message}: judged by what is known of this repository alone"
+    return Model(id=asked, origin="catalog", notes=(note,))
 
 
 def estimate_many(
@@ -242,6 +278,28 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
     return estimate_model(subject, workload_from(workload))
 
 
+def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult]:
+    """An answer for every line of a JSON-lines file: `model` and the workload's names. Bad lines are errors in place.
+
+    All models are looked up in one batch. Raises UsageError for a file that cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{path} cannot be read: {why}", fix="give a file of JSON lines", code="no_cases") from None
+    names = models_named(lines)
+    looked = dict(zip(names, _subjects(names, offline)[0], strict=True))
+
+    def find(name: str) -> Model:
+        found = looked[name]
+        if isinstance(found, ModelpickError):
+            raise found
+        return found
+
+    return list(_estimate_cases(lines, find))
+
+
 def offers(
     *, region: str = embedded.DEFAULT_REGION, market: str = "on-demand", discounts: Mapping[str, float] | None = None
 ) -> tuple[Offer, ...]:
@@ -254,8 +312,8 @@ def offers(
 
 
 def facts() -> Facts:
-    """License facts, what is known of particular repositories, and the approvals in force here."""
-    return files.load_facts()
+    """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
+    return files.load_facts(APPROVALS if APPROVALS.is_file() else None)
 
 
 def families(text: str | None) -> Families:
@@ -327,9 +385,9 @@ def _subjects(
     return [next(results) if isinstance(model, str) else model for model in models], looked.find
 
 
-def _tools(policy: Policy, find: Find) -> Tools:
+def _tools(policy: Policy, find: Find, known: Facts) -> Tools:
     """The sibling packages' functions, bound to one policy and to the facts at hand."""
-    known, today = facts(), datetime.date.today()
+    today = datetime.date.today()
     return Tools(
         judge=lambda model: _judge(model, policy, known, find, today),
         estimate=estimate_model,
@@ -354,12 +412,11 @@ def _tuning_cost(model: Model, taken: Seat, rates: cost.BillingRates) -> Mapping
     calibration = efficiency.training(workload.stack, workload.method)
     shape = throughput.shape_of(architecture_of(model))
     speed = timing.training_speed(shape, kind, calibration, workload, length=LIMA_TOKENS_PER_EXAMPLE)
-    held = {
-        "weights_gb": taken.memory.parameters * 2 / 1e9,  # downloaded in 16 bits
-        "result_gb": taken.memory.parts.adapter / 1e9,
-    }
-    hours = job.job_time(kind, speed, exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS), **held)
-    dollars = job.job_cost(taken.offer, hours, rates, **held)
+    downloaded = taken.memory.parameters * 2 / 1e9  # in 16 bits
+    adapter = taken.memory.parts.adapter / 1e9
+    tokens = exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS)
+    hours = job.job_time(kind, speed, tokens, weights_gb=downloaded, result_gb=adapter)
+    dollars = job.job_cost(taken.offer, hours, rates, weights_gb=downloaded, result_gb=adapter)
     return {
         "examples": LIMA_EXAMPLES,
         "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,

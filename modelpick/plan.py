@@ -202,7 +202,10 @@ def _assumptions(asked: Ask, best: Candidate) -> list[str]:
             f"the limit of {best.limit_hours:.2f} h may cut it short: at worst it needs {best.hours.high:.2f} h"
         )
     if best.offer.market == "spot":
-        listed.append("spot: the price is an old sample; interruptions: none to one a day, likely 20 % a month")
+        listed.append("spot: the price is an old sample; the limit reckons with on-demand, which spot may rise to")
+        listed.append(
+            "spot: none to one interruption a day, likely 20 % a month; each costs half a checkpoint and a start"
+        )
     if inputs.tokens is not None:
         listed += inputs.tokens.assumptions
     listed += [one for memory in asked.memory.values() for one in memory.assumptions]

@@ -123,12 +123,21 @@ def test_the_money_cap_is_the_time_limit() -> None:
     assert both["max_hours"] == 1.0
 
 
+def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
+    """The spot sample is $0.4591, on demand it is $1.006: $5 buy at most 4.8 hours, whatever the spot price becomes."""
+    content = planner.prepare(MODEL, serve={"method": "int8"}, max_usd=5.0, market="spot", instance="g5.xlarge").content
+    assert content["cost"]["usd_per_hour"] < 0.5
+    assert content["max_hours"] == pytest.approx(5.0 / 1.02, rel=0.01)
+    assert any("rise" in one for one in content["assumptions"])
+
+
 @pytest.mark.parametrize(
     ("options", "code", "exit_code"),
     [
         ({"name": "huggyllama/llama-7b"}, "license_denied", 1),
         ({"serve": {"stack": "vllm", "method": "int8"}}, "vllm_int8_dense", 1),
         ({"name": "google/flan-t5-base", "serve": {"stack": "vllm", "method": "bf16"}}, "vllm_no_encoder_decoder", 1),
+        ({"name": "FacebookAI/xlm-roberta-large", "serve": {}}, "encoder_does_not_generate", 1),
         ({"instance": "g4dn.12xlarge", "finetune": {"method": "qlora"}}, "bf16_not_native", 1),
         ({"finetune": {"method": "full"}, "instance": "g5.xlarge"}, "does_not_fit", 1),
         ({"max_usd": 0.05}, "cap_too_small", 1),

@@ -35,7 +35,7 @@ def model(id: str, score: float | None = None, gib: float = 10.0, **facts: Any) 
     spread = facts.pop("spread", 5.0)
     status = facts.pop("status", "rated")
     rated = None if score is None else quality(score, spread, status)
-    return Model(id=id, origin="catalog", quality=rated, parameters=int(gib * GIB), **facts)
+    return Model(id=id, origin="catalog", quality=rated, parameters=int(gib * GIB), **{"context": 32768, **facts})
 
 
 def judgement(subject: Model, verdict: Verdict) -> Judgement:
@@ -117,6 +117,7 @@ def test_a_fact_that_is_missing_stops_a_recommendation() -> None:
         ({}, {"min_parameters": 10**15}, "too_small"),
         ({}, {"max_parameters": 5}, "too_large"),
         ({"context": 2048}, {}, "context_too_long"),
+        ({"context": None}, {}, "context_unknown"),
         ({"pipeline_tag": "fill-mask"}, {}, "not_generative"),
         ({}, {"max_usd_per_hour": 0.01}, "too_expensive"),
         ({}, {"families": Families(names=("p9",))}, "no_offer"),

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelpick.cli.batch import worst
+from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
-from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, EXIT_YES, ModelpickError, UsageError, nearest
+from modelpick.errors import ModelpickError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from modelpick.audit.run import Audit, Use
 
-_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
 _FORMATS = ("text", "json", "sarif")
 
@@ -68,7 +67,7 @@ def audit(
     _answer(out, found, format)
     _tell_the_rest(out, found)
     code = worst(
-        use.answer.exit_code if isinstance(use.answer, ModelpickError) else _EXIT[use.word] for use in found.uses
+        use.answer.exit_code if isinstance(use.answer, ModelpickError) else VERDICT_EXIT[use.word] for use in found.uses
     )
     if code:
         raise typer.Exit(code)

@@ -12,6 +12,7 @@ from modelpick.licensing.known import Betrayal, Family, KnownModel
 from modelpick.licensing.lineage import Ancestor
 from modelpick.licensing.outcome import From, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.training_data import weigh_datasets
 
 _TEXT_PIPELINES = frozenset(
     {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
@@ -66,7 +67,7 @@ def weigh(
     parts += _misnamed(model, parts, ancestors, policy, facts)
     parts += _disputes(known, policy)
     datasets = (*model.datasets, *(name for one in known for name in one.datasets))
-    if datasets and facts.datasets and (reasons := _training_data(datasets, policy, facts)):
+    if datasets and (reasons := weigh_datasets(datasets, policy, facts)):
         parts.append(Assessment(join(reason.verdict for reason in reasons), reasons))
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
@@ -213,22 +214,6 @@ def _disputes(known: Iterable[KnownModel], policy: Policy) -> list[Assessment]:
         for one in known
         if one.disputed
     ]
-
-
-def _training_data(datasets: Iterable[str], policy: Policy, facts: Facts) -> tuple[Reason, ...]:
-    rules = policy.rules.training_data
-    reasons = []
-    for name in dict.fromkeys(datasets):
-        for entry in facts.datasets:
-            if entry.matches(name):
-                reasons += [
-                    Reason(
-                        f"training_data_{kind}", f"trained on {name}: {entry.terms}", entry.source, getattr(rules, kind)
-                    )
-                    for kind in entry.restrictions
-                ]
-                break
-    return tuple(reasons)
 
 
 def _organisation(id: str) -> str:

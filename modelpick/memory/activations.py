@@ -80,9 +80,10 @@ def saved_bytes(
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
         total += (1 if architecture.parallel else run.norms) * b * h * (2 if architecture.norm == "rms" else 1) + i * b
         return total
-    if workload.method == "lora-int8" or (workload.method == "qlora" and stack.saves_quantized_inputs):
-        # bitsandbytes MatMul8bitLt keeps its input (autograd/_functions.py: ctx.tensors); 4-bit did until 0.41.
-        total += (2.0 * h + i) * b
+    if workload.method in ("lora-int8", "qlora") and not stack.dropout:
+        return total + _quantized_inputs(run, adapted, workload, stack, h, b)
+    if workload.method in ("lora-int8", "qlora"):
+        total += (2.0 * h + i) * b  # bitsandbytes until 0.41 kept the input of every layer it quantized
     return total + _adapter_bytes(adapted, workload, stack, b)
 
 
@@ -105,6 +106,23 @@ def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) ->
     if workload.attention == "eager":
         total += a.heads * workload.context * (4 + 2 * b)  # fp32 softmax, its cast, dropout's input
     return total
+
+
+def _quantized_inputs(
+    run: Layers, adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack, h: int, b: float
+) -> float:
+    """Inputs of quantized layers that stay for the backward pass, each tensor once: LLM.int8 keeps all of them
+    (bitsandbytes autograd/_functions.py MatMul8bitLt, ctx.tensors), 4-bit those with an adapter."""
+    roles = {projection.role for projection, _ in adapted}
+    int8 = workload.method == "lora-int8"
+    kept = 0.0
+    if int8 or roles & _ATTENTION:
+        kept += h
+    if int8 or roles & _ENTRY:
+        kept += h
+    if int8 or "down" in roles:
+        kept += mlp_width(run)
+    return kept * b + len(adapted) * workload.lora_rank * stack.adapter_bytes
 
 
 def _partly_adapted(run: Layers, adapted: list[tuple[Projection, int]]) -> float:

@@ -5,9 +5,11 @@ from modelpick.workload import Workload
 
 # nvidia-smi over torch's reserved memory: 0.45-1.3 GiB by GPU, driver and loaded kernels (published comparisons of the
 # two; the low end is an idle context). The middle is taken; the interval carries the rest.
-CONTEXT = 0.75 * 2**30
+CONTEXT = 0.9 * 2**30
 # Reserved over allocated: 1-8 % typically (torch/csrc/cuda/CUDACachingAllocator.cpp rounds segments to 2 or 20 MiB).
 SLACK = 0.03
+# vLLM captures CUDA graphs after it has measured its peak: 0.3-1 GiB in its own log lines ("Graph capturing finished").
+GRAPHS = 0.5 * 2**30
 
 
 def runtime_bytes(allocated: float, workload: Workload, architecture: Architecture) -> float:
@@ -15,4 +17,6 @@ def runtime_bytes(allocated: float, workload: Workload, architecture: Architectu
     if workload.measure == "allocated":
         return 0.0
     reserve = SLACK * allocated
-    return reserve if workload.measure == "reserved" else reserve + CONTEXT
+    if workload.measure == "reserved":
+        return reserve
+    return reserve + CONTEXT + (GRAPHS if workload.stack == "vllm" else 0.0)

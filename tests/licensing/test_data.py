@@ -80,6 +80,16 @@ def test_every_reference_leads_somewhere(facts: Facts) -> None:
     assert {one.license for one in facts.prints.all} <= set(facts.licenses.by_id)
 
 
+def test_every_family_pattern_holds_one_of_its_words(facts: Facts) -> None:
+    """The words are a first look: a pattern that could match without one of them would never be tried."""
+    for family in facts.families:
+        for pattern in family.names:
+            required = re.sub(
+                r"\([^()]*\)|\[[^\]]*\][?*+]?|.[?*]", " ", re.sub(r"\(\?[!=<][^()]*\)", " ", pattern)
+            ).lower()
+            assert any(word in required for word in family.words or (family.root,)), (family.name, pattern)
+
+
 def test_known_models_are_not_a_list_of_permissions(facts: Facts) -> None:
     for entry in facts.known:
         assert entry.source, entry.id

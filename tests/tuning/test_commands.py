@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from tests.cli.conftest import Run  # noqa: E402
-from tests.tuning import tiny  # noqa: E402
+from tests.cli.conftest import Run
+from tests.tuning import tiny
 
 
 class Endpoint(BaseHTTPRequestHandler):
