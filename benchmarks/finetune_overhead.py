@@ -1,7 +1,7 @@
-"""What modelpick's training loop adds to a bare TRL script: python benchmarks/finetune_overhead.py [--rounds 5] [--steps 30]
+"""What modelpick's training loop adds to a bare TRL script: python benchmarks/finetune_overhead.py [--rounds N]
 
-The same tiny Llama, data, settings and number of steps, in turns; prints the median time of each and the difference. The
-bare script is what TRL's documentation shows: SFTTrainer with an SFTConfig, nothing else.
+The same tiny Llama, data, settings and number of steps, in turns; prints the median time of each and the difference.
+The bare script is what TRL's documentation shows: SFTTrainer with an SFTConfig, nothing else.
 """
 
 import argparse
@@ -42,7 +42,8 @@ def main() -> None:
                 if turn:
                     times[name].append(spent)
         bare, ours = (statistics.median(times[name]) for name in ("bare", "modelpick"))
-        print(f"bare TRL {bare:.2f} s, modelpick {ours:.2f} s CPU for {options.steps} steps: {100 * (ours / bare - 1):+.1f} %")
+        more = 100 * (ours / bare - 1)
+        print(f"bare TRL {bare:.2f} s, modelpick {ours:.2f} s CPU for {options.steps} steps: {more:+.1f} %")
 
 
 def _bare(settings: RunSettings, folder: Path) -> float:
@@ -56,7 +57,7 @@ def _bare(settings: RunSettings, folder: Path) -> float:
         dataset_kwargs={"skip_prepare_dataset": True}, bf16=False, gradient_checkpointing=False,
     )  # fmt: skip
     rows = datasets.Dataset.from_list(list(encoded.rows))
-    trainer = trl.SFTTrainer(model=loaded.model, args=arguments, train_dataset=rows, processing_class=loaded.tokenizer)
+    trainer: Any = trl.SFTTrainer(loaded.model, arguments, train_dataset=rows, processing_class=loaded.tokenizer)
     started = time.process_time()
     trainer.train()
     return time.process_time() - started

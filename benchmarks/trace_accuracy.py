@@ -33,8 +33,8 @@ def main() -> None:
             continue
         try:
             traced = trace(model.config, workload_from(row["workload"]))
-        except ModelpickError as error:
-            print(f"{row['id']} {row['model']}: {error.message}", flush=True)
+        except ModelpickError as refused:
+            print(f"{row['id']} {row['model']}: {refused.message}", flush=True)
             continue
         reserved = row["workload"].get("measure") == "reserved"
         predicted = (traced.reserved if reserved else traced.allocated) / 2**30

@@ -8,7 +8,6 @@ NF4 (functional.py quantize_4bit): half a byte a weight, an fp32 scale per 64, o
 and an fp32 per 256 of those; forward and backward dequantize the whole weight.
 """
 
-import types
 from typing import Any
 
 import torch
@@ -90,7 +89,7 @@ class QuantizedLinear(nn.Linear):
 
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
     """Replace every linear layer but the output embedding and task heads; returns how many were replaced."""
-    output: Any = getattr(model, "get_output_embeddings", types.NoneType)()
+    output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     kept = ("classifier", "score", "qa_outputs")
     replaced = 0
     for name, module in list(model.named_modules()):

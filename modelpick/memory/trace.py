@@ -343,7 +343,7 @@ def _cuda_attention() -> Iterator[None]:
     """Give scaled_dot_product_attention the kernels CUDA takes (aten/native/transformers/cuda/sdp_utils.cpp)."""
     functional = torch.nn.functional
     before = functional.scaled_dot_product_attention
-    functional.scaled_dot_product_attention = _attend  # type: ignore[assignment]
+    functional.scaled_dot_product_attention = _attend
     try:
         yield
     finally:

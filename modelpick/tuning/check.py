@@ -136,8 +136,8 @@ def _leaks(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[tuple
     """Pairs of lines on either side whose questions, or whole texts, say the same."""
     border = len(train)
     found: set[tuple[int, int]] = set()
-    for view in (lambda example: example.prompt, lambda example: example.text):
-        texts = [view(example) for example in (*train, *held_out)]
+    both = (*train, *held_out)
+    for texts in ([example.prompt for example in both], [example.text for example in both]):
         for left, right, _ in similarity.near_duplicates(texts):
             if left < border <= right and texts[left].strip():
                 found.add((train[left].line, held_out[right - border].line))

@@ -83,8 +83,8 @@ def svg(train: Sequence[Point], held_out: Sequence[Point] = (), title: str = "lo
     lines.append('<text x="340" y="350" text-anchor="middle">step</text></g>')
     lines.append(f'<polyline fill="none" stroke="#1f5fa8" stroke-width="2" points="{" ".join(map(place, train))}"/>')
     for point in held_out:
-        x, y = place(point).split(",")
-        lines.append(f'<circle cx="{x}" cy="{y}" r="4" fill="none" stroke="#b04a00" stroke-width="2"/>')
+        across, down = place(point).split(",")
+        lines.append(f'<circle cx="{across}" cy="{down}" r="4" fill="none" stroke="#b04a00" stroke-width="2"/>')
     lines.append('<g font-family="sans-serif" font-size="12"><text x="500" y="30" fill="#1f5fa8">line: training</text>')
     lines.append('<text x="500" y="46" fill="#b04a00">rings: held-out</text></g></svg>')
     return "\n".join(lines) + "\n"

@@ -93,7 +93,9 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
     import bitsandbytes as bnb
     from torch import nn
 
-    quantized, left, kept = 0, [], []
+    quantized = 0
+    left: list[str] = []
+    kept: list[str] = []
     for name, module in model.named_modules():
         if isinstance(module, bnb.nn.Linear8bitLt | bnb.nn.Linear4bit):
             quantized += 1 if _holds_quantized_weights(module) else 0

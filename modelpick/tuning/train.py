@@ -181,7 +181,7 @@ def _arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
 def _careful(base: type) -> type:
     """`base` with checkpoints that are whole or absent and losses that are checked before they are learned from."""
 
-    class CarefulTrainer(base):  # type: ignore[misc, valid-type]
+    class CarefulTrainer(base):
         modelpick_watch: Watch
 
         def training_step(self, *arguments: Any, **names: Any) -> Any:
@@ -227,7 +227,7 @@ def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "Train
 
     tokens_per_step = encoded.tokens / max(1, len(encoded.rows)) * settings.effective_batch
 
-    class Reporter(TrainerCallback):  # type: ignore[misc]
+    class Reporter(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **names: Any) -> None:
             watch.report({"event": "start", "step": state.global_step, "steps": state.max_steps})
 
