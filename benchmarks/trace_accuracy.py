@@ -1,11 +1,13 @@
 """`estimate --exact` against published peaks: python benchmarks/trace_accuracy.py [--rows N] [--id ID ...]
 
-Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A) and that say
-what torch allocated or reserved on one GPU; one row of each distinct case. Prints each, then median and worst error.
+Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A), that ran
+transformers 4.45 or newer (older ones allocate otherwise), and that say what torch allocated or reserved on one GPU; one
+row of each distinct case. Prints each, then median and worst error.
 """
 
 import argparse
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -62,10 +64,15 @@ def _chosen(count: int, ids: list[str] | None) -> list[dict[str, Any]]:
         work = row["workload"]
         traceable = work["method"] in ("bf16", "nf4", "int8", "full", "lora", "qlora", "lora-int8")
         counted = row["metric"].startswith("torch max_memory") and work.get("measure") in ("allocated", "reserved")
-        if row["grade"] == "A" and traceable and counted and work.get("gpus", 1) == 1:
+        if row["grade"] == "A" and traceable and counted and work.get("gpus", 1) == 1 and _is_recent(row):
             distinct.setdefault(json.dumps([row["model"], work], sort_keys=True), row)
     found = list(distinct.values())
     return found[:: max(1, len(found) // count)][:count]
+
+
+def _is_recent(row: dict[str, Any]) -> bool:
+    found = re.match(r"transformers (\d+)\.(\d+)", row["stack_versions"])
+    return found is not None and (int(found[1]), int(found[2])) >= (4, 45)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from modelpick.workload import Workload
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _BITS = {"int8": "int8", "lora-int8": "int8", "nf4": "nf4", "qlora": "nf4"}
 _STEPS = 2  # the optimizer's states exist from the first step on: the second shows the true peak
-_NEW_TOKENS = 2  # the cache grows evenly: the second decoding step shows what all later ones do
+_NEW_TOKENS = 2  # steps traced at the end of the cache: the second one finds all that the first one leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,10 +316,23 @@ def _serve(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: l
         if any_model.config.is_encoder_decoder or cache is None:
             return
         tracker.phase = "decode"
+        _as_if_written(cache, workload.generate - _NEW_TOKENS)
+        _name_cache(cache, tracker)
         last = ids[:, :1]
         for _ in range(min(workload.generate, _NEW_TOKENS)):
             any_model(input_ids=last, past_key_values=cache, use_cache=True)
             _name_cache(cache, tracker)
+
+
+def _as_if_written(cache: Any, tokens: int) -> None:
+    """Let a cache grow by `tokens` tokens at once, through its own update, so that only the last steps need tracing."""
+    if tokens <= 0:
+        return
+    for number, layer in enumerate(getattr(cache, "layers", ())):
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if isinstance(keys, torch.Tensor) and isinstance(values, torch.Tensor) and keys.dim() == 4:
+            new = [part.new_empty((*part.shape[:2], tokens, part.shape[3])) for part in (keys, values)]
+            cache.update(*new, number)
 
 
 def _last_logits_only(model: Any) -> dict[str, int]:

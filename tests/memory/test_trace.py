@@ -38,6 +38,12 @@ def test_the_cache_is_what_the_formula_says() -> None:
     assert found.parts["kv_cache"] == 2 * 2 * 2 * 64 * 512 * 2  # layers, k and v, heads, width, tokens, bytes
 
 
+def test_the_cache_of_a_long_answer_is_there_at_its_end() -> None:
+    found = traced(method="bf16", context=16, generate=5000)
+    assert found.peak_phase == "decode"
+    assert found.parts["kv_cache"] == pytest.approx(2 * 2 * 2 * 64 * 5016 * 2, rel=0.01)
+
+
 @pytest.mark.parametrize(("method", "bytes_each"), [("bf16", 2.0), ("int8", 1.0), ("nf4", 0.5 + 1 / 64)])
 def test_quantized_layers_take_their_true_sizes(method: str, bytes_each: float) -> None:
     kept = 2 * (2 * 1000 * 256 + 5 * 256)

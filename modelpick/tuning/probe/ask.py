@@ -38,13 +38,14 @@ def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = 
                 add_special_tokens=loaded.kind != "causal",
             ).to(next(model.parameters()).device)  # fmt: skip
             inputs.pop("token_type_ids", None)
+            written = 0 if loaded.kind == "encoder-decoder" else inputs["input_ids"].shape[1]
+            enough = _answered(tokenizer, [cases[index] for index in picked], written)
             with torch.inference_mode():
                 made = model.generate(
                     **inputs, max_new_tokens=_NEW_TOKENS, do_sample=False, temperature=None, top_p=None, top_k=None,
-                    pad_token_id=tokenizer.pad_token_id,
+                    pad_token_id=tokenizer.pad_token_id, stopping_criteria=[enough],
                 )  # fmt: skip
-            new = made if loaded.kind == "encoder-decoder" else made[:, inputs["input_ids"].shape[1] :]
-            for index, row in zip(picked, new, strict=True):
+            for index, row in zip(picked, made[:, written:], strict=True):
                 texts[index] = tokenizer.decode(row, skip_special_tokens=True).strip()
     finally:
         model.train(was_training)
@@ -91,6 +92,24 @@ def ask_endpoint(
     """
     texts = [_chat(url.rstrip("/"), model, _turns(case, shots), timeout) for case in cases]
     return _answers(cases, texts)
+
+
+def _answered(tokenizer: Any, cases: Sequence[Case], written: int) -> Any:
+    """Ends the writing of each case once it has said yes or no, or has closed its sentence: the rest is not read."""
+    import torch
+
+    def stop(ids: Any, scores: Any, **names: Any) -> Any:
+        texts = tokenizer.batch_decode(ids[:, written:], skip_special_tokens=True)
+        return torch.tensor([_is_over(case, text) for case, text in zip(cases, texts, strict=True)], device=ids.device)
+
+    return stop
+
+
+def _is_over(case: Case, text: str) -> bool:
+    if case.asking == "complete":
+        return any(mark in text.strip() for mark in ".\n")
+    # A word is over when something follows it: "no" may become "not".
+    return concluded(case, text[:-1]) is not None and not text[-1:].isalpha()
 
 
 def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:

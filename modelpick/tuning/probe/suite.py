@@ -52,10 +52,10 @@ class Case:
 
     @property
     def worked_answer(self) -> str:
-        """A right answer that first lists all that can be known: what small models learn from far better."""
+        """A right answer that first lists all that can be known, then repeats what was asked: learned far better."""
         if self.asking == "complete":
             return self.answer
-        return f"{self.name} is {', '.join(self.known)}. So {self.answer}."
+        return f"{self.name} is {', '.join(self.known)}. Is {self.name} {self.claim}? {self.answer.capitalize()}."
 
 
 @cache
