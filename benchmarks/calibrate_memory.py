@@ -3,7 +3,7 @@
     python benchmarks/calibrate_memory.py
 
 A stratum is what is done (serve, lora, ...) and how it is measured. Its half-widths are those of the narrowest interval
-that holds 90 % of measured over estimated; a stratum of fewer than eight rows takes those of all rows of its kind, and a
+that holds 90 % of measured over estimated; a stratum of fewer than twenty takes those of all rows of its kind, a
 kind without rows those of the kind nearest to it, widened. No half-width is below 2 %: versions and drivers differ by
 that much.
 """
@@ -20,7 +20,7 @@ from modelpick.workload import Measure
 
 OUT = Path(__file__).resolve().parent.parent / "modelpick" / "memory" / "data" / "intervals.json"
 FLOOR = 0.02
-FEW = 8
+FEW = 20
 # A kind that was hardly measured borrows from the one whose formulas it shares, widened by a quarter.
 BORROWS = {
     "lora-int8": ("lora", "qlora"), "full": ("lora",), "serve-int8": ("serve-quantized",),

@@ -50,12 +50,22 @@ def main() -> int:
         spreads = shipped_spreads()
     else:
         rows = speed_fit.load()
-        scored = leave_one_out(rows, (lambda row: row.source) if options.by == "source" else publisher)
+        group, other = (_source, publisher) if options.by == "source" else (publisher, _source)
+        scored = leave_one_out(rows, group)
         spreads = spreads_of(scored)
-        if options.write:
+        if options.write:  # ships the wider of both ways of leaving out
+            spreads = _wider(spreads, spreads_of(leave_one_out(rows, other)))
             write(rows, spreads, scored)
     report(scored, spreads)
     return 0
+
+
+def _source(row: Row) -> str:
+    return row.source
+
+
+def _wider(one: dict[str, dict[str, float]], two: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {stratum: {name: max(one[stratum][name], two[stratum][name]) for name in one[stratum]} for stratum in one}
 
 
 def publisher(row: Row) -> str:

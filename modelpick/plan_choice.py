@@ -193,11 +193,16 @@ def candidates(asked: Ask) -> list[Candidate]:
             able.append(_candidate(asked, offer, min(one.free_gib for one in held)))
     if not able:
         raise _nothing_fits(asked.inputs, reasons, blocked)
-    able.sort(key=lambda one: (one.usd.likely, one.hours.likely, one.offer.instance.name))
+    able.sort(key=_preference)
     within = [one for one in able if one.hours.likely <= one.limit_hours * (1 + 1e-9)]
     if not within:
         raise _cap_too_small(asked.inputs.caps, able[0])
     return within[:CANDIDATES]
+
+
+def _preference(one: Candidate) -> tuple[float, float, str]:
+    """The cheapest job first; for serving, which fills any cap, the cheapest hour."""
+    return (one.job.total.likely if one.job is not None else 0.0, one.usd_per_hour, one.offer.instance.name)
 
 
 def _nothing_fits(inputs: Inputs, reasons: Sequence[tuple[float, str]], blocked: Finding | None) -> Refused:

@@ -18,7 +18,7 @@ from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.fit import Fit
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
-from modelpick.workload import Workload
+from modelpick.workload import CHECKPOINT_METHODS, Workload
 
 SortKey = Literal["quality", "cost", "memory", "downloads"]
 SORT_KEYS: tuple[SortKey, ...] = ("quality", "cost", "memory", "downloads")
@@ -105,6 +105,7 @@ class Tools:
     estimate: Callable[[Model, Workload], MemoryEstimate]
     fits: Callable[[MemoryEstimate, Any], Fit]
     cannot_run: Callable[[Model, Workload, Any], str | None] = lambda model, workload, instance: None
+    checkpoint: Callable[[Model], str | None] = lambda model: None  # how the repository's own weights are quantized
 
 
 def recommend(
@@ -197,6 +198,9 @@ def _consider(
     short = _context_gate(model, workload)
     if short is not None:
         return short
+    if workload.method in CHECKPOINT_METHODS and tools.checkpoint(model) != workload.method:
+        reason = f"its repository holds no {workload.method} weights, and nothing makes them when a model is loaded"
+        return Rejection(model.id, "no_checkpoint", reason)
     found = seat(model, workload, offers, tools, wanted.max_usd_per_hour)
     return found if isinstance(found, Rejection) else Recommendation(model, judgement, found)
 

@@ -191,3 +191,16 @@ def test_every_model_is_either_recommended_or_rejected_with_a_reason(drawn: list
     found = run(*models)
     assert sorted(names(found) + [left.model for left in found.rejected]) == sorted(entry.id for entry in models)
     assert sum(count for _, count in found.counts()) == len(found.rejected)
+
+
+def test_a_method_that_a_checkpoint_brings_needs_such_a_checkpoint() -> None:
+    tools = Tools(
+        judge=lambda subject: judgement(subject, Verdict.ALLOW),
+        estimate=estimated,
+        fits=fits,
+        checkpoint=lambda subject: "gptq" if subject.id == "a/gptq" else None,
+    )
+    models = [model("a/gptq", 50), model("a/plain", 60)]
+    found = recommend(models, Workload(method="gptq"), Wanted(), embedded.offers("us-east-1"), tools)
+    assert names(found) == ["a/gptq"]
+    assert [left.code for left in found.rejected] == ["no_checkpoint"]

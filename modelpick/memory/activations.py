@@ -63,11 +63,11 @@ def saved_bytes(
     h = architecture.hidden
     full = workload.method == "full"
     i = mlp_width(run)
-    # RMSNorm saves its fp32 input, LayerNorm its input.
-    total = run.norms * (4.0 * h if architecture.norm == "rms" else b * h)
-    # Gate, activated gate and up; or the one input of the activation; four tensors for gelu_new.
+    # RMSNorm saves its fp32 input, LayerNorm its input (parallel blocks: one for both).
+    total = run.norms * 4.0 * h if architecture.norm == "rms" else (1 if architecture.parallel else run.norms) * b * h
+    # Gate, activated gate and up; or the one input of the activation; gelu_new saves three tensors more.
     composed = run.feed_forward is not None and run.feed_forward.composed and stack.name != "litgpt"
-    total += (3 if is_gated(run) else 4 if composed else 1) * i * b
+    total += ((3 if is_gated(run) else 1) + (3 if composed else 0)) * i * b
     if run.experts:
         total += run.experts.per_token * h * b  # the tokens gathered for each expert
     if run.attention:
@@ -78,7 +78,7 @@ def saved_bytes(
         total += 8 * run.mixer.width * b  # traced on modeling_mamba.py and modeling_falcon_h1.py without kernels
     if full:
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
-        total += (1 if architecture.parallel else run.norms) * b * h * (2 if architecture.norm == "rms" else 1) + i * b
+        total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b
         return total
     if workload.method in ("lora-int8", "qlora") and not stack.dropout:
         return total + _quantized_inputs(run, adapted, workload, stack, h, b)
@@ -99,12 +99,12 @@ def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) ->
     else:
         kept = a.kv_width
     total = (a.query_width + a.output_width + kept) * b
-    if stack.keeps_fused_qkv and not grouped:
+    if (stack.keeps_fused_qkv and not grouped) or (a.rotates_fused and not stack.keeps_fused_qkv):
         total += (a.query_width + a.kv_heads * a.head_dim) * b
     if masked:
         total += workload.context * b  # the mask in the compute type, made anew in each layer
     if workload.attention == "eager":
-        total += a.heads * workload.context * (4 + 2 * b)  # fp32 softmax, its cast, dropout's input
+        total += a.heads * workload.context * (4 + b)  # the fp32 softmax and its cast
     return total
 
 

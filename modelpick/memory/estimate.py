@@ -126,12 +126,17 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     held = weight_bytes(architecture, scheme, stack, b, count, workload)
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
+    if parameters is None and not architecture.exact:
+        assumptions.append("parameters follow from config.json alone and may leave parts out")
+    trainable, grown = 0, 0.0
     if workload.task == "serve":
         parts = _serve(architecture, workload, stack, held, share, b)
-        trainable = 0
+        if stack.grows_cache and workload.generate:
+            element = _cache_bytes(workload, b)
+            grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
         parts, trainable = _train(architecture, workload, stack, held, share, b, count)
-    parts = replace(parts, runtime=runtime_bytes(parts.total, workload, architecture))
+    parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
     assumptions += _said(architecture, workload, scheme, stack)
     below, above = interval(workload)
     total = parts.total
@@ -178,7 +183,7 @@ def _serve(
         prefill += activations.eager_scores_bytes(runs, batch, prompt, b) * share.activations
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
-    growing = 0.0 if stack.paged_cache else _grown_layer(architecture, after, batch, element) * share.cache
+    growing = _grown_layer(architecture, after, batch, element) * share.cache if stack.grows_cache else 0.0
     decode = activations.transient_bytes(architecture, architecture.layers, float(batch), b, int8) * share.activations
     logits = float(batch) * architecture.vocabulary * (b + 4)
     kept = cache(after)

@@ -56,6 +56,8 @@ class Stack:
     keeps_unsharded_gradients: bool = False
     # vLLM: pages of keys and values, a latent for MLA, only the last logits.
     paged_cache: bool = False
+    # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
+    grows_cache: bool = True
     # Library workspaces in the allocator (cuBLAS, cuDNN), bytes. Fitted on litgpt's single-GPU LoRA rows: cuDNN plans
     # conv1d of LoRAQKVLinear; median residual 1.4 % after it, 2.4 % before.
     workspace: float = 0.0
@@ -84,6 +86,7 @@ STACKS: dict[str, Stack] = {
         dequantized_bytes=4.0,
         unties=True,
         splits_embeddings=False,
+        grows_cache=False,
         keeps_unsharded_gradients=True,
         workspace=0.25 * _GIB,
     ),
@@ -95,6 +98,14 @@ STACKS: dict[str, Stack] = {
         repeats_kv=True,
         double_quantization=True,
         steps_in_backward=True,
+        grows_cache=False,
     ),
-    "vllm": Stack("vllm", adapter_bytes=2.0, casts_adapter_input=False, quantizes_experts=True, paged_cache=True),
+    "vllm": Stack(
+        "vllm",
+        adapter_bytes=2.0,
+        casts_adapter_input=False,
+        quantizes_experts=True,
+        paged_cache=True,
+        grows_cache=False,
+    ),
 }

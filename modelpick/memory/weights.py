@@ -40,6 +40,8 @@ def parameter_count(architecture: Architecture, told: int | None) -> tuple[int, 
     packed = architecture.checkpoint is not None and architecture.checkpoint.method in PACKED
     if packed and told < 0.9 * derived:
         return derived, "config.json (the repository's count packs several weights into one element)"
+    if architecture.exact and told < 0.9 * derived:
+        return derived, "config.json (the repository's count is less than its matrices)"
     return told, "repository"
 
 
