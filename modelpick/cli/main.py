@@ -36,6 +36,9 @@ COMMANDS = {
     "verify": "Fail on any drift from the lock: commit, license text, verdict, ancestry, policy.",
     "catalog": "The embedded catalog: show, info.",
     "policy": "License policies: list, show, check, approve.",
+    "finetune": "Fine-tune a model on your examples; resumable, checked, measured before and after.",
+    "probe": "Hundreds of arguments with known answers: how often is the model right, with intervals.",
+    "data": "Training data: check, curate, pick the next to label.",
     "doctor": "What is installed and configured, and how old the embedded facts are.",
 }
 

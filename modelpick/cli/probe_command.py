@@ -1,0 +1,111 @@
+"""`modelpick probe`: does a model conclude what the premises do not allow?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli.options import command, whole_number
+from modelpick.cli.output import Output
+from modelpick.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.tuning.probe.suite import Answers, Case
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "probe")(probe)
+
+
+def probe(
+    out: Output,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id, a local folder, or a served model's name.")],
+    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="A tuned adapter on MODEL.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
+    ] = None,
+    cases: Annotated[str, typer.Option("--cases", metavar="N", help="How many, half of them valid.")] = "200",
+    shots: Annotated[str, typer.Option("--shots", metavar="N", help="Solved cases shown first.")] = "0",
+    ask: Annotated[
+        str, typer.Option("--ask", metavar="judge|complete", help="A yes or no, or an open sentence.")
+    ] = "judge",
+    wording: Annotated[
+        str, typer.Option("--wording", metavar="plain|other", help="Which words and sentences.")
+    ] = "other",
+    depth: Annotated[str, typer.Option("--depth", metavar="1|2|3", help="The most premises in a chain.")] = "3",
+    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other cases.")] = "0",
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write", metavar="FILE.jsonl", help="Only write the cases, with their answers, as training data."
+        ),
+    ] = None,
+) -> None:
+    """Hundreds of arguments with known answers: how often is the model right, with intervals."""
+    from modelpick.tuning.probe import run
+
+    asked = run.Suite(
+        cases=whole_number("--cases", cases, largest=100_000) or 1,
+        shots=whole_number("--shots", shots, smallest=0, largest=100) or 0,
+        asking=_one_of("--ask", ask, ("judge", "complete")),
+        wording=_one_of("--wording", wording, ("plain", "other")),
+        depth=whole_number("--depth", depth, largest=3) or 1,
+        seed=whole_number("--seed", seed, smallest=0) or 0,
+    )
+    if write:
+        _write_cases(out, Path(write), asked.made())
+        return
+    answers = run.probe(model, asked, adapter=adapter, endpoint=endpoint)
+    payload = {
+        "model": model,
+        "adapter": adapter,
+        "suite": asked.as_json(),
+        **answers.as_json(),
+        "assumptions": _ASSUMPTIONS,
+        "sources": [],
+    }
+    out.answer(payload, lambda console: _draw(console, model, answers))
+
+
+_ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "intervals: Wilson, 95 %"]
+
+
+def _draw(console: "Console", model: str, answers: "Answers") -> None:
+    told = answers.as_json()
+    console.print(f"{model}: {_percent(told['accuracy'])} right of {told['cases']} cases", markup=False, soft_wrap=True)
+    console.print(f"  what follows        {_percent(told['valid'])}")
+    console.print(f"  what does not       {_percent(told['invalid'])}")
+    for name, figures in told["by_shape"].items():
+        console.print(f"  {name:18}  {_percent(figures)}", markup=False)
+    if told["unanswered"]:
+        console.print(f"  {told['unanswered']} answers said neither yes nor no")
+
+
+def _percent(figures: dict[str, Any]) -> str:
+    if "value" not in figures:
+        return "no cases"
+    return f"{100 * figures['value']:3.0f} % ({100 * figures['low']:.0f} to {100 * figures['high']:.0f})"
+
+
+def _write_cases(out: Output, file: Path, made: "tuple[Case, ...]") -> None:
+    import json
+
+    if file.exists():
+        raise UsageError(f"{file} exists", fix="name another with --write", code="output_exists")
+    lines = [json.dumps({"instruction": case.prompt, "output": case.worked_answer}) for case in made]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    payload = {"output": str(file), "cases": len(made), "assumptions": [], "sources": []}
+    out.answer(payload, lambda console: console.print(f"{file}: {len(made)} cases", markup=False, soft_wrap=True))
+
+
+def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> Any:
+    from modelpick.errors import nearest
+
+    if value not in choices:
+        raise UsageError(
+            f"{flag} is {value!r}", fix=nearest(value, choices) or f"use {' or '.join(choices)}", code="unknown_option"
+        )
+    return value

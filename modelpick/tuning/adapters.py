@@ -1,0 +1,103 @@
+"""Low-rank adapters: where they go, and the way back from adapter to merged model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelpick.errors import UsageError, nearest
+from modelpick.tuning.loading import Kind, Loaded, LoadOptions, load
+from modelpick.tuning.quantized import TASK_HEADS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ALL_LINEAR = "all-linear"
+_TASK = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
+
+
+def targets_for(model: "nn.Module", asked: str) -> str | list[str]:
+    """`all-linear`, or the module names asked for, each of which must name a linear layer.
+
+    All linear layers is the default: adapters on the MLP too are what lets LoRA match full fine-tuning ("LoRA Without
+    Regret", Thinking Machines, 2025-09-29; QLoRA, arXiv 2305.14314 section 4), and it needs no table of families.
+    Raises UsageError(code="unknown_lora_target") suggesting the nearest name.
+    """
+    if asked == ALL_LINEAR:
+        return ALL_LINEAR
+    from torch import nn
+
+    known = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    wanted = [name.strip() for name in asked.split(",") if name.strip()]
+    for name in wanted:
+        if name not in known:
+            raise UsageError(
+                f"the model has no linear layer named {name!r}",
+                fix=nearest(name, known) or f"use all-linear, or some of {', '.join(sorted(known))}",
+                code="unknown_lora_target",
+            )
+    return wanted
+
+
+def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: str, checkpointing: bool) -> Any:
+    """The base model with trainable adapters in fp32 (peft's `autocast_adapter_dtype`), all else frozen.
+
+    A quantized base goes through peft's k-bit preparation (norms in fp32, gradients reach the first layer). A task
+    head is trained in full and saved with the adapter.
+    """
+    import peft
+
+    model: Any = loaded.model
+    if loaded.layers is not None:
+        model = peft.prepare_model_for_kbit_training(
+            model,
+            use_gradient_checkpointing=checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False} if checkpointing else None,
+        )
+    elif checkpointing:
+        model.enable_input_require_grads()
+    heads = [name for name, _ in model.named_children() if name in TASK_HEADS]
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=targets_for(model, targets),
+        task_type=_TASK[loaded.kind],
+        modules_to_save=heads or None,
+        exclude_modules=heads or None,
+    )
+    return peft.get_peft_model(model, config)
+
+
+def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: bool = False) -> Loaded:
+    """A base with a saved adapter on it. Raises UsageError(code="other_base") when its shapes are of another base."""
+    import peft
+
+    if not (adapter / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
+        )
+    loaded = load(base, options)
+    try:
+        model = peft.PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable)
+    except (RuntimeError, ValueError) as error:
+        made_for = peft.PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
+        raise UsageError(
+            f"the adapter in {adapter} was made for {made_for}, and does not fit {base}: "
+            f"{str(error).splitlines()[0][:160]}",
+            fix=f"use it with {made_for}",
+            code="other_base",
+        ) from None
+    return Loaded(model, loaded.tokenizer, loaded.kind, loaded.layers, loaded.notes)
+
+
+def merge(base: str, adapter: Path, output: Path, options: LoadOptions) -> Kind:
+    """Write base + adapter as one ordinary model. The base is loaded unquantized: merging into 8-bit weights rounds."""
+    loaded = load_adapter(base, adapter, LoadOptions(method="lora", **_without_method(options)))
+    merged: Any = loaded.model
+    merged = merged.merge_and_unload(safe_merge=True)
+    merged.save_pretrained(output)
+    loaded.tokenizer.save_pretrained(output)
+    return loaded.kind
+
+
+def _without_method(options: LoadOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in LoadOptions.__slots__ if name != "method"}

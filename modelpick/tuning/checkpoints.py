@@ -1,0 +1,129 @@
+"""Checkpoints that are either whole or not there: a folder counts once its marker, written last, lists its files.
+
+The same rule holds for a remote copy: the marker goes up last, and comes down first.
+"""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Protocol
+
+MARKER = "complete.json"
+_PREFIX = "checkpoint-"
+# What the operating system says when a file cannot grow: no space, quota used up, file-size limit.
+_CANNOT_GROW = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# The same through libraries that turn errno into text (safetensors, torch's zip writer, glibc's strerror).
+_CANNOT_GROW_WORDS = ("no space left", "quota exceeded", "file too large", "file write failed", "unexpected pos")
+
+
+class Store(Protocol):
+    """A second place where checkpoints are kept (a bucket, another disk)."""
+
+    def put(self, file: Path, name: str) -> None:
+        """Copy a file there under `name`."""
+        ...
+
+    def get(self, name: str, file: Path) -> None:
+        """Copy `name` from there to a file."""
+        ...
+
+    def names(self) -> list[str]:
+        """Everything there."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove one."""
+        ...
+
+
+def seal(folder: Path) -> None:
+    """Declare a checkpoint whole: flush every file to the disk, then write the marker by rename."""
+    sizes: dict[str, int] = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MARKER):
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+        sizes[file.relative_to(folder).as_posix()] = file.stat().st_size
+    write_atomically(folder / MARKER, json.dumps({"schema_version": 1, "files": sizes}, indent=1))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the marker is there and every file it lists has its size."""
+    try:
+        files = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
+        return all((folder / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def step_of(folder: Path) -> int:
+    """The step a checkpoint folder is of, -1 for any other folder."""
+    number = folder.name.removeprefix(_PREFIX)
+    return int(number) if folder.name.startswith(_PREFIX) and number.isdigit() else -1
+
+
+def newest(folder: Path) -> Path | None:
+    """The whole checkpoint with the highest step."""
+    if not folder.is_dir():
+        return None
+    whole = [path for path in folder.iterdir() if step_of(path) >= 0 and is_whole(path)]
+    return max(whole, key=step_of, default=None)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove checkpoint folders that were being written when the process died."""
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        if step_of(path) >= 0 and not is_whole(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def keep_newest(folder: Path, count: int = 2) -> None:
+    """Remove all but the newest whole checkpoints. Two stay: one to resume from if the other is found damaged."""
+    whole = sorted((path for path in folder.iterdir() if step_of(path) >= 0 and is_whole(path)), key=step_of)
+    for path in whole[:-count]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def upload(checkpoint: Path, store: Store) -> None:
+    """Copy a whole checkpoint to `store`, marker last, then drop older ones there."""
+    files = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
+    for name in [*files, MARKER]:
+        store.put(checkpoint / name, f"{checkpoint.name}/{name}")
+    for name in store.names():
+        step = step_of(Path(name.split("/")[0]))
+        if 0 <= step < step_of(checkpoint):
+            store.delete(name)
+
+
+def download_newest(folder: Path, store: Store) -> Path | None:
+    """Bring the newest whole checkpoint of `store` to `folder`, unless a newer or equal one is there already."""
+    names = store.names()
+    steps = [step_of(Path(name.split("/")[0])) for name in names if name.endswith(f"/{MARKER}")]
+    here = newest(folder)
+    if not steps or (here is not None and step_of(here) >= max(steps)):
+        return here
+    there = f"{_PREFIX}{max(steps)}"
+    target = folder / there
+    for name in sorted((n for n in names if n.startswith(f"{there}/")), key=lambda n: n.endswith(f"/{MARKER}")):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        store.get(name, file)
+    return target if is_whole(target) else here
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new, never a part."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a failed write failed for lack of room, however the library that wrote puts it."""
+    if isinstance(error, OSError) and error.errno in _CANNOT_GROW:
+        return True
+    return any(words in str(error).lower() for words in _CANNOT_GROW_WORDS)

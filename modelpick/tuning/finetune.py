@@ -1,0 +1,390 @@
+"""`modelpick finetune`, from the first check to the model card: each step named, in the order it happens."""
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
+from modelpick.tuning import card, checkpoints, dataset, gate, metrics, tracking
+from modelpick.tuning.choose import Choice, choose
+from modelpick.tuning.examples import Example
+from modelpick.tuning.extra import require_train
+from modelpick.tuning.progress import Progress, Screen
+from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json, settings_from
+from modelpick.tuning.signals import stopping_on_signals
+
+if TYPE_CHECKING:
+    from modelpick.tuning.evaluate import Comparison, Scores
+    from modelpick.tuning.loading import Loaded, LoadOptions
+    from modelpick.tuning.probe.suite import Answers
+    from modelpick.tuning.train import Trained
+
+
+class StoppedEarlyError(ModelpickError):
+    """A signal asked to stop while there was no step to finish."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for: settings by name (None: choose), and how to treat the license and an earlier run."""
+
+    given: Mapping[str, Any]
+    policy: str | None = None
+    reviewed_by: str | None = None
+    resume: bool = False
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The examples of a run, parted."""
+
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    sha256: str
+    sources: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For run.json and the card."""
+        return {
+            "examples": len(self.train),
+            "held_out": len(self.held_out),
+            "sha256": self.sha256,
+            "sources": list(self.sources),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the untuned model scored, kept on disk so that a resumed run compares with the same figures."""
+
+    held_out: "Scores | None"
+    general: "Scores | None"
+    probe: "Answers | None"
+
+
+def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> dict[str, Any]:
+    """Fine-tune as asked; returns what result.json holds. Torch is imported once everything cheap has been checked.
+
+    Raises UsageError for bad input, LicenseDeniedError/CannotTellError from the gate, DoesNotFitError, and
+    TrainingStoppedError with the last good state kept. A stop asked for by signal is no error: status "interrupted".
+    """
+    require_train()
+    given = {name: value for name, value in request.given.items() if value is not None}
+    output = Path(_required(given, "output"))
+    gate.refuse_existing(output, resume=request.resume)
+    if request.resume and (finished := _finished(output)) is not None:
+        return finished
+    earlier = run_from_json(json.loads((output / "run.json").read_text(encoding="utf-8"))) if request.resume else None
+    if earlier is not None:
+        given = _continued(earlier, given)
+    for name in ("model", "data"):
+        _required(given, name)
+    tracking.check(given.get("track"))
+    settings_from(given)
+    data = read_data(given, labelled_by=earlier)
+    permission = gate.permission_for(
+        given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
+    )
+    if permission.revision and not Path(given["model"]).is_dir():
+        given.setdefault("revision", permission.revision)  # what was judged is what is trained
+    data_notes = gate.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
+    output.mkdir(parents=True, exist_ok=True)
+    stop = stop or threading.Event()
+    with stopping_on_signals(stop), Progress(output, screen, given.get("usd_per_hour")) as progress:
+        return _run(request, given, earlier, data, permission, data_notes, output, progress, stop)
+
+
+def _run(
+    request: Request, given: dict[str, Any], earlier: RunSettings | None, data: Data, permission: gate.Permission,
+    data_notes: Sequence[str], output: Path, progress: Progress, stop: threading.Event,
+) -> dict[str, Any]:  # fmt: skip
+    from modelpick.tuning import train
+    from modelpick.tuning.quiet import quietly
+
+    with quietly():
+        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request.offline)
+        for reason in choice.reasons:
+            progress.tell({"event": "note", "text": reason})
+        for _, text in permission.obligations:
+            progress.tell({"event": "note", "text": f"license {permission.verdict}: {text}"})
+        if earlier is None:
+            write_run(output, choice, permission, data, data_notes)
+        settings = choice.settings
+        _check_disk(output, settings)
+        progress.state("before")
+        _go_on_unless(stop)
+        before = _before(settings, data, output)
+        _go_on_unless(stop)
+        watch = train.Watch(progress.tell, _store(settings), stop)
+        progress.state("training")
+        trained = train.train(
+            settings, lambda: _prepare(settings, data, progress), output / "checkpoints", watch, resume=request.resume
+        )
+        if not trained.finished:
+            progress.state("interrupted")
+            return _result(output, "interrupted", trained, {}, (), permission)
+        progress.state("after")
+        comparisons, shown = _after(trained, data, before)
+        progress.state("saving")
+        name = gate.output_name(output, permission)
+        _save(trained, output / name, name, permission, data, comparisons)
+        result = _result(output, "done", trained, shown, comparisons, permission, name)
+        tracking.log_results(
+            settings.track, _flat(comparisons), [str(output / "result.json"), str(output / "loss.svg")]
+        )
+        progress.state("done")
+        return result
+
+
+def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) -> Data:
+    """Read and part the examples; a separate held-out file wins over a share."""
+    defaults = labelled_by or RunSettings(model="", data="", output="")
+    read = dataset.read_for_training(Path(given["data"]))
+    seed = int(given.get("seed") or defaults.seed)
+    if given.get("eval_data"):
+        train, held_out = read.examples, dataset.read_for_training(Path(given["eval_data"])).examples
+    else:
+        share = given.get("held_out")
+        train, held_out = dataset.split(read.examples, defaults.held_out if share is None else float(share), seed)
+    from modelpick.tuning.tokens import labels_of
+
+    sources = tuple(sorted({example.source for example in (*train, *held_out) if example.source}))
+    return Data(train, held_out, read.sha256, sources, labels_of((*train, *held_out)))
+
+
+def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
+    from modelpick.catalog import index, lookup
+    from modelpick.memory.estimate import estimate_model
+    from modelpick.tuning import device, loading, tokens
+
+    options = _options_from(given, data.labels)
+    config = loading.load_config(given["model"], options)
+    kind = loading.kind_of(config)
+    tokenizer, _ = loading.load_tokenizer(given["model"], options, kind)
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    if kind == "encoder" and limit:
+        limit -= 2  # RoBERTa's positions begin after the padding index
+    longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
+    model = lookup.look_up([given["model"]], catalog=index.load(), offline=offline).results[0]
+    if isinstance(model, ModelpickError):
+        raise model
+    return choose(
+        given,
+        device.current(),
+        lambda workload: estimate_model(model, workload).high,
+        longest=longest,
+        examples=len(data.train),
+        parameters=model.parameters,
+        limit=limit,
+    )
+
+
+def _prepare(settings: RunSettings, data: Data, progress: Progress) -> Any:
+    """Load the base, add what is trained, encode the examples: the same state every time, by the run's seed."""
+    from modelpick.tuning import tokens
+
+    loaded = load_for_training(settings, data.labels)
+    encoded = tokens.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
+    for note in loaded.notes:
+        progress.tell({"event": "note", "text": note})
+    if encoded.cut or encoded.left_out:
+        text = (
+            f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out for want of room"
+        )
+        progress.tell({"event": "note", "text": text})
+    return loaded, encoded
+
+
+def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> "Loaded":
+    """The base with fresh adapters (or all weights trainable), from the run's seed."""
+    import transformers
+
+    from modelpick.tuning import adapters, loading
+
+    transformers.set_seed(settings.seed)
+    loaded = loading.load(settings.model, _options(settings, labels))
+    if not settings.is_lora:
+        return loaded
+    model = adapters.add_lora(
+        loaded,
+        rank=settings.lora_rank,
+        alpha=settings.lora_alpha,
+        dropout=settings.lora_dropout,
+        targets=settings.lora_targets,
+        checkpointing=settings.gradient_checkpointing,
+    )
+    return replace(loaded, model=model)
+
+
+def _go_on_unless(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise StoppedEarlyError("asked to stop before training began", fix="the same command again", code="interrupted")
+
+
+def _before(settings: RunSettings, data: Data, output: Path) -> Before:
+    from modelpick.tuning import proof
+
+    kept = output / "before.json"
+    if kept.is_file():
+        return proof.read_before(kept)
+    loaded = load_for_training(settings, data.labels)
+    before = proof.measure(loaded, settings, data)
+    proof.write_before(kept, before)
+    return before
+
+
+def _after(trained: "Trained", data: Data, before: Before) -> "tuple[tuple[Comparison, ...], dict[str, Any]]":
+    from modelpick.tuning import proof
+
+    return proof.comparisons(before, proof.measure(trained.loaded, trained.settings, data))
+
+
+def _save(
+    trained: "Trained",
+    target: Path,
+    name: str,
+    permission: gate.Permission,
+    data: Data,
+    comparisons: "Sequence[Comparison]",
+) -> None:
+    """Write the model to a folder beside, then rename: the result is whole or absent."""
+    import shutil
+
+    from modelpick.tuning import adapters
+    from modelpick.tuning.train import disk_full_as_error
+
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    settings = trained.settings
+    with disk_full_as_error(target.parent / "checkpoints"):
+        model: Any = trained.loaded.model
+        model.save_pretrained(partial)
+        trained.loaded.tokenizer.save_pretrained(partial)
+        base = Path(settings.model) if Path(settings.model).is_dir() else None
+        gate.write_notices(permission, base, partial, name)
+        text = card.card(name, settings, permission, data.as_json(), [one.as_json() for one in comparisons])
+        (partial / "README.md").write_text(text, encoding="utf-8")
+        if settings.merge and settings.is_lora:
+            adapters.merge(settings.model, partial, partial / "merged", _options(settings, data.labels))
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+
+
+def _result(
+    output: Path, status: str, trained: "Trained", shown: Mapping[str, Any], comparisons: "Sequence[Comparison]",
+    permission: gate.Permission, name: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    records = metrics.read(output / "metrics.jsonl")
+    title = f"{permission.model}: training loss"
+    checkpoints.write_atomically(output / "loss.svg", metrics.svg(metrics.losses(records), title=title))
+    settings, layers = trained.settings, trained.loaded.layers
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "status": status,
+        "model": str(output / name) if name else None,
+        "base": permission.model,
+        "step": trained.step,
+        "batch": settings.batch,
+        "accumulation": settings.accumulation,
+        "quantized_layers": layers.as_json() if layers else None,
+        "comparisons": [one.as_json() for one in comparisons],
+        "loss_curve": metrics.sparkline(metrics.losses(records)),
+        "license": permission.as_json(),
+        **shown,
+    }
+    checkpoints.write_atomically(output / "result.json", json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def write_run(output: Path, choice: Choice, permission: gate.Permission, data: Data, data_notes: Sequence[str]) -> None:
+    """Write run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": choice.settings.as_json(),
+        "chosen_because": list(choice.reasons),
+        "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
+        "license": permission.as_json(),
+        "data": {**data.as_json(), "notes": list(data_notes)},
+        "versions": {
+            name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")
+        },
+    }
+    checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
+
+
+def _continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A resumed run keeps its settings; one that contradicts them is refused rather than mixed in."""
+    before = earlier.as_json()
+    for name, value in given.items():
+        if name != "output" and before.get(name) != value:
+            raise UsageError(
+                f"{name} was {before.get(name)!r} when this run began, and is {value!r} now",
+                fix="leave it out with --resume, or start another run with another --output",
+                code="settings_changed",
+            )
+    return {**before, "output": given["output"]}
+
+
+def _finished(output: Path) -> dict[str, Any] | None:
+    """The result of a run that is over, so that the same command again ends at once."""
+    try:
+        result = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if result.get("status") == "done" else None
+
+
+def _check_disk(output: Path, settings: RunSettings) -> None:
+    """Refuse to start when two checkpoints and the result will not fit beside what is there."""
+    import shutil
+
+    from modelpick.tuning.train import TrainingStoppedError
+
+    folder = Path(settings.model)
+    base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    # Full: weights and two Adam states, twice, and the result. LoRA: a few per cent of the base each time.
+    need = base * (3 * 2 * 2 + 1) if not settings.is_lora else base * 0.2 + (base if settings.merge else 0)
+    free = shutil.disk_usage(output).free
+    if free < need:
+        raise TrainingStoppedError(
+            f"{output} has {free / 2**30:.1f} GiB free, and the run writes up to {need / 2**30:.1f}",
+            fix="make room, or name another --output",
+            code="disk_full",
+        )
+
+
+def _options(settings: RunSettings, labels: tuple[str, ...]) -> "LoadOptions":
+    return _options_from(settings.as_json(), labels)
+
+
+def _options_from(values: Mapping[str, Any], labels: tuple[str, ...]) -> "LoadOptions":
+    from modelpick.tuning.loading import LoadOptions
+
+    names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
+    return LoadOptions(labels=labels, **{name: values[name] for name in names if values.get(name) is not None})
+
+
+def _store(settings: RunSettings) -> checkpoints.Store | None:
+    if settings.checkpoint_to is None:
+        return None
+    from modelpick.tuning.stores import store_for
+
+    return store_for(settings.checkpoint_to)
+
+
+def _flat(comparisons: "Sequence[Comparison]") -> dict[str, float]:
+    return {f"{when}_{one.name}": getattr(one, when).mean for one in comparisons for when in ("before", "after")}
+
+
+def _required(given: Mapping[str, Any], name: str) -> str:
+    if not given.get(name):
+        raise UsageError(f"no {name} is given", fix=f"name the {name}", code="missing_setting")
+    return str(given[name])

@@ -1,0 +1,253 @@
+"""A model folder or Hub id becomes a model and a tokenizer that can be trained. Imports torch inside functions."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from modelpick.errors import CannotTellError, UsageError
+from modelpick.tuning import quantized
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Kind = Literal["causal", "encoder-decoder", "encoder"]
+_AUTO = {
+    "causal": "AutoModelForCausalLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "encoder": "AutoModelForSequenceClassification",
+}
+_BITS: dict[str, quantized.Bits] = {"lora-int8": "int8", "qlora": "nf4"}
+# A plain template for base models without one: the shape of a transcript, which every language model has seen.
+PLAIN_CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message.role == 'assistant' %}Answer: {{ message.content }}{{ eos_token }}\n"
+    "{% elif message.role == 'system' %}{{ message.content }}\n\n"
+    "{% else %}Question: {{ message.content }}\n{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}Answer:{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a base model is brought into memory.
+
+    `trust_remote_code` and `allow_pickles` run code that came with the weights, so both are off unless asked by name.
+    """
+
+    method: str = "lora"  # full, lora, lora-int8, qlora
+    dtype: str = "fp32"  # the compute type: bf16, fp16, fp32
+    attention: str = "sdpa"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    allow_pickles: bool = False
+    labels: tuple[str, ...] = ()  # class names, for an encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with its tokenizer, its kind, what was quantized, and what had to be supplied."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    kind: Kind
+    layers: quantized.QuantizedLayers | None
+    notes: tuple[str, ...]
+
+
+def torch_dtype(name: str) -> Any:
+    """The torch dtype of a workload's dtype name."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+
+
+def kind_of(config: Any) -> Kind:
+    """What a transformers config describes: causal, encoder-decoder or encoder.
+
+    An encoder is told by the auto-model table: a class for masked words and no decoder.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
+
+    if getattr(config, "is_encoder_decoder", False):
+        return "encoder-decoder"
+    if config.model_type in MASKED and not getattr(config, "is_decoder", False):
+        names = tuple(getattr(config, "architectures", None) or ())
+        if not any(name.endswith(("CausalLM", "LMHeadModel")) for name in names):
+            return "encoder"
+    if config.model_type in CAUSAL:
+        return "causal"
+    raise CannotTellError(
+        f"transformers has no text model for model_type {config.model_type!r}",
+        fix="upgrade transformers, or pick a causal, encoder-decoder or encoder text model",
+        code="unknown_architecture",
+    )
+
+
+def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
+    """Refuse a model folder that cannot be loaded safely, before anything heavy is imported.
+
+    Raises UsageError: no_config, broken_config, no_weights, pickle_weights, remote_code is left to transformers' flag.
+    """
+    config = path / "config.json"
+    if (path / "adapter_config.json").exists() and not config.exists():
+        raise UsageError(
+            f"{path} holds an adapter, not a base model",
+            fix="give the base model, and the adapter with --adapter",
+            code="adapter_not_base",
+        )
+    if not config.exists():
+        raise UsageError(f"{path} has no config.json", fix="give a model folder, or a Hub id", code="no_config")
+    try:
+        json.loads(config.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UsageError(
+            f"{config} cannot be read: {error}", fix="fetch the file again", code="broken_config"
+        ) from None
+    if any(path.glob("*.safetensors")):
+        return
+    pickles = sorted([*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth")])
+    if pickles and allow_pickles:
+        return
+    if pickles:
+        raise UsageError(
+            f"{path} has its weights only as pickles ({pickles[0].name}), which can run code when loaded",
+            fix="convert them to safetensors, or pass --allow-pickles if you trust their author",
+            code="pickle_weights",
+        )
+    raise UsageError(f"{path} has no weights", fix="fetch the *.safetensors files too", code="no_weights")
+
+
+def load_config(model: str, options: LoadOptions) -> Any:
+    """The transformers config of a folder or Hub id; typed errors instead of what transformers raises."""
+    from transformers import AutoConfig
+
+    if Path(model).is_dir():
+        check_folder(Path(model), allow_pickles=options.allow_pickles)
+    try:
+        return AutoConfig.from_pretrained(model, revision=options.revision, trust_remote_code=options.trust_remote_code)
+    except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UsageError(
+                f"{model} brings its own Python code, which would run here",
+                fix="read that code, then pass --trust-remote-code",
+                code="remote_code",
+            ) from None
+        raise UsageError(
+            f"{model} cannot be loaded: {_first_line(error)}", fix="check the id or the folder", code="cannot_load"
+        ) from None
+
+
+def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:
+    """The tokenizer, with a pad token and (causal models) a chat template supplied where the model brings none."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model, revision=options.revision, trust_remote_code=options.trust_remote_code
+        )
+    except Exception as error:  # tokenizers raises bare Exception for a broken file
+        raise UsageError(
+            f"{model} has no tokenizer that can be loaded: {_first_line(error)}",
+            fix="put tokenizer.json and tokenizer_config.json beside the weights",
+            code="no_tokenizer",
+        ) from None
+    notes = []
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        if tokenizer.pad_token is None:
+            raise UsageError(
+                f"{model}'s tokenizer has no pad, end or unknown token",
+                fix="set pad_token in tokenizer_config.json",
+                code="no_pad_token",
+            )
+        notes.append(f"the tokenizer has no pad token: {tokenizer.pad_token!r} pads, and is masked")
+    if kind == "causal" and not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
+        notes.append("the tokenizer has no chat template: the plain Question/Answer template is used and saved")
+    return tokenizer, tuple(notes)
+
+
+def load(model: str, options: LoadOptions) -> Loaded:
+    """Load a base model for training, quantized as the method says and asserted to be so.
+
+    Raises UsageError for a folder that cannot be loaded, CannotTellError for an unknown architecture or for layers
+    that stayed unquantized.
+    """
+    import torch
+    import transformers
+
+    config = load_config(model, options)
+    kind = kind_of(config)
+    tokenizer, notes = load_tokenizer(model, options, kind)
+    arguments: dict[str, Any] = {
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "dtype": torch_dtype(options.dtype),
+        "use_safetensors": None if options.allow_pickles else True,
+    }
+    if kind == "encoder":
+        config.num_labels = max(2, len(options.labels))
+        if options.labels:
+            config.id2label = dict(enumerate(options.labels))
+            config.label2id = {name: number for number, name in enumerate(options.labels)}
+    arguments["attn_implementation"] = {"flash": "flash_attention_2"}.get(options.attention, options.attention)
+    auto = getattr(transformers, _AUTO[kind])
+    keep: tuple[str, ...] = ()
+    bits = _BITS.get(options.method)
+    if bits:
+        keep = _kept_modules(auto, config)
+        if torch.cuda.is_available():
+            arguments["device_map"] = {"": 0}  # bitsandbytes quantizes on the GPU as it loads
+        arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
+    with quantized.plain_linear_layers(config.model_type if bits else ""):
+        loaded = _from_pretrained(auto, model, config, arguments)
+    layers = None
+    if bits:
+        layers = quantized.assert_quantized(loaded, keep, model)
+        quantized.mend_in_place_adds(loaded, config.model_type)
+    loaded.config.pad_token_id = tokenizer.pad_token_id
+    return Loaded(loaded, tokenizer, kind, layers, notes)
+
+
+def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, Any]) -> Any:
+    from safetensors import SafetensorError
+
+    try:
+        return auto.from_pretrained(model, config=config, **arguments)
+    except ValueError as error:
+        # Some families (MPT) have no sdpa path; transformers says so and names eager.
+        if "attn_implementation" in str(error) and arguments["attn_implementation"] != "eager":
+            return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"})
+        raise UsageError(
+            f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
+        ) from None
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UsageError(
+            f"{model}'s weights cannot be loaded: {_first_line(error)}",
+            fix="fetch the safetensors files again; pickles need --allow-pickles",
+            code="cannot_load",
+        ) from None
+
+
+def _kept_modules(auto: Any, config: Any) -> tuple[str, ...]:
+    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32."""
+    import torch
+
+    with torch.device("meta"):
+        skeleton = auto.from_config(config)
+    names = {
+        name.rsplit(".", 1)[-1]
+        for name, module in skeleton.named_modules()
+        if module is skeleton.get_output_embeddings()
+    }
+    heads = {name.split(".")[0] for name, _ in skeleton.named_modules() if name.split(".")[0] in quantized.TASK_HEADS}
+    in_fp32 = set(getattr(skeleton, "_keep_in_fp32_modules", None) or ())
+    return tuple(sorted((names | heads | in_fp32) - {""}))
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:300] if text else type(error).__name__

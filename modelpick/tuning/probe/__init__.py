@@ -1,0 +1,1 @@
+"""The reasoning probe: does a model conclude what the premises do not allow?"""

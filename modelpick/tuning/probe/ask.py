@@ -1,0 +1,163 @@
+"""Putting the cases to a model: causal, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelpick.errors import RemoteError, UsageError
+from modelpick.tuning.probe.suite import Answers, Case, concluded, solved
+from modelpick.tuning.tokens import begins_with_bos
+
+if TYPE_CHECKING:
+    from modelpick.tuning.loading import Loaded
+
+_NEW_TOKENS = 64  # room for a worked answer of a chain of three; the first yes or no decides
+
+
+def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
+    """Greedy answers of a loaded causal or encoder-decoder model; its own generation settings are not used."""
+    import torch
+
+    model: Any = loaded.model
+    tokenizer: Any = loaded.tokenizer
+    was_training, side = model.training, tokenizer.padding_side
+    model.eval()
+    tokenizer.padding_side = "left"
+    prompts = [_prompt(loaded, case, shots) for case in cases]
+    # Cases of like length together: less padding, the same answers.
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    texts = [""] * len(prompts)
+    try:
+        for start in range(0, len(order), batch):
+            picked = order[start : start + batch]
+            inputs = tokenizer(
+                [prompts[index] for index in picked], return_tensors="pt", padding=True,
+                add_special_tokens=loaded.kind != "causal",
+            ).to(next(model.parameters()).device)  # fmt: skip
+            inputs.pop("token_type_ids", None)
+            written = 0 if loaded.kind == "encoder-decoder" else inputs["input_ids"].shape[1]
+            enough = _answered(tokenizer, [cases[index] for index in picked], written)
+            with torch.inference_mode():
+                made = model.generate(
+                    **inputs, max_new_tokens=_NEW_TOKENS, do_sample=False, temperature=None, top_p=None, top_k=None,
+                    pad_token_id=tokenizer.pad_token_id, stopping_criteria=[enough],
+                )  # fmt: skip
+            for index, row in zip(picked, made[:, written:], strict=True):
+                texts[index] = tokenizer.decode(row, skip_special_tokens=True).strip()
+    finally:
+        model.train(was_training)
+        tokenizer.padding_side = side
+    return _answers(cases, texts)
+
+
+def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case] = ()) -> Answers:
+    """What a mask-filling model puts into the gap: `x is <mask>.`, or yes against no after `The answer is`.
+
+    An open sentence is concluded when the claim's first token outweighs every other token of the vocabulary.
+    """
+    import torch
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(model_name)
+    if tokenizer.mask_token is None:
+        raise UsageError(f"{model_name} has no mask token", fix="probe it as a causal model", code="no_mask_token")
+    model: Any = AutoModelForMaskedLM.from_pretrained(model_name, use_safetensors=True).eval()
+    said: list[bool | None] = []
+    for case in cases:
+        gap = f" The answer is {tokenizer.mask_token}." if case.asking == "judge" else f" {tokenizer.mask_token}."
+        inputs = tokenizer(solved(shots) + case.prompt + gap, return_tensors="pt", truncation=True)
+        with torch.inference_mode():
+            logits = model(**inputs).logits[0]
+        places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()
+        if not len(places):
+            said.append(None)
+            continue
+        row = logits[int(places[-1])]
+        if case.asking == "judge":
+            said.append(bool(row[_first_id(tokenizer, "yes")] > row[_first_id(tokenizer, "no")]))
+        else:
+            said.append(int(row.argmax()) == _first_id(tokenizer, case.claim))
+    return Answers(tuple(cases), tuple(said))
+
+
+def ask_endpoint(
+    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0
+) -> Answers:
+    """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
+
+    The key is read from OPENAI_API_KEY, never from a flag. Raises RemoteError for an endpoint that does not answer.
+    """
+    texts = [_chat(url.rstrip("/"), model, _turns(case, shots), timeout) for case in cases]
+    return _answers(cases, texts)
+
+
+def _answered(tokenizer: Any, cases: Sequence[Case], written: int) -> Any:
+    """Ends the writing of each case once it has said yes or no, or has closed its sentence: the rest is not read."""
+    import torch
+
+    def stop(ids: Any, scores: Any, **names: Any) -> Any:
+        texts = tokenizer.batch_decode(ids[:, written:], skip_special_tokens=True)
+        return torch.tensor([_is_over(case, text) for case, text in zip(cases, texts, strict=True)], device=ids.device)
+
+    return stop
+
+
+def _is_over(case: Case, text: str) -> bool:
+    if case.asking == "complete":
+        return any(mark in text.strip() for mark in ".\n")
+    # A word is over when something follows it: "no" may become "not".
+    return concluded(case, text[:-1]) is not None and not text[-1:].isalpha()
+
+
+def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:
+    return Answers(
+        tuple(cases), tuple(concluded(case, text) for case, text in zip(cases, texts, strict=True)), tuple(texts)
+    )
+
+
+def _prompt(loaded: "Loaded", case: Case, shots: Sequence[Case]) -> str:
+    if loaded.kind != "causal":
+        return solved(shots) + case.prompt
+    tokenizer: Any = loaded.tokenizer
+    if case.asking == "complete":
+        return (tokenizer.bos_token if begins_with_bos(tokenizer) else "") + solved(shots) + case.prompt
+    return str(tokenizer.apply_chat_template(_turns(case, shots), tokenize=False, add_generation_prompt=True))
+
+
+def _turns(case: Case, shots: Sequence[Case]) -> list[dict[str, str]]:
+    turns = []
+    for shot in shots:
+        turns += [{"role": "user", "content": shot.prompt}, {"role": "assistant", "content": shot.answer}]
+    return [*turns, {"role": "user", "content": case.prompt}]
+
+
+def _first_id(tokenizer: Any, word: str) -> int:
+    ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+    # Sentencepiece tokenizers put a bare word-start mark first; the word itself comes next.
+    return int(next((i for i in ids if tokenizer.decode([i]).strip()), ids[0]))
+
+
+def _chat(url: str, model: str, turns: list[dict[str, str]], timeout: float) -> str:
+    body = {"model": model, "messages": turns, "temperature": 0, "max_tokens": _NEW_TOKENS}
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("OPENAI_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"{url} is no http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint")
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return str(json.load(response)["choices"][0]["message"]["content"] or "")
+    except urllib.error.HTTPError as error:
+        raise RemoteError(
+            f"{url} answers {error.code}: {error.read(300).decode(errors='replace').strip() or error.reason}",
+            fix="check the model's name, and OPENAI_API_KEY",
+            code="endpoint_refused",
+        ) from None
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise RemoteError(
+            f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent"
+        ) from None

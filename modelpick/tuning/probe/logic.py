@@ -1,0 +1,123 @@
+"""Arguments about one individual, and whether their conclusion follows: decided by trying every possible world. Pure.
+
+A world says, for each term (a kind or a property), whether the individual has it. "All A are B" rules out worlds where
+it has A and lacks B; "some A are B" says nothing of this individual. A conclusion follows when it holds in every world
+that the premises leave.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+Form = Literal["all", "no", "some", "is", "is_not"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """`all`, `no`, `some`: about every or some `subject`; `is`, `is_not`: this one has `predicate` or lacks it."""
+
+    form: Form
+    predicate: str
+    subject: str = ""
+
+    def allows(self, world: dict[str, bool]) -> bool:
+        """Whether the statement can be true of the individual in this world."""
+        if self.form == "is":
+            return world[self.predicate]
+        if self.form == "is_not":
+            return not world[self.predicate]
+        if self.form == "all":
+            return not world[self.subject] or world[self.predicate]
+        if self.form == "no":
+            return not (world[self.subject] and world[self.predicate])
+        return True
+
+    def terms(self) -> set[str]:
+        """The terms it speaks of."""
+        return {self.predicate, self.subject} - {""}
+
+
+def follows(premises: tuple[Statement, ...], conclusion: Statement) -> bool:
+    """Whether the conclusion holds in every world that the premises leave (of which there must be one).
+
+    >>> men = Statement("all", "mortal", "man")
+    >>> follows((men, Statement("is", "man")), Statement("is", "mortal"))
+    True
+    >>> follows((men, Statement("is", "toy")), Statement("is", "mortal"))
+    False
+    """
+    terms = sorted(set().union(*(statement.terms() for statement in (*premises, conclusion))))
+    worlds = [dict(zip(terms, values, strict=True)) for values in product((True, False), repeat=len(terms))]
+    left = [world for world in worlds if all(premise.allows(world) for premise in premises)]
+    if not left:
+        raise ValueError("the premises contradict each other")
+    return all(conclusion.allows(world) for world in left)
+
+
+def known(premises: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """What is stated or can be derived of the individual, in the order in which it is found: the worked answer.
+
+    >>> known((Statement("all", "heavy", "elephant"), Statement("is", "elephant")))
+    (Statement(form='is', predicate='elephant', subject=''), Statement(form='is', predicate='heavy', subject=''))
+    """
+    found = [statement for statement in premises if statement.form in ("is", "is_not")]
+    for fact in found:  # grows while it is walked
+        for rule in premises:
+            derived = step(rule, fact)
+            if derived is not None and derived not in found:
+                found.append(derived)
+    return tuple(found)
+
+
+def step(rule: Statement, fact: Statement) -> Statement | None:
+    """What one rule makes of one fact about the individual, or None when it says nothing."""
+    has = fact.form == "is"
+    if rule.form == "all" and has and fact.predicate == rule.subject:
+        return Statement("is", rule.predicate)
+    if rule.form == "all" and not has and fact.predicate == rule.predicate:
+        return Statement("is_not", rule.subject)
+    if rule.form == "no" and has and fact.predicate in (rule.subject, rule.predicate):
+        return Statement("is_not", rule.predicate if fact.predicate == rule.subject else rule.subject)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An argument with letters for terms: K, L, M, X are kinds, P, Q properties."""
+
+    name: str
+    depth: int
+    premises: tuple[Statement, ...]
+    conclusion: Statement
+
+
+def _all(subject: str, predicate: str) -> Statement:
+    return Statement("all", predicate, subject)
+
+
+def _is(predicate: str) -> Statement:
+    return Statement("is", predicate)
+
+
+def _is_not(predicate: str) -> Statement:
+    return Statement("is_not", predicate)
+
+
+SHAPES: tuple[Shape, ...] = (
+    # what follows
+    Shape("ponens", 1, (_all("K", "P"), _is("K")), _is("P")),
+    Shape("chain", 2, (_all("K", "L"), _all("L", "P"), _is("K")), _is("P")),
+    Shape("long chain", 3, (_all("K", "L"), _all("L", "M"), _all("M", "P"), _is("K")), _is("P")),
+    Shape("among others", 1, (_all("K", "P"), _all("L", "Q"), _is("L")), _is("Q")),
+    Shape("tollens", 1, (_all("K", "P"), _is_not("P")), _is_not("K")),
+    Shape("exclusion", 1, (Statement("no", "P", "K"), _is("K")), _is_not("P")),
+    Shape("excluding chain", 2, (_all("K", "L"), Statement("no", "P", "L"), _is("K")), _is_not("P")),
+    # what does not
+    Shape("unrelated", 1, (_all("K", "P"), _is("X")), _is("P")),  # the founding article's Pinocchio
+    Shape("unrelated chain", 2, (_all("K", "L"), _all("L", "P"), _is("X")), _is("P")),
+    Shape("broken chain", 2, (_all("K", "L"), _all("M", "P"), _is("K")), _is("P")),
+    Shape("another's", 1, (_all("K", "P"), _all("L", "Q"), _is("L")), _is("P")),
+    Shape("converse", 1, (_all("K", "P"), _is("P")), _is("K")),
+    Shape("inverse", 1, (_all("K", "P"), _is_not("K")), _is_not("P")),
+    Shape("some", 1, (Statement("some", "P", "K"), _is("K")), _is("P")),
+)

@@ -1,0 +1,98 @@
+"""Better, or not: the same measurements before and after, on what was to be learned and on what should not be lost."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelpick.resources import data_file
+from modelpick.tuning import dataset, tokens
+from modelpick.tuning.checkpoints import write_atomically
+from modelpick.tuning.evaluate import Comparison, Scores, compare, score
+from modelpick.tuning.intervals import Interval
+from modelpick.tuning.probe import ask, suite
+
+if TYPE_CHECKING:
+    from modelpick.tuning.finetune import Before, Data
+    from modelpick.tuning.loading import Loaded
+    from modelpick.tuning.run import RunSettings
+
+
+def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> "Before":
+    """Score held-out examples, the general questions and the probe with the model as it is now."""
+    from modelpick.tuning import device
+    from modelpick.tuning.finetune import Before
+
+    model = device.place(loaded.model)
+    held_out = None
+    pad = loaded.tokenizer.pad_token_id
+    if data.held_out:
+        encoded = tokens.encode(data.held_out, loaded.tokenizer, loaded.kind, settings.context, data.labels)
+        held_out = score(model, encoded, loaded.kind, pad, settings.batch)
+    general = probe = None
+    if loaded.kind != "encoder":
+        questions = dataset.read(data_file("tuning", "general.jsonl")).examples
+        encoded = tokens.encode(questions, loaded.tokenizer, loaded.kind, 4096)
+        general = score(model, encoded, loaded.kind, pad, settings.batch)
+        if settings.probe:
+            probe = ask.ask_loaded(loaded, suite.cases(settings.probe, seed=settings.seed))
+    return Before(held_out, general, probe)
+
+
+def comparisons(before: "Before", after: "Before") -> tuple[tuple[Comparison, ...], dict[str, Any]]:
+    """Every measurement made both times, compared; and the probe's figures in full for result.json."""
+    made: list[Comparison] = []
+    shown: dict[str, Any] = {}
+    if before.held_out and after.held_out:
+        made.append(compare("held-out examples", before.held_out, after.held_out))
+    if before.probe and after.probe:
+        scores = [Scores("accuracy", answers.right()) for answers in (before.probe, after.probe)]
+        made.append(compare("reasoning probe", *scores))
+        shown["probe"] = {"before": before.probe.as_json(), "after": after.probe.as_json()}
+    if before.general and after.general:
+        made.append(compare("general knowledge", before.general, after.general))
+    return tuple(made), shown
+
+
+def write_before(path: Path, before: "Before") -> None:
+    """Keep what the untuned model scored."""
+    scores = {name: _scores_json(getattr(before, name)) for name in ("held_out", "general")}
+    probe = before.probe
+    kept = (
+        None
+        if probe is None
+        else {"concluded": list(probe.concluded), "seed_cases": [case.prompt for case in probe.cases]}
+    )
+    write_atomically(path, json.dumps({"schema_version": 1, **scores, "probe": kept}))
+
+
+def read_before(path: Path) -> "Before":
+    """Read it back; the probe's cases are made again, and must be the same ones."""
+    from modelpick.tuning.finetune import Before
+
+    record = json.loads(path.read_text(encoding="utf-8"))
+    held_out, general = (_scores_from(record[name]) for name in ("held_out", "general"))
+    settings = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["settings"]
+    probe = None
+    if record["probe"] is not None:
+        made = suite.cases(settings["probe"], seed=settings["seed"])
+        if [case.prompt for case in made] == record["probe"]["seed_cases"]:
+            probe = suite.Answers(made, tuple(record["probe"]["concluded"]))
+    return Before(held_out, general, probe)
+
+
+def _scores_json(scores: Scores | None) -> dict[str, Any] | None:
+    return None if scores is None else {"measure": scores.measure, "cases": list(scores.cases)}
+
+
+def _scores_from(record: dict[str, Any] | None) -> Scores | None:
+    return None if record is None else Scores(record["measure"], tuple(record["cases"]))
+
+
+def summary(comparison: Comparison) -> str:
+    """One sentence for people."""
+    gap: Interval = comparison.difference
+    return (
+        f"{comparison.name}: {comparison.verdict} ({comparison.before.measure} {comparison.before.mean:.3f} -> "
+        f"{comparison.after.mean:.3f}, difference {gap.value:+.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, "
+        f"{len(comparison.after.cases)} cases)"
+    )

@@ -1,0 +1,238 @@
+"""`modelpick finetune` from file to model card, on a tiny model, for real."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra train is absent")
+from modelpick.errors import CannotTellError, UsageError
+from modelpick.tuning import gate, loading, train
+from modelpick.tuning.finetune import Request, finetune
+from tests.tuning import tiny
+
+QUICK: dict[str, Any] = {
+    "epochs": 2.0,
+    "accumulation": 2,
+    "batch": 4,
+    "save_steps": 2,
+    "learning_rate": 1e-2,
+    "lora_rank": 4,
+}
+
+
+def run(
+    base: Path, data: Path, output: Path, *, resume: bool = False, **changes: Any
+) -> tuple[dict[str, Any], list[Any]]:
+    events: list[Any] = []
+    given = {"model": str(base), "data": str(data), "output": str(output), **QUICK, **changes}
+    if resume:
+        given = {"output": str(output)}
+    return finetune(Request(given, offline=True, resume=resume), events.append), events
+
+
+def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path, data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "tuned"
+    result, events = run(base, data, output, probe=4)
+    assert result["status"] == "done"
+    assert {path.name for path in (output / "tuned").iterdir()} >= {
+        "adapter_model.safetensors", "adapter_config.json", "README.md", "NOTICE", "tokenizer.json",
+    }  # fmt: skip
+    names = {row["name"]: row for row in result["comparisons"]}
+    assert set(names) == {"held-out examples", "reasoning probe", "general knowledge"}
+    assert names["held-out examples"]["verdict"] == "better"
+    record = json.loads((output / "run.json").read_text())
+    assert record["settings"]["batch"] == 4
+    assert record["settings"]["context"] % 64 == 0
+    assert record["versions"]["torch"]
+    card = (output / "tuned" / "README.md").read_text()
+    assert str(base.name) in card
+    assert "license: apache-2.0" in card
+    assert "| held-out examples | loss |" in card
+    progress = json.loads((output / "progress.json").read_text())
+    assert progress["state"] == "done"
+    assert progress["step"] == progress["steps"]
+    assert "<svg" in (output / "loss.svg").read_text()
+    assert any(event["event"] == "progress" for event in events)
+
+    again = tmp_path / "again"
+    from modelpick.tuning.job import request_from_files
+
+    request = request_from_files(Request({"output": str(again)}, offline=True), run_file=str(output / "run.json"))
+    finetune(request, lambda event: None)
+    weights = "adapter_model.safetensors"
+    assert (again / "again" / weights).read_bytes() == (output / "tuned" / weights).read_bytes()
+
+
+@pytest.mark.parametrize("family", ["t5", "xlm-roberta"])
+def test_encoder_decoders_and_encoders_train_through_trainer(family: str, data: Path, tmp_path: Path) -> None:
+    base = tiny.make(family, tmp_path / "base")
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
+    if family == "xlm-roberta":
+        lines = [{"text": f"{word} {number}", "label": word} for number in range(12) for word in ("yes", "no")]
+        data.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    result, _ = run(base, data, tmp_path / "out", held_out=0.25, epochs=4.0)
+    held_out = result["comparisons"][0]
+    assert held_out["measure"] == ("accuracy" if family == "xlm-roberta" else "loss")
+    if family == "t5":
+        assert held_out["verdict"] == "better"
+
+
+def test_int8_counts_its_quantized_layers_into_the_result(base: Path, data: Path, tmp_path: Path) -> None:
+    result, _ = run(base, data, tmp_path / "out", method="lora-int8", max_steps=2, merge=True)
+    assert result["quantized_layers"]["quantized"] == 14
+    assert (tmp_path / "out" / "out" / "merged" / "model.safetensors").is_file()
+
+
+def test_full_fine_tuning_writes_a_whole_model(base: Path, data: Path, tmp_path: Path) -> None:
+    run(base, data, tmp_path / "out", method="full", max_steps=2)
+    assert loading.load(str(tmp_path / "out" / "out"), loading.LoadOptions()).kind == "causal"
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(base: Path, data: Path, tmp_path: Path) -> None:
+    whole, _ = run(base, data, tmp_path / "whole" / "m")
+    stop, seen = threading.Event(), []
+
+    def stop_after_a_step(event: Any) -> None:
+        seen.append(event)
+        if event.get("event") == "progress" and event["step"] >= 3:
+            stop.set()
+
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK}
+    cut = finetune(Request(given, offline=True), stop_after_a_step, stop)
+    assert cut["status"] == "interrupted"
+    assert cut["step"] < whole["step"]
+    done, _ = run(base, data, tmp_path / "cut" / "m", resume=True)
+    assert done["status"] == "done"
+    weights = "m/m/adapter_model.safetensors"
+    assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    assert done["comparisons"] == whole["comparisons"]
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    def small_device(module: Any, inputs: Any) -> None:
+        if isinstance(module, torch.nn.Embedding) and module.training and inputs[0].shape[0] > 2:
+            raise torch.OutOfMemoryError("a device that holds two sequences")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(small_device)
+    try:
+        result, events = run(base, data, tmp_path / "out", batch=8, accumulation=1)
+    finally:
+        hook.remove()
+    assert (result["batch"], result["accumulation"]) == (2, 4)
+    told = [event["text"] for event in events if event["event"] == "out_of_memory"]
+    assert len(told) == 2
+    assert "effective batch stays 8" in told[-1]
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_state(base: Path, data: Path, tmp_path: Path) -> None:
+    import torch
+
+    calls = 0
+
+    def poison(module: Any, inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        if isinstance(module, torch.nn.Embedding) and module.training:
+            calls += 1
+            if calls > 6:
+                return output * float("nan")
+        return output
+
+    hook = torch.nn.modules.module.register_module_forward_hook(poison)
+    try:
+        with pytest.raises(train.TrainingStoppedError) as caught:
+            run(base, data, tmp_path / "out")
+    finally:
+        hook.remove()
+    assert caught.value.code == "loss_not_finite"
+    assert "checkpoint-2" in caught.value.fix
+    assert json.loads((tmp_path / "out" / "progress.json").read_text())["state"] == "failed"
+
+
+def test_a_full_disk_stops_with_the_last_good_state(base: Path, data: Path, tmp_path: Path) -> None:
+    """A file-size limit of the operating system stands for a disk without room: the same failing write."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Any) -> None:
+        if event.get("event") == "checkpoint" and event["step"] == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **QUICK}
+    try:
+        with pytest.raises(train.TrainingStoppedError) as caught:
+            finetune(Request(given, offline=True), fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.code == "disk_full"
+    assert "checkpoint-2" in caught.value.message
+    from modelpick.tuning import checkpoints
+
+    kept = checkpoints.newest(tmp_path / "out" / "checkpoints")
+    assert kept is not None
+    assert kept.name == "checkpoint-2"
+
+
+def test_a_denied_model_is_refused_before_anything_is_written(base: Path, data: Path, tmp_path: Path) -> None:
+    (base / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n", encoding="utf-8")
+    with pytest.raises(gate.LicenseDeniedError):
+        run(base, data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_license_to_review_needs_a_name(base: Path, data: Path, tmp_path: Path) -> None:
+    (base / "README.md").write_text("# no license\n", encoding="utf-8")
+    with pytest.raises(CannotTellError):
+        run(base, data, tmp_path / "out")
+
+
+def test_conditions_travel_with_the_result(base: Path, data: Path, tmp_path: Path) -> None:
+    (base / "README.md").write_text("---\nlicense: llama3.1\n---\n", encoding="utf-8")
+    (base / "LICENSE").write_text("LLAMA 3.1 COMMUNITY LICENSE AGREEMENT\n", encoding="utf-8")
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "mine"), **QUICK, "max_steps": 1}
+    result = finetune(Request(given, offline=True, reviewed_by="A. Counsel"), lambda event: None)
+    folder = Path(result["model"])
+    assert folder.name == "Llama-mine"
+    assert (folder / "LICENSE").is_file()
+    assert "begin with" in (folder / "NOTICE").read_text()
+    codes = {owed["code"] for owed in result["license"]["obligations"]}
+    assert "name_prefix" in codes
+
+
+def test_an_output_that_exists_is_refused(base: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "something").touch()
+    with pytest.raises(UsageError) as caught:
+        run(base, data, tmp_path / "out")
+    assert caught.value.code == "output_exists"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "no_weights"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"), "pickle_weights"),
+        (lambda folder: (folder / "config.json").write_text("{"), "broken_config"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no_tokenizer"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "cannot_load"),
+    ],
+)
+def test_a_folder_that_cannot_be_loaded_is_one_sentence(base: Path, spoil: Any, code: str) -> None:
+    spoil(base)
+    with pytest.raises(UsageError) as caught:
+        loading.load(str(base), loading.LoadOptions())
+    assert caught.value.code == code
+
+
+def test_a_tokenizer_without_pad_or_template_is_given_both_and_it_is_said(tmp_path: Path) -> None:
+    loaded = loading.load(str(tiny.make("llama", tmp_path, pad=False)), loading.LoadOptions())
+    assert loaded.tokenizer.pad_token
+    assert loaded.tokenizer.chat_template
+    assert len(loaded.notes) == 2
