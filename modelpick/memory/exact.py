@@ -55,4 +55,4 @@ def _runtime(workload: Workload, traced: Trace) -> float:
     if workload.measure == "allocated":
         return 0.0
     reserve = float(traced.reserved - traced.allocated)
-    return reserve if workload.measure == "reserved" else reserve + CONTEXT
+    return reserve if workload.measure == "reserved" else reserve + CONTEXT[workload.task]
