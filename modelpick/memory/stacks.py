@@ -24,9 +24,9 @@ class Stack:
     # (traced). litgpt utils.py chunked_cross_entropy in bf16: logits 2, log-softmax 2 (traced). torchtune
     # ce_chunked_output_loss.py: logits 2, fp32 log-softmax 4, an eighth of 8 at a time.
     loss_bytes: float = 12.0
-    # litgpt finetune/lora.py runs the output matrix over 128 tokens of each sequence at a time (lm_head_chunk_size). When
-    # such a piece goes backward, two more of its size are alive than when the forward pass ended (traced; bf16: 4 bytes
-    # per logit of a piece). 0: no such pieces.
+    # litgpt finetune/lora.py runs the output matrix over 128 tokens of each sequence at a time (lm_head_chunk_size).
+    # When a piece goes backward, two more of its size are alive than at the end of the forward pass (traced; 4 bytes
+    # per logit of a piece in bf16). 0: no such pieces.
     piece_tokens: int = 0
     # With a loss over pieces that are recomputed (Liger, trl's fused head), this much remains, per logit.
     chunked_loss_bytes: float = 4.0
