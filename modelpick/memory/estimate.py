@@ -240,6 +240,9 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
     tokens = float(workload.batch) * workload.context
     chunked = bool(workload.loss_chunking)
     loss = activations.loss_bytes(architecture, tokens, stack, chunked)
+    if workload.method != "full":
+        piece = float(workload.batch) * min(stack.piece_tokens, workload.context)
+        loss += 2 * b * piece * architecture.vocabulary
     saved = widest = borders = 0.0
     for run in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)

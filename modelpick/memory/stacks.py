@@ -24,6 +24,10 @@ class Stack:
     # (traced). litgpt utils.py chunked_cross_entropy in bf16: logits 2, log-softmax 2 (traced). torchtune
     # ce_chunked_output_loss.py: logits 2, fp32 log-softmax 4, an eighth of 8 at a time.
     loss_bytes: float = 12.0
+    # litgpt finetune/lora.py runs the output matrix over 128 tokens of each sequence at a time (lm_head_chunk_size).
+    # When a piece goes backward, two more of its size are alive than at the end of the forward pass (traced; 4 bytes
+    # per logit of a piece in bf16). 0: no such pieces.
+    piece_tokens: int = 0
     # With a loss over pieces that are recomputed (Liger, trl's fused head), this much remains, per logit.
     chunked_loss_bytes: float = 4.0
     # litgpt/model.py: q, k, v are views of one tensor that stays alive beside the rotated q and k.
@@ -79,6 +83,7 @@ STACKS: dict[str, Stack] = {
         casts_adapter_input=False,
         dropout=True,
         loss_bytes=4.0,
+        piece_tokens=128,
         keeps_fused_qkv=True,
         repeats_kv=True,
         saves_quantized_inputs=True,
