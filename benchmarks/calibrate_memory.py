@@ -24,7 +24,7 @@ FEW = 20
 # A kind that was hardly measured borrows from the one whose formulas it shares, widened by a quarter.
 BORROWS = {
     "lora-int8": ("lora", "qlora"), "full": ("lora",), "serve-int8": ("serve-quantized",),
-    "serve-sharded": ("serve", "serve-quantized"),
+    "serve-sharded": ("serve", "serve-quantized"), "finetune-sharded": ("lora", "qlora"),
 }  # fmt: skip
 WIDER = 1.25
 # What a measure adds where it was hardly measured: the allocator's reserve (1-8 %) and the process's context.

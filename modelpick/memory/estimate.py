@@ -221,7 +221,7 @@ def _train(
         if workload.method == "qlora" and stack.trains_quantized_embedding:
             kept = architecture.embedding_parameters * b
         if workload.sharding in ("fsdp", "zero3") and stack.keeps_unsharded_gradients:
-            kept += max(held.total - share.weights - share.gathered, 0.0)
+            kept += held.total
     gradients = trainable * each * share.trained
     states = trainable * training.state_bytes(workload, each) * share.trained
     step = trainable * training.step_bytes(workload, each) * share.trained
