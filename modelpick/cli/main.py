@@ -30,6 +30,9 @@ COMMANDS = {
     "finetune": "Fine-tune a model on your examples; resumable, checked, measured before and after.",
     "probe": "Hundreds of arguments with known answers: how often is the model right, with intervals.",
     "data": "Training data: check, curate, pick the next to label.",
+    "serve": "An OpenAI-compatible server for a model or a tuned run, on loopback, with an API key.",
+    "chat": "Talk to any OpenAI-compatible address.",
+    "bench": "Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.",
     "doctor": "What is installed and configured, and how old the embedded facts are.",
 }
 
