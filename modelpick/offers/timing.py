@@ -47,12 +47,17 @@ class Calibration(Generic[E]):
 
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
+        own = "".join(
+            f"; on {gpu} times {mine.factor:.2f}, from {mine.rows} measurements of your own up to {mine.as_of} ({mine.file})"
+            for gpu, mine in self.local.items()
+            if gpu in gpus
+        )
         if not self.rows:
-            return f"speed: no measurement of this stack; constants of {self.stack}"
+            return f"speed: no measurement of this stack; constants of {self.stack}{own}"
         without = [gpu for gpu in gpus if gpu not in self.gpus]
         where = f", none on {' or '.join(without)}" if without else ""
         count = "one published measurement" if self.rows == 1 else f"{self.rows} published measurements"
-        return f"speed: constants of {self.stack}, fitted on {count}{where}"
+        return f"speed: constants of {self.stack}, fitted on {count}{where}{own}"
 
 
 @dataclass(frozen=True, slots=True)

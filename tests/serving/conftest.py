@@ -54,7 +54,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., str]]:
     def begin(*words: str) -> str:
         port = free_port("127.0.0.1")
         log = (tmp_path / f"server-{port}.log").open("wb")
-        running.append(subprocess.Popen([sys.executable, str(PROGRAM), "--port", str(port), *words], stdout=log, stderr=log))
+        running.append(
+            subprocess.Popen([sys.executable, str(PROGRAM), "--port", str(port), *words], stdout=log, stderr=log)
+        )
         wait_for(lambda: is_up(f"http://127.0.0.1:{port}/health"))
         return f"http://127.0.0.1:{port}"
 

@@ -35,7 +35,9 @@ def test_a_key_file_others_can_read_is_refused(tmp_path: Path, mode: int) -> Non
     assert "chmod 600" in refused.value.fix
 
 
-@pytest.mark.parametrize("text", ["", "short", "has a space in it, long", "wild*card0123456789", "{env.HOME}0123456789"])
+@pytest.mark.parametrize(
+    "text", ["", "short", "has a space in it, long", "wild*card0123456789", "{env.HOME}0123456789"]
+)
 def test_a_key_that_means_something_to_a_proxy_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "key"
     file.write_text(text)

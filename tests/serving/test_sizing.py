@@ -60,7 +60,12 @@ def test_who_holds_the_gpu_is_named() -> None:
 
 def test_what_fits_no_such_gpu_does_not_blame_its_holders() -> None:
     with pytest.raises(NoRoomError) as refused:
-        size(architecture("Qwen/Qwen3-32B"), work(context=1024), ENGINES["vllm"], Machine(A10G, (Holder(1, "x", 1.0),), 1.0))
+        size(
+            architecture("Qwen/Qwen3-32B"),
+            work(context=1024),
+            ENGINES["vllm"],
+            Machine(A10G, (Holder(1, "x", 1.0),), 1.0),
+        )
     assert "larger GPU" in refused.value.fix
 
 
@@ -85,7 +90,9 @@ def test_what_is_started_always_fits_what_is_free(context: int, batch: int, free
     model = architecture("HuggingFaceTB/SmolLM2-135M-Instruct")
     for name in ("vllm", "transformers"):
         try:
-            sizing = size(model, work(context=context, batch=batch), ENGINES[name], Machine(Gpu("G", 80.0, free, 9.0), (), None))
+            sizing = size(
+                model, work(context=context, batch=batch), ENGINES[name], Machine(Gpu("G", 80.0, free, 9.0), (), None)
+            )
         except ModelpickError as error:
             assert error.code == "no_gpu_memory"
         else:

@@ -49,7 +49,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._stream(body)
             else:
                 time.sleep(self.server.options.seconds)
-                self._answer(200, {"choices": [{"text": "yes", "message": {"content": "yes"}}], "model": body.get("model")})
+                self._answer(
+                    200, {"choices": [{"text": "yes", "message": {"content": "yes"}}], "model": body.get("model")}
+                )
         finally:
             self.server.at_work -= 1
 
