@@ -10,7 +10,7 @@ test:
 	bash -c "$$(sed -n 's/^    \(.*pytest\)$$/\1/p' README.md | head -n 1)"
 
 $(VENV)/ruff:
-	$(VENV)/pip install -q -e '.[lint]'
+	$(VENV)/pip install -q '.[lint]'
 
 lint: $(VENV)/ruff
 	$(VENV)/ruff format --check .

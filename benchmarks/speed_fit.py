@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+import speed_rows
+
+from modelpick.catalog import index
 from modelpick.catalog.architecture import read
 from modelpick.offers import embedded
 from modelpick.offers import throughput as speed
@@ -35,11 +38,11 @@ SERVING_DRIFT = {
     "sequence_us": 1.2, "admission_us": 1.5, "pcie_allreduce_us": 0.7, "nvlink_allreduce_us": 0.7,
 }  # fmt: skip
 TRAINING = speed.TrainingEfficiency(
-    compute=0.75, attention_compute=0.3, layer_us=300.0, activation_bytes=250.0, dequantize=0.25, optimizer_bytes=30.0,
+    compute=0.75, attention_compute=0.25, layer_us=300.0, activation_bytes=250.0, dequantize=0.25, optimizer_bytes=30.0,
     link_gbs=60.0,
 )  # fmt: skip
 TRAINING_DRIFT = {
-    "compute": 0.15, "attention_compute": 0.4, "layer_us": 0.6, "activation_bytes": 0.35, "dequantize": 0.6,
+    "compute": 0.15, "attention_compute": 0.25, "layer_us": 0.6, "activation_bytes": 0.35, "dequantize": 0.6,
     "optimizer_bytes": 0.8, "link_gbs": 0.8,
 }  # fmt: skip
 SHARES = (
@@ -127,11 +130,28 @@ class Fit(Generic[E]):
 
 
 def load(path: Path = DATA / "speeds.jsonl") -> list[Row]:
-    """The measurements that can be scored: token counts known, physically possible."""
-    shapes = {name: speed.shape_of(read(config)) for name, config in _json("speed_models.json").items()}
-    other = _json("speed_gpus.json")
-    rows = [_row(json.loads(line), shapes, other) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The measurements that can be scored: token counts known, physically possible. A CSV is read as it is collected.
+
+    A model that data/speed_models.json lacks takes its shape from the embedded catalog.
+    """
+    if path.suffix == ".csv":
+        listed = speed_rows.read_csv(path)
+    else:
+        listed = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    configs, other, catalog = _json("speed_models.json"), _json("speed_gpus.json"), index.load()
+    shapes: dict[str, speed.Shape] = {}
+    for name in {raw["model"] for raw in listed}:
+        known = catalog.find(name)
+        config = configs.get(name) or (known.config if known else None)
+        if config is not None:
+            shapes[name] = speed.shape_of(read(config))
+    rows = [_row(raw, shapes, other) for raw in listed if raw["model"] in shapes and _understood(raw, other)]
     return [row for row in rows if row.possible]
+
+
+def _understood(raw: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    known = raw["task"] == "finetune" or raw["method"] in speed.WEIGHT_BYTES
+    return known and (_gpu(raw) in embedded.gpus() or _gpu(raw) in other)
 
 
 def fit_serving(rows: Sequence[Row]) -> Fit[speed.ServingEfficiency]:

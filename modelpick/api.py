@@ -14,13 +14,15 @@ Nothing here prints, prompts or exits; what goes wrong is a `modelpick.errors.Mo
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 from modelpick import settings as _settings
+from modelpick.answer import FINETUNE_WORKLOAD, Answer
 from modelpick.catalog import index, lookup
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError, UsageError, nearest
+from modelpick.errors import CannotTellError, ModelpickError, UsageError, nearest
 from modelpick.licensing import files
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.lineage import Find
@@ -29,6 +31,8 @@ from modelpick.licensing.schema import read as read_table
 from modelpick.licensing.verdict import Judgement
 from modelpick.licensing.verdict import judge as _judge
 from modelpick.memory import fit
+from modelpick.memory.cases import CaseResult, models_named
+from modelpick.memory.cases import estimate_cases as _estimate_cases
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate_model
 from modelpick.memory.report import MemoryReport
 from modelpick.memory.report import report as _report
@@ -38,7 +42,6 @@ from modelpick.offers.ranges import exactly
 from modelpick.recommend import (
     Families,
     Recommendation,
-    Recommendations,
     Rejection,
     Seat,
     Tools,
@@ -49,9 +52,6 @@ from modelpick.recommend import (
 from modelpick.recommend import recommend as _recommend
 from modelpick.workload import Workload, workload_from
 
-if TYPE_CHECKING:
-    from modelpick.catalog.index import Catalog
-
 __all__ = [
     "Answer",
     "Families",
@@ -59,83 +59,27 @@ __all__ = [
     "Wanted",
     "Workload",
     "estimate",
+    "estimate_cases",
     "estimate_many",
     "facts",
     "families",
     "judge",
     "judge_many",
+    "judge_pairs",
     "offers",
     "policy",
     "recommend",
     "workload_from",
 ]
 
-# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs is the usual upper end of
+APPROVALS = Path("approvals.toml")
+"""Where a project keeps what its people approved: beside modelpick.toml."""
+
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs: the usual upper end of
 # LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
 LIMA_EXAMPLES = 1_000
 LIMA_TOKENS_PER_EXAMPLE = 750
 EPOCHS = 3
-
-FINETUNE_WORKLOAD = Workload(task="finetune", method="lora-int8", context=1024)
-"""What every recommendation also says: LoRA over 8-bit weights, the set-up people plan for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What `recommend` found, and everything it rests on."""
-
-    recommendations: Recommendations
-    policy: Policy
-    workload: Workload
-    wanted: Wanted
-    region: str
-    market: Market
-    catalog: "Catalog"
-
-    def as_json(self, limit: int | None = 20) -> dict[str, Any]:
-        """The contract's object (without the schema version): the first `limit` rows and all the rejected."""
-        rows = self.recommendations.passed[:limit]
-        return {
-            "catalog": {
-                "source": "embedded",
-                "as_of": self.catalog.as_of,
-                "models": len(self.catalog.models),
-            },
-            "policy": {"name": self.policy.name, "sha256": self.policy.sha256},
-            "workload": self.workload.as_json(),
-            "region": self.region,
-            "sort": self.wanted.sort,
-            "passed": len(self.recommendations.passed),
-            "recommendations": [row_as_json(row, rank) for rank, row in enumerate(rows, 1)],
-            "rejected": [
-                {"model": left.model, "reason_code": left.code, "reason": left.reason}
-                for left in self.recommendations.rejected
-            ],
-            "assumptions": list(ASSUMPTIONS),
-            "sources": sorted(
-                {row.seat.offer.source for row in rows if row.seat.offer.source}
-                | {board for row in rows if row.model.quality for board in row.model.quality.sources}
-            ),
-        }
-
-    def why_not(self, name: str) -> Rejection | int | None:
-        """Why a model is absent, its rank when it is not, or None when the catalog has no such model."""
-        model = self.catalog.find(name)
-        if model is None:
-            return None
-        for rank, row in enumerate(self.recommendations.passed, 1):
-            if row.model.id == model.id:
-                return rank
-        return next((left for left in self.recommendations.rejected if left.model == model.id), None)
-
-
-ASSUMPTIONS = (
-    "fit compares the upper end of the 90 % interval with the usable memory of one GPU",
-    "cost is on-demand, the instance running all hours of a month, without disk and traffic unless listed",
-    "quality: one factor over public boards, 80 % interval; overlapping intervals are ties and the cheaper wins",
-    "fine-tuning cost: 1,000 examples of 750 tokens, 3 epochs; boot, download, evaluation and disk included",
-    "quality scores predate quantization and say little about fine-tuning",
-)
 
 
 def recommend(
@@ -159,7 +103,7 @@ def recommend(
     catalog = index.load()
     chosen_policy = _policy(policy)
     priced = offers(region=settled.region, market=market, discounts=settled.discounts)
-    tools = _tools(chosen_policy, catalog.find)
+    tools = _tools(chosen_policy, catalog.find, facts())
     found = _recommend(catalog.models.values(), work, wanted, priced, tools)
     head = [_completed(row, wanted, priced, tools) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
@@ -195,9 +139,37 @@ def judge_many(
     models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
 ) -> list[Judgement | ModelpickError]:
     """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
+    found = judge_pairs(models, policy=policy, offline=offline)
+    return [one if isinstance(one, ModelpickError) else one[1] for one in found]
+
+
+def judge_pairs(
+    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+) -> list[tuple[Model, Judgement] | ModelpickError]:
+    """As `judge_many`, each verdict with the facts it was made from: their texts are what a lock freezes."""
     subjects, find = _subjects(models, offline, ancestors=True)
-    tools = _tools(_policy(policy), find)
-    return [subject if isinstance(subject, ModelpickError) else tools.judge(subject) for subject in subjects]
+    known = facts()
+    tools = _tools(_policy(policy), find, known)
+
+    def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
+        if isinstance(subject, ModelpickError):
+            remembered = _remembered(asked, subject, known)
+            if remembered is None:
+                return subject
+            subject = remembered
+        return subject, tools.judge(subject)
+
+    return [one(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
+
+
+def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
+    """A repository that nobody can look at now (deleted, or the Hub is out of reach) but that known_models tells of."""
+    if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
+        return None
+    if not known.known.about(asked):
+        return None
+    note = f"{error.message}: judged by what is known of this repository alone"
+    return Model(id=asked, origin="catalog", notes=(note,))
 
 
 def estimate_many(
@@ -242,6 +214,28 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
     return estimate_model(subject, workload_from(workload))
 
 
+def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult]:
+    """An answer for every line of a JSON-lines file: `model` and the workload's names. Bad lines are errors in place.
+
+    All models are looked up in one batch. Raises UsageError for a file that cannot be read.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise UsageError(f"{path} cannot be read: {why}", fix="give a file of JSON lines", code="no_cases") from None
+    names = models_named(lines)
+    looked = dict(zip(names, _subjects(names, offline)[0], strict=True))
+
+    def find(name: str) -> Model:
+        found = looked[name]
+        if isinstance(found, ModelpickError):
+            raise found
+        return found
+
+    return list(_estimate_cases(lines, find))
+
+
 def offers(
     *, region: str = embedded.DEFAULT_REGION, market: str = "on-demand", discounts: Mapping[str, float] | None = None
 ) -> tuple[Offer, ...]:
@@ -254,8 +248,8 @@ def offers(
 
 
 def facts() -> Facts:
-    """License facts, what is known of particular repositories, and the approvals in force here."""
-    return files.load_facts()
+    """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
+    return files.load_facts(APPROVALS if APPROVALS.is_file() else None)
 
 
 def families(text: str | None) -> Families:
@@ -275,45 +269,6 @@ def families(text: str | None) -> Families:
     return Families(names=words)
 
 
-def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
-    """One recommendation in the names of the contract."""
-    quality = row.model.quality
-    judgement = row.judgement.as_json()
-    return {
-        "rank": rank,
-        "model": row.model.id,
-        "parameters": row.model.parameters,
-        "license": {
-            "verdict": row.judgement.verdict.value,
-            "ids": [license["id"] for license in judgement["licenses"]],
-            "obligations": judgement["obligations"],
-        },
-        **_seat_as_json(row.seat),
-        "quality": {
-            "score": quality.score if quality else None,
-            "low": quality.low if quality else None,
-            "high": quality.high if quality else None,
-            "status": quality.status if quality else "unrated",
-            "sources": list(quality.sources) if quality else [],
-            "as_of": quality.as_of if quality else None,
-        },
-        "finetune": {
-            "method": FINETUNE_WORKLOAD.method,
-            **(_seat_as_json(row.finetune) if row.finetune else {"memory": None, "offer": None, "cost": None}),
-            "reason": row.finetune_why,
-        },
-    }
-
-
-def _seat_as_json(taken: Seat) -> dict[str, Any]:
-    memory = taken.memory.as_json()
-    return {
-        "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
-        "offer": taken.offer.as_json(),
-        "cost": dict(taken.cost),
-    }
-
-
 _policy = policy  # the name is also a parameter of the functions above
 
 
@@ -327,15 +282,25 @@ def _subjects(
     return [next(results) if isinstance(model, str) else model for model in models], looked.find
 
 
-def _tools(policy: Policy, find: Find) -> Tools:
+def _tools(policy: Policy, find: Find, known: Facts) -> Tools:
     """The sibling packages' functions, bound to one policy and to the facts at hand."""
-    known, today = facts(), datetime.date.today()
+    today = datetime.date.today()
     return Tools(
         judge=lambda model: _judge(model, policy, known, find, today),
         estimate=estimate_model,
         fits=fit.fits,
         cannot_run=rules.cannot_run,
+        checkpoint=_checkpoint,
     )
+
+
+def _checkpoint(model: Model) -> str | None:
+    """The method of the weights as they lie in the repository; None: unquantized, or not known."""
+    try:
+        held = architecture_of(model).checkpoint
+    except CannotTellError:
+        return None
+    return held.method if held is not None else None
 
 
 def _completed(row: Recommendation, wanted: Wanted, priced: Sequence[Offer], tools: Tools) -> Recommendation:
@@ -354,12 +319,11 @@ def _tuning_cost(model: Model, taken: Seat, rates: cost.BillingRates) -> Mapping
     calibration = efficiency.training(workload.stack, workload.method)
     shape = throughput.shape_of(architecture_of(model))
     speed = timing.training_speed(shape, kind, calibration, workload, length=LIMA_TOKENS_PER_EXAMPLE)
-    held = {
-        "weights_gb": taken.memory.parameters * 2 / 1e9,  # downloaded in 16 bits
-        "result_gb": taken.memory.parts.adapter / 1e9,
-    }
-    hours = job.job_time(kind, speed, exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS), **held)
-    dollars = job.job_cost(taken.offer, hours, rates, **held)
+    downloaded = taken.memory.parameters * 2 / 1e9  # in 16 bits
+    adapter = taken.memory.parts.adapter / 1e9
+    tokens = exactly(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE * EPOCHS)
+    hours = job.job_time(kind, speed, tokens, weights_gb=downloaded, result_gb=adapter)
+    dollars = job.job_cost(taken.offer, hours, rates, weights_gb=downloaded, result_gb=adapter)
     return {
         "examples": LIMA_EXAMPLES,
         "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,

@@ -15,6 +15,7 @@ from typing import Any
 from modelpick.errors import UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
+from modelpick.offers.compatibility import Finding
 from modelpick.offers.cost import disk_gb
 from modelpick.plan_actions import actions, stop_switches
 from modelpick.plan_choice import ASSUMED_TOKENS, Ask, Candidate, Inputs, Refused, ask, candidates
@@ -122,7 +123,7 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "policy": dict(inputs.policy),
         "workloads": {name: workload.as_json() for name, workload in inputs.tasks},
-        "hyperparameters": asked.recipe.as_json() if asked.recipe else None,
+        "hyperparameters": _hyperparameters(asked),
         "data": inputs.tokens.as_json() if inputs.tokens else None,
         "memory": {name: _memory(one, best) for name, one in asked.memory.items()},
         "region": inputs.region,
@@ -140,11 +141,30 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "max_usd": best.limit_usd,
         "max_hours": best.limit_hours,
-        "care": [one.as_json() for one in asked.findings(best.offer)],
+        "care": [one.as_json() for one in (*asked.findings(best.offer), *_beyond_context(inputs))],
         "unchecked": _unchecked(inputs),
         "assumptions": _assumptions(asked, best),
         "sources": sorted({one.offer.source for one in chosen if one.offer.source} | set(inputs.rates.sources)),
     }
+
+
+def _beyond_context(inputs: Inputs) -> list[Finding]:
+    """A word where more tokens are asked for than the makers state."""
+    limit = inputs.model.context
+    longest = max((work.context + work.generate for _, work in inputs.tasks), default=0)
+    if limit is None or longest <= limit:
+        return []
+    why = f"{longest} tokens are asked for, {limit} are what its makers state"
+    return [Finding("beyond_context", "care", why, f"use --context {limit} or less", "the model's card or config.json")]
+
+
+def _hyperparameters(asked: Ask) -> dict[str, Any] | None:
+    """The recipe, and the optimizer's steps where the rows are counted."""
+    if asked.recipe is None:
+        return None
+    rows = asked.inputs.tokens.rows if asked.inputs.tokens else None
+    steps = math.ceil(rows * asked.recipe.epochs / asked.recipe.effective_batch) if rows is not None else None
+    return {**asked.recipe.as_json(), "optimizer_steps": steps}
 
 
 def _memory(memory: MemoryEstimate, best: Candidate) -> dict[str, Any]:
@@ -202,7 +222,10 @@ def _assumptions(asked: Ask, best: Candidate) -> list[str]:
             f"the limit of {best.limit_hours:.2f} h may cut it short: at worst it needs {best.hours.high:.2f} h"
         )
     if best.offer.market == "spot":
-        listed.append("spot: the price is an old sample; interruptions: none to one a day, likely 20 % a month")
+        listed.append("spot: the price is an old sample; the limit reckons with on-demand, which spot may rise to")
+        listed.append(
+            "spot: none to one interruption a day, likely 20 % a month; each costs half a checkpoint and a start"
+        )
     if inputs.tokens is not None:
         listed += inputs.tokens.assumptions
     listed += [one for memory in asked.memory.values() for one in memory.assumptions]

@@ -87,7 +87,8 @@ class Inputs:
     """Everything a plan is made from. `finetune`, `serve`: what is to be done (one of them at least).
 
     `offers` are those of one region and market that the user's filters leave; `serving` and `training` give the
-    calibrated constants of a stack and a method.
+    calibrated constants of a stack and a method. `on_demand`: dollars an hour by type; a spot price may rise to them,
+    so they are what a cap is reckoned with.
     """
 
     model: Model
@@ -104,6 +105,7 @@ class Inputs:
     tokens: Tokens | None = None
     epochs: float | None = None
     caps: Caps = field(default_factory=Caps)
+    on_demand: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tasks(self) -> list[tuple[str, Workload]]:
@@ -191,11 +193,16 @@ def candidates(asked: Ask) -> list[Candidate]:
             able.append(_candidate(asked, offer, min(one.free_gib for one in held)))
     if not able:
         raise _nothing_fits(asked.inputs, reasons, blocked)
-    able.sort(key=lambda one: (one.usd.likely, one.hours.likely, one.offer.instance.name))
+    able.sort(key=_preference)
     within = [one for one in able if one.hours.likely <= one.limit_hours * (1 + 1e-9)]
     if not within:
         raise _cap_too_small(asked.inputs.caps, able[0])
     return within[:CANDIDATES]
+
+
+def _preference(one: Candidate) -> tuple[float, float, str]:
+    """The cheapest job first; for serving, which fills any cap, the cheapest hour."""
+    return (one.job.total.likely if one.job is not None else 0.0, one.usd_per_hour, one.offer.instance.name)
 
 
 def _nothing_fits(inputs: Inputs, reasons: Sequence[tuple[float, str]], blocked: Finding | None) -> Refused:
@@ -236,7 +243,10 @@ def _candidate(asked: Ask, offer: Offer, headroom_gib: float) -> Candidate:
     needed = time.total if time is not None else starting + job.transfer_hours(kind, asked.weights_gb)
     per_hour = hourly_usd(offer, inputs.rates, asked.weights_gb)
     once = cost.storage + cost.transfer if cost is not None else exactly(0.0)
-    limit_hours, limit_usd = _limits(inputs, needed, per_hour, once)
+    highest = max(offer.usd_per_hour or 0.0, inputs.on_demand.get(kind.name, 0.0))
+    limit_hours, limit_usd = _limits(
+        inputs, needed, hourly_usd(replace(offer, usd_per_hour=highest), inputs.rates, asked.weights_gb), once
+    )
     serving, hours = None, needed
     if inputs.serve is not None:
         serving = serving_speed(

@@ -77,6 +77,11 @@ def prepare(
             tokens=count_tokens(data, model, tuned, progress) if data is not None and tuned is not None else None,
             epochs=epochs,
             caps=caps,
+            on_demand={
+                offer.instance.name: offer.usd_per_hour
+                for offer in api.offers(region=where, discounts=settled.discounts)
+                if offer.usd_per_hour is not None
+            },
         )
     )
 

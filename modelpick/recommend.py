@@ -18,7 +18,7 @@ from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.fit import Fit
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
-from modelpick.workload import Workload
+from modelpick.workload import CHECKPOINT_METHODS, Workload
 
 SortKey = Literal["quality", "cost", "memory", "downloads"]
 SORT_KEYS: tuple[SortKey, ...] = ("quality", "cost", "memory", "downloads")
@@ -105,6 +105,7 @@ class Tools:
     estimate: Callable[[Model, Workload], MemoryEstimate]
     fits: Callable[[MemoryEstimate, Any], Fit]
     cannot_run: Callable[[Model, Workload, Any], str | None] = lambda model, workload, instance: None
+    checkpoint: Callable[[Model], str | None] = lambda model: None  # how the repository's own weights are quantized
 
 
 def recommend(
@@ -128,9 +129,12 @@ def recommend(
 
 
 def eligible_offers(offers: Sequence[Offer], workload: Workload, wanted: Wanted) -> list[Offer]:
-    """The offers worth trying, cheapest first; unknown prices are left out, for they cannot be ranked or capped."""
-    chosen = []
-    for offer in offers:
+    """The offers worth trying, cheapest first: of the same card in the same kind of machine only the cheapest.
+
+    Unknown prices are left out, for they can be neither ranked nor capped.
+    """
+    cheapest: dict[tuple[object, ...], Offer] = {}
+    for offer in sorted(offers, key=_price):
         instance = offer.instance
         if wanted.instance is not None:
             if instance.name != wanted.instance or instance.gpu_count < workload.gpus:
@@ -138,8 +142,13 @@ def eligible_offers(offers: Sequence[Offer], workload: Workload, wanted: Wanted)
         elif not wanted.families.admit(instance) or instance.gpu_count != workload.gpus:
             continue
         if offer.usd_per_hour is not None:
-            chosen.append(offer)
-    return sorted(chosen, key=lambda offer: (offer.usd_per_hour, offer.instance.name))
+            card = (instance.gpu.name, instance.usable_memory_gib, instance.gpu_count, instance.cpu)
+            cheapest.setdefault(card, offer)
+    return list(cheapest.values())
+
+
+def _price(offer: Offer) -> tuple[float, str]:
+    return (float("inf") if offer.usd_per_hour is None else offer.usd_per_hour, offer.instance.name)
 
 
 def seat(
@@ -189,6 +198,9 @@ def _consider(
     short = _context_gate(model, workload)
     if short is not None:
         return short
+    if workload.method in CHECKPOINT_METHODS and tools.checkpoint(model) != workload.method:
+        reason = f"its repository holds no {workload.method} weights, and nothing makes them when a model is loaded"
+        return Rejection(model.id, "no_checkpoint", reason)
     found = seat(model, workload, offers, tools, wanted.max_usd_per_hour)
     return found if isinstance(found, Rejection) else Recommendation(model, judgement, found)
 
@@ -223,7 +235,10 @@ def _context_gate(model: Model, workload: Workload) -> Rejection | None:
     if workload.task == "serve" and model.pipeline_tag == "fill-mask":
         return Rejection(model.id, "not_generative", "it fills masks and classifies; it does not generate text")
     asked = workload.context + workload.generate
-    if model.context is not None and model.context < asked:
+    if model.context is None:
+        reason = f"{asked} tokens are asked, and the longest context it supports is not known"
+        return Rejection(model.id, "context_unknown", reason)
+    if model.context < asked:
         return Rejection(model.id, "context_too_long", f"{asked} tokens asked, {model.context} supported")
     return None
 

@@ -119,13 +119,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The rows, the cheapest first; those without a price last. `left_out`: type -> why it is not there."""
+    """The rows, the cheapest first; those without a price last. `left_out`: type -> why it is not there.
+
+    `nearest_miss` is why the instance that came closest does not hold it, where none does.
+    """
 
     model: str
     rows: tuple[Row, ...]
     memory: MemoryEstimate
     left_out: dict[str, str]
     assumptions: tuple[str, ...]
+    nearest_miss: str | None = None
 
     def changes(self, chosen: int = 0) -> list[Change]:
         """What the next cheaper and the next faster instance change against the row `chosen`."""
@@ -162,6 +166,7 @@ def compare(question: Question, asked: Ask) -> Comparison:
     memory = next(iter(asked.memory.values()))
     rows: list[Row] = []
     left_out: dict[str, str] = {}
+    missed: list[tuple[float, str]] = []
     for offer in question.offers:
         name = offer.instance.name
         stop = next((one for one in asked.findings(offer) if one.level == "cannot"), None)
@@ -170,6 +175,7 @@ def compare(question: Question, asked: Ask) -> Comparison:
             left_out[name] = f"{stop.why}; {stop.way_out}"
         elif not held:
             left_out[name] = held.reason
+            missed.append((held.free_gib, held.reason))
         else:
             row = (
                 _serving(question, asked, offer)
@@ -180,7 +186,9 @@ def compare(question: Question, asked: Ask) -> Comparison:
     rows.sort(key=lambda row: (row.usd is None, row.usd or 0.0, row.offer.instance.name))
     if not question.all_sizes:
         rows = _one_size_each(rows, left_out)
-    return Comparison(question.model.id, tuple(rows), memory, left_out, _assumptions(question, rows))
+    miss = max(missed)[1] if missed else next(iter(left_out.values()), None)
+    told = _assumptions(question, rows)
+    return Comparison(question.model.id, tuple(rows), memory, left_out, told, None if rows else miss)
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:

@@ -24,6 +24,7 @@ KvCacheDtype = Literal["auto", "fp8", "int8", "int4"]
 
 SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
 FINETUNE_METHODS: tuple[str, ...] = get_args(FinetuneMethod)
+CHECKPOINT_METHODS = ("gptq", "awq", "fp8", "mxfp4", "gguf")  # a checkpoint brings them; bf16, int8, nf4 any model can
 LORA_METHODS = ("lora", "lora-int8", "qlora")
 
 

@@ -63,6 +63,7 @@ RENAMES = {
     "t5-11b": "google-t5/t5-11b",
 }
 
+HYBRIDS = ("nemotron_h",)  # where the facts know how many layers of each kind there are, but not all their widths
 CONFIG_SOURCES = ("cfg", "aic")  # config.json itself, entered by hand or verbatim
 # RoBERTa numbers positions from padding_idx + 1 = 2, so two of max_position_embeddings are not usable
 # (transformers, models/roberta/modeling_roberta.py, create_position_ids_from_input_ids).
@@ -137,7 +138,7 @@ def model_row(
     row["parameters_exact"] = bool(parameters and fact.get("params_approx") is False)
     sources["parameters"] = fact["sources"].get("params_total")
     row["active_parameters"], sources["active_parameters"] = active_parameters(fact)
-    if parameters and (row["active_parameters"] or 0) > parameters:
+    if contradiction or (parameters and (row["active_parameters"] or 0) > parameters):
         row["active_parameters"] = None  # read from the name of a draft model, which is its big sister's name
     row["context"], sources["context"], overruled = context_of(fact, config)
     conflicts += overruled
@@ -222,6 +223,12 @@ def complete_from_shape(row: dict[str, Any]) -> None:
         if tied is not None:
             config["tie_word_embeddings"] = tied
             row["sources"]["config.tie_word_embeddings"] = "derived: only so do the shape and the exact count agree"
+    whole = parameters_of({**config, "tie_word_embeddings": True}) if row["parameters_exact"] else None
+    if whole and row["parameters"] < 0.8 * whole and config.get("model_type") not in HYBRIDS:
+        row["notes"].insert(
+            0, f"holds {row['parameters']:,} of the {whole:,} parameters its shape has: part of a model"
+        )
+        row["parameters"] = None
     if row["parameters"] is None and (count := parameters_of(config)):
         row["parameters"], row["parameters_exact"] = count, False
         row["sources"]["parameters"] = "derived: the sum of the shape's matrices (modelpick.catalog.architecture)"

@@ -2,8 +2,8 @@
 
     python scripts/build_memory_cases.py FACTS_DIR
 
-reads FACTS_DIR/measured_memory.csv and writes benchmarks/data/memory_cases.jsonl: one measurement a line, in the words of
-a workload, with its source, its unit turned into GiB per GPU, and what the table says that a workload cannot.
+reads FACTS_DIR/measured_memory.csv and writes benchmarks/data/memory_cases.jsonl: one measurement a line, in the words
+of a workload, with its source, its unit turned into GiB per GPU, and what the table says that a workload cannot.
 """
 
 import csv
@@ -47,8 +47,10 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
     else:
         workload["gradient_checkpointing"] = row["grad_ckpt"] == "True"
         if method != "full":
-            if row["lora_targets"] not in ("", "default"):
-                workload["lora_targets"] = row["lora_targets"].replace("|", ",")
+            targets = row["lora_targets"]
+            if targets == "default":  # peft utils/constants.py, TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+                targets = "query_key_value" if "bloom" in row["model"] else "q|v"
+            workload["lora_targets"] = targets.replace("|", ",")
             workload["lora_rank"] = int(row["lora_rank"])
     measured = float(row["measured_GiB"])
     if gpus > 1 and not sharding.startswith("pipeline") and sharding:
@@ -62,6 +64,7 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
         "model": row["model"],
         "workload": workload,
         "measured_gib": round(measured, 3),
+        "summed_over": gpus if sharding.startswith("pipeline") else 1,
         "quantization": row["quant"],
         "metric": row["metric"],
         "stack_versions": row["stack"],

@@ -216,8 +216,8 @@ def _history(history: Mapping[str, Any], offered: set[str]) -> str:
 
 def _regions() -> dict[str, Any]:
     """The public regions and where they lie, from botocore's endpoint data."""
-    import botocore  # type: ignore[import-untyped]
-    from botocore.loaders import Loader  # type: ignore[import-untyped]
+    import botocore
+    from botocore.loaders import Loader
 
     partitions = Loader().load_data("endpoints")["partitions"]
     regions = next(p["regions"] for p in partitions if p["partition"] == "aws")

@@ -5,19 +5,16 @@
 Rows that cannot be scored (ambiguous unit, ratio only, physically impossible: grade C, or no token count) are left out.
 """
 
-import csv
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent.parent / "benchmarks" / "data"
-# Method names of the sources -> ours.
-METHODS = {
-    "int4": "gptq", "gptq-int4": "gptq", "w4a16": "awq", "q4_k_m": "gguf", "fp4": "nvfp4", "nf4-dq": "nf4",
-    "w4a8kv4": "awq", "fp8_block": "fp8", "qlora-gptq": "qlora",
-}  # fmt: skip
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import speed_rows  # noqa: E402
+
+DATA = BENCHMARKS / "data"
 # Shapes the facts folder lacks, in config.json's own keys.
 # mpt-*: mosaicml/llm-foundry scripts/train/yamls/pretrain/mpt-*.yaml (sizes check against the published parameters).
 MPT = {
@@ -67,9 +64,7 @@ def main() -> int:
     """Writes the three files and says how many rows each has."""
     facts = Path(sys.argv[1])
     DATA.mkdir(parents=True, exist_ok=True)
-    with (facts / "measured_speed.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["quality"] != "C" and row["toks_per_s"]]
-    measured = [_row(row) for row in rows]
+    measured = speed_rows.read_csv(facts / "measured_speed.csv")
     models = {name: _config(name, facts) for name in sorted({row["model"] for row in measured})}
     gpus = {name: _other_gpu(*values) for name, values in OTHER_GPUS.items()}
     _write("speeds.jsonl", "".join(json.dumps(row) + "\n" for row in measured))
@@ -79,50 +74,6 @@ def main() -> int:
     )
     _write("speed_gpus.json", json.dumps(gpus, indent=1) + "\n")
     return 0
-
-
-def _row(row: dict[str, str]) -> dict[str, Any]:
-    def number(key: str) -> float | None:
-        return float(row[key]) if row[key] else None
-
-    answer: dict[str, Any] = {
-        "id": row["id"],
-        "source": re.sub(r" \((find_string )?id \d+\)", "", row["source"]),
-        "model": row["model"],
-        "task": row["task"],
-        "method": METHODS.get(row["method"], row["method"]),
-        "gpu": row["gpu"],
-        "gpus": int(row["gpus"]),
-        "parallel": row["parallel"],
-        "batch": "saturated" if row["batch"] == "saturated" else number("batch"),
-        "accumulation": number("grad_accum"),
-        "prompt": number("in_len"),
-        "generated": number("out_len"),
-        "checkpointing": {"True": True, "False": False}.get(row["grad_ckpt"]),
-        "stack": _stack(row),
-        "version": row["stack"],
-        "tokens_per_s": float(row["toks_per_s"]),
-        "grade": row["quality"],
-    }
-    return {key: value for key, value in answer.items() if value not in (None, "")}
-
-
-def _stack(row: dict[str, str]) -> str:
-    """The class of stacks whose constants a row shares, where that differs from the source's own name.
-
-    vLLM before 0.7 captured no graph beyond `max_seq_len_to_capture` (8,192 tokens) and ran eagerly there: the older
-    Qwen sweep left that default, and halves beyond it. LLM.int8 kernels are four times slower than other bitsandbytes
-    ones. The batched llama.cpp runs went through a server of 2024 that is half as fast on one sequence.
-    """
-    stack = row["stackclass"]
-    tokens = float(row["in_len"] or 0) + float(row["out_len"] or 0)
-    if stack == "vllm" and "Qwen2.5@4da996c" in row["source"] and tokens > 8192 + 2048:
-        return "vllm-eager"
-    if stack == "eager-bnb" and row["method"] == "int8":
-        return "eager-int8"
-    if stack == "llamacpp" and "LLM-Inference-Bench" in row["source"]:
-        return "llamacpp-server"
-    return stack
 
 
 def _config(name: str, facts: Path) -> dict[str, Any]:

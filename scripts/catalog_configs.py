@@ -82,9 +82,13 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
     below a dense shape is that of an add-on which needs another repository's weights. The factor 3 is wider than any
     embedding, bias or extra tower moves a real model; nothing between 0.35 and 3 was set aside. A count that equals
     products of the shape to the last digit, not one norm or bias in it, was never counted: llmfit falls back to such a
-    formula, an ungated MLP and tied embeddings assumed, a quarter too low for a Llama.
+    formula, an ungated MLP and tied embeddings assumed, a quarter too low for a Llama. A count below a fifth of the
+    smallest size in the model's own name is that of a draft, an adapter or one file of many.
     """
     parameters = fact.get("params_total")
+    named = [float(size) * 1e9 for size in _SIZE_IN_NAME.findall(fact["id"])]
+    if parameters is not None and named and parameters < min(named) / 5:
+        return None, f"holds {parameters:,} parameters under a name of {min(named):,.0f}: part of another model"
     names = ("num_layers", "hidden_size", "num_heads")
     if parameters is None or any(not fact.get(name) for name in names) or fact.get("model_type") == "nemotron_h":
         return parameters, None
@@ -98,6 +102,8 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
         return None, f"the count of {parameters:,} parameters set aside: a formula's, without norms and biases"
     if fact.get("params_approx") is not False and not 1 / 3 < parameters / implied < 3:
         return None, f"the rounded count of {parameters:,} parameters set aside: the shape implies about {implied:,}"
+    if _PACKED_IN_NAME.search(fact["id"]) and parameters < 0.7 * implied:
+        return None, f"the count of {parameters:,} set aside: elements that pack several 4-bit weights each"
     if experts == 1 and parameters < implied / 3:
         return None, f"holds {parameters:,} parameters of about {implied:,}: an add-on to another repository's weights"
     return parameters, None
@@ -155,6 +161,8 @@ def derived_vocabulary(fact: Mapping[str, Any]) -> int | None:
     return None
 
 
+_SIZE_IN_NAME = re.compile(r"(?<![A-Za-z0-9._])([1-9]\d*(?:\.\d+)?)[bB](?![A-Za-z0-9])")  # 7B, not A3B, 1_6b, 0b
+_PACKED_IN_NAME = re.compile(r"fp4|int4|awq|gptq|4-?bit|w4a\d+", re.IGNORECASE)
 _NEMOTRON_LETTERS = {"mamba": "M", "moe": "E", "attention": "*", "mlp": "-"}  # configuration_nemotron_h.py
 _JAMBA_PERIOD, _JAMBA_OFFSET = 8, 4  # the defaults of transformers, models/jamba/configuration_jamba.py
 _WHY = {

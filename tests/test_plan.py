@@ -77,6 +77,7 @@ def test_a_plan_says_everything_that_is_signed(data: Path) -> None:
     assert len(content["policy"]["sha256"]) == 64
     assert content["hyperparameters"]["lora_alpha"] == 32
     assert content["data"]["rows"] == 2000
+    assert content["hyperparameters"]["optimizer_steps"] == 2000 * 2 / 16
     assert content["memory"]["finetune"]["headroom_gib"] > 0
     assert content["candidates"][0]["offer"]["instance_type"] == content["instance_type"]
     assert content["disk_gb"] > content["download_gb"]
@@ -123,12 +124,30 @@ def test_the_money_cap_is_the_time_limit() -> None:
     assert both["max_hours"] == 1.0
 
 
+def test_serving_takes_the_cheapest_hour_that_holds_it_whatever_the_cap() -> None:
+    """A cap in dollars is spent on any instance: the cheapest one lasts longest."""
+    for caps in ({}, {"max_usd": 20.0}, {"max_hours": 5.0}):
+        content = planner.prepare(MODEL, serve={"method": "int8"}, **caps).content
+        hourly = [one["cost"]["usd_per_hour"] for one in content["candidates"]]
+        assert hourly == sorted(hourly)
+        assert content["instance_type"] == "g6.xlarge"
+
+
+def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
+    """The spot sample is $0.4591, on demand it is $1.006: $5 buy at most 4.8 hours, whatever the spot price becomes."""
+    content = planner.prepare(MODEL, serve={"method": "int8"}, max_usd=5.0, market="spot", instance="g5.xlarge").content
+    assert content["cost"]["usd_per_hour"] < 0.5
+    assert content["max_hours"] == pytest.approx(5.0 / 1.02, rel=0.01)
+    assert any("rise" in one for one in content["assumptions"])
+
+
 @pytest.mark.parametrize(
     ("options", "code", "exit_code"),
     [
         ({"name": "huggyllama/llama-7b"}, "license_denied", 1),
         ({"serve": {"stack": "vllm", "method": "int8"}}, "vllm_int8_dense", 1),
         ({"name": "google/flan-t5-base", "serve": {"stack": "vllm", "method": "bf16"}}, "vllm_no_encoder_decoder", 1),
+        ({"name": "FacebookAI/xlm-roberta-large", "serve": {}}, "encoder_does_not_generate", 1),
         ({"instance": "g4dn.12xlarge", "finetune": {"method": "qlora"}}, "bf16_not_native", 1),
         ({"finetune": {"method": "full"}, "instance": "g5.xlarge"}, "does_not_fit", 1),
         ({"max_usd": 0.05}, "cap_too_small", 1),
@@ -162,6 +181,14 @@ def test_a_region_that_the_license_excludes_is_refused() -> None:
     error = refused(name="meta-llama/Llama-4-Scout-17B-16E-Instruct", region="eu-central-1", family="any")
     assert error.code == "region_excluded"
     assert "--region" in error.fix
+
+
+def test_more_tokens_than_the_makers_state_are_pointed_out() -> None:
+    care = planner.prepare("tiiuae/falcon-7b", finetune={"method": "lora", "context": 4096}, family="any").content[
+        "care"
+    ]
+    assert "beyond_context" in [one["code"] for one in care]
+    assert planner.prepare(MODEL).content["care"] == []
 
 
 def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) -> None:

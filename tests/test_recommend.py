@@ -35,7 +35,7 @@ def model(id: str, score: float | None = None, gib: float = 10.0, **facts: Any) 
     spread = facts.pop("spread", 5.0)
     status = facts.pop("status", "rated")
     rated = None if score is None else quality(score, spread, status)
-    return Model(id=id, origin="catalog", quality=rated, parameters=int(gib * GIB), **facts)
+    return Model(id=id, origin="catalog", quality=rated, parameters=int(gib * GIB), **{"context": 32768, **facts})
 
 
 def judgement(subject: Model, verdict: Verdict) -> Judgement:
@@ -117,6 +117,7 @@ def test_a_fact_that_is_missing_stops_a_recommendation() -> None:
         ({}, {"min_parameters": 10**15}, "too_small"),
         ({}, {"max_parameters": 5}, "too_large"),
         ({"context": 2048}, {}, "context_too_long"),
+        ({"context": None}, {}, "context_unknown"),
         ({"pipeline_tag": "fill-mask"}, {}, "not_generative"),
         ({}, {"max_usd_per_hour": 0.01}, "too_expensive"),
         ({}, {"families": Families(names=("p9",))}, "no_offer"),
@@ -190,3 +191,16 @@ def test_every_model_is_either_recommended_or_rejected_with_a_reason(drawn: list
     found = run(*models)
     assert sorted(names(found) + [left.model for left in found.rejected]) == sorted(entry.id for entry in models)
     assert sum(count for _, count in found.counts()) == len(found.rejected)
+
+
+def test_a_method_that_a_checkpoint_brings_needs_such_a_checkpoint() -> None:
+    tools = Tools(
+        judge=lambda subject: judgement(subject, Verdict.ALLOW),
+        estimate=estimated,
+        fits=fits,
+        checkpoint=lambda subject: "gptq" if subject.id == "a/gptq" else None,
+    )
+    models = [model("a/gptq", 50), model("a/plain", 60)]
+    found = recommend(models, Workload(method="gptq"), Wanted(), embedded.offers("us-east-1"), tools)
+    assert names(found) == ["a/gptq"]
+    assert [left.code for left in found.rejected] == ["no_checkpoint"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelpick.audit.names import ModelName
 from modelpick.audit.scan import Location, Scan, scan
-from modelpick.errors import ModelpickError, RemoteError
+from modelpick.errors import ModelpickError
 from modelpick.licensing.outcome import Reason, Verdict
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
@@ -90,35 +90,56 @@ def audit(
     from modelpick.catalog import index
 
     chosen = api.policy(policy)
-    catalog = index.load()
-    found = scan(paths, catalog.canonical, exclude=exclude, docs=docs)
+    catalog, particular = index.load(), api.facts().known
+
+    def known(id: str) -> str | None:
+        return catalog.canonical(id) or (particular.canonical(id) if particular.about(id) else None)
+
+    found = scan(paths, known, exclude=exclude, docs=docs)
     asked = list(found.models)
-    answers = api.judge_many([_written(name) for name in asked], policy=policy, offline=offline) if asked else []
-    uses = [
-        Use(name, _of_any_revision(name, answer, policy, offline), tuple(found.models[name]))
-        for name, answer in zip(asked, answers, strict=True)
-    ]
-    return Audit(chosen, tuple(uses), found)
+    answers = _judged(asked, policy, offline) if asked else {}
+    uses = [Use(name, answers[name], tuple(found.models[name])) for name in asked]
+    return Audit(chosen, _joined(uses), found)
+
+
+def _judged(
+    asked: Sequence[ModelName], policy: str | None, offline: bool
+) -> dict[ModelName, Judgement | ModelpickError]:
+    """An answer for each; where nobody could look at a pinned revision, what the catalog's facts say, as a review."""
+    from modelpick import api
+
+    found = api.judge_many([_written(name) for name in asked], policy=policy, offline=offline)
+    answers = dict(zip(asked, found, strict=True))
+    unseen = [name for name, answer in answers.items() if _code(answer) == "revision_unknown"]
+    # A Hub that answers for the model itself was reachable, so it has no such revision: that error stays.
+    unpinned = api.judge_many([name.id for name in unseen], policy=policy, offline=offline) if unseen else []
+    for name, answer in zip(unseen, unpinned, strict=True):
+        if isinstance(answer, Judgement) and answer.revision is None:
+            answers[name] = _of_another_revision(name, answer)
+    return answers
+
+
+def _of_another_revision(name: ModelName, answer: Judgement) -> Judgement:
+    said = f"the catalog's facts, of no particular revision, say {answer.verdict.value}"
+    text = f"revision {name.revision} was not looked at; {said}"
+    unseen = Reason("revision_not_seen", text, f"revision={name.revision}", Verdict.REVIEW)
+    reasons = (*answer.reasons, unseen) if answer.verdict is Verdict.DENY else (unseen, *answer.reasons)
+    return replace(answer, verdict=max(answer.verdict, Verdict.REVIEW), reasons=reasons)
+
+
+def _joined(uses: Sequence[Use]) -> tuple[Use, ...]:
+    """One use a model: names that the Hub knows for one repository at one revision are one model."""
+    by_model: dict[object, Use] = {}
+    for use in uses:
+        key = use.asked if isinstance(use.answer, ModelpickError) else (use.answer.model, use.asked.revision)
+        first = by_model.get(key)
+        by_model[key] = use if first is None else replace(first, locations=first.locations + use.locations)
+    return tuple(by_model.values())
+
+
+def _code(answer: Judgement | ModelpickError) -> str | None:
+    return answer.code if isinstance(answer, ModelpickError) else None
 
 
 def _written(name: ModelName) -> str:
     return name.id if name.revision is None else f"{name.id}@{name.revision}"
-
-
-def _of_any_revision(
-    name: ModelName, answer: Judgement | ModelpickError, policy: str | None, offline: bool
-) -> Judgement | ModelpickError:
-    """For a pinned revision that nobody could look at: what the catalog's facts say, and never better than review."""
-    from modelpick import api
-
-    if name.revision is None or not isinstance(answer, RemoteError):
-        return answer
-    unpinned = api.judge_many([name.id], policy=policy, offline=True)[0]
-    if isinstance(unpinned, ModelpickError) or (answer.code != "revision_unknown" and not offline):
-        return answer
-    said = f"the catalog's facts, of no particular revision, say {unpinned.verdict.value}"
-    text = f"revision {name.revision} was not looked at; {said}"
-    unseen = Reason("revision_not_seen", text, f"revision={name.revision}", Verdict.REVIEW)
-    verdict = max(unpinned.verdict, Verdict.REVIEW)
-    reasons = (*unpinned.reasons, unseen) if unpinned.verdict is Verdict.DENY else (unseen, *unpinned.reasons)
-    return replace(unpinned, verdict=verdict, reasons=reasons)

@@ -22,11 +22,11 @@ _RULES = (
 )  # fmt: skip
 
 
-def as_sarif(audit: Audit) -> dict[str, Any]:
-    """One run; a result for each place of each model that is not simply allowed."""
+def as_sarif(audit: Audit, here: PurePath | None = None) -> dict[str, Any]:
+    """One run; a result for each place of each model that is not simply allowed. Paths below `here` become relative."""
     indexes = {word: index for index, (word, *_) in enumerate(_RULES)}
     results = [
-        _result(use, location, indexes[use.word])
+        _result(use, location, indexes[use.word], here)
         for use in audit.uses
         if use.word in indexes
         for location in use.locations
@@ -58,7 +58,7 @@ def _rule(word: str, id: str, level: str, title: str, todo: str) -> dict[str, An
     }
 
 
-def _result(use: Use, location: Location, index: int) -> dict[str, Any]:
+def _result(use: Use, location: Location, index: int, here: PurePath | None) -> dict[str, Any]:
     _, id, level, _, _ = _RULES[index]
     name = use.asked.id if use.asked.revision is None else f"{use.asked.id}@{use.asked.revision}"
     return {
@@ -69,7 +69,7 @@ def _result(use: Use, location: Location, index: int) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": _artifact(location.path),
+                    "artifactLocation": _artifact(PurePath(location.path), here),
                     "region": {
                         "startLine": location.line,
                         "startColumn": location.column,
@@ -84,7 +84,7 @@ def _result(use: Use, location: Location, index: int) -> dict[str, Any]:
     }
 
 
-def _artifact(path: str) -> dict[str, str]:
-    if PurePath(path).is_absolute():
-        return {"uri": "file://" + quote(PurePath(path).as_posix())}
-    return {"uri": quote(path)}
+def _artifact(path: PurePath, here: PurePath | None) -> dict[str, str]:
+    if here is not None and path.is_relative_to(here):
+        path = path.relative_to(here)
+    return {"uri": path.as_uri() if path.is_absolute() else quote(path.as_posix())}

@@ -5,7 +5,6 @@ invalid YAML) is no metadata here either, and the notes say so: such a card gran
 were parsed to (`license: no` is False): who judges them must see it.
 """
 
-import datetime
 import math
 import re
 from collections.abc import Mapping
@@ -243,7 +242,7 @@ def _plain(value: Any) -> Any:
         return {str(_plain(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
-    if isinstance(value, datetime.date | datetime.datetime):
+    if hasattr(value, "isoformat"):  # a date or a time
         return value.isoformat()
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**64:
         return f"{value:.3e}" if abs(value) < 2**1000 else "a number of hundreds of digits"

@@ -215,7 +215,7 @@ class _Session:
         mend = "leave out --offline" if why is None else f"try again when {self._client.endpoint} answers (HF_ENDPOINT)"
         return RemoteError(
             f"{id} is not in the embedded catalog ({reason})",
-            fix=f"{guess} Otherwise {mend}, or give a local folder of its files".strip(),
+            fix=f"{f'{guess} Otherwise ' if guess else ''}{mend}, or give a local folder of its files",
             code="model_unknown",
         )
 

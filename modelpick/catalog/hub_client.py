@@ -205,6 +205,8 @@ class Client:
                 if attempt >= ATTEMPTS or not self._patience.pause(0.1 * 2**attempt):
                     raise self._broken(why)
                 continue
+            if not _is_the_hubs(answer):
+                raise self._broken(f"something else answers in its place: error {answer.status}")
             self._patience.answered()
             self._failures = 0
             return _raised(answer)
@@ -267,6 +269,13 @@ def _within(seconds: float, work: Callable[[], Answer]) -> Answer:
 
 
 _RANGED = (".safetensors", ".gguf")
+
+
+def _is_the_hubs(answer: Answer) -> bool:
+    """Whether an error comes from a Hub: it names a code, or is JSON. A proxy that forbids answers with a page."""
+    if answer.status < 400 or any(name in answer.headers for name in ("x-error-code", "x-error-message")):
+        return True
+    return answer.body.lstrip()[:1] == b"{" and answer.status != 407
 
 
 def _raised(answer: Answer) -> Answer:

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelpick.catalog import card, headers, hub_cache, snapshot
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
-from modelpick.catalog.snapshot import Parts
+from modelpick.catalog.parts import NO_CONFIG, Parts
 from modelpick.errors import UsageError
 
 MOST_TERMS = 12  # terms files read of one repository; the most seen in one is 5
@@ -40,7 +40,7 @@ def fetch(
     if not counts and not bulk and not reading.gated:
         counts = reading.counts(top)
     if configs["config.json"] is None and configs["adapter_config.json"] is None and not reading.gated:
-        reading.notes.append(snapshot.NO_CONFIG)
+        reading.notes.append(NO_CONFIG)
     if reading.gated:
         reading.notes.insert(0, f"behind a gate, not read: {', '.join(reading.gated)}")
     parts = Parts(

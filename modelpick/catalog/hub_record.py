@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from modelpick.catalog import card, snapshot
+from modelpick.catalog import card
 from modelpick.catalog.model import BaseModel, Conflict, Model
-from modelpick.catalog.snapshot import Parts
+from modelpick.catalog.parts import NO_CONFIG, Parts, assembled
 
 API = "Hub API"
 _VAGUE = ("unknown", "merge")  # what several parents without a stated relation are taken for
@@ -19,7 +19,7 @@ _CARD_FIELDS = ("license_name", "license_link", "datasets", "languages", "pipeli
 
 def merged(parts: Parts, record: Mapping[str, Any], *, asked: str) -> Model:
     """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
-    model = snapshot.assembled(parts)
+    model = assembled(parts)
     data = record.get("cardData")
     told = card.facts(card.Card(data if isinstance(data, Mapping) else {}, ""))
     sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
@@ -66,7 +66,7 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
         sources |= {
             f"config.{key}": f"catalog: {known.sources.get(f'config.{key}', 'citation')}" for key in known.config
         }
-        notes = [note for note in notes if note != snapshot.NO_CONFIG]
+        notes = [note for note in notes if note != NO_CONFIG]
         notes.append(f"no config.json could be read: the shape is that of the catalog of {as_of}")
     uncounted = model.parameters is None and not model.parameters_by_dtype
     if uncounted and known.parameters is not None and (model.config is not None or "config" in changes):

@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelpick.catalog import card, headers
-from modelpick.catalog.model import BaseModel, Conflict, Model
+from modelpick.catalog.model import Model
+from modelpick.catalog.parts import NO_CONFIG, Parts, assembled
 from modelpick.errors import UsageError
 
 # Names of files that carry terms, as seen on the Hub: LICENSE-MODEL, LICENCE.txt, gemma_license.md, USE_POLICY.md, ...
@@ -21,7 +21,6 @@ _NO_TEXT = (".py", ".json", ".bin", ".safetensors", ".png", ".jpg", ".jpeg", ".s
 LARGEST_TEXT = 2_000_000  # bytes read of a card or a license; the longest license text in the collected ones is 62 kB
 LARGEST_JSON = 4_000_000  # bytes of config.json, adapter_config.json; the longest configs on the Hub are some 400 kB
 LARGEST_INDEX = 64_000_000  # bytes of model.safetensors.index.json: 100,000 tensors are 10 MB
-NO_CONFIG = "there is no config.json: the shape is unknown"
 GGUF_START = 1 << 18  # bytes of a GGUF file read for its general.* keys, which stand first
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -68,89 +67,6 @@ def read_folder(path: Path) -> Model:
             parameters_by_dtype=by_dtype,
             notes=tuple(notes),
         )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What was read of a repository, before it is understood: the same from a folder and from the Hub."""
-
-    id: str
-    origin: Any
-    revision: str | None
-    files: tuple[str, ...]
-    texts: dict[str, str]
-    config: dict[str, Any] | None
-    adapter_config: dict[str, Any] | None
-    gguf: dict[str, Any] | None
-    parameters_by_dtype: dict[str, int]
-    notes: tuple[str, ...]
-
-
-def assembled(parts: Parts) -> Model:
-    """The Model that the parts describe. Every field that is set names the file it came from in `sources`."""
-    name = next((name for name in parts.texts if name.lower() == "readme.md"), None)
-    told = card.facts(card.read(parts.texts[name])) if name else card.facts(card.Card({}, ""))
-    bases, sources, conflicts = told.base_models, dict[str, str](), list[Conflict]()
-    if adapter_base := _adapter_base(parts.adapter_config):
-        sources["base_models"] = "adapter_config.json"
-        if bases and adapter_base not in {base.id for base in bases}:
-            declared = ", ".join(base.id for base in bases)
-            conflicts.append(Conflict("base_models", declared, "README.md", adapter_base, "adapter_config.json"))
-        if adapter_base in {base.id for base in bases}:
-            bases = tuple(BaseModel(base.id, "adapter") if base.id == adapter_base else base for base in bases)
-        else:
-            bases = (*bases, BaseModel(adapter_base, "adapter"))
-    total = headers.total_parameters(parts.parameters_by_dtype)
-    if parts.adapter_config is not None:
-        total = None  # what the folder holds is an addition to the base's weights
-    notes = [*parts.notes, *told.notes]
-    if parts.parameters_by_dtype and total is None and parts.adapter_config is None:
-        notes.append(
-            "weights are packed several to an element: their number follows from the shape, not from the header"
-        )
-    for field in (
-        "license",
-        "license_name",
-        "license_link",
-        "datasets",
-        "tags",
-        "languages",
-        "pipeline_tag",
-        "library",
-    ):
-        if getattr(told, field) not in (None, ()):
-            sources[field] = name or "README.md"
-    if told.base_models:
-        sources.setdefault("base_models", name or "README.md")
-    sources |= {f"config.{key}": "config.json" for key in parts.config or ()}
-    if total is not None:
-        sources["parameters"] = "safetensors headers"
-    return Model(
-        id=parts.id,
-        origin=parts.origin,
-        revision=parts.revision,
-        config=parts.config,
-        parameters=total,
-        parameters_exact=total is not None,
-        parameters_by_dtype=parts.parameters_by_dtype,
-        license=told.license,
-        license_name=told.license_name,
-        license_link=told.license_link,
-        base_models=bases,
-        datasets=told.datasets,
-        tags=told.tags,
-        languages=told.languages,
-        pipeline_tag=told.pipeline_tag,
-        library=told.library,
-        texts=parts.texts,
-        files=parts.files,
-        adapter_config=parts.adapter_config,
-        gguf=parts.gguf,
-        gate_text=told.gate_text,
-        sources=sources,
-        conflicts=tuple(conflicts),
-        notes=tuple(notes),
     )
 
 
@@ -246,11 +162,6 @@ def _gguf(path: Path, names: list[str], notes: list[str]) -> dict[str, Any] | No
     except (ValueError, UsageError) as error:
         notes.append(f"{names[0]}: {error}")
         return None
-
-
-def _adapter_base(adapter: dict[str, Any] | None) -> str | None:
-    base = (adapter or {}).get("base_model_name_or_path")
-    return card.hub_id(base) if isinstance(base, str) and base.strip() else None
 
 
 def _refuse_constant(name: str) -> None:

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelpick.cli.batch import worst
+from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
-from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, EXIT_YES, ModelpickError, UsageError, nearest
+from modelpick.errors import ModelpickError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from modelpick.audit.run import Audit, Use
 
-_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
 _FORMATS = ("text", "json", "sarif")
 
@@ -28,9 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     out: Output,
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]...", help="Folders or files. Default: here.")
-    ] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Folders or files. Default: here.")] = None,
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
     exclude: Annotated[
@@ -70,7 +67,7 @@ def audit(
     _answer(out, found, format)
     _tell_the_rest(out, found)
     code = worst(
-        use.answer.exit_code if isinstance(use.answer, ModelpickError) else _EXIT[use.word] for use in found.uses
+        use.answer.exit_code if isinstance(use.answer, ModelpickError) else VERDICT_EXIT[use.word] for use in found.uses
     )
     if code:
         raise typer.Exit(code)
@@ -80,7 +77,7 @@ def _answer(out: Output, found: "Audit", format: str) -> None:
     if format == "sarif":
         from modelpick.audit.sarif import as_sarif
 
-        typer.echo(json.dumps(as_sarif(found), indent=2))
+        typer.echo(json.dumps(as_sarif(found, Path.cwd()), indent=2))
         return
     speaker = Output(True, out.quiet, out.verbose, out.debug) if format == "json" else out
     speaker.answer(found.as_json(), lambda console: _draw(console, found))
@@ -126,7 +123,7 @@ def _write_sarif(found: "Audit", path: str) -> None:
     from modelpick.audit.sarif import as_sarif
 
     try:
-        Path(path).expanduser().write_text(json.dumps(as_sarif(found), indent=2) + "\n", encoding="utf-8")
+        Path(path).expanduser().write_text(json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(
             f"cannot write {path!r}: {getattr(error, 'strerror', None) or error}",

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 
 from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, EXIT_REMOTE, EXIT_USAGE, EXIT_YES
 
+VERDICT_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
+"""What a license verdict is as an exit code."""
+
 _SEVERITY = (EXIT_REMOTE, EXIT_USAGE, EXIT_NO, EXIT_CANNOT_TELL, EXIT_YES)
 
 

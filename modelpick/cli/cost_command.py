@@ -142,8 +142,7 @@ def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None
         f"[bold]{found.model}[/]: {workload.task} {workload.method}, {workload.context} tokens x {workload.batch}"
     )
     if not found.rows:
-        reasons = list(dict.fromkeys(found.left_out.values()))
-        console.print(f"no instance holds it: {reasons[0] if reasons else 'none matches the filters'}", markup=False)
+        console.print(f"no instance holds it: {found.nearest_miss or 'none matches the filters'}", markup=False)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2 if serves else 1, 0, 0), header_style="bold")
     table.add_column("instance", no_wrap=True)

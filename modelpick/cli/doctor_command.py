@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # What each extra brings, by the module whose presence shows it.
 _EXTRAS = {
     "aws": ("boto3",),
-    "licenses": ("licenseclassifier",),
     "bom": ("cyclonedx",),
     "train": ("torch", "transformers", "peft", "bitsandbytes", "trl"),
 }
@@ -63,7 +62,7 @@ def _versions() -> list[_Check]:
     system = f"{platform.system()} {platform.machine()}"
     python = f"{platform.python_version()} on {system}"
     rows = [_Check("modelpick", "ok", __version__), _Check("python", "ok", python)]
-    for package in ("typer", "rich", "huggingface_hub", "license-expression", "PyYAML"):
+    for package in ("typer", "rich", "huggingface_hub", "license-expression", "licenseclassifier", "PyYAML"):
         try:
             rows.append(_Check(package, "ok", metadata.version(package)))
         except metadata.PackageNotFoundError:

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli.batch import worst
-from modelpick.cli.options import Batch, Context, Gpus, Instance, Method, Offline, Task, command, fraction, whole_number
+from modelpick.cli.options import (
+    Batch,
+    Context,
+    Dtype,
+    Gpus,
+    Instance,
+    Method,
+    Offline,
+    Stack,
+    Task,
+    command,
+    fraction,
+    whole_number,
+)
 from modelpick.cli.output import Output, report_error
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
 
@@ -41,12 +54,9 @@ def estimate(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")] = None,
+    dtype: Dtype = None,
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
-    stack: Annotated[
-        str | None,
-        typer.Option("--stack", metavar="S", help="transformers, trl, llama-factory, litgpt, torchtune, vllm."),
-    ] = None,
+    stack: Stack = None,
     measure: Annotated[
         str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
     ] = None,
@@ -169,7 +179,7 @@ def _answer_cases(out: Output, path: str, models: list[str] | None, names: dict[
 
     def draw(console: "Console") -> None:
         for result in results:
-            console.print(result.line, markup=False)
+            console.print(result.line, markup=False, soft_wrap=True)
 
     out.answer(payload, draw)
     if code := worst(result.exit_code for result in results):

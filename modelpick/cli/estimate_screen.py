@@ -28,6 +28,14 @@ def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve:
         _draw_reach(console, report)
     else:
         _draw_cards(console, report)
+    room = report.cache_room()
+    if room is not None and report.on is not None:
+        tokens = "" if room.tokens is None else f", {room.tokens:,} tokens"
+        console.print(
+            f"{report.on.instance.name} at utilization {work.gpu_memory_utilization:g}: {room.gib:.1f} GiB of cache"
+            f"{tokens}; {room.sequences:,} sequences of {work.context:,} at once",
+            markup=False,
+        )
     for said in memory.assumptions:
         console.print(f"assumed: {said}", style="dim", markup=False)
 
@@ -78,9 +86,9 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
     console.print(table)
     console.print(f"\nfits: the upper bound, {report.device.high / 2**30:.1f} GiB, against one GPU's usable memory.")
     lacking = {offer.instance.gpu.name: fit.fits(report.device, offer.instance).reason for offer in report.cards()}
-    for name, reason in lacking.items():
+    for reason in lacking.values():
         if "lacks" in reason:
-            console.print(f"{name}: {reason}", style="dim", markup=False)
+            console.print(reason, style="dim", markup=False)
 
 
 def _count(number: int | None) -> str:
@@ -100,6 +108,5 @@ def _draw_reach(console: Console, report: MemoryReport) -> None:
     else:
         console.print(f"[red]does not fit[/]: {outcome.reason}")
     for name, value in report.solved().items():
-        console.print(
-            f"  {name.replace('_', ' '):20} {_count(value) if not isinstance(value, str) else value}", markup=False
-        )
+        shown = value if isinstance(value, str) else f"{value:.1f}" if isinstance(value, float) else _count(value)
+        console.print(f"  {name.replace('_', ' '):20} {shown}", markup=False)

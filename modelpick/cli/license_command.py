@@ -1,20 +1,20 @@
 """`modelpick license`: may we use it? Verdict, evidence, rule by rule, lineage, obligations."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.batch import worst
+from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output, report_error
-from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, EXIT_YES, ModelpickError
+from modelpick.errors import ModelpickError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from modelpick.licensing.verdict import Judgement
 
-_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red"}
 _MEANING = {
     "allow": "use it; keep its notices",
@@ -34,6 +34,12 @@ def license(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Hub ids or local folders.")],
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
+    notice: Annotated[
+        str | None, typer.Option("--notice", metavar="DIR", help="Write what is owed: NOTICE, attributions, a list.")
+    ] = None,
+    bom: Annotated[
+        str | None, typer.Option("--bom", metavar="FILE", help="Write a CycloneDX bill of materials.")
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """May we use it? The verdict with its evidence, ancestors and obligations.
@@ -52,7 +58,7 @@ def license(
             codes.append(answer.exit_code)
         else:
             results.append({**answer.as_json(), "asked": asked})
-            codes.append(_EXIT[answer.verdict.value])
+            codes.append(VERDICT_EXIT[answer.verdict.value])
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
     payload = {
@@ -61,7 +67,13 @@ def license(
         "assumptions": ["not legal advice: the evidence is listed so that counsel can check it"],
         "sources": [],
     }
-    out.answer(payload, lambda console: _draw(console, [one for one in answers if not isinstance(one, ModelpickError)]))
+    judged = [one for one in answers if not isinstance(one, ModelpickError)]
+    written = [*_write_notice(judged, notice), *_write_bom(judged, bom, chosen.name)]
+    if written:
+        payload["written"] = [str(path) for path in written]
+    out.answer(payload, lambda console: _draw(console, judged))
+    for path in written:
+        out.note(f"wrote {path}")
     if not out.as_json:
         for answer in answers:
             if isinstance(answer, ModelpickError):
@@ -69,6 +81,31 @@ def license(
     code = worst(codes)
     if code:
         raise typer.Exit(code)
+
+
+def _write_notice(judged: "list[Judgement]", directory: str | None) -> tuple[Path, ...]:
+    if directory is None:
+        return ()
+    from modelpick import api
+    from modelpick.licensing import notice
+
+    return notice.write(judged, api.facts().licenses, Path(directory))
+
+
+def _write_bom(judged: "list[Judgement]", file: str | None, policy: str) -> tuple[Path, ...]:
+    if file is None:
+        return ()
+    from modelpick import api
+    from modelpick.licensing import bom
+
+    text = bom.render(judged, api.facts().licenses, policy=policy)
+    try:
+        Path(file).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}", fix="name a file you may write", code="cannot_write"
+        ) from None
+    return (Path(file),)
 
 
 def _draw(console: "Console", judgements: "list[Judgement]") -> None:

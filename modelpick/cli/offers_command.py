@@ -11,6 +11,7 @@ from modelpick.errors import UsageError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from modelpick.aws.live import Asked
     from modelpick.offers.price import Offer
 
 _SORTS = ("price", "memory", "name", "usd-per-gib", "usd-per-tflop")
@@ -38,6 +39,10 @@ def offers(
         str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Dollars an hour, at most.")
     ] = None,
     sort: Annotated[str, typer.Option("--sort", metavar="|".join(_SORTS), help="Order.")] = "price",
+    live: Annotated[bool, typer.Option("--live", help="Ask AWS and compare; needs credentials.")] = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="With --live: believe prices far from the embedded ones.")
+    ] = False,
 ) -> None:
     """Every NVIDIA instance type with its price, GPU and memory per GPU."""
     from modelpick import api, settings
@@ -58,14 +63,23 @@ def offers(
         raise UsageError(f"unknown GPU {gpu!r}", fix=fix, code="unknown_gpu")
     settled = settings.load({"region": region})
     smallest, cap = amount("--min-memory", min_memory), amount("--max-usd-per-hour", max_usd_per_hour)
-    listed = [
+    if confirm and not live:
+        raise UsageError("--confirm has no meaning without --live", fix="add --live", code="contradiction")
+    chosen = [
         offer
-        for offer in api.offers(region=settled.region, market=market, discounts=settled.discounts)
+        for offer in api.offers(region=settled.region, market=market)
         if families.admit(offer.instance)
         and (instance is None or offer.instance.name == instance)
         and (gpu is None or offer.instance.gpu.name.lower() == gpu.lower())
         and (smallest is None or offer.instance.usable_memory_gib >= smallest)
-        and (cap is None or (offer.usd_per_hour is not None and offer.usd_per_hour <= cap))
+    ]
+    asked = _ask(chosen, confirm) if live else None
+    if asked is not None:
+        chosen = list(asked.offers)
+    listed = [
+        offer
+        for offer in (offer.discounted(settled.discounts) for offer in chosen)
+        if (cap is None or (offer.usd_per_hour is not None and offer.usd_per_hour <= cap))
     ]
     listed.sort(key=lambda offer: _sort_key(offer, sort))
     payload = {
@@ -83,10 +97,49 @@ def offers(
         ],
         "assumptions": ["memory is what one GPU can use; memories of several GPUs are never added up"],
         "sources": sorted({offer.source for offer in listed if offer.source}),
+        "live": asked.as_json() if asked is not None else None,
     }
-    out.answer(payload, lambda console: _draw(console, listed, embedded.check_region(settled.region), market))
+
+    def draw(console: "Console") -> None:
+        _draw(console, listed, embedded.check_region(settled.region), market)
+        if asked is not None:
+            _draw_live(console, asked)
+
+    out.answer(payload, draw)
     if not listed:
         raise typer.Exit(1)
+
+
+def _ask(offers: "list[Offer]", confirmed: bool) -> "Asked":
+    from modelpick.aws import live
+
+    return live.ask(offers, confirmed=confirmed)
+
+
+def _draw_live(console: "Console", asked: "Asked") -> None:
+    changed = [one for one in asked.compared if not one.held and one.usd_per_hour != one.embedded.usd_per_hour]
+    console.print(f"asked AWS: {len(changed)} prices differ from the embedded ones", markup=False)
+    for one in changed:
+        console.print(
+            f"  {one.embedded.instance.name}: {_usd(one.usd_per_hour)}, embedded {_usd(one.embedded.usd_per_hour)}"
+        )
+    for one in asked.held:
+        now, before = _usd(one.usd_per_hour), _usd(one.embedded.usd_per_hour)
+        console.print(f"held: {one.embedded.instance.name} at {now} is far from {before}; --confirm if it is right")
+    for zone in asked.zones:
+        console.print(
+            f"  {zone.instance_type} {zone.zone}: {zone.now:.4f} now, {zone.median:.4f} median of 7 days "
+            f"({zone.low:.4f}-{zone.high:.4f})"
+        )
+    for plan in asked.savings:
+        terms = f"{plan.plan}, {plan.years:g} y, {plan.payment}"
+        console.print(f"  savings plan: {plan.instance_type} {plan.usd_per_hour:.4f}/h, {terms}")
+    for note in asked.notes:
+        console.print(note, markup=False)
+
+
+def _usd(price: float | None) -> str:
+    return "unknown" if price is None else f"${price:.4f}"
 
 
 def _sort_key(offer: "Offer", sort: str) -> tuple[float, str]:

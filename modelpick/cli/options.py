@@ -117,6 +117,11 @@ Context = Annotated[
     str | None, typer.Option("--context", metavar="N", help="Prompt tokens (serve) or tokens per sequence (finetune).")
 ]
 Batch = Annotated[str | None, typer.Option("--batch", metavar="N", help="Concurrent sequences, or the micro-batch.")]
+Stack = Annotated[
+    str | None,
+    typer.Option("--stack", metavar="S", help="transformers, trl, llama-factory, litgpt, torchtune, vllm."),
+]
+Dtype = Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")]
 Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs the model is sharded over.")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
 Family = Annotated[

@@ -8,6 +8,7 @@ import typer
 from modelpick.cli.options import (
     Batch,
     Context,
+    Dtype,
     Family,
     Gpus,
     Instance,
@@ -15,6 +16,7 @@ from modelpick.cli.options import (
     Offline,
     PolicyName,
     Region,
+    Stack,
     amount,
     command,
     whole_number,
@@ -44,7 +46,12 @@ def plan(
     method: Method = None,
     context: Context = None,
     batch: Batch = None,
+    generate: Annotated[
+        str | None, typer.Option("--generate", metavar="N", help="New tokens of an answer, when serving.")
+    ] = None,
     gpus: Gpus = None,
+    stack: Stack = None,
+    dtype: Dtype = None,
     epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Passes over the data.")] = None,
     max_usd: Annotated[
         str | None, typer.Option("--max-usd", metavar="X", help="Dollars after which it is stopped.")
@@ -74,14 +81,17 @@ def plan(
         "context": whole_number("--context", context, largest=100_000_000),
         "batch": whole_number("--batch", batch, largest=1_000_000),
         "gpus": whole_number("--gpus", gpus, largest=4096),
+        "stack": stack,
+        "dtype": dtype,
     }
+    answers = {"generate": whole_number("--generate", generate, smallest=0, largest=100_000_000)}
     serving_method = method in SERVE_METHODS
     serving = serve or serving_method
     tuning = data is not None or not serving
     made = planner.prepare(
         model,
         finetune={**names, "method": None if serving_method else method} if tuning else None,
-        serve={**names, "method": method if serving_method else None} if serving else None,
+        serve={**names, **answers, "method": method if serving_method else None} if serving else None,
         data=Path(data) if data is not None else None,
         epochs=amount("--epochs", epochs),
         region=region,
@@ -153,7 +163,9 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
     if body["data"]:
         data = body["data"]
         tokens = f"{data['likely_tokens']:,.0f} ({data['low_tokens']:,.0f} to {data['high_tokens']:,.0f}) tokens"
-        console.print(f"data     {data['rows']:,} rows, {tokens} an epoch, {data['counted']}", markup=False)
+        rows = f"{data['rows']:,} rows, " if data["rows"] is not None else ""
+        how = "counted by the model's tokenizer" if data["counted"] else "estimated from the text"
+        console.print(f"data     {rows}{tokens} an epoch, {how}", markup=False)
     time, cost = body["time"], body["cost"]
     console.print(f"time     {_hours(time, 'likely')} ({_hours(time, 'low')} to {_hours(time, 'high')})", markup=False)
     console.print(

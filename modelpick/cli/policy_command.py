@@ -1,11 +1,11 @@
-"""`modelpick policy list|show|check`: what a company allows itself."""
+"""`modelpick policy list|show|check|approve`: what a company allows itself."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelpick.cli.options import command
+from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
 
 if TYPE_CHECKING:
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the program."""
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="License policies: list, show, check.")
+    group = typer.Typer(
+        rich_markup_mode=None, no_args_is_help=True, help="License policies: list, show, check, approve."
+    )
     command(group, "list")(list_)
     command(group, "show")(show)
     command(group, "check")(check)
+    command(group, "approve")(approve)
     app.add_typer(group, name="policy")
 
 
@@ -66,6 +69,36 @@ def check(
     out.answer(
         payload, lambda console: console.print(f"{Path(policy.path).name}: sound, policy {policy.name}", markup=False)
     )
+
+
+def approve(
+    out: Output,
+    model: Annotated[str, typer.Argument(metavar="MODEL@SHA", help="The model, at the commit that was reviewed.")],
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides.")],
+    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Why.")],
+    until: Annotated[str, typer.Option("--until", metavar="DATE", help="The last day it holds, e.g. 2027-06-30.")],
+    policy: PolicyName = None,
+    offline: Offline = False,
+) -> None:
+    """Record a human's decision on a model in review, in ./approvals.toml: for one commit, until a day."""
+    import datetime
+    from dataclasses import asdict
+
+    from modelpick import api
+    from modelpick.licensing import approve as approvals
+
+    judged = api.judge(model, policy=policy, offline=offline)
+    today = datetime.date.today().isoformat()
+    approval = approvals.approval_of(judged, api.policy(policy), by=by, because=because, until=until, today=today)
+    approvals.record(approval, api.APPROVALS)
+    payload = {"approval": asdict(approval), "file": str(api.APPROVALS), "assumptions": [], "sources": []}
+
+    def draw(console: "Console") -> None:
+        console.print(f"{approval.model}@{approval.revision[:12]}: approved by {approval.by} until {approval.until}")
+        console.print(f"overrides: {', '.join(approval.overrides)}", markup=False)
+        console.print(f"recorded in {api.APPROVALS}: commit it, so that others see it", markup=False)
+
+    out.answer(payload, draw)
 
 
 def _as_json(policy: "Policy") -> dict[str, object]:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from modelpick.api import Answer
+from modelpick.answer import Answer
 from modelpick.recommend import Recommendation, Seat
 
 _WIDE = 110  # columns from which a row also shows its fine-tuning set-up
@@ -18,12 +18,17 @@ def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bo
     work = answer.workload
     console.print(
         f"[bold]{answer.policy.name}[/] policy, {work.task} {work.method}, {work.context} tokens x {work.batch}, "
-        f"on-demand in {answer.region}; prices {_newest_price(answer)}, models {answer.catalog.as_of}",
+        f"on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}",
         highlight=False,
     )
     console.print()
     if not shown:
         console.print("No model passes. What stopped them is counted below; loosen that first.")
+        if any(left.code == "no_offer" for left in answer.recommendations.rejected):
+            console.print(
+                f"Prices of {answer.region} that are not known here: modelpick offers --live --region {answer.region}",
+                markup=False,
+            )
     else:
         obligations = _draw_table(console, shown)
         console.print()
@@ -35,7 +40,8 @@ def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bo
 
 
 def _newest_price(answer: Answer) -> str:
-    return max((row.seat.offer.as_of or "" for row in answer.recommendations.passed), default="")
+    dates = [row.seat.offer.as_of for row in answer.recommendations.passed if row.seat.offer.as_of]
+    return f"prices {max(dates)}" if dates else "no price in use"
 
 
 def _draw_table(console: Console, shown: tuple[Recommendation, ...]) -> list[tuple[str, str]]:

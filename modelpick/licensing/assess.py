@@ -37,7 +37,9 @@ def assess_claim(
         parts = [assess_license(one, origin, claim.said, policy, territories, modality) for one in claim.candidates]
         if not claim.certain:
             owners = sorted({owner for one in claim.candidates if one.named for owner in one.named.by})
-            text = f"the name belongs to {', '.join(owners)}; used by somebody else it does not tell the text"
+            text = f"{claim.said} is no identifier, and names alone do not tell the text"
+            if owners:
+                text = f"the name belongs to {', '.join(owners)}; used by somebody else it does not tell the text"
             parts.append(_single("name_without_owner", text, claim.said, Verdict(policy.rules.unknown_license)))
         return combine(parts)
     parts = [assess_claim(part, origin, policy, territories, modality) for part in claim.parts]

@@ -53,10 +53,20 @@ def is_terms(name: str) -> bool:
 def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
     """The model's license files, each recognised. Notices and third-party lists are not the model's terms."""
     return tuple(
-        FileReading(name, read_text(text, facts.prints, facts.licenses, name))
+        FileReading(name, _read(text, name, facts))
         for name, text in model.texts.items()
         if is_terms(name) and not _USE_POLICY.fullmatch(name)
     )
+
+
+def _read(text: str, name: str, facts: Facts) -> Reading:
+    """`read_text`, remembered: most license files are word for word the same few."""
+    key = ("text", name, hash(text), len(text))
+    held = facts.memo.get(key)
+    if held is None or held[0] != text:
+        held = facts.memo[key] = (text, read_text(text, facts.prints, facts.licenses, name))
+    reading: Reading = held[1]
+    return reading
 
 
 def settled(claim: Claim, files: Iterable[FileReading], model: Model, facts: Facts) -> tuple[Claim, From | None]:
@@ -180,9 +190,38 @@ def _header(
     )
 
 
+def weigh_conflicts(
+    model: Model, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+) -> list[Assessment]:
+    """Places that disagree on the license or the parents, side by side.
+
+    Two places that speak of one commit both bind. The embedded catalog, and the lists it was made from, speak of an
+    earlier day: licenses do change, so they are told and do not count. Parents that differ are all followed, which is
+    what counts for them.
+    """
+    parts = []
+    one_commit = model.origin != "catalog"
+    for one in model.conflicts:
+        if one.field not in ("license", "base_models"):
+            continue
+        said = f"{one.kept_source}: {one.kept}; {one.other_source}: {one.other}"
+        mine = Assessment(Verdict.ALLOW)
+        if one.field == "license" and one_commit and not one.other_source.startswith("catalog"):
+            claim = identify(one.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
+            if {found.id for found in licenses_in(claim)} == {found.id for found in stated}:
+                continue
+            mine = assess_claim(claim, "card", policy, facts.territories, modality)
+            parts.append(mine)
+        text = f"two places differ on {'its license' if one.field == 'license' else 'its base models'}"
+        parts.append(Assessment(mine.verdict, (Reason("contradiction", text, said, mine.verdict),)))
+    return parts
+
+
 _FRONT_MATTER = re.compile(r"\A\s*---\s*\n.*?\n---\s*?(\n|\Z)", re.S)
+# What stands under a heading "License" is a statement about the license, whatever its words.
+_HEADING = re.compile(r"^(#{1,6}[^\n]*licen[cs]e[^\n]*)\n+([^\n#]+)", re.M | re.I)
 _STATEMENT = re.compile(
-    r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:licen[cs]|non[- ]?commercial|research purposes)[^\n!?]*", re.I
+    r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:licen[cs]|built with|non[- ]?commercial|research purposes)[^\n!?]*", re.I
 )
 _FORBIDS = re.compile(
     r"non[- ]?commercial|not (be used )?for commercial|(for|to) (academic |scientific )?research (purposes? )?only"
@@ -206,7 +245,7 @@ def weigh_body(
     question; where nothing else is stated, what it forbids is believed and what it allows is not.
     """
     text = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    body = _FRONT_MATTER.sub("", text[:LONGEST_BODY])
+    body = _HEADING.sub(r"\1: \2", _FRONT_MATTER.sub("", text[:LONGEST_BODY].replace("\r\n", "\n")))
     parts: list[Assessment] = []
     known = [facts.licenses.by_id[id] for id in explained if id in facts.licenses.by_id]
     for match in _STATEMENT.finditer(body):

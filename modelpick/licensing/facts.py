@@ -6,6 +6,7 @@ from typing import Any
 from modelpick.licensing.fingerprint import Fingerprints
 from modelpick.licensing.known import Approval, Families, KnownModels, RestrictedDataset
 from modelpick.licensing.license import LicenseBook
+from modelpick.licensing.namesakes import Namesakes
 from modelpick.licensing.territory import Territories
 
 
@@ -24,4 +25,5 @@ class Facts:
     territories: Territories = field(default_factory=Territories)
     approvals: tuple[Approval, ...] = ()
     prints: Fingerprints = field(default_factory=lambda: Fingerprints(tuple))
+    namesakes: Namesakes = field(default_factory=lambda: Namesakes(tuple))
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from modelpick.licensing.facts import Facts
 from modelpick.licensing.fingerprint import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.known import Approval, Families, Family, KnownModel, KnownModels, RestrictedDataset
 from modelpick.licensing.license import License, LicenseBook
+from modelpick.licensing.namesakes import Namesakes
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.schema import read
 from modelpick.licensing.territory import Territories
@@ -69,7 +71,15 @@ def load_known_models(path: Path | None = None) -> KnownModels:
 
 def load_families(path: Path | None = None) -> Families:
     """policies/families.toml: names and shapes that betray whose weights a repository holds."""
-    return Families(_entries(path or policies_directory() / "families.toml", "family", Family))
+    where = path or policies_directory() / "families.toml"
+    try:
+        return Families(_entries(where, "family", Family))
+    except re.error as error:
+        raise UsageError(
+            f"{where}: {error.pattern!r} is no regular expression ({error.msg})",
+            fix="mend it in names or but_not",
+            code="bad_policy_file",
+        ) from error
 
 
 def load_restricted_datasets(path: Path | None = None) -> tuple[RestrictedDataset, ...]:
@@ -98,6 +108,12 @@ def load_fingerprints() -> Iterator[Fingerprint]:
             yield Fingerprint(path.name.removesuffix(".prints"), entry["source"], entry["stride"], runs)
 
 
+def _catalog_ids() -> Iterable[str]:
+    from modelpick.catalog import index
+
+    return index.load().models
+
+
 def load_facts(approvals: Path | None = None) -> Facts:
     """Everything `verdict.judge` needs besides the model and the policy."""
     facts = Facts(
@@ -108,6 +124,7 @@ def load_facts(approvals: Path | None = None) -> Facts:
         territories=load_territories(),
         approvals=load_approvals(approvals),
         prints=Fingerprints(load_fingerprints),
+        namesakes=Namesakes(_catalog_ids),
     )
     _check_references(facts)
     return facts

@@ -108,6 +108,8 @@ def _from_text(text: str, said: str, by: Collection[str], book: LicenseBook) -> 
         return Known(named, said, certain=False)
     if _looks_like_expression(text):
         return _expression(text, said, book)
+    if len(text) <= LONGEST_EXPRESSION and (spoken := book.mentioned(text)):
+        return Known(spoken, said, certain=False)  # "Apache License 2.0": no identifier, but not nothing
     return Unknown("unknown_license", f"{_short(text)!r} is a license nothing is known of here", said)
 
 

@@ -144,7 +144,7 @@ class LicenseBook:
             for link in one.source.links:
                 self._by_link[_address(link)] = one
             for name in one.named.names if one.named else ():
-                self._by_name[name.lower()] = (*self._by_name.get(name.lower(), ()), one)
+                self._by_name[_name(name)] = (*self._by_name.get(_name(name), ()), one)
 
     @property
     def by_id(self) -> Mapping[str, License]:
@@ -162,7 +162,7 @@ class LicenseBook:
 
     def by_name(self, name: str) -> tuple[License, ...]:
         """Every license that somebody calls `name`: candidates, until an organisation or a text decides."""
-        return self._by_name.get(name.strip().lower(), ())
+        return self._by_name.get(_name(name), ())
 
     def mentioned(self, sentence: str) -> tuple[License, ...]:
         """The licenses a sentence speaks of by id, by title or by what their texts call themselves."""
@@ -197,6 +197,10 @@ class LicenseBook:
                 return self._by_link[address]
             address = address[: max(address.rfind("/"), 0)]
         return None
+
+
+def _name(name: str) -> str:
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
 
 
 def _address(url: str) -> str:

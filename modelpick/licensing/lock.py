@@ -28,12 +28,12 @@ class Locked:
     """One model as it was decided: commit, SHA-256 of each file of terms, licenses, verdict and ancestors."""
 
     model: str
-    revision: str | None
     verdict: Verdict
     licenses: tuple[str, ...]
     texts: Mapping[str, str]
     lineage: tuple[str, ...]
     reasons: tuple[str, ...] = ()
+    revision: str | None = None  # None: the embedded catalog's facts, which know no commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,15 @@ def load(path: Path) -> Lock:
     version = table.pop("schema_version", None) if isinstance(table, dict) else None
     if version != SCHEMA_VERSION:
         raise _bad(f"{path} has schema_version {version!r}", "write it again with: modelpick lock MODEL...")
+    models = table.get("models")
+    if isinstance(models, list):
+        table["models"] = [_without_nulls(entry) for entry in models]
     return read(Lock, table, str(path), "bad_lock_file")
+
+
+def _without_nulls(entry: Any) -> Any:
+    """An absent commit is written as null, and read as absent."""
+    return {key: value for key, value in entry.items() if value is not None} if isinstance(entry, dict) else entry
 
 
 def _digest(text: str) -> str:

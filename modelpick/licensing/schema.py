@@ -4,7 +4,6 @@ The dataclass is the schema: its annotations say which keys there are and what e
 str, bool, int, float, `IsoDate`, Literal, StrEnum, another dataclass, tuple[X, ...], Mapping[str, X], and unions.
 """
 
-import math
 import re
 import types
 from collections.abc import Hashable, Mapping
@@ -17,6 +16,7 @@ from modelpick.errors import UsageError, nearest
 
 IsoDate = NewType("IsoDate", str)  # written as a TOML date (2026-11-23) or as the same in quotes
 _ISO_DATE = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+LARGEST = 10**18  # no count of users or dollars is larger; NaN and infinity are not below it
 _LONGEST_SHOWN = 60  # characters of a wrong value repeated in an error
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def _fits_scalar(annotation: Any, value: Any) -> bool:
         return isinstance(value, annotation)
     if annotation in (int, float):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value) and value >= 0 and (annotation is float or value == int(value))
+        return is_number and 0 <= value <= LARGEST and (annotation is float or value == int(value))
     return False
 
 

@@ -5,7 +5,7 @@ counts. Nothing a card says can make the answer weaker than what its ancestors d
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from modelpick.catalog.model import Model
@@ -16,7 +16,7 @@ from modelpick.licensing.facts import Facts
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
 from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.weigh import Weighed, modality_of, weigh, weigh_missing
+from modelpick.licensing.weigh import Weighed, modality_of, repository_of, weigh, weigh_missing
 
 __all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
 
@@ -73,6 +73,8 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
     ancestors = ancestry(model, find, facts.known)
     own = weigh(model, ancestors, policy, facts)
     weighed = [(ancestor, _weigh_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
+    if not ancestors and model.origin != "catalog":
+        weighed = _namesake(model, policy, facts, find)
     parts = [own.total, *(one.total for _, one in weighed)]
     parts += _body(model, parts, own, policy, facts)
     weaker = _weaker_than_ancestors(model, own, weighed)
@@ -87,6 +89,23 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
         joined.obligations if verdict is not Verdict.DENY else (), lineage, model.notes,
     )  # fmt: skip
     return approved(answer, policy, facts, today.isoformat()) if verdict is Verdict.REVIEW else answer
+
+
+def _namesake(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tuple[Ancestor, Weighed]]:
+    """The known model of another publisher that this one is named after, where its license demands something."""
+    here = repository_of(model)
+    id = facts.namesakes.of(here)
+    known = find(id) if id is not None else None
+    if known is None or known.id.partition("/")[0].lower() == here.partition("/")[0].lower():
+        return []
+    ancestor = Ancestor(known.id, model.id, "unknown", known, None, declared=False)
+    weighed = weigh(known, (), policy, facts, ancestor=True)
+    if not weighed.total.findings or weighed.total.verdict not in (Verdict.CONDITIONS, Verdict.DENY):
+        return []
+    text = f"the name {model.id} is that of {known.id}, which it does not declare"
+    reason = Reason("undeclared_ancestor", text, f"name: {known.id}", weighed.total.verdict)
+    total = replace(weighed.total, reasons=(reason, *weighed.total.reasons))
+    return [(ancestor, replace(weighed, total=total))]
 
 
 def _body(model: Model, parts: list[Assessment], own: Weighed, policy: Policy, facts: Facts) -> list[Assessment]:

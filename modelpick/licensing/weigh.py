@@ -1,17 +1,19 @@
 """Weighs one model of a chain by itself: what it claims, and what speaks against the claim. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.assess import Assessment, Modality, assess_claim, combine
-from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_files
+from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_conflicts, weigh_files
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.identify import Claim, Known, identify, unknown
+from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
 from modelpick.licensing.known import Betrayal, Family, KnownModel
 from modelpick.licensing.lineage import Ancestor
 from modelpick.licensing.outcome import From, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.training_data import weigh_datasets
 
 _TEXT_PIPELINES = frozenset(
     {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
@@ -40,18 +42,21 @@ def weigh(
     "from lineage").
     """
     origin: From = "lineage" if ancestor else "catalog" if model.origin == "catalog" else "card"
-    known = facts.known.about(model.id, model.revision)
-    by = {_organisation(one) for one in (model.id, *(other.id for other in ancestors))}
+    id = repository_of(model)
+    known = facts.known.about(id, model.revision)
+    by = {_organisation(one) for one in (id, *(other.id for other in ancestors))}
     claim = identify(model.license, model.license_name, by, facts.licenses)
     modality = modality_of(model)
     claimed = _assessed(claim, origin, policy, facts, modality)
     files = read_files(model, facts) if model.texts else ()
     card, claim, origin = claim, *_settled(claim, origin, files, model, facts)
-    betrayals = () if any(one.independent for one in known) else facts.families.of(model.id, model.config)
+    betrayals = () if any(one.independent for one in known) else facts.families.of(id, model.config)
     parts = [claimed if claim is card else _assessed(claim, origin, policy, facts, modality)]
     if model.texts or model.gguf or model.gate_text:
         parts += weigh_files(card, files, model, policy, facts, modality)
-    if unknown(claim) and (owned := _known_license(model.id, known, betrayals, facts)) is not None:
+    if model.conflicts:
+        parts += weigh_conflicts(model, licenses_in(card), policy, facts, modality)
+    if unknown(claim) and (owned := _known_license(id, known, betrayals, facts)) is not None:
         parts[0] = _assessed(owned, "known_models", policy, facts, modality)
     else:
         parts += [
@@ -66,7 +71,7 @@ def weigh(
     parts += _misnamed(model, parts, ancestors, policy, facts)
     parts += _disputes(known, policy)
     datasets = (*model.datasets, *(name for one in known for name in one.datasets))
-    if datasets and facts.datasets and (reasons := _training_data(datasets, policy, facts)):
+    if datasets and (reasons := weigh_datasets(datasets, policy, facts)):
         parts.append(Assessment(join(reason.verdict for reason in reasons), reasons))
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
@@ -152,7 +157,7 @@ def _betrayed(
 ) -> Assessment | None:  # fmt: skip
     """What an undeclared ancestor demands; None where the publisher owns the family or the chain explains it."""
     family = betrayal.family
-    owner = _organisation(model.id) if model else ""
+    owner = _organisation(repository_of(model)) if model else ""
     if owner in (name.lower() for name in family.owners) and found:
         return None
     if any(_shows(one, family, facts) for one in ancestors):
@@ -172,11 +177,12 @@ def _betrayed(
 
 
 def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
-    """Whether an ancestor in the chain is of this family itself: then it is weighed there, and nothing is hidden."""
+    """Whether an ancestor in the chain is of this family or a sibling: then it is weighed there, nothing is hidden."""
     if ancestor.trouble not in (None, "missing_ancestor"):
         return False
     config = ancestor.model.config if ancestor.model else None
-    return any(one.family is family for one in facts.families.of(ancestor.id, config))
+    found = facts.families.of(ancestor.id, config)
+    return any(one.family.root == family.root and one.family.license is not None for one in found)
 
 
 def _implied_step(betrayal: Betrayal, part: Assessment, child: str) -> LineageStep:
@@ -215,20 +221,19 @@ def _disputes(known: Iterable[KnownModel], policy: Policy) -> list[Assessment]:
     ]
 
 
-def _training_data(datasets: Iterable[str], policy: Policy, facts: Facts) -> tuple[Reason, ...]:
-    rules = policy.rules.training_data
-    reasons = []
-    for name in dict.fromkeys(datasets):
-        for entry in facts.datasets:
-            if entry.matches(name):
-                reasons += [
-                    Reason(
-                        f"training_data_{kind}", f"trained on {name}: {entry.terms}", entry.source, getattr(rules, kind)
-                    )
-                    for kind in entry.restrictions
-                ]
-                break
-    return tuple(reasons)
+_CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
+
+
+def repository_of(model: Model) -> str:
+    """The model's id; of a folder what its path tells: the Hub's cache keeps the id, any other path only a name.
+
+    A folder called meta-llama/x is not Meta's word: nobody vouches for it, and its organisation is empty.
+    """
+    if model.origin != "folder":
+        return model.id
+    path = model.id.replace("\\", "/").rstrip("/")
+    cached = _CACHED.search(path)
+    return f"{cached[1]}/{cached[2]}" if cached else "/" + path.rpartition("/")[2]
 
 
 def _organisation(id: str) -> str:

@@ -63,11 +63,11 @@ def saved_bytes(
     h = architecture.hidden
     full = workload.method == "full"
     i = mlp_width(run)
-    # RMSNorm saves its fp32 input, LayerNorm its input.
-    total = run.norms * (4.0 * h if architecture.norm == "rms" else b * h)
-    # Gate, activated gate and up; or the one input of the activation; four tensors for gelu_new.
+    # RMSNorm saves its fp32 input, LayerNorm its input (parallel blocks: one for both).
+    total = run.norms * 4.0 * h if architecture.norm == "rms" else (1 if architecture.parallel else run.norms) * b * h
+    # Gate, activated gate and up; or the one input of the activation; gelu_new saves three tensors more.
     composed = run.feed_forward is not None and run.feed_forward.composed and stack.name != "litgpt"
-    total += (3 if is_gated(run) else 4 if composed else 1) * i * b
+    total += ((3 if is_gated(run) else 1) + (3 if composed else 0)) * i * b
     if run.experts:
         total += run.experts.per_token * h * b  # the tokens gathered for each expert
     if run.attention:
@@ -78,11 +78,12 @@ def saved_bytes(
         total += 8 * run.mixer.width * b  # traced on modeling_mamba.py and modeling_falcon_h1.py without kernels
     if full:
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
-        total += (1 if architecture.parallel else run.norms) * b * h * (2 if architecture.norm == "rms" else 1) + i * b
+        total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b
         return total
-    if workload.method == "lora-int8" or (workload.method == "qlora" and stack.saves_quantized_inputs):
-        # bitsandbytes MatMul8bitLt keeps its input (autograd/_functions.py: ctx.tensors); 4-bit did until 0.41.
-        total += (2.0 * h + i) * b
+    if workload.method in ("lora-int8", "qlora") and not stack.dropout:
+        return total + _quantized_inputs(run, adapted, workload, stack, h, b)
+    if workload.method in ("lora-int8", "qlora"):
+        total += (2.0 * h + i) * b  # bitsandbytes until 0.41 kept the input of every layer it quantized
     return total + _adapter_bytes(adapted, workload, stack, b)
 
 
@@ -98,13 +99,30 @@ def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) ->
     else:
         kept = a.kv_width
     total = (a.query_width + a.output_width + kept) * b
-    if stack.keeps_fused_qkv and not grouped:
+    if (stack.keeps_fused_qkv and not grouped) or (a.rotates_fused and not stack.keeps_fused_qkv):
         total += (a.query_width + a.kv_heads * a.head_dim) * b
     if masked:
         total += workload.context * b  # the mask in the compute type, made anew in each layer
     if workload.attention == "eager":
-        total += a.heads * workload.context * (4 + 2 * b)  # fp32 softmax, its cast, dropout's input
+        total += a.heads * workload.context * (4 + b)  # the fp32 softmax and its cast
     return total
+
+
+def _quantized_inputs(
+    run: Layers, adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack, h: int, b: float
+) -> float:
+    """Inputs of quantized layers that stay for the backward pass, each tensor once: LLM.int8 keeps all of them
+    (bitsandbytes autograd/_functions.py MatMul8bitLt, ctx.tensors), 4-bit those with an adapter."""
+    roles = {projection.role for projection, _ in adapted}
+    int8 = workload.method == "lora-int8"
+    kept = 0.0
+    if int8 or roles & _ATTENTION:
+        kept += h
+    if int8 or roles & _ENTRY:
+        kept += h
+    if int8 or "down" in roles:
+        kept += mlp_width(run)
+    return kept * b + len(adapted) * workload.lora_rank * stack.adapter_bytes
 
 
 def _partly_adapted(run: Layers, adapted: list[tuple[Projection, int]]) -> float:

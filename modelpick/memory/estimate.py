@@ -126,14 +126,19 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     held = weight_bytes(architecture, scheme, stack, b, count, workload)
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
+    if parameters is None and not architecture.exact:
+        assumptions.append("parameters follow from config.json alone and may leave parts out")
+    trainable, grown = 0, 0.0
     if workload.task == "serve":
         parts = _serve(architecture, workload, stack, held, share, b)
-        trainable = 0
+        if stack.grows_cache and workload.generate:
+            element = _cache_bytes(workload, b)
+            grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
         parts, trainable = _train(architecture, workload, stack, held, share, b, count)
-    parts = replace(parts, runtime=runtime_bytes(parts.total, workload, architecture))
+    parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
     assumptions += _said(architecture, workload, scheme, stack)
-    below, above = interval(workload, architecture)
+    below, above = interval(workload)
     total = parts.total
     return MemoryEstimate(
         workload=workload,
@@ -170,17 +175,26 @@ def _serve(
 
     runs = architecture.encoder if translates else architecture.layers
     int8 = workload.method == "int8"
-    prefill = activations.transient_bytes(architecture, runs, float(batch) * prompt, b, int8) * share.activations
+    at_once = float(batch) * prompt
+    if stack.paged_cache:
+        at_once = min(at_once, _CHUNK)
+    prefill = activations.transient_bytes(architecture, runs, at_once, b, int8) * share.activations
     if workload.attention == "eager":
         prefill += activations.eager_scores_bytes(runs, batch, prompt, b) * share.activations
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
-    growing = 0.0 if stack.paged_cache else _grown_layer(architecture, after, batch, element) * share.cache
+    growing = _grown_layer(architecture, after, batch, element) * share.cache if stack.grows_cache else 0.0
     decode = activations.transient_bytes(architecture, architecture.layers, float(batch), b, int8) * share.activations
     logits = float(batch) * architecture.vocabulary * (b + 4)
     kept = cache(after)
     peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
+    peak = max(peak, held.loading)
     return Parts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
+
+
+# vLLM prefills in pieces: max_num_batched_tokens is 8192 on cards of 70 GiB and more, 2048 below
+# (vllm/engine/arg_utils.py); the larger is taken.
+_CHUNK = 8192.0
 
 
 def _grown_layer(architecture: Architecture, tokens: int, batch: int, element: float) -> float:
@@ -195,6 +209,8 @@ def _train(
     kept = 0.0
     if workload.method == "full":
         trainable, each, adapter = count, stack.full_bytes or b, 0.0
+        if stack.unties and architecture.tied:
+            trainable += architecture.head_parameters
     else:
         trainable = training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
         each = stack.adapter_bytes
@@ -221,13 +237,12 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
     tokens = float(workload.batch) * workload.context
     chunked = bool(workload.loss_chunking)
     loss = activations.loss_bytes(architecture, tokens, stack, chunked)
-    stream = 4.0 if held.upcast else b  # the residual stream follows the embedding's type
     saved = widest = borders = 0.0
     for run in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
         one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
         saved += run.count * one
-        borders += run.count * tokens * architecture.hidden * stream
+        borders += run.count * tokens * architecture.hidden * b
         # gradients at work inside a layer: of the gate, of up, and of the residual
         widest = max(widest, one + tokens * b * (2 * activations.mlp_width(run) + 2 * architecture.hidden))
     if stack.quantizes_head:
@@ -244,6 +259,8 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append(f"{stack.name} leaves fused experts unquantized: bitsandbytes covers linear layers only")
     if bitsandbytes and architecture.model_type == "falcon":
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
+    if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl"):
+        said.append("trained under autocast, without prepare_model_for_kbit_training (fp32 embeddings and residuals)")
     if workload.method == "gguf":
         said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
     if workload.method in ("gptq", "awq", "fp8", "mxfp4"):

@@ -9,6 +9,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.memory import fit
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate
+from modelpick.memory.room import CacheRoom, cache_room, cheapest
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
 from modelpick.workload import Method, Workload
@@ -63,7 +64,22 @@ class MemoryReport:
         if work.is_lora:
             answer["largest_rank"] = fit.largest_rank(self.architecture, work, instance, self.model.parameters)
         answer["methods_that_fit"] = ", ".join(self._methods(instance)) or "none"
+        room = self.cache_room()
+        if room is not None:
+            answer |= room.as_json()
+        best = cheapest(self.architecture, work, self._alternatives(), self.model.parameters)
+        if best is not None:
+            answer["cheapest_method"], answer["cheapest_instance"] = best.method, best.offer.instance.name
         return answer
+
+    def cache_room(self) -> CacheRoom | None:
+        """What vLLM's share of the card in `on` leaves for its cache; None for other stacks."""
+        if self.on is None or self.memory.workload.stack != "vllm":
+            return None
+        return cache_room(self.architecture, self.memory.workload, self.on.instance, self.model.parameters)
+
+    def _alternatives(self) -> list[Offer]:
+        return [offer for offer in self.offers if offer.instance.gpu_count == self.memory.workload.gpus]
 
     def _methods(self, instance: InstanceType) -> list[Method]:
         """The methods of the same task that fit `instance`, as listed in design order (unquantized first)."""
@@ -102,6 +118,7 @@ class MemoryReport:
             "longest_context": self.reach.longest_context,
             "largest_batch": self.reach.largest_batch,
             "fits": [self._fit_as_json(offer) for offer in self.offers],
+            **(room.as_json() if (room := self.cache_room()) is not None else {}),
             **({"solved": self.solved()} if solve else {}),
             **({"explain": self.memory.explain()} if explain else {}),
             "sources": sorted({offer.source for offer in self.offers if offer.source}),

@@ -1,7 +1,7 @@
 """What the program that runs the model adds or spares: the stack is an input. Pure.
 
-Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0, litgpt 0.5.13, torchtune 0.6.1. "Traced"
-means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
+Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0, litgpt 0.5.13, torchtune 0.6.1.
+"Traced" means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ class Stack:
     # Bytes per LoRA parameter: peft keeps them in fp32 (mapping_func.py, autocast_adapter_dtype); litgpt and torchtune
     # in the model's own type.
     adapter_bytes: float = 4.0
-    # peft tuners/lora/layer.py casts each adapted input to the adapter's type: one more copy an adapter.
+    # peft tuners/lora/layer.py casts each adapted input to the adapter's type: one more copy an adapter. Over quantized
+    # layers (tuners/lora/bnb.py) it does not under autocast, which Trainer(bf16=True) is taken to use.
     casts_adapter_input: bool = True
     # litgpt finetune/lora.py: lora_dropout 0.05 by default: mask and output of every dropout are saved.
     dropout: bool = False
@@ -34,8 +35,6 @@ class Stack:
     saves_quantized_inputs: bool = False
     # litgpt replaces the embedding by bitsandbytes' StableEmbedding, after freezing: its gradient is kept.
     trains_quantized_embedding: bool = False
-    # peft utils/other.py prepare_model_for_kbit_training: what is not quantized becomes fp32 (not for GPTQ).
-    upcasts_unquantized: bool = False
     # The serialization of NF4's scales in 8 bits is on by default.
     double_quantization: bool = False
     # Whether bitsandbytes reaches the experts (transformers fuses them into 3-D tensors that it skips) and the head.
@@ -48,6 +47,8 @@ class Stack:
     full_bytes: float | None = None
     # torchtune full_finetune_single_device.py: optimizer_in_bwd frees each gradient at once.
     steps_in_backward: bool = False
+    # litgpt/model.py makes lm_head and wte two matrices, also where the checkpoint ties them.
+    unties: bool = False
     # litgpt/generate/tp.py splits attention and MLP, not the embedding nor the output matrix.
     splits_embeddings: bool = True
     # litgpt finetune/lora.py accumulates under no_backward_sync: FSDP then keeps the gradients of its flat parameters
@@ -55,6 +56,8 @@ class Stack:
     keeps_unsharded_gradients: bool = False
     # vLLM: pages of keys and values, a latent for MLA, only the last logits.
     paged_cache: bool = False
+    # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
+    grows_cache: bool = True
     # Library workspaces in the allocator (cuBLAS, cuDNN), bytes. Fitted on litgpt's single-GPU LoRA rows: cuDNN plans
     # conv1d of LoRAQKVLinear; median residual 1.4 % after it, 2.4 % before.
     workspace: float = 0.0
@@ -63,7 +66,7 @@ class Stack:
 _GIB = 2.0**30
 
 STACKS: dict[str, Stack] = {
-    "transformers": Stack("transformers", upcasts_unquantized=True),
+    "transformers": Stack("transformers"),
     # trl sft_trainer.py: adapters of quantized models in bf16; no upcast of the rest.
     "trl": Stack("trl"),
     # llamafactory hparams/model_args.py: double_quantization = True
@@ -81,7 +84,9 @@ STACKS: dict[str, Stack] = {
         quantizes_experts=True,
         quantizes_head=True,
         dequantized_bytes=4.0,
+        unties=True,
         splits_embeddings=False,
+        grows_cache=False,
         keeps_unsharded_gradients=True,
         workspace=0.25 * _GIB,
     ),
@@ -93,6 +98,14 @@ STACKS: dict[str, Stack] = {
         repeats_kv=True,
         double_quantization=True,
         steps_in_backward=True,
+        grows_cache=False,
     ),
-    "vllm": Stack("vllm", adapter_bytes=2.0, casts_adapter_input=False, quantizes_experts=True, paged_cache=True),
+    "vllm": Stack(
+        "vllm",
+        adapter_bytes=2.0,
+        casts_adapter_input=False,
+        quantizes_experts=True,
+        paged_cache=True,
+        grows_cache=False,
+    ),
 }

@@ -18,7 +18,7 @@ class Weights:
     embeddings: float  # embeddings and the output matrix
     other: float  # norms, towers, whatever is not quantized and not split
     rebuilt: float  # a transient, counted with the activations
-    upcast: bool = False  # what is not quantized is held in fp32 for training
+    loading: float = 0.0  # a transient of loading
 
     @property
     def total(self) -> float:
@@ -35,9 +35,13 @@ def parameter_count(architecture: Architecture, told: int | None) -> tuple[int, 
     derived = architecture.parameters
     if told is None:
         return derived, "config.json"
+    if architecture.tied and abs(told - derived - architecture.head_parameters) <= 0.001 * derived:
+        return derived, "repository, its tied output matrix counted once"
     packed = architecture.checkpoint is not None and architecture.checkpoint.method in PACKED
     if packed and told < 0.9 * derived:
         return derived, "config.json (the repository's count packs several weights into one element)"
+    if architecture.exact and told < 0.9 * derived:
+        return derived, "config.json (the repository's count is less than its matrices)"
     return told, "repository"
 
 
@@ -49,12 +53,13 @@ def weight_bytes(
     parameters: int,
     workload: Workload,
 ) -> Weights:
-    """Weights as held on the GPU. What the scheme does not cover stays in the compute type, or is upcast to train."""
-    upcast = stack.upcasts_unquantized and workload.method in ("lora-int8", "qlora") and element_bytes < 4
-    outer_bytes = 4.0 if upcast else element_bytes
+    """Weights as held on the GPU. What the scheme does not cover stays in the compute type."""
     if workload.method == "full" and stack.full_bytes:
-        element_bytes = outer_bytes = stack.full_bytes
-    head = 0 if architecture.tied else architecture.head_parameters
+        element_bytes = stack.full_bytes
+    own_head = not architecture.tied or stack.unties or (scheme is not None and scheme.unties)
+    head = architecture.head_parameters if own_head else 0
+    if own_head and architecture.tied:
+        parameters += head
     outer = min(architecture.embedding_parameters + head, parameters)
     inner = parameters - outer
     linear, experts = architecture.linear_weights, architecture.expert_weights
@@ -77,10 +82,12 @@ def weight_bytes(
     rest = max(split - covered, 0.0) * element_bytes
     return Weights(
         linear=quantized + rest,
-        embeddings=(outer - covered_head) * outer_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
-        other=(inner - max(split, covered)) * outer_bytes,
+        embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
+        other=(inner - max(split, covered)) * element_bytes,
+        loading=architecture.embedding_parameters * element_bytes
+        if scheme is not None and scheme.copies_embedding
+        else 0.0,
         rebuilt=_rebuilt(architecture, scheme, stack, workload.method == "lora-int8"),
-        upcast=upcast,
     )
 
 

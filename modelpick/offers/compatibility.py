@@ -107,26 +107,33 @@ def rule_from(row: Mapping[str, Any], where: str) -> Rule:
     return Rule(**values)
 
 
+def narrowed(rules: Sequence[Rule], workload: Workload, instance: InstanceType | None) -> tuple[Rule, ...]:
+    """The rules that can speak on this workload and instance, whatever the model: what to ask for a thousand models."""
+    return tuple(rule for rule in rules if _about_work(rule, workload, instance))
+
+
 def _speaks(rule: Rule, subject: Subject) -> bool:
-    workload = subject.workload
-    for allowed, actual in (
-        (rule.families, subject.model_type),
-        (rule.methods, workload.method),
-        (rule.stacks, workload.stack),
-        (rule.dtypes, workload.dtype),
-        (rule.attention, workload.attention),
-    ):
-        if allowed and actual not in allowed:
-            return False
-    for wanted, is_so in (
-        (rule.kind, subject.kind),
-        (rule.task, workload.task),
-        (rule.adapter, subject.adapter),
-        (rule.dense, not subject.experts),
-    ):
-        if wanted is not None and wanted != is_so:
-            return False
-    return not rule.names_gpu or (subject.instance is not None and _on_gpu(rule, subject.instance))
+    return _about_model(rule, subject) and _about_work(rule, subject.workload, subject.instance)
+
+
+def _about_model(rule: Rule, subject: Subject) -> bool:
+    return (
+        (not rule.families or subject.model_type in rule.families)
+        and (rule.kind is None or rule.kind == subject.kind)
+        and (rule.adapter is None or rule.adapter == subject.adapter)
+        and (rule.dense is None or rule.dense != subject.experts)
+    )
+
+
+def _about_work(rule: Rule, workload: Workload, instance: InstanceType | None) -> bool:
+    return (
+        (not rule.methods or workload.method in rule.methods)
+        and (not rule.stacks or workload.stack in rule.stacks)
+        and (not rule.dtypes or workload.dtype in rule.dtypes)
+        and (not rule.attention or workload.attention in rule.attention)
+        and (rule.task is None or rule.task == workload.task)
+        and (not rule.names_gpu or (instance is not None and _on_gpu(rule, instance)))
+    )
 
 
 def _on_gpu(rule: Rule, instance: InstanceType) -> bool:

@@ -7,8 +7,8 @@ from modelpick.errors import UsageError
 from modelpick.offers.price import Offer
 
 HOURS_PER_MONTH = 730.0  # 365 x 24 / 12, the month AWS quotes storage and addresses by
-# The image (50 GB), torch and its libraries (15 GB): what a machine holds before weights come (aws_notes: disks too
-# small for the weights are a common failure; measured sizes of the deep-learning base image).
+# What a machine holds before weights come: the machine image and the libraries, with room. Assumed, on the large side:
+# disks too small for the weights are a common failure, and 10 GB of gp3 cost $0.80 a month.
 SYSTEM_DISK_GB = 75.0
 
 

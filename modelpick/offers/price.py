@@ -44,9 +44,12 @@ class Offer:
         return self._per(self.instance.matmul_tflops("fp16") * self.instance.gpu_count)
 
     def discounted(self, discounts: Mapping[str, float]) -> "Offer":
-        """The offer with the negotiated discount of its family (0.12 means 12 % off) taken off."""
+        """The offer with the negotiated discount of its family (0.12 means 12 % off) taken off.
+
+        Spot prices stay as they are: nobody negotiates them, so nothing is assumed off.
+        """
         share = discounts.get(self.instance.family, 0.0)
-        if not share or self.usd_per_hour is None:
+        if not share or self.usd_per_hour is None or self.market == "spot":
             return self
         return replace(self, usd_per_hour=self.usd_per_hour * (1 - share), discount=share)
 

@@ -1,10 +1,11 @@
 """Reads the table of what cannot work, and asks it about a model. I/O, cached per process."""
 
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 
 from modelpick.catalog.model import Model
-from modelpick.offers.compatibility import Rule, Subject, obstacle, rule_from
+from modelpick.offers import embedded
+from modelpick.offers.compatibility import Rule, Subject, narrowed, obstacle, rule_from
 from modelpick.offers.instance import InstanceType
 from modelpick.resources import data_file
 from modelpick.workload import Workload
@@ -22,6 +23,12 @@ def load_rules() -> tuple[Rule, ...]:
     return tuple(rule_from(row, f"compatibility.toml, rule {number}") for number, row in enumerate(listed, 1))
 
 
+@lru_cache(maxsize=512)
+def _narrowed(workload: Workload, instance: str | None) -> tuple[Rule, ...]:
+    kind = embedded.instance(instance) if instance is not None else None
+    return tuple(rule for rule in narrowed(load_rules(), workload, kind) if rule.level == "cannot")
+
+
 def subject_of(
     model: Model, workload: Workload, instance: InstanceType | None = None, *, adapter: bool = False
 ) -> Subject:
@@ -37,5 +44,6 @@ def subject_of(
 
 def cannot_run(model: Model, workload: Workload, instance: InstanceType | None = None) -> str | None:
     """Why `workload` cannot run on the model (on that instance), with the way out; None where nothing is known."""
-    found = obstacle(load_rules(), subject_of(model, workload, instance))
+    rules = _narrowed(workload, instance.name if instance is not None else None)
+    found = obstacle(rules, subject_of(model, workload, instance)) if rules else None
     return None if found is None else f"{found.why}; {found.way_out}"

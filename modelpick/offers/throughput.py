@@ -13,11 +13,12 @@ from typing import Literal
 from modelpick.catalog.architecture import Architecture
 from modelpick.offers.instance import GpuLink, InstanceType
 
-# Bytes a quantized weight takes when it is read: 4-bit codes and their scales (group 128: 2.5 bytes per 128 weights),
-# 8-bit codes; q4_k_m by llama.cpp's own table of 4.85 bits. The output matrix stays at 16 bits except in GGUF.
+# Bytes a weight takes when it is read: codes and their scales. GPTQ and AWQ: 4 bits, 2.5 bytes a group of 128; NF4:
+# 4 bits, a 32-bit scale a block of 64 (arXiv 2305.14314); MXFP4: 4.25 bits (OCP MX); NVFP4: 8 bits for 16 more; GGUF:
+# q4_k_m, 4.85 bits in llama.cpp's table. The output matrix stays at 16 bits except in GGUF.
 WEIGHT_BYTES = {
     "bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "int8": 1.0, "fp8": 1.0, "gptq-int8": 1.02, "w8a8": 1.0,
-    "gptq": 0.52, "awq": 0.52, "nf4": 0.53, "mxfp4": 0.53, "nvfp4": 0.56, "gguf": 0.606,
+    "gptq": 0.52, "awq": 0.52, "nf4": 0.5625, "mxfp4": 0.53125, "nvfp4": 0.5625, "gguf": 0.606,
 }  # fmt: skip
 # Matrix multiplies run at the 16-bit rate unless both operands are 8-bit (twice) or 4-bit (four times): weight-only
 # quantization saves bandwidth, not compute.

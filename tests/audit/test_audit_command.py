@@ -1,13 +1,19 @@
 """`modelpick audit` as its users and their programs meet it: lines, JSON, SARIF, exit codes, mistakes."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from modelpick import api
+from modelpick.catalog import index
 from tests.audit.conftest import Tree
 from tests.cli.conftest import Run
 
@@ -179,6 +185,20 @@ def test_sarif_has_a_result_for_each_place_that_is_not_simply_allowed(
     assert answer.code == 4
 
 
+def test_sarif_paths_below_the_working_folder_are_relative_to_it(
+    modelpick: Run, tree: Tree, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = tree({"src/a.py": DENIED})
+
+    def uri() -> str:
+        (one,) = _check_sarif(modelpick("audit", str(root), "--offline", "--format", "sarif").json)
+        return str(one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+
+    assert uri() == f"file://{root}/src/a.py"
+    monkeypatch.chdir(root)
+    assert uri() == "src/a.py"
+
+
 def test_sarif_of_nothing_is_still_a_log(modelpick: Run, tree: Tree) -> None:
     answer = modelpick("audit", str(tree({"a.py": ""})), "--offline", "--format", "sarif")
     assert (_check_sarif(answer.json), answer.code) == ([], 0)
@@ -190,6 +210,40 @@ def test_a_sarif_file_is_written_beside_the_answer(modelpick: Run, tree: Tree) -
     answer = modelpick("audit", f"{root}/a.py", "--offline", "--sarif", str(target))
     assert "deny huggyllama/llama-7b" in answer.out
     assert len(_check_sarif(json.loads(target.read_text("utf-8")))) == 1
+
+
+def test_a_repository_that_only_the_known_models_name_counts_anywhere(modelpick: Run, tree: Tree) -> None:
+    gone = next(one.id for one in api.facts().known if index.load().canonical(one.id) is None and "/" in one.id)
+    body = modelpick("audit", str(tree({"a.py": f'anything("{gone}")\n'})), "--offline", "--json").json
+    assert [place["line"] for result in body["results"] for place in result["locations"]] == [1]
+
+
+def test_the_actions_script_passes_its_inputs_as_words_and_runs_none_of_them(tree: Tree, repository: Path) -> None:
+    if shutil.which("bash") is None:
+        pytest.skip("needs bash")
+    root = tree(
+        {
+            "src/a.py": DENIED,
+            "old/b.py": ALLOWED,
+            "bin/modelpick": f'#!/bin/sh\nexec "{sys.executable}" -m modelpick "$@"\n',
+        }
+    )
+    (root / "bin/modelpick").chmod(0o755)
+    step = yaml.safe_load((repository / "action.yml").read_text("utf-8"))["runs"]["steps"][-1]
+
+    def run(**inputs: str) -> subprocess.CompletedProcess[str]:
+        variables = {"AUDIT_PATH": ".", "AUDIT_POLICY": "commercial", "AUDIT_EXCLUDE": "", "AUDIT_OFFLINE": "true"}
+        environment = {**os.environ, **variables, "AUDIT_SARIF": "out.sarif", **inputs, "PYTHONPATH": str(repository)}
+        environment["PATH"] = f"{root}/bin{os.pathsep}{environment['PATH']}"
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+    denied = run()
+    assert denied.returncode == 1, denied.stderr
+    assert len(_check_sarif(json.loads((root / "out.sarif").read_text("utf-8")))) == 1
+    assert run(AUDIT_EXCLUDE="src *.sarif").returncode == 0
+    assert run(AUDIT_PATH="src old", AUDIT_POLICY="$(touch ran); touch ran").returncode == 2
+    assert not (root / "ran").exists()
 
 
 def test_the_commit_hook_and_the_action_call_the_command_as_it_is(repository: Path, modelpick: Run) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.catalog import architecture
+from modelpick.catalog.architecture.families import COUNTED
 from modelpick.errors import CannotTellError
 from modelpick.memory import kv_cache
 
@@ -63,6 +64,12 @@ def test_windows_bind_only_the_local_layers() -> None:
     assert {(run.count, run.attention.window) for run in gemma.layers if run.attention} == {(21, 4096), (21, None)}
     gemma3 = architecture.read(CONFIGS["google/gemma-3-1b-pt"])
     assert {(run.count, run.attention.window) for run in gemma3.layers if run.attention} == {(22, 512), (4, None)}
+
+
+def test_a_count_is_called_exact_only_where_this_table_holds_it() -> None:
+    shapes = [architecture.read(row["config"]) for row in ROWS]
+    assert {shape.model_type for shape in shapes} == COUNTED
+    assert not architecture.read(changed(model_type="seed_oss")).exact
 
 
 def test_null_kv_heads_mean_all_heads() -> None:

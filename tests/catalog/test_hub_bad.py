@@ -19,6 +19,8 @@ KNOWN = "google/flan-t5-base"
     ("trouble", "says"),
     [
         ("500", "error 500"),
+        ("403", "something else answers"),
+        ("404", "something else answers"),
         ("html", "a web page"),
         ("truncated", "breaks off"),
         ("silence", "no answer in time"),
@@ -76,10 +78,13 @@ def test_a_listed_file_that_is_gone_is_noted_and_not_remembered(hub: Hub) -> Non
     assert one("org/name").texts["LICENSE"] == "terms"
 
 
-def test_a_file_that_is_refused_is_behind_a_gate(hub: Hub) -> None:
-    hub.add("org/name", card="license: mit", files={"LICENSE": "terms"})
-    hub.fail("403", "LICENSE")
-    assert one("org/name").notes[0] == "behind a gate, not read: LICENSE"
+def test_a_proxy_that_forbids_is_not_the_hub_that_knows_nothing(hub: Hub) -> None:
+    """A company's proxy answers 403 or 404 with a page; the Hub names a code or sends JSON."""
+    hub.add(KNOWN, card="license: apache-2.0")
+    hub.fail("403")
+    assert one(KNOWN).origin == "catalog"
+    hub.heal()
+    assert one(KNOWN).origin == "hub"
 
 
 def test_one_lookup_waits_fifteen_seconds_in_all(hub: Hub) -> None:

@@ -181,3 +181,26 @@ def test_a_folder_without_config_can_be_judged_but_not_estimated(modelpick: Run,
     assert modelpick("license", folder).code == 0
     assert modelpick("estimate", folder).code == 3
     assert modelpick("license", str(tmp_path / "absent")).code == 2 or modelpick("license", "./absent").code == 2
+
+
+def test_cases_answer_line_by_line_in_order(modelpick: Run, tmp_path: Path) -> None:
+    lines = [
+        {"model": "huggyllama/llama-7b", "method": "lora-int8", "lora_rank": 8},
+        {"model": "nobody/nothing"},
+        "not json",
+        {"model": "tiiuae/falcon-7b", "contxt": 1},
+        {"model": "Qwen/Qwen3-8B", "method": "nf4", "measure": "allocated"},
+    ]
+    file = tmp_path / "cases.jsonl"
+    file.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    answer = modelpick("estimate", "--cases", str(file), "--offline", "--json")
+    assert answer.code == 4  # an unknown model outranks a bad line
+    results = answer.json["results"]
+    assert [result["model"] for result in results] == ["huggyllama/llama-7b", None, None, None, "Qwen/Qwen3-8B"]
+    assert [set(result.get("error", ())) for result in results[1:4]] == [{"code", "message", "fix"}] * 3
+    assert results[0]["workload"]["lora_rank"] == 8
+    assert results[4]["parts_gib"]["runtime"] == 0
+    file.write_text("not json\n")
+    assert modelpick("estimate", "--cases", str(file), "--offline").code == 2
+    assert modelpick("estimate", "--cases", str(tmp_path / "absent")).code == 2
+    assert modelpick("estimate", "--cases", str(file), "tiiuae/falcon-7b").code == 2

@@ -1,7 +1,10 @@
 """Card against files: what settles an open claim, what adds to it, what contradicts it."""
 
+from dataclasses import replace
+
 import pytest
 
+from modelpick.catalog.model import Conflict, Model
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
@@ -121,6 +124,11 @@ def test_parents_named_only_in_files_count(judged: Judged) -> None:
         (None, "**License:** Non-commercial license", "deny"),
         (None, "Licensed under Apache 2.0.", "review"),
         ("apache-2.0", "The dataset is licensed under CC-BY-NC-4.0.", "allow"),
+        ("apache-2.0", "# Model\n\n## License\n\nCC-BY-NC-4.0\n", "deny"),
+        ("apache-2.0", "## License\r\n\r\nApache 2.0\r\n", "allow"),
+        ("apache-2.0", "| License | CC-BY-SA-4.0 |", "review"),
+        ("apache-2.0", "Built with Meta Llama 3", "review"),
+        ("apache-2.0", "Built with love and PyTorch", "allow"),
         ("apache-2.0", "Nothing about terms here, and MIT is a university.", "allow"),
     ],
 )
@@ -146,3 +154,28 @@ def test_a_link_to_a_restrictive_license_says_which_other_it_is(judged: Judged) 
     assert judged(research).verdict is Verdict.DENY
     free = model("a/b", "other", license_link="https://www.apache.org/licenses/LICENSE-2.0")
     assert judged(free).verdict is Verdict.REVIEW
+
+
+def test_places_that_differ_are_told_and_bind_when_they_speak_of_one_commit(judged: Judged) -> None:
+    def asked(field: str, other: object, source: str) -> Model:
+        conflict = Conflict(field, "apache-2.0", "README.md", other, source)
+        return model("a/b", "apache-2.0", conflicts=(conflict,))
+
+    same_commit = judged(asked("license", "cc-by-nc-4.0", "Hub API"))
+    assert same_commit.verdict is Verdict.DENY
+    assert "contradiction" in codes(same_commit)
+    earlier = judged(asked("license", "cc-by-nc-4.0", "catalog 2026-10-01"))
+    assert earlier.verdict is Verdict.ALLOW  # relicensed since
+    assert "contradiction" in codes(earlier)
+    assert judged(asked("license", "Apache-2.0", "Hub API")).verdict is Verdict.ALLOW
+    assert judged(asked("license", False, "Hub API")).verdict is Verdict.REVIEW
+    assert "contradiction" in codes(judged(asked("base_models", "x/y", "adapter_config.json")))
+    assert "contradiction" not in codes(judged(asked("parameters", 3, "Hub API")))
+
+
+def test_lists_that_differ_on_a_catalog_row_are_told(judged: Judged) -> None:
+    conflict = Conflict("license", "apache-2.0", "its commit ce0d183", "cc-by-sa-3.0", "an older list")
+    row = replace(model("mosaicml/mpt-7b-instruct", "apache-2.0", conflicts=(conflict,)), origin="catalog")
+    answer = judged(row)
+    assert answer.verdict is Verdict.ALLOW
+    assert "contradiction" in codes(answer)

@@ -1,7 +1,10 @@
 """What a card's license fields mean, however they are written."""
 
+from dataclasses import replace
+
 import pytest
 
+from modelpick.catalog.model import Model
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
 
@@ -100,3 +103,31 @@ def test_a_license_whose_text_was_not_read_is_never_allowed(judged: Judged) -> N
     answer = judged(model("x/y", "other", license_name="open-weights-permissive-1.0.0"))
     assert answer.verdict is Verdict.REVIEW
     assert "unread_license" in codes(answer)
+
+
+@pytest.mark.parametrize(
+    ("license", "found", "expected"),
+    [
+        ("Apache License 2.0", {"apache-2.0"}, "review"),
+        ("Mistral AI Research License", {"mistral-research"}, "deny"),
+        ("EXAONE AI Model License Agreement 1.2 - NC", {"exaone-1.2-nc"}, "deny"),
+    ],
+)
+def test_a_title_is_shown_but_grants_nothing(judged: Judged, license: str, found: set[str], expected: str) -> None:
+    answer = judged(model("a/b", license))
+    assert answer.verdict == expected
+    assert set(answer.license_ids) == found
+
+
+def test_a_folder_is_nobodys_word_but_the_hubs_cache_keeps_the_id(judged: Judged) -> None:
+    def folder(path: str) -> Model:
+        return replace(model(path, "other", license_name="nvidia-open-model-license"), origin="folder")
+
+    assert judged(folder("/home/me/nvidia/some-model")).verdict is Verdict.REVIEW
+    assert judged(folder("nvidia/some-model")).verdict is Verdict.REVIEW
+    cached = "/home/me/.cache/huggingface/hub/models--nvidia--some-model/snapshots/" + "a" * 40
+    assert judged(folder(cached)).verdict is Verdict.CONDITIONS
+    assert judged(replace(folder("/home/me/model"), license="mit", license_name=None)).verdict is Verdict.ALLOW
+    assert (
+        judged(replace(folder("/home/me/Llama-2-7b/"), license="mit", license_name=None)).verdict is Verdict.CONDITIONS
+    )

@@ -1,7 +1,14 @@
 """Ancestors: declared, undeclared, missing, going in circles, too many."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.known import KnownModel, KnownModels
+from modelpick.licensing.namesakes import Namesakes
+from modelpick.licensing.schema import IsoDate
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
 
@@ -110,6 +117,16 @@ def test_a_wide_family_tree_ends(judged: Judged) -> None:
         ("someone/Codestral-22B-v0.1-GGUF", "deny"),
         ("someone/EXAONE-3.5-7.8B-AWQ", "deny"),
         ("someone/MiniMax-H3-mlx", "deny"),
+        ("hfl/chinese-alpaca-2-7b", "conditions"),
+        ("hfl/chinese-alpaca-plus-13b", "deny"),
+        ("someone/L3-8B-Lunaris", "conditions"),
+        ("someone/L3.1-70B-x", "conditions"),
+        ("someone/facebook_opt-1.3b-4bit", "deny"),
+        ("someone/command-a-03-2025-GGUF", "deny"),
+        ("someone/Qwen3.8-Flash-Next-GGUF", "review"),
+        ("someone/MiniMax-M2.7-GGUF", "review"),
+        ("someone/R1-Distill-Qwen-1.5B-x", "allow"),
+        ("someone/Qwen1.5-7B-Chat-AWQ", "review"),
         ("someone/TinyLlama-1.1B-tune", "allow"),
         ("someone/open_llama_3b-tune", "allow"),
         ("someone/gemma-4-E4B-it-GGUF", "allow"),
@@ -144,3 +161,46 @@ def test_a_shape_betrays_an_ancestor_nobody_declared(judged: Judged) -> None:
 def test_a_publishers_own_tag_outweighs_the_name(judged: Judged) -> None:
     assert judged(model("google/gemma-next", "apache-2.0")).verdict is Verdict.ALLOW
     assert judged(model("else/gemma-next", "apache-2.0")).verdict is Verdict.CONDITIONS
+
+
+def test_a_mirror_is_known_by_the_whole_name_it_keeps(judged: Judged, facts: Facts) -> None:
+    named = replace(facts, namesakes=Namesakes(lambda: ["Maker/Solid-7B", "Maker/Free-7B", "Maker/tiny"]))
+    solid, free, tiny = (
+        model("Maker/Solid-7B", "cc-by-nc-4.0"),
+        model("Maker/Free-7B", "mit"),
+        model("Maker/tiny", "gemma"),
+    )
+    for copy in ("x/Solid-7B", "x/solid-7b-GGUF", "x/Solid-7B-my-tune", "x/maker_Solid-7B-4bit"):
+        answer = judged(model(copy, "mit"), solid, free, tiny, facts=named)
+        assert answer.verdict is Verdict.DENY, copy
+        assert {"undeclared_ancestor", "weaker_than_ancestor"} <= codes(answer)
+        assert [step.model for step in answer.lineage] == ["Maker/Solid-7B"]
+    for other in ("x/Solid-70B", "x/NotSolid-7B", "x/Free-7B-GGUF", "x/tiny-thing", "Maker/Solid-7B-v2"):
+        assert judged(model(other, "mit"), solid, free, tiny, facts=named).verdict is Verdict.ALLOW, other
+    declared = model("x/Solid-7B-GGUF", "mit", bases=("Maker/Free-7B",))
+    assert [step.model for step in judged(declared, solid, free, facts=named).lineage] == ["Maker/Free-7B"]
+
+
+def test_the_embedded_catalog_gives_the_names(facts: Facts) -> None:
+    assert facts.namesakes.of("someone/LFM2-1.2B-GGUF") == "LiquidAI/LFM2-1.2B"
+    assert facts.namesakes.of("LiquidAI/LFM2-1.2B") is None
+    assert facts.namesakes.of("someone/unheard-of-9B") is None
+
+
+def test_only_weights_known_to_be_their_own_are_free_of_their_name(judged: Judged, facts: Facts) -> None:
+    def known(**said: Any) -> Facts:
+        entry = KnownModel("x/Llama-2-7b-y", "for the test", "here", IsoDate("2026-11-23"), **said)
+        return replace(facts, known=KnownModels([entry]))
+
+    asked = model("x/Llama-2-7b-y", "mit")
+    assert judged(asked, facts=known(datasets=("a/b",))).verdict is Verdict.CONDITIONS
+    assert judged(asked, facts=known(independent=True)).verdict is Verdict.ALLOW
+    elsewhere = known(independent=True, revision="b" * 40)
+    assert judged(asked, facts=elsewhere).verdict is Verdict.CONDITIONS  # said of another commit
+
+
+def test_a_family_name_is_a_license_only_for_the_familys_own_publisher(judged: Judged) -> None:
+    assert judged(model("meta-llama/Llama-2-7b-hf", None)).verdict is Verdict.CONDITIONS
+    assert judged(model("someone/Llama-2-7b-hf", None)).verdict is Verdict.REVIEW
+    assert judged(model("a/child", "mit", bases=("meta-llama/Llama-2-70b-hf",))).verdict is Verdict.CONDITIONS
+    assert judged(model("a/child", "mit", bases=("someone/Llama-2-70b-hf",))).verdict is Verdict.REVIEW

@@ -47,3 +47,5 @@ def test_a_negotiated_discount_is_per_family() -> None:
     offer = embedded.offer("g5.xlarge")
     assert offer.discounted({"g5": 0.1}).usd_per_hour == pytest.approx(0.9054)
     assert offer.discounted({"p4d": 0.1}) is offer
+    spot = embedded.offer("g5.xlarge", market="spot")
+    assert spot.discounted({"g5": 0.1}) is spot

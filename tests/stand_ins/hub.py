@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import yaml
 
-Trouble = Literal["500", "403", "429", "html", "truncated", "silence", "drip", "closed", "slow"]
+Trouble = Literal["500", "403", "404", "429", "html", "truncated", "silence", "drip", "closed", "slow"]
 PAGE = 1000  # models a list page holds at most, as on the Hub
 
 
@@ -239,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             stated = {} if fault.wait is None else {"RateLimit": f'"api";r=0;t={fault.wait:.0f}'}
             self._send(429, b"", headers=stated)
         else:
-            self._send(int(fault.trouble), b"oops")
+            self._send(int(fault.trouble), b"<html>oops</html>", kind="text/html")
         return True
 
     def _repository(self, id: str, revision: str | None, rest: str = "") -> Repository | None:

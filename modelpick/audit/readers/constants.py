@@ -3,6 +3,8 @@
 import ast
 from collections.abc import Iterable, Iterator
 
+from modelpick.audit.rules import Rules
+
 _DEEPEST = 40  # steps from a use to a literal: beyond this no reader follows either
 _LONGEST = 300  # characters of a joined string: an id has at most 96, an address some more
 
@@ -10,7 +12,8 @@ _LONGEST = 300  # characters of a joined string: an id has at most 96, an addres
 class Constants:
     """The values bound to each name anywhere in a file. Scopes are not told apart: more may be found, never less."""
 
-    def __init__(self, nodes: Iterable[ast.AST]) -> None:
+    def __init__(self, nodes: Iterable[ast.AST], rules: Rules) -> None:
+        self._rules = rules
         self._values: dict[str, list[ast.expr]] = {}
         self._imports: dict[str, str] = {}
         self._joined_texts: dict[ast.expr, str | None] = {}
@@ -79,7 +82,7 @@ class Constants:
                 seen.add(name)
                 for bound in self._values.get(name, ()):
                     yield from self._strings(bound, seen, steps - 1)
-            for part in _alternatives(value):
+            for part in self._alternatives(value):
                 yield from self._strings(part, seen, steps - 1)
 
     def _joined(self, value: ast.JoinedStr | ast.BinOp, steps: int) -> str | None:
@@ -105,6 +108,30 @@ class Constants:
             text += known.pop()
         return text
 
+    def _alternatives(self, value: ast.expr) -> list[ast.expr]:
+        """The expressions of which `value` is one: a or b, a if c else b, TABLE[key], [a, b], getenv("X", a)."""
+        if isinstance(value, ast.BoolOp):
+            return list(value.values)
+        if isinstance(value, ast.IfExp):
+            return [value.body, value.orelse]
+        if isinstance(value, ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await):
+            return [value.value]
+        if isinstance(value, ast.List | ast.Tuple | ast.Set):
+            return list(value.elts)
+        if isinstance(value, ast.Dict):
+            return list(value.values)
+        return self._of_call(value) if isinstance(value, ast.Call) else []
+
+    def _of_call(self, call: ast.Call) -> list[ast.expr]:
+        last = dotted(call.func).rpartition(".")[2]
+        owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
+        defaults = [keyword.value for keyword in call.keywords if keyword.arg == "default"]
+        if last in self._rules.words["lookup_calls"]:
+            return [*call.args[1:2], *defaults, *owner]
+        if last in self._rules.words["wrapping_calls"]:
+            return [*call.args[:1], *defaults, *owner]
+        return defaults
+
 
 def dotted(node: ast.expr) -> str:
     """`a.b.c` as text; whatever cannot be named (a call, an index) is left out: `f().load` -> `.load`."""
@@ -122,32 +149,3 @@ def _bound_name(value: ast.expr) -> str | None:
     if isinstance(value, ast.Attribute):
         return value.attr
     return None
-
-
-def _alternatives(value: ast.expr) -> list[ast.expr]:
-    """The expressions of which `value` is one: a or b, a if c else b, TABLE[key], [a, b], getenv("X", a), str(a)."""
-    if isinstance(value, ast.BoolOp):
-        return list(value.values)
-    if isinstance(value, ast.IfExp):
-        return [value.body, value.orelse]
-    if isinstance(value, ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await):
-        return [value.value]
-    if isinstance(value, ast.List | ast.Tuple | ast.Set):
-        return list(value.elts)
-    if isinstance(value, ast.Dict):
-        return list(value.values)
-    if isinstance(value, ast.Call):
-        return _of_call(value)
-    return []
-
-
-def _of_call(call: ast.Call) -> list[ast.expr]:
-    last = dotted(call.func).rpartition(".")[2]
-    defaults = [keyword.value for keyword in call.keywords if keyword.arg == "default"]
-    if last in ("get", "getenv", "setdefault", "pop"):
-        table = [call.func.value] if isinstance(call.func, ast.Attribute) else []
-        return [*call.args[1:2], *defaults, *table]
-    if last in ("str", "Path", "strip", "items", "values", "enumerate", "sorted", "list", "tuple", "set", "dict"):
-        owner = [call.func.value] if isinstance(call.func, ast.Attribute) else []
-        return [*call.args[:1], *owner]
-    return defaults

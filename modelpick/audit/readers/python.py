@@ -34,7 +34,7 @@ class _Reader:
         self._nodes = list(ast.walk(tree))
         self._lines = text.split("\n")
         self._rules = rules
-        self._constants = Constants(self._nodes)
+        self._constants = Constants(self._nodes, rules)
         self._url = url_pattern(rules)
 
     def candidates(self) -> Found:
@@ -126,8 +126,6 @@ class _Reader:
         for name, value in [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]:
             if value is not None:
                 yield from self._holds(name.arg, value, None)
-                if isinstance(value, ast.Call) and value.args:  # typer.Option("org/name", "--model")
-                    yield from self._holds(name.arg, value.args[0], None)
 
     def _word_list(self, elements: Sequence[ast.expr]) -> Found:
         """["vllm", "serve", "org/name"]: a command as a program starts it."""

@@ -1,7 +1,7 @@
 """Encoder-decoder (T5) and encoder-only (BERT) models. Pure."""
 
 from modelpick.catalog.architecture import fields
-from modelpick.catalog.architecture.families import Family
+from modelpick.catalog.architecture.families import COUNTED, Family
 from modelpick.catalog.architecture.fields import Config, flag, needed, whole
 from modelpick.catalog.architecture.shape import (
     Architecture,
@@ -47,7 +47,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
         context=whole(config, ("n_positions",)),
         dtype=config.get("torch_dtype") if isinstance(config.get("torch_dtype"), str) else None,
         checkpoint=checkpoint,
-        exact=True,
+        exact=kind in COUNTED,
         assumptions=(),
     )
 
@@ -71,7 +71,7 @@ def _t5_run(
         projections=tuple(projections),
         attention=Attention(heads, heads, size, size),
         cross_attention=cross,
-        feed_forward=FeedForward(width, gated),
+        feed_forward=FeedForward(width, gated, composed=gated),  # gated-gelu is gelu_new (configuration_t5.py)
         other_parameters=norms * hidden + extra,
         norms=norms,
         linear_weights=sum(p.weights for p in projections),
@@ -94,7 +94,7 @@ def read_bert(config: Config, kind: str, family: Family) -> Architecture:
     positions = needed(config, fields.CONTEXT)
     types = whole(config, ("type_vocab_size",), smallest=0)
     embedding = (vocabulary + positions + (2 if types is None else types)) * hidden
-    heads_named = config.get("architectures") or ()
+    heads_named = fields.names(config, "architectures") or []
     masked = any("MaskedLM" in str(name) or "PreTraining" in str(name) for name in heads_named)
     dense = hidden * hidden + hidden
     other = 2 * hidden + (dense + 2 * hidden + vocabulary if masked else dense)  # head's transform, or the pooler
@@ -126,6 +126,6 @@ def read_bert(config: Config, kind: str, family: Family) -> Architecture:
         context=positions,
         dtype=config.get("torch_dtype") if isinstance(config.get("torch_dtype"), str) else None,
         checkpoint=None,
-        exact=True,
+        exact=kind in COUNTED,
         assumptions=(),
     )

@@ -91,7 +91,7 @@ def names(config: Config, key: str) -> list[str] | None:
     if isinstance(value, Mapping):  # counts by kind, as catalog rows may hold them
         return [str(kind) for kind, count in value.items() for _ in range(_count(key, count))]
     if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
-        raise bad(key, value, "a list of layer kinds")
+        raise bad(key, value, "a list of words")
     return list(value)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelpick.catalog.architecture import encoders, fields, mixers
-from modelpick.catalog.architecture.families import FAMILIES, STANDARD, Family
+from modelpick.catalog.architecture.checkpoint import checkpoint
+from modelpick.catalog.architecture.families import COUNTED, FAMILIES, STANDARD, Family
 from modelpick.catalog.architecture.fields import Config, flag, missing, needed, whole
 from modelpick.catalog.architecture.shape import (
     Architecture,
     Attention,
-    Checkpoint,
     Experts,
     FeedForward,
     Layers,
@@ -127,7 +127,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         context=context,
         dtype=_dtype(config),
         checkpoint=checkpoint(config),
-        exact=kind in FAMILIES and not towers and not told,
+        exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
     )
 
@@ -209,7 +209,8 @@ def _attention(
         kv_heads = whole(config, ("num_global_key_value_heads",)) or kv_heads
     if heads % kv_heads:
         raise fields.bad("num_key_value_heads", kv_heads, f"a divisor of num_attention_heads {heads}")
-    return Attention(heads, kv_heads, size, whole(config, ("v_head_dim",)) or size, window)
+    fused = family.rotary and len(family.names.qkv) == 1
+    return Attention(heads, kv_heads, size, whole(config, ("v_head_dim",)) or size, window, rotates_fused=fused)
 
 
 def _kv_heads(config: Config, kind: str, heads: int) -> int:
@@ -385,26 +386,3 @@ def _bias(config: Config, family: Family, part: str) -> bool:
 def _dtype(config: Config) -> str | None:
     value: Any = config.get("torch_dtype") or config.get("dtype")
     return value if isinstance(value, str) else None
-
-
-_BITS = {"fp8": 8, "mxfp4": 4, "gptq": 4, "awq": 4, "bitsandbytes": 8, "compressed-tensors": 8, "modelopt": 4}
-
-
-def checkpoint(config: Config) -> Checkpoint | None:
-    """How the repository holds its weights. Raises CannotTellError for a method or a bit width that is not known."""
-    inner = config.get("quantization_config")
-    if inner is None:
-        return None
-    if not isinstance(inner, Mapping):
-        raise fields.bad("quantization_config", inner, "an object")
-    method = inner.get("quant_method")
-    if method is None and inner.get("load_in_4bit") is not None:
-        method = "bitsandbytes"
-    if method not in _BITS:
-        raise missing(str(config.get("model_type")), f"its quantization {method!r} is not one that modelpick knows")
-    if method == "bitsandbytes":
-        bits = 4 if inner.get("load_in_4bit") or inner.get("_load_in_4bit") else 8
-    else:
-        bits = whole(inner, ("bits", "w_bit"), largest=32) or _BITS[method]
-    group = inner.get("group_size")
-    return Checkpoint(str(method), bits, group if isinstance(group, int) and group > 0 else 0)

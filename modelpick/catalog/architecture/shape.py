@@ -34,6 +34,7 @@ class Attention:
     value_dim: int
     window: int | None = None  # tokens a layer looks back; None: all
     latent: int = 0  # MLA: kv_lora_rank + qk_rope_head_dim (arXiv 2405.04434, section 2.1)
+    rotates_fused: bool = False  # q and k are rotated copies beside the fused tensor that v is a view of
     shares_cache: bool = False  # reuses another layer's keys and values (gemma 3n/4): caches nothing itself
 
     @property
@@ -119,7 +120,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A model's shape. Parameter counts are elements; `parameters` is exact for the families read from config.json."""
+    """A model's shape. Parameter counts are elements; `exact` says whether `parameters` is."""
 
     model_type: str
     kind: Kind
@@ -136,7 +137,7 @@ class Architecture:
     context: int | None
     dtype: str | None
     checkpoint: Checkpoint | None
-    exact: bool  # whether `parameters` counts the whole repository
+    exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
 
     @property

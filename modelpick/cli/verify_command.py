@@ -1,0 +1,70 @@
+"""`modelpick verify`: fail on any drift from the lock."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelpick.cli.options import Offline, PolicyName, command
+from modelpick.cli.output import Output
+from modelpick.errors import ModelpickError, RemoteError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "verify")(verify)
+
+
+def verify(
+    out: Output,
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Default: modelpick.lock.json here.")] = None,
+    policy: PolicyName = None,
+    offline: Offline = False,
+) -> None:
+    """Fail on any drift from the lock: commit, license text, verdict, ancestry, policy.
+
+    Exit code: 0 nothing changed, 1 something did.
+    """
+    from modelpick import api
+    from modelpick.licensing import lock as locks
+
+    path = Path(file or locks.FILE)
+    before = locks.load(path)
+    found = api.judge_pairs([one.model for one in before.models], policy=policy, offline=offline)
+    pairs = []
+    for was, one in zip(before.models, found, strict=True):
+        if isinstance(one, ModelpickError):
+            if one.code in ("model_not_found", "model_unknown") and not offline:
+                continue  # a model that is gone is a drift, and said as one
+            raise one
+        if was.revision is not None and one[1].revision is None:
+            raise RemoteError(
+                f"{was.model} was locked at a commit, and the Hub cannot be asked for it now",
+                fix="try again when the Hub answers",
+                code="hub_needed",
+            )
+        pairs.append(one)
+    drifts = locks.drift(before, locks.lock_of(pairs, api.policy(policy)))
+    payload = {
+        "file": str(path),
+        "verified": not drifts,
+        "models": len(before.models),
+        "drift": [drift.as_json() for drift in drifts],
+        "assumptions": [],
+        "sources": [],
+    }
+
+    def draw(console: "Console") -> None:
+        for drift in drifts:
+            console.print(f"changed: {drift.text}", markup=False, soft_wrap=True)
+        if drifts:
+            console.print(f"\n{len(drifts)} changes since {path}. Read them, then: modelpick lock ...", markup=False)
+        else:
+            console.print(f"{len(before.models)} models are as locked in {path}", markup=False)
+
+    out.answer(payload, draw)
+    if drifts:
+        raise typer.Exit(1)

@@ -1,0 +1,109 @@
+"""The real client, a stand-in Hub on loopback, the whole program: what a counsel would type."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.stand_ins.hub import Hub
+
+TODAY = "2026-11-23"
+LATER = "2027-06-30"
+
+
+def test_a_permissive_tag_on_a_llama_derivative_is_not_believed(hub: Hub, modelpick: Run) -> None:
+    hub.add("someone/llama-2-7b-mirror", card="license: apache-2.0", base_model="meta-llama/Llama-2-7b-hf")
+    hub.add("meta-llama/Llama-2-7b-hf", card="license: llama2", gated="manual")
+    answer = modelpick("license", "someone/llama-2-7b-mirror", "--json")
+    assert answer.code == 0
+    verdict = answer.json["results"][0]
+    assert verdict["verdict"] == "conditions"
+    assert [step["model"] for step in verdict["lineage"]] == ["meta-llama/Llama-2-7b-hf"]
+    assert any(reason["code"] == "weaker_than_ancestor" for reason in verdict["reasons"])
+    assert hub.requests.api <= 2 * 2
+
+
+def test_a_verdict_is_for_a_commit_and_says_which(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/model", card="license: mit")
+    verdict = modelpick("license", "acme/model", "--json").json["results"][0]
+    assert len(verdict["revision"]) == 40
+
+
+def test_a_dead_hub_answers_from_the_catalog_and_says_so(modelpick: Run) -> None:
+    answer = modelpick("license", "tiiuae/falcon-7b")
+    assert answer.code == 0
+    assert "the Hub does not answer" in answer.out
+    assert modelpick("license", "nobody/nothing").code == 4
+
+
+def test_a_lock_holds_and_verify_names_what_drifted(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/model", card="license: mit", files={"LICENSE": "as it was"})
+    assert modelpick("lock", "acme/model").code == 0
+    assert modelpick("verify").code == 0
+    hub.add("acme/model", card="license: cc-by-nc-4.0", files={"LICENSE": "rewritten"})
+    answer = modelpick("verify", "--json")
+    assert answer.code == 1
+    assert {"verdict", "LICENSE", "revision"} <= {one["what"] for one in answer.json["drift"]}
+
+
+def test_a_lock_is_whole_or_it_is_not_written(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/model", card="license: mit")
+    assert modelpick("lock", "acme/model", "acme/absent").code == 4
+    assert not Path("modelpick.lock.json").exists()
+
+
+def test_verify_without_the_hub_does_not_call_it_drift(
+    hub: Hub, modelpick: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("tiiuae/falcon-7b", card="license: apache-2.0")
+    assert modelpick("lock", "tiiuae/falcon-7b").code == 0
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert modelpick("verify").code == 4
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema_version": 99}', '{"schema_version": 1, "models": 3}'])
+def test_a_bad_lock_is_refused(modelpick: Run, text: str) -> None:
+    Path("modelpick.lock.json").write_text(text)
+    assert modelpick("verify").code == 2
+
+
+def test_an_approval_turns_review_into_conditions_for_that_commit_only(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/strange", card="license: other\nlicense_name: acme-own")
+    assert modelpick("license", "acme/strange").code == 3
+    sha = modelpick("license", "acme/strange", "--json").json["results"][0]["revision"]
+    words = ("--by", "Ada", "--because", "read with counsel", "--until", LATER)
+    assert modelpick("policy", "approve", f"acme/strange@{sha}", *words).code == 0
+    after = modelpick("license", "acme/strange", "--json")
+    assert after.code == 0
+    assert after.json["results"][0]["verdict"] == "conditions"
+    assert after.json["results"][0]["reasons"][0]["code"] == "by_approval"
+    hub.add("acme/strange", card="license: other\nlicense_name: acme-own\n# changed")
+    assert modelpick("license", "acme/strange").code == 3
+
+
+def test_a_deny_cannot_be_approved(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/nc", card="license: cc-by-nc-4.0")
+    answer = modelpick("policy", "approve", "acme/nc", "--by", "A", "--because", "B", "--until", LATER)
+    assert answer.code == 2
+    assert "change the policy" in answer.err
+    assert not Path("approvals.toml").exists()
+
+
+def test_what_is_owed_is_written(hub: Hub, modelpick: Run) -> None:
+    hub.add("meta-llama/Llama-3.1-8B", card="license: llama3.1", gated="manual")
+    answer = modelpick("license", "meta-llama/Llama-3.1-8B", "--notice", "legal", "--bom", "bom.json")
+    assert answer.code == 0
+    assert "Built with Llama" in Path("legal/ATTRIBUTION.txt").read_text()
+    assert "meta-llama/Llama-3.1-8B" in Path("legal/NOTICE").read_text()
+    assert json.loads(Path("bom.json").read_text())["bomFormat"] == "CycloneDX"
+    hub.add("acme/nc", card="license: cc-by-nc-4.0")
+    assert modelpick("license", "acme/nc", "--notice", "other").code == 2
+
+
+def test_a_deleted_repository_that_is_known_is_still_denied(hub: Hub, modelpick: Run) -> None:
+    answer = modelpick("license", "decapoda-research/llama-7b-hf", "--json")
+    assert answer.code == 1
+    verdict = answer.json["results"][0]
+    assert verdict["verdict"] == "deny"
+    assert "judged by what is known" in verdict["notes"][0]

@@ -1,0 +1,131 @@
+"""The facts under policies/ hold together: every file is sound, sourced, and says nothing a rule would misread."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from modelpick.errors import UsageError
+from modelpick.licensing import files
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.license import License
+from modelpick.licensing.policy import TrainingDataRules
+
+
+def test_every_license_has_a_source_and_a_day(facts: Facts) -> None:
+    assert len(facts.licenses.licenses) >= 140
+    for one in facts.licenses.licenses:
+        assert one.source.texts, one.id
+        assert all(text.strip() for text in one.source.texts), one.id
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", one.source.read_on), one.id
+
+
+def test_identities_are_not_shared(facts: Facts) -> None:
+    hub_ids = [id for one in facts.licenses.licenses for id in one.hub_ids]
+    assert len(hub_ids) == len(set(hub_ids))
+    claims = [
+        (name.lower(), owner.lower())
+        for one in facts.licenses.licenses
+        if one.named
+        for name in one.named.names
+        for owner in one.named.by
+    ]
+    shared = {claim for claim in claims if claims.count(claim) > 1}
+    assert shared <= {("exaone", "lgai-exaone"), ("qwen", "qwen")}  # two texts under one name: their files decide
+
+
+def is_free(one: License) -> bool:
+    """Whether a license by itself could come to allow."""
+    return one.permits.commercial_use == "yes" and one.confidence != "low" and not one.family
+
+
+def test_only_these_licenses_can_come_to_allow(facts: Facts) -> None:
+    """The list is short on purpose: whoever adds to it makes an allow possible, and shows up in this test."""
+    free = {one.id for one in facts.licenses.licenses if is_free(one) and not one.owes.attribution}
+    assert free == {
+        "afl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "bsl-1.0",
+        "cc0-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "ecl-2.0", "isc", "mit", "ms-pl", "ncsa",
+        "openmdw-1.0", "openmdw-1.1", "pddl", "postgresql", "unlicense", "wtfpl", "zlib",
+    }  # fmt: skip
+
+
+def test_a_permissive_license_sets_no_limits(facts: Facts) -> None:
+    for one in facts.licenses.licenses:
+        if one.permits.commercial_use == "yes":
+            assert one.limits == type(one.limits)(), one.id
+            assert not one.owes.use_policy, one.id
+            assert not one.owes.use_restrictions, one.id
+        if one.confidence == "low":
+            assert one.permits.commercial_use != "conditional", one.id
+
+
+def test_names_that_say_non_commercial_are_non_commercial(facts: Facts) -> None:
+    for one in facts.licenses.licenses:
+        if re.search(r"non-?commercial|\bnc\b|-nc-|research (only|purpose)", one.title.lower()):
+            assert one.permits.commercial_use == "no", one.id
+
+
+def test_every_reference_leads_somewhere(facts: Facts) -> None:
+    for family in facts.families:
+        assert family.license or family.licenses, family.name
+        assert family.names or family.shapes, family.name
+        for id in (family.license, *family.licenses):
+            assert id is None or id in facts.licenses.by_id, family.name
+            # A family only ever adds what its license demands: one that could come to allow has no place here.
+            assert id is None or not is_free(facts.licenses.by_id[id]), family.name
+    kinds = set(TrainingDataRules.__dataclass_fields__)
+    for dataset in facts.datasets:
+        assert set(dataset.restrictions) <= kinds, dataset.id
+        assert dataset.restrictions, dataset.id
+    assert {one.license for one in facts.prints.all} <= set(facts.licenses.by_id)
+
+
+def test_every_family_pattern_holds_one_of_its_words(facts: Facts) -> None:
+    """The words are a first look: a pattern that could match without one of them would never be tried."""
+    for family in facts.families:
+        for pattern in family.names:
+            required = re.sub(
+                r"\([^()]*\)|\[[^\]]*\][?*+]?|.[?*]", " ", re.sub(r"\(\?[!=<][^()]*\)", " ", pattern)
+            ).lower()
+            assert any(word in required for word in family.words or (family.root,)), (family.name, pattern)
+
+
+def test_known_models_are_not_a_list_of_permissions(facts: Facts) -> None:
+    for entry in facts.known:
+        assert entry.source, entry.id
+        assert entry.because, entry.id
+        if entry.license:
+            assert not is_free(facts.licenses.by_id[entry.license]), entry.id
+
+
+def test_renames_end(facts: Facts) -> None:
+    for entry in facts.known:
+        end = facts.known.canonical(entry.id)
+        assert facts.known.canonical(end) == end
+
+
+def test_a_bad_license_file_is_refused(tmp_path: Path) -> None:
+    for name, text in {
+        "typo": 'title = "x"\ncategory = "permissive"\nconfidence = "high"\ncomercial_use = "yes"',
+        "id": 'id = "mit"\ntitle = "x"',
+        "enum": 'title = "x"\ncategory = "permissive"\nconfidence = "certain"',
+    }.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "mit.toml").write_text(text)
+        with pytest.raises(UsageError, match=r"mit\.toml"):
+            files.load_licenses(folder)
+
+
+def test_no_license_text_is_kept(repository: Path) -> None:
+    for path in (repository / "policies").rglob("*"):
+        assert path.is_dir() or path.suffix in (".toml", ".prints"), path
+    for path in (repository / "policies" / "licenses").glob("*.prints"):
+        assert not re.search(r"[A-Za-z]{2,} [a-z]{2,} [a-z]{2,} [a-z]{2,} [a-z]{2,} [a-z]{2,}", path.read_text()), path
+
+
+def test_a_bad_pattern_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "families.toml"
+    path.write_text('[[family]]\nname="x"\nroot="x"\nbecause="x"\nsource="x"\ndate=2026-11-23\nnames=["(x"]\n')
+    with pytest.raises(UsageError, match="regular expression"):
+        files.load_families(path)

@@ -1,0 +1,54 @@
+"""The claims about accuracy, on the published measurements in benchmarks/data."""
+
+import statistics
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from modelpick.memory.intervals import KINDS, interval
+from modelpick.workload import workload_from
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> Iterator[ModuleType]:
+    folder = str(Path(__file__).resolve().parents[2] / "benchmarks")
+    sys.path.insert(0, folder)
+    yield import_module("memory_accuracy")
+    sys.path.remove(folder)
+
+
+def test_estimates_stay_as_near_to_the_measurements_as_the_readme_says(accuracy: ModuleType) -> None:
+    rows, _ = accuracy.load()
+    for category, median, ninetieth in (("inference", 0.01, 0.08), ("lora", 0.03, 0.17), ("qlora", 0.09, 0.17)):
+        errors = [abs(row.error) for row in rows if row.category == category]
+        assert statistics.median(errors) <= median, category
+        assert accuracy.percentile(errors, 0.9) <= ninetieth, category
+
+
+def test_nine_measurements_of_ten_lie_inside_the_interval(accuracy: ModuleType) -> None:
+    rows, _ = accuracy.load()
+    assert sum(row.inside for row in rows) / len(rows) >= 0.88
+
+
+def test_no_measurement_is_wrongly_said_to_fit_a_24_gb_card(accuracy: ModuleType) -> None:
+    rows, _ = accuracy.load()
+    assert accuracy.false_fits(rows) == []
+
+
+def test_every_row_is_compared_or_left_out_for_a_reason(accuracy: ModuleType) -> None:
+    rows, left_out = accuracy.load()
+    assert len(rows) + sum(left_out.values()) == len(accuracy.DATA.read_text().splitlines())
+
+
+def test_every_kind_and_measure_has_an_interval() -> None:
+    assert len(KINDS) == len(set(KINDS))
+    for method in ("bf16", "int8", "nf4", "gguf", "full", "lora", "lora-int8", "qlora"):
+        for measure in ("allocated", "reserved", "device"):
+            for gpus in (1, 2):
+                below, above = interval(workload_from({"method": method, "measure": measure, "gpus": gpus}))
+                assert 0 < below < 1
+                assert 0 < above < 1
