@@ -23,7 +23,9 @@ _SHOWN = 20
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the program."""
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Training data: check, curate, pick the next to label.")
+    group = typer.Typer(
+        rich_markup_mode=None, no_args_is_help=True, help="Training data: check, curate, pick the next to label."
+    )
     command(group, "check")(check)
     command(group, "curate")(curate)
     command(group, "next")(next_)
@@ -33,11 +35,15 @@ def register(app: typer.Typer) -> None:
 def check(
     out: Output,
     file: File,
-    held_out: Annotated[str | None, typer.Option("--held-out", metavar="FILE", help="Look for leaks into this file.")] = None,
+    held_out: Annotated[
+        str | None, typer.Option("--held-out", metavar="FILE", help="Look for leaks into this file.")
+    ] = None,
     context: Context = None,
-    tokenizer: Annotated[str | None, typer.Option("--tokenizer", metavar="MODEL", help="Count tokens exactly. Needs the extra train.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", metavar="MODEL", help="Count tokens exactly. Needs the extra train.")
+    ] = None,
     policy: PolicyName = None,
-) -> None:  # fmt: skip
+) -> None:
     """What is wrong with a file of examples, by line. Exit: 0 nothing that stops training, 1 something does."""
     from modelpick.tuning.check import check as look
 
@@ -53,7 +59,8 @@ def check(
     def draw(console: "Console") -> None:
         about = "" if report.tokens_exact else "about "
         console.print(
-            f"{file}: {len(report.data.examples):,} examples ({report.data.form or 'no form'}), {about}{report.tokens_total:,} "
+            f"{file}: {len(report.data.examples):,} examples ({report.data.form or 'no form'}), "
+            f"{about}{report.tokens_total:,} "
             f"tokens, the longest {about}{report.tokens_longest:,}",
             markup=False,
         )
@@ -74,7 +81,9 @@ def curate(
     file: File,
     output: Into,
     budget: Budget = "1000",
-    keep_sensitive: Annotated[bool, typer.Option("--keep-sensitive", help="Do not drop secrets and personal data.")] = False,
+    keep_sensitive: Annotated[
+        bool, typer.Option("--keep-sensitive", help="Do not drop secrets and personal data.")
+    ] = False,
 ) -> None:
     """Choose few and good examples: no duplicates, diverse, ranked by quality, to a budget."""
     from modelpick.tuning import dataset
@@ -87,9 +96,12 @@ def curate(
     payload = {"output": str(target), "read": len(data.examples), **chosen.as_json(), "assumptions": [], "sources": []}
 
     def draw(console: "Console") -> None:
-        console.print(f"{target}: {len(chosen.chosen):,} of {len(data.examples):,} examples", markup=False, soft_wrap=True)
         console.print(
-            f"left out: {len(chosen.duplicates):,} duplicates, {len(chosen.sensitive):,} with secrets or personal data, "
+            f"{target}: {len(chosen.chosen):,} of {len(data.examples):,} examples", markup=False, soft_wrap=True
+        )
+        console.print(
+            f"left out: {len(chosen.duplicates):,} duplicates, "
+            f"{len(chosen.sensitive):,} with secrets or personal data, "
             f"{chosen.beyond_budget:,} beyond the budget"
         )
 
@@ -129,7 +141,9 @@ def _fresh(output: str) -> Path:
     if target.exists():
         raise UsageError(f"{target} exists", fix="name another with --output", code="output_exists")
     if not target.parent.is_dir():
-        raise UsageError(f"{target.parent} is no folder", fix="make it, or name another with --output", code="no_folder")
+        raise UsageError(
+            f"{target.parent} is no folder", fix="make it, or name another with --output", code="no_folder"
+        )
     return target
 
 

@@ -85,6 +85,9 @@ def estimate(
         str | None,
         typer.Option("--cases", metavar="FILE", help="JSON lines: model and workload names, one case a line."),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Trace the real code instead of formulas. Needs the extra train.")
+    ] = False,
     offline: Offline = False,
 ) -> None:
     """GPU memory by part; the longest context and the largest batch that fit.
@@ -123,6 +126,8 @@ def estimate(
         raise UsageError("--fit and --instance contradict each other", fix="give one of them", code="contradiction")
     on = fit or instance
     answers = api.estimate_many(models, names, instance=on, offline=offline)
+    if exact:
+        answers = [_traced(answer) for answer in answers]
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
     _answer(out, list(models), answers, on, explain=explain, solve=fit is not None)
@@ -165,6 +170,20 @@ def _answer(
             codes.append(EXIT_NO if on is not None and not answer.seat_fits else EXIT_YES)
     if code := worst(codes):
         raise typer.Exit(code)
+
+
+def _traced(answer: "MemoryReport | ModelpickError") -> "MemoryReport | ModelpickError":
+    from modelpick.tuning.extra import require_train
+
+    require_train()
+    from modelpick.memory.exact import exact
+
+    if isinstance(answer, ModelpickError):
+        return answer
+    try:
+        return exact(answer)[0]
+    except ModelpickError as error:
+        return error
 
 
 def _answer_cases(out: Output, path: str, models: list[str] | None, names: dict[str, Any], offline: bool) -> None:

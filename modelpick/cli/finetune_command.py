@@ -21,38 +21,76 @@ def register(app: typer.Typer) -> None:
 
 def finetune(
     out: Output,
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Base model: a Hub id or a local folder.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Base model: a Hub id or a local folder.")
+    ] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Examples: JSONL, CSV or Parquet.")] = None,
-    eval_data: Annotated[str | None, typer.Option("--eval-data", metavar="FILE", help="Held-out examples. Default: a tenth of FILE.")] = None,
-    output: Annotated[str | None, typer.Option("--output", metavar="DIR", help="Where the run is kept. Default: ./run.")] = None,
+    eval_data: Annotated[
+        str | None, typer.Option("--eval-data", metavar="FILE", help="Held-out examples. Default: a tenth of FILE.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="DIR", help="Where the run is kept. Default: ./run.")
+    ] = None,
     method: Method = None,
     lora_rank: Annotated[str | None, typer.Option("--lora-rank", metavar="N", help="Default: 16.")] = None,
-    lora_targets: Annotated[str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")] = None,
+    lora_targets: Annotated[
+        str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
+    ] = None,
     context: Context = None,
     batch: Batch = None,
-    accumulation: Annotated[str | None, typer.Option("--accumulation", metavar="N", help="Micro-batches a step. Default: to 16 examples.")] = None,
-    gradient_checkpointing: Annotated[bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations. Default: if memory asks.")] = None,
+    accumulation: Annotated[
+        str | None, typer.Option("--accumulation", metavar="N", help="Micro-batches a step. Default: to 16 examples.")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing",
+            help="Recompute activations. Default: if memory asks.",
+        ),
+    ] = None,
     epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Default: 3.")] = None,
     max_steps: Annotated[str | None, typer.Option("--max-steps", metavar="N", help="Stop after N steps.")] = None,
-    learning_rate: Annotated[str | None, typer.Option("--learning-rate", metavar="X", help="Default: 2e-4; 1e-4 above 13B.")] = None,
+    learning_rate: Annotated[
+        str | None, typer.Option("--learning-rate", metavar="X", help="Default: 2e-4; 1e-4 above 13B.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")] = None,
-    optimizer: Annotated[str | None, typer.Option("--optimizer", metavar="O", help="adamw, adamw-8bit, paged-adamw-8bit, sgd.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", metavar="O", help="adamw, adamw-8bit, paged-adamw-8bit, sgd.")
+    ] = None,
     seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Default: 42.")] = None,
-    save_steps: Annotated[str | None, typer.Option("--save-steps", metavar="N", help="Steps between checkpoints. Default: 20 in all.")] = None,
-    probe: Annotated[str | None, typer.Option("--probe", metavar="N", help="Reasoning cases before and after. Default: 0.")] = None,
+    save_steps: Annotated[
+        str | None, typer.Option("--save-steps", metavar="N", help="Steps between checkpoints. Default: 20 in all.")
+    ] = None,
+    probe: Annotated[
+        str | None, typer.Option("--probe", metavar="N", help="Reasoning cases before and after. Default: 0.")
+    ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Also write the merged model.")] = False,
-    track: Annotated[str | None, typer.Option("--track", metavar="T", help="mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.")] = None,
-    checkpoint_to: Annotated[str | None, typer.Option("--checkpoint-to", metavar="S3", help="Keep checkpoints there too.")] = None,
-    usd_per_hour: Annotated[str | None, typer.Option("--usd-per-hour", metavar="X", help="What the machine costs: shown as it runs.")] = None,
-    run_file: Annotated[str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")] = None,
+    track: Annotated[
+        str | None, typer.Option("--track", metavar="T", help="mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.")
+    ] = None,
+    checkpoint_to: Annotated[
+        str | None, typer.Option("--checkpoint-to", metavar="S3", help="Keep checkpoints there too.")
+    ] = None,
+    usd_per_hour: Annotated[
+        str | None, typer.Option("--usd-per-hour", metavar="X", help="What the machine costs: shown as it runs.")
+    ] = None,
+    run_file: Annotated[
+        str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")
+    ] = None,
     job: Annotated[str | None, typer.Option("--job", metavar="FILE", help="A job file (docs/job-contract.md).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
     policy: PolicyName = None,
-    reviewed_by: Annotated[str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")] = None,
-    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="Run the Python that came with the model.")] = False,
-    allow_pickles: Annotated[bool, typer.Option("--allow-pickles", help="Load pickled weights, which can run code.")] = False,
+    reviewed_by: Annotated[
+        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the Python that came with the model.")
+    ] = False,
+    allow_pickles: Annotated[
+        bool, typer.Option("--allow-pickles", help="Load pickled weights, which can run code.")
+    ] = False,
     offline: Offline = False,
-) -> None:  # fmt: skip
+) -> None:
     """Fine-tune a model on your examples; resumable, checked, measured before and after.
 
     Exit: 0 done; 1 stopped (out of memory, disk, loss); 130 interrupted, go on with --resume.
@@ -99,7 +137,12 @@ class _screen:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), console=Console(stderr=True))
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[told]}"),
+                console=Console(stderr=True),
+            )
             self._task = self._bar.add_task("preparing", total=None, told="")
             self._bar.start()
         return self._show
@@ -115,7 +158,9 @@ class _screen:
         elif kind == "progress" and "loss" in event:
             told = _figures(event)
             if self._bar is not None:
-                self._bar.update(self._task, description="training", total=event["steps"], completed=event["step"], told=told)
+                self._bar.update(
+                    self._task, description="training", total=event["steps"], completed=event["step"], told=told
+                )
             else:
                 self._out.note(f"step {event['step']}/{event['steps']}  {told}")
         elif kind == "state" and self._bar is not None:

@@ -24,15 +24,26 @@ def probe(
     out: Output,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id, a local folder, or a served model's name.")],
     adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="A tuned adapter on MODEL.")] = None,
-    endpoint: Annotated[str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
+    ] = None,
     cases: Annotated[str, typer.Option("--cases", metavar="N", help="How many, half of them valid.")] = "200",
     shots: Annotated[str, typer.Option("--shots", metavar="N", help="Solved cases shown first.")] = "0",
-    ask: Annotated[str, typer.Option("--ask", metavar="judge|complete", help="A yes or no, or an open sentence.")] = "judge",
-    wording: Annotated[str, typer.Option("--wording", metavar="plain|other", help="Which words and sentences.")] = "other",
+    ask: Annotated[
+        str, typer.Option("--ask", metavar="judge|complete", help="A yes or no, or an open sentence.")
+    ] = "judge",
+    wording: Annotated[
+        str, typer.Option("--wording", metavar="plain|other", help="Which words and sentences.")
+    ] = "other",
     depth: Annotated[str, typer.Option("--depth", metavar="1|2|3", help="The most premises in a chain.")] = "3",
     seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other cases.")] = "0",
-    write: Annotated[str | None, typer.Option("--write", metavar="FILE.jsonl", help="Only write the cases, with their answers, as training data.")] = None,
-) -> None:  # fmt: skip
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write", metavar="FILE.jsonl", help="Only write the cases, with their answers, as training data."
+        ),
+    ] = None,
+) -> None:
     """Hundreds of arguments with known answers: how often is the model right, with intervals."""
     from modelpick.tuning.probe import run
 
@@ -48,7 +59,14 @@ def probe(
         _write_cases(out, Path(write), asked.made())
         return
     answers = run.probe(model, asked, adapter=adapter, endpoint=endpoint)
-    payload = {"model": model, "adapter": adapter, "suite": asked.as_json(), **answers.as_json(), "assumptions": _ASSUMPTIONS, "sources": []}
+    payload = {
+        "model": model,
+        "adapter": adapter,
+        "suite": asked.as_json(),
+        **answers.as_json(),
+        "assumptions": _ASSUMPTIONS,
+        "sources": [],
+    }
     out.answer(payload, lambda console: _draw(console, model, answers))
 
 
@@ -77,7 +95,7 @@ def _write_cases(out: Output, file: Path, made: "tuple[Case, ...]") -> None:
 
     if file.exists():
         raise UsageError(f"{file} exists", fix="name another with --write", code="output_exists")
-    lines = [json.dumps({"instruction": case.prompt, "output": case.answer}) for case in made]
+    lines = [json.dumps({"instruction": case.prompt, "output": case.worked_answer}) for case in made]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     payload = {"output": str(file), "cases": len(made), "assumptions": [], "sources": []}
     out.answer(payload, lambda console: console.print(f"{file}: {len(made)} cases", markup=False, soft_wrap=True))
@@ -87,5 +105,7 @@ def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> Any:
     from modelpick.errors import nearest
 
     if value not in choices:
-        raise UsageError(f"{flag} is {value!r}", fix=nearest(value, choices) or f"use {' or '.join(choices)}", code="unknown_option")
+        raise UsageError(
+            f"{flag} is {value!r}", fix=nearest(value, choices) or f"use {' or '.join(choices)}", code="unknown_option"
+        )
     return value

@@ -1,13 +1,13 @@
 """Stand-ins for bitsandbytes' linear layers in a trace: their true sizes and temporaries, none of their arithmetic.
 
-The 8-bit kernels and the double-quantized 4-bit state cannot run on fake tensors, so what they allocate is written down:
-LLM.int8 (bitsandbytes 0.50, autograd/_functions.py MatMul8bitLt and functional.py int8_*): weights as int8 with an fp32 scale a row; per call an
-fp16 input, its int8 copy, an int32 accumulator and an fp16 output; backward dequantizes the whole weight.
+The 8-bit kernels and the double-quantized 4-bit state cannot run on fake tensors, so what they allocate is written
+down. LLM.int8 (bitsandbytes 0.50, autograd/_functions.py MatMul8bitLt and functional.py int8_*): weights as int8 with
+an fp32 scale a row; per call an fp16 input, its int8 copy, an int32 accumulator and an fp16 output; backward
+dequantizes the whole weight.
 NF4 (functional.py quantize_4bit): half a byte a weight, an fp32 scale per 64, or with double quantization a byte per 64
 and an fp32 per 256 of those; forward and backward dequantize the whole weight.
 """
 
-import types
 from typing import Any
 
 import torch
@@ -19,7 +19,9 @@ class _Dequantized(torch.autograd.Function):
     """y = x W with W dequantized for the call, and again for backward; only the quantized weight is saved."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, packed: torch.Tensor, shape: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, packed: torch.Tensor, shape: tuple[int, int], bias: torch.Tensor | None
+    ) -> torch.Tensor:
         ctx.save_for_backward(packed)
         ctx.shape = shape
         weight = torch.empty(shape, dtype=x.dtype, device=x.device)
@@ -36,7 +38,9 @@ class _Int8(torch.autograd.Function):
     """The temporaries of LLM.int8's forward (arXiv 2208.07339) without outlier columns beyond a hundredth."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, packed: torch.Tensor, shape: tuple[int, int], bias: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, packed: torch.Tensor, shape: tuple[int, int], bias: torch.Tensor | None
+    ) -> torch.Tensor:
         rows = x.reshape(-1, shape[1])
         half = rows.to(torch.float16)
         inputs = torch.empty(half.shape, dtype=torch.int8, device=x.device)
@@ -72,7 +76,9 @@ class QuantizedLinear(nn.Linear):
             scales = torch.uint8 if double else torch.float32
             self.register_buffer("block_scales", torch.empty(blocks, dtype=scales, device=device))
             if double:
-                self.register_buffer("second_scales", torch.empty(-(-blocks // 256), dtype=torch.float32, device=device))
+                self.register_buffer(
+                    "second_scales", torch.empty(-(-blocks // 256), dtype=torch.float32, device=device)
+                )
         self.weight = nn.Parameter(packed, requires_grad=False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -83,7 +89,7 @@ class QuantizedLinear(nn.Linear):
 
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
     """Replace every linear layer but the output embedding and task heads; returns how many were replaced."""
-    output: Any = getattr(model, "get_output_embeddings", types.NoneType)()
+    output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     kept = ("classifier", "score", "qa_outputs")
     replaced = 0
     for name, module in list(model.named_modules()):

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from modelpick.errors import CannotTellError
+from modelpick.errors import CannotTellError, UsageError
 from modelpick.memory.allocator import CachingAllocator
 from modelpick.memory.quantized_stand_ins import quantize
 from modelpick.workload import Workload
@@ -27,7 +27,7 @@ from modelpick.workload import Workload
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _BITS = {"int8": "int8", "lora-int8": "int8", "nf4": "nf4", "qlora": "nf4"}
 _STEPS = 2  # the optimizer's states exist from the first step on: the second shows the true peak
-_NEW_TOKENS = 2  # the cache grows evenly: the second decoding step shows what all later ones do
+_NEW_TOKENS = 2  # steps traced at the end of the cache: the second one finds all that the first one leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,9 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     """
     if workload.method not in (*_BITS, "bf16", "full", "lora"):
         raise CannotTellError(
-            f"--exact does not trace {workload.method} weights", fix="leave out --exact: the formulas know them", code="not_traceable"
+            f"--exact does not trace {workload.method} weights",
+            fix="leave out --exact: the formulas know them",
+            code="not_traceable",
         )
     if workload.gpus > 1:
         raise CannotTellError("--exact traces one GPU", fix="leave out --gpus or --exact", code="not_traceable")
@@ -156,12 +158,18 @@ def _skeleton(config: Mapping[str, Any], workload: Workload) -> nn.Module:
     family = str(values.pop("model_type", ""))
     if family not in configuration_auto.CONFIG_MAPPING_NAMES:
         raise CannotTellError(
-            f"transformers has no family {family!r} to trace", fix="leave out --exact, or upgrade transformers", code="unknown_architecture"
+            f"transformers has no family {family!r} to trace",
+            fix="leave out --exact, or upgrade transformers",
+            code="unknown_architecture",
         )
     shape = transformers.AutoConfig.for_model(family, **values)
     name = (getattr(shape, "architectures", None) or [""])[0]
     model_class = getattr(transformers, {"MPTForCausalLM": "MptForCausalLM"}.get(name, name), None)
-    auto = transformers.AutoModelForSeq2SeqLM if getattr(shape, "is_encoder_decoder", False) else transformers.AutoModelForCausalLM
+    auto = (
+        transformers.AutoModelForSeq2SeqLM
+        if getattr(shape, "is_encoder_decoder", False)
+        else transformers.AutoModelForCausalLM
+    )
     maker: Any = model_class._from_config if model_class is not None else auto.from_config
     dtype = _DTYPES[workload.dtype]
     attention = {"flash": "sdpa"}.get(workload.attention, workload.attention)
@@ -206,8 +214,17 @@ def _with_adapters(model: nn.Module, workload: Workload) -> nn.Module:
     if targets != "all-linear":
         targets = [name.strip() for name in targets.split(",")]
     task = "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"
-    config = peft.LoraConfig(r=workload.lora_rank, lora_alpha=2 * workload.lora_rank, target_modules=targets, task_type=task)
-    adapted: nn.Module = peft.get_peft_model(model, config)
+    config = peft.LoraConfig(
+        r=workload.lora_rank, lora_alpha=2 * workload.lora_rank, target_modules=targets, task_type=task
+    )
+    try:
+        adapted: nn.Module = peft.get_peft_model(model, config)
+    except ValueError as error:  # no layer of these names
+        raise UsageError(
+            f"the model has no layers for lora_targets {workload.lora_targets!r}",
+            fix="use all-linear",
+            code="unknown_lora_target",
+        ) from error
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype.itemsize == 2:
             parameter.data = parameter.data.float()  # peft's autocast_adapter_dtype
@@ -266,7 +283,7 @@ def _optimizer(trainable: list[nn.Parameter], name: str) -> torch.optim.Optimize
 
 
 class _EightBitAdam(torch.optim.Optimizer):
-    """bitsandbytes' 8-bit AdamW by its sizes: a byte for each of two states, an fp32 scale per 256 (arXiv 2110.02861)."""
+    """bitsandbytes' 8-bit AdamW by its sizes: a byte for each of two states, an fp32 scale per 256 (2110.02861)."""
 
     def __init__(self, parameters: list[nn.Parameter]) -> None:
         super().__init__(parameters, {})
@@ -277,10 +294,9 @@ class _EightBitAdam(torch.optim.Optimizer):
                 if parameter.grad is not None and parameter not in self.state:
                     kind = torch.uint8 if parameter.numel() >= 4096 else torch.float32
                     scales = -(-parameter.numel() // 256)
-                    self.state[parameter] = {
-                        f"{part}{number}": torch.empty(parameter.shape if part == "state" else scales, dtype=kind if part == "state" else torch.float32)
-                        for number in (1, 2) for part in ("state", "absmax")
-                    }  # fmt: skip
+                    for number in (1, 2):
+                        self.state[parameter][f"state{number}"] = torch.empty(parameter.shape, dtype=kind)
+                        self.state[parameter][f"absmax{number}"] = torch.empty(scales)
 
 
 def _serve(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: list[nn.Parameter]) -> None:
@@ -300,11 +316,23 @@ def _serve(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: l
         if any_model.config.is_encoder_decoder or cache is None:
             return
         tracker.phase = "decode"
+        _as_if_written(cache, workload.generate - _NEW_TOKENS)
+        _name_cache(cache, tracker)
         last = ids[:, :1]
         for _ in range(min(workload.generate, _NEW_TOKENS)):
-            del result
-            result = any_model(input_ids=last, past_key_values=cache, use_cache=True)
+            any_model(input_ids=last, past_key_values=cache, use_cache=True)
             _name_cache(cache, tracker)
+
+
+def _as_if_written(cache: Any, tokens: int) -> None:
+    """Let a cache grow by `tokens` tokens at once, through its own update, so that only the last steps need tracing."""
+    if tokens <= 0:
+        return
+    for number, layer in enumerate(getattr(cache, "layers", ())):
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if isinstance(keys, torch.Tensor) and isinstance(values, torch.Tensor) and keys.dim() == 4:
+            new = [part.new_empty((*part.shape[:2], tokens, part.shape[3])) for part in (keys, values)]
+            cache.update(*new, number)
 
 
 def _last_logits_only(model: Any) -> dict[str, int]:
@@ -325,21 +353,26 @@ def _name_cache(cache: Any, tracker: _Tracker) -> None:
 
 @contextmanager
 def _cuda_attention() -> Iterator[None]:
-    """Give scaled_dot_product_attention the kernels CUDA dispatches to (aten/native/transformers/cuda/sdp_utils.cpp)."""
+    """Give scaled_dot_product_attention the kernels CUDA takes (aten/native/transformers/cuda/sdp_utils.cpp)."""
     functional = torch.nn.functional
     before = functional.scaled_dot_product_attention
-    functional.scaled_dot_product_attention = _attend  # type: ignore[assignment]
+    functional.scaled_dot_product_attention = _attend
     try:
-        with nullcontext():
-            yield
+        yield
     finally:
         functional.scaled_dot_product_attention = before
 
 
 def _attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_mask: torch.Tensor | None = None, dropout_p: float = 0.0,
-    is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
-) -> torch.Tensor:  # fmt: skip
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
     """Flash without a mask in 16 bits up to a head of 256, memory-efficient otherwise; masks are expanded as there."""
     half = query.dtype in (torch.float16, torch.bfloat16)
     if enable_gqa and key.size(-3) != query.size(-3) and (attn_mask is not None or not half):
@@ -347,7 +380,9 @@ def _attend(
         key, value = key.repeat_interleave(repeat, -3), value.repeat_interleave(repeat, -3)
     aten: Any = torch.ops.aten
     if attn_mask is None and half and query.size(-1) <= 256:
-        flash: torch.Tensor = aten._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, False, scale=scale)[0]
+        flash: torch.Tensor = aten._scaled_dot_product_flash_attention(
+            query, key, value, dropout_p, is_causal, False, scale=scale
+        )[0]
         return flash
     if attn_mask is not None:
         if attn_mask.dtype == torch.bool:

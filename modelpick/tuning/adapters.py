@@ -72,14 +72,17 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
     import peft
 
     if not (adapter / "adapter_config.json").is_file():
-        raise UsageError(f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter")
+        raise UsageError(
+            f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
+        )
     loaded = load(base, options)
     try:
         model = peft.PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable)
     except (RuntimeError, ValueError) as error:
         made_for = peft.PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
         raise UsageError(
-            f"the adapter in {adapter} was made for {made_for}, and does not fit {base}: {str(error).splitlines()[0][:160]}",
+            f"the adapter in {adapter} was made for {made_for}, and does not fit {base}: "
+            f"{str(error).splitlines()[0][:160]}",
             fix=f"use it with {made_for}",
             code="other_base",
         ) from None

@@ -9,10 +9,18 @@ from modelpick.tuning.run import RunSettings
 
 
 def card(
-    name: str, settings: RunSettings, permission: Permission, data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+    name: str,
+    settings: RunSettings,
+    permission: Permission,
+    data: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
 ) -> str:
     """README.md with front matter that the Hub, and modelpick's own license command, read."""
-    front = ["---", f"base_model: {json.dumps(permission.model)}", "base_model_relation: " + ("adapter" if settings.is_lora else "finetune")]
+    front = [
+        "---",
+        f"base_model: {json.dumps(permission.model)}",
+        "base_model_relation: " + ("adapter" if settings.is_lora else "finetune"),
+    ]
     if permission.licenses:
         front.append(f"license: {_license_tag(permission.licenses)}")
         if len(permission.licenses) > 1 or _license_tag(permission.licenses) == "other":
@@ -26,23 +34,45 @@ def card(
 
 
 def _body(
-    name: str, settings: RunSettings, permission: Permission, data: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+    name: str,
+    settings: RunSettings,
+    permission: Permission,
+    data: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    lines = [f"# {name}", "", f"Fine-tuned from `{permission.model}`" + (f" at `{permission.revision}`." if permission.revision else ".")]
+    lines = [
+        f"# {name}",
+        "",
+        f"Fine-tuned from `{permission.model}`" + (f" at `{permission.revision}`." if permission.revision else "."),
+    ]
     if permission.lineage:
         lines.append(f"Its ancestors: {', '.join(f'`{step}`' for step in permission.lineage)}.")
     lines += ["", "## License", "", f"Verdict under policy `{permission.policy}`: {permission.verdict}."]
     if permission.reviewed_by:
         lines.append(f"Decided by {permission.reviewed_by}.")
     lines += [f"- {text}" for _, text in permission.obligations]
-    lines += ["", "## Data", "", f"- {data['examples']} examples to learn from, {data['held_out']} held out", f"- SHA-256 `{data['sha256']}`"]
+    lines += [
+        "",
+        "## Data",
+        "",
+        f"- {data['examples']} examples to learn from, {data['held_out']} held out",
+        f"- SHA-256 `{data['sha256']}`",
+    ]
     lines.append(f"- declared sources: {', '.join(data['sources']) if data.get('sources') else 'none declared'}")
     lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
-    shown = ("method", "lora_rank", "lora_alpha", "lora_targets", "learning_rate", "schedule", "epochs", "batch", "accumulation", "context", "optimizer", "dtype", "seed")  # fmt: skip
-    lines += [f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")]
+    shown = (
+        "method", "lora_rank", "lora_alpha", "lora_targets", "learning_rate", "schedule", "epochs", "batch",
+        "accumulation", "context", "optimizer", "dtype", "seed",
+    )  # fmt: skip
+    lines += [
+        f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")
+    ]
     lines += ["", "## Before and after", ""]
     if results:
-        lines += ["| on | measure | cases | before | after | difference (95 %) | |", "| --- | --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            "| on | measure | cases | before | after | difference (95 %) | |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
         for row in results:
             gap = row["difference"]
             lines.append(

@@ -52,7 +52,12 @@ class Report:
 
 
 def check(
-    path: Path, *, held_out: Path | None = None, context: int | None = None, length: Length | None = None, policy: str | None = None
+    path: Path,
+    *,
+    held_out: Path | None = None,
+    context: int | None = None,
+    length: Length | None = None,
+    policy: str | None = None,
 ) -> Report:
     """Check a file: its lines, duplicates, leaks into `held_out`, lengths against `context`, sensitive text, sources.
 
@@ -63,12 +68,19 @@ def check(
 
     data = read(path)
     problems = list(data.problems)
-    counted = [length(example) if length else round(len(example.text) / CHARACTERS_A_TOKEN) for example in data.examples]
+    counted = [
+        length(example) if length else round(len(example.text) / CHARACTERS_A_TOKEN) for example in data.examples
+    ]
     problems += _too_long(data.examples, counted, context)
     problems += _sensitive(data.examples)
     duplicates = _duplicates(data.examples)
     problems += [
-        Problem(lines[0], "duplicate", f"lines {', '.join(map(str, lines[:6]))}{'...' if len(lines) > 6 else ''} say the same", "warning")
+        Problem(
+            lines[0],
+            "duplicate",
+            f"lines {', '.join(map(str, lines[:6]))}{'...' if len(lines) > 6 else ''} say the same",
+            "warning",
+        )
         for lines in duplicates
     ]
     leaks = _leaks(data.examples, read(held_out).examples) if held_out else ()
@@ -94,7 +106,12 @@ def _too_long(examples: Sequence[Example], counted: Sequence[int], context: int 
     if context is None:
         return []
     return [
-        Problem(example.line, "too_long", f"{tokens:,} tokens, and the context has {context:,}: its end would be cut", "warning")
+        Problem(
+            example.line,
+            "too_long",
+            f"{tokens:,} tokens, and the context has {context:,}: its end would be cut",
+            "warning",
+        )
         for example, tokens in zip(examples, counted, strict=True)
         if tokens > context
     ]
@@ -119,8 +136,8 @@ def _leaks(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[tuple
     """Pairs of lines on either side whose questions, or whole texts, say the same."""
     border = len(train)
     found: set[tuple[int, int]] = set()
-    for view in (lambda example: example.prompt, lambda example: example.text):
-        texts = [view(example) for example in (*train, *held_out)]
+    both = (*train, *held_out)
+    for texts in ([example.prompt for example in both], [example.text for example in both]):
         for left, right, _ in similarity.near_duplicates(texts):
             if left < border <= right and texts[left].strip():
                 found.add((train[left].line, held_out[right - border].line))

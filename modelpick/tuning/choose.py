@@ -45,7 +45,14 @@ class DoesNotFitError(ModelpickError):
 
 
 def choose(
-    given: Mapping[str, Any], device: Device, high: HighBytes, *, longest: int, examples: int, parameters: int | None, limit: int | None
+    given: Mapping[str, Any],
+    device: Device,
+    high: HighBytes,
+    *,
+    longest: int,
+    examples: int,
+    parameters: int | None,
+    limit: int | None,
 ) -> Choice:
     """Decide what `given` leaves open.
 
@@ -58,7 +65,9 @@ def choose(
     context = fixed.get("context") or _context(longest, limit)
     fixed["context"] = context
     fixed.setdefault("dtype", device.dtype)
-    effective = int(fixed.get("batch") or 1) * int(fixed["accumulation"]) if "accumulation" in fixed else _EFFECTIVE_BATCH
+    effective = (
+        int(fixed.get("batch") or 1) * int(fixed["accumulation"]) if "accumulation" in fixed else _EFFECTIVE_BATCH
+    )
     effective = max(1, min(effective, examples))
     smallest = float("inf")
     for settings in _candidates(fixed, effective, device):
@@ -66,7 +75,9 @@ def choose(
         smallest = min(smallest, need)
         if need <= device.usable_bytes:
             settings = _with_rates(settings, given, parameters, examples)
-            reasons.append(f"{settings.method}, micro-batch {settings.batch}: at most {need / 2**30:.1f} GiB by the estimate")
+            reasons.append(
+                f"{settings.method}, micro-batch {settings.batch}: at most {need / 2**30:.1f} GiB by the estimate"
+            )
             if settings.gradient_checkpointing and "gradient_checkpointing" not in fixed:
                 reasons.append("gradient checkpointing, since nothing fits without it")
             return Choice(settings, need, tuple(reasons))
@@ -85,7 +96,12 @@ def _candidates(fixed: dict[str, Any], effective: int, device: Device) -> list[R
         for checkpointing in (fixed["gradient_checkpointing"],) if "gradient_checkpointing" in fixed else (False, True):
             for batch in (fixed["batch"],) if "batch" in fixed else _divisors(effective):
                 accumulation = fixed.get("accumulation") or max(1, effective // batch)
-                chosen = {"method": method, "gradient_checkpointing": checkpointing, "batch": batch, "accumulation": accumulation}
+                chosen = {
+                    "method": method,
+                    "gradient_checkpointing": checkpointing,
+                    "batch": batch,
+                    "accumulation": accumulation,
+                }
                 found.append(settings_from(fixed | chosen))
     return found
 

@@ -1,4 +1,4 @@
-"""Fewer, better examples: LIMA's lesson (arXiv 2305.11206: a thousand carefully chosen examples suffice) as a tool. Pure.
+"""Fewer, better examples: LIMA's lesson (arXiv 2305.11206: a thousand chosen with care suffice) as a tool. Pure.
 
 `curate` drops near-duplicates, ranks what is left by plain signs of quality and takes a diverse selection to a budget.
 `pick_next` is the active-learning loop's choice from an unlabelled pool: what the model is least sure of, and most
@@ -14,7 +14,7 @@ from modelpick.tuning import sensitive, similarity
 from modelpick.tuning.examples import Example
 
 _SENTENCE_END = re.compile(r"[.!?:;)\]}\"'`\d]\s*$")
-# Phrases by which a model speaks of itself or declines: what LIMA's authors and the filters of Alpaca's cleaners remove.
+# Phrases by which a model speaks of itself or declines: what cleaners of instruction data remove.
 _BOILERPLATE = re.compile(r"(?i)\bas an ai\b|\blanguage model\b|\bi cannot (?:help|assist)\b|\bi'm sorry, but\b")
 _LOOSE_MARKUP = re.compile(r"<(?:div|span|br|p|table|script)\b|&nbsp;|�")
 
@@ -44,7 +44,7 @@ class Curated:
 
 
 def curate(examples: Sequence[Example], budget: int, *, keep_sensitive: bool = False) -> Curated:
-    """At most `budget` examples: no near-duplicates (the best of each group stays), no sensitive text, diverse, good."""
+    """At most `budget` examples: no near-duplicates (each group's best stays), no sensitive text, diverse, good."""
     quality = [worth(example) for example in examples]
     flagged = [] if keep_sensitive else [i for i, example in enumerate(examples) if sensitive.find(example.text)]
     left = [number for number in range(len(examples)) if number not in set(flagged)]

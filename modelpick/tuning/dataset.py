@@ -134,7 +134,11 @@ def as_record(example: Example) -> dict[str, Any]:
     if example.form == "completion":
         if not example.prompt:
             return {"text": example.answer, **source}
-        return {"prompt": example.prompt, **({} if example.answer is None else {"completion": example.answer}), **source}
+        return {
+            "prompt": example.prompt,
+            **({} if example.answer is None else {"completion": example.answer}),
+            **source,
+        }
     messages = example.messages()
     if example.answer is not None:
         messages.append({"role": "assistant", "content": example.answer})

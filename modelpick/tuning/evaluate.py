@@ -34,7 +34,7 @@ class Scores:
 
 
 def score(model: Any, encoded: Encoded, kind: "Kind", pad: int, batch: int = 1) -> Scores:
-    """Score a model on encoded examples, `batch` at a time, in their order; the model is left in training mode as found."""
+    """Score a model on encoded examples, `batch` at a time, in their order; the model's mode is put back."""
     import torch
 
     was_training = model.training
@@ -58,7 +58,9 @@ def _collate(rows: Sequence[dict[str, Any]], kind: "Kind", pad: int, device: Any
 
     width = max(len(row["input_ids"]) for row in rows)
     ids = torch.tensor([row["input_ids"] + [pad] * (width - len(row["input_ids"])) for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows], device=device)
+    mask = torch.tensor(
+        [[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows], device=device
+    )
     inputs = {"input_ids": ids, "attention_mask": mask}
     if kind == "encoder":
         return inputs, torch.tensor([row["labels"] for row in rows], device=device)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 Form = Literal["chat", "instruction", "completion", "classification"]
 Role = Literal["system", "user", "assistant"]
 _ROLES: Mapping[str, Role] = {
-    "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant",
+    "system": "system", "user": "user", "human": "user",
+    "assistant": "assistant", "gpt": "assistant", "model": "assistant",
 }  # fmt: skip
 # One example longer than this is a file pasted by mistake: about 250,000 tokens at 4 characters a token, more than any
 # model of the catalog trains on in one sequence.
@@ -91,7 +92,9 @@ def form_of(record: Mapping[str, Any]) -> Form:
     if keys & {"instruction", "question"}:
         return "instruction"
     found = ", ".join(sorted(map(str, record))[:6]) or "no keys"
-    raise BadExampleError("unknown_form", f"keys {found}: neither messages, instruction/output, prompt/completion nor text/label")
+    raise BadExampleError(
+        "unknown_form", f"keys {found}: neither messages, instruction/output, prompt/completion nor text/label"
+    )
 
 
 def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Example, ...]:
@@ -100,7 +103,9 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
     `labelled=False` reads a pool: an answer may be absent. Raises BadExampleError when the record is no example.
     """
     if not isinstance(record, Mapping):
-        raise BadExampleError("not_an_object", f"a {type(record).__name__}, where an object with named fields is expected")
+        raise BadExampleError(
+            "not_an_object", f"a {type(record).__name__}, where an object with named fields is expected"
+        )
     form = form_of(record)
     source = record.get("source")
     made = tuple(_READERS[form](record, line, labelled))
@@ -159,7 +164,12 @@ def _instruction(record: Mapping[str, Any], line: int, labelled: bool) -> Iterab
 
 def _completion(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
     if "prompt" in record:
-        yield Example(line, "completion", (Turn("user", _text(record, "prompt") or ""),), _text(record, "completion", "response", "answer"))
+        yield Example(
+            line,
+            "completion",
+            (Turn("user", _text(record, "prompt") or ""),),
+            _text(record, "completion", "response", "answer"),
+        )
     elif labelled:
         yield Example(line, "completion", (Turn("user", ""),), _text(record, "text"))
     else:

@@ -8,19 +8,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import UsageError
+from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 from modelpick.tuning import card, checkpoints, dataset, gate, metrics, tracking
 from modelpick.tuning.choose import Choice, choose
 from modelpick.tuning.examples import Example
 from modelpick.tuning.extra import require_train
 from modelpick.tuning.progress import Progress, Screen
 from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json, settings_from
+from modelpick.tuning.signals import stopping_on_signals
 
 if TYPE_CHECKING:
     from modelpick.tuning.evaluate import Comparison, Scores
     from modelpick.tuning.loading import Loaded, LoadOptions
     from modelpick.tuning.probe.suite import Answers
     from modelpick.tuning.train import Trained
+
+
+class StoppedEarlyError(ModelpickError):
+    """A signal asked to stop while there was no step to finish."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,12 @@ class Data:
 
     def as_json(self) -> dict[str, Any]:
         """For run.json and the card."""
-        return {"examples": len(self.train), "held_out": len(self.held_out), "sha256": self.sha256, "sources": list(self.sources)}
+        return {
+            "examples": len(self.train),
+            "held_out": len(self.held_out),
+            "sha256": self.sha256,
+            "sources": list(self.sources),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +90,16 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     tracking.check(given.get("track"))
     settings_from(given)
     data = read_data(given, labelled_by=earlier)
-    permission = gate.permission_for(given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline)
+    permission = gate.permission_for(
+        given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
+    )
+    if permission.revision and not Path(given["model"]).is_dir():
+        given.setdefault("revision", permission.revision)  # what was judged is what is trained
     data_notes = gate.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
     output.mkdir(parents=True, exist_ok=True)
-    with Progress(output, screen, given.get("usd_per_hour")) as progress:
-        return _run(request, given, earlier, data, permission, data_notes, output, progress, stop or threading.Event())
+    stop = stop or threading.Event()
+    with stopping_on_signals(stop), Progress(output, screen, given.get("usd_per_hour")) as progress:
+        return _run(request, given, earlier, data, permission, data_notes, output, progress, stop)
 
 
 def _run(
@@ -92,8 +109,8 @@ def _run(
     from modelpick.tuning import train
     from modelpick.tuning.quiet import quietly
 
-    with quietly(), train.stopping_on_signals(stop):
-        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data)
+    with quietly():
+        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request.offline)
         for reason in choice.reasons:
             progress.tell({"event": "note", "text": reason})
         for _, text in permission.obligations:
@@ -103,7 +120,9 @@ def _run(
         settings = choice.settings
         _check_disk(output, settings)
         progress.state("before")
-        before = _before(settings, data, output, progress)
+        _go_on_unless(stop)
+        before = _before(settings, data, output)
+        _go_on_unless(stop)
         watch = train.Watch(progress.tell, _store(settings), stop)
         progress.state("training")
         trained = train.train(
@@ -118,7 +137,9 @@ def _run(
         name = gate.output_name(output, permission)
         _save(trained, output / name, name, permission, data, comparisons)
         result = _result(output, "done", trained, shown, comparisons, permission, name)
-        tracking.log_results(settings.track, _flat(comparisons), [str(output / "result.json"), str(output / "loss.svg")])
+        tracking.log_results(
+            settings.track, _flat(comparisons), [str(output / "result.json"), str(output / "loss.svg")]
+        )
         progress.state("done")
         return result
 
@@ -135,11 +156,11 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
         train, held_out = dataset.split(read.examples, defaults.held_out if share is None else float(share), seed)
     from modelpick.tuning.tokens import labels_of
 
-    sources = tuple(sorted({example.source for example in read.examples if example.source}))
-    return Data(train, held_out, read.sha256, sources, labels_of(read.examples))
+    sources = tuple(sorted({example.source for example in (*train, *held_out) if example.source}))
+    return Data(train, held_out, read.sha256, sources, labels_of((*train, *held_out)))
 
 
-def _choose(given: dict[str, Any], data: Data) -> Choice:
+def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
     from modelpick.catalog import index, lookup
     from modelpick.memory.estimate import estimate_model
     from modelpick.tuning import device, loading, tokens
@@ -152,7 +173,9 @@ def _choose(given: dict[str, Any], data: Data) -> Choice:
     if kind == "encoder" and limit:
         limit -= 2  # RoBERTa's positions begin after the padding index
     longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
-    model = lookup.one(given["model"], catalog=index.load(), offline=not Path(given["model"]).is_dir())
+    model = lookup.look_up([given["model"]], catalog=index.load(), offline=offline).results[0]
+    if isinstance(model, ModelpickError):
+        raise model
     return choose(
         given,
         device.current(),
@@ -173,7 +196,9 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> Any:
     for note in loaded.notes:
         progress.tell({"event": "note", "text": note})
     if encoded.cut or encoded.left_out:
-        text = f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out: no room for an answer"
+        text = (
+            f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out for want of room"
+        )
         progress.tell({"event": "note", "text": text})
     return loaded, encoded
 
@@ -199,7 +224,12 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> "L
     return replace(loaded, model=model)
 
 
-def _before(settings: RunSettings, data: Data, output: Path, progress: Progress) -> Before:
+def _go_on_unless(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise StoppedEarlyError("asked to stop before training began", fix="the same command again", code="interrupted")
+
+
+def _before(settings: RunSettings, data: Data, output: Path) -> Before:
     from modelpick.tuning import proof
 
     kept = output / "before.json"
@@ -218,7 +248,12 @@ def _after(trained: "Trained", data: Data, before: Before) -> "tuple[tuple[Compa
 
 
 def _save(
-    trained: "Trained", target: Path, name: str, permission: gate.Permission, data: Data, comparisons: "Sequence[Comparison]"
+    trained: "Trained",
+    target: Path,
+    name: str,
+    permission: gate.Permission,
+    data: Data,
+    comparisons: "Sequence[Comparison]",
 ) -> None:
     """Write the model to a folder beside, then rename: the result is whole or absent."""
     import shutil
@@ -278,7 +313,9 @@ def write_run(output: Path, choice: Choice, permission: gate.Permission, data: D
         "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
         "license": permission.as_json(),
         "data": {**data.as_json(), "notes": list(data_notes)},
-        "versions": {name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")},
+        "versions": {
+            name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")
+        },
     }
     checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
 

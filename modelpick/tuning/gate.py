@@ -44,7 +44,9 @@ class Permission:
         }
 
 
-def permission_for(model: str, policy: str | None, *, reviewed_by: str | None = None, offline: bool = False) -> Permission:
+def permission_for(
+    model: str, policy: str | None, *, reviewed_by: str | None = None, offline: bool = False
+) -> Permission:
     """Judge a model and its ancestors under a policy.
 
     Raises LicenseDeniedError for deny, and CannotTellError(code="license_review") for review unless a named person has
@@ -140,7 +142,9 @@ def refuse_restricted_data(sources: Sequence[str], policy: str | None, reviewed_
     verdict, reasons = judge_sources(sources, policy)
     if verdict == "deny":
         raise LicenseDeniedError(
-            f"the training data are denied by the policy: {reasons[0]}", fix="leave those examples out", code="data_denied"
+            f"the training data are denied by the policy: {reasons[0]}",
+            fix="leave those examples out",
+            code="data_denied",
         )
     if verdict == "review" and not reviewed_by:
         raise CannotTellError(
@@ -163,5 +167,9 @@ def refuse_existing(output: Path, *, resume: bool) -> None:
         raise UsageError(f"{output} is a file", fix="name another folder with --output", code="output_exists")
     # A run killed before its settings were decided leaves its heartbeat only: nothing is lost by beginning again.
     if not resume and output.is_dir() and any(path.name.strip(".") not in _HEARTBEAT for path in output.iterdir()):
-        fix = "continue it with --resume, or name another with --output" if run.is_file() else "name another with --output"
+        fix = (
+            "continue it with --resume, or name another with --output"
+            if run.is_file()
+            else "name another with --output"
+        )
         raise UsageError(f"{output} exists and is not empty", fix=fix, code="output_exists")

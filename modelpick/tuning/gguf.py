@@ -26,7 +26,9 @@ def convert(file: Path, output: Path, dtype: str = "bf16") -> Path:
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except (ValueError, KeyError, OSError, RuntimeError, NotImplementedError) as error:
         raise UsageError(
-            f"{file} cannot be converted: {str(error).splitlines()[0][:200]}", fix="use a model in safetensors", code="bad_gguf"
+            f"{file} cannot be converted: {str(error).splitlines()[0][:200]}",
+            fix="use a model in safetensors",
+            code="bad_gguf",
         ) from None
     config = source.config
     config.quantization_config = None

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _Z95 = 1.959963984540054  # the 97.5 % point of the standard normal distribution
-_RESAMPLES = 2000  # Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 12.4: 1000 or more for intervals
+_RESAMPLES = (
+    2000  # Efron & Tibshirani, An Introduction to the Bootstrap (1993), section 12.4: 1000 or more for intervals
+)
 
 
 @dataclass(frozen=True, slots=True)

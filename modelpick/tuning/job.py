@@ -58,9 +58,15 @@ def check(job: Any) -> None:
         )
     for key in job:
         if key not in _KEYS:
-            raise UsageError(f"unknown key {key!r} in the job file", fix=nearest(key, _KEYS) or "see docs/job-contract.md", code="bad_job")
+            raise UsageError(
+                f"unknown key {key!r} in the job file",
+                fix=nearest(key, _KEYS) or "see docs/job-contract.md",
+                code="bad_job",
+            )
     if job.get("kind") != "finetune" or not isinstance(job.get("settings"), Mapping):
-        raise UsageError('a job needs "kind": "finetune" and "settings"', fix="see docs/job-contract.md", code="bad_job")
+        raise UsageError(
+            'a job needs "kind": "finetune" and "settings"', fix="see docs/job-contract.md", code="bad_job"
+        )
     for name in ("model", "data", "output"):
         if not isinstance(job["settings"].get(name), str):
             raise UsageError(f"the job's settings name no {name}", fix="see docs/job-contract.md", code="bad_job")

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Kind = Literal["causal", "encoder-decoder", "encoder"]
-_AUTO = {"causal": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM", "encoder": "AutoModelForSequenceClassification"}
+_AUTO = {
+    "causal": "AutoModelForCausalLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "encoder": "AutoModelForSequenceClassification",
+}
 _BITS: dict[str, quantized.Bits] = {"lora-int8": "int8", "qlora": "nf4"}
 # A plain template for base models without one: the shape of a transcript, which every language model has seen.
 PLAIN_CHAT_TEMPLATE = (
@@ -99,7 +103,9 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
     try:
         json.loads(config.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UsageError(f"{config} cannot be read: {error}", fix="fetch the file again", code="broken_config") from None
+        raise UsageError(
+            f"{config} cannot be read: {error}", fix="fetch the file again", code="broken_config"
+        ) from None
     if any(path.glob("*.safetensors")):
         return
     pickles = sorted([*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth")])
@@ -215,7 +221,9 @@ def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, An
         # Some families (MPT) have no sdpa path; transformers says so and names eager.
         if "attn_implementation" in str(error) and arguments["attn_implementation"] != "eager":
             return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"})
-        raise UsageError(f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load") from None
+        raise UsageError(
+            f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
+        ) from None
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UsageError(
             f"{model}'s weights cannot be loaded: {_first_line(error)}",
@@ -225,12 +233,16 @@ def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, An
 
 
 def _kept_modules(auto: Any, config: Any) -> tuple[str, ...]:
-    """Linear modules that stay in full precision: the output embedding, task heads, and what the family needs in fp32."""
+    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32."""
     import torch
 
     with torch.device("meta"):
         skeleton = auto.from_config(config)
-    names = {name.rsplit(".", 1)[-1] for name, module in skeleton.named_modules() if module is skeleton.get_output_embeddings()}
+    names = {
+        name.rsplit(".", 1)[-1]
+        for name, module in skeleton.named_modules()
+        if module is skeleton.get_output_embeddings()
+    }
     heads = {name.split(".")[0] for name, _ in skeleton.named_modules() if name.split(".")[0] in quantized.TASK_HEADS}
     in_fp32 = set(getattr(skeleton, "_keep_in_fp32_modules", None) or ())
     return tuple(sorted((names | heads | in_fp32) - {""}))

@@ -12,7 +12,9 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
     """Add one line of metrics; values that JSON has no word for become null."""
-    clean = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()}
+    clean = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
+    }
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(clean, allow_nan=False) + "\n")
 
@@ -28,7 +30,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         records[(record.get("step"), "eval_loss" in record)] = record
-    return sorted(records.values(), key=lambda record: (record.get("step") or 0))
+    return sorted(records.values(), key=lambda record: record.get("step") or 0)
 
 
 def losses(records: Sequence[Mapping[str, Any]], key: str = "loss") -> list[Point]:
@@ -72,15 +74,17 @@ def svg(train: Sequence[Point], held_out: Sequence[Point] = (), title: str = "lo
     ]
     for part in range(5):
         y, value = 310 - 65 * part, low + tall * part / 4
-        lines.append(f'<path d="M60 {y}H620" stroke="#ddd"/><text x="52" y="{y + 4}" text-anchor="end">{value:.2f}</text>')
+        lines.append(
+            f'<path d="M60 {y}H620" stroke="#ddd"/><text x="52" y="{y + 4}" text-anchor="end">{value:.2f}</text>'
+        )
     for part in range(3):
         x, value = 60 + 280 * part, left + wide * part / 2
         lines.append(f'<text x="{x}" y="330" text-anchor="middle">{value:.0f}</text>')
     lines.append('<text x="340" y="350" text-anchor="middle">step</text></g>')
     lines.append(f'<polyline fill="none" stroke="#1f5fa8" stroke-width="2" points="{" ".join(map(place, train))}"/>')
     for point in held_out:
-        x, y = place(point).split(",")
-        lines.append(f'<circle cx="{x}" cy="{y}" r="4" fill="none" stroke="#b04a00" stroke-width="2"/>')
+        across, down = place(point).split(",")
+        lines.append(f'<circle cx="{across}" cy="{down}" r="4" fill="none" stroke="#b04a00" stroke-width="2"/>')
     lines.append('<g font-family="sans-serif" font-size="12"><text x="500" y="30" fill="#1f5fa8">line: training</text>')
     lines.append('<text x="500" y="46" fill="#b04a00">rings: held-out</text></g></svg>')
     return "\n".join(lines) + "\n"

@@ -4,11 +4,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from modelpick.errors import EXIT_INTERRUPTED
 from modelpick.tuning import metrics
 from modelpick.tuning.checkpoints import write_atomically
 
@@ -39,12 +41,15 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._over.set()
         self._thread.join()
         if error is not None:
             self._now["error"] = getattr(error, "as_json", lambda: {"code": "defect", "message": str(error)[:300]})()
-            self.tell({"event": "state", "state": "failed"})
+            interrupted = getattr(error, "exit_code", None) == EXIT_INTERRUPTED
+            self.tell({"event": "state", "state": "interrupted" if interrupted else "failed"})
 
     def state(self, name: str) -> None:
         """Move to one of STATES."""
@@ -92,10 +97,8 @@ class Progress:
         self._now["heartbeat_at"] = _utc_now()
         if self._usd_per_hour is not None:
             self._now["usd_so_far"] = round((time.monotonic() - self._started) / 3600 * self._usd_per_hour, 4)
-        try:
+        with suppress(OSError):  # a full disk must not end the run before training itself reports it
             write_atomically(self._folder / "progress.json", json.dumps(self._now, indent=1) + "\n")
-        except OSError:
-            pass  # a full disk must not end the run before training itself reports it
 
 
 def _utc_now() -> str:

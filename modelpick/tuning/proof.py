@@ -57,7 +57,11 @@ def write_before(path: Path, before: "Before") -> None:
     """Keep what the untuned model scored."""
     scores = {name: _scores_json(getattr(before, name)) for name in ("held_out", "general")}
     probe = before.probe
-    kept = None if probe is None else {"concluded": list(probe.concluded), "seed_cases": [case.prompt for case in probe.cases]}
+    kept = (
+        None
+        if probe is None
+        else {"concluded": list(probe.concluded), "seed_cases": [case.prompt for case in probe.cases]}
+    )
     write_atomically(path, json.dumps({"schema_version": 1, **scores, "probe": kept}))
 
 

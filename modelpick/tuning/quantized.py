@@ -93,7 +93,9 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
     import bitsandbytes as bnb
     from torch import nn
 
-    quantized, left, kept = 0, [], []
+    quantized = 0
+    left: list[str] = []
+    kept: list[str] = []
     for name, module in model.named_modules():
         if isinstance(module, bnb.nn.Linear8bitLt | bnb.nn.Linear4bit):
             quantized += 1 if _holds_quantized_weights(module) else 0
@@ -114,7 +116,8 @@ def assert_quantized(model: "nn.Module", keep: tuple[str, ...], label: str) -> Q
     if layers.left or not layers.quantized:
         shown = ", ".join(layers.left[:3]) or "every layer"
         raise CannotTellError(
-            f"{label}: {len(layers.left)} linear layers stayed in full precision ({shown}), {layers.quantized} were quantized",
+            f"{label}: {len(layers.left)} linear layers stayed in full precision ({shown}), "
+            f"{layers.quantized} were quantized",
             fix="use --method lora, which needs no quantization",
             code="not_quantized",
         )

@@ -9,19 +9,19 @@ from contextlib import contextmanager
 @contextmanager
 def quietly() -> Iterator[None]:
     """Silence transformers', datasets' and bitsandbytes' chatter and progress bars; warnings return afterwards."""
-    import datasets
-    import transformers
+    import datasets.utils.logging as datasets_logging
+    import transformers.utils.logging as transformers_logging
 
-    level = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    datasets.utils.logging.disable_progress_bar()
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    datasets_logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        transformers.utils.logging.set_verbosity(level)
-        transformers.utils.logging.enable_progress_bar()
-        datasets.utils.logging.enable_progress_bar()
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+        datasets_logging.enable_progress_bar()

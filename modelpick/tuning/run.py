@@ -111,7 +111,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "held_out": (0.0, 0.5), "context": (8, 100_000_000), "batch": (1, 1_000_000), "accumulation": (1, 1_000_000),
     "lora_rank": (1, 65_536), "lora_alpha": (1, 1_000_000), "lora_dropout": (0.0, 0.9), "learning_rate": (1e-9, 1.0),
     "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "max_grad_norm": (1e-6, 1e6), "epochs": (1e-3, 1000.0),
-    "max_steps": (1, 100_000_000), "seed": (0, 2**32 - 1), "save_steps": (1, 100_000_000), "log_steps": (1, 100_000_000),
+    "max_steps": (1, 100_000_000), "seed": (0, 2**32 - 1), "save_steps": (1, 100_000_000),
+    "log_steps": (1, 100_000_000),
     "probe": (0, 100_000), "usd_per_hour": (0.0, 100_000.0),
 }  # fmt: skip
 
@@ -123,7 +124,9 @@ def settings_from(values: Mapping[str, Any]) -> RunSettings:
     for name, value in values.items():
         if name not in known:
             raise UsageError(
-                f"unknown setting {name!r}", fix=nearest(name, known) or "see modelpick finetune --help", code="unknown_setting"
+                f"unknown setting {name!r}",
+                fix=nearest(name, known) or "see modelpick finetune --help",
+                code="unknown_setting",
             )
         if value is None:
             continue
@@ -138,11 +141,15 @@ def run_from_json(record: Any) -> RunSettings:
     """The settings of a run file. Raises UsageError(code="unknown_schema") for a file of another version."""
     if not isinstance(record, Mapping) or record.get("schema_version") != SCHEMA_VERSION:
         raise UsageError(
-            "this is no run file of schema_version 1", fix="run modelpick finetune again to write one", code="unknown_schema"
+            "this is no run file of schema_version 1",
+            fix="run modelpick finetune again to write one",
+            code="unknown_schema",
         )
     settings = record.get("settings")
     if not isinstance(settings, Mapping):
-        raise UsageError("the run file has no settings", fix="run modelpick finetune again to write one", code="bad_run_file")
+        raise UsageError(
+            "the run file has no settings", fix="run modelpick finetune again to write one", code="bad_run_file"
+        )
     return settings_from(settings)
 
 
@@ -159,10 +166,14 @@ def _checked(name: str, value: Any, kind: str) -> Any:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not number or not low <= value <= high or (whole and value != int(value)):
             raise UsageError(
-                f"{name} is {value!r}", fix=f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}", code=f"bad_{name}"
+                f"{name} is {value!r}",
+                fix=f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}",
+                code=f"bad_{name}",
             )
         return int(value) if whole else float(value)
     wanted = bool if kind == "bool" else str
     if not isinstance(value, wanted):
-        raise UsageError(f"{name} is {value!r}", fix=f"give {'true or false' if wanted is bool else 'text'}", code=f"bad_{name}")
+        raise UsageError(
+            f"{name} is {value!r}", fix=f"give {'true or false' if wanted is bool else 'text'}", code=f"bad_{name}"
+        )
     return value

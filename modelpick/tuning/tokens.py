@@ -27,7 +27,11 @@ class Encoded:
 
 
 def encode(
-    examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", kind: "Kind", context: int, labels: Sequence[str] = ()
+    examples: Sequence[Example],
+    tokenizer: "PreTrainedTokenizerBase",
+    kind: "Kind",
+    context: int,
+    labels: Sequence[str] = (),
 ) -> Encoded:
     """Token ids and labels of every example, at most `context` tokens each.
 
@@ -51,7 +55,9 @@ def encode(
         rows.append(row)
     if examples and not rows:
         raise UsageError(
-            f"no example's question fits in {context} tokens", fix=f"raise --context (the longest has {longest})", code="context_too_short"
+            f"no example's question fits in {context} tokens",
+            fix=f"raise --context (the longest has {longest})",
+            code="context_too_short",
         )
     return Encoded(tuple(rows), cut, left_out, longest, tokens)
 
@@ -97,7 +103,9 @@ def _causal(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str,
     before = _template_ids(tokenizer, messages, add_generation_prompt=True)
     whole = _template_ids(tokenizer, [*messages, {"role": "assistant", "content": example.answer}])
     # Some templates render the opening of an answer differently once the answer is there: what both share is given.
-    shared = next((i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), min(len(before), len(whole)))
+    shared = next(
+        (i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), min(len(before), len(whole))
+    )
     return {"input_ids": whole, "labels": [IGNORED] * shared + whole[shared:]}
 
 

@@ -19,7 +19,9 @@ def check(track: str | None) -> None:
     kind, _, where = track.partition(":")
     if kind not in ("mlflow", "dagshub"):
         raise UsageError(
-            f"unknown tracking {track!r}", fix="use mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY", code="unknown_tracking"
+            f"unknown tracking {track!r}",
+            fix="use mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY",
+            code="unknown_tracking",
         )
     require("track", "mlflow", *(["dagshub"] if kind == "dagshub" else []))
     if kind == "dagshub" and len([part for part in where.split("/") if part]) != 2:
@@ -57,15 +59,16 @@ def callbacks(track: str | None) -> "list[TrainerCallback]":
 
 
 def log_results(track: str | None, results: dict[str, float], files: list[str]) -> None:
-    """Add the before/after figures and the small files of a finished run to the run the callback opened."""
+    """Add the before/after figures and the small files to the run that the callback opened, and has ended by now."""
     if track is None:
         return
     import mlflow
 
-    run: Any = mlflow.active_run()
+    run: Any = mlflow.last_active_run()
     if run is None:
         return
-    mlflow.log_metrics(results)
+    client = mlflow.MlflowClient()
+    for name, value in results.items():
+        client.log_metric(run.info.run_id, name, value)
     for file in files:
-        mlflow.log_artifact(file)
-    mlflow.end_run()
+        client.log_artifact(run.info.run_id, file)

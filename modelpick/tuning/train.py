@@ -1,11 +1,10 @@
-"""The training loop: TRL's SFTTrainer for causal models, transformers' Trainer for the others, and what a long run needs.
+"""The training loop: TRL's SFTTrainer for causal models, transformers' Trainer for others, what a long run needs.
 
 Checkpoints are whole or absent, a loss that is not a number stops before it is learned from, a full disk keeps the last
 good state, and too large a micro-batch is halved with the effective batch kept.
 """
 
 import gc
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,7 +42,7 @@ class _OutOfMemory(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the loop tells and asks the outside: a report at every logging step, a store for checkpoints, a wish to stop."""
+    """What the loop tells and asks the outside: reports, a second place for checkpoints, a wish to stop."""
 
     report: Report
     store: checkpoints.Store | None
@@ -83,7 +82,8 @@ def train(
                 {
                     "event": "out_of_memory",
                     "text": f"out of memory: micro-batch {settings.batch} -> {smaller.batch}, accumulation "
-                    f"{settings.accumulation} -> {smaller.accumulation}; the effective batch stays {smaller.effective_batch}",
+                    f"{settings.accumulation} -> {smaller.accumulation}; "
+                    f"the effective batch stays {smaller.effective_batch}",
                 }
             )
             settings, resume = smaller, True
@@ -110,7 +110,8 @@ def _attempt(settings: RunSettings, prepare: Any, folder: Path, watch: Watch, *,
         if checkpoints.is_disk_full(error):
             raise _disk_full(folder) from None
         raise
-    return Trained(trainer.state.global_step, not watch.stop.is_set(), settings, loaded)
+    reached = trainer.state.global_step
+    return Trained(reached, reached >= trainer.state.max_steps, settings, loaded)
 
 
 def build_trainer(settings: RunSettings, loaded: "Loaded", encoded: "Encoded", folder: Path, watch: Watch) -> Any:
@@ -180,7 +181,7 @@ def _arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
 def _careful(base: type) -> type:
     """`base` with checkpoints that are whole or absent and losses that are checked before they are learned from."""
 
-    class CarefulTrainer(base):  # type: ignore[misc, valid-type]
+    class CarefulTrainer(base):
         modelpick_watch: Watch
 
         def training_step(self, *arguments: Any, **names: Any) -> Any:
@@ -226,7 +227,7 @@ def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "Train
 
     tokens_per_step = encoded.tokens / max(1, len(encoded.rows)) * settings.effective_batch
 
-    class Reporter(TrainerCallback):  # type: ignore[misc]
+    class Reporter(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **names: Any) -> None:
             watch.report({"event": "start", "step": state.global_step, "steps": state.max_steps})
 
@@ -309,23 +310,3 @@ def _disk_full(folder: Path) -> TrainingStoppedError:
         fix="make room, then run the same command with --resume",
         code="disk_full",
     )
-
-
-@contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM (a spot notice, a systemd stop) and the first Ctrl-C ask to stop after this step; the second Ctrl-C ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

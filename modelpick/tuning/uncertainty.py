@@ -18,9 +18,9 @@ def uncertainties(loaded: "Loaded", pool: Sequence[Example], batch: int = 8) -> 
     Encoders: the entropy of the class distribution over its maximum (Shannon). Others: one minus the geometric mean
     probability of the tokens of the model's own greedy answer (least confidence, Lewis & Gale 1994, by length).
     """
-    from modelpick.tuning.tokens import prompt_text
-
     import torch
+
+    from modelpick.tuning.tokens import prompt_text
 
     model: Any = loaded.model
     tokenizer: Any = loaded.tokenizer
@@ -32,10 +32,14 @@ def uncertainties(loaded: "Loaded", pool: Sequence[Example], batch: int = 8) -> 
     try:
         with torch.inference_mode():
             for start in range(0, len(prompts), batch):
-                inputs = tokenizer(prompts[start : start + batch], return_tensors="pt", padding=True, truncation=True, max_length=1024)
+                inputs = tokenizer(
+                    prompts[start : start + batch], return_tensors="pt", padding=True, truncation=True, max_length=1024
+                )
                 inputs.pop("token_type_ids", None)
                 inputs = inputs.to(next(model.parameters()).device)
-                found.extend(_entropies(model, inputs) if loaded.kind == "encoder" else _hesitations(model, tokenizer, inputs))
+                found.extend(
+                    _entropies(model, inputs) if loaded.kind == "encoder" else _hesitations(model, tokenizer, inputs)
+                )
     finally:
         model.train(was_training)
         tokenizer.padding_side = side

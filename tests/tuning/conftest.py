@@ -22,7 +22,7 @@ def base(tmp_path: Path) -> Path:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Forty instruction examples."""
-    words = "blue red green one two three four five six seven".split()
+    words = ["blue", "red", "green", "one", "two", "three", "four", "five", "six", "seven"]
     lines = [{"instruction": f"What is {a} {b}?", "output": f"{b} {a}"} for a in words[:4] for b in words]
     file = tmp_path / "data.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")

@@ -113,9 +113,8 @@ def test_csv_and_parquet_read_the_same_examples(tmp_path: Path) -> None:
     from_csv = [(one.prompt, one.answer) for one in dataset.read_for_training(csv_file).examples]
     assert from_csv == [(row["prompt"], row["completion"]) for row in rows]
     pyarrow = pytest.importorskip("pyarrow", reason="the extra train is absent")
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra train is absent")
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
     from_parquet = dataset.read_for_training(tmp_path / "data.parquet").examples
     assert [(one.prompt, one.answer) for one in from_parquet] == from_csv
 
@@ -129,7 +128,9 @@ def test_a_question_never_stands_on_both_sides_of_the_split(prompts: list[str], 
     assert train
 
 
-@given(st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=8), max_size=12), st.sampled_from([0.5, 0.8, 1.0]))
+@given(
+    st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=8), max_size=12), st.sampled_from([0.5, 0.8, 1.0])
+)
 def test_near_duplicates_are_exactly_those_of_comparing_all_pairs(words: list[list[str]], threshold: float) -> None:
     texts = [" ".join(one) for one in words]
     sets = [similarity.shingles(text) for text in texts]
@@ -179,7 +180,10 @@ def test_sensitive_text_is_recognised(text: str, name: str) -> None:
     assert name in {found.name for found in sensitive.find(text)}
 
 
-@pytest.mark.parametrize("text", ["order 4111 1111 1111 1112", "user@example.com", "in 1999-2004", "version 1.2.3.4", "DE00 1234 5678 9012 3456 78"])
+@pytest.mark.parametrize(
+    "text",
+    ["order 4111 1111 1111 1112", "user@example.com", "in 1999-2004", "version 1.2.3.4", "DE00 1234 5678 9012 3456 78"],
+)
 def test_lookalikes_are_left_alone(text: str) -> None:
     assert sensitive.find(text) == ()
 
@@ -187,7 +191,9 @@ def test_lookalikes_are_left_alone(text: str) -> None:
 def test_curation_is_diverse_free_of_duplicates_and_prefers_whole_answers() -> None:
     same = [example(n, f"please sort the numbers three one two now {n // 100}", "one two three.") for n in range(1, 40)]
     topics = ["the tides of the sea", "how bread rises", "why leaves turn red", "what a treaty is", "how engines cool"]
-    different = [example(100 + n, f"Explain {topic} to a child", f"Because {topic} works so.") for n, topic in enumerate(topics)]
+    different = [
+        example(100 + n, f"Explain {topic} to a child", f"Because {topic} works so.") for n, topic in enumerate(topics)
+    ]
     sloppy = [example(200, "Explain how bread rises to a child", "As an AI language model I cannot help")]
     chosen = curate([*same, *different, *sloppy], budget=6)
     lines = {one.line for one in chosen.chosen}
@@ -197,7 +203,11 @@ def test_curation_is_diverse_free_of_duplicates_and_prefers_whole_answers() -> N
 
 
 def test_what_is_unsure_and_unlike_the_seen_is_labelled_next() -> None:
-    pool = [example(1, "the price of apples", None), example(2, "the depth of oceans", None), example(3, "the cost of pears", None)]
+    pool = [
+        example(1, "the price of apples", None),
+        example(2, "the depth of oceans", None),
+        example(3, "the cost of pears", None),
+    ]
     seen = [example(9, "the price of apples")]
     picked = pick_next(pool, seen, [0.9, 0.8, 0.1], wanted=1)
     assert picked[0][0].line == 2

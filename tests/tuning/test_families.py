@@ -1,4 +1,4 @@
-"""Every promised family trains in 8-bit and 4-bit LoRA, for real: forward, backward, loss falls, save, reload, merge."""
+"""Every promised family trains in 8-bit and 4-bit LoRA, for real: loss falls, save, reload, merge, same output."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ from modelpick.tuning import adapters, loading, quantized  # noqa: E402
 from tests.tuning import tiny  # noqa: E402
 
 METHODS = ("lora", "lora-int8", "qlora")
-LINEAR_LAYERS = {"phi3": 8, "gpt_neox": 8, "falcon": 8, "mpt": 8, "t5": 32, "xlm-roberta": 12}  # 2 tiny layers; others 14
+LINEAR_LAYERS = {
+    "phi3": 8,
+    "gpt_neox": 8,
+    "falcon": 8,
+    "mpt": 8,
+    "t5": 32,
+    "xlm-roberta": 12,
+}  # 2 tiny layers; others 14
 
 
 def batch_for(loaded: Any) -> dict[str, Any]:
@@ -68,7 +75,9 @@ def test_a_family_trains_saves_reloads_and_merges(family: str, method: str, tmp_
         torch.testing.assert_close(merged(**batch).logits, plain(**batch).logits, atol=1e-4, rtol=1e-4)
 
 
-def test_falcon_without_its_mend_stays_unquantized_and_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_falcon_without_its_mend_stays_unquantized_and_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(quantized, "_OWN_LINEAR", {})
     with pytest.raises(CannotTellError) as caught:
         loading.load(str(tiny.make("falcon", tmp_path)), loading.LoadOptions(method="lora-int8"))
@@ -81,7 +90,7 @@ def test_falcon_without_copied_outputs_fails_in_8_bit_backward(tmp_path: Path, m
     loaded = loading.load(str(tiny.make("falcon", tmp_path)), loading.LoadOptions(method="lora-int8"))
     targets = "query_key_value"  # an adapter on the MLP would copy its output by itself
     model = adapters.add_lora(loaded, rank=4, alpha=8, dropout=0.0, targets=targets, checkpointing=False)
-    with pytest.raises(RuntimeError, match="inplace|in-place|view"):
+    with pytest.raises(RuntimeError, match=r"inplace|in-place|view"):
         train(model, batch_for(loaded), steps=1)
 
 

@@ -8,15 +8,24 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.errors import CannotTellError, UsageError  # noqa: E402
-from modelpick.tuning import gate, loading, train  # noqa: E402
-from modelpick.tuning.finetune import Request, finetune  # noqa: E402
-from tests.tuning import tiny  # noqa: E402
+from modelpick.errors import CannotTellError, UsageError
+from modelpick.tuning import gate, loading, train
+from modelpick.tuning.finetune import Request, finetune
+from tests.tuning import tiny
 
-QUICK: dict[str, Any] = {"epochs": 2.0, "accumulation": 2, "batch": 4, "save_steps": 2, "learning_rate": 1e-2, "lora_rank": 4}
+QUICK: dict[str, Any] = {
+    "epochs": 2.0,
+    "accumulation": 2,
+    "batch": 4,
+    "save_steps": 2,
+    "learning_rate": 1e-2,
+    "lora_rank": 4,
+}
 
 
-def run(base: Path, data: Path, output: Path, *, resume: bool = False, **changes: Any) -> tuple[dict[str, Any], list[Any]]:
+def run(
+    base: Path, data: Path, output: Path, *, resume: bool = False, **changes: Any
+) -> tuple[dict[str, Any], list[Any]]:
     events: list[Any] = []
     given = {"model": str(base), "data": str(data), "output": str(output), **QUICK, **changes}
     if resume:
@@ -102,7 +111,9 @@ def test_a_stopped_run_resumes_to_the_same_bits(base: Path, data: Path, tmp_path
     assert done["comparisons"] == whole["comparisons"]
 
 
-def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(base: Path, data: Path, tmp_path: Path) -> None:
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
     import torch
 
     def small_device(module: Any, inputs: Any) -> None:

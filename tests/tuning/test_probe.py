@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.tuning.intervals import paired_difference, share
-from modelpick.tuning.probe.logic import SHAPES, Statement, follows
+from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
 from modelpick.tuning.probe.suite import Answers, article_case, cases, concluded
 
 
@@ -18,12 +18,23 @@ def test_valid_and_invalid_shapes_are_told_apart_by_trying_every_world() -> None
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_derivation_and_trying_every_world_agree(shape: Shape) -> None:
+    assert (shape.conclusion in known(shape.premises)) == follows(shape.premises, shape.conclusion)
+    assert all(follows(shape.premises, fact) for fact in known(shape.premises))
+
+
 def test_contradicting_premises_are_refused() -> None:
     with pytest.raises(ValueError, match="contradict"):
         follows((Statement("is", "P"), Statement("is_not", "P")), Statement("is", "P"))
 
 
-@given(st.integers(2, 120), st.integers(0, 1000), st.sampled_from(["plain", "other"]), st.sampled_from(["judge", "complete"]))
+@given(
+    st.integers(2, 120),
+    st.integers(0, 1000),
+    st.sampled_from(["plain", "other"]),
+    st.sampled_from(["judge", "complete"]),
+)
 def test_half_follow_and_the_same_seed_gives_the_same_cases(count: int, seed: int, wording: str, asking: str) -> None:
     made = cases(count, seed=seed, wording=wording, asking=asking)  # type: ignore[arg-type]
     assert len({case.prompt for case in made}) == count
@@ -53,8 +64,9 @@ def test_always_agreeing_or_always_refusing_scores_a_half(answer: str) -> None:
 @pytest.mark.parametrize("asking", ["judge", "complete"])
 def test_the_answers_written_as_training_data_are_the_right_ones(asking: str) -> None:
     asked = cases(100, asking=asking)  # type: ignore[arg-type]
-    told = Answers(asked, tuple(concluded(case, case.answer) for case in asked))
-    assert told.accuracy().value == 1.0
+    for answers in ([case.answer for case in asked], [case.worked_answer for case in asked]):
+        told = Answers(asked, tuple(concluded(case, answer) for case, answer in zip(asked, answers, strict=True)))
+        assert told.accuracy().value == 1.0
 
 
 def test_silence_is_wrong() -> None:

@@ -3,21 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+_TWO_LAYERS: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+_WITH_MLP = _TWO_LAYERS | {"intermediate_size": 128}
+_GROUPED = _WITH_MLP | {"num_key_value_heads": 2}
 SIZES: dict[str, dict[str, Any]] = {
-    "llama": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "mistral": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "qwen2": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "qwen3": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16},
-    "gemma2": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16},
-    "gemma3_text": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16},
-    "phi3": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "smollm3": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    "gpt_neox": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
-    "falcon": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+    **dict.fromkeys(("llama", "mistral", "qwen2", "phi3", "smollm3"), _GROUPED),
+    **dict.fromkeys(("qwen3", "gemma2", "gemma3_text"), _GROUPED | {"head_dim": 16}),
+    "gpt_neox": _WITH_MLP,
+    "falcon": _TWO_LAYERS,
     "mpt": {"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 512},
     "t5": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "gated-gelu"},
-    "xlm-roberta": {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 514},
-}  # fmt: skip
+    "xlm-roberta": _WITH_MLP | {"max_position_embeddings": 514},
+}
 FAMILIES = tuple(SIZES)
 _CLASS = {"t5": "AutoModelForSeq2SeqLM", "xlm-roberta": "AutoModelForMaskedLM"}
 _TEXT = (
@@ -39,7 +36,10 @@ def tokenizer(*, chat_template: str | None = None, pad: bool = True) -> Any:
     raw.train_from_iterator(
         [_TEXT],
         trainers.BpeTrainer(
-            vocab_size=420, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=420,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         ),
     )
     raw.post_processor = processors.ByteLevel(trim_offsets=False)

@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import RemoteError, UsageError
-from modelpick.tuning.tokens import begins_with_bos
 from modelpick.tuning.probe.suite import Answers, Case, concluded, solved
+from modelpick.tuning.tokens import begins_with_bos
 
 if TYPE_CHECKING:
     from modelpick.tuning.loading import Loaded
 
-_NEW_TOKENS = 12  # enough for "Yes, it does follow that": the first yes or no decides
+_NEW_TOKENS = 40  # room for a worked answer of a chain of three; the first yes or no decides
 
 
 def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
-    """Greedy answers of a loaded causal or encoder-decoder model; generation settings of the model itself are not used."""
+    """Greedy answers of a loaded causal or encoder-decoder model; its own generation settings are not used."""
     import torch
 
     model: Any = loaded.model
@@ -38,13 +38,14 @@ def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = 
                 add_special_tokens=loaded.kind != "causal",
             ).to(next(model.parameters()).device)  # fmt: skip
             inputs.pop("token_type_ids", None)
+            written = 0 if loaded.kind == "encoder-decoder" else inputs["input_ids"].shape[1]
+            enough = _answered(tokenizer, [cases[index] for index in picked], written)
             with torch.inference_mode():
                 made = model.generate(
                     **inputs, max_new_tokens=_NEW_TOKENS, do_sample=False, temperature=None, top_p=None, top_k=None,
-                    pad_token_id=tokenizer.pad_token_id,
+                    pad_token_id=tokenizer.pad_token_id, stopping_criteria=[enough],
                 )  # fmt: skip
-            new = made if loaded.kind == "encoder-decoder" else made[:, inputs["input_ids"].shape[1] :]
-            for index, row in zip(picked, new, strict=True):
+            for index, row in zip(picked, made[:, written:], strict=True):
                 texts[index] = tokenizer.decode(row, skip_special_tokens=True).strip()
     finally:
         model.train(was_training)
@@ -82,7 +83,9 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
     return Answers(tuple(cases), tuple(said))
 
 
-def ask_endpoint(url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0) -> Answers:
+def ask_endpoint(
+    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0
+) -> Answers:
     """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
 
     The key is read from OPENAI_API_KEY, never from a flag. Raises RemoteError for an endpoint that does not answer.
@@ -91,8 +94,28 @@ def ask_endpoint(url: str, model: str, cases: Sequence[Case], shots: Sequence[Ca
     return _answers(cases, texts)
 
 
+def _answered(tokenizer: Any, cases: Sequence[Case], written: int) -> Any:
+    """Ends the writing of each case once it has said yes or no, or has closed its sentence: the rest is not read."""
+    import torch
+
+    def stop(ids: Any, scores: Any, **names: Any) -> Any:
+        texts = tokenizer.batch_decode(ids[:, written:], skip_special_tokens=True)
+        return torch.tensor([_is_over(case, text) for case, text in zip(cases, texts, strict=True)], device=ids.device)
+
+    return stop
+
+
+def _is_over(case: Case, text: str) -> bool:
+    if case.asking == "complete":
+        return any(mark in text.strip() for mark in ".\n")
+    # A word is over when something follows it: "no" may become "not".
+    return concluded(case, text[:-1]) is not None and not text[-1:].isalpha()
+
+
 def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:
-    return Answers(tuple(cases), tuple(concluded(case, text) for case, text in zip(cases, texts, strict=True)), tuple(texts))
+    return Answers(
+        tuple(cases), tuple(concluded(case, text) for case, text in zip(cases, texts, strict=True)), tuple(texts)
+    )
 
 
 def _prompt(loaded: "Loaded", case: Case, shots: Sequence[Case]) -> str:
@@ -135,4 +158,6 @@ def _chat(url: str, model: str, turns: list[dict[str, str]], timeout: float) -> 
             code="endpoint_refused",
         ) from None
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise RemoteError(f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent") from None
+        raise RemoteError(
+            f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent"
+        ) from None

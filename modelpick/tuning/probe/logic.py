@@ -14,7 +14,7 @@ Form = Literal["all", "no", "some", "is", "is_not"]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`all`, `no`, `some`: about every or some `subject`; `is`, `is_not`: the individual has `predicate` or lacks it."""
+    """`all`, `no`, `some`: about every or some `subject`; `is`, `is_not`: this one has `predicate` or lacks it."""
 
     form: Form
     predicate: str
@@ -52,6 +52,32 @@ def follows(premises: tuple[Statement, ...], conclusion: Statement) -> bool:
     if not left:
         raise ValueError("the premises contradict each other")
     return all(conclusion.allows(world) for world in left)
+
+
+def known(premises: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """What is stated or can be derived of the individual, in the order in which it is found: the worked answer.
+
+    >>> known((Statement("all", "heavy", "elephant"), Statement("is", "elephant")))
+    (Statement(form='is', predicate='elephant', subject=''), Statement(form='is', predicate='heavy', subject=''))
+    """
+    found = [statement for statement in premises if statement.form in ("is", "is_not")]
+    for fact in found:  # grows while it is walked
+        for rule in premises:
+            derived = _step(rule, fact)
+            if derived is not None and derived not in found:
+                found.append(derived)
+    return tuple(found)
+
+
+def _step(rule: Statement, fact: Statement) -> Statement | None:
+    has = fact.form == "is"
+    if rule.form == "all" and has and fact.predicate == rule.subject:
+        return Statement("is", rule.predicate)
+    if rule.form == "all" and not has and fact.predicate == rule.predicate:
+        return Statement("is_not", rule.subject)
+    if rule.form == "no" and has and fact.predicate in (rule.subject, rule.predicate):
+        return Statement("is_not", rule.predicate if fact.predicate == rule.subject else rule.subject)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

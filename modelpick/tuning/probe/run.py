@@ -28,7 +28,9 @@ class Suite:
 
     def solved(self) -> tuple[Case, ...]:
         """The solved cases shown first, from another draw of the same wording."""
-        return make_cases(self.shots, seed=self.seed + 1_000_003, wording=self.wording, asking=self.asking, depth=self.depth)
+        return make_cases(
+            self.shots, seed=self.seed + 1_000_003, wording=self.wording, asking=self.asking, depth=self.depth
+        )
 
     def as_json(self) -> dict[str, Any]:
         """For `probe --json`."""
@@ -43,7 +45,9 @@ def probe(model: str, suite: Suite, *, adapter: str | None = None, endpoint: str
     cases, shots = suite.made(), suite.solved()
     if endpoint is not None:
         if adapter is not None:
-            raise UsageError("--adapter has no meaning with --endpoint", fix="serve the adapter under a name", code="contradiction")
+            raise UsageError(
+                "--adapter has no meaning with --endpoint", fix="serve the adapter under a name", code="contradiction"
+            )
         return ask.ask_endpoint(endpoint, model, cases, shots)
     require_train()
     from modelpick.tuning import adapters, device, loading

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from modelpick.resources import data_file
 from modelpick.tuning.intervals import Interval, paired_difference, share
-from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows
+from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
 
 Wording = Literal["plain", "other"]
 Asking = Literal["judge", "complete"]
@@ -36,6 +36,7 @@ class Case:
     claim: str
     follows: bool
     name: str
+    known: tuple[str, ...]
 
     @property
     def prompt(self) -> str:
@@ -49,6 +50,13 @@ class Case:
             return "yes" if self.follows else "no"
         return f"{self.claim}." if self.follows else f"not necessarily {self.claim}."
 
+    @property
+    def worked_answer(self) -> str:
+        """A right answer that first lists all that can be known, then repeats what was asked: learned far better."""
+        if self.asking == "complete":
+            return self.answer
+        return f"{self.name} is {', '.join(self.known)}. Is {self.name} {self.claim}? {self.answer.capitalize()}."
+
 
 @cache
 def _words() -> dict[str, Any]:
@@ -56,7 +64,9 @@ def _words() -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def cases(count: int, *, seed: int = 0, wording: Wording = "other", asking: Asking = "judge", depth: int = 3) -> tuple[Case, ...]:
+def cases(
+    count: int, *, seed: int = 0, wording: Wording = "other", asking: Asking = "judge", depth: int = 3
+) -> tuple[Case, ...]:
     """`count` different cases, as many that follow as not (one more that does not when odd), in mixed order.
 
     The same arguments give the same cases. `depth` is the most premises that must be chained. `complete` leaves out
@@ -98,11 +108,17 @@ def _dress(shape: Shape, truth: bool, draw: random.Random, words: dict[str, Any]
         intro = words["intro"]
     else:
         question, intro = words["therefore"].format(name=name), words["complete_intro"]
-    return Case(0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name)
+    facts = tuple(_claim(fact, kinds, properties) for fact in known(shape.premises))
+    return Case(0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name, facts)
 
 
 def _say(
-    statement: Statement, kinds: dict[str, list[str]], properties: dict[str, str], name: str, draw: random.Random, words: dict[str, Any]
+    statement: Statement,
+    kinds: dict[str, list[str]],
+    properties: dict[str, str],
+    name: str,
+    draw: random.Random,
+    words: dict[str, Any],
 ) -> str:
     fill = {"name": name}
     if statement.predicate in properties:
@@ -138,7 +154,7 @@ def article_case() -> Case:
     words = _words()["plain"]
     return Case(
         0, "unrelated", 1, "complete", words["complete_intro"], "All elephants are heavy. Pinocchio is a toy.",
-        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio",
+        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio", ("a toy",),
     )  # fmt: skip
 
 
@@ -183,8 +199,12 @@ class Answers:
             "valid": self._share_of(lambda case: case.follows),
             "invalid": self._share_of(lambda case: not case.follows),
             "unanswered": sum(said is None for said in self.concluded),
-            "by_depth": {str(d): self._share_of(lambda case, d=d: case.depth == d) for d in sorted({c.depth for c in self.cases})},
-            "by_shape": {s: self._share_of(lambda case, s=s: case.shape == s) for s in sorted({c.shape for c in self.cases})},
+            "by_depth": {
+                str(d): self._share_of(lambda case, d=d: case.depth == d) for d in sorted({c.depth for c in self.cases})
+            },
+            "by_shape": {
+                s: self._share_of(lambda case, s=s: case.shape == s) for s in sorted({c.shape for c in self.cases})
+            },
         }
 
     def _share_of(self, wanted: Any) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""What modelpick's training loop adds to a bare TRL script: python benchmarks/finetune_overhead.py [--rounds N]
+
+The same tiny Llama, data, settings and number of steps, in turns; prints the median time of each and the difference.
+The bare script is what TRL's documentation shows: SFTTrainer with an SFTConfig, nothing else.
+"""
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from modelpick.tuning import finetune, tokens, train
+from modelpick.tuning.examples import Example, Turn
+from modelpick.tuning.quiet import quietly
+from modelpick.tuning.run import RunSettings
+
+CONFIG = {
+    "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8, "vocab_size": 2048,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Train in turns and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=30)
+    options = parser.parse_args()
+    with quietly(), tempfile.TemporaryDirectory() as folder:
+        base = _tiny(Path(folder) / "base")
+        settings = RunSettings(
+            model=str(base), data="-", output="-", dtype="fp32", batch=8, accumulation=1, context=128,
+            max_steps=options.steps, save_steps=10_000, log_steps=5,
+        )  # fmt: skip
+        times: dict[str, list[float]] = {"bare": [], "modelpick": []}
+        for turn in range(options.rounds + 1):  # the first warms up
+            for name, run in (("bare", _bare), ("modelpick", _ours)):
+                spent = run(settings, Path(folder) / f"{name}{turn}")
+                if turn:
+                    times[name].append(spent)
+        bare, ours = (statistics.median(times[name]) for name in ("bare", "modelpick"))
+        more = 100 * (ours / bare - 1)
+        print(f"bare TRL {bare:.2f} s, modelpick {ours:.2f} s CPU for {options.steps} steps: {more:+.1f} %")
+
+
+def _bare(settings: RunSettings, folder: Path) -> float:
+    import datasets
+    import trl
+
+    loaded, encoded = _prepared(settings)
+    arguments = trl.SFTConfig(
+        output_dir=str(folder), per_device_train_batch_size=8, max_steps=settings.max_steps, learning_rate=2e-4,
+        logging_steps=5, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, max_length=128,
+        dataset_kwargs={"skip_prepare_dataset": True}, bf16=False, gradient_checkpointing=False,
+    )  # fmt: skip
+    rows = datasets.Dataset.from_list(list(encoded.rows))
+    trainer: Any = trl.SFTTrainer(loaded.model, arguments, train_dataset=rows, processing_class=loaded.tokenizer)
+    started = time.process_time()
+    trainer.train()
+    return time.process_time() - started
+
+
+def _ours(settings: RunSettings, folder: Path) -> float:
+    loaded, encoded = _prepared(settings)
+    watch = train.Watch(lambda event: None, None, threading.Event())
+    trainer = train.build_trainer(settings, loaded, encoded, folder, watch)
+    started = time.process_time()
+    trainer.train()
+    return time.process_time() - started
+
+
+def _prepared(settings: RunSettings) -> Any:
+    loaded = finetune.load_for_training(settings)
+    examples = [Example(n, "chat", (Turn("user", f"count to {n} " * 8),), f"up to {n} " * 8) for n in range(240)]
+    return loaded, tokens.encode(examples, loaded.tokenizer, loaded.kind, settings.context)
+
+
+def _tiny(folder: Path) -> Path:
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate(["<pad>", "<s>", "</s>", *alphabet])}
+    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    transformers.PreTrainedTokenizerFast(tokenizer_object=raw, **names).save_pretrained(folder)
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**CONFIG)).save_pretrained(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

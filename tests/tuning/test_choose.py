@@ -1,0 +1,75 @@
+"""What is left open is chosen by memory: nothing that does not fit, nothing more costly than needed."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelpick.tuning.choose import Choice, Device, DoesNotFitError, choose
+from modelpick.workload import Workload
+
+GIB = 2**30
+BASE = {"model": "m", "data": "d", "output": "o"}
+
+
+def high(workload: Workload) -> float:
+    """A plain stand-in for the estimate: weights by method, activations by batch and context."""
+    weights = {"full": 64, "lora": 14, "lora-int8": 8, "qlora": 5}[workload.method]
+    activations = workload.batch * workload.context / 1024 * (1 if workload.gradient_checkpointing else 3)
+    return (weights + activations) * GIB
+
+
+def chosen(usable_gib: float, longest: int = 1000, examples: int = 400, limit: int | None = 4096, **given: Any) -> Choice:
+    device = Device("cuda", "a card", usable_gib * GIB, "bf16")
+    return choose(
+        {**BASE, **given}, device, high, longest=longest, examples=examples, parameters=7_000_000_000, limit=limit
+    )
+
+
+def test_a_large_card_takes_lora_at_the_largest_useful_batch() -> None:
+    settings = chosen(80).settings
+    assert (settings.method, settings.batch, settings.accumulation) == ("lora", 8, 2)
+    assert not settings.gradient_checkpointing
+    assert (settings.learning_rate, settings.lora_alpha, settings.dtype) == (2e-4, 32, "bf16")
+
+
+def test_checkpointing_comes_before_quantization_and_8_bits_before_4() -> None:
+    assert chosen(16).settings.gradient_checkpointing
+    assert chosen(16).settings.method == "lora"
+    assert chosen(12).settings.method == "lora-int8"
+    assert chosen(7).settings.method == "qlora"
+
+
+def test_what_does_not_fit_is_refused_with_what_it_would_need() -> None:
+    with pytest.raises(DoesNotFitError, match=r"6\.0 GiB at the least"):
+        chosen(5)
+    with pytest.raises(DoesNotFitError):
+        chosen(24, method="full")
+
+
+def test_what_is_said_stays() -> None:
+    settings = chosen(80, method="qlora", batch=3, accumulation=5, learning_rate=1e-5, lora_rank=8, context=77).settings
+    assert (settings.method, settings.batch, settings.accumulation, settings.context) == ("qlora", 3, 5, 77)
+    assert (settings.learning_rate, settings.lora_rank, settings.lora_alpha) == (1e-5, 8, 16)
+
+
+def test_the_context_follows_the_longest_example_within_the_models_limit() -> None:
+    assert chosen(80, longest=1000).settings.context == 1024
+    assert chosen(200, longest=9000).settings.context == 4096
+
+
+def test_full_fine_tuning_takes_a_tenth_of_the_rate() -> None:
+    assert chosen(200, method="full").settings.learning_rate == pytest.approx(2e-5)
+
+
+@given(st.floats(5.5, 100), st.integers(1, 3000), st.integers(10, 2000))
+def test_whatever_is_chosen_fits_and_learns_from_a_sixteenth_at_most(usable: float, longest: int, examples: int) -> None:
+    try:
+        choice = chosen(usable, longest=longest, examples=examples)
+    except DoesNotFitError:
+        return
+    assert choice.high_bytes <= usable * GIB
+    assert choice.high_bytes == high(choice.settings.workload())
+    assert choice.settings.effective_batch == min(16, examples)
+    assert choice.settings.save_steps >= 1

@@ -1,0 +1,161 @@
+"""The commands as a user types them: data, probe, finetune, estimate --exact."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra train is absent")
+from tests.cli.conftest import Run
+from tests.tuning import tiny
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that always refuses to conclude, and remembers what it was asked."""
+
+    asked: list[Any] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Endpoint.asked.append((self.path, self.headers.get("Authorization"), body))
+        known = body["model"] == "served"
+        answer = json.dumps({"choices": [{"message": {"role": "assistant", "content": "No, it does not."}}]})
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(answer.encode() if known else b'{"error": "no such model"}')
+
+    def log_message(self, *words: Any) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    Endpoint.asked.clear()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_endpoint_that_refuses_everything_scores_a_half(
+    modelpick: Run, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    words = ["probe", "served", "--endpoint", endpoint, "--cases", "20", "--shots", "2"]
+    answer = modelpick(*words, "--json")
+    assert answer.json["accuracy"]["value"] == 0.5
+    assert (answer.json["valid"]["value"], answer.json["invalid"]["value"]) == (0.0, 1.0)
+    path, key, body = Endpoint.asked[0]
+    assert (path, key) == ("/v1/chat/completions", "Bearer sk-test")
+    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user", "assistant", "user"]
+    assert body["temperature"] == 0
+    assert "what follows" in modelpick(*words).out
+
+
+def test_an_endpoint_without_the_model_or_without_a_server_is_exit_4(modelpick: Run, endpoint: str) -> None:
+    assert modelpick("probe", "other", "--endpoint", endpoint, "--cases", "2").code == 4
+    assert modelpick("probe", "served", "--endpoint", "http://127.0.0.1:9/v1", "--cases", "2").code == 4
+    assert modelpick("probe", "served", "--endpoint", "file:///etc/passwd", "--cases", "2").code == 2
+
+
+@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
+@pytest.mark.parametrize("ask", ["judge", "complete"])
+def test_every_kind_of_model_can_be_probed(modelpick: Run, family: str, ask: str, tmp_path: Path) -> None:
+    folder = tiny.make(family, tmp_path)
+    answer = modelpick("probe", str(folder), "--cases", "6", "--shots", "1", "--ask", ask, "--json")
+    assert answer.code == 0
+    assert answer.json["cases"] == 6
+
+
+def test_cases_can_be_written_as_training_data(modelpick: Run, tmp_path: Path) -> None:
+    file = tmp_path / "cases.jsonl"
+    assert modelpick("probe", "-", "--cases", "40", "--wording", "plain", "--write", str(file)).code == 0
+    assert modelpick("data", "check", str(file)).code == 0
+    assert modelpick("probe", "-", "--write", str(file)).code == 2
+
+
+def test_data_check_names_lines_and_says_no(modelpick: Run, data: Path) -> None:
+    assert modelpick("data", "check", str(data)).code == 0
+    data.write_text(data.read_text() + "{broken\n")
+    answer = modelpick("data", "check", str(data))
+    assert answer.code == 1
+    assert "line 41" in answer.out
+    counted = modelpick("data", "check", str(data), "--json").json
+    assert (counted["errors"], counted["examples"]) == (1, 40)
+
+
+def test_tokens_are_counted_by_the_models_own_tokenizer(modelpick: Run, base: Path, data: Path) -> None:
+    words = ["data", "check", str(data), "--tokenizer", str(base), "--context", "5", "--json"]
+    counted = modelpick(*words).json
+    assert counted["tokens"]["exact"]
+    assert any(problem["code"] == "too_long" for problem in counted["problems"])
+
+
+def test_data_curate_writes_what_finetune_reads(modelpick: Run, data: Path, tmp_path: Path) -> None:
+    target = tmp_path / "few.jsonl"
+    answer = modelpick("data", "curate", str(data), "--budget", "12", "--output", str(target), "--json")
+    assert answer.json["chosen"] == len(target.read_text().splitlines()) == 12
+    assert modelpick("data", "check", str(target)).code == 0
+    assert modelpick("data", "curate", str(data), "--output", str(target)).code == 2
+
+
+@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
+def test_data_next_asks_the_model_how_sure_it_is(modelpick: Run, family: str, data: Path, tmp_path: Path) -> None:
+    base = tiny.make(family, tmp_path / "base")
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"instruction": f"What is {n} times {n}?"}) + "\n" for n in range(15)))
+    target = tmp_path / "next.jsonl"
+    words = ["data", "next", str(pool), "--model", str(base), "--seen", str(data), "--count", "5"]
+    answer = modelpick(*words, "--output", str(target), "--json")
+    assert len(answer.json["picked"]) == len(target.read_text().splitlines()) == 5
+    assert all(0 <= row["uncertainty"] <= 1 for row in answer.json["picked"])
+
+
+def test_finetune_answers_in_json_and_on_the_screen(modelpick: Run, base: Path, data: Path, tmp_path: Path) -> None:
+    words = ["finetune", str(base), "--data", str(data), "--max-steps", "2", "--offline"]
+    answer = modelpick(*words, "--output", str(tmp_path / "a"), "--usd-per-hour", "1.006")
+    assert answer.code == 0
+    assert "held-out examples" in answer.out
+    assert "micro-batch" in answer.err
+    assert "$0.0" in answer.err
+    result = modelpick(*words, "--output", str(tmp_path / "b"), "--json").json
+    assert (result["status"], result["schema_version"]) == ("done", 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], "missing_setting"),
+        (["nothing-here"], "missing_setting"),
+        (["x", "--data", "absent.jsonl"], "no_data_file"),
+        (["x", "--data", "d.jsonl", "--method", "loar"], "unknown_method"),
+        (["x", "--data", "d.jsonl", "--epochs", "nan"], "bad_number"),
+        (["x", "--data", "d.jsonl", "--batch", "0"], "bad_number"),
+        (["x", "--data", "d.jsonl", "--track", "nowhere"], "unknown_tracking"),
+        (["--job", "absent.json"], "no_file"),
+        (["--job", "a", "--run", "b"], "contradiction"),
+        (["--resume"], "nothing_to_resume"),
+    ],
+)
+def test_finetune_refuses_in_one_sentence(modelpick: Run, words: list[str], code: str) -> None:
+    answer = modelpick("finetune", *words, "--json")
+    assert answer.code == 2
+    assert answer.error["code"] == code
+
+
+def test_estimate_exact_traces_in_place_of_the_formulas(modelpick: Run, base: Path) -> None:
+    words = ["estimate", str(base), "--method", "lora", "--context", "64", "--offline", "--json"]
+    exact, formula = modelpick(*words, "--exact").json, modelpick(*words).json
+    assert exact["parameters"] == formula["parameters"]
+    assert exact["parameters_source"] == "trace"
+    assert sum(exact["parts_gib"].values()) == pytest.approx(exact["total_gib"])
+    assert any(line.startswith("traced") for line in exact["assumptions"])
+    allocated = modelpick(*words, "--exact", "--measure", "allocated").json
+    assert allocated["parts_gib"]["runtime"] == 0
+    assert allocated["total_gib"] < exact["total_gib"]
