@@ -6,12 +6,13 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelpick import __version__
-from modelpick.cli.options import command
+from modelpick.cli.aws_options import Profile
+from modelpick.cli.options import Instance, Region, command
 from modelpick.cli.output import Output
 from modelpick.errors import ModelpickError
 
@@ -39,9 +40,23 @@ def register(app: typer.Typer) -> None:
     command(app, "doctor")(doctor)
 
 
-def doctor(out: Output) -> None:
+def doctor(
+    out: Output,
+    aws: Annotated[bool, typer.Option("--aws", help="Also ask the AWS account whether `up` would work.")] = False,
+    iam_policy: Annotated[bool, typer.Option("--iam-policy", help="With --aws: the least policy that suffices.")] = False,
+    instance: Instance = None,
+    market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="Whose quota to look at.")] = "on-demand",
+    subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
     """What is installed and configured, and how old the embedded facts are."""
+    if iam_policy and aws:
+        _show_policy(out, region, profile)
+        return
     checks = [*_versions(), *_extras(), *_credentials(), *_data(), _settings()]
+    if aws:
+        checks += _account(region, profile, instance or "g5.xlarge", market == "spot", subnet)
     broken = [check for check in checks if check.state == "problem"]
     payload = {
         "healthy": not broken,
@@ -51,7 +66,7 @@ def doctor(out: Output) -> None:
         "assumptions": [],
         "sources": [],
     }
-    out.answer(payload, lambda console: _draw(console, checks))
+    out.answer(payload, lambda console: _draw(console, checks, asked=aws))
     if broken:
         raise typer.Exit(1)
 
@@ -156,7 +171,42 @@ def _settings() -> _Check:
     )
 
 
-def _draw(console: "Console", checks: list[_Check]) -> None:
+def _account(region: str | None, profile: str | None, instance: str, spot: bool, subnet: str | None) -> list[_Check]:
+    """The account, looked at as `up` would; nothing is made."""
+    from modelpick.aws import preflight
+    from modelpick.aws.spec import Candidate
+    from modelpick.cli import aws_options
+    from modelpick.offers import embedded
+
+    kind = embedded.instance(instance)
+    account = aws_options.account(region, profile)
+    offer = embedded.offer(kind.name, account.region)
+    candidate = Candidate(kind.name, offer.usd_per_hour or 0.0, kind.vcpus, kind.cpu)
+    found = preflight.check(account, [candidate], spot=spot, subnet=subnet)
+    states = {"ok": "ok", "problem": "problem", "unknown": "absent"}
+    price = "unknown" if offer.usd_per_hour is None else f"${offer.usd_per_hour:.3f} an hour, as of {offer.as_of}"
+    return [
+        *(_Check(check.name, states[check.state], check.detail, check.fix) for check in found),
+        _Check(f"price of {kind.name}", "ok" if offer.usd_per_hour else "absent", price, offer.how_to_get),
+    ]
+
+
+def _show_policy(out: Output, region: str | None, profile: str | None) -> None:
+    """The policy itself: `modelpick doctor --aws --iam-policy > policy.json`."""
+    import json
+
+    from modelpick.aws.names import Names
+    from modelpick.aws.operator_policy import operator_policy
+    from modelpick.cli import aws_options
+
+    account = aws_options.account(region, profile)
+    names = Names("any", account.identity()["Account"], account.region)
+    document = operator_policy(names.account, names.partition)
+    text = json.dumps(document, indent=2)
+    out.answer({"policy": document, "assumptions": [], "sources": []}, lambda console: console.print(text, markup=False, soft_wrap=True))
+
+
+def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:
     marks = {"ok": "[green]ok     [/]", "absent": "[yellow]absent [/]", "problem": "[red]problem[/]"}
     width = max(len(check.name) for check in checks)
     for check in checks:
@@ -164,6 +214,5 @@ def _draw(console: "Console", checks: list[_Check]) -> None:
         if check.fix:
             console.print(f"{'':7} {'':<{width}}  -> {check.fix}", markup=False)
     console.print()
-    console.print(
-        f"modelpick {__version__}; nothing was asked over the network. Python: {sys.executable}", markup=False
-    )
+    network = "AWS was asked, nothing was made" if asked else "nothing was asked over the network"
+    console.print(f"modelpick {__version__}; {network}. Python: {sys.executable}", markup=False)

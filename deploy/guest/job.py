@@ -1,0 +1,57 @@
+"""Runs the job of job.json and leaves its exit code: data in, command, results out. Standard library only.
+
+job.json: {"schema_version": 1, "command": [...], "environment": {...}, "kind": "job" | "service", "idle_minutes": N}
+The command runs in /opt/modelpick with data/ filled; what it writes to results/ is what is kept. A job ends by itself;
+a service ends when it has been idle.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import report
+
+STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM, the shell's convention
+
+
+def hub_token():
+    """The Hub token from its SecureString, or None; it is never written down."""
+    name = os.environ.get("MODELPICK_TOKEN_PARAMETER")
+    if not name:
+        return None
+    done, text = report.aws(
+        "ssm", "get-parameter", "--with-decryption", "--name", name, "--query", "Parameter.Value", "--output", "text"
+    )
+    return text.strip() if done else None
+
+
+def main():
+    home = report.HOME
+    exit_file = home / "run" / "job.exit"
+    exit_file.unlink(missing_ok=True)
+    job = json.loads((home / "job.json").read_text())
+    environment = {**os.environ, **job.get("environment", {}), "PATH": f"{home}/venv/bin:{os.environ['PATH']}"}
+    if token := hub_token():
+        environment["HF_TOKEN"] = token
+    for prefix in ("data", "results"):  # results: what an interrupted machine before this one had saved
+        report.aws("s3", "sync", "--only-show-errors", f"s3://{report.BUCKET}/{prefix}/", f"{home}/{prefix}/", timeout=3600)
+    report.stage("running")
+    with (home / "run" / "job.log").open("ab") as log:
+        child = subprocess.Popen(job["command"], cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+        def forward(number, _frame):
+            os.killpg(child.pid, number)
+
+        signal.signal(signal.SIGTERM, forward)
+        signal.signal(signal.SIGINT, forward)
+        code = child.wait()
+    exit_file.write_text(str(code if code >= 0 else 128 - code))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""One AWS account as seen by one caller: clients, calls with typed errors, and AWS's own clock.
+
+Profiles, SSO, assumed roles, AWS_ENDPOINT_URL, proxies and CA bundles work as botocore makes them work.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from modelpick.aws.faults import Refused, refusal
+from modelpick.errors import RemoteError, UsageError
+
+_TOLERATED_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures (Signature Version 4, "request expired")
+_SETTLING = 120.0  # seconds that a new role may take to be seen everywhere (IAM: eventual consistency)
+
+
+class Account:
+    """Calls AWS in `region` as the caller's credentials allow. Every answer moves `now()`: it is AWS's clock, not ours."""
+
+    def __init__(
+        self,
+        region: str,
+        profile: str | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        own_clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        try:
+            import boto3
+            import botocore.exceptions
+        except ImportError:
+            raise UsageError(
+                "this command needs boto3", fix='pip install "modelpick[aws]"', code="missing_extra"
+            ) from None
+        self.region = region
+        self.sleep = sleep
+        self._own_clock = own_clock or (lambda: datetime.now(UTC))
+        self._skew = timedelta(0)
+        self._clients: dict[tuple[str, str], Any] = {}
+        try:
+            self._session = boto3.session.Session(profile_name=profile, region_name=region)
+        except botocore.exceptions.BotoCoreError as error:
+            raise refusal(error, "credentials") from None
+
+    def in_region(self, region: str) -> "Account":
+        """The same caller in another region."""
+        if region == self.region:
+            return self
+        other = Account.__new__(Account)
+        other.region, other.sleep, other._own_clock, other._skew = region, self.sleep, self._own_clock, self._skew
+        other._clients, other._session = self._clients, self._session
+        return other
+
+    def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call e.g. ("iam", "create_role"); throttling and lost answers are retried by botocore. Raises Refused."""
+        import botocore.exceptions
+
+        name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
+        try:
+            answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            self._hear_clock(getattr(error, "response", None) or {})
+            raise refusal(error, name) from None
+        self._hear_clock(answer)
+        return answer
+
+    def find(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """Like `call`, but None when AWS says that the thing does not exist."""
+        try:
+            return self.call(service, operation, **parameters)
+        except Refused as refused:
+            if refused.absent:
+                return None
+            raise
+
+    def make(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """Like `call`, but None when the thing is there already (ours by its name: a repeated or a lost call)."""
+        try:
+            return self.call(service, operation, **parameters)
+        except Refused as refused:
+            if refused.exists:
+                return None
+            raise
+
+    def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
+        """Every item under `key` of every page."""
+        import botocore.exceptions
+
+        try:
+            for page in self._client(service).get_paginator(operation).paginate(**parameters):
+                self._hear_clock(page)
+                yield from page.get(key) or ()
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise refusal(error, f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}") from None
+
+    def upload(self, path: Path, bucket: str, key: str) -> None:
+        """Put a local file of any size into a bucket. Raises Refused; UsageError when it cannot be read."""
+        import boto3.exceptions
+        import botocore.exceptions
+
+        try:
+            self._client("s3").upload_file(str(path), bucket, key)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}", fix="check --data", code="bad_data") from None
+        except (boto3.exceptions.Boto3Error, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject") from None  # type: ignore[arg-type]
+
+    def once_settled(self, said: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """Like `make`, repeated while AWS answers with words that match `said`: what was just made is not seen yet."""
+        waited = 0.0
+        while True:
+            try:
+                return self.make(service, operation, **parameters)
+            except Refused as refused:
+                if waited >= _SETTLING or not re.search(said, refused.message):
+                    raise
+                self.sleep(5.0)
+                waited += 5.0
+
+    def now(self) -> datetime:
+        """The time by AWS's clock, UTC, as of the latest answer."""
+        return datetime.now(UTC) + self._skew
+
+    def identity(self) -> dict[str, Any]:
+        """Who is calling: Account and Arn. Raises Refused; RemoteError when this machine's clock is far off."""
+        answer = self.call("sts", "get_caller_identity")
+        off = abs(self.now() - self._own_clock())
+        if off > _TOLERATED_SKEW:
+            raise RemoteError(
+                f"this machine's clock is {off.total_seconds() / 60:.0f} minutes off AWS's",
+                fix="set the clock (timedatectl set-ntp true), then the same command again",
+                code="clock_skew",
+            )
+        return answer
+
+    def _client(self, service: str) -> Any:
+        key = (service, self.region)
+        if key not in self._clients:
+            from botocore.config import Config
+
+            config = Config(
+                retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60,
+                user_agent_extra="modelpick",
+            )  # fmt: skip
+            self._clients[key] = self._session.client(service, region_name=self.region, config=config)
+        return self._clients[key]
+
+    def _hear_clock(self, answer: dict[str, Any]) -> None:
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        if date:
+            self._skew = parsedate_to_datetime(date).astimezone(UTC) - datetime.now(UTC)

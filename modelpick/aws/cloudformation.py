@@ -1,0 +1,201 @@
+"""The same deployment as a CloudFormation template, for people who keep their infrastructure so. Pure.
+
+The order that matters is held by DependsOn: the group is made at zero, then both switches, and the one thing that costs
+money - a scheduled action that sets the group to one - exists only after both switches do. Deleting the stack deletes
+the group, and with it the machine.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelpick.aws import documents
+from modelpick.aws.names import Names, tag_list
+from modelpick.aws.site import IMAGE_PARAMETER
+from modelpick.aws.spec import Spec
+
+_ACCOUNT = "123456789012"  # a placeholder of the documents' ARNs, replaced by AWS::AccountId below
+
+
+def template(spec: Spec) -> dict[str, Any]:
+    """The template as a document. The bundle's hash and the times are its parameters; the stack is made in spec.region."""
+    names = Names(spec.deployment, _ACCOUNT, spec.region)
+    tags = tag_list({**documents.tags(spec, owner="cloudformation")})
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"modelpick {spec.deployment}: a GPU machine that two switches stop",
+        "Parameters": _parameters(spec),
+        "Resources": {
+            "Bucket": _bucket(spec, names, tags),
+            "LogGroup": _resource(
+                "AWS::Logs::LogGroup",
+                {"LogGroupName": names.log_group, "RetentionInDays": documents.LOG_RETENTION_DAYS, "Tags": tags},
+            ),
+            "GuestRole": _role(spec, names, "ec2.amazonaws.com", "guest", documents.guest_policy(names, spec.kms_key), tags),
+            "GuestProfile": _resource(
+                "AWS::IAM::InstanceProfile",
+                {"InstanceProfileName": names.guest_role, "Path": "/modelpick/", "Roles": [{"Ref": "GuestRole"}]},
+            ),
+            "SwitchRole": _role(spec, names, "scheduler.amazonaws.com", "switch", documents.switch_policy(names), tags),
+            "SecurityGroup": _resource(
+                "AWS::EC2::SecurityGroup",
+                {"GroupDescription": "modelpick: nothing comes in", "VpcId": {"Ref": "Vpc"}, "Tags": tags},
+            ),
+            "LaunchTemplate": _launch_template(spec, names),
+            "Group": _group(spec, names, tags),
+            "Stop": _action({"Ref": "StopAt"}, documents.GROUP_AT_ZERO, []),
+            "Backstop": _backstop(names),
+            "Start": _action({"Ref": "StartAt"}, documents.GROUP_AT_ONE, ["Stop", "Backstop"]),
+        },
+    }
+
+
+def template_text(spec: Spec) -> str:
+    """The template as JSON text, the account's number left to CloudFormation."""
+    return json.dumps(_account_left_open(template(spec)), indent=1) + "\n"
+
+
+def _parameters(spec: Spec) -> dict[str, Any]:
+    instant = "A time like 2026-11-23T18:00:00Z"
+    sizes = {"AllowedPattern": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "Type": "String"}
+    return {
+        "StartAt": {**sizes, "Description": f"{instant}, some minutes from now: when the machine starts"},
+        "StopAt": {**sizes, "Description": f"{instant}: at most {spec.hours:.2f} hours after StartAt"},
+        "DeleteAt": {
+            "Type": "String",
+            "AllowedPattern": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",
+            "Description": "20 minutes after StopAt, without the Z",
+        },
+        "Vpc": {"Type": "AWS::EC2::VPC::Id"},
+        "Subnets": {"Type": "List<AWS::EC2::Subnet::Id>", "Description": "Subnets with a way out"},
+        "UserData": {
+            "Type": "String",
+            "NoEcho": False,
+            "Description": "Base64 of the user-data that fetches the bundle you put into the bucket",
+        },
+        "Image": {
+            "Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
+            "Default": IMAGE_PARAMETER.format(cpu=spec.candidates[0].cpu),
+        },
+    }
+
+
+def _resource(kind: str, properties: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"Type": kind, **more, "Properties": dict(properties)}
+
+
+def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:
+    rules = []
+    for rule in documents.lifecycle(spec.keep_results_days, int(spec.hours // 24) + 2)["Rules"]:
+        own = {"Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"], "Status": rule["Status"]}
+        rules.append({**own, "ExpirationInDays": rule["Expiration"]["Days"]})
+    cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": spec.kms_key} if spec.kms_key else {"SSEAlgorithm": "AES256"}
+    blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+    return _resource(
+        "AWS::S3::Bucket",
+        {
+            "BucketName": names.bucket,
+            "PublicAccessBlockConfiguration": dict.fromkeys(blocked, True),
+            "BucketEncryption": {"ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": cipher}]},
+            "LifecycleConfiguration": {"Rules": rules},
+            "Tags": tags,
+        },
+        DeletionPolicy="Retain",  # results outlive the machine; their expiry deletes them
+        UpdateReplacePolicy="Retain",
+    )
+
+
+def _role(
+    spec: Spec, names: Names, service: str, policy: str, document: Mapping[str, Any], tags: list[dict[str, str]]
+) -> dict[str, Any]:
+    name = names.guest_role if policy == "guest" else names.switch_role
+    boundary = {"PermissionsBoundary": spec.permission_boundary} if spec.permission_boundary else {}
+    return _resource(
+        "AWS::IAM::Role",
+        {
+            "RoleName": name,
+            "Path": "/modelpick/",
+            "AssumeRolePolicyDocument": documents.trust(service, names),
+            "Policies": [{"PolicyName": policy, "PolicyDocument": dict(document)}],
+            "Tags": tags,
+            **boundary,
+        },
+    )
+
+
+def _launch_template(spec: Spec, names: Names) -> dict[str, Any]:
+    data = documents.launch_template(
+        spec,
+        names,
+        image="",
+        security_group="",
+        user_data="",
+        public=True,
+        tags=documents.tags(spec, owner="cloudformation"),
+    )
+    data["ImageId"] = {"Ref": "Image"}
+    data["UserData"] = {"Ref": "UserData"}
+    data["IamInstanceProfile"] = {"Arn": {"Fn::GetAtt": ["GuestProfile", "Arn"]}}
+    data["NetworkInterfaces"][0]["Groups"] = [{"Ref": "SecurityGroup"}]
+    return _resource("AWS::EC2::LaunchTemplate", {"LaunchTemplateName": names.group, "LaunchTemplateData": data})
+
+
+def _group(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:
+    types = [candidate.instance_type for candidate in spec.candidates]
+    policy = documents.mixed_instances(names, types=types, on_demand=spec.market == "on-demand")
+    policy["LaunchTemplate"]["LaunchTemplateSpecification"] = {
+        "LaunchTemplateId": {"Ref": "LaunchTemplate"},
+        "Version": {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]},
+    }
+    sizes = {key: str(value) for key, value in documents.GROUP_AT_ZERO.items()}
+    return _resource(
+        "AWS::AutoScaling::AutoScalingGroup",
+        {
+            "AutoScalingGroupName": names.group,
+            **sizes,
+            "MixedInstancesPolicy": policy,
+            "VPCZoneIdentifier": {"Ref": "Subnets"},
+            "HealthCheckType": "EC2",
+            "HealthCheckGracePeriod": 300,
+            "NewInstancesProtectedFromScaleIn": False,
+            "Tags": [{**tag, "PropagateAtLaunch": True} for tag in tags],
+        },
+    )
+
+
+def _action(at: Mapping[str, str], sizes: Mapping[str, int], after: list[str]) -> dict[str, Any]:
+    more = {"DependsOn": after} if after else {}
+    return _resource(
+        "AWS::AutoScaling::ScheduledAction",
+        {"AutoScalingGroupName": {"Ref": "Group"}, "StartTime": dict(at), **sizes},
+        **more,
+    )
+
+
+def _backstop(names: Names) -> dict[str, Any]:
+    return _resource(
+        "AWS::Scheduler::Schedule",
+        {
+            "Name": names.group,
+            "ScheduleExpression": {"Fn::Sub": "at(${DeleteAt})"},
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": "ENABLED",
+            "Target": {
+                "Arn": f"arn:{names.partition}:scheduler:::aws-sdk:autoscaling:deleteAutoScalingGroup",
+                "RoleArn": {"Fn::GetAtt": ["SwitchRole", "Arn"]},
+                "Input": documents.canonical({"AutoScalingGroupName": names.group, "ForceDelete": True}),
+                "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
+            },
+        },
+        DependsOn=["Group"],
+    )
+
+
+def _account_left_open(value: Any) -> Any:
+    """The placeholder account replaced by the one the stack is made in."""
+    if isinstance(value, str):
+        return {"Fn::Sub": value.replace(_ACCOUNT, "${AWS::AccountId}")} if _ACCOUNT in value else value
+    if isinstance(value, dict):
+        return {key: _account_left_open(one) for key, one in value.items()}
+    return [_account_left_open(one) for one in value] if isinstance(value, list) else value

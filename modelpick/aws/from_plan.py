@@ -1,0 +1,130 @@
+"""A plan (modelpick.plan) and what its user adds, as the spec of a machine. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelpick.aws.names import PREFIX, check_id
+from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
+from modelpick.errors import UsageError, nearest
+
+_ROUNDING = 1.001  # a plan keeps six digits
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What `up` takes beside the plan. None: as the plan says."""
+
+    name: str | None = None
+    max_usd: float | None = None
+    max_hours: float | None = None
+    market: str | None = None
+    subnet: str | None = None
+    kms_key: str | None = None
+    permission_boundary: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    keep_results_days: int = 30
+    idle_minutes: float = 30.0
+
+
+def spec_from(
+    plan: Mapping[str, Any],
+    wishes: Wishes = Wishes(),  # noqa: B008
+    *,
+    data: Sequence[str] = (),
+    discounts: Mapping[str, float] | None = None,
+) -> Spec:
+    """The machine that `plan` (a plan file's content) asks for. Raises UsageError for what contradicts it.
+
+    The plan's cap is for the ordinary stop; the delay of the second switch comes on top of it, and is shown. A cap
+    given to `up` itself holds for both. Candidates too dear for the plan's hours within the cap are left out.
+    """
+    market = wishes.market or plan["market"]
+    if market not in MARKETS:
+        fix = nearest(str(market), MARKETS) or f"use one of {', '.join(MARKETS)}"
+        raise UsageError(f"unknown market {market!r}", fix=fix, code="unknown_market")
+    listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
+    hours = wishes.max_hours or float(plan["max_hours"])
+    delay = BACKSTOP_AFTER.total_seconds() / 3600
+    first = listed[0][1]
+    cap = wishes.max_usd or max(float(plan["max_usd"]), hours * first) + delay * first
+    cpu = listed[0][0].cpu
+    kept = [one for one, hourly in listed if one.cpu == cpu and (hours + delay) * hourly <= cap * (1 + 1e-9)]
+    return check(
+        Spec(
+            deployment=check_id(wishes.name or str(plan["id"]).removeprefix(f"{PREFIX}-")),
+            region=str(plan["region"]),
+            candidates=tuple(kept) or (listed[0][0],),
+            max_hours=hours,
+            max_usd=cap,
+            around_usd_per_hour=max(0.0, first - listed[0][0].usd_per_hour),
+            disk_gib=int(plan["disk_gb"]),
+            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data),
+            market=_market(market),
+            subnet=wishes.subnet,
+            kms_key=wishes.kms_key,
+            permission_boundary=wishes.permission_boundary,
+            tags=dict(wishes.tags),
+            keep_results_days=wishes.keep_results_days,
+            model=str(plan["model"]["id"]),
+        )
+    )
+
+
+def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] = ()) -> dict[str, Any]:
+    """The job file: the very commands a user would type, in order."""
+    model = plan["model"]["id"]
+    pinned = f"{model}@{plan['model']['revision']}" if plan["model"]["revision"] else model
+    commands = []
+    if "finetune" in plan["tasks"]:
+        commands.append(_finetune(plan, pinned, data))
+    if "serve" in plan["tasks"]:
+        method = plan["workloads"]["serve"]["method"]
+        served = "results/run" if commands else pinned
+        commands.append(["modelpick", "serve", served, "--method", method])
+    command = commands[0] if len(commands) == 1 else ["sh", "-euc", " && ".join(_quoted(one) for one in commands)]
+    kind = "service" if "serve" in plan["tasks"] else "job"
+    return {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+
+
+def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:
+    workload = plan["workloads"]["finetune"]
+    words = ["modelpick", "finetune", model, "--method", workload["method"], "--context", str(workload["context"])]
+    for name in data:
+        words += ["--data", f"data/{name}"]
+    return [*words, "--output", "results/run", "--resume"]
+
+
+def _quoted(words: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(words)
+
+
+def _candidate(row: Mapping[str, Any], discounts: Mapping[str, float]) -> Candidate:
+    from modelpick.offers import embedded
+
+    offer = row["offer"]
+    kind = embedded.instance(offer["instance_type"])
+    usd = offer["usd_per_hour"]
+    if usd is None:
+        raise UsageError(
+            f"the price of {kind.name} in {offer['region']} is unknown",
+            fix="make the plan again with live prices",
+            code="no_price",
+        )
+    now = embedded.offer(kind.name, offer["region"]).discounted(discounts).usd_per_hour
+    if offer["market"] == "spot":
+        # A spot machine's limit is reckoned at the on-demand price: what an hour can cost at most.
+        return Candidate(kind.name, max(float(usd), now or 0.0), kind.vcpus, kind.cpu)
+    if now is not None and now > float(usd) * _ROUNDING:
+        raise UsageError(
+            f"the plan is older than its prices: {kind.name} was ${float(usd):.3f} an hour, and is ${now:.3f}",
+            fix="make the plan again with `modelpick plan`",
+            code="prices_changed",
+        )
+    return Candidate(kind.name, float(usd), kind.vcpus, kind.cpu)
+
+
+def _market(name: str) -> Market:
+    return next(known for known in MARKETS if known == name)

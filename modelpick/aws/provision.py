@@ -1,0 +1,352 @@
+"""`up`: everything free first, then both switches, then the one call that costs money, then the wait. And `extend`.
+
+Repeating the command continues where it stopped; every step finds what it made before by its name. Whatever dies:
+no machine runs that the two switches will not stop.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from modelpick.aws import documents, record, scaffold, site, switches
+from modelpick.aws.account import Account
+from modelpick.aws.faults import Refused
+from modelpick.aws.history import lives
+from modelpick.aws.names import Names
+from modelpick.aws.scaffold import Payload, Works
+from modelpick.aws.spec import Spec
+from modelpick.errors import MayBeBillingError, ModelpickError, RemoteError, UsageError
+
+Report = Callable[[str], None]
+_POLL, _SLOW_POLL = 15.0, 60.0  # seconds between looks at the group: at first, and once it is a wait for capacity
+_QUICK = timedelta(minutes=3)  # a launch that goes well takes less
+_MOVE_EVERY = timedelta(minutes=10)  # while no machine could be had, the limit moves with the wait
+_NO_CAPACITY = re.compile(r"(?i)capacity|no spot|SpotMaxPriceTooLow|Unfulfillable|not supported in your requested Avail")
+_NO_QUOTA = re.compile(r"(?i)vcpu (capacity|limit)|VcpuLimitExceeded|MaxSpotInstanceCount|spot instance count")
+_HOPELESS_AFTER = 3  # failures that are neither capacity nor quota: AWS's words are shown instead of trying for hours
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine that runs, and what stops it."""
+
+    deployment: str
+    region: str
+    instance_id: str
+    instance_type: str
+    zone: str
+    stop_at: datetime
+    delete_at: datetime
+    usd_per_hour: float
+    most_usd: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The machine in the names of `up --json`."""
+        return {
+            "deployment": self.deployment,
+            "region": self.region,
+            "instance_id": self.instance_id,
+            "instance_type": self.instance_type,
+            "zone": self.zone,
+            "stop_at": f"{self.stop_at:%Y-%m-%dT%H:%M:%SZ}",
+            "delete_at": f"{self.delete_at:%Y-%m-%dT%H:%M:%SZ}",
+            "usd_per_hour": round(self.usd_per_hour, 4),
+            "max_usd": round(self.most_usd, 2),
+        }
+
+
+def up(
+    account: Account,
+    spec: Spec,
+    payload: Payload,
+    *,
+    expected_account: str | None = None,
+    wait: timedelta = timedelta(minutes=15),
+    report: Report = lambda _: None,
+) -> Machine:
+    """The machine of `spec`, made or found. Raises typed errors; MayBeBillingError once one may run."""
+    place = site.look(account, spec, expected_account=expected_account)
+    names = Names(spec.deployment, place.account, spec.region)
+    found = switches.find_group(account, names)
+    if not _wants_machine(found):
+        place = replace(place, offered=site.check_headroom(account, spec, place.offered))
+    held = record.begin(
+        account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now())
+    )
+    works = Works(account, names, spec, place, held, payload)
+    if not _wants_machine(found):
+        _refuse_if_over(account, names, held)
+        for title, step in scaffold.STEPS:
+            report(title)
+            step(works)
+    return start(works, wait, report)
+
+
+def start(works: Works, wait: timedelta, report: Report) -> Machine:
+    """Arm, pay, wait: what follows when the scaffolding stands."""
+    account, names = works.account, works.names
+    report("switches")
+    running = _wants_machine(switches.find_group(account, names))
+    if running and not switches.read(account, names).armed:
+        _rearm_or_stop(works)
+    elif not running:
+        held = switches.arm(account, names, account.now() + timedelta(hours=works.record.hours))
+        tell_limit(account, names, held)
+        report("capacity to one")
+        _pay(works)
+    try:
+        return _wait_for_machine(works, account.now() + wait, report)
+    except Refused as refused:
+        raise may_be_billing(refused, names, switches_known(account, names)) from None
+
+
+def _pay(works: Works) -> None:
+    """The one call that costs money, directly behind a last look at what stops it."""
+    account, names = works.account, works.names
+    noted = record.read(account, names)
+    if noted is None or noted.going_down:
+        raise RemoteError(
+            f"{names.deployment} is being taken down",
+            fix=f"modelpick down {names.deployment}, then the same command again",
+            code="going_down",
+        )
+    held = switches.read(account, names)
+    if not held.armed or held.stop_at is None or held.stop_at - account.now() < switches.NEAREST:
+        raise RemoteError(
+            f"not started: {'; '.join(held.problems) or 'the stop is too near'}",
+            fix="the same command again",
+            code="switches_not_armed",
+        )
+    try:
+        account.call(
+            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **documents.GROUP_AT_ONE
+        )
+    except Refused as refused:
+        # A lost answer can hide behind any last error: what was done is asked, not concluded.
+        if _surely_at_zero(account, names):
+            raise
+        raise may_be_billing(refused, names, held) from None
+
+
+def _surely_at_zero(account: Account, names: Names) -> bool:
+    try:
+        return not _wants_machine(switches.find_group(account, names))
+    except RemoteError:
+        return False
+
+
+def _rearm_or_stop(works: Works) -> None:
+    """A machine runs and somebody took a switch away: arm again for what is left of its time, or the machine goes."""
+    account, names = works.account, works.names
+    try:
+        past = lives(account, names, works.record.created_at)
+        began = past[0].started_at if past else account.now()
+        limit = began + timedelta(hours=works.record.hours)
+        if limit - account.now() < switches.NEAREST:
+            raise RemoteError("its time is over", fix=f"modelpick down {names.deployment}", code="deployment_ended")
+        switches.arm(account, names, limit)
+    except RemoteError as error:
+        to_zero(account, names)
+        raise RemoteError(
+            f"the machine was stopped, its switches could not be armed: {error.message}",
+            fix=error.fix,
+            code="switches_not_armed",
+        ) from None
+
+
+def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
+    account, names = works.account, works.names
+    began = moved_at = started_at = account.now()
+    on_demand = works.spec.market != "spot-then-on-demand"
+    while True:
+        found = switches.find_group(account, names)
+        if not _wants_machine(found):
+            raise RemoteError(
+                f"the group of {names.deployment} was set to zero meanwhile (its limit, its own end, or a `down`)",
+                fix=f"modelpick status {names.deployment}",
+                code="stopped_meanwhile",
+            )
+        instance = next((item for item in found["Instances"] if item["LifecycleState"] == "InService"), None)  # type: ignore[index]
+        if instance is not None:
+            return _settle(works, instance, report)
+        failures = _failures(account, names, started_at)
+        _give_up_if_hopeless(works, failures)
+        if failures:
+            report(f"waiting for capacity: {failures[-1]}")
+        if failures and not on_demand:
+            report("spot has no capacity: on-demand from here")
+            policy = documents.mixed_instances(names, types=works.site.types, on_demand=True)
+            account.call(
+                "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, MixedInstancesPolicy=policy
+            )
+            on_demand, started_at = True, account.now()
+        if account.now() >= until:
+            _give_up(works, "no_capacity", f"no capacity for {', '.join(works.site.types)} in {names.region}", failures)
+        if not found["Instances"] and account.now() - moved_at >= _MOVE_EVERY:  # type: ignore[index]
+            moved_at = account.now()
+            _move_limit(works, moved_at)
+        account.sleep(_POLL if account.now() - began < _QUICK else _SLOW_POLL)
+
+
+def _move_limit(works: Works, now: datetime) -> None:
+    """No machine yet: the limit moves on, so that one that comes late has its full time."""
+    try:
+        held = switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
+        tell_limit(works.account, works.names, held)
+    except RemoteError:
+        # The earlier limit still holds unless a switch is gone; then nothing may start.
+        if not switches.read(works.account, works.names).armed:
+            to_zero(works.account, works.names)
+            raise
+
+
+def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
+    """In service: nothing may replace a machine that ends itself; and a last look at the switches."""
+    account, names = works.account, works.names
+    if not _runs(account, instance["InstanceId"]):
+        raise _over(names)
+    report("in service")
+    account.call(
+        "autoscaling",
+        "suspend_processes",
+        AutoScalingGroupName=names.group,
+        ScalingProcesses=list(documents.REPLACING_PROCESSES),
+    )
+    held = switches.read(account, names)
+    if not held.armed or held.stop_at is None or held.delete_at is None:
+        to_zero(account, names)
+        raise RemoteError(
+            f"the machine was stopped: {'; '.join(held.problems)}",
+            fix=f"modelpick down {names.deployment}, then the same command again",
+            code="switches_not_armed",
+        )
+    hourly = works.record.usd_per_hour.get(instance["InstanceType"], works.spec.hourly_usd)
+    hourly += works.record.around_usd_per_hour
+    return Machine(
+        deployment=names.deployment,
+        region=names.region,
+        instance_id=instance["InstanceId"],
+        instance_type=instance["InstanceType"],
+        zone=instance["AvailabilityZone"],
+        stop_at=held.stop_at,
+        delete_at=held.delete_at,
+        usd_per_hour=hourly,
+        most_usd=works.spec.most_usd,
+    )
+
+
+def to_zero(account: Account, names: Names) -> bool:
+    """Set the group to zero; whether there was a group."""
+    return (
+        account.find(
+            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **documents.GROUP_AT_ZERO
+        )
+        is not None
+    )
+
+
+def switches_known(account: Account, names: Names) -> switches.Switches | None:
+    """The switches, or None when even they cannot be asked for."""
+    try:
+        return switches.read(account, names)
+    except RemoteError:
+        return None
+
+
+def may_be_billing(error: RemoteError, names: Names, held: switches.Switches | None) -> MayBeBillingError:
+    """`error` once a machine may run: what is known of its end, and the command that ends it."""
+    end = "its switches were read back before it was paid for"
+    if held is not None and held.stop_at is not None and held.armed:
+        end = f"it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC"
+    return MayBeBillingError(
+        f"{error.message}. A machine of {names.deployment} may be running; {end}",
+        fix=f"the same command again, or: modelpick down {names.deployment}",
+        code=error.code,
+    )
+
+
+def extend(account: Account, deployment: str, hours: float, *, max_usd: float | None = None) -> switches.Switches:
+    """Let a running machine run `hours` longer. The switches are at no instant both off, nor the second one first.
+
+    Raises UsageError when nothing runs or the new total exceeds the cap and no new cap is given.
+    """
+    names = Names(deployment, account.identity()["Account"], account.region)
+    noted, held = record.read(account, names), switches.read(account, names)
+    if noted is None or held.stop_at is None or not _wants_machine(switches.find_group(account, names)):
+        raise UsageError(
+            f"{deployment} has no machine whose end could be moved", fix="modelpick status", code="not_running"
+        )
+    hourly = max(noted.usd_per_hour.values()) + noted.around_usd_per_hour
+    longer = noted.hours + hours
+    most = (longer + 1 / 3) * hourly
+    if most > (max_usd or noted.max_usd) + 0.005:
+        raise UsageError(
+            f"{longer:.2f} hours can cost ${most:.2f}, beyond the cap of ${max_usd or noted.max_usd:.2f}",
+            fix=f"add --max-usd {most + 0.01:.2f}",
+            code="cap_too_small",
+        )
+    moved = switches.arm(account, names, held.stop_at + timedelta(hours=hours))
+    tell_limit(account, names, moved)
+    record.store(account, names, replace(noted, hours=longer, max_usd=max(max_usd or 0.0, noted.max_usd)))
+    return moved
+
+
+def tell_limit(account: Account, names: Names, held: switches.Switches) -> None:
+    """Tell the machine when it must be gone: it saves its results before, and moves its own power-off behind."""
+    body = documents.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
+    account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
+
+
+def _wants_machine(found: dict[str, Any] | None) -> bool:
+    return found is not None and (found["DesiredCapacity"] > 0 or bool(found["Instances"]))
+
+
+def _refuse_if_over(account: Account, names: Names, held: record.Record) -> None:
+    """A deployment whose machine has run and gone is over: running it again would spend its cap twice."""
+    if lives(account, names, held.created_at):
+        raise _over(names)
+
+
+def _over(names: Names) -> ModelpickError:
+    return ModelpickError(
+        f"{names.deployment} has run and ended",
+        fix=f"modelpick down {names.deployment} (results are kept), then the same command again",
+        code="deployment_ended",
+    )
+
+
+def _runs(account: Account, instance_id: str) -> bool:
+    """Whether EC2 still has the machine: a group that may not replace keeps listing one that powered itself off."""
+    found = account.find("ec2", "describe_instances", InstanceIds=[instance_id])
+    listed = [item for held in (found or {}).get("Reservations", ()) for item in held["Instances"]]
+    return any(item["State"]["Name"] in ("pending", "running") for item in listed)
+
+
+def _failures(account: Account, names: Names, since: datetime) -> list[str]:
+    answer = account.call(
+        "autoscaling", "describe_scaling_activities", AutoScalingGroupName=names.group, MaxRecords=20
+    )
+    failed = [item for item in answer["Activities"] if item["StatusCode"] == "Failed" and item["StartTime"] >= since]
+    return [item.get("StatusMessage", "no reason given") for item in reversed(failed)]
+
+
+def _give_up_if_hopeless(works: Works, failures: list[str]) -> None:
+    if failures and _NO_QUOTA.search(failures[-1]):
+        _give_up(works, "quota", "the vCPU quota is used up", failures)
+    other = [text for text in failures if not _NO_CAPACITY.search(text)]
+    if len(other) >= _HOPELESS_AFTER:
+        _give_up(works, "launch_failed", "AWS cannot launch the machine", other)
+
+
+def _give_up(works: Works, code: str, message: str, failures: list[str]) -> None:
+    """Back to zero, for certain, before anything is said. Raises RemoteError, or MayBeBillingError if that fails."""
+    to_zero(works.account, works.names)
+    fixes = {
+        "no_capacity": "try again with --wait 6h, more --instance types, --spot, or another --region",
+        "quota": "modelpick doctor --aws shows the request for more",
+        "launch_failed": "modelpick doctor --aws, then the same command again",
+    }
+    said = f"; AWS says: {failures[-1]}" if failures else ""
+    raise RemoteError(f"{message}{said}. Nothing runs, the group is at zero", fix=fixes[code], code=code)

@@ -1,0 +1,171 @@
+"""A deployment's record: the SSM parameter that is made first and deleted last, and says what was asked for.
+
+It holds wishes and dates, not state: what runs and what stops it is always asked of the group and the switches.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from modelpick.aws import documents
+from modelpick.aws.account import Account
+from modelpick.aws.names import PREFIX, Names, tag_list
+from modelpick.aws.spec import Spec
+from modelpick.errors import ModelpickError
+
+_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What `up` was asked, when, and the image it settled on. `going_down` once `down` has begun."""
+
+    deployment: str
+    plan_sha256: str
+    region: str
+    model: str
+    owner: str
+    created_at: datetime
+    image: str
+    hours: float
+    max_usd: float
+    usd_per_hour: Mapping[str, float]
+    around_usd_per_hour: float
+    disk_gib: int
+    keep_results_days: int
+    market: str
+    going_down: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as stored."""
+        return {
+            "schema_version": _SCHEMA_VERSION,
+            "deployment": self.deployment,
+            "plan_sha256": self.plan_sha256,
+            "region": self.region,
+            "model": self.model,
+            "owner": self.owner,
+            "created_at": f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",
+            "image": self.image,
+            "hours": self.hours,
+            "max_usd": self.max_usd,
+            "usd_per_hour": dict(self.usd_per_hour),
+            "around_usd_per_hour": self.around_usd_per_hour,
+            "disk_gib": self.disk_gib,
+            "keep_results_days": self.keep_results_days,
+            "market": self.market,
+            "going_down": self.going_down,
+        }
+
+
+def new(spec: Spec, *, owner: str, image: str, now: datetime) -> Record:
+    """The record of a deployment that begins now."""
+    return Record(
+        deployment=spec.deployment,
+        plan_sha256=spec.sha256,
+        region=spec.region,
+        model=spec.model,
+        owner=owner,
+        created_at=now.replace(microsecond=0),
+        image=image,
+        hours=spec.hours,
+        max_usd=spec.max_usd,
+        usd_per_hour={item.instance_type: item.usd_per_hour for item in spec.candidates},
+        around_usd_per_hour=spec.around_usd_per_hour,
+        disk_gib=spec.disk_gib,
+        keep_results_days=spec.keep_results_days,
+        market=spec.market,
+    )
+
+
+def parse(text: str) -> Record:
+    """A stored record. Raises ModelpickError for one that a newer or a broken modelpick wrote."""
+    try:
+        value = json.loads(text)
+        if value.pop("schema_version") != _SCHEMA_VERSION:
+            raise ValueError("another schema_version")
+        value["created_at"] = datetime.strptime(value["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return Record(**value)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelpickError(
+            f"a deployment's record cannot be read: {error}",
+            fix="use the modelpick version that made it, or modelpick down NAME",
+            code="bad_record",
+        ) from None
+
+
+def read(account: Account, names: Names) -> Record | None:
+    """The record of a deployment, or None."""
+    found = account.find("ssm", "get_parameter", Name=names.record)
+    return None if found is None else parse(found["Parameter"]["Value"])
+
+
+def begin(account: Account, names: Names, spec: Spec, record: Record) -> Record:
+    """Store `record` unless there is one; return the one that holds. Of two at once, AWS lets one win.
+
+    Raises ModelpickError when the name belongs to a deployment of another plan, or is being taken down.
+    """
+    made = account.make(
+        "ssm",
+        "put_parameter",
+        Name=names.record,
+        Type="String",
+        Value=documents.canonical(record.as_json()),
+        Description="modelpick: what this deployment was asked to be",
+        Tags=tag_list(documents.tags(spec, owner=record.owner)),
+    )
+    held = record if made is not None else (read(account, names) or record)
+    if held.going_down:
+        raise ModelpickError(
+            f"{names.deployment} is being taken down",
+            fix=f"modelpick down {names.deployment}, then the same command again",
+            code="going_down",
+        )
+    if held.plan_sha256 != record.plan_sha256:
+        raise ModelpickError(
+            f"{names.deployment} exists with another plan (by {held.owner}, {held.created_at:%Y-%m-%d %H:%M} UTC)",
+            fix=f"choose another --name, or: modelpick down {names.deployment}",
+            code="name_taken",
+        )
+    return held
+
+
+def store(account: Account, names: Names, record: Record) -> None:
+    """Overwrite the record."""
+    account.call(
+        "ssm",
+        "put_parameter",
+        Name=names.record,
+        Type="String",
+        Value=documents.canonical(record.as_json()),
+        Overwrite=True,
+    )
+
+
+def mark_going_down(account: Account, names: Names) -> Record | None:
+    """Note in the record, when there is one, that no `up` may pay any more; the record as it is now."""
+    try:
+        held = read(account, names)
+    except ModelpickError as error:
+        if error.code != "bad_record":
+            raise
+        return None
+    if held is not None and not held.going_down:
+        held = replace(held, going_down=True)
+        store(account, names, held)
+    return held
+
+
+def all_names(account: Account, account_id: str) -> dict[str, Record | None]:
+    """Every deployment of the region that has a record (None: one that cannot be read), by id."""
+    found: dict[str, Record | None] = {}
+    for item in account.pages("ssm", "get_parameters_by_path", "Parameters", Path=f"/{PREFIX}", Recursive=True):
+        deployment, _, leaf = item["Name"].removeprefix(f"/{PREFIX}/").partition("/")
+        if leaf == "record":
+            try:
+                found[deployment] = parse(item["Value"])
+            except ModelpickError:
+                found[deployment] = None
+    return found

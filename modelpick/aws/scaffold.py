@@ -1,0 +1,217 @@
+"""Everything a machine needs that costs nothing: made in order, each by its name, each again without harm."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelpick.aws import documents
+from modelpick.aws.account import Account
+from modelpick.aws.names import PREFIX, Names, tag_list
+from modelpick.aws.record import Record
+from modelpick.aws.site import Site
+from modelpick.aws.spec import Spec
+
+_PROFILE_NOT_SEEN = r"(?i)iaminstanceprofile|instance profile"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What the machine is given: the small user-data, the bundle it fetches, data files (key below data/ -> file)."""
+
+    user_data: str
+    bundle: bytes
+    bundle_sha256: str
+    data: Mapping[str, Path] = field(default_factory=dict)
+    hub_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """All that a scaffolding step needs to know."""
+
+    account: Account
+    names: Names
+    spec: Spec
+    site: Site
+    record: Record
+    payload: Payload
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """The tags that everything carries."""
+        return tag_list(documents.tags(self.spec, owner=self.record.owner))
+
+
+def bucket(works: Works) -> None:
+    """The deployment's bucket: private, encrypted, and forgetting by itself before anything is put into it."""
+    account, names, spec = works.account, works.names, works.spec
+    where = {} if names.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": names.region}}
+    account.make("s3", "create_bucket", Bucket=names.bucket, **where)
+    account.call(
+        "s3",
+        "put_public_access_block",
+        Bucket=names.bucket,
+        PublicAccessBlockConfiguration={
+            key: True for key in ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+        },
+    )
+    cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": spec.kms_key} if spec.kms_key else {"SSEAlgorithm": "AES256"}
+    account.call(
+        "s3",
+        "put_bucket_encryption",
+        Bucket=names.bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": cipher}]},
+    )
+    passing = int(works.record.hours // 24) + 2
+    account.call(
+        "s3",
+        "put_bucket_lifecycle_configuration",
+        Bucket=names.bucket,
+        LifecycleConfiguration=documents.lifecycle(spec.keep_results_days, passing),
+    )
+    account.call("s3", "put_bucket_tagging", Bucket=names.bucket, Tagging={"TagSet": works.tags})
+
+
+def logs(works: Works) -> None:
+    """The log group, forgetting by itself."""
+    account, names = works.account, works.names
+    flat = {tag["Key"]: tag["Value"] for tag in works.tags}
+    account.make("logs", "create_log_group", logGroupName=names.log_group, tags=flat)
+    account.call(
+        "logs", "put_retention_policy", logGroupName=names.log_group, retentionInDays=documents.LOG_RETENTION_DAYS
+    )
+
+
+def guest_role(works: Works) -> None:
+    """The machine's role and instance profile."""
+    account, names = works.account, works.names
+    policy = documents.guest_policy(names, works.spec.kms_key)
+    _role(works, names.guest_role, "ec2.amazonaws.com", "guest", policy)
+    account.make(
+        "iam", "create_instance_profile", InstanceProfileName=names.guest_role, Path=f"/{PREFIX}/", Tags=works.tags
+    )
+    held = account.call("iam", "get_instance_profile", InstanceProfileName=names.guest_role)["InstanceProfile"]
+    if not held["Roles"]:
+        account.call(
+            "iam", "add_role_to_instance_profile", InstanceProfileName=names.guest_role, RoleName=names.guest_role
+        )
+
+
+def switch_role(works: Works) -> None:
+    """The role the backstop acts by."""
+    names = works.names
+    _role(works, names.switch_role, "scheduler.amazonaws.com", "switch", documents.switch_policy(names))
+
+
+def security_group(works: Works) -> None:
+    """A security group that lets nothing in."""
+    works.account.make(
+        "ec2",
+        "create_security_group",
+        GroupName=works.names.group,
+        Description="modelpick: nothing comes in",
+        VpcId=works.site.vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": works.tags}],
+    )
+
+
+def hub_token(works: Works) -> None:
+    """The Hub token, as a SecureString and nowhere else."""
+    account, names = works.account, works.names
+    if works.payload.hub_token is None:
+        return
+    key = {"KeyId": works.spec.kms_key} if works.spec.kms_key else {}
+    value = {"Name": names.hub_token, "Type": "SecureString", "Value": works.payload.hub_token, **key}
+    if account.make("ssm", "put_parameter", **value, Tags=works.tags) is None:
+        account.call("ssm", "put_parameter", **value, Overwrite=True)
+
+
+def upload(works: Works) -> None:
+    """The bundle and the data, into the bucket that will forget them."""
+    account, names, payload = works.account, works.names, works.payload
+    key = f"bundle/{payload.bundle_sha256}.tar.gz"
+    if account.find("s3", "head_object", Bucket=names.bucket, Key=key) is None:
+        account.call("s3", "put_object", Bucket=names.bucket, Key=key, Body=payload.bundle)
+    for name, path in sorted(payload.data.items()):
+        account.upload(path, names.bucket, f"data/{name}")
+
+
+def template(works: Works) -> None:
+    """The launch template."""
+    account, names = works.account, works.names
+    data = documents.launch_template(
+        works.spec,
+        names,
+        image=works.record.image,
+        security_group=find_security_group(account, names) or "",
+        user_data=base64.b64encode(works.payload.user_data.encode()).decode(),
+        public=works.site.public,
+        tags=documents.tags(works.spec, owner=works.record.owner),
+    )
+    account.once_settled(
+        _PROFILE_NOT_SEEN,
+        "ec2",
+        "create_launch_template",
+        LaunchTemplateName=names.group,
+        LaunchTemplateData=data,
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": works.tags}],
+    )
+
+
+def group(works: Works) -> None:
+    """The group of one, at zero: it cannot grow before the one paid call says so."""
+    spec, names = works.spec, works.names
+    works.account.once_settled(
+        _PROFILE_NOT_SEEN,
+        "autoscaling",
+        "create_auto_scaling_group",
+        AutoScalingGroupName=names.group,
+        **documents.GROUP_AT_ZERO,
+        MixedInstancesPolicy=documents.mixed_instances(
+            names, types=works.site.types, on_demand=spec.market == "on-demand"
+        ),
+        VPCZoneIdentifier=",".join(works.site.subnets),
+        HealthCheckType="EC2",
+        HealthCheckGracePeriod=300,
+        NewInstancesProtectedFromScaleIn=False,
+        Tags=[{**tag, "PropagateAtLaunch": True} for tag in works.tags],
+    )
+
+
+STEPS: tuple[tuple[str, Callable[[Works], None]], ...] = (
+    ("bucket", bucket),
+    ("log group", logs),
+    ("machine's role", guest_role),
+    ("backstop's role", switch_role),
+    ("security group", security_group),
+    ("Hub token", hub_token),
+    ("bundle", upload),
+    ("launch template", template),
+    ("group at zero", group),
+)
+
+
+def find_security_group(account: Account, names: Names) -> str | None:
+    """The id of the deployment's security group, or None."""
+    found = account.call("ec2", "describe_security_groups", Filters=[{"Name": "group-name", "Values": [names.group]}])
+    groups = found["SecurityGroups"]
+    return str(groups[0]["GroupId"]) if groups else None
+
+
+def _role(works: Works, name: str, service: str, policy_name: str, policy: dict[str, Any]) -> None:
+    boundary = {"PermissionsBoundary": works.spec.permission_boundary} if works.spec.permission_boundary else {}
+    works.account.make(
+        "iam",
+        "create_role",
+        RoleName=name,
+        Path=f"/{PREFIX}/",
+        AssumeRolePolicyDocument=documents.canonical(documents.trust(service, works.names)),
+        Description=f"modelpick {works.names.deployment}",
+        Tags=works.tags,
+        **boundary,
+    )
+    works.account.call(
+        "iam", "put_role_policy", RoleName=name, PolicyName=policy_name, PolicyDocument=documents.canonical(policy)
+    )

@@ -1,0 +1,123 @@
+"""What `up` is asked to build, as data, and how long its money lasts. Pure."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal
+
+from modelpick.aws.names import fingerprint
+from modelpick.errors import UsageError
+
+Market = Literal["on-demand", "spot", "spot-then-on-demand"]
+MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
+BACKSTOP_AFTER = timedelta(minutes=20)  # the second switch, behind the first: time for a scale-in to end by itself
+SHORTEST_HOURS = 0.25  # boot, driver check and bundle take minutes; less than a quarter of an hour is money for nothing
+HOURS_A_MONTH = 730  # what AWS divides a GB-month by (its pricing calculator)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An instance type that will do, at its on-demand price: what an hour of it costs at most."""
+
+    instance_type: str
+    usd_per_hour: float
+    vcpus: int
+    cpu: str = "x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A machine wanted: the types that will do (the best first), for how long, for how much, and what it is to run.
+
+    `around_usd_per_hour` is the disk and the public address; `job` is the job file the machine runs;
+    `subnet`, `kms_key`, `permission_boundary` and `tags` are what a company may require.
+    """
+
+    deployment: str
+    region: str
+    candidates: tuple[Candidate, ...]
+    max_hours: float
+    max_usd: float
+    around_usd_per_hour: float
+    disk_gib: int
+    job: Mapping[str, Any] = field(default_factory=dict)
+    market: Market = "on-demand"
+    subnet: str | None = None
+    kms_key: str | None = None
+    permission_boundary: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    keep_results_days: int = 30
+    model: str = ""
+
+    @property
+    def hourly_usd(self) -> float:
+        """What an hour costs at most: the dearest candidate on demand, its disk, its address."""
+        return max(candidate.usd_per_hour for candidate in self.candidates) + self.around_usd_per_hour
+
+    @property
+    def hours(self) -> float:
+        """How long the machine may run: the money cap is the time limit, the second switch's delay paid from it."""
+        return min(self.max_hours, self.max_usd / self.hourly_usd - BACKSTOP_AFTER.total_seconds() / 3600)
+
+    @property
+    def most_usd(self) -> float:
+        """The most this can cost: the hours, and the delay until the second switch should the first one fail."""
+        return (self.hours + BACKSTOP_AFTER.total_seconds() / 3600) * self.hourly_usd
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything above in canonical JSON: the same wishes, the same hash."""
+        return fingerprint(json.dumps(self.as_json(), sort_keys=True, separators=(",", ":")))
+
+    def as_json(self) -> dict[str, Any]:
+        """The spec as JSON."""
+        return {
+            "deployment": self.deployment,
+            "model": self.model,
+            "region": self.region,
+            "candidates": [
+                {"instance_type": item.instance_type, "usd_per_hour": item.usd_per_hour, "vcpus": item.vcpus}
+                for item in self.candidates
+            ],
+            "market": self.market,
+            "max_hours": self.max_hours,
+            "max_usd": self.max_usd,
+            "around_usd_per_hour": self.around_usd_per_hour,
+            "disk_gib": self.disk_gib,
+            "subnet": self.subnet,
+            "kms_key": self.kms_key,
+            "permission_boundary": self.permission_boundary,
+            "tags": dict(self.tags),
+            "keep_results_days": self.keep_results_days,
+            "job": dict(self.job),
+        }
+
+
+def check(spec: Spec) -> Spec:
+    """`spec` when it can be built. Raises UsageError for what contradicts itself or cannot be meant."""
+    for name, value in (("max_hours", spec.max_hours), ("max_usd", spec.max_usd), ("disk_gib", spec.disk_gib)):
+        if not math.isfinite(value) or value <= 0:
+            raise UsageError(f"{name} is {value!r}", fix="give a number above zero", code=f"bad_{name}")
+    if not spec.candidates:
+        raise UsageError("no instance type to try", fix="name one with --instance", code="no_instance")
+    if len({candidate.cpu for candidate in spec.candidates}) > 1:
+        raise UsageError(
+            "x86_64 and arm64 instance types cannot share one image",
+            fix="leave out the arm64 ones (g5g)",
+            code="contradiction",
+        )
+    if spec.max_hours > 24 * 30:
+        raise UsageError("max_hours is beyond 30 days", fix="start shorter, and use extend", code="bad_max_hours")
+    if spec.hours < SHORTEST_HOURS:
+        least = (SHORTEST_HOURS + BACKSTOP_AFTER.total_seconds() / 3600) * spec.hourly_usd
+        raise UsageError(
+            f"${spec.max_usd:.2f} buys {max(spec.hours, 0) * 60:.0f} minutes at ${spec.hourly_usd:.3f} an hour",
+            fix=f"allow at least ${math.ceil(least * 100) / 100:.2f} with --max-usd",
+            code="cap_too_small",
+        )
+    for key in spec.tags:
+        if key.startswith(("aws:", "modelpick:")) or not 0 < len(key) <= 128:
+            raise UsageError(f"tag {key!r} is not yours to set", fix="choose another key", code="bad_tag")
+    return spec

@@ -1,0 +1,140 @@
+"""What every deployment does now, by the account's own word: machine, switches, dollars so far, the machine's own report."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from modelpick.aws import inventory, record, switches
+from modelpick.aws.account import Account
+from modelpick.aws.faults import Refused
+from modelpick.aws.history import lives
+from modelpick.aws.inventory import Thing
+from modelpick.aws.names import Names
+from modelpick.errors import ModelpickError
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One deployment. `state`: running, starting, stopping, ended, prepared (nothing paid yet), kept (results only)."""
+
+    deployment: str
+    region: str
+    state: str
+    model: str
+    owner: str
+    machine: str | None
+    instance_type: str | None
+    stop_at: datetime | None
+    armed: bool
+    problems: tuple[str, ...]
+    hours: float
+    usd: float | None
+    stage: str | None
+    things: tuple[Thing, ...]
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether something runs, or is about to, that nothing will stop: the state that must not be."""
+        return self.state in ("running", "starting") and not self.armed
+
+    def as_json(self) -> dict[str, Any]:
+        """The status in the names of `status --json`."""
+        return {
+            "deployment": self.deployment,
+            "region": self.region,
+            "state": self.state,
+            "model": self.model,
+            "owner": self.owner,
+            "machine": self.machine,
+            "instance_type": self.instance_type,
+            "stop_at": f"{self.stop_at:%Y-%m-%dT%H:%M:%SZ}" if self.stop_at else None,
+            "armed": self.armed,
+            "problems": list(self.problems),
+            "hours": round(self.hours, 4),
+            "spent_usd": None if self.usd is None else round(self.usd, 4),
+            "stage": self.stage,
+            "things": [thing.as_json() for thing in self.things],
+        }
+
+
+def deployments(account: Account) -> list[Status]:
+    """Every deployment of the region, by tags and names alone. Raises Refused when AWS cannot be asked."""
+    account_id = account.identity()["Account"]
+    by_name: dict[str, list[Thing]] = {}
+    for thing in inventory.everything(account, account_id):
+        by_name.setdefault(thing.deployment, []).append(thing)
+    return [_status(account, Names(name, account_id, account.region), by_name[name]) for name in sorted(by_name) if name]
+
+
+def regions(account: Account) -> list[str]:
+    """Every region the account has enabled."""
+    return sorted(item["RegionName"] for item in account.call("ec2", "describe_regions")["Regions"])
+
+
+def orphans(account: Account) -> Iterator[Status]:
+    """Deployments of every region that nobody will miss: unwatched ones, ended ones, half-made and half-deleted ones."""
+    for region in regions(account):
+        for status in deployments(account.in_region(region)):
+            if status.unwatched or status.state in ("ended", "prepared", "stopping"):
+                yield status
+
+
+def _status(account: Account, names: Names, things: list[Thing]) -> Status:
+    try:
+        noted = record.read(account, names)
+    except ModelpickError as error:
+        if error.code != "bad_record":  # one of another version: the rest can still be told
+            raise
+        noted = None
+    group = switches.find_group(account, names)
+    held = switches.read(account, names) if group else switches.Switches(None, None, ("there is no group",))
+    machines = [thing for thing in things if thing.kind == "machine"]
+    past = lives(account, names, noted.created_at) if noted else []
+    now = account.now()
+    hours = sum(life.hours(now) for life in past)
+    hourly = (max(noted.usd_per_hour.values(), default=0.0) + noted.around_usd_per_hour) if noted else None
+    kind = machines[0].detail.split()[0] if machines else None
+    if noted and kind in noted.usd_per_hour:
+        hourly = noted.usd_per_hour[kind] + noted.around_usd_per_hour
+    return Status(
+        deployment=names.deployment,
+        region=names.region,
+        state=_state(group, machines, bool(past), things, noted),
+        model=noted.model if noted else "",
+        owner=noted.owner if noted else "",
+        machine=machines[0].name if machines else None,
+        instance_type=kind,
+        stop_at=held.stop_at,
+        armed=held.armed,
+        problems=held.problems,
+        hours=hours,
+        usd=None if hourly is None else hourly * hours,
+        stage=_stage(account, names) if any(thing.kind == "bucket" for thing in things) else None,
+        things=tuple(things),
+    )
+
+
+def _state(
+    group: dict[str, Any] | None, machines: list[Thing], ran: bool, things: list[Thing], noted: record.Record | None
+) -> str:
+    if machines:
+        return "running"
+    if group is not None and group["DesiredCapacity"] > 0 and not ran:
+        return "starting"
+    if noted is not None and noted.going_down:
+        return "stopping"
+    if ran:
+        return "ended"
+    return "kept" if {thing.kind for thing in things} == {"bucket"} else "prepared"
+
+
+def _stage(account: Account, names: Names) -> str | None:
+    """What the machine last said of itself."""
+    try:
+        found = account.find("s3", "get_object", Bucket=names.bucket, Key="progress/machine.json")
+        told = json.loads(found["Body"].read()) if found else None
+    except (Refused, ValueError):
+        return None
+    return f"{told['stage']}: {told['detail']}" if told and told.get("detail") else (told or {}).get("stage")

@@ -1,0 +1,180 @@
+"""`down`: paid things first, whatever is already gone, until nothing is left but what was asked to be kept.
+
+The switches go after the machine and the record goes last, so that a `down` that dies leaves the rest findable and
+nothing unwatched. Repeating it is safe at any point.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from modelpick.aws import inventory, provision, record, switches
+from modelpick.aws.account import Account
+from modelpick.aws.faults import Refused
+from modelpick.aws.history import lives
+from modelpick.aws.names import Names
+from modelpick.aws.receipt import Kept, Receipt, receipt
+from modelpick.errors import MayBeBillingError, RemoteError
+
+Report = Callable[[str], None]
+_POLL = 10.0
+_LONGEST_WAIT = timedelta(minutes=20)  # a GPU machine ends in two or three minutes; ten times that is a fault to tell
+_PASSES = 3  # a thing an `up` made while we deleted is met in the next pass
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What shall survive: results (until they expire) and training data, by name."""
+
+    results: bool = True
+    data: bool = False
+
+
+def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Report = lambda _: None) -> Receipt:  # noqa: B008
+    """Remove a deployment and say what it was. Raises MayBeBillingError while something paid may be left."""
+    names = Names(deployment, account.identity()["Account"], account.region)
+    try:
+        noted, began, ended = _stop_what_bills(account, names, report)
+    except Refused as refused:
+        raise _unfinished(refused, names) from None
+    summary = receipt(account, names, noted, lives(account, names, began), ended, None)
+    for _ in range(_PASSES):
+        _remove_the_rest(account, names, keep, report)
+        left = [thing for thing in inventory.of(account, names) if thing.kind != "bucket"]
+        if not left:
+            break
+        if any(thing.bills for thing in left):
+            _stop_what_bills(account, names, report)
+    else:
+        raise RemoteError(
+            f"still there: {', '.join(f'{thing.kind} {thing.name}' for thing in left)}",
+            fix=f"modelpick down {deployment}",
+            code="not_empty",
+        )
+    return receipt(account, names, noted, summary.lives, ended, _kept(account, names))
+
+
+def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[record.Record | None, datetime, datetime]:
+    """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
+    report("machine")
+    provision.to_zero(account, names)
+    noted = record.mark_going_down(account, names)
+    account.find("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=names.group, ForceDelete=True)
+    deadline = account.now() + _LONGEST_WAIT
+    while True:
+        running = [item for item in inventory.instances(account, names.deployment) if item["State"]["Name"] != "terminated"]
+        # Instances that the group does not know of (detached by hand) end here; the others are ending already.
+        stray = [item["InstanceId"] for item in running if item["State"]["Name"] != "shutting-down"]
+        if stray:
+            account.find("ec2", "terminate_instances", InstanceIds=stray)
+        if not running and switches.find_group(account, names) is None:
+            break
+        if account.now() > deadline:
+            raise MayBeBillingError(
+                f"the machine of {names.deployment} does not end: {', '.join(item['InstanceId'] for item in running)}",
+                fix=f"modelpick down {names.deployment}, or end it in the console",
+                code="does_not_end",
+            )
+        account.sleep(_POLL)
+    for volume in inventory.volumes(account, names.deployment):
+        report(f"disk {volume['VolumeId']}")
+        account.find("ec2", "delete_volume", VolumeId=volume["VolumeId"])
+    # Without a record nothing says when this deployment began: what an earlier one of the name ran is not its cost.
+    return noted, noted.created_at if noted else account.now(), account.now()
+
+
+def _remove_the_rest(account: Account, names: Names, keep: Keep, report: Report) -> None:
+    report("switches")
+    account.find("scheduler", "delete_schedule", Name=names.group)
+    report("scaffolding")
+    account.find("ec2", "delete_launch_template", LaunchTemplateName=names.group)
+    _security_groups(account, names)
+    _profile(account, names)
+    for role, policy in ((names.guest_role, "guest"), (names.switch_role, "switch")):
+        account.find("iam", "delete_role_policy", RoleName=role, PolicyName=policy)
+        account.find("iam", "delete_role", RoleName=role)
+    account.find("ssm", "delete_parameter", Name=names.hub_token)
+    account.find("logs", "delete_log_group", logGroupName=names.log_group)
+    report("bucket")
+    _bucket(account, names, keep)
+    account.find("ssm", "delete_parameter", Name=names.record)
+
+
+def _security_groups(account: Account, names: Names) -> None:
+    wanted = [{"Name": "group-name", "Values": [names.group]}]
+    deadline = account.now() + _LONGEST_WAIT
+    for item in account.call("ec2", "describe_security_groups", Filters=wanted)["SecurityGroups"]:
+        while True:
+            try:
+                account.find("ec2", "delete_security_group", GroupId=item["GroupId"])
+                break
+            except Refused as refused:
+                # The machine's network interface lives a little longer than the machine.
+                if refused.aws_code != "DependencyViolation" or account.now() > deadline:
+                    raise
+                account.sleep(_POLL)
+
+
+def _profile(account: Account, names: Names) -> None:
+    held = account.find("iam", "get_instance_profile", InstanceProfileName=names.guest_role)
+    if held is None:
+        return
+    for role in held["InstanceProfile"]["Roles"]:
+        account.find(
+            "iam",
+            "remove_role_from_instance_profile",
+            InstanceProfileName=names.guest_role,
+            RoleName=role["RoleName"],
+        )
+    account.find("iam", "delete_instance_profile", InstanceProfileName=names.guest_role)
+
+
+def _bucket(account: Account, names: Names, keep: Keep) -> None:
+    """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry, made before it came."""
+    held = account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1)
+    if held is None:
+        return
+    kept = tuple(prefix for prefix, wanted in (("results/", keep.results), ("data/", keep.data)) if wanted)
+    batch: list[dict[str, str]] = []
+    any_kept = False
+    for item in account.pages("s3", "list_objects_v2", "Contents", Bucket=names.bucket):
+        if item["Key"].startswith(kept) if kept else False:
+            any_kept = True
+            continue
+        batch.append({"Key": item["Key"]})
+        if len(batch) == 1000:  # DeleteObjects takes 1,000 keys at most (S3 API reference)
+            _delete(account, names, batch)
+            batch = []
+    if batch:
+        _delete(account, names, batch)
+    if not any_kept:
+        account.find("s3", "delete_bucket", Bucket=names.bucket)
+
+
+def _delete(account: Account, names: Names, keys: list[dict[str, str]]) -> None:
+    answer = account.call("s3", "delete_objects", Bucket=names.bucket, Delete={"Objects": keys, "Quiet": True})
+    if failed := answer.get("Errors"):
+        raise RemoteError(
+            f"S3 keeps {failed[0]['Key']}: {failed[0].get('Message', '')}",
+            fix=f"modelpick down {names.deployment}",
+            code="not_empty",
+        )
+
+
+def _kept(account: Account, names: Names) -> Kept | None:
+    if account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1) is None:
+        return None
+    rules = account.find("s3", "get_bucket_lifecycle_configuration", Bucket=names.bucket) or {"Rules": []}
+    days = {rule["ID"]: rule["Expiration"]["Days"] for rule in rules["Rules"] if "Expiration" in rule}
+    objects = list(account.pages("s3", "list_objects_v2", "Contents", Bucket=names.bucket))
+    newest = max((item["LastModified"] for item in objects), default=account.now())
+    expires = newest.astimezone(UTC) + timedelta(days=days["results"]) if "results" in days else None
+    return Kept(f"s3://{names.bucket}/", len(objects), sum(item["Size"] for item in objects), expires)
+
+
+def _unfinished(refused: Refused, names: Names) -> MayBeBillingError:
+    return MayBeBillingError(
+        f"{refused.message}. Something of {names.deployment} may still be billing; its switches are untouched",
+        fix=f"modelpick down {names.deployment}",
+        code=refused.code,
+    )

@@ -1,0 +1,59 @@
+"""What the commands that touch an AWS account share: options, the caller, a yes from the user."""
+
+import re
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelpick.cli.output import Output
+from modelpick.errors import UsageError
+
+if TYPE_CHECKING:
+    from modelpick.aws.account import Account
+
+Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+Deployment = Annotated[str, typer.Argument(metavar="NAME", help="The deployment, as `modelpick status` calls it.")]
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])\Z")
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def account(region: str | None, profile: str | None) -> "Account":
+    """The caller's account in the settled region. Raises UsageError without boto3, RemoteError without credentials."""
+    from modelpick import settings
+    from modelpick.aws.account import Account
+    from modelpick.offers import embedded
+
+    return Account(embedded.check_region(settings.load({"region": region}).region), profile)
+
+
+def span(flag: str, text: str) -> timedelta:
+    """A length of time such as 30m, 6h, 2d. Raises UsageError."""
+    found = _SPAN.match(text.strip().lower())
+    if not found or not 0 < float(found[1]) * _UNITS[found[2]] <= 30 * 86400:
+        raise UsageError(f"{flag} is {text!r}", fix="give a time such as 30m, 6h or 2d, at most 30d", code="bad_time")
+    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+
+
+def tags(listed: list[str]) -> dict[str, str]:
+    """KEY=VALUE words as tags. Raises UsageError."""
+    found = {}
+    for word in listed:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--tag is {word!r}", fix="give KEY=VALUE", code="bad_tag")
+        found[key] = value
+    return found
+
+
+def agree(out: Output, question: str, *, yes: bool) -> None:
+    """Ask before money or data is at stake. Without a terminal --yes is the only yes. Raises UsageError, typer.Exit."""
+    if yes:
+        return
+    if out.as_json or not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to ask", fix="add --yes", code="needs_yes")
+    if not typer.confirm(question, err=True):
+        out.note("nothing was done")
+        raise typer.Exit(1)

@@ -1,0 +1,35 @@
+"""`modelpick extend`: a machine's end, moved."""
+
+from typing import Annotated
+
+import typer
+
+from modelpick.cli import aws_options
+from modelpick.cli.aws_options import Deployment, Profile
+from modelpick.cli.options import Region, amount, command
+from modelpick.cli.output import Output
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "extend")(extend)
+
+
+def extend(
+    out: Output,
+    name: Deployment,
+    hours: Annotated[str, typer.Option("--hours", metavar="H", help="How much longer.")],
+    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="A new cap for all of it.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """Let a machine run longer. Its switches are at no instant off."""
+    from modelpick.aws import provision
+
+    longer = amount("--hours", hours) or 0.0
+    held = provision.extend(aws_options.account(region, profile), name, longer, max_usd=amount("--max-usd", max_usd))
+    stop = f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"
+    out.answer(
+        {"deployment": name, "stop_at": stop, "delete_at": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}", "assumptions": [], "sources": []},
+        lambda console: console.print(f"{name} now stops by itself at {stop}", markup=False),
+    )

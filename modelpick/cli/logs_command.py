@@ -1,0 +1,36 @@
+"""`modelpick logs`: what the job says."""
+
+from typing import Annotated
+
+import typer
+
+from modelpick.cli import aws_options
+from modelpick.cli.aws_options import Deployment, Profile
+from modelpick.cli.options import Region, command
+from modelpick.cli.output import Output
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "logs")(logs)
+
+
+def logs(
+    out: Output,
+    name: Deployment,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Until the machine is gone.")] = False,
+    since: Annotated[str | None, typer.Option("--since", metavar="30m", help="Only what is newer.")] = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """What the job said."""
+    from modelpick.aws import access
+
+    span = aws_options.span("--since", since) if since else None
+    lines = access.log_lines(aws_options.account(region, profile), name, follow=follow and not out.as_json, since=span)
+    if out.as_json:
+        listed = list(lines)
+        out.answer({"deployment": name, "lines": listed, "assumptions": [], "sources": []}, lambda _: None)
+        return
+    for line in lines:
+        typer.echo(line)

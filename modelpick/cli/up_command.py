@@ -1,0 +1,228 @@
+"""`modelpick up`: a plan or a model becomes a running machine that nobody can forget."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli import aws_options
+from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command
+from modelpick.cli.output import Output
+from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.aws.account import Account
+    from modelpick.aws.provision import Machine
+    from modelpick.aws.scaffold import Payload
+    from modelpick.aws.spec import Spec
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "up")(up)
+
+
+def up(
+    out: Output,
+    target: Annotated[str, typer.Argument(metavar="PLAN|MODEL", help="A plan file, or a model to plan for.")],
+    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="Training data; goes with the machine.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the model (after fine-tuning, with --data).")] = False,
+    method: Method = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The deployment's name.")] = None,
+    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="The most it may cost, in all.")] = None,
+    max_hours: Annotated[str | None, typer.Option("--max-hours", metavar="H", help="The longest it may run.")] = None,
+    market: Annotated[
+        str | None, typer.Option("--market", metavar="on-demand|spot|spot-then-on-demand", help="How to buy the machine.")
+    ] = None,
+    wait: Annotated[str, typer.Option("--wait", metavar="6h", help="How long to wait for capacity.")] = "15m",
+    instance: Instance = None,
+    family: Family = None,
+    region: Region = None,
+    policy: PolicyName = None,
+    profile: Profile = None,
+    expected_account: Annotated[
+        str | None, typer.Option("--account", metavar="ID", help="Refuse any other AWS account.")
+    ] = None,
+    subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
+    kms_key: Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")] = None,
+    permission_boundary: Annotated[
+        str | None, typer.Option("--permission-boundary", metavar="ARN", help="Boundary of the roles made.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="On everything made.")] = None,
+    keep_results: Annotated[str, typer.Option("--keep-results", metavar="DAYS", help="Results expire after.")] = "30",
+    idle: Annotated[str, typer.Option("--idle", metavar="30m", help="End the machine after this long idle.")] = "30m",
+    export: Annotated[
+        Path | None, typer.Option("--cloudformation", metavar="FILE", help="Write a template instead; spends nothing.")
+    ] = None,
+    offline: Offline = False,
+    yes: Yes = False,
+) -> None:
+    """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money."""
+    from modelpick import settings
+    from modelpick.aws.from_plan import Wishes, job_of, spec_from
+
+    waiting = aws_options.span("--wait", wait)
+    if data is not None and not data.is_file():
+        raise UsageError(f"there is no file {data}", fix="check --data", code="no_data")
+    days = amount("--keep-results", keep_results) or 30
+    wishes = Wishes(
+        name=name, max_usd=amount("--max-usd", max_usd), max_hours=amount("--max-hours", max_hours), market=market,
+        subnet=subnet, kms_key=kms_key, permission_boundary=permission_boundary, tags=aws_options.tags(tag or []),
+        keep_results_days=max(int(days), 1), idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60,
+    )  # fmt: skip
+    plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
+    names = [data.name] if data else []
+    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts)
+    if export is not None:
+        _export(out, spec, export)
+        return
+    account = aws_options.account(spec.region, profile)
+    caller = account.identity()
+    out.note(_summary(spec, plan, caller))
+    aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
+    pinned = _pinned(out, plan, offline)
+    payload = _payload(spec, caller["Account"], job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
+    machine = _run(out, account, spec, payload, expected_account, waiting, yes)
+    answer = {**machine.as_json(), "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
+    out.answer(answer, lambda console: _draw(console, machine))
+
+
+def _plan(
+    target: str, data: Path | None, serve: bool, method: str | None, market: str | None, instance: str | None,
+    family: str | None, region: str | None, policy: str | None, wishes: Any, offline: bool,
+) -> dict[str, Any]:  # fmt: skip
+    from modelpick import plan as plans
+
+    if target.endswith(".json") or Path(target).is_file():
+        try:
+            content = plans.load(Path(target).read_text(encoding="utf-8")).as_json()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{target} cannot be read: {error}", fix="make it with `modelpick plan`", code="bad_plan") from None
+    else:
+        from modelpick import planner
+
+        wanted = {"method": method} if method else {}
+        content = planner.prepare(
+            target,
+            finetune=None if serve and data is None else (wanted if not serve else {}),
+            serve=(wanted if data is None else {}) if serve else None,
+            data=data,
+            region=region,
+            market="on-demand" if market != "spot" else "spot",
+            instance=instance,
+            family=family,
+            max_usd=wishes.max_usd,
+            max_hours=wishes.max_hours,
+            policy=policy,
+            offline=offline,
+        ).as_json()
+    if content["license"]["verdict"] == "review":
+        raise ModelpickError(
+            f"the license of {content['model']['id']} needs a human's decision first",
+            fix=f"modelpick policy approve {content['model']['id']}, then the same command again",
+            code="needs_review",
+        )
+    return content
+
+
+def _pinned(out: Output, plan: dict[str, Any], offline: bool) -> dict[str, Any]:
+    """The plan with the model's commit in it: what runs is what was looked at, not what the Hub has by then."""
+    model = plan["model"]
+    if model["revision"] or model["origin"] == "folder":
+        return plan
+    from modelpick.catalog import index, lookup
+
+    found = lookup.look_up([model["id"]], catalog=index.load(), offline=offline).results[0]
+    revision = None if isinstance(found, ModelpickError) else found.revision
+    if revision is None:
+        out.note(f"the commit of {model['id']} is not pinned: the Hub could not be asked")
+    return {**plan, "model": {**model, "revision": revision}}
+
+
+def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | None) -> "Payload":
+    from modelpick.aws import bundle
+    from modelpick.aws.names import Names
+
+    names = Names(spec.deployment, account_id, spec.region)
+    files = {data.name: data} if data else {}
+    return bundle.payload(spec, names, job=job, data=files, hub_token=os.environ.get("HF_TOKEN"))
+
+
+def _run(
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", expected: str | None, wait: timedelta, yes: bool
+) -> "Machine":
+    from modelpick.aws import provision
+
+    while True:
+        try:
+            return provision.up(account, spec, payload, expected_account=expected, wait=wait, report=out.note)
+        except KeyboardInterrupt:
+            if not _go_on(out, account, spec.deployment, yes):
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
+    """After Ctrl-C: say what runs, ask what to do. Whether to continue."""
+    from modelpick.aws import provision, teardown
+    from modelpick.aws.names import Names
+
+    names = Names(deployment, account.identity()["Account"], account.region)
+    held = provision.switches_known(account, names)
+    end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
+    sys.stderr.write(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
+    if out.as_json or yes or not sys.stdin.isatty():
+        sys.stderr.write(f"  the same command continues; to remove it: modelpick down {deployment}\n")
+        return False
+    choice = typer.prompt("[c]ontinue, take it [d]own, or [l]eave it", default="c", err=True).strip().lower()[:1]
+    if choice == "d":
+        teardown.down(account, deployment, report=out.note)
+        sys.stderr.write("nothing is left\n")
+    return bool(choice == "c")
+
+
+def _export(out: Output, spec: "Spec", path: Path) -> None:
+    from modelpick.aws import cloudformation
+
+    text = cloudformation.template_text(spec)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", fix="choose another file", code="no_file") from None
+    out.answer(
+        {"template": str(path), "deployment": spec.deployment, "assumptions": [_priced(spec)], "sources": []},
+        lambda console: console.print(f"{path}: the deployment {spec.deployment} as a CloudFormation template", markup=False),
+    )
+
+
+def _summary(spec: "Spec", plan: dict[str, Any], caller: dict[str, Any]) -> str:
+    types = ", ".join(candidate.instance_type for candidate in spec.candidates)
+    return "\n".join([
+        f"{plan['model']['id']}: {' and '.join(plan['tasks'])}, deployment {spec.deployment}",
+        f"  account {caller['Account']}, {spec.region}, one of {types}, {spec.market}",
+        f"  at most {spec.hours:.2f} h and ${spec.most_usd:.2f}: ${spec.hourly_usd:.3f} an hour with disk and address,",
+        "  the second switch's 20 minutes included; results stay in a bucket of its own",
+    ])  # fmt: skip
+
+
+def _priced(spec: "Spec") -> str:
+    return f"the limit is reckoned at ${spec.hourly_usd:.4f} an hour, the dearest type on demand with disk and address"
+
+
+def _draw(console: "Console", machine: "Machine") -> None:
+    lines = (
+        f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service",
+        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (and by force at {machine.delete_at:%H:%M}), "
+        f"at most ${machine.most_usd:.2f}",
+        "",
+        f"  modelpick logs {machine.deployment} -f      what it does",
+        f"  modelpick status                 what runs, since when, for how much",
+        f"  modelpick down {machine.deployment}         end it now",
+    )
+    for line in lines:
+        console.print(line, markup=False)

@@ -1,0 +1,109 @@
+"""What moto cannot answer: quotas, prices, the public image parameters, simulated permissions, scaling activities."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+from xml.sax.saxutils import escape
+
+from tests.stand_ins.aws_account.wire import Call
+from tests.stand_ins.aws_account.world import World
+
+Answer = tuple[str, list[tuple[str, str]], bytes]
+_NAMES = {
+    "L-DB2E81BA": "Running On-Demand G and VT instances", "L-3819A6DF": "All G and VT Spot Instance Requests",
+    "L-417A185B": "Running On-Demand P instances", "L-7212CCBC": "All P4, P3 and P2 Spot Instance Requests",
+    "L-C4BD4855": "All P5 Spot Instance Requests",
+}  # fmt: skip
+
+
+def answer(call: Call, world: World) -> Answer | None:
+    """The account's own answer, or None to ask moto."""
+    own = _OWN.get((call.service, call.action))
+    return own(call, world) if own else None
+
+
+def _json(value: Any) -> Answer:
+    return "200 OK", [("Content-Type", "application/x-amz-json-1.1")], json.dumps(value).encode()
+
+
+def _quota(call: Call, world: World) -> Answer | None:
+    code = call.document["QuotaCode"]
+    if code not in _NAMES:
+        return None
+    value = world.quotas.get(code, 0.0)
+    return _json({"Quota": {"ServiceCode": "ec2", "QuotaCode": code, "QuotaName": _NAMES[code], "Value": value, "Adjustable": True}})
+
+
+def _parameter(call: Call, world: World) -> Answer | None:
+    name = call.document["Name"]
+    if not name.startswith("/aws/service/deeplearning/ami/") or call.region not in world.regions:
+        return None
+    image = f"ami-{hashlib.sha1(name.encode()).hexdigest()[:17]}"
+    return _json({"Parameter": {"Name": name, "Type": "String", "Value": image, "Version": 1}})
+
+
+def _prices(call: Call, world: World) -> Answer:
+    asked = {item["Field"]: item["Value"] for item in call.document.get("Filters", [])}
+    usd = world.usd_per_hour.get(asked.get("instanceType", ""))
+    dimension = {"unit": "Hrs", "pricePerUnit": {"USD": f"{usd:.10f}"}} if usd is not None else {}
+    term = {"X.JRTCKXETXF": {"priceDimensions": {"X.JRTCKXETXF.6YS6EN2CT7": dimension}}}
+    product = {"product": {"attributes": asked, "sku": "X"}, "serviceCode": "AmazonEC2", "terms": {"OnDemand": term}}
+    return _json({"FormatVersion": "aws_v1", "PriceList": [json.dumps(product)] if usd is not None else []})
+
+
+def _simulate(call: Call, world: World) -> Answer:
+    results = []
+    for key, action in call.form.items():
+        if key.startswith("ActionNames.member."):
+            decision = "implicitDeny" if action in world.denied else "allowed"
+            results.append(
+                f"<member><EvalActionName>{escape(action)}</EvalActionName><EvalResourceName>*</EvalResourceName>"
+                f"<EvalDecision>{decision}</EvalDecision></member>"
+            )
+    xml = (
+        "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated>"
+        f"<EvaluationResults>{''.join(results)}</EvaluationResults></SimulatePrincipalPolicyResult>"
+        "</SimulatePrincipalPolicyResponse>"
+    )
+    return "200 OK", [("Content-Type", "text/xml")], xml.encode()
+
+
+def _activities(call: Call, world: World) -> Answer:
+    members = []
+    for item in reversed(world.activities.get(call.form.get("AutoScalingGroupName", ""), [])):
+        fields = "".join(
+            f"<{key}>{escape(value.astimezone(UTC).isoformat() if key.endswith('Time') else str(value))}</{key}>"
+            for key, value in item.items()
+            if value != ""
+        )
+        members.append(f"<member>{fields}</member>")
+    xml = (
+        '<DescribeScalingActivitiesResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">'
+        f"<DescribeScalingActivitiesResult><Activities>{''.join(members)}</Activities>"
+        "</DescribeScalingActivitiesResult></DescribeScalingActivitiesResponse>"
+    )
+    return "200 OK", [("Content-Type", "text/xml")], xml.encode()
+
+
+def _regions(call: Call, world: World) -> Answer:
+    items = "".join(
+        f"<item><regionName>{name}</regionName><regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint></item>"
+        for name in sorted(world.regions)
+    )
+    xml = (
+        '<DescribeRegionsResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">'
+        f"<regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
+    )
+    return "200 OK", [("Content-Type", "text/xml")], xml.encode()
+
+
+_OWN: dict[tuple[str, str], Callable[[Call, World], Answer | None]] = {
+    ("servicequotas", "GetServiceQuota"): _quota,
+    ("ssm", "GetParameter"): _parameter,
+    ("ec2", "DescribeRegions"): _regions,
+    ("pricing", "GetProducts"): _prices,
+    ("iam", "SimulatePrincipalPolicy"): _simulate,
+    ("autoscaling", "DescribeScalingActivities"): _activities,
+}
