@@ -46,7 +46,9 @@ def serve(
         str | None,
         typer.Option("--engine", metavar="E", help="vllm, transformers or llama.cpp. Default: the first that can."),
     ] = None,
-    port: Annotated[str, typer.Option("--port", metavar="N", help="On 127.0.0.1 only.")] = "8000",
+    port: Annotated[
+        str, typer.Option("--port", metavar="N", envvar="MODELPICK_PORT", help="On 127.0.0.1 only.")
+    ] = "8000",
     state: Annotated[
         str | None,
         typer.Option(

@@ -48,7 +48,7 @@ class Calibration(Generic[E]):
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         own = "".join(
-            f"; on {gpu} times {mine.factor:.2f}, from {mine.rows} measurements of your own up to {mine.as_of} ({mine.file})"
+            f"; on {gpu} times {mine.factor:.2f}, by {mine.rows} measurements of yours till {mine.as_of} ({mine.file})"
             for gpu, mine in self.local.items()
             if gpu in gpus
         )

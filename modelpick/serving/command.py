@@ -14,7 +14,8 @@ _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 class Served:
     """What is served, under which names: `name` the base's (or the one model's), `adapter_name` the tuned one's.
 
-    `folder` holds config.json and weights, or is a .gguf file; `adapter` is a folder of peft's making.
+    `folder` holds config.json and weights, or is a .gguf file; `adapter` is a folder of peft's making. `base_too`:
+    whether the base answers too, beside the adapter.
     """
 
     name: str
@@ -22,11 +23,14 @@ class Served:
     adapter_name: str | None = None
     adapter: Path | None = None
     rank: int | None = None
+    base_too: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name a client may ask for, the tuned one first."""
-        return (self.adapter_name, self.name) if self.adapter_name else (self.name,)
+        if self.adapter_name is None:
+            return (self.name,)
+        return (self.adapter_name, self.name) if self.base_too else (self.adapter_name,)
 
 
 def words(
@@ -83,7 +87,7 @@ def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: boo
         "--model-timeout": "-1",  # never unload
         "--log-level": "warning",
     }
-    pinned = [served.name] if served.adapter is None else []
+    pinned = list(served.names) if len(served.names) == 1 else []
     return ["transformers", "serve", *pinned, *_listed(flags)]
 
 

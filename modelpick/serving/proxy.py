@@ -31,6 +31,7 @@ class Guard:
     tokens: int
     concurrency: int
     state: Path  # holds `ready`, license/ and requests.jsonl
+    streams_only: bool = False  # answers that are not streamed would be wrong: they are refused
 
 
 def configuration(guard: Guard) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
             {
                 "handler": "subroute",
                 "routes": [
+                    *([_whole_answers_refused()] if guard.streams_only else []),
                     _route([_names_one_of(guard.names)], to_server),
                     _route([], _json(404, _error(f"the models here are {', '.join(guard.names)}", "model_not_found"))),
                 ],
@@ -89,6 +91,14 @@ def _names_one_of(names: Sequence[str]) -> dict[str, Any]:
     """Only what is served is passed on: the server behind would load any model folder of this machine by its path."""
     listed = "|".join(re.escape(json.dumps(name)[1:-1]) for name in names)
     return {"vars_regexp": {"{http.request.body}": {"pattern": f'"model"\\s*:\\s*"(?:{listed})"'}}}
+
+
+def _whole_answers_refused() -> dict[str, Any]:
+    """transformers 5.23 cuts the prompt's length off the front of every whole answer (cli/serving/utils.py,
+    GenerateManager.generate_non_streaming), which is wrong where the answer does not begin with the prompt."""
+    streamed = {"vars_regexp": {"{http.request.body}": {"pattern": '"stream"\\s*:\\s*true'}}}
+    said = "this server answers encoder-decoder models rightly only with stream=true"
+    return _route([{"not": [streamed]}], _json(400, _error(said, "stream_required")))
 
 
 def _license_files(state: Path) -> dict[str, Any]:

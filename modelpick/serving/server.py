@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Launch:
     server_port: int
     state: Path
     key_file: Path
+    streams_only: bool
 
     @property
     def proxied(self) -> bool:
@@ -137,8 +138,7 @@ def prepare(request: Request) -> Launch:
         rank=found.served.rank,
     )
     served = _merged(found) if choice.merged else found.served
-    copies = 2 if served.adapter is not None and choice.engine.name == "transformers" else 1
-    sized = _size(found.base, served, workload, choice, here, asked_context, copies)
+    served, sized = _sized(found.base, served, workload, choice, here, asked_context)
     state = (request.state or _state_folder(request.port)).resolve()
     key_file = request.key_file or state / "key"
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
@@ -151,7 +151,19 @@ def prepare(request: Request) -> Launch:
     words = command.words(
         choice.engine, served, sized, host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file
     )
-    return Launch(served, choice, sized, here, permission, tuple(words), request.port, server_port, state, key_file)
+    return Launch(
+        served,
+        choice,
+        sized,
+        here,
+        permission,
+        tuple(words),
+        request.port,
+        server_port,
+        state,
+        key_file,
+        streams_only=subject.kind == "encoder-decoder" and choice.engine.name == "transformers",
+    )
 
 
 def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], None]) -> None:
@@ -209,6 +221,20 @@ def _checkpoint_method(folder: Path) -> str | None:
     return str(method) if method in ("gptq", "awq", "fp8", "mxfp4") else None
 
 
+def _sized(
+    base: Model, served: Served, workload: Workload, choice: Choice, here: Machine, asked_context: bool
+) -> tuple[Served, Sizing]:
+    """`transformers serve` holds base and adapter as two models: where only one fits, the tuned one is served."""
+    if served.adapter is None or choice.engine.name != "transformers":
+        return served, _size(base, served, workload, choice, here, asked_context, 1)
+    try:
+        return served, _size(base, served, workload, choice, here, asked_context, 2)
+    except NoRoomError:
+        sized = _size(base, served, workload, choice, here, asked_context, 1)
+    note = f"{served.name} is not served beside {served.adapter_name}: there is no room for its weights twice"
+    return replace(served, base_too=False), replace(sized, notes=(*sized.notes, note))
+
+
 def _size(
     base: Model, served: Served, workload: Workload, choice: Choice, here: Machine, asked_context: bool, copies: int
 ) -> Sizing:
@@ -248,7 +274,7 @@ def _merged(found: source.Source) -> Served:
 def _proxy(launch: Launch, secret: str) -> Child:
     guard = proxy.Guard(
         HOST, launch.port, f"{HOST}:{launch.server_port}", launch.served.names, launch.sizing.tokens,
-        launch.sizing.concurrency, launch.state,
+        launch.sizing.concurrency, launch.state, launch.streams_only,
     )  # fmt: skip
     # By standard input: no file to protect, and nothing of it in a process list.
     return Child(

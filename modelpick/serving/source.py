@@ -193,7 +193,7 @@ def lay_out(served: Served, folder: Path) -> None:
     """In `folder`, each served name as a model folder of its own, by links: what `transformers serve` is started in.
 
     A folder with both config.json and adapter_config.json is to transformers a whole model with an adapter on it
-    (integrations/peft.py, maybe_load_adapters), so the tuned name holds the links of both; the adapter's tokenizer wins.
+    (integrations/peft.py, maybe_load_adapters), so the tuned name has the links of both; the adapter's tokenizer wins.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():

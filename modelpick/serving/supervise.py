@@ -133,24 +133,29 @@ class Watch:
     def _answers(self) -> bool:
         """Whether every model gives a token through the address that clients use: it is loaded then."""
         for name in self.names:
-            body = json.dumps({"model": name, "prompt": "a", "max_tokens": 1}).encode()
+            body = json.dumps({"model": name, "prompt": "a", "max_tokens": 1, "stream": True}).encode()
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
             request = urllib.request.Request(f"{self.address}/completions", body, headers)
             try:
                 with _DIRECT.open(request, timeout=_LOAD_SECONDS) as answer:
-                    answer.read()
+                    said = answer.read(4096)
+                if b'{"error"' in said:
+                    raise self._fails(name, said)
             except urllib.error.HTTPError as error:
                 if error.code == 503 or self.server.code is not None:
                     return False  # the proxy is up before the server
-                raise ServerDiedError(
-                    f"{name} does not answer: {error.code} {error.read(300).decode(errors='replace').strip()}; "
-                    f"{' / '.join(self.server.last_lines(3))}",
-                    fix=f"see {self.server.log}",
-                    code="model_fails",
-                ) from None
+                raise self._fails(name, error.read(300)) from None
             except (OSError, ValueError):
                 return False
         return True
+
+    def _fails(self, name: str, said: bytes) -> ServerDiedError:
+        last = " / ".join(self.server.last_lines(3))
+        return ServerDiedError(
+            f"{name} does not answer: {said[:300].decode(errors='replace').strip()}; {last}",
+            fix=f"see {self.server.log}",
+            code="model_fails",
+        )
 
     def _died(self, when: str) -> ServerDiedError:
         lines = self.server.last_lines()

@@ -176,3 +176,13 @@ def test_an_answer_at_work_is_finished_when_it_is_told_to_stop(
     assert codes == [200]
     with pytest.raises(OSError, match="refused"):
         is_up(f"http://127.0.0.1:{guard.port}/metrics")
+
+
+def test_whole_answers_of_encoder_decoders_are_refused_since_they_would_be_cut(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start(), tmp_path, streams_only=True)
+    run(guard)
+    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1})
+    assert (code, json.loads(said)["error"]["code"]) == (400, "stream_required")
+    assert ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1, "stream": True})[0] == 200

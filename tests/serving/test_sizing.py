@@ -1,5 +1,6 @@
 """Flags follow from the memory estimate; what does not fit is refused with who holds the GPU."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from modelpick.catalog import index
 from modelpick.catalog.architecture import Architecture
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.errors import UsageError
 from modelpick.memory.estimate import architecture_of
 from modelpick.serving.command import Served, environment, words
 from modelpick.serving.engine import ENGINES
@@ -34,7 +35,7 @@ def test_vllm_is_told_context_sequences_and_share() -> None:
     flags = words(
         ENGINES["vllm"], Served("qwen", Path("/m")), sizing, host="127.0.0.1", port=8000, gpu=True, key_file=Path("/k")
     )
-    told = dict(zip(flags, flags[1:], strict=False))
+    told = dict(itertools.pairwise(flags))
     assert told["--max-model-len"] == "4608"
     assert told["--max-num-seqs"] == "8"
     assert told["--gpu-memory-utilization"] == "0.90"
@@ -93,8 +94,8 @@ def test_what_is_started_always_fits_what_is_free(context: int, batch: int, free
             sizing = size(
                 model, work(context=context, batch=batch), ENGINES[name], Machine(Gpu("G", 80.0, free, 9.0), (), None)
             )
-        except ModelpickError as error:
-            assert error.code == "no_gpu_memory"
+        except NoRoomError:
+            continue
         else:
             assert sizing.needed_gib <= free
             assert sizing.utilization is None or 0 < sizing.utilization <= 0.9

@@ -25,7 +25,8 @@ def model(folder: Path, hidden: int = 8) -> Path:
     folder.mkdir()
     config = {
         "model_type": "llama", "hidden_size": hidden, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 16, "vocab_size": 32, "max_position_embeddings": 4608, "architectures": ["LlamaForCausalLM"],
+        "intermediate_size": 16, "vocab_size": 32, "max_position_embeddings": 4608,
+        "architectures": ["LlamaForCausalLM"],
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")

@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.at_work += 1
         self.server.most_at_work = max(self.server.most_at_work, self.server.at_work)
         try:
-            if body.get("stream"):
+            if body.get("stream") and self.path.endswith("chat/completions"):
                 self._stream(body)
             else:
                 time.sleep(self.server.options.seconds)
