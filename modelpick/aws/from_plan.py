@@ -93,6 +93,8 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:
     workload = plan["workloads"]["finetune"]
     words = ["modelpick", "finetune", model, "--method", workload["method"], "--context", str(workload["context"])]
+    if epochs := (plan["hyperparameters"] or {}).get("epochs"):
+        words += ["--epochs", f"{epochs:g}"]
     for name in data:
         words += ["--data", f"data/{name}"]
     return [*words, "--output", "results/run"]

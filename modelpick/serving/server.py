@@ -66,6 +66,7 @@ class Launch:
     state: Path
     key_file: Path
     streams_only: bool
+    to_merge: Served | None  # base and adapter that become one model first
 
     @property
     def proxied(self) -> bool:
@@ -137,9 +138,9 @@ def prepare(request: Request) -> Launch:
         asked=request.engine,
         rank=found.served.rank,
     )
-    served = _merged(found) if choice.merged else found.served
-    served, sized = _sized(found.base, served, workload, choice, here, asked_context)
     state = (request.state or _state_folder(request.port)).resolve()
+    served = _merged(found, state) if choice.merged else found.served
+    served, sized = _sized(found.base, served, workload, choice, here, asked_context)
     key_file = request.key_file or state / "key"
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
     if not choice.engine.own_key and _program("caddy") is None:
@@ -163,6 +164,7 @@ def prepare(request: Request) -> Launch:
         state,
         key_file,
         streams_only=subject.kind == "encoder-decoder" and choice.engine.name == "transformers",
+        to_merge=found.served if choice.merged and found.merged is None else None,
     )
 
 
@@ -172,6 +174,9 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = key.key_in(launch.key_file)
     write_terms(launch, state / "license")
+    if launch.to_merge is not None:
+        tell(f"merging {launch.to_merge.adapter_name} into {launch.to_merge.name}")
+        merge(launch.to_merge, launch.served.folder)
     folder = state
     if launch.choice.engine.name == "transformers":
         folder = state / "models"
@@ -260,15 +265,24 @@ def _size_of_file(file: Path, workload: Workload, here: Machine) -> Sizing:
     return Sizing(workload, workload.context + workload.generate, workload.batch, None, needed, free, 1, (note,))
 
 
-def _merged(found: source.Source) -> Served:
-    """Base and adapter as one model: what the run wrote with --merge."""
-    if found.merged is None or found.served.adapter_name is None:
-        raise UsageError(
-            "this server takes no adapter for this family: it must be merged into the weights first",
-            fix="modelpick finetune --resume --merge, or --engine transformers",
-            code="needs_merge",
-        )
-    return Served(found.served.adapter_name, found.merged.resolve())
+def _merged(found: source.Source, state: Path) -> Served:
+    """Base and adapter as one model: what the run wrote, else what will be written into the state folder."""
+    folder = found.merged or state / "merged"
+    return Served(found.served.adapter_name or found.served.name, folder.resolve())
+
+
+def merge(parts: Served, folder: Path) -> None:
+    """Write base + adapter as one model, whole or not at all. Needs the extra `train`; an earlier merge is replaced."""
+    from modelpick.tuning import adapters, loading
+    from modelpick.tuning.extra import require_train
+
+    require_train()
+    assert parts.adapter is not None
+    partial = folder.with_name(f".{folder.name}.partial")
+    for old in (partial, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    adapters.merge(str(parts.folder), parts.adapter, partial, loading.LoadOptions())
+    partial.rename(folder)
 
 
 def _proxy(launch: Launch, secret: str) -> Child:
@@ -290,8 +304,9 @@ def write_terms(launch: Launch, folder: Path) -> None:
     """License files, NOTICE and obligations of what is served, in `folder` (and at /license/ behind the proxy)."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    base = launch.served.folder if launch.served.folder.is_dir() else launch.served.folder.parent
-    for origin in (base, launch.served.adapter):
+    parts = launch.to_merge or launch.served
+    base = parts.folder if parts.folder.is_dir() else parts.folder.parent
+    for origin in (base, parts.adapter):
         for pattern in _TERMS if origin is not None else ():
             for file in sorted(origin.glob(pattern)) if origin is not None else ():
                 shutil.copyfile(file, folder / file.name)

@@ -51,6 +51,12 @@ def size(
     NoRoomError(code="no_gpu_memory" or "no_memory") naming who holds the GPU.
     """
     notes: list[str] = []
+    if workload.gpus > 1 and engine.name != "vllm":
+        raise UsageError(
+            f"{engine.name} is started on one GPU here",
+            fix="use --engine vllm, or leave out --gpus",
+            code="engine_cannot",
+        )
     workload = replace(workload, stack=engine.stack, measure="device" if machine.gpu else "allocated")
     workload = _within_context(architecture, workload, asked_context, notes)
     concurrency = workload.batch

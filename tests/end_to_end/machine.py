@@ -8,6 +8,7 @@ lie in the Hub's cache instead of being fetched. The virtual environment is real
 import hashlib
 import os
 import shutil
+import signal
 import site
 import sys
 from pathlib import Path
@@ -47,8 +48,22 @@ class RentedMachine(Machine):
             "HF_HUB_OFFLINE": "1",
             "MODELPICK_PORT": str(port),
             "OMP_NUM_THREADS": "2",
+            # Each round starts the AWS CLI: every second, as other tests have it, it would starve the job.
+            "MODELPICK_SAVE_SECONDS": "15",
+            "MODELPICK_ROUND_SECONDS": "2",
         }
         self.port = port
+
+    def off(self) -> None:
+        """The power goes: every process of this machine ends, in whatever session; its environment tells which they are."""
+        mine = f"MODELPICK_ROOT={self.root}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mine in (folder / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(folder.name), signal.SIGKILL)
+            except (OSError, ValueError):
+                continue  # it has just ended, or is not ours to look at
+        super().off()
 
     @property
     def key_file(self) -> Path:

@@ -110,9 +110,9 @@ def test_from_nothing_to_a_served_model_and_back_to_nothing(aws: Any, weights: P
 
     # 2. What would it cost? Nothing is paid for a plan.
     data = user.home / "train.jsonl"
-    user.json("probe", MODEL, "--write", str(data), "--cases", "24", "--wording", "plain", "--depth", "1")
+    user.json("probe", MODEL, "--write", str(data), "--cases", "12", "--wording", "plain", "--depth", "1")
     planning = ["plan", MODEL, "--data", str(data), "--serve", "--method", "lora", "--instance", INSTANCE, "--offline"]
-    plan = user.json(*planning, "--max-hours", "2", "--output", "plan.json")
+    plan = user.json(*planning, "--epochs", "1", "--max-hours", "2", "--output", "plan.json")
     assert plan["instance_type"] == INSTANCE
     assert aws.state()["machines"] == []
 

@@ -138,6 +138,17 @@ def test_a_client_that_hangs_up_leaves_the_server_well(client: Callable[..., Any
     assert say(client(), "base")
 
 
+def test_a_family_that_takes_no_adapter_in_vllm_is_merged_first(models: Path, tmp_path: Path) -> None:
+    from modelpick.serving import server
+    from modelpick.serving.command import Served
+
+    for _ in range(2):  # again replaces
+        server.merge(Served("base", models / "base", "tuned", models / "tuned", 4), tmp_path / "merged")
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+    assert not (tmp_path / "merged" / "adapter_config.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
 def test_sigterm_ends_it_all_and_says_so(
     served: dict[str, Any],
 ) -> None:  # the last of this module: it stops the server

@@ -80,6 +80,15 @@ def test_a_context_beyond_the_model_is_refused_when_named_and_lowered_when_not()
     assert sizing.tokens == model.context
 
 
+def test_only_vllm_is_started_on_several_gpus() -> None:
+    machine = Machine(Gpu("G", 80.0, 80.0, 9.0), (), None)
+    sizing = size(architecture(), work(context=512, gpus=2), ENGINES["vllm"], machine)
+    line = words(ENGINES["vllm"], Served("m", Path("/m")), sizing, host="h", port=1, gpu=True, key_file=Path("/k"))
+    assert line[line.index("--tensor-parallel-size") + 1] == "2"
+    with pytest.raises(UsageError):
+        size(architecture(), work(context=512, gpus=2), ENGINES["transformers"], machine)
+
+
 def test_a_second_copy_of_the_weights_counts() -> None:
     model, machine = architecture("HuggingFaceTB/SmolLM2-135M-Instruct"), Machine(None, (), 60.0)
     one, two = (size(model, work(context=512), ENGINES["transformers"], machine, copies=copies) for copies in (1, 2))
