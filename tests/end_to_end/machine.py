@@ -55,7 +55,7 @@ class RentedMachine(Machine):
         self.port = port
 
     def off(self) -> None:
-        """The power goes: every process of this machine ends, in whatever session; its environment tells which they are."""
+        """The power goes: every process of this machine ends, in whatever session. Its environment tells which."""
         mine = f"MODELPICK_ROOT={self.root}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
