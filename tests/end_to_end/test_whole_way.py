@@ -29,7 +29,7 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANCE, USD_PER_HOUR = "g5.xlarge", 1.006
-SECONDS = 600  # of any one wait: the whole has ten minutes on two quiet cores
+SECONDS = 1500  # of any one wait, also where the cores are shared; on two quiet ones the whole takes a few minutes
 
 
 class User:
@@ -174,7 +174,7 @@ def test_from_nothing_to_a_served_model_and_back_to_nothing(aws: Any, weights: P
     told = user.json("down", "way")["receipts"][0]
     assert told["machines"] == 1
     assert told["kept"]["objects"] > 0
-    user.json("down", "way", "--purge")
+    user.json("down", "way", "--purge", "--yes")
     assert aws.state()["left"] == []
 
 
