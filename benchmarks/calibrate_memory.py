@@ -27,7 +27,7 @@ BORROWS = {
     "serve-sharded": ("serve", "serve-quantized"),
 }  # fmt: skip
 WIDER = 1.25
-# What a measure adds where only another one was measured: the allocator's reserve (1-8 %) and the process's context.
+# What a measure adds where it was hardly measured: the allocator's reserve (1-8 %) and the process's context.
 UNMEASURED = {"allocated": 0.0, "reserved": 0.03, "device": 0.04}
 
 
@@ -49,7 +49,10 @@ def calibrate(rows: list[Compared]) -> dict[str, dict[str, Any]]:
             residuals = [residual for lender in lenders for residual in by_kind.get(lender, [])]
             factor = 1.0 if lenders == (name,) else WIDER
             basis = f"all measures of {' and '.join(lenders)}"
-            strata[f"{name}/{measure}"] = _row(residuals, basis, factor, UNMEASURED[measure])
+            made = _row(residuals, basis, factor, UNMEASURED[measure])
+            if lenders != (name,):  # which way a kind errs is not known where it was hardly measured
+                made["below"] = made["above"] = max(made["below"], made["above"])
+            strata[f"{name}/{measure}"] = made
     return strata
 
 

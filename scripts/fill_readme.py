@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -17,8 +18,10 @@ _BLOCK = re.compile(r"(```console\n\$ (modelpick [^\n]*)\n)(.*?)(```)", re.DOTAL
 
 def _filled(match: re.Match[str]) -> str:
     words = shlex.split(match[2])[1:]
-    environment = {**os.environ, "COLUMNS": "80"}
-    run = subprocess.run([sys.executable, "-m", "modelpick", *words], capture_output=True, text=True, env=environment)
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(README.parent)}
+    with tempfile.TemporaryDirectory() as folder:  # some commands write files
+        command = [sys.executable, "-m", "modelpick", *words]
+        run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     printed = [line.rstrip() for line in (run.stdout + run.stderr).splitlines()]
     shown = match[3].splitlines()
     if "..." in shown:

@@ -21,7 +21,7 @@ def _connect_on_loopback_only(self: socket.socket, address: object) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setattr(socket.socket, "connect", _connect_on_loopback_only)
     for name in list(os.environ):
@@ -34,7 +34,6 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there: a dead Hub, at once
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(home)
-    yield
 
 
 @pytest.fixture

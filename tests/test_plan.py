@@ -63,7 +63,14 @@ def test_a_plan_needs_no_network_and_no_credentials(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket.socket, "connect", no)
     assert planner.prepare(MODEL, serve={"method": "int8"}).content["zones"] is None
-    assert not any(name in sys.modules for name in ("boto3", "torch", "transformers"))
+
+
+def test_a_plan_loads_no_cloud_and_no_training_library() -> None:
+    program = (
+        f"import sys; from modelpick import planner; planner.prepare({MODEL!r});"
+        "sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_a_plan_says_everything_that_is_signed(data: Path) -> None:

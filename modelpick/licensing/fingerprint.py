@@ -18,7 +18,8 @@ RUN = 5  # words
 WHOLE = 0.9  # of a license's runs: with names, dates and a damaged line it is still that text (measured in the tests)
 _LONG = 600  # words; shorter texts keep every hash, longer ones every fourth
 _WORD = re.compile(r"[^\W_]+(?:\.\d+)*")
-_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[a-zA-Z/!][^<>]{0,2000}>", re.S | re.I)
+_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,2000}>")
+_BLOCKS = (("<script", "</script"), ("<style", "</style"), ("<!--", "-->"))  # what stands between is not text
 _HTML = re.compile(r"<(!doctype html|html|body|div|p|h\d|pre|table|br)\b", re.I)
 
 
@@ -54,10 +55,22 @@ def words_of(text: str) -> Words:
     """The words of a text, lower case, without markup; version numbers ("3.1") stay one word."""
     is_html = bool(_HTML.search(text))
     if is_html:
-        text = html.unescape(_TAG.sub(" ", text))
+        text = html.unescape(_TAG.sub(" ", _without_blocks(text)))
     words = tuple(_WORD.findall(unicodedata.normalize("NFKC", text).lower()))
     runs = (" ".join(words[i : i + RUN]) for i in range(len(words) - RUN + 1))
     return Words(words, tuple(zlib.crc32(run.encode()) for run in runs), is_html)
+
+
+def _without_blocks(text: str) -> str:
+    """A page without its scripts, styles and comments; one that is never closed reaches to the end."""
+    for start, end in _BLOCKS:
+        kept, at, lowered = [], 0, text.lower()
+        while (begin := lowered.find(start, at)) >= 0:
+            kept.append(text[at:begin])
+            close = lowered.find(end, begin)
+            at = close + len(end) if close >= 0 else len(text)
+        text = " ".join([*kept, text[at:]])
+    return text
 
 
 def fingerprint(license: str, source: str, text: str) -> Fingerprint:

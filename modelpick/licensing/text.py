@@ -16,6 +16,7 @@ from modelpick.licensing.license import License, LicenseBook
 Kind = Literal["whole", "piece", "title", "modified", "named", "link", "code_only", "unknown", "empty"]
 
 LONGEST = 400_000  # characters looked at; the longest license (a GPL page with its frame) is some 100,000
+_LONGEST_ORDINARY = 64_000  # characters; of the licenses SPDX lists the longest are half as long
 _SAME = 0.02  # two licenses this close in coverage are not told apart
 _PIECE = 0.85  # of a text's runs: a text that is nothing but a part of the license
 _LEAST = 25  # runs; fewer say nothing about which license they are from
@@ -55,7 +56,7 @@ def read_text(text: str, prints: Fingerprints, book: LicenseBook, name: str = ""
     """Recognise a file of terms; `name` is its file name (LICENSE-CODE speaks for itself)."""
     words = words_of(text[:LONGEST])
     if not words.words:
-        return Reading("empty", (), "the file holds no words")
+        return Reading("unknown" if text.strip() else "empty", (), "the file holds no words")
     found = _recognised(text[:LONGEST], words, prints, book)
     if _CODE_NAME.search(name) or (found.kind != "whole" and _CODE_TEXT.search(" ".join(words.words))):
         # Some publishers put the weights' terms into LICENSE-CODE; a license made for models is believed there too.
@@ -138,6 +139,7 @@ def _ordinary(text: str, words: Words, book: LicenseBook) -> Reading | None:
     """What the licenseclassifier package recognises among the licenses SPDX lists."""
     from licenseclassifier import identify_license  # loads its patterns: some 100 ms, once
 
+    text = text[:_LONGEST_ORDINARY]
     regions = identify_license(text)
     known = [book.by_key(region.id) for region in regions]
     found = tuple(dict.fromkeys(one for one in known if one is not None))

@@ -110,7 +110,7 @@ def _namesake(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tu
 
 def _body(model: Model, parts: list[Assessment], own: Weighed, policy: Policy, facts: Facts) -> list[Assessment]:
     """The card's prose, held against everything else that was found."""
-    if not model.texts:
+    if not model.texts and not model.gate_text:
         return []
     explained = {finding.id for part in parts for finding in part.findings}
     return weigh_body(model, explained, bool(own.claimed.findings), policy, facts, modality_of(model))

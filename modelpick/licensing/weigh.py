@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.assess import Assessment, Modality, assess_claim, combine
-from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_conflicts, weigh_files
+from modelpick.licensing.evidence import FileReading, read_files, settled, weigh_conflicts, weigh_files, weigh_link
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
 from modelpick.licensing.known import Betrayal, Family, KnownModel
@@ -54,6 +54,8 @@ def weigh(
     parts = [claimed if claim is card else _assessed(claim, origin, policy, facts, modality)]
     if model.texts or model.gguf or model.gate_text:
         parts += weigh_files(card, files, model, policy, facts, modality)
+    if model.license_link and (led := _link_elsewhere(id, model.license_link, facts)) is not None:
+        parts += weigh_link(led, licenses_in(claim), policy, facts, modality)
     if model.conflicts:
         parts += weigh_conflicts(model, licenses_in(card), policy, facts, modality)
     if unknown(claim) and (owned := _known_license(id, known, betrayals, facts)) is not None:
@@ -144,6 +146,19 @@ def _known_license(id: str, known: Iterable[KnownModel], betrayals: Iterable[Bet
             said = f"{id} is {family.name}: {family.because} ({family.source})"
             return Known((facts.licenses.by_id[family.license],), said)
     return None
+
+
+_REPOSITORY = re.compile(r"(?:^|://)[^/\s]*/(?P<id>[\w.-]+/[\w.-]+)(?=/|$)", re.ASCII)
+
+
+def _link_elsewhere(id: str, link: str, facts: Facts) -> Known | None:
+    """The license of the repository that `license_link` leads to, where it is another publisher's and is known."""
+    match = _REPOSITORY.search(link)
+    if match is None or _organisation(match["id"]) == _organisation(id):
+        return None
+    other = match["id"]
+    claim = _known_license(other, facts.known.about(other), facts.families.of(other, None), facts)
+    return replace(claim, said=f"license_link: {link} ({claim.said})") if isinstance(claim, Known) else None
 
 
 def _licensed(entry: KnownModel, facts: Facts) -> Claim:

@@ -128,14 +128,17 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
         assumptions.append("parameters follow from config.json alone and may leave parts out")
-    trainable, grown = 0, 0.0
+    trainable, grown, run = 0, 0.0, workload
+    if workload.attention == "sdpa" and stack.transformers_models and not architecture.sdpa:
+        run = replace(workload, attention="eager")
+        assumptions.append(f"transformers has no sdpa path for {architecture.model_type}: eager attention")
     if workload.task == "serve":
-        parts = _serve(architecture, workload, stack, held, share, b)
+        parts = _serve(architecture, run, stack, held, share, b)
         if stack.grows_cache and workload.generate:
             element = _cache_bytes(workload, b)
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
-        parts, trainable = _train(architecture, workload, stack, held, share, b, count)
+        parts, trainable = _train(architecture, run, stack, held, share, b, count)
     parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
     assumptions += _said(architecture, workload, scheme, stack)
     below, above = interval(workload)
@@ -261,6 +264,10 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
     if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl"):
         said.append("trained under autocast, without prepare_model_for_kbit_training (fp32 embeddings and residuals)")
+    if any(run.mixer for run in architecture.layers):
+        said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
+    if architecture.kind == "encoder" and workload.task == "finetune":
+        said.append("the loss is taken over the whole vocabulary; a classification head takes less")
     if workload.method == "gguf":
         said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
     if workload.method in ("gptq", "awq", "fp8", "mxfp4"):

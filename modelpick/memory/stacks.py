@@ -54,6 +54,8 @@ class Stack:
     # litgpt finetune/lora.py accumulates under no_backward_sync: FSDP then keeps the gradients of its flat parameters
     # unsharded, frozen weights included. Counted up to what a single GPU would hold.
     keeps_unsharded_gradients: bool = False
+    # Whether transformers' own model classes run, with their choice of attention kernels.
+    transformers_models: bool = True
     # vLLM: pages of keys and values, a latent for MLA, only the last logits.
     paged_cache: bool = False
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
@@ -86,6 +88,7 @@ STACKS: dict[str, Stack] = {
         dequantized_bytes=4.0,
         unties=True,
         splits_embeddings=False,
+        transformers_models=False,
         grows_cache=False,
         keeps_unsharded_gradients=True,
         workspace=0.25 * _GIB,
@@ -98,6 +101,7 @@ STACKS: dict[str, Stack] = {
         repeats_kv=True,
         double_quantization=True,
         steps_in_backward=True,
+        transformers_models=False,
         grows_cache=False,
     ),
     "vllm": Stack(
@@ -106,6 +110,7 @@ STACKS: dict[str, Stack] = {
         casts_adapter_input=False,
         quantizes_experts=True,
         paged_cache=True,
+        transformers_models=False,
         grows_cache=False,
     ),
 }

@@ -99,6 +99,7 @@ def test_absent_tied_flag_is_the_familys_habit() -> None:
         (changed(model_type="brand_new"), "unknown_architecture", "brand_new"),
         (changed(hidden_size=None), "unknown_architecture", "hidden_size"),
         (changed(intermediate_size=None), "unknown_architecture", "intermediate_size"),
+        (changed(model_type="mixtral"), "unknown_architecture", "num_experts"),
         (changed(hidden_size="4096"), "bad_config", "hidden_size"),
         (changed(num_attention_heads=0), "bad_config", "num_attention_heads"),
         (changed(num_attention_heads=-1), "bad_config", "num_attention_heads"),

@@ -179,3 +179,71 @@ def test_lists_that_differ_on_a_catalog_row_are_told(judged: Judged) -> None:
     answer = judged(row)
     assert answer.verdict is Verdict.ALLOW
     assert "contradiction" in codes(answer)
+
+
+HOSTILE = [
+    "<html>" + "<script" * 50_000,
+    "<html>" + "<!--" * 90_000,
+    "<html>" + "<a" * 150_000,
+    "license " * 50_000,
+    "licen" * 80_000 + ".",
+    "a" * 390_000,
+    "a." * 190_000 + " license",
+    "# license" * 40_000,
+    "# " * 190_000,
+    "---\n" * 90_000,
+    "applies " * 50_000,
+    "https://x/" * 39_000,
+    "(" * 300_000,
+    "\x00" * 300_000,
+    "non-commercial and " * 20_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12])
+def test_a_hostile_file_is_read_to_an_end(judged: Judged, text: str) -> None:
+    answer = judged(model("a/b", "mit", texts={"LICENSE": text, "README.md": text}, gate_text=text))
+    assert answer.verdict is not Verdict.ALLOW
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "本模型仅供学术研究，禁止商业用途。",
+        "Dieses Modell darf nur nicht-kommerziell genutzt werden.",
+        "商用利用不可です。",
+        "이 모델은 비상업적 용도로만 사용할 수 있습니다.",
+        "Uso no comercial.",
+        "Commercial use is strictly prohibited.",
+        "For commercial use, please contact us at sales@example.com.",
+        "Please contact the authors for a commercial license.",
+        "We prohibit commercial use.",
+    ],
+)
+def test_prose_and_gate_that_forbid_commerce_are_believed_in_any_tongue(judged: Judged, sentence: str) -> None:
+    assert judged(model("a/b", "apache-2.0", texts=card(sentence))).verdict is Verdict.REVIEW
+    gated = judged(model("a/b", "apache-2.0", gated="auto", gate_text=f"You agree. {sentence}"))
+    assert gated.verdict is Verdict.REVIEW
+    assert any(reason.evidence.startswith("the gate") for reason in gated.reasons)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Free for commercial and non-commercial use.",
+        "允许商业使用。",
+        "Questions? Contact us.",
+        "It may be used in commercial applications.",
+    ],
+)
+def test_prose_that_permits_commerce_is_no_question(judged: Judged, sentence: str) -> None:
+    assert judged(model("a/b", "apache-2.0", texts=card(sentence))).verdict is Verdict.ALLOW
+
+
+def test_a_link_to_another_publishers_license_is_held_against_the_card(judged: Judged) -> None:
+    link = "https://huggingface.co/meta-llama/Llama-2-7b-hf/blob/main/LICENSE.txt"
+    answer = judged(model("a/b", "mit", license_link=link))
+    assert answer.verdict is Verdict.REVIEW
+    assert "llama2" in answer.license_ids
+    own = "https://huggingface.co/a/c/blob/main/LICENSE"
+    assert judged(model("a/b", "mit", license_link=own)).verdict is Verdict.ALLOW

@@ -23,7 +23,7 @@ def accuracy() -> Iterator[ModuleType]:
 
 def test_estimates_stay_as_near_to_the_measurements_as_the_readme_says(accuracy: ModuleType) -> None:
     rows, _ = accuracy.load()
-    for category, median, ninetieth in (("inference", 0.01, 0.08), ("lora", 0.03, 0.17), ("qlora", 0.09, 0.17)):
+    for category, median, ninetieth in (("inference", 0.01, 0.08), ("lora", 0.03, 0.12), ("qlora", 0.06, 0.18)):
         errors = [abs(row.error) for row in rows if row.category == category]
         assert statistics.median(errors) <= median, category
         assert accuracy.percentile(errors, 0.9) <= ninetieth, category

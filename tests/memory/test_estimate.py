@@ -13,7 +13,7 @@ from modelpick.errors import CannotTellError, UsageError
 from modelpick.memory.estimate import GIB, PARTS, estimate, estimate_model
 from modelpick.memory.stacks import STACKS
 from modelpick.workload import FINETUNE_METHODS, SERVE_METHODS, Workload, workload_from
-from tests.memory.shapes import ALL, LLAMA_7B, MIXTRAL, T5_BASE, XLM_R
+from tests.memory.shapes import ALL, GEMMA_2B, LLAMA_7B, MIXTRAL, T5_BASE, XLM_R
 
 SHAPES = st.sampled_from(sorted(ALL))
 
@@ -123,6 +123,16 @@ def test_transformers_leaves_fused_experts_in_bf16_and_says_so() -> None:
     assert found.parts.weights > 80 * GIB
     assert any("experts" in said for said in found.assumptions)
     assert estimate(MIXTRAL, workload_from({"method": "nf4", "stack": "vllm"})).parts.weights < 30 * GIB
+
+
+def test_sdpa_is_eager_where_transformers_has_no_sdpa_path() -> None:
+    """Gemma 2 caps its scores: transformers runs it eagerly, vLLM and litgpt do not."""
+    asked = workload_from({"method": "bf16", "context": 8192, "attention": "sdpa"})
+    eager = estimate(GEMMA_2B, replace(asked, attention="eager"))
+    found = estimate(GEMMA_2B, asked)
+    assert found.parts == eager.parts
+    assert any("eager" in said for said in found.assumptions)
+    assert estimate(GEMMA_2B, replace(asked, stack="litgpt")).total < found.total
 
 
 def test_an_encoder_keeps_no_cache_and_an_encoder_decoder_keeps_its_prompt() -> None:

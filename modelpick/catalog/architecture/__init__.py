@@ -3,7 +3,7 @@
 `read(config)` is the one reader for catalog rows, Hub repositories and local folders.
 """
 
-from modelpick.catalog.architecture.read import is_known, read, read_as_decoder
+from modelpick.catalog.architecture.read import read, read_as_decoder
 from modelpick.catalog.architecture.shape import (
     Architecture,
     Attention,
@@ -24,7 +24,6 @@ __all__ = [
     "Layers",
     "Mixer",
     "Projection",
-    "is_known",
     "read",
     "read_as_decoder",
 ]

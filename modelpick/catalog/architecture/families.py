@@ -44,6 +44,8 @@ class Family:
     sinks: bool = False  # one learned attention sink per head
     embedding_norm: bool = False
     rotary: bool = True
+    sdpa: bool = True  # its transformers class has a path through scaled_dot_product_attention
+    routed: bool = False  # always a mixture of experts: a config without their number cannot be read
     composed: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
 
@@ -225,6 +227,16 @@ FAMILIES: dict[str, Family] = {
     "lfm2": Family(qk_norm="head", tied=True, names=Names(output="out_proj", up=("w1", "w3"), down="w2")),
     "lfm2_moe": Family(qk_norm="head", tied=True, names=Names(output="out_proj", up=("w1", "w3"), down="w2")),
 }
+
+_ROUTED = (
+    "mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_5_moe", "qwen3_5_moe_text", "gpt_oss", "phimoe", "olmoe",
+    "flex_olmo", "granitemoe", "granitemoeshared", "glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "hunyuan_v1_moe",
+    "minimax_m2", "cohere2_moe", "lfm2_moe", "kimi_k2",
+)  # fmt: skip
+FAMILIES.update({name: replace(FAMILIES[name], routed=True) for name in _ROUTED})
+
+_EAGER_ONLY = ("gemma2", "gpt_neo", "gptj", "bloom", "mpt", "gpt_oss")  # _supports_sdpa is False
+FAMILIES.update({name: replace(FAMILIES[name], sdpa=False) for name in _EAGER_ONLY})
 
 # The families whose parameter counts are held, to the last parameter, against published models in tests/catalog.
 COUNTED = frozenset(

@@ -19,20 +19,9 @@ from modelpick.catalog.architecture.shape import (
     Projection,
     Role,
 )
-from modelpick.errors import CannotTellError
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
 _DEEPEST = 3  # text_config of text_config: thinker_config.text_config is the deepest published
-
-
-def is_known(config: Config | None) -> bool:
-    """Whether the config's model_type is one that modelpick reads exactly."""
-    if not config:
-        return False
-    try:
-        return fields.model_type(_text(config)[0]) in FAMILIES
-    except CannotTellError:
-        return False
 
 
 def read(config: Config | None) -> Architecture:
@@ -129,12 +118,15 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         checkpoint=checkpoint(config),
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
+        sdpa=family.sdpa,
     )
 
 
 def _layers(config: Config, kind: str, family: Family, hidden: int) -> tuple[tuple[Layers, ...], tuple[str, ...]]:
     """The runs of alike layers: layers are sorted by what mixes their tokens, and by whether experts follow."""
     depth = needed(config, fields.LAYERS, largest=fields.LARGEST["layers"])
+    if family.routed and whole(config, fields.EXPERTS, smallest=0) is None:
+        raise missing(kind, "config.json lacks num_experts")
     token_kinds, told = mixers.kinds(config, kind, family, depth)
     routed = _routed(config, depth)
     runs: dict[tuple[str, bool], int] = {}

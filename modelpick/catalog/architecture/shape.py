@@ -35,7 +35,6 @@ class Attention:
     window: int | None = None  # tokens a layer looks back; None: all
     latent: int = 0  # MLA: kv_lora_rank + qk_rope_head_dim (arXiv 2405.04434, section 2.1)
     rotates_fused: bool = False  # q and k are rotated copies beside the fused tensor that v is a view of
-    shares_cache: bool = False  # reuses another layer's keys and values (gemma 3n/4): caches nothing itself
 
     @property
     def query_width(self) -> int:
@@ -50,7 +49,7 @@ class Attention:
     @property
     def kv_width(self) -> int:
         """Elements of the keys and the values of a token, heads expanded (also for MLA)."""
-        return 0 if self.shares_cache else self.kv_heads * (self.head_dim + self.value_dim)
+        return self.kv_heads * (self.head_dim + self.value_dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +138,7 @@ class Architecture:
     checkpoint: Checkpoint | None
     exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
+    sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
 
     @property
     def parameters(self) -> int:
