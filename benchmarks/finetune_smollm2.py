@@ -33,7 +33,7 @@ def main() -> None:
     with quietly(), tempfile.TemporaryDirectory() as folder:
         base = gguf.convert(packaged_gguf(), Path(folder) / "smollm2")
         settings = RunSettings(
-            model=str(base), data="-", output="-", dtype=options.dtype, batch=8, accumulation=1, context=192,
+            model=str(base), data="-", output="-", dtype=options.dtype, batch=4, accumulation=1, context=256,
             learning_rate=1e-3, epochs=options.epochs, save_steps=10_000, log_steps=5,
         )  # fmt: skip
         loaded = finetune.load_for_training(settings)

@@ -1,8 +1,8 @@
 """`estimate --exact` against published peaks: python benchmarks/trace_accuracy.py [--rows N] [--id ID ...]
 
 Takes the rows of benchmarks/data/memory_cases.jsonl whose configuration is complete (grade A), that ran
-transformers 4.45 or newer (older ones allocate otherwise), and that say what torch allocated or reserved on one GPU; one
-row of each distinct case. Prints each, then median and worst error.
+transformers 4.45 or newer (older ones allocate otherwise), and that say what torch allocated or reserved on one GPU;
+one row of each distinct case. Prints each, then median and worst error.
 """
 
 import argparse

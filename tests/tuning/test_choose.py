@@ -20,7 +20,9 @@ def high(workload: Workload) -> float:
     return (weights + activations) * GIB
 
 
-def chosen(usable_gib: float, longest: int = 1000, examples: int = 400, limit: int | None = 4096, **given: Any) -> Choice:
+def chosen(
+    usable_gib: float, longest: int = 1000, examples: int = 400, limit: int | None = 4096, **given: Any
+) -> Choice:
     device = Device("cuda", "a card", usable_gib * GIB, "bf16")
     return choose(
         {**BASE, **given}, device, high, longest=longest, examples=examples, parameters=7_000_000_000, limit=limit
@@ -64,7 +66,9 @@ def test_full_fine_tuning_takes_a_tenth_of_the_rate() -> None:
 
 
 @given(st.floats(5.5, 100), st.integers(1, 3000), st.integers(10, 2000))
-def test_whatever_is_chosen_fits_and_learns_from_a_sixteenth_at_most(usable: float, longest: int, examples: int) -> None:
+def test_whatever_is_chosen_fits_and_learns_from_a_sixteenth_at_most(
+    usable: float, longest: int, examples: int
+) -> None:
     try:
         choice = chosen(usable, longest=longest, examples=examples)
     except DoesNotFitError:

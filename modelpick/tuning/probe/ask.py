@@ -14,7 +14,7 @@ from modelpick.tuning.tokens import begins_with_bos
 if TYPE_CHECKING:
     from modelpick.tuning.loading import Loaded
 
-_NEW_TOKENS = 40  # room for a worked answer of a chain of three; the first yes or no decides
+_NEW_TOKENS = 64  # room for a worked answer of a chain of three; the first yes or no decides
 
 
 def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:

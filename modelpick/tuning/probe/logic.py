@@ -63,13 +63,14 @@ def known(premises: tuple[Statement, ...]) -> tuple[Statement, ...]:
     found = [statement for statement in premises if statement.form in ("is", "is_not")]
     for fact in found:  # grows while it is walked
         for rule in premises:
-            derived = _step(rule, fact)
+            derived = step(rule, fact)
             if derived is not None and derived not in found:
                 found.append(derived)
     return tuple(found)
 
 
-def _step(rule: Statement, fact: Statement) -> Statement | None:
+def step(rule: Statement, fact: Statement) -> Statement | None:
+    """What one rule makes of one fact about the individual, or None when it says nothing."""
     has = fact.form == "is"
     if rule.form == "all" and has and fact.predicate == rule.subject:
         return Statement("is", rule.predicate)

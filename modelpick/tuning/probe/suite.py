@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from modelpick.resources import data_file
 from modelpick.tuning.intervals import Interval, paired_difference, share
-from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
+from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, step
 
 Wording = Literal["plain", "other"]
 Asking = Literal["judge", "complete"]
@@ -36,7 +36,7 @@ class Case:
     claim: str
     follows: bool
     name: str
-    known: tuple[str, ...]
+    worked: str
 
     @property
     def prompt(self) -> str:
@@ -52,10 +52,8 @@ class Case:
 
     @property
     def worked_answer(self) -> str:
-        """A right answer that first lists all that can be known, then repeats what was asked: learned far better."""
-        if self.asking == "complete":
-            return self.answer
-        return f"{self.name} is {', '.join(self.known)}. Is {self.name} {self.claim}? {self.answer.capitalize()}."
+        """A right answer that first goes through the premises one by one: what small models learn from far better."""
+        return f"{self.worked} {self.answer.capitalize()}." if self.asking == "judge" else self.answer
 
 
 @cache
@@ -108,8 +106,29 @@ def _dress(shape: Shape, truth: bool, draw: random.Random, words: dict[str, Any]
         intro = words["intro"]
     else:
         question, intro = words["therefore"].format(name=name), words["complete_intro"]
-    facts = tuple(_claim(fact, kinds, properties) for fact in known(shape.premises))
-    return Case(0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name, facts)
+    worked = _worked(shape, kinds, properties, name)
+    return Case(
+        0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name, worked
+    )  # fmt: skip
+
+
+def _worked(shape: Shape, kinds: dict[str, list[str]], properties: dict[str, str], name: str) -> str:
+    """What is stated, what each rule adds to it, and whether the conclusion is among it."""
+    facts = [premise for premise in shape.premises if premise.form in ("is", "is_not")]
+    said = [f"{name} is {', '.join(_claim(fact, kinds, properties) for fact in facts)}."]
+    for rule in shape.premises:
+        if rule.form in ("is", "is_not"):
+            continue
+        used, derived = next(((fact, new) for fact in facts if (new := step(rule, fact))), (None, None))
+        if used is not None and derived is not None:
+            facts.append(derived)
+            said.append(f"{_claim(used, kinds, properties)}: known, so {_claim(derived, kinds, properties)}.")
+        elif rule.form == "some":
+            said.append(f"some {kinds[rule.subject][1]}: unknown.")
+        else:
+            said.append(f"{_claim(Statement('is', rule.subject), kinds, properties)}: unknown.")
+    asked = _claim(shape.conclusion, kinds, properties)
+    return " ".join([*said, f"{asked}: {'known' if shape.conclusion in facts else 'unknown'}."])
 
 
 def _say(
@@ -154,7 +173,8 @@ def article_case() -> Case:
     words = _words()["plain"]
     return Case(
         0, "unrelated", 1, "complete", words["complete_intro"], "All elephants are heavy. Pinocchio is a toy.",
-        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio", ("a toy",),
+        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio",
+        "Pinocchio is a toy. an elephant: unknown. heavy: unknown.",
     )  # fmt: skip
 
 
