@@ -7,6 +7,7 @@ the one call that costs money.
 from collections.abc import Mapping
 from typing import Any
 
+PREFIX = "modelpick"  # of every name in the account (modelpick.aws.names, held to this by a test)
 DELETE_AFTER_MINUTES = 20  # the second switch fires after the first: a group that will not shrink is deleted
 
 _Step = tuple[str, str | None, str]  # action, what it creates, a note
@@ -40,26 +41,40 @@ def stop_switches(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _before(name: str, plan: Mapping[str, Any]) -> list[_Step]:
     """What is free, and comes before anything is paid."""
+    short = name.removeprefix(f"{PREFIX}-")
     steps: list[_Step] = [
         ("check_account", None, "identity, quota, zones, image, live price: read only"),
-        ("create_role", f"{name}-role", "role and instance profile, for this deployment's names only"),
-        ("create_security_group", f"{name}-sg", "no inbound rule: access through Session Manager"),
+        ("create_bucket", f"{name}-*", "private, encrypted, forgets by itself; the account and region end its name"),
+        ("create_log_group", f"/{PREFIX}/{short}", "forgets by itself"),
+        (
+            "create_role",
+            f"{name}-{plan['region']}-guest",
+            "role and instance profile, for this deployment's names only",
+        ),
+        (
+            "create_role",
+            f"{name}-{plan['region']}-switch",
+            "what the second switch acts by: deletes this group, no more",
+        ),
+        ("create_security_group", name, "no inbound rule: access through Session Manager"),
     ]
     if plan["model"]["gated"]:
-        steps.append(("store_hub_token", f"/{name}/hub-token", "SecureString, read by the instance's role alone"))
+        steps.append(
+            ("store_hub_token", f"/{PREFIX}/{short}/hub-token", "SecureString, read by the instance's role alone")
+        )
     volume = f"{plan['disk_gb']} GB gp3, deleted with the instance"
     several = len(plan["candidates"]) > 1
-    more = " (the next one only without capacity, its own limit armed first)" if several else ""
+    more = " (the next ones only without capacity, within the same limit)" if several else ""
     return [
         *steps,
-        ("create_launch_template", f"{name}-template", f"IMDSv2 required; {volume}; id in every name and tag"),
+        ("create_launch_template", name, f"IMDSv2 required; {volume}; id in every name and tag"),
         (
             "create_group",
-            f"{name}-group",
+            name,
             "desired capacity 0; the first candidate, over all zones that offer it" + more,
         ),
         ("arm_stop", f"{name}-stop", f"the group goes to 0 after {plan['max_hours']:g} h"),
-        ("arm_delete", f"{name}-delete", f"the group is deleted {DELETE_AFTER_MINUTES} min later"),
+        ("arm_delete", name, f"the group is deleted {DELETE_AFTER_MINUTES} min later"),
         ("read_back_switches", None, "both are there with the right times, or nothing is started"),
     ]
 

@@ -119,7 +119,8 @@ def test_nothing_is_paid_before_what_stops_it_is_armed_and_read_back() -> None:
 
 
 def made_for(name: str, created: str) -> bool:
-    return name in created or created == "one instance"
+    paths = f"/{name.replace('-', '/', 1)}"  # parameters and logs: /modelpick/<the rest>
+    return name in created or created.startswith(paths) or created == "one instance"
 
 
 def test_the_money_cap_is_the_time_limit() -> None:

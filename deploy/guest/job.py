@@ -15,8 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import report
 
-STOPPED_BY_SIGNAL = 143  # 128 + SIGTERM, the shell's convention
-
 
 def hub_token():
     """The Hub token from its SecureString, or None; it is never written down."""
@@ -38,18 +36,27 @@ def main():
     if token := hub_token():
         environment["HF_TOKEN"] = token
     for prefix in ("data", "results"):  # results: what an interrupted machine before this one had saved
-        report.aws("s3", "sync", "--only-show-errors", f"s3://{report.BUCKET}/{prefix}/", f"{home}/{prefix}/", timeout=3600)
+        source = f"s3://{report.BUCKET}/{prefix}/"
+        report.aws("s3", "sync", "--only-show-errors", source, f"{home}/{prefix}/", timeout=3600)
     report.stage("running")
-    with (home / "run" / "job.log").open("ab") as log:
-        child = subprocess.Popen(job["command"], cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
+    (home / "run" / "job.started").touch()
+    told, child = [], None
 
-        def forward(number, _frame):
+    def forward(number, _frame):
+        told.append(number)
+        if child is not None:
             os.killpg(child.pid, number)
 
-        signal.signal(signal.SIGTERM, forward)
-        signal.signal(signal.SIGINT, forward)
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGINT, forward)
+    with (home / "run" / "job.log").open("ab") as log:
+        child = subprocess.Popen(
+            job["command"], cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        for number in told:  # told to stop before there was anything to tell
+            os.killpg(child.pid, number)
         code = child.wait()
-    exit_file.write_text(str(code if code >= 0 else 128 - code))
+    exit_file.write_text(str(code if code >= 0 else 128 - code))  # 128 + the signal's number, as shells tell it
     return 0
 
 

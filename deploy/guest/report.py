@@ -1,7 +1,7 @@
 """What the machine tells and asks of AWS, by the AWS CLI of its image. Standard library only.
 
-    report.py stage NAME [DETAIL]     write progress/machine.json to the bucket
-    report.py suspend                 nothing replaces this machine
+report.py stage NAME [DETAIL]     write progress/machine.json to the bucket
+report.py suspend                 nothing replaces this machine
 """
 
 import json
@@ -29,7 +29,7 @@ def aws(*words, timeout=60):
 
 
 def stage(name, detail=""):
-    """Tell the bucket, and so the user, how far the machine is. Written whole, then sent; the last one stays on disk."""
+    """Tell the bucket, and so the user, how far the machine is. The last one stays on disk."""
     told = {
         "schema_version": 1,
         "stage": name,

@@ -49,7 +49,8 @@ def limit():
     """The time this machine must be gone by, as `up` and `extend` wrote it; None when it cannot be read."""
     done, text = aws("s3", "cp", "--only-show-errors", f"s3://{BUCKET}/bundle/limit.json", "-")
     try:
-        return datetime.strptime(json.loads(text)["stop_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC) if done else None
+        told = json.loads(text)["stop_at"] if done else None
+        return datetime.strptime(told, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC) if told else None
     except (ValueError, KeyError):
         return None
 
@@ -69,8 +70,9 @@ def busy():
     except (OSError, ValueError, subprocess.SubprocessError):
         return True
     aws(
-        "cloudwatch", "put-metric-data", "--namespace", "modelpick", "--metric-name", "GpuUtilization", "--unit", "Percent",
-        "--value", str(max(values, default=0.0)), "--dimensions", f"Deployment={os.environ['MODELPICK_DEPLOYMENT']}",
+        "cloudwatch", "put-metric-data", "--namespace", "modelpick", "--metric-name", "GpuUtilization",
+        "--unit", "Percent", "--value", str(max(values, default=0.0)),
+        "--dimensions", f"Deployment={os.environ['MODELPICK_DEPLOYMENT']}",
     )  # fmt: skip
     return max(values, default=100.0) >= BUSY_PERCENT
 
@@ -142,7 +144,8 @@ def main():
             if stop_at is not None:
                 arm_power_off(stop_at)
             save()
-            idle_since = None if busy() else idle_since or time.monotonic()
+            started = (HOME / "run" / "job.started").exists()  # what comes before it is not idleness
+            idle_since = None if busy() or not started else idle_since or time.monotonic()
             saved_at = time.monotonic()
         if reason := reason_to_end(job, stop_at, idle_since):
             end(reason)

@@ -13,8 +13,10 @@ from modelpick.errors import UsageError
 _POLL = 5.0
 
 
-def log_lines(account: Account, deployment: str, *, follow: bool = False, since: timedelta | None = None) -> Iterator[str]:
-    """The job's log lines, oldest first; with `follow` until the machine is gone. Raises UsageError when there are none."""
+def log_lines(
+    account: Account, deployment: str, *, follow: bool = False, since: timedelta | None = None
+) -> Iterator[str]:
+    """The job's log lines, oldest first; with `follow` until the machine is gone. Raises UsageError without a log."""
     names = Names(deployment, account.identity()["Account"], account.region)
     start = int(((account.now() - since).timestamp() if since else 0) * 1000)
     seen: set[str] = set()
@@ -38,7 +40,9 @@ def log_lines(account: Account, deployment: str, *, follow: bool = False, since:
         account.sleep(_POLL)
 
 
-def session(account: Account, deployment: str, *, port: int = 8000, local_port: int | None = None, shell: bool = False) -> list[str]:
+def session(
+    account: Account, deployment: str, *, port: int = 8000, local_port: int | None = None, shell: bool = False
+) -> list[str]:
     """The command that connects: AWS CLI and its session plugin, which the user must have. Raises UsageError."""
     instance = _machine(account, deployment)
     if instance is None:
@@ -68,5 +72,7 @@ def connect(words: list[str]) -> int:
 
 
 def _machine(account: Account, deployment: str) -> str | None:
-    running = [item for item in inventory.instances(account, deployment) if item["State"]["Name"] in ("pending", "running")]
+    running = [
+        item for item in inventory.instances(account, deployment) if item["State"]["Name"] in ("pending", "running")
+    ]
     return str(running[0]["InstanceId"]) if running else None

@@ -19,7 +19,7 @@ _SETTLING = 120.0  # seconds that a new role may take to be seen everywhere (IAM
 
 
 class Account:
-    """Calls AWS in `region` as the caller's credentials allow. Every answer moves `now()`: it is AWS's clock, not ours."""
+    """Calls AWS in `region` as the caller's credentials allow. `now()` is AWS's clock, not ours."""
 
     def __init__(
         self,
@@ -106,8 +106,12 @@ class Account:
             self._client("s3").upload_file(str(path), bucket, key)
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}", fix="check --data", code="bad_data") from None
-        except (boto3.exceptions.Boto3Error, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject") from None  # type: ignore[arg-type]
+        except (
+            boto3.exceptions.Boto3Error,
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+        ) as error:
+            raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject") from None
 
     def once_settled(self, said: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """Like `make`, repeated while AWS answers with words that match `said`: what was just made is not seen yet."""

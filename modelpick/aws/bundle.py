@@ -36,7 +36,10 @@ def payload(
     data: Mapping[str, Path] | None = None,
     hub_token: str | None = None,
 ) -> Payload:
-    """The bundle of `spec` (with `job` in place of its own: the same one, pinned) and its user-data. Raises UsageError when the installation lacks the guest's files."""
+    """The bundle of `spec` (with `job` in place of its own: the same one, pinned) and its user-data.
+
+    Raises UsageError when the installation lacks the guest's files.
+    """
     content = build(spec.job if job is None else job)
     digest = hashlib.sha256(content).hexdigest()
     return Payload(user_data(spec, names, digest), content, digest, dict(data or {}), hub_token)
@@ -67,7 +70,9 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
 
 def build(job: Mapping[str, Any]) -> bytes:
     """The bundle as .tar.gz bytes."""
-    files: dict[str, tuple[bytes, int]] = {"job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)}
+    files: dict[str, tuple[bytes, int]] = {
+        "job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)
+    }
     for name in _deploy_names():
         mode = 0o755 if name.endswith(".sh") else 0o644
         files[f"deploy/{name}"] = (_deploy_file(name), mode)
@@ -138,7 +143,9 @@ def _record(files: Mapping[str, bytes], own: str) -> bytes:
 def _deploy_names() -> list[str]:
     folder = resources.directory("deploy")
     listed = ["install.sh"] + [
-        path.relative_to(folder).as_posix() for kind in ("guest", "units") for path in sorted((folder / kind).glob("*.*"))
+        path.relative_to(folder).as_posix()
+        for kind in ("guest", "units")
+        for path in sorted((folder / kind).glob("*.*"))
     ]
     return [name for name in listed if not _SKIPPED & set(Path(name).parts)]
 

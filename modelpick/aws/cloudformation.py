@@ -18,7 +18,7 @@ _ACCOUNT = "123456789012"  # a placeholder of the documents' ARNs, replaced by A
 
 
 def template(spec: Spec) -> dict[str, Any]:
-    """The template as a document. The bundle's hash and the times are its parameters; the stack is made in spec.region."""
+    """The template as a document. Times, network and user-data are its parameters."""
     names = Names(spec.deployment, _ACCOUNT, spec.region)
     tags = tag_list({**documents.tags(spec, owner="cloudformation")})
     return {
@@ -31,7 +31,9 @@ def template(spec: Spec) -> dict[str, Any]:
                 "AWS::Logs::LogGroup",
                 {"LogGroupName": names.log_group, "RetentionInDays": documents.LOG_RETENTION_DAYS, "Tags": tags},
             ),
-            "GuestRole": _role(spec, names, "ec2.amazonaws.com", "guest", documents.guest_policy(names, spec.kms_key), tags),
+            "GuestRole": _role(
+                spec, names, "ec2.amazonaws.com", "guest", documents.guest_policy(names, spec.kms_key), tags
+            ),
             "GuestProfile": _resource(
                 "AWS::IAM::InstanceProfile",
                 {"InstanceProfileName": names.guest_role, "Path": "/modelpick/", "Roles": [{"Ref": "GuestRole"}]},
@@ -90,12 +92,11 @@ def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, A
         own = {"Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"], "Status": rule["Status"]}
         rules.append({**own, "ExpirationInDays": rule["Expiration"]["Days"]})
     cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": spec.kms_key} if spec.kms_key else {"SSEAlgorithm": "AES256"}
-    blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     return _resource(
         "AWS::S3::Bucket",
         {
             "BucketName": names.bucket,
-            "PublicAccessBlockConfiguration": dict.fromkeys(blocked, True),
+            "PublicAccessBlockConfiguration": dict.fromkeys(documents.BLOCKED_TO_PUBLIC, True),
             "BucketEncryption": {"ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": cipher}]},
             "LifecycleConfiguration": {"Rules": rules},
             "Tags": tags,

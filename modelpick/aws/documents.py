@@ -17,6 +17,7 @@ REPLACING_PROCESSES = ("Launch", "ReplaceUnhealthy", "AZRebalance")
 GROUP_AT_ZERO = {"MinSize": 0, "MaxSize": 0, "DesiredCapacity": 0}
 GROUP_AT_ONE = {"MinSize": 0, "MaxSize": 1, "DesiredCapacity": 1}
 LOG_RETENTION_DAYS = 14
+BLOCKED_TO_PUBLIC = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 METRICS_NAMESPACE = "modelpick"
 
 
@@ -38,7 +39,7 @@ def guest_policy(names: Names, kms_key: str | None) -> dict[str, Any]:
     bucket = f"arn:{names.partition}:s3:::{names.bucket}"
     group = names.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{names.group}")
     statements = [
-        _allow(["s3:GetObject"], [f"{bucket}/bundle/*", f"{bucket}/data/*", f"{bucket}/results/*", f"{bucket}/progress/*"]),
+        _allow(["s3:GetObject"], [f"{bucket}/{prefix}/*" for prefix in ("bundle", "data", "results", "progress")]),
         _allow(["s3:PutObject"], [f"{bucket}/results/*", f"{bucket}/progress/*"]),
         _allow(["s3:DeleteObject"], [f"{bucket}/data/*"]),
         _allow(["s3:ListBucket"], [bucket]),
@@ -80,7 +81,12 @@ def launch_template(
     spec: Spec, names: Names, *, image: str, security_group: str, user_data: str, public: bool, tags: Mapping[str, str]
 ) -> dict[str, Any]:
     """IMDSv2 only, an encrypted disk that goes with the machine, a shut-down that is an end, tags on everything."""
-    disk: dict[str, Any] = {"VolumeType": "gp3", "VolumeSize": spec.disk_gib, "Encrypted": True, "DeleteOnTermination": True}
+    disk: dict[str, Any] = {
+        "VolumeType": "gp3",
+        "VolumeSize": spec.disk_gib,
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
     if spec.kms_key:
         disk["KmsKeyId"] = spec.kms_key
     return {

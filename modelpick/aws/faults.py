@@ -6,7 +6,8 @@ from modelpick.errors import RemoteError
 
 # Codes by which services say "there is no such thing" and "there is one already" (their API references).
 ABSENT = frozenset({
-    "404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NoSuchLifecycleConfiguration", "NoSuchTagSet", "ParameterNotFound",
+    "404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NoSuchLifecycleConfiguration", "NoSuchTagSet",
+    "ParameterNotFound",
     "InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidInstanceID.NotFound", "InvalidVolume.NotFound",
     "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException", "ResourceNotFoundException",
     "NoSuchResourceException", "NoSuchPublicAccessBlockConfiguration", "ServerSideEncryptionConfigurationNotFoundError",
@@ -58,10 +59,12 @@ def refusal(error: Exception, operation: str) -> Refused:
     said = " ".join(str(answer.get("Error", {}).get("Message") or error).split())
     kind = type(error).__name__
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
-        return _made("no_credentials", f"no usable AWS credentials: {said}", "aws configure, or set AWS_PROFILE", operation)
+        return _made(
+            "no_credentials", f"no usable AWS credentials: {said}", "aws configure, or set AWS_PROFILE", operation
+        )
     if kind.startswith(("SSO", "UnauthorizedSSO", "TokenRetrieval")) or aws_code in _EXPIRED:
         return _made(
-            "credentials_expired",
+            "expired_credentials",
             f"the AWS credentials have expired at {operation}",
             "aws sso login (or renew them), then the same command again",
             operation,
@@ -72,10 +75,12 @@ def refusal(error: Exception, operation: str) -> Refused:
         return _made("bad_credentials", f"AWS does not know these credentials: {said}", fix, operation, aws_code)
     if aws_code in _SKEWED:
         fix = "set this machine's clock (timedatectl set-ntp true), then the same command again"
-        return _made("clock_skew", f"AWS does not accept this machine's clock or signature: {said}", fix, operation, aws_code)
+        return _made(
+            "clock_skew", f"AWS does not accept this machine's clock or signature: {said}", fix, operation, aws_code
+        )
     if aws_code in _DENIED:
         fix = "have the policy of `modelpick doctor --aws --iam-policy` attached"
-        return _made("permission_denied", f"AWS denies {operation}: {said}", fix, operation, aws_code)
+        return _made("access_denied", f"AWS denies {operation}: {said}", fix, operation, aws_code)
     if aws_code in _THROTTLED:
         fix = "wait a minute, then the same command again"
         return _made("throttled", f"AWS throttles {operation}: {said}", fix, operation, aws_code)

@@ -31,7 +31,7 @@ class Wishes:
 
 def spec_from(
     plan: Mapping[str, Any],
-    wishes: Wishes = Wishes(),  # noqa: B008
+    wishes: Wishes = Wishes(),
     *,
     data: Sequence[str] = (),
     discounts: Mapping[str, float] | None = None,

@@ -35,7 +35,17 @@ class Thing:
 
 def everything(account: Account, account_id: str) -> list[Thing]:
     """All things of all deployments of the region (roles and buckets: of the region their name tells)."""
-    listers = (_instances, _groups, _volumes, _schedules, _templates, _security_groups, _parameters, _log_groups, _roles)
+    listers = (
+        _instances,
+        _groups,
+        _volumes,
+        _schedules,
+        _templates,
+        _security_groups,
+        _parameters,
+        _log_groups,
+        _roles,
+    )
     found = [thing for lister in listers for thing in lister(account)]
     return found + list(_buckets(account, account_id))
 
@@ -46,7 +56,7 @@ def of(account: Account, names: Names) -> list[Thing]:
 
 
 def instances(account: Account, deployment: str | None = None) -> list[dict[str, Any]]:
-    """EC2 instances that carry our tag (of one deployment, or of any), terminated ones included while EC2 lists them."""
+    """EC2 instances that carry our tag (of one deployment, or of any), the terminated that EC2 still lists included."""
     wanted = (
         {"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}
         if deployment is None
@@ -75,7 +85,9 @@ def _instances(account: Account) -> Iterator[Thing]:
     for item in instances(account):
         state = item["State"]["Name"]
         if state not in _GONE:
-            yield Thing(tag_of(item), "machine", item["InstanceId"], account.region, True, f"{item['InstanceType']} {state}")
+            yield Thing(
+                tag_of(item), "machine", item["InstanceId"], account.region, True, f"{item['InstanceType']} {state}"
+            )
 
 
 def _groups(account: Account) -> Iterator[Thing]:
@@ -110,7 +122,9 @@ def _security_groups(account: Account) -> Iterator[Thing]:
 def _parameters(account: Account) -> Iterator[Thing]:
     for item in account.pages("ssm", "get_parameters_by_path", "Parameters", Path=f"/{PREFIX}", Recursive=True):
         deployment, _, leaf = item["Name"].removeprefix(f"/{PREFIX}/").partition("/")
-        yield Thing(deployment, {"record": "record", "hub-token": "Hub token"}.get(leaf, leaf), item["Name"], account.region)
+        yield Thing(
+            deployment, {"record": "record", "hub-token": "Hub token"}.get(leaf, leaf), item["Name"], account.region
+        )
 
 
 def _log_groups(account: Account) -> Iterator[Thing]:

@@ -1,7 +1,7 @@
 """What a deployment's things are called: every name follows from its id, the account and the region. Pure.
 
 Nothing random and nothing stored: whoever knows the id finds everything, and the same command twice names the same
-things. Lengths: S3 bucket 63, IAM role 64, scheduler 64, Auto Scaling group 255 (limits of the services' API references).
+things. Lengths: S3 bucket 63, IAM role 64, scheduler 64, Auto Scaling group 255 (the services' API references).
 """
 
 import hashlib

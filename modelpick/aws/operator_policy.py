@@ -1,11 +1,11 @@
-"""The least a person needs to run `up`, `status`, `logs`, `connect`, `extend`, `down` and `sweep`, as an IAM policy. Pure.
+"""The least a person needs for `up`, `status`, `logs`, `connect`, `extend`, `down` and `sweep`: an IAM policy. Pure.
 
 Tests hold it against the calls that are really made: nothing missing, nothing spare.
 """
 
 from typing import Any
 
-# What can only be looked at as a whole: these List/Describe actions know no resources (Service Authorization Reference).
+# What can only be looked at as a whole: these actions know no resources (Service Authorization Reference).
 LOOK = (
     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities",
     "autoscaling:DescribeScheduledActions", "ec2:DescribeInstances", "ec2:DescribeInstanceTypeOfferings",
@@ -16,8 +16,9 @@ LOOK = (
 BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Group": (
         (
-            "autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags", "autoscaling:DeleteAutoScalingGroup",
-            "autoscaling:PutScheduledUpdateGroupAction", "autoscaling:SuspendProcesses",
+            "autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags",
+            "autoscaling:DeleteAutoScalingGroup", "autoscaling:PutScheduledUpdateGroupAction",
+            "autoscaling:SuspendProcesses",
             "autoscaling:UpdateAutoScalingGroup",
         ),
         ("arn:{partition}:autoscaling:*:{account}:autoScalingGroup:*:autoScalingGroupName/modelpick-*",),
@@ -51,7 +52,8 @@ BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "ssm:PutParameter",
         ),
         (
-            "arn:{partition}:ssm:*:{account}:parameter/modelpick", "arn:{partition}:ssm:*:{account}:parameter/modelpick/*",
+            "arn:{partition}:ssm:*:{account}:parameter/modelpick",
+            "arn:{partition}:ssm:*:{account}:parameter/modelpick/*",
             "arn:{partition}:ssm:*::parameter/aws/service/deeplearning/*",
         ),
     ),

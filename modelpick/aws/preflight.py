@@ -28,7 +28,9 @@ class Check:
         return {"name": self.name, "state": self.state, "detail": self.detail, "fix": self.fix}
 
 
-def check(account: Account, candidates: Sequence[Candidate], *, spot: bool = False, subnet: str | None = None) -> list[Check]:
+def check(
+    account: Account, candidates: Sequence[Candidate], *, spot: bool = False, subnet: str | None = None
+) -> list[Check]:
     """All checks for one machine of any of `candidates`, in the order `up` would meet them. Creates nothing."""
     try:
         caller = account.identity()
@@ -50,7 +52,7 @@ def _look(name: str, look: Callable[[], str | Check]) -> Check:
     try:
         found = look()
     except ModelpickError as error:
-        state: State = "unknown" if error.code == "permission_denied" else "problem"
+        state: State = "unknown" if error.code == "access_denied" else "problem"
         return Check(name, state, error.message, error.fix)
     return found if isinstance(found, Check) else Check(name, "ok", found)
 
@@ -77,7 +79,7 @@ def _permissions(account: Account, arn: str, names: Names) -> Check:
             )
             denied += [row["EvalActionName"] for row in answer["EvaluationResults"] if row["EvalDecision"] != "allowed"]
     except RemoteError as error:
-        if error.code != "permission_denied":
+        if error.code != "access_denied":
             raise
         return _dry_run(account)
     if denied:

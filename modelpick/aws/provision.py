@@ -23,7 +23,9 @@ Report = Callable[[str], None]
 _POLL, _SLOW_POLL = 15.0, 60.0  # seconds between looks at the group: at first, and once it is a wait for capacity
 _QUICK = timedelta(minutes=3)  # a launch that goes well takes less
 _MOVE_EVERY = timedelta(minutes=10)  # while no machine could be had, the limit moves with the wait
-_NO_CAPACITY = re.compile(r"(?i)capacity|no spot|SpotMaxPriceTooLow|Unfulfillable|not supported in your requested Avail")
+_NO_CAPACITY = re.compile(
+    r"(?i)capacity|no spot|SpotMaxPriceTooLow|Unfulfillable|not supported in your requested Avail"
+)
 _NO_QUOTA = re.compile(r"(?i)vcpu (capacity|limit)|VcpuLimitExceeded|MaxSpotInstanceCount|spot instance count")
 _HOPELESS_AFTER = 3  # failures that are neither capacity nor quota: AWS's words are shown instead of trying for hours
 
@@ -72,9 +74,7 @@ def up(
     found = switches.find_group(account, names)
     if not _wants_machine(found):
         place = replace(place, offered=site.check_headroom(account, spec, place.offered))
-    held = record.begin(
-        account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now())
-    )
+    held = record.begin(account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now()))
     works = Works(account, names, spec, place, held, payload)
     if not _wants_machine(found):
         _refuse_if_over(account, names, held)
@@ -179,7 +179,10 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
             report("spot has no capacity: on-demand from here")
             policy = documents.mixed_instances(names, types=works.site.types, on_demand=True)
             account.call(
-                "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, MixedInstancesPolicy=policy
+                "autoscaling",
+                "update_auto_scaling_group",
+                AutoScalingGroupName=names.group,
+                MixedInstancesPolicy=policy,
             )
             on_demand, started_at = True, account.now()
         if account.now() >= until:
@@ -325,9 +328,7 @@ def _runs(account: Account, instance_id: str) -> bool:
 
 
 def _failures(account: Account, names: Names, since: datetime) -> list[str]:
-    answer = account.call(
-        "autoscaling", "describe_scaling_activities", AutoScalingGroupName=names.group, MaxRecords=20
-    )
+    answer = account.call("autoscaling", "describe_scaling_activities", AutoScalingGroupName=names.group, MaxRecords=20)
     failed = [item for item in answer["Activities"] if item["StatusCode"] == "Failed" and item["StartTime"] >= since]
     return [item.get("StatusMessage", "no reason given") for item in reversed(failed)]
 

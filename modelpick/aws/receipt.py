@@ -1,4 +1,4 @@
-"""What a deployment ran and cost, by Auto Scaling's own memory and the prices in its record; what is kept, until when."""
+"""What a deployment ran and cost, by Auto Scaling's own memory and the prices in its record; what is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,9 +58,7 @@ class Receipt:
             "region": self.region,
             "machines": len(self.lives),
             "hours": round(self.hours, 4),
-            "items_usd": {
-                name: None if value is None else round(value, 4) for name, value in self.items_usd.items()
-            },
+            "items_usd": {name: None if value is None else round(value, 4) for name, value in self.items_usd.items()},
             "total_usd": None if self.total_usd is None else round(self.total_usd, 4),
             "kept": kept,
         }

@@ -53,9 +53,7 @@ def bucket(works: Works) -> None:
         "s3",
         "put_public_access_block",
         Bucket=names.bucket,
-        PublicAccessBlockConfiguration={
-            key: True for key in ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
-        },
+        PublicAccessBlockConfiguration=dict.fromkeys(documents.BLOCKED_TO_PUBLIC, True),
     )
     cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": spec.kms_key} if spec.kms_key else {"SSEAlgorithm": "AES256"}
     account.call(

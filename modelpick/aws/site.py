@@ -1,4 +1,4 @@
-"""What the account has for a machine: image, subnets with a way out, zones that offer the types, quota. Looks, never touches."""
+"""What the account has for a machine: image, subnets with a way out, zones with the types, quota. It only looks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,8 +122,8 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
     leading_out = [(subnet, way) for subnet, way in usable if way]
     if not leading_out:
         raise RemoteError(
-            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: the machine could not fetch"
-            " its bundle nor report",
+            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: the machine could fetch"
+            " nothing and report nothing",
             fix="name a subnet with an internet or NAT gateway by --subnet",
             code="no_route_out",
         )
@@ -137,7 +137,9 @@ def _route_tables(account: Account, vpc: str) -> list[dict[str, Any]]:
 
 def _way_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> str | None:
     """`internet` (a public subnet), `nat` (or another gateway), or None. A subnet without a table has the main one."""
-    own = [table for table in tables if any(item.get("SubnetId") == subnet["SubnetId"] for item in table["Associations"])]
+    own = [
+        table for table in tables if any(item.get("SubnetId") == subnet["SubnetId"] for item in table["Associations"])
+    ]
     main = [table for table in tables if any(item.get("Main") for item in table["Associations"])]
     for route in (route for table in own or main for route in table["Routes"]):
         if route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State", "active") == "active":
@@ -145,7 +147,9 @@ def _way_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> 
     return None
 
 
-def headroom(account: Account, candidates: Iterable[Candidate], *, spot: bool, mine: str | None = None) -> list[Headroom]:
+def headroom(
+    account: Account, candidates: Iterable[Candidate], *, spot: bool, mine: str | None = None
+) -> list[Headroom]:
     """Every vCPU quota the candidates fall under. Machines of deployment `mine` do not count as used."""
     needs: dict[str, int] = {}
     for candidate in candidates:
@@ -209,7 +213,8 @@ def check_headroom(account: Account, spec: Spec, candidates: Sequence[Candidate]
     if not fitting:
         row = min(rows, key=lambda item: item.needed)
         raise RemoteError(
-            f"quota {row.name} ({row.code}) in {account.region}: {row.limit:g} vCPUs, {row.used} in use, {row.needed} needed",
+            f"quota {row.name} ({row.code}) in {account.region}: {row.limit:g} vCPUs, {row.used} in use,"
+            f" {row.needed} needed",
             fix=f"{row.request} --region {account.region}",
             code="quota",
         )

@@ -1,4 +1,4 @@
-"""What every deployment does now, by the account's own word: machine, switches, dollars so far, the machine's own report."""
+"""What every deployment does now, by the account's own word: machine, switches, dollars, its own report."""
 
 import json
 from collections.abc import Iterator
@@ -65,7 +65,9 @@ def deployments(account: Account) -> list[Status]:
     by_name: dict[str, list[Thing]] = {}
     for thing in inventory.everything(account, account_id):
         by_name.setdefault(thing.deployment, []).append(thing)
-    return [_status(account, Names(name, account_id, account.region), by_name[name]) for name in sorted(by_name) if name]
+    return [
+        _status(account, Names(name, account_id, account.region), by_name[name]) for name in sorted(by_name) if name
+    ]
 
 
 def regions(account: Account) -> list[str]:
@@ -74,7 +76,7 @@ def regions(account: Account) -> list[str]:
 
 
 def orphans(account: Account) -> Iterator[Status]:
-    """Deployments of every region that nobody will miss: unwatched ones, ended ones, half-made and half-deleted ones."""
+    """Deployments of every region that nobody will miss: unwatched, ended, half-made and half-deleted ones."""
     for region in regions(account):
         for status in deployments(account.in_region(region)):
             if status.unwatched or status.state in ("ended", "prepared", "stopping"):
@@ -96,7 +98,7 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
     hours = sum(life.hours(now) for life in past)
     hourly = (max(noted.usd_per_hour.values(), default=0.0) + noted.around_usd_per_hour) if noted else None
     kind = machines[0].detail.split()[0] if machines else None
-    if noted and kind in noted.usd_per_hour:
+    if noted and kind and kind in noted.usd_per_hour:
         hourly = noted.usd_per_hour[kind] + noted.around_usd_per_hour
     return Status(
         deployment=names.deployment,

@@ -50,7 +50,7 @@ def read(account: Account, names: Names) -> Switches:
 
 
 def arm(account: Account, names: Names, stop_at: datetime) -> Switches:
-    """Set both switches for `stop_at` and read them back; raises RemoteError `switches_not_armed` when they do not hold.
+    """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they do not hold.
 
     Safe at any instant when switches exist already: a later limit moves the second one first, an earlier one the
     first, so that at every moment both are armed and the second is behind the first.
@@ -91,9 +91,7 @@ def _put_backstop(account: Account, names: Names, stop_at: datetime) -> None:
         account.call("scheduler", "update_schedule", **wanted)
 
 
-def _read_stop(
-    account: Account, names: Names, group: Mapping[str, Any] | None
-) -> tuple[datetime | None, list[str]]:
+def _read_stop(account: Account, names: Names, group: Mapping[str, Any] | None) -> tuple[datetime | None, list[str]]:
     if group is None:
         return None, ["there is no group"]
     suspended = {item["ProcessName"] for item in group.get("SuspendedProcesses", ())}

@@ -30,7 +30,7 @@ class Keep:
     data: bool = False
 
 
-def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Report = lambda _: None) -> Receipt:  # noqa: B008
+def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Report = lambda _: None) -> Receipt:
     """Remove a deployment and say what it was. Raises MayBeBillingError while something paid may be left."""
     names = Names(deployment, account.identity()["Account"], account.region)
     try:
@@ -62,7 +62,9 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     account.find("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=names.group, ForceDelete=True)
     deadline = account.now() + _LONGEST_WAIT
     while True:
-        running = [item for item in inventory.instances(account, names.deployment) if item["State"]["Name"] != "terminated"]
+        running = [
+            item for item in inventory.instances(account, names.deployment) if item["State"]["Name"] != "terminated"
+        ]
         # Instances that the group does not know of (detached by hand) end here; the others are ending already.
         stray = [item["InstanceId"] for item in running if item["State"]["Name"] != "shutting-down"]
         if stray:
@@ -130,7 +132,7 @@ def _profile(account: Account, names: Names) -> None:
 
 
 def _bucket(account: Account, names: Names, keep: Keep) -> None:
-    """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry, made before it came."""
+    """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry from before it came."""
     held = account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1)
     if held is None:
         return

@@ -19,7 +19,9 @@ def connect(
     out: Output,
     name: Deployment,
     port: Annotated[str, typer.Option("--port", metavar="N", help="The machine's port.")] = "8000",
-    local_port: Annotated[str | None, typer.Option("--local-port", metavar="N", help="Ours. Default: the same.")] = None,
+    local_port: Annotated[
+        str | None, typer.Option("--local-port", metavar="N", help="Ours. Default: the same.")
+    ] = None,
     shell: Annotated[bool, typer.Option("--shell", help="A shell instead of a port.")] = False,
     region: Region = None,
     profile: Profile = None,

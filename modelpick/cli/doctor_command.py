@@ -44,9 +44,13 @@ def register(app: typer.Typer) -> None:
 def doctor(
     out: Output,
     aws: Annotated[bool, typer.Option("--aws", help="Also ask the AWS account whether `up` would work.")] = False,
-    iam_policy: Annotated[bool, typer.Option("--iam-policy", help="With --aws: the least policy that suffices.")] = False,
+    iam_policy: Annotated[
+        bool, typer.Option("--iam-policy", help="With --aws: the least policy that suffices.")
+    ] = False,
     instance: Instance = None,
-    market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="Whose quota to look at.")] = "on-demand",
+    market: Annotated[
+        str, typer.Option("--market", metavar="on-demand|spot", help="Whose quota to look at.")
+    ] = "on-demand",
     subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
     region: Region = None,
     profile: Profile = None,
@@ -204,7 +208,10 @@ def _show_policy(out: Output, region: str | None, profile: str | None) -> None:
     names = Names("any", account.identity()["Account"], account.region)
     document = operator_policy(names.account, names.partition)
     text = json.dumps(document, indent=2)
-    out.answer({"policy": document, "assumptions": [], "sources": []}, lambda console: console.print(text, markup=False, soft_wrap=True))
+    out.answer(
+        {"policy": document, "assumptions": [], "sources": []},
+        lambda console: console.print(text, markup=False, soft_wrap=True),
+    )
 
 
 def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:

@@ -32,15 +32,23 @@ def down(
     yes: Yes = False,
 ) -> None:
     """Take a deployment down: paid things first, verified gone, with a receipt. Results stay until they expire."""
-    from modelpick.aws import status, teardown
+    from modelpick.aws import inventory, status, teardown
     from modelpick.aws.names import check_id
 
     if every == (name is not None):
         raise UsageError("give one NAME, or --all", fix="modelpick status lists them", code="contradiction")
     account = aws_options.account(region, profile)
-    names = [check_id(name)] if name else [item.deployment for item in status.deployments(account) if item.state != "kept"]
+    names = (
+        [check_id(name)] if name else [item.deployment for item in status.deployments(account) if item.state != "kept"]
+    )
     if purge or every:
-        aws_options.agree(out, f"Take {', '.join(names) or 'nothing'} down{' with all results' if purge else ''}?", yes=yes)
+        aws_options.agree(
+            out, f"Take {', '.join(names) or 'nothing'} down{' with all results' if purge else ''}?", yes=yes
+        )
+    if name:
+        known = {thing.deployment for thing in inventory.everything(account, account.identity()["Account"])}
+        if name not in known:  # gone already, or mistyped while the right one runs on
+            out.note(f"nothing is called {name} in {account.region}; there is: {', '.join(sorted(known)) or 'nothing'}")
     keep = teardown.Keep(results=not purge, data=keep_data)
     receipts = [teardown.down(account, one, keep=keep, report=out.note) for one in names]
     payload = {
@@ -54,7 +62,9 @@ def down(
 def _draw(console: "Console", receipts: "list[Receipt]") -> None:
     for item in receipts:
         total = "unknown" if item.total_usd is None else f"${item.total_usd:.2f}"
-        console.print(f"{item.deployment}: {len(item.lives)} machine(s), {item.hours:.2f} h, {total} in all", markup=False)
+        console.print(
+            f"{item.deployment}: {len(item.lives)} machine(s), {item.hours:.2f} h, {total} in all", markup=False
+        )
         for what, usd in item.items_usd.items():
             console.print(f"  {what}: {'unknown' if usd is None else f'${usd:.2f}'}", markup=False)
         if item.kept is None:
@@ -62,6 +72,8 @@ def _draw(console: "Console", receipts: "list[Receipt]") -> None:
             continue
         until = f"until {item.kept.expires_at:%Y-%m-%d}" if item.kept.expires_at else "WITHOUT an expiry"
         price = item.kept.usd_per_month(item.usd_per_gb_month)
-        console.print(f"  kept: {item.kept.where}, {item.kept.objects} objects, {until}, ${price:.4f} a month", markup=False)
+        console.print(
+            f"  kept: {item.kept.where}, {item.kept.objects} objects, {until}, ${price:.4f} a month", markup=False
+        )
     if not receipts:
         console.print("nothing to take down", markup=False)

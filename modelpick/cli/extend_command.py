@@ -30,6 +30,12 @@ def extend(
     held = provision.extend(aws_options.account(region, profile), name, longer, max_usd=amount("--max-usd", max_usd))
     stop = f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"
     out.answer(
-        {"deployment": name, "stop_at": stop, "delete_at": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}", "assumptions": [], "sources": []},
+        {
+            "deployment": name,
+            "stop_at": stop,
+            "delete_at": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}",
+            "assumptions": [],
+            "sources": [],
+        },
         lambda console: console.print(f"{name} now stops by itself at {stop}", markup=False),
     )

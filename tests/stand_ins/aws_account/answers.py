@@ -33,7 +33,17 @@ def _quota(call: Call, world: World) -> Answer | None:
     if code not in _NAMES:
         return None
     value = world.quotas.get(code, 0.0)
-    return _json({"Quota": {"ServiceCode": "ec2", "QuotaCode": code, "QuotaName": _NAMES[code], "Value": value, "Adjustable": True}})
+    return _json(
+        {
+            "Quota": {
+                "ServiceCode": "ec2",
+                "QuotaCode": code,
+                "QuotaName": _NAMES[code],
+                "Value": value,
+                "Adjustable": True,
+            }
+        }
+    )
 
 
 def _parameter(call: Call, world: World) -> Answer | None:

@@ -45,8 +45,11 @@ class Aws:
         """SIGKILL `pid` before or after the effect of its `call`-th mutating call from now."""
         self._ask("plan", {"what": "kill", "pid": pid, "call": call, "when": when})
 
-    def fail(self, action: str | None = None, *, what: str = "fail", call: int | None = None, times: int = 1, **how: Any) -> None:
-        """Make calls fail: what = fail (refused with `code`), lost (done, but 500), drop (done, no answer), ignored (not done, but 200)."""
+    def fail(
+        self, action: str | None = None, *, what: str = "fail", call: int | None = None, times: int = 1, **how: Any
+    ) -> None:
+        """Make calls fail: what = fail (refused with `code`), lost (done, but 500), drop (done, no answer), ignored
+        (not done, but 200)."""
         self._ask("plan", {"what": what, "action": action, "call": call, "times": times, **how})
 
     def forgive(self) -> None:

@@ -40,7 +40,10 @@ def _sizes(call: Call, smallest: int, largest: int) -> Refusal | None:
     low, high = int(call.form.get("MinSize", smallest)), int(call.form.get("MaxSize", largest))
     wanted = call.form.get("DesiredCapacity")
     if wanted is not None and not low <= int(wanted) <= high:
-        return "ValidationError", f"Desired capacity:{wanted} must be between the specified min size:{low} and max size:{high}"
+        return (
+            "ValidationError",
+            f"Desired capacity:{wanted} must be between the specified min size:{low} and max size:{high}",
+        )
     return None
 
 
@@ -69,7 +72,10 @@ def _schedule(call: Call, world: World) -> Refusal | None:
     role = next((item for item in roles if item.arn == role_arn), None)
     young = role is not None and world.now() - world.made_at.get(role.name, 0.0) < world.iam_settles_in
     if role is None or young or "scheduler.amazonaws.com" not in str(role.assume_role_policy_document):
-        return "ValidationException", "The execution role you provide must allow AWS EventBridge Scheduler to assume the role."
+        return (
+            "ValidationException",
+            "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
+        )
     return None
 
 
@@ -97,12 +103,13 @@ def _delete_security_group(call: Call, world: World) -> Refusal | None:
     return None
 
 
-
-
 def _delete_template(call: Call, world: World) -> Refusal | None:
     name = call.form.get("LaunchTemplateName")
     if name not in {item.name for item in get_backend("ec2")[ACCOUNT][call.region].launch_templates.values()}:
-        return "InvalidLaunchTemplateName.NotFoundException", f"The specified launch template, with template name {name}, does not exist."
+        return (
+            "InvalidLaunchTemplateName.NotFoundException",
+            f"The specified launch template, with template name {name}, does not exist.",
+        )
     return None
 
 

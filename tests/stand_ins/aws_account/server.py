@@ -79,7 +79,7 @@ class Service:
         status, headers, content = reply
         drop = ("date", "content-length", "connection")
         kept = [(key, value) for key, value in headers if key.lower() not in drop]
-        length = dict((key.lower(), value) for key, value in headers).get("content-length")
+        length = {key.lower(): value for key, value in headers}.get("content-length")
         size = length if environ["REQUEST_METHOD"] == "HEAD" and length else str(len(content))
         start(status, [*kept, ("Content-Length", size)])
         return [content]
@@ -205,11 +205,18 @@ def left(world: World) -> list[str]:
         found += [f"volume {name}" for name in ec2.volumes]
         found += [f"group {name}" for name in scaling.autoscaling_groups]
         found += [f"action {name}" for name in scaling.scheduled_actions]
-        found += [f"schedule {name}" for name in get_backend("scheduler")[ACCOUNT][region].schedule_groups["default"].schedules]
+        found += [
+            f"schedule {name}"
+            for name in get_backend("scheduler")[ACCOUNT][region].schedule_groups["default"].schedules
+        ]
         found += [f"template {item.name}" for item in ec2.launch_templates.values()]
         groups = [group for held in ec2.groups.values() for group in held.values()]
         found += [f"security group {group.name}" for group in groups if group.name != "default"]
-        found += [f"parameter {name}" for name in get_backend("ssm")[ACCOUNT][region]._parameters if name.startswith("/modelpick")]
+        found += [
+            f"parameter {name}"
+            for name in get_backend("ssm")[ACCOUNT][region]._parameters
+            if name.startswith("/modelpick")
+        ]
         found += [f"log group {name}" for name in get_backend("logs")[ACCOUNT][region].groups]
     iam = get_backend("iam")[ACCOUNT]["aws"]
     found += [f"role {role.name}" for role in iam.roles.values()]

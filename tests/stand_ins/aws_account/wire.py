@@ -9,7 +9,8 @@ from xml.sax.saxutils import escape
 
 _READS = ("Get", "List", "Describe", "Head", "Simulate", "Filter", "Assume", "Lookup")
 _S3_SUB = {
-    "publicAccessBlock": "PublicAccessBlock", "encryption": "BucketEncryption", "lifecycle": "BucketLifecycleConfiguration",
+    "publicAccessBlock": "PublicAccessBlock", "encryption": "BucketEncryption",
+    "lifecycle": "BucketLifecycleConfiguration",
     "tagging": "BucketTagging", "policy": "BucketPolicy", "versioning": "BucketVersioning",
 }  # fmt: skip
 
@@ -28,7 +29,7 @@ class Call:
 
     @property
     def mutating(self) -> bool:
-        return not self.action.startswith(_READS) and not self.form.get("DryRun") == "true"
+        return not self.action.startswith(_READS) and self.form.get("DryRun") != "true"
 
     @property
     def name(self) -> str:
@@ -41,7 +42,9 @@ def read_call(environ: dict[str, Any], body: bytes) -> Call:
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         document = json.loads(body or b"{}")
-        return Call(service, target.rpartition(".")[2], region, body, document=document, token=document.get("ClientToken"))
+        return Call(
+            service, target.rpartition(".")[2], region, body, document=document, token=document.get("ClientToken")
+        )
     if "x-www-form-urlencoded" in environ.get("CONTENT_TYPE", "") and body:
         form = {key: values[0] for key, values in parse_qs(body.decode(), keep_blank_values=True).items()}
         if "Action" in form:
@@ -56,7 +59,10 @@ def read_call(environ: dict[str, Any], body: bytes) -> Call:
 
 
 def _s3_action(method: str, path: str, query: str) -> str:
-    sub = next((_S3_SUB[word] for word in query.split("&") if word.split("=")[0] in _S3_SUB for word in [word.split("=")[0]]), "")
+    sub = next(
+        (_S3_SUB[word] for word in query.split("&") if word.split("=")[0] in _S3_SUB for word in [word.split("=")[0]]),
+        "",
+    )
     key = path.strip("/").partition("/")[2]
     verb = {"PUT": "Put", "GET": "Get", "DELETE": "Delete", "HEAD": "Head", "POST": "Post"}[method]
     if sub:
@@ -95,5 +101,6 @@ def success_without_effect(call: Call) -> tuple[str, list[tuple[str, str]], byte
         return "200 OK", [("Content-Type", "application/x-amz-json-1.1")], b"{}"
     if call.service == "scheduler":
         return "200 OK", [("Content-Type", "application/json")], b'{"ScheduleArn": "arn:aws:scheduler:::schedule/x"}'
-    xml = f"<{call.action}Response><ResponseMetadata><RequestId>stand-in</RequestId></ResponseMetadata></{call.action}Response>"
+    inner = "<ResponseMetadata><RequestId>stand-in</RequestId></ResponseMetadata>"
+    xml = f"<{call.action}Response>{inner}</{call.action}Response>"
     return "200 OK", [("Content-Type", "text/xml")], xml.encode()

@@ -1,4 +1,4 @@
-"""The account's time: a simulated clock that fires scheduled actions and schedules, capacity that comes and goes, a bill.
+"""The account's time: a clock that fires scheduled actions and schedules, capacity that comes and goes, a bill.
 
 Works on moto's own objects in the same process. Times are seconds since the epoch.
 """
@@ -70,7 +70,12 @@ class World:
             schedules = get_backend("scheduler")[ACCOUNT][region].schedule_groups["default"].schedules
             for name, schedule in list(schedules.items()):
                 if schedule.state == "ENABLED" and not getattr(schedule, "fired", False):
-                    events.append((at_expression(schedule.schedule_expression), lambda r=region, n=name: self._fire_schedule(r, n)))
+                    events.append(
+                        (
+                            at_expression(schedule.schedule_expression),
+                            lambda r=region, n=name: self._fire_schedule(r, n),
+                        )
+                    )
             for group in scaling.autoscaling_groups.values():
                 if self._short(group):
                     again = self._tried_at.get(group.name, 0.0) + RETRY_SECONDS
@@ -88,9 +93,9 @@ class World:
         schedule = get_backend("scheduler")[ACCOUNT][region].schedule_groups["default"].schedules[name]
         schedule.fired = True
         wanted = json.loads(schedule.target["Input"])
-        if self._may(schedule.target["RoleArn"], "autoscaling:DeleteAutoScalingGroup") and schedule.target["Arn"].endswith(
-            "autoscaling:deleteAutoScalingGroup"
-        ):
+        if self._may(schedule.target["RoleArn"], "autoscaling:DeleteAutoScalingGroup") and schedule.target[
+            "Arn"
+        ].endswith("autoscaling:deleteAutoScalingGroup"):
             group = self._scaling(region).autoscaling_groups.get(wanted["AutoScalingGroupName"])
             if group is not None and wanted.get("ForceDelete"):
                 self.delete_group(group)
@@ -111,7 +116,9 @@ class World:
             state for state in group.instance_states if state.instance._state.name in ("pending", "running", "stopped")
         ]
         self._tried_at[group.name] = self.now()
-        while len(group.instance_states) > (group.desired_capacity or 0) and "Terminate" not in group._suspended_processes:
+        while (
+            len(group.instance_states) > (group.desired_capacity or 0) and "Terminate" not in group._suspended_processes
+        ):
             self._end(group, group.instance_states.pop())
         while self._short(group):
             if not self._launch(group):
@@ -147,7 +154,10 @@ class World:
     def _run(self, group: FakeAutoScalingGroup, kind: str, subnet: Any, market: str) -> None:
         template = group.ec2_launch_template
         data = template.latest_version().data
-        specifications = {item["ResourceType"]: {tag["Key"]: tag["Value"] for tag in item["Tags"]} for item in data["TagSpecifications"]}
+        specifications = {
+            item["ResourceType"]: {tag["Key"]: tag["Value"] for tag in item["Tags"]}
+            for item in data["TagSpecifications"]
+        }
         reservation = group.ec2_backend.run_instances(
             data["ImageId"],
             1,
@@ -155,7 +165,11 @@ class World:
             [],
             instance_type=kind,
             tags={
-                "instance": {**specifications.get("instance", {}), **group.get_propagated_tags(), "aws:autoscaling:groupName": group.name},
+                "instance": {
+                    **specifications.get("instance", {}),
+                    **group.get_propagated_tags(),
+                    "aws:autoscaling:groupName": group.name,
+                },
                 "volume": specifications.get("volume", {}),
             },
             placement=subnet.availability_zone,
@@ -209,7 +223,9 @@ class World:
 
     def _blocked(self, kind: str, zone: str, market: str) -> bool:
         return any(
-            rule.get("type") in (None, kind) and rule.get("zone") in (None, zone) and rule.get("market") in (None, market)
+            rule.get("type") in (None, kind)
+            and rule.get("zone") in (None, zone)
+            and rule.get("market") in (None, market)
             for rule in self.blocked
         )
 
@@ -217,8 +233,9 @@ class World:
         listed = self.activities.setdefault(group.name, [])
         at = moment(self.now())
         listed.append(
-            {"ActivityId": f"a-{len(listed)}", "AutoScalingGroupName": group.name, "Description": text, "Cause": "stand-in",
-             "StartTime": at, "EndTime": at, "StatusCode": code, "StatusMessage": message, "Progress": 100}
+            {"ActivityId": f"a-{len(listed)}", "AutoScalingGroupName": group.name, "Description": text,
+             "Cause": "stand-in", "StartTime": at, "EndTime": at, "StatusCode": code,
+             "StatusMessage": message, "Progress": 100}
         )  # fmt: skip
 
     # -- what is true ------------------------------------------------------------------------------------------------

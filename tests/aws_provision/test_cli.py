@@ -1,0 +1,119 @@
+"""The commands in processes of their own, and killed there: the same guarantee through the whole program."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.aws_provision import matrix
+from tests.stand_ins.aws_account import Aws
+
+ROOT = Path(__file__).resolve().parents[2]
+UP = ("up", "Qwen/Qwen3-8B", "--offline", "--name", "box", "--yes", "--max-hours", "2", "--instance", "g6e.xlarge")
+
+
+class Program:
+    """modelpick, talking to one stand-in account."""
+
+    def __init__(self, aws: Aws, home: Path) -> None:
+        self._environment = {
+            **aws.environment,
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "100",
+        }
+        self._home = home
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "modelpick", *words], env=self._environment, cwd=self._home, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in err
+        return process.returncode, out, err
+
+    def json(self, *words: str) -> dict[str, Any]:
+        code, out, err = self.run(*words, "--json")
+        assert code == 0, err
+        return dict(json.loads(out))
+
+
+@pytest.fixture
+def program(aws: Aws, tmp_path: Path) -> Program:
+    return Program(aws, tmp_path)
+
+
+def test_a_whole_life(program: Program, aws: Aws) -> None:
+    code, _, err = program.run(*[word for word in UP if word != "--yes"])
+    assert code == 2
+    assert "--yes" in err
+    assert aws.state()["left"] == []
+    machine = program.json(*UP)
+    assert machine["instance_type"] == "g6e.xlarge"
+    assert program.json(*UP)["instance_id"] == machine["instance_id"]
+    told = program.json("status")["deployments"]
+    assert [(item["deployment"], item["state"], item["armed"]) for item in told] == [("box", "running", True)]
+    assert program.json("extend", "box", "--hours", "1", "--max-usd", "20")["stop_at"] > machine["stop_at"]
+    assert program.json("logs", "box")["lines"] == []
+    receipt = program.json("down", "box")["receipts"][0]
+    assert (receipt["machines"], receipt["kept"]) == (1, None)
+    assert aws.state()["left"] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "when"), [(1, "after"), (9, "before"), (20, "after"), (23, "before"), (23, "after"), (22, "after")]
+)
+def test_up_killed(call: int, when: str, program: Program, aws: Aws) -> None:
+    _killed(program, aws, UP, call, when)
+    assert matrix.faults(aws) == []
+    assert matrix.faults_after_limit(aws) == []
+    program.json(*UP)
+    assert len(aws.state()["machines"]) == 1
+    assert matrix.faults(aws) == []
+
+
+@pytest.mark.parametrize(("call", "when"), [(1, "after"), (3, "before"), (6, "after"), (14, "after")])
+def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
+    program.json(*UP)
+    _killed(program, aws, ("down", "box"), call, when)
+    assert matrix.faults(aws) == []
+    program.json("down", "box")
+    assert aws.state()["left"] == []
+
+
+def test_an_interrupt_says_what_runs(program: Program, aws: Aws) -> None:
+    aws.no_capacity()
+    process = program.start(*UP)
+    while not any(name == "autoscaling:DescribeScalingActivities" for name, _ in aws.calls(clear=True)[-40:]):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "modelpick down box" in err
+    assert matrix.faults(aws) == []
+
+
+def test_the_policy_is_printed_and_fits(program: Program) -> None:
+    code, out, _ = program.run("doctor", "--aws", "--iam-policy")
+    assert code == 0
+    document = json.loads(out)
+    assert document["Version"] == "2012-10-17"
+    assert len(json.dumps(document, separators=(",", ":"))) <= 6144  # a managed policy's limit (IAM quotas)
+
+
+def _killed(program: Program, aws: Aws, words: tuple[str, ...], call: int, when: str) -> None:
+    process = program.start(*words)
+    aws.kill(process.pid, call=call, when=when)
+    process.communicate(timeout=120)
+    aws.forgive()
+    assert process.returncode == -signal.SIGKILL

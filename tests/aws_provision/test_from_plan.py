@@ -1,0 +1,52 @@
+"""A plan becomes exactly the machine it describes: names, caps, hours, commands."""
+
+import json
+from typing import Any
+
+import pytest
+
+from modelpick import planner
+from modelpick.aws.from_plan import Wishes, spec_from
+from modelpick.aws.names import Names
+from modelpick.errors import ModelpickError
+
+
+@pytest.fixture(scope="module")
+def plan() -> dict[str, Any]:
+    made = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_hours=6.0, max_usd=12.0)
+    return json.loads(made.to_bytes())
+
+
+def test_what_the_plan_creates_is_what_up_creates(plan: dict[str, Any]) -> None:
+    names = Names(spec_from(plan).deployment, "123456789012", plan["region"])
+    creates = {action["creates"] for action in plan["actions"] if action["creates"]}
+    assert names.group == plan["id"]
+    assert {names.group, names.guest_role, names.switch_role, names.log_group, names.stop_action} <= creates
+    assert names.bucket.startswith(f"{plan['id']}-")
+
+
+def test_no_candidate_may_cost_more_than_the_cap(plan: dict[str, Any]) -> None:
+    spec = spec_from(plan, Wishes(max_usd=12.0))
+    assert spec.most_usd <= 12.0 + 1e-9
+    assert spec.hourly_usd * (spec.hours + 1 / 3) <= 12.0 + 1e-9
+    assert spec.candidates[0].instance_type == plan["instance_type"]
+
+
+def test_the_job_is_what_a_user_would_type(plan: dict[str, Any]) -> None:
+    command = spec_from(plan, data=["train.jsonl"]).job["command"]
+    assert command[:3] == ["modelpick", "finetune", "Qwen/Qwen3-8B"]
+    assert "data/train.jsonl" in command
+
+
+def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
+    old = json.loads(json.dumps(plan))
+    for row in old["candidates"]:
+        row["offer"]["usd_per_hour"] *= 0.5
+    with pytest.raises(ModelpickError) as refused:
+        spec_from(old)
+    assert refused.value.code == "prices_changed"
+
+
+def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
+    assert spec_from(plan).sha256 == spec_from(json.loads(json.dumps(plan))).sha256
+    assert spec_from(plan).deployment != spec_from(plan, Wishes(name="other")).deployment
