@@ -8,6 +8,8 @@ from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 
+# A machine that replaces an interrupted one finds its run in results/ and goes on with it; the first one begins it.
+_RESUMED = "{} $(test -e results/run/run.json && echo --resume || true)"
 _ROUNDING = 1.001  # a plan keeps six digits
 
 
@@ -79,10 +81,11 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
     if "finetune" in plan["tasks"]:
         commands.append(_finetune(plan, pinned, data))
     if "serve" in plan["tasks"]:
-        method = plan["workloads"]["serve"]["method"]
-        served = "results/run" if commands else pinned
-        commands.append(["modelpick", "serve", served, "--method", method])
-    command = commands[0] if len(commands) == 1 else ["sh", "-euc", " && ".join(_quoted(one) for one in commands)]
+        commands.append(_serve(plan, "results/run" if commands else pinned))
+    if "finetune" in plan["tasks"]:
+        command = ["sh", "-euc", " && ".join([_RESUMED.format(_quoted(commands[0])), *map(_quoted, commands[1:])])]
+    else:
+        command = commands[0]
     kind = "service" if "serve" in plan["tasks"] else "job"
     return {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
 
@@ -90,9 +93,18 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:
     workload = plan["workloads"]["finetune"]
     words = ["modelpick", "finetune", model, "--method", workload["method"], "--context", str(workload["context"])]
+    if epochs := (plan["hyperparameters"] or {}).get("epochs"):
+        words += ["--epochs", f"{epochs:g}"]
     for name in data:
         words += ["--data", f"data/{name}"]
-    return [*words, "--output", "results/run", "--resume"]
+    return [*words, "--output", "results/run"]
+
+
+def _serve(plan: Mapping[str, Any], served: str) -> list[str]:
+    """What was planned for is what is served: method, context, sequences at once."""
+    workload = plan["workloads"]["serve"]
+    words = ["modelpick", "serve", served, "--method", workload["method"], "--context", str(workload["context"])]
+    return [*words, "--concurrency", str(workload["batch"])]
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ _EXTRAS = {
     "aws": ("boto3",),
     "bom": ("cyclonedx",),
     "train": ("torch", "transformers", "peft", "bitsandbytes", "trl"),
+    "serve": ("fastapi", "uvicorn", "openai"),
 }
 
 

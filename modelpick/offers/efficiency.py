@@ -4,6 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
+from modelpick.offers import local_calibration
 from modelpick.offers.throughput import ServingEfficiency, TrainingEfficiency
 from modelpick.offers.timing import Calibration
 from modelpick.resources import data_file
@@ -18,7 +19,8 @@ def serving(stack: str, method: str) -> Calibration[ServingEfficiency]:
     name = "llamacpp" if method == "gguf" else "vllm" if stack == "vllm" else _EAGER.get(method, "eager")
     listed, entry = _listed("serving"), _entry("serving", name, "eager-family")
     constants = ServingEfficiency(**{key: entry[key] for key in ServingEfficiency.__dataclass_fields__})
-    return Calibration(name, constants, entry["rows"], tuple(entry["gpus"]), listed["spread"])
+    own = local_calibration.corrections(name, method)
+    return Calibration(name, constants, entry["rows"], tuple(entry["gpus"]), listed["spread"], own)
 
 
 def training(stack: str, method: str) -> Calibration[TrainingEfficiency]:

@@ -1,7 +1,7 @@
 """How long, with an interval: speeds of serving and fine-tuning on an instance, from calibrated constants. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from modelpick.offers import throughput
@@ -10,6 +10,16 @@ from modelpick.offers.throughput import ServingEfficiency, Shape, TrainingEffici
 from modelpick.workload import Workload
 
 E = TypeVar("E", ServingEfficiency, TrainingEfficiency)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """How the user's own servers compared: measured over predicted (the median of `rows`), till when, in which file."""
+
+    factor: float
+    rows: int
+    as_of: str
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,11 @@ class Calibration(Generic[E]):
     rows: int  # measurements of this very class; 0: its family or all stacks stand in
     gpus: tuple[str, ...]  # GPUs it was measured on
     spreads: Mapping[str, Mapping[str, float]]
+    local: Mapping[str, Local] = field(default_factory=dict)  # by GPU name
+
+    def local_factor(self, gpu: str) -> float:
+        """What `modelpick bench` measured over what was predicted, on this GPU; 1 where it was never measured."""
+        return self.local[gpu].factor if gpu in self.local else 1.0
 
     def spread(self, stratum: str, gpu: str) -> float:
         """The factor of the 80 % interval."""
@@ -32,12 +47,17 @@ class Calibration(Generic[E]):
 
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
+        own = "".join(
+            f"; on {gpu} times {mine.factor:.2f}, by {mine.rows} measurements of yours till {mine.as_of} ({mine.file})"
+            for gpu, mine in self.local.items()
+            if gpu in gpus
+        )
         if not self.rows:
-            return f"speed: no measurement of this stack; constants of {self.stack}"
+            return f"speed: no measurement of this stack; constants of {self.stack}{own}"
         without = [gpu for gpu in gpus if gpu not in self.gpus]
         where = f", none on {' or '.join(without)}" if without else ""
         count = "one published measurement" if self.rows == 1 else f"{self.rows} published measurements"
-        return f"speed: constants of {self.stack}, fitted on {count}{where}"
+        return f"speed: constants of {self.stack}, fitted on {count}{where}{own}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +113,7 @@ def serving_speed(
     middle = prompt + generated / 2
     rate = throughput.decode_tokens_per_second(shape, on, by.constants, method, batch, prompt, generated)
     roof = throughput.decode_roof(shape, on, method, batch, middle)
+    rate = min(rate * by.local_factor(kind.gpu.name), roof)
     reading = throughput.prefill_tokens_per_second(shape, on, by.constants, method, batch, prompt)
     reading_roof = on.gpus * on.peak / (2 * (shape.active_weights - shape.head_weights))
     seconds = batch * prompt / reading

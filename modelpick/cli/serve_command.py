@@ -1,0 +1,129 @@
+"""`modelpick serve`: a model or a tuned run behind an OpenAI-compatible address, safe by default."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelpick.cli.options import Context, Gpus, Method, Offline, PolicyName, command, whole_number
+from modelpick.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.serving.server import Launch
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "serve")(serve)
+
+
+def serve(
+    out: Output,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RUN", help="A Hub id, a model or adapter folder, a .gguf file, or a run of finetune."
+        ),
+    ],
+    method: Method = None,
+    context: Context = None,
+    generate: Annotated[
+        str | None, typer.Option("--generate", metavar="N", help="New tokens on top of the prompt. Default: 512.")
+    ] = None,
+    concurrency: Annotated[
+        str | None, typer.Option("--concurrency", metavar="N", help="Requests answered at once. Default: 4.")
+    ] = None,
+    gpus: Gpus = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", metavar="DIR", help="A LoRA adapter of MODEL, served beside it.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What clients call it. Default: the folder's name.")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", metavar="E", help="vllm, transformers or llama.cpp. Default: the first that can."),
+    ] = None,
+    port: Annotated[
+        str, typer.Option("--port", metavar="N", envvar="MODELPICK_PORT", help="On 127.0.0.1 only.")
+    ] = "8000",
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state", metavar="DIR", help="Key, logs and license files. Default: in your state folder, by port."
+        ),
+    ] = None,
+    key_file: Annotated[
+        str | None,
+        typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: made in the state folder."),
+    ] = None,
+    policy: PolicyName = None,
+    reviewed_by: Annotated[
+        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")] = False,
+    offline: Offline = False,
+) -> None:
+    """An OpenAI-compatible server for a model or a tuned run, on loopback, with an API key.
+
+    Runs until SIGTERM or Ctrl-C, then finishes what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
+    """
+    from modelpick.serving import server
+
+    request = server.Request(
+        model=model,
+        workload={
+            "method": method,
+            "context": whole_number("--context", context, largest=100_000_000),
+            "generate": whole_number("--generate", generate, largest=100_000_000),
+            "batch": whole_number("--concurrency", concurrency, largest=10_000) or 4,
+            "gpus": whole_number("--gpus", gpus, largest=64),
+        },
+        adapter=Path(adapter) if adapter else None,
+        name=name,
+        engine=engine,
+        port=whole_number("--port", port, largest=65_535) or 8000,
+        state=Path(state) if state else None,
+        key_file=Path(key_file) if key_file else None,
+        policy=policy,
+        reviewed_by=reviewed_by,
+        offline=offline,
+    )
+    launch = server.prepare(request)
+    for note in launch.notes:
+        out.note(note)
+    if dry_run:
+        out.answer({**launch.as_json(), "started": False}, lambda console: _draw(console, launch, started=False))
+        return
+    out.note(f"starting: {' '.join(launch.words)}")
+
+    def when_ready() -> None:
+        out.answer({**launch.as_json(), "started": True}, lambda console: _draw(console, launch, started=True))
+
+    server.run(launch, out.note, when_ready)
+    out.note("stopped")
+
+
+def _draw(console: "Console", launch: "Launch", *, started: bool) -> None:
+    sizing = launch.sizing
+    free = f" of {sizing.free_gib:.1f} free" if sizing.free_gib is not None else ""
+    lines = [
+        f"address   {launch.address}" + ("" if started else "  (nothing was started)"),
+        f"models    {', '.join(launch.served.names)}",
+        f"key       in {launch.key_file}",
+        f"server    {' '.join(launch.words)}",
+        *(
+            [f"proxy     Caddy on {launch.port} checks the key; the server listens on {launch.server_port}"]
+            if launch.proxied
+            else []
+        ),
+        f"sized     {sizing.workload.context} + {sizing.workload.generate} tokens, {sizing.concurrency} at once, "
+        f"up to {sizing.needed_gib:.1f} GiB{free}",
+        f"license   {launch.permission.verdict}; files in {launch.state / 'license'}",
+    ]
+    if started:
+        lines.append(f"try       modelpick chat --endpoint {launch.address} --key-file {launch.key_file}")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,168 @@
+"""How fast a server really is: tokens per second, first token, time between tokens, at several concurrencies.
+
+A closed loop: `concurrency` clients each send the next request when their last one is answered. Definitions as in
+vLLM's benchmark (vllm bench serve): TTFT from sending to the first piece of text; ITL the rest of the time over the
+rest of the tokens; throughput all generated tokens over the wall time of the whole level.
+"""
+
+import math
+import random
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelpick.errors import RemoteError
+from modelpick.serving.client import Endpoint, stream_chat
+
+# Common words of one or two tokens each in every tokenizer: a prompt of N words has about 1.3 N tokens. What it really
+# had is read from the server's own count.
+_WORDS = (
+    "river", "stone", "window", "garden", "letter", "morning", "paper", "bridge", "silver", "winter", "number",
+    "summer", "forest", "engine", "street", "music", "doctor", "simple", "yellow", "travel", "island", "answer",
+)  # fmt: skip
+_TOKENS_PER_WORD = 1.3
+_ASK = "Continue this list with as many words as you can, and never stop: "
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What each request is: about `prompt_tokens` read, at most `generate` written; another seed, other prompts."""
+
+    prompt_tokens: int = 256
+    generate: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One answered request, in seconds and tokens. `counted`: the server said how many tokens, else pieces stand in."""
+
+    first: float
+    total: float
+    tokens: int
+    prompt_tokens: int | None
+    counted: bool
+
+    @property
+    def between(self) -> float | None:
+        """Mean seconds between tokens after the first."""
+        return (self.total - self.first) / (self.tokens - 1) if self.tokens > 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One concurrency: everything that was answered within `seconds`, and what was not."""
+
+    concurrency: int
+    seconds: float
+    answered: tuple[Timed, ...]
+    errors: tuple[str, ...]
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Generated tokens of all clients per second of wall time."""
+        return sum(one.tokens for one in self.answered) / self.seconds if self.seconds else 0.0
+
+    @property
+    def prompt_tokens(self) -> float | None:
+        """Mean tokens of a prompt, as the server counts; None when it does not."""
+        told = [one.prompt_tokens for one in self.answered if one.prompt_tokens is not None]
+        return statistics.fmean(told) if told else None
+
+    @property
+    def generated(self) -> float:
+        """Mean tokens of an answer."""
+        return statistics.fmean(one.tokens for one in self.answered) if self.answered else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The level in `bench --json`; a figure that was not measured is null."""
+        between = [gap for one in self.answered if (gap := one.between) is not None]
+        return {
+            "concurrency": self.concurrency,
+            "requests": len(self.answered) + len(self.errors),
+            "errors": len(self.errors),
+            "first_error": self.errors[0] if self.errors else None,
+            "seconds": self.seconds,
+            "tokens_per_s": self.tokens_per_s if self.answered else None,
+            "prompt_tokens_mean": self.prompt_tokens,
+            "generated_tokens_mean": self.generated if self.answered else None,
+            "first_token_s": quantiles([one.first for one in self.answered]),
+            "inter_token_s": quantiles(between),
+        }
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float | None]:
+    """p50 and p95 by nearest rank: with few requests p95 is the slowest of them."""
+    ordered = sorted(values)
+    if not ordered:
+        return {"p50": None, "p95": None}
+    return {name: ordered[max(math.ceil(share * len(ordered)), 1) - 1] for name, share in (("p50", 0.5), ("p95", 0.95))}
+
+
+def prompt(tokens: int, seed: int) -> str:
+    """Words that make about `tokens` tokens, another mix for every seed, so that no prefix cache answers."""
+    draw = random.Random(seed)
+    return _ASK + " ".join(draw.choice(_WORDS) for _ in range(max(round(tokens / _TOKENS_PER_WORD), 1)))
+
+
+def measure(
+    at: Endpoint,
+    model: str,
+    load: Load,
+    *,
+    concurrency: int,
+    requests: int,
+    progress: Callable[[int], None] | None = None,
+) -> Level:
+    """One level. Raises RemoteError only when not a single request was answered."""
+    answered: list[Timed] = []
+    errors: list[str] = []
+    failure: list[RemoteError] = []
+    left = iter(range(requests))
+    lock = threading.Lock()
+
+    def client() -> None:
+        while True:
+            with lock:
+                number = next(left, None)
+            if number is None:
+                return
+            try:
+                one = _ask(at, model, prompt(load.prompt_tokens, load.seed * 1_000_003 + number), load.generate)
+            except RemoteError as error:
+                with lock:
+                    errors.append(error.message)
+                    failure.append(error)
+            else:
+                with lock:
+                    answered.append(one)
+            if progress is not None:
+                progress(len(answered) + len(errors))
+
+    clients = [threading.Thread(target=client, daemon=True) for _ in range(min(concurrency, requests))]
+    began = time.perf_counter()
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    seconds = time.perf_counter() - began
+    if failure and not answered:
+        raise failure[0]
+    return Level(concurrency, seconds, tuple(answered), tuple(errors))
+
+
+def _ask(at: Endpoint, model: str, text: str, generate: int) -> Timed:
+    first, last, pieces, usage = None, 0.0, 0, None
+    for piece in stream_chat(at, model, [{"role": "user", "content": text}], max_tokens=generate):
+        usage = piece.usage or usage
+        if piece.text:
+            first = piece.seconds if first is None else first
+            last, pieces = piece.seconds, pieces + 1
+    if first is None:
+        raise RemoteError("an answer had no text", fix="ask for more tokens with --generate", code="empty_answer")
+    told = (usage or {}).get("completion_tokens")
+    read = (usage or {}).get("prompt_tokens")
+    return Timed(first, last, int(told or pieces), int(read) if read is not None else None, told is not None)

@@ -1,0 +1,73 @@
+"""Why a server died, told from its last lines. Pure.
+
+The patterns are messages of torch, vLLM, transformers, safetensors and the kernel.
+"""
+
+from collections.abc import Sequence
+
+# (words that occur in the lines, in lower case; the likely cause; what mends it)
+_CAUSES = (
+    (
+        ("cuda out of memory", "outofmemoryerror"),
+        "the GPU ran out of memory",
+        "lower --context or --concurrency, or use --method int8 or nf4",
+    ),
+    (
+        ("no available memory for the cache blocks", "larger than the available kv cache", "available kv cache memory"),
+        "no GPU memory is left for the cache",
+        "lower --context or --concurrency",
+    ),
+    (
+        ("free memory on device", "desired gpu memory utilization"),
+        "something else took GPU memory meanwhile",
+        "see nvidia-smi, and start it again",
+    ),
+    (
+        ("cannot allocate memory", "memoryerror", "std::bad_alloc"),
+        "this machine ran out of memory",
+        "stop other programs, or lower --context",
+    ),
+    (("address already in use",), "another program took the port", "give another --port"),
+    (
+        ("no module named", "missing dependencies", "modulenotfounderror"),
+        "a package of the server is missing",
+        "pip install 'modelpick[train,serve]'",
+    ),
+    (
+        ("trust_remote_code",),
+        "the model brings its own code, which is not run",
+        "take a model of a family that the server knows",
+    ),
+    (
+        ("safetensors_rust", "safetensorerror", "header too large", "metadataincompletebuffer", "invalidheader"),
+        "the weights are damaged or incomplete",
+        "fetch or write them again",
+    ),
+    (
+        ("size mismatch", "shape mismatch"),
+        "weights and config.json do not belong together",
+        "fetch or write them again",
+    ),
+    (
+        ("does not recognize this architecture", "are not supported for now", "has no vllm implementation"),
+        "the server does not know this model's architecture",
+        "try --engine transformers, or a newer server",
+    ),
+    (
+        ("cuda error", "nvidia driver", "cuda initialization"),
+        "the GPU or its driver fails",
+        "see nvidia-smi, and modelpick doctor",
+    ),
+    (("no space left on device",), "the disk is full", "make room"),
+)
+
+
+def likely_cause(lines: Sequence[str], code: int | None) -> tuple[str, str]:
+    """(cause, fix) of a server that ended with `code` after saying `lines`; unknown stays unknown."""
+    text = "\n".join(lines).lower()
+    for words, cause, fix in _CAUSES:
+        if any(word in text for word in words):
+            return cause, fix
+    if code == -9:  # SIGKILL, which nothing here sends while loading: the kernel's out-of-memory killer, or a person
+        return "it was killed from outside, most likely for want of memory", "stop other programs, or lower --context"
+    return "the cause is not known", "see its log"

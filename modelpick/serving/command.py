@@ -1,0 +1,110 @@
+"""The command line and environment of each server. Pure. No secret is ever part of a command line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelpick.serving.engine import Engine, lora_rank_setting
+from modelpick.serving.sizing import Sizing
+
+_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What is served, under which names: `name` the base's (or the one model's), `adapter_name` the tuned one's.
+
+    `folder` holds config.json and weights, or is a .gguf file; `adapter` is a folder of peft's making. `base_too`:
+    whether the base answers too, beside the adapter.
+    """
+
+    name: str
+    folder: Path
+    adapter_name: str | None = None
+    adapter: Path | None = None
+    rank: int | None = None
+    base_too: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name a client may ask for, the tuned one first."""
+        if self.adapter_name is None:
+            return (self.name,)
+        return (self.adapter_name, self.name) if self.base_too else (self.adapter_name,)
+
+
+def words(
+    engine: Engine, served: Served, sizing: Sizing, *, host: str, port: int, gpu: bool, key_file: Path
+) -> list[str]:
+    """The server's command line, the program first. `port` is where it listens itself (behind the proxy or not)."""
+    if engine.name == "vllm":
+        return _vllm(served, sizing, host, port)
+    if engine.name == "llama.cpp":
+        return _llama_cpp(served, sizing, host, port, gpu, key_file)
+    return _transformers(served, sizing, host, port, gpu)
+
+
+def environment(engine: Engine, key: str) -> dict[str, str]:
+    """What the server is told by its environment: the key where it checks one itself, no network, no telemetry."""
+    # HF_HUB_OFFLINE: all is on disk already. VLLM_API_KEY: vllm/envs.py. DO_NOT_TRACK: vLLM's usage statistics.
+    quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    return {**quiet, "VLLM_API_KEY": key} if engine.name == "vllm" else quiet
+
+
+def _vllm(served: Served, sizing: Sizing, host: str, port: int) -> list[str]:
+    """vLLM's documented engine arguments; the key comes by VLLM_API_KEY."""
+    workload = sizing.workload
+    flags: dict[str, str | None] = {
+        "--host": host,
+        "--port": str(port),
+        "--served-model-name": served.name,
+        "--max-model-len": str(sizing.tokens),
+        "--max-num-seqs": str(sizing.concurrency),
+        "--gpu-memory-utilization": f"{sizing.utilization:.2f}" if sizing.utilization is not None else None,
+        "--dtype": _DTYPES[workload.dtype],
+        "--quantization": "bitsandbytes" if workload.method == "nf4" else None,
+        "--kv-cache-dtype": workload.kv_cache_dtype if workload.kv_cache_dtype != "auto" else None,
+        "--tensor-parallel-size": str(workload.gpus) if workload.gpus > 1 else None,
+    }
+    listed = ["vllm", "serve", str(served.folder), *_listed(flags)]
+    if served.adapter is not None and served.adapter_name is not None:
+        rank = lora_rank_setting(served.rank or 1)
+        listed += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", "1"]
+        listed += ["--lora-modules", f"{served.adapter_name}={served.adapter}"]
+    return listed
+
+
+def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: bool) -> list[str]:
+    """`transformers serve`, started where each name is a folder. One model is pinned; of two the client names one."""
+    workload = sizing.workload
+    quantization = {"int8": "bnb-8bit", "nf4": "bnb-4bit"}.get(workload.method)
+    flags: dict[str, str | None] = {
+        "--host": host,
+        "--port": str(port),
+        "--device": "cuda:0" if gpu else "cpu",
+        "--dtype": _DTYPES[workload.dtype],
+        "--quantization": quantization,
+        "--model-timeout": "-1",  # never unload
+        "--log-level": "warning",
+    }
+    pinned = list(served.names) if len(served.names) == 1 else []
+    return ["transformers", "serve", *pinned, *_listed(flags)]
+
+
+def _llama_cpp(served: Served, sizing: Sizing, host: str, port: int, gpu: bool, key_file: Path) -> list[str]:
+    """llama-server (tools/server/README.md): -c is shared by all slots, so it is tokens times slots."""
+    flags: dict[str, str | None] = {
+        "--model": str(served.folder),
+        "--alias": served.name,
+        "--host": host,
+        "--port": str(port),
+        "--ctx-size": str(sizing.tokens * sizing.concurrency),
+        "--parallel": str(sizing.concurrency),
+        "--api-key-file": str(key_file),
+        "--n-gpu-layers": "999" if gpu else None,  # more layers than any model has: all of them
+    }
+    return ["llama-server", *_listed(flags), "--metrics"]
+
+
+def _listed(flags: Mapping[str, str | None]) -> list[str]:
+    return [word for flag, value in flags.items() if value is not None for word in (flag, value)]

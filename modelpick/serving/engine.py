@@ -1,0 +1,124 @@
+"""Which existing server can serve this: decided by the table of what cannot work. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from modelpick.errors import UsageError, nearest
+from modelpick.offers.compatibility import Finding, Rule, Subject, findings
+from modelpick.workload import Stack
+
+EngineName = Literal["vllm", "transformers", "llama.cpp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A server others maintain. `stack` is its name in workloads; `own_key` whether it checks an API key itself."""
+
+    name: EngineName
+    program: str  # looked up on PATH
+    stack: Stack
+    own_key: bool
+    several_at_once: bool  # answers several requests in one batch
+    install: str
+
+
+ENGINES: Mapping[str, Engine] = {
+    "vllm": Engine("vllm", "vllm", "vllm", True, True, "pip install vllm"),
+    # One generation at a time for each model: transformers 5.23 cli/serving/utils.py, InferenceThread.
+    "transformers": Engine(
+        "transformers", "transformers", "transformers", False, False, "pip install 'modelpick[train,serve]'"
+    ),
+    "llama.cpp": Engine(
+        "llama.cpp",
+        "llama-server",
+        "transformers",
+        True,
+        True,
+        "build llama.cpp, or install your system's package of it",
+    ),
+}
+# Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks (finetune_notes: Serving).
+VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The server that will be started. `merged`: the adapter goes into the weights first. `passed_over`: why not the
+    ones before it. `care`: what works only if what they say is done."""
+
+    engine: Engine
+    merged: bool
+    passed_over: tuple[str, ...]
+    care: tuple[Finding, ...]
+
+
+def choose(
+    rules: Sequence[Rule],
+    subject: Subject,
+    *,
+    gpu: bool,
+    installed: Mapping[str, bool],
+    asked: str | None = None,
+    rank: int | None = None,
+) -> Choice:
+    """The first of vLLM (on a GPU) and transformers that can serve `subject`; llama.cpp for GGUF.
+
+    `rank` is the adapter's. An adapter beside the base is preferred; merged where only that works. Raises UsageError:
+    with the table's own code and way out when the server asked for cannot, `engine_absent` when it is not installed,
+    `lora_rank` when the adapter's rank is beyond what the server takes.
+    """
+    if asked is not None and asked not in ENGINES:
+        raise UsageError(
+            f"unknown server {asked!r}",
+            fix=nearest(asked, ENGINES) or f"use one of {', '.join(ENGINES)}",
+            code="unknown_engine",
+        )
+    gguf = subject.workload.method == "gguf"
+    if asked is not None and gguf != (asked == "llama.cpp"):
+        needs = "a GGUF file" if asked == "llama.cpp" else "safetensors"
+        raise UsageError(f"{asked} serves {needs} here", fix="leave out --engine", code="engine_cannot")
+    order = [asked] if asked else ["llama.cpp"] if gguf else ["vllm", "transformers"] if gpu else ["transformers"]
+    passed_over: list[str] = []
+    for name in order:
+        engine = ENGINES[name]
+        fits = _serves(rules, subject, engine, rank)
+        if isinstance(fits, UsageError):
+            if asked or name == order[-1]:
+                raise fits
+            passed_over.append(f"{name}: {fits.message}")
+        elif not installed.get(name, False):
+            if asked or name == order[-1]:
+                raise UsageError(f"{engine.program} is not installed", fix=engine.install, code="engine_absent")
+            passed_over.append(f"{name}: not installed here ({engine.install})")
+        else:
+            return Choice(engine, fits[0], tuple(passed_over), fits[1])
+    raise AssertionError("the last server of the order either serves or raises")
+
+
+def _serves(
+    rules: Sequence[Rule], subject: Subject, engine: Engine, rank: int | None
+) -> tuple[bool, tuple[Finding, ...]] | UsageError:
+    """(whether merged, what to take care of), or why this server cannot."""
+    told = findings(rules, replace(subject, workload=replace(subject.workload, stack=engine.stack)))
+    obstacle = next((one for one in told if one.level == "cannot"), None)
+    merged = False
+    if obstacle is not None and subject.adapter:
+        plain = replace(subject, adapter=False, workload=replace(subject.workload, stack=engine.stack))
+        without = findings(rules, plain)
+        if not any(one.level == "cannot" for one in without):
+            told, obstacle, merged = without, None, True
+    if obstacle is not None:
+        return UsageError(obstacle.why, fix=obstacle.way_out, code=obstacle.code)
+    if subject.adapter and not merged and engine.name == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
+        return UsageError(
+            f"the adapter's rank {rank} is beyond the {VLLM_LORA_RANKS[-1]} that vLLM takes",
+            fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
+            code="lora_rank",
+        )
+    return merged, tuple(one for one in told if one.level == "care")
+
+
+def lora_rank_setting(rank: int) -> int:
+    """The smallest --max-lora-rank that takes an adapter of `rank`."""
+    return next(allowed for allowed in VLLM_LORA_RANKS if allowed >= rank)

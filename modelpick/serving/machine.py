@@ -1,0 +1,106 @@
+"""What this machine has free for a server: GPU memory and who holds it, RAM, ports. I/O."""
+
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_MIB_PER_GIB = 1024.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The GPU as nvidia-smi shows it, memory in GiB."""
+
+    name: str
+    total_gib: float
+    free_gib: float
+    compute_capability: float
+
+    @property
+    def dtype(self) -> str:
+        """bf16 from compute capability 8.0 (Ampere) on, fp16 before: older GPUs emulate bf16."""
+        return "bf16" if self.compute_capability >= 8.0 else "fp16"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that holds GPU memory."""
+
+    pid: int
+    name: str
+    gib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`gpu` None: no NVIDIA GPU, the server runs on the CPU. `ram_gib` is what programs may still take."""
+
+    gpu: Gpu | None
+    holders: tuple[Holder, ...]
+    ram_gib: float | None
+
+
+def look() -> Machine:
+    """This machine now. Several GPUs: the one with the least free memory, since shards are of one size."""
+    gpus = [gpu for line in _smi("gpu", "name,memory.total,memory.free,compute_cap") if (gpu := _gpu(line))]
+    holders = [holder for line in _smi("compute-apps", "pid,process_name,used_memory") if (holder := _holder(line))]
+    return Machine(min(gpus, key=lambda gpu: gpu.free_gib, default=None), tuple(holders), _free_ram())
+
+
+def _smi(what: str, fields: str) -> list[list[str]]:
+    """Rows of an nvidia-smi query; none where there is no driver."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    words = ["nvidia-smi", f"--query-{what}={fields}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line.strip()]
+
+
+def _gpu(row: list[str]) -> Gpu | None:
+    try:
+        name, total, free, capability = row
+        return Gpu(name, float(total) / _MIB_PER_GIB, float(free) / _MIB_PER_GIB, float(capability))
+    except ValueError:
+        return None
+
+
+def _holder(row: list[str]) -> Holder | None:
+    try:
+        pid, *name, used = row
+        return Holder(int(pid), ",".join(name), float(used) / _MIB_PER_GIB)
+    except ValueError:
+        return None
+
+
+def _free_ram() -> float | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) / _MIB_PER_GIB**2
+    return None
+
+
+def port_in_use(host: str, port: int) -> bool:
+    """Whether something already listens there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def free_port(host: str) -> int:
+    """A port nobody listens on, for a server behind the proxy."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.bind((host, 0))
+        return int(trial.getsockname()[1])

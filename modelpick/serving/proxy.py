@@ -1,0 +1,167 @@
+"""Caddy's configuration for a server without a key of its own. Pure: the same inputs, the same JSON.
+
+Caddy checks the key, lets through only what an OpenAI client needs, queues what the server cannot take yet, counts for
+Prometheus, logs requests without contents, and drains on SIGTERM. https://caddyserver.com/docs/json/
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KEY_VARIABLE = "MODELPICK_API_KEY"  # Caddy's environment; its configuration only names it
+DRAIN_SECONDS = 30
+# Bytes of JSON a token of context may take: English and code have about 4 characters a token (OpenAI's help page "What
+# are tokens"); half as much again for JSON's escapes. The servers behind the proxy do not count tokens themselves.
+BYTES_PER_TOKEN = 6
+_ENVELOPE = 4096  # the rest of a request: names, roles, parameters
+_ASKING = ("/v1/chat/completions", "/v1/completions")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What is guarded: `host:port` outside, `upstream` inside; `tokens` the longest prompt and answer."""
+
+    host: str
+    port: int
+    upstream: str
+    names: tuple[str, ...]
+    tokens: int
+    concurrency: int
+    state: Path  # holds `ready`, license/ and requests.jsonl
+    streams_only: bool = False  # answers that are not streamed would be wrong: they are refused
+
+
+def configuration(guard: Guard) -> dict[str, Any]:
+    """Caddy's JSON. It contains no secret, and no admin endpoint is opened."""
+    server = {
+        "listen": [f"{guard.host}:{guard.port}"],
+        "automatic_https": {"disable": True},
+        "logs": {"default_logger_name": "requests"},
+        "routes": _routes(guard),
+        "errors": {"routes": [_answer_errors(guard)]},
+    }
+    return {
+        "admin": {"disabled": True, "config": {"persist": False}},
+        "logging": {"logs": {"default": {"level": "WARN"}, "requests": _request_log(guard.state / "requests.jsonl")}},
+        "apps": {"http": {"grace_period": f"{DRAIN_SECONDS}s", "metrics": {}, "servers": {"guard": server}}},
+    }
+
+
+def _routes(guard: Guard) -> list[dict[str, Any]]:
+    keyed = {"header": {"Authorization": [f"Bearer {{env.{KEY_VARIABLE}}}"]}}
+    to_server = {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": guard.upstream}],
+        "flush_interval": -1,  # tokens as they come
+        # Beyond this many, requests wait here instead of in the server's memory.
+        "transport": {"protocol": "http", "max_conns_per_host": guard.concurrency, "dial_timeout": "5s"},
+    }
+    ready = {"file": {"root": str(guard.state), "try_files": ["ready"]}}
+    return [
+        _route([{"path": ["/health"]}], {**to_server, "transport": {"protocol": "http", "dial_timeout": "5s"}}),
+        _route([{"path": ["/ready"], **ready}], _json(200, {"status": "ready"})),
+        _route([{"path": ["/ready"]}], _json(503, {"status": "loading"})),
+        _route([{"path": ["/metrics"]}], {"handler": "metrics"}),
+        _route(
+            [{"not": [keyed]}],
+            _json(401, _error("no valid API key", "invalid_api_key"), {"WWW-Authenticate": ["Bearer"]}),
+        ),
+        _route([{"path": ["/license", "/license/*"]}], _license_files(guard.state)),
+        _route([{"path": ["/v1/models"], "method": ["GET"]}], _json(200, _models(guard.names))),
+        _route(
+            [{"path": list(_ASKING), "method": ["POST"]}],
+            {"handler": "request_body", "max_size": _ENVELOPE + BYTES_PER_TOKEN * guard.tokens},
+            {
+                "handler": "subroute",
+                "routes": [
+                    *([_whole_answers_refused()] if guard.streams_only else []),
+                    _route([_names_one_of(guard.names)], to_server),
+                    _route([], _json(404, _error(f"the models here are {', '.join(guard.names)}", "model_not_found"))),
+                ],
+            },
+        ),
+        _route([], _json(404, _error("no such path", "not_found"))),
+    ]
+
+
+def _names_one_of(names: Sequence[str]) -> dict[str, Any]:
+    """Only what is served is passed on: the server behind would load any model folder of this machine by its path."""
+    listed = "|".join(re.escape(json.dumps(name)[1:-1]) for name in names)
+    return {"vars_regexp": {"{http.request.body}": {"pattern": f'"model"\\s*:\\s*"(?:{listed})"'}}}
+
+
+def _whole_answers_refused() -> dict[str, Any]:
+    """transformers 5.23 cuts the prompt's length off the front of every whole answer (cli/serving/utils.py,
+    GenerateManager.generate_non_streaming), which is wrong where the answer does not begin with the prompt."""
+    streamed = {"vars_regexp": {"{http.request.body}": {"pattern": '"stream"\\s*:\\s*true'}}}
+    said = "this server answers encoder-decoder models rightly only with stream=true"
+    return _route([{"not": [streamed]}], _json(400, _error(said, "stream_required")))
+
+
+def _license_files(state: Path) -> dict[str, Any]:
+    """license/ as files, and a list of them at /license/."""
+    return {"handler": "file_server", "root": str(state), "browse": {}}
+
+
+def _request_log(file: Path) -> dict[str, Any]:
+    """Who, when, which path, how long, how many bytes: never headers, never what was asked or answered."""
+    fields = {
+        "request>headers": {"filter": "delete"},
+        "resp_headers": {"filter": "delete"},
+        "request>uri": {"filter": "regexp", "regexp": r"\?.*", "value": ""},
+    }
+    return {
+        "writer": {"output": "file", "filename": str(file), "mode": "0600"},
+        "encoder": {"format": "filter", "wrap": {"format": "json"}, "fields": fields},
+        "include": ["http.log.access.requests"],
+    }
+
+
+def _answer_errors(guard: Guard) -> dict[str, Any]:
+    too_large = {"expression": "{http.error.status_code} == 413"}
+    away = {"expression": "{http.error.status_code} in [502, 503, 504]"}
+    long = f"the request is longer than the context of {guard.tokens} tokens allows"
+    routes = [
+        _route([too_large], _json(413, _error(long, "context_length_exceeded"))),
+        _route(
+            [away],
+            _json(503, _error("the model server is not up: loading or restarting", "loading"), {"Retry-After": ["5"]}),
+        ),
+        _route(
+            [],
+            {
+                **_json(500, _error("the request could not be handled", "failed")),
+                "status_code": "{http.error.status_code}",
+            },
+        ),
+    ]
+    return {"handle": [{"handler": "subroute", "routes": routes}]}
+
+
+def _route(match: list[dict[str, Any]], *handlers: dict[str, Any]) -> dict[str, Any]:
+    return {**({"match": match} if match else {}), "handle": list(handlers), "terminal": True}
+
+
+def _json(status: int, body: dict[str, Any], headers: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """A fixed answer. Braces are Caddy's placeholders only where a name follows; JSON's are not."""
+    return {
+        "handler": "static_response",
+        "status_code": status,
+        "headers": {"Content-Type": ["application/json"], **(headers or {})},
+        "body": json.dumps(body),
+    }
+
+
+def _error(message: str, code: str) -> dict[str, Any]:
+    """An error as OpenAI's clients read it."""
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+def _models(names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "modelpick"} for name in names],
+    }

@@ -1,0 +1,350 @@
+"""`modelpick serve`: from a model or a run to a running server, each step named, in the order it happens. I/O."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from modelpick.catalog.model import Model
+from modelpick.errors import CannotTellError, UsageError
+from modelpick.memory.estimate import GIB, architecture_of
+from modelpick.offers import rules
+from modelpick.serving import command, key, machine, proxy, sizing, source
+from modelpick.serving.child import Child
+from modelpick.serving.command import Served
+from modelpick.serving.engine import ENGINES, Choice, choose
+from modelpick.serving.machine import Machine
+from modelpick.serving.sizing import NoRoomError, Sizing
+from modelpick.serving.supervise import Watch
+from modelpick.tuning import gate
+from modelpick.workload import Workload, workload_from
+
+HOST = (
+    "127.0.0.1"  # loopback only: from elsewhere through port forwarding (modelpick connect), never opened to a network
+)
+DEFAULT_GENERATE = 512  # tokens of an answer that the context leaves room for, where none are named
+_MENDED_BY_PROXY = ("transformers_serve_open",)  # what the table warns of and the proxy takes care of
+_TERMS = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a user asked for. None: chosen. `workload` has the names of a serving workload."""
+
+    model: str
+    workload: dict[str, Any]
+    adapter: Path | None = None
+    name: str | None = None
+    engine: str | None = None
+    port: int = 8000
+    state: Path | None = None
+    key_file: Path | None = None
+    policy: str | None = None
+    reviewed_by: str | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything decided, nothing started: what `serve --dry-run` shows."""
+
+    served: Served
+    choice: Choice
+    sizing: Sizing
+    machine: Machine
+    permission: gate.Permission
+    words: tuple[str, ...]
+    port: int
+    server_port: int
+    state: Path
+    key_file: Path
+    streams_only: bool
+    to_merge: Served | None  # base and adapter that become one model first
+
+    @property
+    def proxied(self) -> bool:
+        """Whether a proxy checks the key, since the server cannot."""
+        return not self.choice.engine.own_key
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know before it starts."""
+        mended = _MENDED_BY_PROXY if self.proxied else ()
+        care = (f"{one.why}; {one.way_out}" for one in self.choice.care if one.code not in mended)
+        return (*self.choice.passed_over, *self.sizing.notes, *care)
+
+    @property
+    def address(self) -> str:
+        """The base URL for OpenAI clients."""
+        return f"http://{HOST}:{self.port}/v1"
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer of `serve --json`; the key itself is not in it."""
+        work = self.sizing.workload
+        return {
+            "address": self.address,
+            "models": list(self.served.names),
+            "key_file": str(self.key_file),
+            "engine": self.choice.engine.name,
+            "proxy": "caddy" if self.proxied else None,
+            "command": list(self.words),
+            "workload": work.as_json(),
+            "concurrency": self.sizing.concurrency,
+            "tokens": self.sizing.tokens,
+            "needed_gib": self.sizing.needed_gib,
+            "free_gib": self.sizing.free_gib,
+            "license": self.permission.as_json(),
+            "state": str(self.state),
+            "health": f"http://{HOST}:{self.port}/health",
+            "ready": f"http://{HOST}:{self.port}/{'ready' if self.proxied else 'health'}",
+            "metrics": f"http://{HOST}:{self.port}/metrics",
+            "license_files": str(self.state / "license"),
+            "passed_over": list(self.choice.passed_over),
+            "care": [finding.as_json() for finding in self.choice.care],
+            "assumptions": list(self.sizing.notes),
+            "sources": ["compatibility.toml", "memory estimate"],
+        }
+
+
+def prepare(request: Request) -> Launch:
+    """Decide everything and check everything that can be checked before a server is started.
+
+    Raises UsageError (port_in_use, other_base, engine_absent, the table's codes, ...), NoRoomError, and what the
+    license gate raises.
+    """
+    if machine.port_in_use(HOST, request.port):
+        raise UsageError(
+            f"port {request.port} is in use", fix="give another with --port, or stop what uses it", code="port_in_use"
+        )
+    permission = gate.permission_for(
+        _judged(request.model), request.policy, reviewed_by=request.reviewed_by, offline=request.offline
+    )
+    found = source.find(request.model, adapter=request.adapter, name=request.name, offline=request.offline)
+    here = machine.look()
+    workload, asked_context = _workload(request, found.served.folder, here)
+    subject = rules.subject_of(found.base, workload, adapter=found.served.adapter is not None)
+    choice = choose(
+        rules.load_rules(),
+        subject,
+        gpu=here.gpu is not None,
+        installed={name: _program(engine.program) is not None for name, engine in ENGINES.items()},
+        asked=request.engine,
+        rank=found.served.rank,
+    )
+    state = (request.state or _state_folder(request.port)).resolve()
+    served = _merged(found, state) if choice.merged else found.served
+    served, sized = _sized(found.base, served, workload, choice, here, asked_context)
+    key_file = request.key_file or state / "key"
+    server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
+    if not choice.engine.own_key and _program("caddy") is None:
+        raise UsageError(
+            f"{choice.engine.name} checks no API key, and Caddy, which does, is not installed",
+            fix="pip install 'modelpick[serve]', or apt install caddy",
+            code="proxy_absent",
+        )
+    words = command.words(
+        choice.engine, served, sized, host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file
+    )
+    return Launch(
+        served,
+        choice,
+        sized,
+        here,
+        permission,
+        tuple(words),
+        request.port,
+        server_port,
+        state,
+        key_file,
+        streams_only=subject.kind == "encoder-decoder" and choice.engine.name == "transformers",
+        to_merge=found.served if choice.merged and found.merged is None else None,
+    )
+
+
+def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], None]) -> None:
+    """Start it and keep it running until SIGTERM or SIGINT, then drain. Raises ServerDiedError."""
+    state = launch.state
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secret = key.key_in(launch.key_file)
+    write_terms(launch, state / "license")
+    if launch.to_merge is not None:
+        tell(f"merging {launch.to_merge.adapter_name} into {launch.to_merge.name}")
+        merge(launch.to_merge, launch.served.folder)
+    folder = state
+    if launch.choice.engine.name == "transformers":
+        folder = state / "models"
+        source.lay_out(launch.served, folder)
+    words = [_program(launch.words[0]) or launch.words[0], *launch.words[1:]]
+    server = Child(words, command.environment(launch.choice.engine, secret), folder, _fresh(state / "server.log"))
+    watch = Watch(
+        server=server,
+        proxy=_proxy(launch, secret) if launch.proxied else None,
+        address=launch.address,
+        health=f"http://{HOST}:{launch.server_port}/health",
+        names=launch.served.names,
+        key=secret,
+        ready=state / "ready",
+        tell=tell,
+    )
+    record = state / "serve.json"
+    record.write_text(json.dumps({"schema_version": 1, **launch.as_json()}, indent=1) + "\n", encoding="utf-8")
+    with _stopped_by_signals(watch.stop):
+        watch.run(when_ready)
+
+
+def _judged(model: str) -> str:
+    """What the license gate looks at: of a run the base it was made from, else the model itself."""
+    record = Path(model).expanduser() / "run.json"
+    if not record.is_file():
+        return model
+    return str(source.read_json(record)["settings"]["model"])
+
+
+def _workload(request: Request, folder: Path, here: Machine) -> tuple[Workload, bool]:
+    """The serving workload, and whether the user named the context; the method is what the checkpoint brings."""
+    names = {name: value for name, value in request.workload.items() if value is not None}
+    asked_context = "context" in names
+    if folder.suffix == ".gguf":
+        names.setdefault("method", "gguf")
+    names.setdefault("method", _checkpoint_method(folder) or "bf16")
+    names.setdefault("dtype", here.gpu.dtype if here.gpu else "bf16")
+    names.setdefault("generate", DEFAULT_GENERATE)
+    return workload_from({"task": "serve", **names}), asked_context
+
+
+def _checkpoint_method(folder: Path) -> str | None:
+    config = folder / "config.json"
+    told = source.read_json(config).get("quantization_config") if config.is_file() else None
+    method = told.get("quant_method") if isinstance(told, dict) else None
+    return str(method) if method in ("gptq", "awq", "fp8", "mxfp4") else None
+
+
+def _sized(
+    base: Model, served: Served, workload: Workload, choice: Choice, here: Machine, asked_context: bool
+) -> tuple[Served, Sizing]:
+    """`transformers serve` holds base and adapter as two models: where only one fits, the tuned one is served."""
+    if served.adapter is None or choice.engine.name != "transformers":
+        return served, _size(base, served, workload, choice, here, asked_context, 1)
+    try:
+        return served, _size(base, served, workload, choice, here, asked_context, 2)
+    except NoRoomError:
+        sized = _size(base, served, workload, choice, here, asked_context, 1)
+    note = f"{served.name} is not served beside {served.adapter_name}: there is no room for its weights twice"
+    return replace(served, base_too=False), replace(sized, notes=(*sized.notes, note))
+
+
+def _size(
+    base: Model, served: Served, workload: Workload, choice: Choice, here: Machine, asked_context: bool, copies: int
+) -> Sizing:
+    if served.folder.suffix == ".gguf" and base.config is None:
+        return _size_of_file(served.folder, workload, here)
+    return sizing.size(
+        architecture_of(base), workload, choice.engine, here,
+        parameters=base.parameters, asked_context=asked_context, copies=copies,
+    )  # fmt: skip
+
+
+def _size_of_file(file: Path, workload: Workload, here: Machine) -> Sizing:
+    """A GGUF without config.json: its size is known, its cache is not, and that is said."""
+    needed = file.stat().st_size / GIB
+    free = here.gpu.free_gib if here.gpu else here.ram_gib
+    if free is not None and needed > free:
+        raise NoRoomError(
+            f"the file has {needed:.1f} GiB, and {free:.1f} are free",
+            fix="take a smaller quantization",
+            code="no_memory",
+        )
+    note = "the file's size only: without config.json beside it the cache's size is not known"
+    return Sizing(workload, workload.context + workload.generate, workload.batch, None, needed, free, 1, (note,))
+
+
+def _merged(found: source.Source, state: Path) -> Served:
+    """Base and adapter as one model: what the run wrote, else what will be written into the state folder."""
+    folder = found.merged or state / "merged"
+    return Served(found.served.adapter_name or found.served.name, folder.resolve())
+
+
+def merge(parts: Served, folder: Path) -> None:
+    """Write base + adapter as one model, whole or not at all. Needs the extra `train`; an earlier merge is replaced."""
+    from modelpick.tuning import adapters, loading
+    from modelpick.tuning.extra import require_train
+
+    require_train()
+    assert parts.adapter is not None
+    partial = folder.with_name(f".{folder.name}.partial")
+    for old in (partial, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    adapters.merge(str(parts.folder), parts.adapter, partial, loading.LoadOptions())
+    partial.rename(folder)
+
+
+def _proxy(launch: Launch, secret: str) -> Child:
+    guard = proxy.Guard(
+        HOST, launch.port, f"{HOST}:{launch.server_port}", launch.served.names, launch.sizing.tokens,
+        launch.sizing.concurrency, launch.state, launch.streams_only,
+    )  # fmt: skip
+    # By standard input: no file to protect, and nothing of it in a process list.
+    return Child(
+        [_program("caddy") or "caddy", "run", "--config", "-"],
+        {proxy.KEY_VARIABLE: secret},
+        launch.state,
+        _fresh(launch.state / "proxy.log"),
+        feed=json.dumps(proxy.configuration(guard)),
+    )
+
+
+def write_terms(launch: Launch, folder: Path) -> None:
+    """License files, NOTICE and obligations of what is served, in `folder` (and at /license/ behind the proxy)."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    parts = launch.to_merge or launch.served
+    base = parts.folder if parts.folder.is_dir() else parts.folder.parent
+    for origin in (base, parts.adapter):
+        for pattern in _TERMS if origin is not None else ():
+            for file in sorted(origin.glob(pattern)) if origin is not None else ():
+                shutil.copyfile(file, folder / file.name)
+    owed = launch.permission
+    lines = [f"Served here: {', '.join(launch.served.names)}.", f"Base model: {owed.model}.", ""]
+    lines += [f"License: {', '.join(owed.licenses) or 'none found'} (policy {owed.policy}: {owed.verdict})."]
+    lines += [f"Reviewed by {owed.reviewed_by}."] if owed.reviewed_by else []
+    lines += [f"- {text}" for _, text in owed.obligations]
+    (folder / "OBLIGATIONS.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if not (folder / "NOTICE").exists():
+        shutil.copyfile(folder / "OBLIGATIONS.txt", folder / "NOTICE")
+
+
+def _program(name: str) -> str | None:
+    """A program of this very environment, else of PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+
+
+def _fresh(log: Path) -> Path:
+    log.unlink(missing_ok=True)
+    return log
+
+
+def _state_folder(port: int) -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "state") / "modelpick" / f"serve-{port}"
+    except RuntimeError:
+        raise CannotTellError("there is no home folder", fix="name a folder with --state", code="no_home") from None
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; a second one of them changes nothing, draining has its own limit."""
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,130 @@
+"""From the memory estimate to what the server is told: context, sequences, share of the GPU. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from modelpick.catalog.architecture import Architecture
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
+from modelpick.serving.engine import Engine
+from modelpick.serving.machine import Holder, Machine
+from modelpick.workload import Workload
+
+# What vLLM is left at least for itself beside its share: its profiling refuses a share above what is free.
+_SPARE_GIB = 0.5
+_DEFAULT_UTILIZATION = 0.9  # vLLM's own --gpu-memory-utilization
+
+
+class NoRoomError(ModelpickError):
+    """The server would not fit the memory that is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What the flags are derived from. `tokens` is prompt and answer together; `copies` how often weights are held."""
+
+    workload: Workload
+    tokens: int
+    concurrency: int
+    utilization: float | None  # vLLM only
+    needed_gib: float
+    free_gib: float | None
+    copies: int
+    notes: tuple[str, ...]
+
+
+def size(
+    architecture: Architecture,
+    workload: Workload,
+    engine: Engine,
+    machine: Machine,
+    *,
+    parameters: int | None = None,
+    asked_context: bool = True,
+    copies: int = 1,
+) -> Sizing:
+    """The settings under which `workload` fits the machine as it is now.
+
+    `workload.batch` is the concurrency asked for; `asked_context` whether the user named the context (else it may be
+    lowered to the model's own). Raises UsageError(code="context_too_long") beyond the model's context and
+    NoRoomError(code="no_gpu_memory" or "no_memory") naming who holds the GPU.
+    """
+    notes: list[str] = []
+    if workload.gpus > 1 and engine.name != "vllm":
+        raise UsageError(
+            f"{engine.name} is started on one GPU here",
+            fix="use --engine vllm, or leave out --gpus",
+            code="engine_cannot",
+        )
+    workload = replace(workload, stack=engine.stack, measure="device" if machine.gpu else "allocated")
+    workload = _within_context(architecture, workload, asked_context, notes)
+    concurrency = workload.batch
+    if not engine.several_at_once:
+        if workload.batch > 1:
+            notes.append(f"{engine.name} answers one request at a time for each model; the others wait in the proxy")
+        workload = replace(workload, batch=1)
+    if copies > 1:
+        notes.append(f"{engine.name} holds base and adapter as {copies} models: the weights count {copies} times")
+    made = estimate(architecture, workload, parameters)
+    needed = (made.high + (copies - 1) * (made.parts.weights + made.parts.kv_cache)) / GIB
+    if machine.gpu is None:
+        free = machine.ram_gib
+        if free is not None and needed > free:
+            raise NoRoomError(
+                f"serving needs up to {needed:.1f} GiB of RAM, and {free:.1f} are free",
+                fix="stop other programs, or lower --context",
+                code="no_memory",
+            )
+        notes.append("no NVIDIA GPU here: the CPU serves, which is slow")
+        return Sizing(workload, _tokens(workload), concurrency, None, needed, free, copies, tuple(notes))
+    utilization = None
+    room = machine.gpu.free_gib
+    if engine.name == "vllm":
+        most = (machine.gpu.free_gib - _SPARE_GIB) / machine.gpu.total_gib
+        utilization = min(_DEFAULT_UTILIZATION, math.floor(most * 100) / 100)
+        room = utilization * machine.gpu.total_gib
+        workload = replace(workload, gpu_memory_utilization=max(utilization, 0.01))
+    if needed > room:
+        raise _no_room(needed, room, machine, made)
+    return Sizing(workload, _tokens(workload), concurrency, utilization, needed, room, copies, tuple(notes))
+
+
+def _within_context(architecture: Architecture, workload: Workload, asked: bool, notes: list[str]) -> Workload:
+    limit = architecture.context
+    if limit is None or architecture.kind == "encoder-decoder" or _tokens(workload) <= limit:
+        return workload
+    if asked or workload.generate >= limit:
+        raise UsageError(
+            f"{workload.context} prompt tokens and {workload.generate} new ones are beyond the model's {limit}",
+            fix=f"use --context {max(limit - workload.generate, 1)} or less, or lower --generate",
+            code="context_too_long",
+        )
+    notes.append(f"the context is the model's own {limit} tokens, less {workload.generate} for the answer")
+    return replace(workload, context=limit - workload.generate)
+
+
+def _tokens(workload: Workload) -> int:
+    return workload.context + workload.generate
+
+
+def _no_room(needed: float, room: float, machine: Machine, made: MemoryEstimate) -> NoRoomError:
+    held = holders_text(machine.holders)
+    assert machine.gpu is not None
+    alone = needed <= machine.gpu.total_gib * _DEFAULT_UTILIZATION
+    if held and alone:
+        fix = f"stop {held}, or lower --context or --concurrency"
+    else:
+        fix = "lower --context or --concurrency, use --method int8 or nf4, or take a larger GPU: modelpick estimate"
+    return NoRoomError(
+        f"serving needs up to {needed:.1f} GiB (weights {made.parts.weights / GIB:.1f}), and {max(room, 0):.1f} of the "
+        f"{machine.gpu.total_gib:.1f} on {machine.gpu.name} can be had" + (f"; held by {held}" if held else ""),
+        fix=fix,
+        code="no_gpu_memory",
+    )
+
+
+def holders_text(holders: Sequence[Holder]) -> str:
+    """`python (pid 4711, 12.3 GiB) and ...`, the largest first."""
+    largest = sorted(holders, key=lambda holder: -holder.gib)[:3]
+    return " and ".join(f"{holder.name} (pid {holder.pid}, {holder.gib:.1f} GiB)" for holder in largest)

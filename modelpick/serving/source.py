@@ -1,0 +1,219 @@
+"""From MODEL or RUN to what is served: a folder of weights, perhaps an adapter of its own base. I/O."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from modelpick.catalog import headers, snapshot
+from modelpick.catalog.lookup import is_folder
+from modelpick.catalog.model import Model
+from modelpick.errors import UsageError
+from modelpick.serving.command import Served
+
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what a client types, a folder is called and a URL takes
+_PEFT_PREFIX = "base_model.model."
+_DOWNLOADED = (
+    "*.safetensors",
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "LICENSE*",
+    "NOTICE*",
+    "README.md",
+    "USE_POLICY*",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`served` with folders on disk, the base's facts for estimate and verdict, and what `license` is to judge."""
+
+    served: Served
+    base: Model
+    judged: str  # a Hub id or a folder
+    merged: Path | None = None  # base and adapter as one model, where a run wrote it
+
+
+def find(asked: str, *, adapter: Path | None = None, name: str | None = None, offline: bool = False) -> Source:
+    """What `asked` means: a run of `modelpick finetune`, an adapter folder, a model folder, a .gguf file, a Hub id.
+
+    Raises UsageError: `unfinished_run`, `no_model`, `other_base` for an adapter made for another base.
+    """
+    path = Path(asked).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return _gguf(path, name)
+    if not is_folder(asked):
+        return _with_adapter(_hub(asked, offline), adapter, asked, name)
+    if not path.is_dir():
+        raise UsageError(f"{asked} does not exist", fix="name a run, a model folder or a Hub id", code="no_model")
+    if (path / "run.json").is_file():
+        return _run(path, name, offline)
+    if (path / "adapter_config.json").is_file():
+        base = str(read_json(path / "adapter_config.json").get("base_model_name_or_path") or "")
+        folder = Path(base) if base and is_folder(base) else _hub(base, offline)
+        return _with_adapter(folder, path, base, name)
+    return _with_adapter(path, adapter, asked, name)
+
+
+def _run(run: Path, name: str | None, offline: bool) -> Source:
+    """A finished run: the tuned model beside its base, or the tuned model alone after full fine-tuning."""
+    record, result_file = read_json(run / "run.json"), run / "result.json"
+    result = read_json(result_file) if result_file.is_file() else {}
+    if result.get("status") != "done" or not result.get("model"):
+        raise UsageError(
+            f"the run in {run} is not finished",
+            fix=f"modelpick finetune --output {run} --resume",
+            code="unfinished_run",
+        )
+    tuned = run / Path(str(result["model"])).name
+    base = str(record["settings"]["model"])
+    if not (tuned / "adapter_config.json").is_file():
+        return _with_adapter(tuned, None, base, name or tuned.name)
+    folder = Path(base) if is_folder(base) else _hub(base, offline, record["settings"].get("revision"))
+    source = _with_adapter(folder, tuned, base, name)
+    return replace(source, merged=tuned / "merged") if (tuned / "merged").is_dir() else source
+
+
+def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | None) -> Source:
+    base = snapshot.read_folder(folder)
+    own = served_name(judged)
+    if adapter is None:
+        return Source(Served(name or own, folder.resolve()), base, judged)
+    if not (adapter / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
+        )
+    check_adapter(folder, adapter)
+    tuned = name or served_name(str(adapter.resolve()))
+    tuned = f"{tuned}-tuned" if tuned == own else tuned
+    rank = _rank(read_json(adapter / "adapter_config.json"))
+    return Source(Served(own, folder.resolve(), tuned, adapter.resolve(), rank), base, judged)
+
+
+def served_name(asked: str) -> str:
+    """The name clients use: the last part of an id or path, letters that need no quoting."""
+    last = Path(asked).expanduser().resolve().name if is_folder(asked) else asked.partition("@")[0].rsplit("/", 1)[-1]
+    return _NAME.sub("-", last.removesuffix(".gguf")).strip("-.") or "model"
+
+
+def _gguf(file: Path, name: str | None) -> Source:
+    base = snapshot.read_folder(file.parent) if (file.parent / "config.json").is_file() else Model(str(file), "folder")
+    return Source(Served(name or served_name(file.name), file.resolve()), base, str(file.parent))
+
+
+def _hub(id: str, offline: bool, revision: str | None = None) -> Path:
+    """The files of a Hub repository, from the cache or downloaded; never pickles."""
+    if not id:
+        raise UsageError(
+            "the adapter does not say which base it was made for",
+            fix="modelpick serve BASE --adapter DIR",
+            code="no_base",
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from modelpick.errors import RemoteError
+
+    name, _, pinned = id.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                name, revision=pinned or revision, allow_patterns=list(_DOWNLOADED), local_files_only=offline
+            )
+        )
+    except LocalEntryNotFoundError:
+        fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
+        raise RemoteError(f"{id} is not on this machine and cannot be fetched", fix=fix, code="no_weights") from None
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise RemoteError(
+            f"{id} cannot be fetched: {str(error).splitlines()[0][:200]}",
+            fix="check the id and HF_TOKEN",
+            code="no_weights",
+        ) from None
+
+
+def check_adapter(base: Path, adapter: Path) -> None:
+    """Every adapted module must be in the base with the same width, by the safetensors headers of both.
+
+    Raises UsageError(code="other_base"). What cannot be read is left to the server: nothing is assumed.
+    """
+    widths = {name: shape for file in sorted(base.glob("*.safetensors")) for name, shape in _shapes(file).items()}
+    parts = _shapes(adapter / "adapter_model.safetensors")
+    if not widths or not parts:
+        return
+    made_for = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
+    for name, shape in parts.items():
+        if not name.endswith(".lora_A.weight") or len(shape) != 2:
+            continue
+        module = name.removeprefix(_PEFT_PREFIX).removesuffix(".lora_A.weight") + ".weight"
+        found = widths.get(module)
+        if found is None or (len(found) == 2 and found[1] != shape[1]):
+            has = "has no such module" if found is None else f"has {found[1]} inputs there"
+            raise UsageError(
+                f"the adapter in {adapter} was made for {made_for}: it has {shape[1]} inputs at "
+                f"{module.removesuffix('.weight')}, and {base} {has}",
+                fix=f"serve it with {made_for}",
+                code="other_base",
+            )
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """Names and shapes of a safetensors file's tensors; empty where it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            length = headers.safetensors_header_length(stream.read(8))
+            listed = json.loads(stream.read(length))
+    except (OSError, ValueError):
+        return {}
+    return {name: entry["shape"] for name, entry in listed.items() if name != "__metadata__"}
+
+
+def _rank(config: Mapping[str, Any]) -> int:
+    """The largest rank of the adapter's layers."""
+    pattern = config.get("rank_pattern") or {}
+    return max([int(config.get("r") or 1), *(int(rank) for rank in pattern.values())])
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", fix="write it again", code="broken_json") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{file} is no JSON object", fix="write it again", code="broken_json")
+    return found
+
+
+def lay_out(served: Served, folder: Path) -> None:
+    """In `folder`, each served name as a model folder of its own, by links: what `transformers serve` is started in.
+
+    A folder with both config.json and adapter_config.json is to transformers a whole model with an adapter on it
+    (integrations/peft.py, maybe_load_adapters), so the tuned name has the links of both; the adapter's tokenizer wins.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        _remove(old)
+    (folder / served.name).symlink_to(served.folder, target_is_directory=True)
+    if served.adapter is None or served.adapter_name is None:
+        return
+    tuned = folder / served.adapter_name
+    tuned.mkdir()
+    for origin in (served.folder, served.adapter):
+        for file in sorted(origin.iterdir()):
+            if file.is_file():
+                (tuned / file.name).unlink(missing_ok=True)
+                (tuned / file.name).symlink_to(file.resolve())
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        for inside in path.iterdir():
+            _remove(inside)
+        os.rmdir(path)

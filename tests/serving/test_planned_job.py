@@ -1,0 +1,66 @@
+"""What a plan says is what the machine runs: the same words, begun or gone on with."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpick import planner
+from modelpick.aws.from_plan import job_of
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.fixture
+def echo(tmp_path: Path) -> dict[str, str]:
+    """A `modelpick` that says how it was called."""
+    program = tmp_path / "bin" / "modelpick"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:/usr/bin:/bin"}
+
+
+def said(job: dict[str, Any], folder: Path, environment: dict[str, str]) -> list[str]:
+    done = subprocess.run(job["command"], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def plan(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    data = tmp_path / "train.jsonl"
+    data.write_text('{"instruction": "a", "output": "b"}\n' * 20)
+    return planner.prepare(MODEL, data=data, epochs=2.0, **more).as_json()
+
+
+def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, echo: dict[str, str]) -> None:
+    made = plan(
+        tmp_path, finetune={"method": "lora", "context": 256}, serve={"context": 512, "batch": 3, "method": "bf16"}
+    )
+    job = job_of(made, idle_minutes=5, data=["train.jsonl"])
+    first = said(job, tmp_path, echo)
+    assert first == [
+        f"finetune {MODEL} --method lora --context 256 --epochs 2 --data data/train.jsonl --output results/run",
+        "serve results/run --method bf16 --context 512 --concurrency 3",
+    ]
+    run = tmp_path / "results" / "run"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    assert said(job, tmp_path, echo) == [f"{first[0]} --resume", first[1]]
+    assert job["kind"] == "service"
+
+
+def test_what_fails_in_fine_tuning_is_not_served(tmp_path: Path, echo: dict[str, str]) -> None:
+    job = job_of(
+        plan(tmp_path, finetune={"method": "lora"}, serve={"method": "bf16"}), idle_minutes=5, data=["train.jsonl"]
+    )
+    (tmp_path / "bin" / "modelpick").write_text('#!/bin/sh\necho "$1"\nexit 1\n')
+    done = subprocess.run(job["command"], cwd=tmp_path, env=echo, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "finetune\n")
+
+
+def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
+    made = planner.prepare(MODEL, serve={"method": "bf16", "context": 512}).as_json()
+    assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
+        f"serve {MODEL} --method bf16 --context 512 --concurrency 1"
+    ]

@@ -1,0 +1,188 @@
+"""The real Caddy before a stand-in server: key, allow-list, queue, errors, logs, drain."""
+
+import json
+import re
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpick.serving.child import Child
+from modelpick.serving.machine import free_port
+from modelpick.serving.proxy import KEY_VARIABLE, Guard, configuration
+from tests.serving.conftest import DIRECT, is_up, wait_for
+
+KEY = "mp-0123456789abcdefghij"
+Ask = Callable[..., tuple[int, Any]]
+
+
+def guard_of(server: str, state: Path, **changes: Any) -> Guard:
+    values = {"names": ("base", "tuned"), "tokens": 1000, "concurrency": 4, **changes}
+    return Guard("127.0.0.1", free_port("127.0.0.1"), server.removeprefix("http://"), state=state, **values)
+
+
+@pytest.fixture
+def run(caddy: str, tmp_path: Path) -> Iterator[Callable[[Guard], Child]]:
+    running: list[Child] = []
+
+    def begin(guard: Guard) -> Child:
+        text = json.dumps(configuration(guard))
+        running.append(
+            Child([caddy, "run", "--config", "-"], {KEY_VARIABLE: KEY}, tmp_path, tmp_path / "proxy.log", text)
+        )
+        running[-1].start()
+        wait_for(lambda: ask(guard, "/metrics", key=None)[0] == 200)
+        return running[-1]
+
+    yield begin
+    for child in running:
+        child.stop(0.1)
+
+
+def ask(guard: Guard, path: str, body: Any = None, key: str | None = KEY, timeout: float = 60.0) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{guard.port}{path}", data, headers)
+    try:
+        with DIRECT.open(request, timeout=timeout) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_only_the_key_opens(run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path) -> None:
+    guard = guard_of(start(), tmp_path)
+    run(guard)
+    body = {"model": "base", "prompt": "x", "max_tokens": 1}
+    assert ask(guard, "/v1/completions", body)[0] == 200
+    for wrong in (None, "mp-0123456789abcdefghi", KEY + "x", "*", "", "{env." + KEY_VARIABLE + "}"):
+        code, said = ask(guard, "/v1/completions", body, key=wrong)
+        assert code == 401
+        assert json.loads(said)["error"]["code"] == "invalid_api_key"
+    assert ask(guard, "/v1/models", key=None)[0] == 401
+    assert [one["id"] for one in json.loads(ask(guard, "/v1/models")[1])["data"]] == ["base", "tuned"]
+
+
+def test_only_what_is_served_reaches_the_server(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start(), tmp_path)
+    run(guard)
+    for name in ("other", "/etc", "base/../..", "base2", "./base", ""):
+        code, said = ask(guard, "/v1/completions", {"model": name, "prompt": "x"})
+        assert (code, json.loads(said)["error"]["code"]) == (404, "model_not_found")
+    for path in ("/load_model", "/reset", "/v1/systemone", "/docs", "/"):
+        assert ask(guard, path, {"model": "base"})[0] == 404
+    (tmp_path / "license").mkdir()
+    (tmp_path / "license" / "NOTICE").write_text("keep this")
+    (tmp_path / "key").write_text(KEY)
+    assert ask(guard, "/license/NOTICE") == (200, "keep this")
+    assert ask(guard, "/license/NOTICE", key=None)[0] == 401
+    for path in ("/license/../key", "/license/%2e%2e/key", "/key", "/license/..%2fkey"):
+        assert KEY not in ask(guard, path)[1]
+
+
+def test_health_readiness_and_metrics_need_no_key(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start(), tmp_path)
+    run(guard)
+    assert ask(guard, "/health", key=None)[0] == 200
+    assert ask(guard, "/ready", key=None)[0] == 503
+    (tmp_path / "ready").touch()
+    assert ask(guard, "/ready", key=None)[0] == 200
+    assert re.search(r"^caddy_http_requests_total\{.*\} [1-9]", ask(guard, "/metrics", key=None)[1], re.MULTILINE)
+
+
+def test_a_prompt_beyond_the_context_and_a_server_that_is_away(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of("127.0.0.1:9", tmp_path)
+    run(guard)
+    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x" * 20_000})
+    assert (code, json.loads(said)["error"]["code"]) == (413, "context_length_exceeded")
+    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x"})
+    assert (code, json.loads(said)["error"]["code"]) == (503, "loading")
+    assert ask(guard, "/health", key=None)[0] == 503
+
+
+def test_a_thousand_requests_at_once_are_all_answered_a_few_at_a_time(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    server = start()
+    guard = guard_of(server, tmp_path, concurrency=4)
+    run(guard)
+    codes: list[int] = []
+
+    def one() -> None:
+        codes.append(ask(guard, "/v1/completions", {"model": "base", "prompt": "x"}, timeout=120)[0])
+
+    clients = [threading.Thread(target=one) for _ in range(1000)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert codes == [200] * 1000
+    with DIRECT.open(f"{server}/most-at-work") as answer:
+        assert json.load(answer)["most"] <= 4
+
+
+def test_the_request_log_has_neither_contents_nor_keys(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start(), tmp_path)
+    child = run(guard)
+    ask(guard, "/v1/completions?secret=hidden", {"model": "base", "prompt": "hidden words"})
+    child.stop(10)
+    log = tmp_path / "requests.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert any(line["request"]["uri"] == "/v1/completions" and line["status"] == 200 for line in lines)
+    text = log.read_text() + (tmp_path / "proxy.log").read_text()
+    assert "hidden" not in text
+    assert KEY not in text
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_no_key_in_process_lists_nor_configuration(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start(), tmp_path)
+    run(guard)
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "caddy run" in listed
+    assert KEY not in listed
+    assert KEY not in json.dumps(configuration(guard))
+
+
+def test_an_answer_at_work_is_finished_when_it_is_told_to_stop(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start("--seconds", "1.5"), tmp_path)
+    child = run(guard)
+    codes: list[int] = []
+    client = threading.Thread(
+        target=lambda: codes.append(ask(guard, "/v1/completions", {"model": "base", "prompt": "x"})[0])
+    )
+    client.start()
+    time.sleep(0.5)
+    assert child.stop(20)
+    client.join()
+    assert codes == [200]
+    with pytest.raises(OSError, match="refused"):
+        is_up(f"http://127.0.0.1:{guard.port}/metrics")
+
+
+def test_whole_answers_of_encoder_decoders_are_refused_since_they_would_be_cut(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+) -> None:
+    guard = guard_of(start(), tmp_path, streams_only=True)
+    run(guard)
+    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1})
+    assert (code, json.loads(said)["error"]["code"]) == (400, "stream_required")
+    assert ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1, "stream": True})[0] == 200

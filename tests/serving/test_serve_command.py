@@ -1,0 +1,114 @@
+"""What `serve` refuses before anything is started, and what a dry run shows."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from modelpick.serving import server
+from tests.cli.conftest import Run
+from tests.serving.test_source import adapter, model
+
+
+@pytest.fixture(autouse=True)
+def programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All servers and the proxy are installed, as empty programs: nothing here starts them."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("vllm", "transformers", "llama-server", "caddy"):
+        (folder / name).write_text("#!/bin/sh\nexit 1\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setattr(server, "_program", lambda name: str(folder / name) if (folder / name).exists() else None)
+
+
+def test_a_dry_run_shows_flags_and_starts_nothing(modelpick: Run, tmp_path: Path) -> None:
+    folder = model(tmp_path / "base")
+    state = tmp_path / "state"
+    words = [
+        "serve",
+        str(folder),
+        "--dry-run",
+        "--offline",
+        "--context",
+        "64",
+        "--generate",
+        "8",
+        "--state",
+        str(state),
+    ]
+    told = modelpick(*words, "--json").json
+    assert told["started"] is False
+    assert told["engine"] == "transformers"
+    assert told["command"][:3] == ["transformers", "serve", "base"]
+    assert told["tokens"] == 72
+    assert told["proxy"] == "caddy"
+    assert not state.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "code"),
+    [
+        (["--context", "0"], 2, "bad_number"),
+        (["--concurrency", "NaN"], 2, "bad_number"),
+        (["--port", "70000"], 2, "bad_number"),
+        (["--method", "lora"], 2, "contradiction"),
+        (["--method", "int9"], 2, "unknown_method"),
+        (["--engine", "ollama"], 2, "unknown_engine"),
+        (["--engine", "llama.cpp"], 2, "engine_cannot"),
+        (["--adapter", "/nowhere"], 2, "no_adapter"),
+        (["--context", "90000"], 2, "context_too_long"),
+    ],
+)
+def test_bad_input(modelpick: Run, tmp_path: Path, words: list[str], exit_code: int, code: str) -> None:
+    answer = modelpick("serve", str(model(tmp_path / "base")), "--offline", "--dry-run", "--json", *words)
+    assert (answer.code, answer.error["code"]) == (exit_code, code)
+    assert answer.error["fix"]
+
+
+def test_a_port_in_use(modelpick: Run, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        answer = modelpick(
+            "serve", str(model(tmp_path / "base")), "--port", str(taken.getsockname()[1]), "--offline", "--json"
+        )
+    assert (answer.code, answer.error["code"]) == (2, "port_in_use")
+
+
+def test_an_adapter_of_another_base(modelpick: Run, tmp_path: Path) -> None:
+    other = adapter(tmp_path / "adapter", tmp_path / "another", inputs=99)
+    answer = modelpick("serve", str(model(tmp_path / "base")), "--adapter", str(other), "--offline", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "other_base")
+
+
+def test_a_denied_model_is_not_served(modelpick: Run, tmp_path: Path) -> None:
+    folder = model(tmp_path / "base")
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    answer = modelpick("serve", str(folder), "--offline", "--json")
+    assert (answer.code, answer.error["code"]) == (1, "license_denied")
+
+
+def test_an_unknown_license_needs_a_named_person(modelpick: Run, tmp_path: Path) -> None:
+    folder = model(tmp_path / "base")
+    (folder / "README.md").write_text("no front matter\n")
+    words = ["serve", str(folder), "--offline", "--dry-run", "--context", "64", "--json"]
+    assert modelpick(*words).error["code"] == "license_review"
+    told = modelpick(*words, "--reviewed-by", "A. Lawyer").json
+    assert told["license"]["reviewed_by"] == "A. Lawyer"
+
+
+def test_a_key_file_others_can_read(modelpick: Run, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("mp-0123456789abcdefghij")
+    file.chmod(0o644)
+    words = ["--key-file", str(file), "--state", str(tmp_path / "state"), "--context", "64"]
+    answer = modelpick("serve", str(model(tmp_path / "base")), "--offline", "--json", *words)
+    assert (answer.code, answer.error["code"]) == (2, "key_file_open")
+
+
+def test_without_caddy_a_server_without_a_key_is_not_started(
+    modelpick: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_program", lambda name: None if name == "caddy" else "/bin/true")
+    answer = modelpick("serve", str(model(tmp_path / "base")), "--offline", "--json", "--context", "64")
+    assert (answer.code, answer.error["code"]) == (2, "proxy_absent")

@@ -1,0 +1,114 @@
+"""What MODEL or RUN means, and that an adapter belongs to its base: told from headers, without torch."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from modelpick.errors import UsageError
+from modelpick.serving import source
+
+
+def safetensors(file: Path, shapes: dict[str, list[int]]) -> None:
+    """A file with a true header and zeros for weights."""
+    at, header = 0, {}
+    for name, shape in shapes.items():
+        size = 2 * shape[0] * shape[1]
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + bytes(at))
+
+
+def model(folder: Path, hidden: int = 8) -> Path:
+    folder.mkdir()
+    config = {
+        "model_type": "llama", "hidden_size": hidden, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "vocab_size": 32, "max_position_embeddings": 4608,
+        "architectures": ["LlamaForCausalLM"],
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    safetensors(folder / "model.safetensors", {"model.layers.0.self_attn.q_proj.weight": [hidden, hidden]})
+    return folder
+
+
+def adapter(folder: Path, base: Path, inputs: int = 8, rank: int = 4, module: str = "self_attn.q_proj") -> Path:
+    folder.mkdir(parents=True)
+    config = {"base_model_name_or_path": str(base), "r": rank, "rank_pattern": {"q_proj": rank * 2}}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    name = f"base_model.model.model.layers.0.{module}.lora_A.weight"
+    safetensors(folder / "adapter_model.safetensors", {name: [rank, inputs]})
+    return folder
+
+
+def run(folder: Path, base: Path, status: str = "done") -> Path:
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"schema_version": 1, "settings": {"model": str(base)}}))
+    result = {"status": status, "model": "/somewhere/else/tuned"}
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def test_a_model_folder(tmp_path: Path) -> None:
+    found = source.find(str(model(tmp_path / "Base Model")))
+    assert found.served.names == ("Base-Model",)
+    assert found.base.license == "apache-2.0"
+
+
+def test_a_finished_run_is_the_tuned_model_beside_its_base(tmp_path: Path) -> None:
+    base, folder = model(tmp_path / "base"), tmp_path / "run"
+    run(folder, base)
+    adapter(folder / "tuned", base)
+    found = source.find(str(folder))
+    assert found.served.names == ("tuned", "base")
+    assert found.served.adapter == (folder / "tuned").resolve()
+    assert found.served.rank == 8
+    assert found.judged == str(base)
+
+
+def test_an_unfinished_run_is_not_served(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", model(tmp_path / "base"), status="interrupted")
+    with pytest.raises(UsageError) as refused:
+        source.find(str(folder))
+    assert refused.value.code == "unfinished_run"
+    assert "--resume" in refused.value.fix
+
+
+@pytest.mark.parametrize("changes", [{"inputs": 16}, {"module": "mlp.router"}])
+def test_an_adapter_of_another_base_is_refused_by_its_shapes(tmp_path: Path, changes: dict[str, object]) -> None:
+    base = model(tmp_path / "base")
+    other = adapter(tmp_path / "adapter", tmp_path / "another", **changes)  # type: ignore[arg-type]
+    with pytest.raises(UsageError) as refused:
+        source.find(str(base), adapter=other)
+    assert refused.value.code == "other_base"
+    assert "another" in refused.value.message
+
+
+def test_an_adapter_of_this_base_passes(tmp_path: Path) -> None:
+    base = model(tmp_path / "base")
+    found = source.find(str(base), adapter=adapter(tmp_path / "mine", base))
+    assert found.served.names == ("mine", "base")
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/such/folder"])
+def test_a_folder_that_is_not_there(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        source.find(name)
+    assert refused.value.code == "no_model"
+
+
+def test_each_name_is_laid_out_as_a_folder_and_again_without_leftovers(tmp_path: Path) -> None:
+    base = model(tmp_path / "base")
+    found = source.find(str(base), adapter=adapter(tmp_path / "mine", base))
+    source.lay_out(found.served, tmp_path / "models")
+    source.lay_out(found.served, tmp_path / "models")
+    tuned = tmp_path / "models" / "mine"
+    assert {file.name for file in tuned.iterdir()} == {
+        "config.json", "README.md", "model.safetensors", "adapter_config.json", "adapter_model.safetensors",
+    }  # fmt: skip
+    assert (tmp_path / "models" / "base" / "config.json").is_file()
+    source.lay_out(source.find(str(base)).served, tmp_path / "models")
+    assert [file.name for file in (tmp_path / "models").iterdir()] == ["base"]
+    assert (base / "model.safetensors").is_file()
