@@ -58,11 +58,16 @@ class Account:
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call e.g. ("iam", "create_role"); throttling and lost answers are retried by botocore. Raises Refused."""
         import botocore.exceptions
+        import botocore.parsers
 
         name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
         try:
             answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        except (
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+            botocore.parsers.ResponseParserError,  # an answer that is no answer: a proxy's or a failing server's page
+        ) as error:
             self._hear_clock(getattr(error, "response", None) or {})
             raise refusal(error, name) from None
         self._hear_clock(answer)
@@ -94,7 +99,11 @@ class Account:
             for page in self._client(service).get_paginator(operation).paginate(**parameters):
                 self._hear_clock(page)
                 yield from page.get(key) or ()
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        except (
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+            botocore.parsers.ResponseParserError,  # an answer that is no answer: a proxy's or a failing server's page
+        ) as error:
             raise refusal(error, f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}") from None
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
