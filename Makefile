@@ -2,12 +2,16 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: check test lint wheel benchmarks format
+.PHONY: check test whole-way lint wheel format
 
 check: test lint wheel
 
 test:
 	bash -c "$$(sed -n 's/^    \(.*pytest\)$$/\1/p' README.md | head -n 1)"
+
+# From nothing to a served model and back to nothing, against a stand-in account: minutes, so apart from the tests.
+whole-way:
+	$(VENV)/pytest -o addopts=-q tests/end_to_end
 
 $(VENV)/ruff:
 	$(VENV)/pip install -q '.[lint]'
