@@ -104,7 +104,8 @@ def _serve(plan: Mapping[str, Any], served: str) -> list[str]:
     """What was planned for is what is served: method, context, sequences at once."""
     workload = plan["workloads"]["serve"]
     words = ["modelpick", "serve", served, "--method", workload["method"], "--context", str(workload["context"])]
-    return [*words, "--concurrency", str(workload["batch"])]
+    words += ["--concurrency", str(workload["batch"])]
+    return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from modelpick import planner
 from modelpick.aws.from_plan import job_of
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+KEPT = "--key-file run/api-key --progress results/serve/progress.json"  # the user's key; what the bucket is told
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, e
     first = said(job, tmp_path, echo)
     assert first == [
         f"finetune {MODEL} --method lora --context 256 --epochs 2 --data data/train.jsonl --output results/run",
-        "serve results/run --method bf16 --context 512 --concurrency 3",
+        f"serve results/run --method bf16 --context 512 --concurrency 3 {KEPT}",
     ]
     run = tmp_path / "results" / "run"
     run.mkdir(parents=True)
@@ -62,5 +63,5 @@ def test_what_fails_in_fine_tuning_is_not_served(tmp_path: Path, echo: dict[str,
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
     made = planner.prepare(MODEL, serve={"method": "bf16", "context": 512}).as_json()
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
-        f"serve {MODEL} --method bf16 --context 512 --concurrency 1"
+        f"serve {MODEL} --method bf16 --context 512 --concurrency 1 {KEPT}"
     ]
