@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelpick import settings
 from modelpick.catalog.model import Model
-from modelpick.errors import CannotTellError, UsageError
+from modelpick.errors import UsageError
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import rules
 from modelpick.serving import command, key, machine, proxy, sizing, source
@@ -138,7 +139,7 @@ def prepare(request: Request) -> Launch:
         asked=request.engine,
         rank=found.served.rank,
     )
-    state = (request.state or _state_folder(request.port)).resolve()
+    state = (request.state or settings.state_folder(f"serve-{request.port}")).resolve()
     served = _merged(found, state) if choice.merged else found.served
     served, sized = _sized(found.base, served, workload, choice, here, asked_context)
     key_file = request.key_file or state / "key"
@@ -329,14 +330,6 @@ def _program(name: str) -> str | None:
 def _fresh(log: Path) -> Path:
     log.unlink(missing_ok=True)
     return log
-
-
-def _state_folder(port: int) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    try:
-        return (Path(base) if base else Path.home() / ".local" / "state") / "modelpick" / f"serve-{port}"
-    except RuntimeError:
-        raise CannotTellError("there is no home folder", fix="name a folder with --state", code="no_home") from None
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from modelpick.serving.machine import free_port
 for name, extra in (("torch", "train"), ("trl", "train"), ("openai", "serve"), ("moto", "test"), ("boto3", "aws")):
     pytest.importorskip(name, reason=f"the extra {extra} is absent")
 pytestmark = [
+    pytest.mark.whole_way,
     pytest.mark.skipif(shutil.which("aws") is None, reason="needs the AWS CLI"),
     pytest.mark.skipif(sys.platform != "linux", reason="the rented machine runs Linux"),
 ]
