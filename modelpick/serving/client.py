@@ -5,7 +5,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -108,7 +108,7 @@ def pick_model(at: Endpoint, asked: str | None) -> str:
     return names[0]
 
 
-def answer(at: Endpoint, model: str, asking: Asking) -> Iterator[Piece]:
+def answer(at: Endpoint, model: str, asking: Asking) -> Generator[Piece, None, None]:
     """The answer, piece by piece as it arrives; whole, where the server does not stream or was not asked to.
 
     Raises RemoteError, also for an answer that ends before the server said that it is over.
