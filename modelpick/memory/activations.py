@@ -80,11 +80,20 @@ def saved_bytes(
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
         total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b
         return total
-    if workload.method in ("lora-int8", "qlora") and not stack.dropout:
+    if workload.method in ("lora-int8", "qlora") and not stack.saves_quantized_inputs:
         return total + _quantized_inputs(run, adapted, workload, stack, h, b)
-    if workload.method in ("lora-int8", "qlora"):
-        total += (2.0 * h + i) * b  # bitsandbytes until 0.41 kept the input of every layer it quantized
-    return total + _adapter_bytes(adapted, workload, stack, b)
+    return total + kept_bytes(architecture, run, workload, stack, b) + _adapter_bytes(adapted, workload, stack, b)
+
+
+def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+    """Bytes per token of one layer that stay until its graph dies: the inputs of its quantized matrices (bitsandbytes
+    until 0.42): of qkv, of the output projection (a copy: attention answers with heads outermost), of the MLP, of down.
+    Parallel blocks read one normed input.
+    """
+    if workload.method not in ("lora-int8", "qlora") or not stack.saves_quantized_inputs:
+        return 0.0
+    output = run.attention.output_width if run.attention else 0
+    return ((1 if architecture.parallel else 2) * architecture.hidden + output + mlp_width(run)) * b
 
 
 def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) -> float:
@@ -154,10 +163,19 @@ def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, st
     return total
 
 
-def loss_bytes(architecture: Architecture, tokens: float, stack: Stack, chunked: bool) -> float:
-    """The loss's spike: bytes per logit of the stack, times T*V. Encoders' heads count the same way."""
-    return (
-        tokens
-        * architecture.vocabulary
-        * (min(stack.chunked_loss_bytes, stack.loss_bytes) if chunked else stack.loss_bytes)
-    )
+def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, rebuilt: float) -> float:
+    """The loss's spike in bytes: bytes per logit of the stack, times T*V. Encoders' heads count the same way.
+
+    In pieces, when the head is not among them quantized: one piece more at work. A quantized head is rebuilt (`rebuilt`
+    bytes) when the whole loss has gone backward: fp32 logits and bf16 gradients are left then (autograd takes the
+    nodes made last first).
+    """
+    logits = float(workload.batch) * architecture.vocabulary * workload.context
+    each = stack.loss_bytes
+    if workload.loss_chunking:
+        each = min(each, stack.chunked_loss_bytes)
+    if not workload.is_lora or not stack.piece_tokens:
+        return each * logits
+    each = stack.piece_loss_bytes
+    piece = float(workload.batch) * architecture.vocabulary * min(stack.piece_tokens, workload.context)
+    return max(each * (logits + piece), 0.75 * each * logits + rebuilt)
