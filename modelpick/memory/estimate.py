@@ -129,9 +129,9 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     if parameters is None and not architecture.exact:
         assumptions.append("parameters follow from config.json alone and may leave parts out")
     trainable, grown, run = 0, 0.0, workload
-    if workload.attention == "sdpa" and stack.transformers_models and not architecture.sdpa:
+    if workload.attention == "sdpa" and not stack.paged_cache and _no_sdpa(architecture, stack):
         run = replace(workload, attention="eager")
-        assumptions.append(f"transformers has no sdpa path for {architecture.model_type}: eager attention")
+        assumptions.append(f"{stack.name} has no sdpa path for {architecture.model_type}: eager attention")
     if workload.task == "serve":
         parts = _serve(architecture, run, stack, held, share, b)
         if stack.grows_cache and workload.generate:
@@ -155,6 +155,11 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         formulas=_formulas(workload, scheme),
         assumptions=tuple(assumptions),
     )
+
+
+def _no_sdpa(architecture: Architecture, stack: Stack) -> bool:
+    """Scores that are capped go through no fused kernel (litgpt/model.py scaled_dot_product_attention likewise)."""
+    return architecture.caps_scores or (stack.transformers_models and not architecture.sdpa)
 
 
 def _cache_bytes(workload: Workload, b: float) -> float:
