@@ -37,7 +37,14 @@ class Suite:
         return asdict(self)
 
 
-def probe(model: str, suite: Suite, *, adapter: str | None = None, endpoint: str | None = None) -> Answers:
+def probe(
+    model: str,
+    suite: Suite,
+    *,
+    adapter: str | None = None,
+    endpoint: str | None = None,
+    key_file: Path | None = None,
+) -> Answers:
     """Put a suite to a model here, to an adapter on it, or to an endpoint that serves it.
 
     A mask-filling encoder fills gaps; everything else writes. Raises UsageError, RemoteError.
@@ -48,7 +55,7 @@ def probe(model: str, suite: Suite, *, adapter: str | None = None, endpoint: str
             raise UsageError(
                 "--adapter has no meaning with --endpoint", fix="serve the adapter under a name", code="contradiction"
             )
-        return ask.ask_endpoint(endpoint, model, cases, shots)
+        return ask.ask_endpoint(endpoint, model, cases, shots, key_file)
     require_train()
     from modelpick.tuning import adapters, device, loading
     from modelpick.tuning.quiet import quietly
