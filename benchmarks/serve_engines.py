@@ -33,8 +33,8 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 PATHS = (
     "/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/responses", "/v1/embeddings", "/v1/messages",
     "/invocations", "/inference/v1/generate", "/tokenize", "/detokenize", "/score", "/pooling", "/completion",
-    "/infill", "/props", "/slots", "/lora-adapters", "/load_model", "/reset", "/v1/load_lora_adapter", "/scale_elastic_ep",
-    "/sleep", "/fault_tolerance/apply", "/server_info", "/docs", "/openapi.json",
+    "/infill", "/props", "/slots", "/lora-adapters", "/load_model", "/reset", "/v1/load_lora_adapter",
+    "/scale_elastic_ep", "/sleep", "/fault_tolerance/apply", "/server_info", "/docs", "/openapi.json",
 )  # fmt: skip
 
 

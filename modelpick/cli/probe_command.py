@@ -28,6 +28,9 @@ def probe(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
     ] = None,
+    key_file: Annotated[
+        str | None, typer.Option("--key-file", metavar="FILE", help="Holds its API key. Default: OPENAI_API_KEY.")
+    ] = None,
     cases: Annotated[str, typer.Option("--cases", metavar="N", help="How many, half of them valid.")] = "200",
     shots: Annotated[str, typer.Option("--shots", metavar="N", help="Solved cases shown first.")] = "0",
     ask: Annotated[
@@ -61,7 +64,10 @@ def probe(
     if write:
         _write_cases(out, Path(write), asked.made())
         return
-    probed = run.probe(model, asked, adapter=adapter, endpoint=endpoint)
+    if key_file is not None and endpoint is None:
+        raise UsageError("--key-file is for an endpoint", fix="give --endpoint too", code="contradiction")
+    held = Path(key_file) if key_file else None
+    probed = run.probe(model, asked, adapter=adapter, endpoint=endpoint, key_file=held)
     payload = {
         "model": model,
         "adapter": adapter,

@@ -1,13 +1,11 @@
 """Putting the cases to a model: causal, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
 
-import json
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import RemoteError, UsageError
+from modelpick.errors import UsageError
+from modelpick.serving import client
 from modelpick.tuning.probe.suite import Answers, Case, concluded, solved
 from modelpick.tuning.tokens import begins_with_bos
 
@@ -95,13 +93,18 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
 
 
 def ask_endpoint(
-    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0
+    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), key_file: Path | None = None
 ) -> Answers:
     """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
 
-    The key is read from OPENAI_API_KEY, never from a flag. Raises RemoteError for an endpoint that does not answer.
+    The key comes from `key_file`, else from OPENAI_API_KEY. A server that says "later" is waited for, a minute at each
+    case. Raises UsageError, RemoteError for an endpoint that does not answer.
     """
-    texts = [_chat(url.rstrip("/"), model, _turns(case, shots), timeout) for case in cases]
+    at = client.endpoint(url, key_file)
+    texts = []
+    for case in cases:
+        asking = client.Asking(_turns(case, shots), _NEW_TOKENS, stream=False, patience=60.0)
+        texts.append("".join(piece.text for piece in client.answer(at, model, asking)))
     return _answers(cases, texts)
 
 
@@ -158,26 +161,3 @@ def _first_id(tokenizer: Any, word: str) -> int:
     ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
     # Sentencepiece tokenizers put a bare word-start mark first; the word itself comes next.
     return int(next((i for i in ids if tokenizer.decode([i]).strip()), ids[0]))
-
-
-def _chat(url: str, model: str, turns: list[dict[str, str]], timeout: float) -> str:
-    body = {"model": model, "messages": turns, "temperature": 0, "max_tokens": _NEW_TOKENS}
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("OPENAI_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{url} is no http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint")
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return str(json.load(response)["choices"][0]["message"]["content"] or "")
-    except urllib.error.HTTPError as error:
-        raise RemoteError(
-            f"{url} answers {error.code}: {error.read(300).decode(errors='replace').strip() or error.reason}",
-            fix="check the model's name, and OPENAI_API_KEY",
-            code="endpoint_refused",
-        ) from None
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise RemoteError(
-            f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent"
-        ) from None

@@ -55,13 +55,20 @@ class Probed:
         return {**self.answers.as_json(), "founding_prompt": told}
 
 
-def probe(model: str, suite: Suite, *, adapter: str | None = None, endpoint: str | None = None) -> Probed:
+def probe(
+    model: str,
+    suite: Suite,
+    *,
+    adapter: str | None = None,
+    endpoint: str | None = None,
+    key_file: Path | None = None,
+) -> Probed:
     """Put a suite to a model here, to an adapter on it, or to an endpoint that serves it.
 
     A mask-filling encoder fills gaps; everything else writes. Raises UsageError, RemoteError.
     """
     with _quiet(endpoint):
-        put = _asker(model, adapter, endpoint)
+        put = _asker(model, adapter, endpoint, key_file)
         return Probed(put(suite.made(), suite.solved()), put((article_case(),), ()))
 
 
@@ -74,14 +81,14 @@ def _quiet(endpoint: str | None) -> AbstractContextManager[None]:
     return quietly()
 
 
-def _asker(model: str, adapter: str | None, endpoint: str | None) -> Ask:
+def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path | None) -> Ask:
     """What puts cases to the model, loaded once."""
     if endpoint is not None:
         if adapter is not None:
             raise UsageError(
                 "--adapter has no meaning with --endpoint", fix="serve the adapter under a name", code="contradiction"
             )
-        return lambda cases, shots: ask.ask_endpoint(endpoint, model, cases, shots)
+        return lambda cases, shots: ask.ask_endpoint(endpoint, model, cases, shots, key_file)
     from modelpick.tuning import adapters, device, loading
 
     options = loading.LoadOptions()
