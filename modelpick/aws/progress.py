@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from modelpick.aws import inventory, record
+from modelpick.aws import inventory, provision, record
 from modelpick.aws.account import Account
 from modelpick.aws.faults import Refused
 from modelpick.aws.names import Names
@@ -16,6 +16,8 @@ _MACHINE, _LOG = "progress/machine.json", "progress/job.log"
 # Where the job's commands were told to keep them (from_plan); the machine copies results/ to the bucket as it goes.
 _TRAINING, _SERVING, _RESULT = "results/run/progress.json", "results/serve/progress.json", "results/run/result.json"
 _POLL = 10.0
+_PASSING = ("aws_unreachable", "throttled", "aws_refused")  # what another look may not meet again
+_MOST_UNANSWERED = 30  # looks in a row: five minutes, longer than a laptop takes to find its network again
 _LAST_LINES = 5
 _STAGES = {
     "driver": "looking at the GPU's driver",
@@ -116,15 +118,24 @@ def comparisons(account: Account, names: Names) -> list[Mapping[str, Any]]:
 def follow(account: Account, deployment: str, report: Callable[[str], None]) -> Progress:
     """Tell how far it is whenever that changes, until every model answers or the job is done.
 
-    Raises ModelpickError (`job_failed`, `machine_gone`) when it will come to nothing more.
+    Raises ModelpickError (`job_failed`, `machine_gone`) when it will come to nothing more, MayBeBillingError when AWS
+    cannot be asked any longer.
     """
     names = Names(deployment, account.identity()["Account"], account.region)
     noted = record.read(account, names)
-    said = ""
+    said, unanswered = "", 0
     while True:
-        alive = any(
-            item["State"]["Name"] in ("pending", "running") for item in inventory.instances(account, deployment)
-        )
+        try:
+            alive = any(
+                item["State"]["Name"] in ("pending", "running") for item in inventory.instances(account, deployment)
+            )
+        except Refused as refused:
+            unanswered += 1
+            if refused.code not in _PASSING or unanswered > _MOST_UNANSWERED:
+                raise provision.may_be_billing(refused, names, provision.switches_known(account, names)) from None
+            account.sleep(_POLL)
+            continue
+        unanswered = 0
         now = read(account, names, noted)
         if now.text() != said:
             said = now.text()
