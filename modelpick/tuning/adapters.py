@@ -42,9 +42,10 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
 
     A quantized base is trained under autocast as it was loaded. peft's `prepare_model_for_kbit_training` would hold
     norms and embeddings in fp32, and the residual stream with them: half as much memory again (a traced step of
-    Llama-2-7B over NF4: 14.8 instead of 10.0 GiB), which the estimate that admitted the run does not count. A task head,
-    and whatever else the base brought no weights for, is trained in full and saved with the adapter. Raises
-    UsageError(code="no_lora") for a family that peft cannot adapt.
+    Llama-2-7B over NF4: 14.8 instead of 10.0 GiB), which the estimate that admitted the run does not count.
+
+    A task head, and whatever else the base brought no weights for, is trained in full and saved with the adapter.
+    Raises UsageError(code="no_lora") for a family that peft cannot adapt.
     """
     import peft
 

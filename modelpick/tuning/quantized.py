@@ -143,8 +143,8 @@ def refuse_unquantizable(skeleton: "nn.Module", keep: tuple[str, ...], label: st
     found = weights_elsewhere(skeleton, keep)
     if found:
         raise CannotTellError(
-            f"{label}: {len(found)} weights are no linear layers ({found[0]}, ...), and bitsandbytes would leave them in "
-            "full precision",
+            f"{label}: {len(found)} weights are no linear layers ({found[0]}, ...), and bitsandbytes would leave them "
+            "in full precision",
             fix="use --method lora, which needs no quantization, or a model without fused experts",
             code="not_quantizable",
         )
