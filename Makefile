@@ -4,14 +4,14 @@ VENV := .venv/bin
 
 .PHONY: check test whole-way lint wheel format
 
-check: test lint wheel
+check: test whole-way lint wheel
 
 test:
 	bash -c "$$(sed -n 's/^    \(.*pytest\)$$/\1/p' README.md | head -n 1)"
 
-# From nothing to a served model and back to nothing, against a stand-in account: minutes, so apart from the tests.
+# From nothing to a served model and back to nothing, against a stand-in account: by itself, since it trains and serves.
 whole-way:
-	$(VENV)/pytest -o addopts=-q tests/end_to_end
+	PYTEST_ADDOPTS= $(VENV)/pytest -n 0 -m whole_way tests/end_to_end
 
 $(VENV)/ruff:
 	$(VENV)/pip install -q '.[lint]'

@@ -62,6 +62,9 @@ def _before(name: str, plan: Mapping[str, Any]) -> list[_Step]:
         steps.append(
             ("store_hub_token", f"/{PREFIX}/{short}/hub-token", "SecureString, read by the instance's role alone")
         )
+    if "serve" in plan["tasks"]:
+        note = "SecureString, made at the start; read by the instance's role and by `connect`"
+        steps.append(("store_api_key", f"/{PREFIX}/{short}/api-key", note))
     volume = f"{plan['disk_gb']} GB gp3, deleted with the instance"
     several = len(plan["candidates"]) > 1
     more = " (the next ones only without capacity, within the same limit)" if several else ""

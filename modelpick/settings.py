@@ -55,6 +55,17 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     return Settings(texts["policy"], texts["region"], tables["company"], tables["discounts"], origins)
 
 
+def state_folder(name: str) -> Path:
+    """Where this user's programs keep what outlives a command (XDG base directories), below it `modelpick/name`."""
+    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "state") / "modelpick" / name
+    except RuntimeError:
+        raise UsageError(
+            "there is no home folder to keep things in", fix="set HOME or XDG_STATE_HOME", code="no_home"
+        ) from None
+
+
 def _files(folder: Path | None) -> list[Path]:
     """Existing settings files, the weakest first."""
     here = (folder or Path()) / _FILE

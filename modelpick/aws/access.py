@@ -61,6 +61,19 @@ def session(
     return [*words, "--document-name", "AWS-StartPortForwardingSession", "--parameters", ports]
 
 
+def api_key(account: Account, deployment: str) -> str:
+    """The key of what a deployment serves, from its SecureString. Raises UsageError when it serves nothing."""
+    names = Names(deployment, account.identity()["Account"], account.region)
+    found = account.find("ssm", "get_parameter", Name=names.api_key, WithDecryption=True)
+    if found is None:
+        raise UsageError(
+            f"{deployment} has no API key: it serves nothing",
+            fix="modelpick up MODEL --serve makes one that does; --shell connects without",
+            code="no_key",
+        )
+    return str(found["Parameter"]["Value"])
+
+
 def connect(words: list[str]) -> int:
     """Run a session in the foreground; its exit code. Ctrl-C goes to it, not to us."""
     process = subprocess.Popen(words)

@@ -43,7 +43,7 @@ def guest_policy(names: Names, kms_key: str | None) -> dict[str, Any]:
         _allow(["s3:PutObject"], [f"{bucket}/results/*", f"{bucket}/progress/*"]),
         _allow(["s3:DeleteObject"], [f"{bucket}/data/*"]),
         _allow(["s3:ListBucket"], [bucket]),
-        _allow(["ssm:GetParameter"], [names.arn("ssm", f"parameter{names.hub_token}")]),
+        _allow(["ssm:GetParameter"], [names.arn("ssm", f"parameter{one}") for one in (names.hub_token, names.api_key)]),
         _allow(["autoscaling:UpdateAutoScalingGroup", "autoscaling:SuspendProcesses"], [group]),
         _allow(
             ["logs:CreateLogStream", "logs:PutLogEvents"],

@@ -8,8 +8,19 @@ from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 
-# A machine that replaces an interrupted one finds its run in results/ and goes on with it; the first one begins it.
-_RESUMED = "{} $(test -e results/run/run.json && echo --resume || true)"
+# Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
+# from outside (137: SIGKILL, the kernel's way when memory is short). Told to stop, the shell outlives its child, which
+# still has a checkpoint to write: a dead main process would have systemd kill the rest.
+_RESUMED = """told=
+trap 'told=yes' TERM INT
+for try in 1 2 3; do
+  code=0
+  {} $(test -e results/run/run.json && echo --resume || true) || code=$?
+  [ $code -eq 137 ] && [ -z "$told" ] || break
+done
+[ -z "$told" ] || exit 130
+[ $code -eq 0 ] || exit $code
+"""
 _ROUNDING = 1.001  # a plan keeps six digits
 
 
@@ -83,7 +94,8 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
     if "serve" in plan["tasks"]:
         commands.append(_serve(plan, "results/run" if commands else pinned))
     if "finetune" in plan["tasks"]:
-        command = ["sh", "-euc", " && ".join([_RESUMED.format(_quoted(commands[0])), *map(_quoted, commands[1:])])]
+        script = _RESUMED.format(_quoted(commands[0]))
+        command = ["sh", "-uc", "".join([script, *(f"exec {_quoted(words)}\n" for words in commands[1:])])]
     else:
         command = commands[0]
     kind = "service" if "serve" in plan["tasks"] else "job"
@@ -104,7 +116,8 @@ def _serve(plan: Mapping[str, Any], served: str) -> list[str]:
     """What was planned for is what is served: method, context, sequences at once."""
     workload = plan["workloads"]["serve"]
     words = ["modelpick", "serve", served, "--method", workload["method"], "--context", str(workload["context"])]
-    return [*words, "--concurrency", str(workload["batch"])]
+    words += ["--concurrency", str(workload["batch"])]
+    return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
 
 
 def _quoted(words: Sequence[str]) -> str:

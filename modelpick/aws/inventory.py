@@ -122,9 +122,8 @@ def _security_groups(account: Account) -> Iterator[Thing]:
 def _parameters(account: Account) -> Iterator[Thing]:
     for item in account.pages("ssm", "get_parameters_by_path", "Parameters", Path=f"/{PREFIX}", Recursive=True):
         deployment, _, leaf = item["Name"].removeprefix(f"/{PREFIX}/").partition("/")
-        yield Thing(
-            deployment, {"record": "record", "hub-token": "Hub token"}.get(leaf, leaf), item["Name"], account.region
-        )
+        kind = {"hub-token": "Hub token", "api-key": "API key"}.get(leaf, leaf)
+        yield Thing(deployment, kind, item["Name"], account.region)
 
 
 def _log_groups(account: Account) -> Iterator[Thing]:

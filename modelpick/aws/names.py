@@ -93,6 +93,11 @@ class Names:
         """SSM SecureString that holds the Hub token."""
         return f"/{PREFIX}/{self.deployment}/hub-token"
 
+    @property
+    def api_key(self) -> str:
+        """SSM SecureString that holds the API key of what is served."""
+        return f"/{PREFIX}/{self.deployment}/api-key"
+
     def iam_arn(self, kind: str, name: str) -> str:
         """ARN of a role or instance profile of ours: all lie under the path /modelpick/."""
         return f"arn:{self.partition}:iam::{self.account}:{kind}/{PREFIX}/{name}"

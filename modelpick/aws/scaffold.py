@@ -117,13 +117,19 @@ def security_group(works: Works) -> None:
 
 def hub_token(works: Works) -> None:
     """The Hub token, as a SecureString and nowhere else."""
-    account, names = works.account, works.names
-    if works.payload.hub_token is None:
-        return
-    key = {"KeyId": works.spec.kms_key} if works.spec.kms_key else {}
-    value = {"Name": names.hub_token, "Type": "SecureString", "Value": works.payload.hub_token, **key}
-    if account.make("ssm", "put_parameter", **value, Tags=works.tags) is None:
-        account.call("ssm", "put_parameter", **value, Overwrite=True)
+    if works.payload.hub_token is not None:
+        value = _secret(works, works.names.hub_token, works.payload.hub_token)
+        if works.account.make("ssm", "put_parameter", **value, Tags=works.tags) is None:
+            works.account.call("ssm", "put_parameter", **value, Overwrite=True)
+
+
+def api_key(works: Works) -> None:
+    """The key of what will be served, as a SecureString and nowhere else; a second `up` keeps the first one's."""
+    from modelpick.serving.key import new_key
+
+    if works.spec.serves:
+        value = _secret(works, works.names.api_key, new_key())
+        works.account.make("ssm", "put_parameter", **value, Tags=works.tags)
 
 
 def upload(works: Works) -> None:
@@ -185,6 +191,7 @@ STEPS: tuple[tuple[str, Callable[[Works], None]], ...] = (
     ("backstop's role", switch_role),
     ("security group", security_group),
     ("Hub token", hub_token),
+    ("API key", api_key),
     ("bundle", upload),
     ("launch template", template),
     ("group at zero", group),
@@ -196,6 +203,12 @@ def find_security_group(account: Account, names: Names) -> str | None:
     found = account.call("ec2", "describe_security_groups", Filters=[{"Name": "group-name", "Values": [names.group]}])
     groups = found["SecurityGroups"]
     return str(groups[0]["GroupId"]) if groups else None
+
+
+def _secret(works: Works, name: str, value: str) -> dict[str, str]:
+    """A SecureString, encrypted with the company's key where one was named."""
+    key = {"KeyId": works.spec.kms_key} if works.spec.kms_key else {}
+    return {"Name": name, "Type": "SecureString", "Value": value, **key}
 
 
 def _role(works: Works, name: str, service: str, policy_name: str, policy: dict[str, Any]) -> None:

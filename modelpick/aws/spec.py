@@ -62,6 +62,11 @@ class Spec:
         return min(self.max_hours, self.max_usd / self.hourly_usd - BACKSTOP_AFTER.total_seconds() / 3600)
 
     @property
+    def serves(self) -> bool:
+        """Whether the job is a service: it is reached with a key, and ends only when idle or told to."""
+        return self.job.get("kind") == "service"
+
+    @property
     def most_usd(self) -> float:
         """The most this can cost: the hours, and the delay until the second switch should the first one fail."""
         return (self.hours + BACKSTOP_AFTER.total_seconds() / 3600) * self.hourly_usd

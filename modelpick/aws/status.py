@@ -1,17 +1,16 @@
 """What every deployment does now, by the account's own word: machine, switches, dollars, its own report."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from modelpick.aws import inventory, record, switches
+from modelpick.aws import inventory, progress, record, switches
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
 from modelpick.aws.history import lives
 from modelpick.aws.inventory import Thing
 from modelpick.aws.names import Names
+from modelpick.aws.progress import Progress
 from modelpick.errors import ModelpickError
 
 
@@ -31,7 +30,7 @@ class Status:
     problems: tuple[str, ...]
     hours: float
     usd: float | None
-    stage: str | None
+    progress: Progress
     things: tuple[Thing, ...]
 
     @property
@@ -54,7 +53,8 @@ class Status:
             "problems": list(self.problems),
             "hours": round(self.hours, 4),
             "spent_usd": None if self.usd is None else round(self.usd, 4),
-            "stage": self.stage,
+            "stage": self.progress.stage,
+            "progress": self.progress.as_json(),
             "things": [thing.as_json() for thing in self.things],
         }
 
@@ -113,7 +113,7 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
         problems=held.problems,
         hours=hours,
         usd=None if hourly is None else hourly * hours,
-        stage=_stage(account, names) if any(thing.kind == "bucket" for thing in things) else None,
+        progress=progress.read(account, names, noted) if any(one.kind == "bucket" for one in things) else Progress(),
         things=tuple(things),
     )
 
@@ -130,13 +130,3 @@ def _state(
     if ran:
         return "ended"
     return "kept" if {thing.kind for thing in things} == {"bucket"} else "prepared"
-
-
-def _stage(account: Account, names: Names) -> str | None:
-    """What the machine last said of itself."""
-    try:
-        found = account.find("s3", "get_object", Bucket=names.bucket, Key="progress/machine.json")
-        told = json.loads(found["Body"].read()) if found else None
-    except (Refused, ValueError):
-        return None
-    return f"{told['stage']}: {told['detail']}" if told and told.get("detail") else (told or {}).get("stage")

@@ -95,7 +95,8 @@ def _remove_the_rest(account: Account, names: Names, keep: Keep, report: Report)
     for role, policy in ((names.guest_role, "guest"), (names.switch_role, "switch")):
         account.find("iam", "delete_role_policy", RoleName=role, PolicyName=policy)
         account.find("iam", "delete_role", RoleName=role)
-    account.find("ssm", "delete_parameter", Name=names.hub_token)
+    for secret in (names.hub_token, names.api_key):
+        account.find("ssm", "delete_parameter", Name=secret)
     account.find("logs", "delete_log_group", logGroupName=names.log_group)
     report("bucket")
     _bucket(account, names, keep)

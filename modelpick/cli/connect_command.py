@@ -1,6 +1,7 @@
-"""`modelpick connect`: a port or a shell of a machine that lets nothing in."""
+"""`modelpick connect`: a port or a shell of a machine that lets nothing in, and the key to what it serves."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,6 +9,9 @@ from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command, whole_number
 from modelpick.cli.output import Output
+
+if TYPE_CHECKING:
+    from modelpick.aws.account import Account
 
 
 def register(app: typer.Typer) -> None:
@@ -22,18 +26,60 @@ def connect(
     local_port: Annotated[
         str | None, typer.Option("--local-port", metavar="N", help="Ours. Default: the same.")
     ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option("--key-file", metavar="FILE", help="Where the API key goes. Default: in your state.")
+    ] = None,
     shell: Annotated[bool, typer.Option("--shell", help="A shell instead of a port.")] = False,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """A port of the machine on this computer, through Session Manager: nothing is opened on the machine."""
+    """A port of the machine on this computer, through Session Manager: nothing is opened on the machine.
+
+    The API key of what it serves is put into a file that only you can read. Runs until Ctrl-C; --json connects nothing.
+    """
     from modelpick.aws import access
 
     remote = whole_number("--port", port, largest=65535) or 8000
-    local = whole_number("--local-port", local_port, largest=65535)
-    words = access.session(aws_options.account(region, profile), name, port=remote, local_port=local, shell=shell)
+    local = whole_number("--local-port", local_port, largest=65535) or remote
+    account = aws_options.account(region, profile)
+    words = access.session(account, name, port=remote, local_port=local, shell=shell)
+    answer: dict[str, Any] = {"deployment": name, "command": words, "endpoint": None, "key_file": None, "ready": None}
+    if not shell:
+        answer |= _key(account, name, key_file, local)
     if out.as_json:
-        out.answer({"deployment": name, "command": words, "assumptions": [], "sources": []}, lambda _: None)
+        out.answer({**answer, "assumptions": [], "sources": []}, lambda _: None)
         return
-    out.note(" ".join(words))
+    if not shell:
+        _tell(out, name, answer)
+    out.detail(" ".join(words))
     raise typer.Exit(access.connect(words))
+
+
+def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict[str, Any]:
+    """Fetch the key into its file. A key never reaches the screen, a log or a process list."""
+    from modelpick import settings
+    from modelpick.aws import access, progress, record
+    from modelpick.aws.names import Names
+    from modelpick.serving import key
+
+    path = wished or settings.state_folder(name) / "key"
+    key.keep_key(path, access.api_key(account, name))
+    names = Names(name, account.identity()["Account"], account.region)
+    now = progress.read(account, names, record.read(account, names))
+    return {
+        "endpoint": f"http://127.0.0.1:{local}/v1", "key_file": str(path), "ready": now.ready, "progress": now.text(),
+    }  # fmt: skip
+
+
+def _tell(out: Output, name: str, answer: dict[str, Any]) -> None:
+    if not answer["ready"]:
+        out.note(f"{name} does not serve yet: {answer['progress']}")
+    for line in (
+        f"endpoint  {answer['endpoint']}",
+        f"key       {answer['key_file']}",
+        "in another terminal:",
+        f"  modelpick chat --endpoint {answer['endpoint']} --key-file {answer['key_file']}",
+        f"  export OPENAI_BASE_URL={answer['endpoint']} OPENAI_API_KEY=$(cat {answer['key_file']})",
+        "forwarding until Ctrl-C",
+    ):
+        out.note(line)

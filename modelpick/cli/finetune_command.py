@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.cli.comparison import compared
 from modelpick.cli.options import Batch, Context, Method, Offline, PolicyName, amount, command, whole_number
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
@@ -186,9 +187,4 @@ def _draw(console: "Console", result: Mapping[str, Any]) -> None:
     console.print(f"{result['model']}", markup=False, soft_wrap=True)
     console.print(f"loss {result['loss_curve']}", markup=False)
     for row in result["comparisons"]:
-        gap = row["difference"]
-        console.print(
-            f"{row['name']}: {row['verdict']} ({row['measure']} {row['before']:.3f} -> {row['after']:.3f}, "
-            f"difference {gap['value']:+.3f}, 95 % {gap['low']:+.3f} to {gap['high']:+.3f}, {row['cases']} cases)",
-            markup=False,
-        )
+        console.print(compared(row), markup=False)

@@ -59,6 +59,9 @@ def serve(
         str | None,
         typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: made in the state folder."),
     ] = None,
+    progress: Annotated[
+        str | None, typer.Option("--progress", metavar="FILE", help="Keep a file that says how far it is.")
+    ] = None,
     policy: PolicyName = None,
     reviewed_by: Annotated[
         str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
@@ -71,6 +74,7 @@ def serve(
     Runs until SIGTERM or Ctrl-C, then finishes what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
     """
     from modelpick.serving import server
+    from modelpick.serving.progress import Progress
 
     request = server.Request(
         model=model,
@@ -98,11 +102,14 @@ def serve(
         out.answer({**launch.as_json(), "started": False}, lambda console: _draw(console, launch, started=False))
         return
     out.note(f"starting: {' '.join(launch.words)}")
+    told = Progress(Path(progress) if progress else None, launch.served.names, launch.port)
 
     def when_ready() -> None:
+        told.state("ready")
         out.answer({**launch.as_json(), "started": True}, lambda console: _draw(console, launch, started=True))
 
-    server.run(launch, out.note, when_ready)
+    with told:
+        server.run(launch, out.note, when_ready)
     out.note("stopped")
 
 
@@ -115,7 +122,7 @@ def _draw(console: "Console", launch: "Launch", *, started: bool) -> None:
         f"key       in {launch.key_file}",
         f"server    {' '.join(launch.words)}",
         *(
-            [f"proxy     Caddy on {launch.port} checks the key; the server listens on {launch.server_port}"]
+            [f"proxy     Caddy on {launch.port} checks the key; the server listens on {launch.upstream}"]
             if launch.proxied
             else []
         ),

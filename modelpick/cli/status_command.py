@@ -66,8 +66,8 @@ def line(item: "Status") -> str:
     parts = [item.deployment, item.region, item.state]
     if item.machine:
         parts.append(f"{item.instance_type} {item.machine}")
-    if item.stage:
-        parts.append(item.stage)
+    if item.machine or item.progress.machine:
+        parts.append(item.progress.text())
     if item.hours:
         parts.append(f"{item.hours:.2f} h")
         parts.append("dollars unknown" if item.usd is None else f"${item.usd:.2f} so far")

@@ -10,6 +10,7 @@ import typer
 
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.comparison import compared
 from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
@@ -63,10 +64,20 @@ def up(
     export: Annotated[
         Path | None, typer.Option("--cloudformation", metavar="FILE", help="Write a template instead; spends nothing.")
     ] = None,
+    follow: Annotated[
+        bool | None,
+        typer.Option(
+            "--follow/--detach",
+            help="Stay until it serves or the job is done, or only until it runs. Default: stay where a person looks.",
+        ),
+    ] = None,
     offline: Offline = False,
     yes: Yes = False,
 ) -> None:
-    """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money."""
+    """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money.
+
+    Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
+    """
     from modelpick import settings
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
@@ -92,8 +103,10 @@ def up(
     pinned = _pinned(out, plan, offline)
     payload = _payload(spec, caller["Account"], job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
     machine = _run(out, account, spec, payload, expected_account, waiting, yes)
-    answer = {**machine.as_json(), "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
-    out.answer(answer, lambda console: _draw(console, machine))
+    stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
+    told = _follow(out, account, machine) if stays else {}
+    answer = {**machine.as_json(), **told, "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
+    out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
 
 
 def _plan(
@@ -172,6 +185,27 @@ def _run(
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
+def _follow(out: Output, account: "Account", machine: "Machine") -> dict[str, Any]:
+    """Say how far it is until it serves or is done. Ctrl-C looks away, and says what goes on."""
+    from modelpick.aws import progress
+    from modelpick.aws.names import Names
+
+    out.note(_in_service(machine))
+    try:
+        last = progress.follow(account, machine.deployment, out.note)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"\n{machine.deployment} goes on without you, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
+            f"  the same command looks on; to end it: modelpick down {machine.deployment}\n"
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    names = Names(machine.deployment, account.identity()["Account"], account.region)
+    return {
+        "progress": last.as_json(), "comparisons": progress.comparisons(account, names),
+        "results": f"s3://{names.bucket}/results/",
+    }  # fmt: skip
+
+
 def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
     """After Ctrl-C: say what runs, ask what to do. Whether to continue."""
     from modelpick.aws import provision, teardown
@@ -223,15 +257,25 @@ def _priced(spec: "Spec") -> str:
     return f"the limit is reckoned at ${spec.hourly_usd:.4f} an hour, the dearest type on demand with disk and address"
 
 
-def _draw(console: "Console", machine: "Machine") -> None:
-    lines = (
-        f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service",
+def _in_service(machine: "Machine") -> str:
+    return (
+        f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service\n"
         f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (and by force at {machine.delete_at:%H:%M}), "
-        f"at most ${machine.most_usd:.2f}",
-        "",
-        f"  modelpick logs {machine.deployment} -f      what it does",
-        "  modelpick status                 what runs, since when, for how much",
-        f"  modelpick down {machine.deployment}         end it now",
+        f"at most ${machine.most_usd:.2f}"
     )
-    for line in lines:
-        console.print(line, markup=False)
+
+
+def _draw(console: "Console", machine: "Machine", serves: bool, told: dict[str, Any]) -> None:
+    name, followed = machine.deployment, "progress" in told
+    lines = [] if followed else _in_service(machine).splitlines()
+    lines += [compared(row) for row in told.get("comparisons", ())]
+    lines += [f"results   {told['results']}"] if followed else []
+    hints = [(f"connect {name}", "its address here, and the key to it")] if serves else []
+    hints += [
+        (f"logs {name} -f", "what it does"),
+        ("status", "what runs, since when, for how much"),
+        (f"down {name}", "end it now"),
+    ]
+    wide = max(len(words) for words, _ in hints)
+    for line in (*lines, "", *(f"  modelpick {words:<{wide}}   {why}" for words, why in hints)):
+        console.print(line, markup=False, soft_wrap=True)

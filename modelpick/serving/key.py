@@ -10,14 +10,34 @@ from modelpick.errors import UsageError
 _SHORTEST = 16  # characters; what is made here has 43 of base64: 256 bits
 
 
+def new_key() -> str:
+    """A key nobody can guess: 256 random bits, marked as ours so that secret scanners can know it."""
+    return f"mp-{secrets.token_urlsafe(32)}"
+
+
 def key_in(path: Path) -> str:
     """The key in `path`, made there first if there is none. Raises UsageError for a file others can read."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(f"mp-{secrets.token_urlsafe(32)}\n")
+        keep_key(path, new_key())
     return read_key(path)
+
+
+def keep_key(path: Path, key: str) -> None:
+    """Put `key` into a file that only its owner can read, at every instant, whatever was there before.
+
+    Raises UsageError when it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"{key}\n")
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", fix="name another file with --key-file", code="no_key"
+        ) from None
 
 
 def read_key(path: Path) -> str:

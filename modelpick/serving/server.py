@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelpick import settings
 from modelpick.catalog.model import Model
-from modelpick.errors import CannotTellError, UsageError
+from modelpick.errors import UsageError
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import rules
 from modelpick.serving import command, key, machine, proxy, sizing, source
@@ -72,6 +73,11 @@ class Launch:
     def proxied(self) -> bool:
         """Whether a proxy checks the key, since the server cannot."""
         return not self.choice.engine.own_key
+
+    @property
+    def upstream(self) -> str:
+        """Where the server itself listens, as Caddy names it."""
+        return f"unix/{command.SOCKET}" if self.choice.engine.socket else f"{HOST}:{self.server_port}"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -138,14 +144,14 @@ def prepare(request: Request) -> Launch:
         asked=request.engine,
         rank=found.served.rank,
     )
-    state = (request.state or _state_folder(request.port)).resolve()
+    state = (request.state or settings.state_folder(f"serve-{request.port}")).resolve()
     served = _merged(found, state) if choice.merged else found.served
     served, sized = _sized(found.base, served, workload, choice, here, asked_context)
     key_file = request.key_file or state / "key"
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
     if not choice.engine.own_key and _program("caddy") is None:
         raise UsageError(
-            f"{choice.engine.name} checks no API key, and Caddy, which does, is not installed",
+            f"{choice.engine.name} does not close every path with an API key; Caddy, which does, is not installed",
             fix="pip install 'modelpick[serve]', or apt install caddy",
             code="proxy_absent",
         )
@@ -182,12 +188,18 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
         folder = state / "models"
         source.lay_out(launch.served, folder)
     words = [_program(launch.words[0]) or launch.words[0], *launch.words[1:]]
-    server = Child(words, command.environment(launch.choice.engine, secret), folder, _fresh(state / "server.log"))
+    server = Child(
+        words,
+        command.environment(launch.choice.engine, secret),
+        folder,
+        _fresh(state / "server.log"),
+        leaves=state / command.SOCKET if launch.choice.engine.socket else None,
+    )
     watch = Watch(
         server=server,
         proxy=_proxy(launch, secret) if launch.proxied else None,
         address=launch.address,
-        health=f"http://{HOST}:{launch.server_port}/health",
+        health=f"http://{HOST}:{launch.port}/health",
         names=launch.served.names,
         key=secret,
         ready=state / "ready",
@@ -286,9 +298,11 @@ def merge(parts: Served, folder: Path) -> None:
 
 
 def _proxy(launch: Launch, secret: str) -> Child:
+    engine = launch.choice.engine
     guard = proxy.Guard(
-        HOST, launch.port, f"{HOST}:{launch.server_port}", launch.served.names, launch.sizing.tokens,
-        launch.sizing.concurrency, launch.state, launch.streams_only,
+        HOST, launch.port, launch.upstream, launch.served.names, launch.sizing.tokens,
+        None if engine.several_at_once else launch.sizing.concurrency, launch.state, launch.streams_only,
+        counts_tokens=engine.counts_tokens, own_metrics=engine.name == "vllm",
     )  # fmt: skip
     # By standard input: no file to protect, and nothing of it in a process list.
     return Child(
@@ -321,7 +335,9 @@ def write_terms(launch: Launch, folder: Path) -> None:
 
 
 def _program(name: str) -> str | None:
-    """A program of this very environment, else of PATH."""
+    """A program of this very environment, else of PATH; vLLM, whose pins are its own, where MODELPICK_VLLM says."""
+    if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
+        return told if os.access(told, os.X_OK) else None
     beside = Path(sys.executable).parent / name
     return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 
@@ -329,14 +345,6 @@ def _program(name: str) -> str | None:
 def _fresh(log: Path) -> Path:
     log.unlink(missing_ok=True)
     return log
-
-
-def _state_folder(port: int) -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    try:
-        return (Path(base) if base else Path.home() / ".local" / "state") / "modelpick" / f"serve-{port}"
-    except RuntimeError:
-        raise CannotTellError("there is no home folder", fix="name a folder with --state", code="no_home") from None
 
 
 @contextmanager

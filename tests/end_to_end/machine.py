@@ -6,6 +6,7 @@ lie in the Hub's cache instead of being fetched. The virtual environment is real
 """
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ import site
 import sys
 from pathlib import Path
 
+from modelpick.aws.from_plan import Wishes, spec_from
 from modelpick.aws.names import Names
 from modelpick.aws.spec import Spec
 from tests.aws_provision.guest import Machine
@@ -65,15 +67,17 @@ class RentedMachine(Machine):
                 continue  # it has just ended, or is not ours to look at
         super().off()
 
-    @property
-    def key_file(self) -> Path:
-        """Where `modelpick serve` leaves the key on the machine."""
-        return self.root / ".local" / "state" / "modelpick" / f"serve-{self.port}" / "key"
-
     def job_log(self) -> str:
         """What the job said so far."""
         log = self.root / "opt" / "modelpick" / "run" / "job.log"
         return log.read_text(errors="replace") if log.exists() else ""
+
+
+def planned(plan: Path, name: str, *, hours: float | None = None, idle_minutes: float = 30.0) -> tuple[Spec, Names]:
+    """What `up` makes of a plan file in the stand-in account, so that a machine boots with the same user-data."""
+    wishes = Wishes(name=name, max_hours=hours, idle_minutes=idle_minutes)
+    spec = spec_from(json.loads(plan.read_text()), wishes, data=["train.jsonl"])
+    return spec, Names(name, "123456789012", spec.region)
 
 
 def fill_cache(cache: Path, weights: Path) -> None:

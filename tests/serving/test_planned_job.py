@@ -1,5 +1,7 @@
 """What a plan says is what the machine runs: the same words, begun or gone on with."""
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from modelpick import planner
 from modelpick.aws.from_plan import job_of
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+KEPT = "--key-file run/api-key --progress results/serve/progress.json"  # the user's key; what the bucket is told
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, e
     first = said(job, tmp_path, echo)
     assert first == [
         f"finetune {MODEL} --method lora --context 256 --epochs 2 --data data/train.jsonl --output results/run",
-        "serve results/run --method bf16 --context 512 --concurrency 3",
+        f"serve results/run --method bf16 --context 512 --concurrency 3 {KEPT}",
     ]
     run = tmp_path / "results" / "run"
     run.mkdir(parents=True)
@@ -59,8 +62,35 @@ def test_what_fails_in_fine_tuning_is_not_served(tmp_path: Path, echo: dict[str,
     assert (done.returncode, done.stdout) == (1, "finetune\n")
 
 
+@pytest.mark.parametrize(("killed", "lines"), [(2, ["finetune"] * 3 + ["serve"]), (9, ["finetune"] * 3)])
+def test_what_is_killed_from_outside_goes_on(
+    killed: int, lines: list[str], tmp_path: Path, echo: dict[str, str]
+) -> None:
+    job = job_of(plan(tmp_path, serve={"method": "bf16"}), idle_minutes=5, data=["train.jsonl"])
+    (tmp_path / "bin" / "modelpick").write_text(
+        f'#!/bin/sh\necho "$1"; echo >>tries; [ $(wc -l <tries) -gt {killed} ] || kill -KILL $$\n'
+    )
+    done = subprocess.run(job["command"], cwd=tmp_path, env=echo, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0 if killed < 3 else 137, lines)
+
+
+def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: dict[str, str]) -> None:
+    job = job_of(plan(tmp_path, serve={"method": "bf16"}), idle_minutes=5, data=["train.jsonl"])
+    (tmp_path / "bin" / "modelpick").write_text(
+        "#!/bin/sh\ntrap 'sleep 1; echo saved; exit 130' TERM\necho \"$1\"; while true; do sleep 0.05; done\n"
+    )
+    child = subprocess.Popen(
+        job["command"], cwd=tmp_path, env=echo, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "finetune\n"
+    os.killpg(child.pid, signal.SIGTERM)
+    assert child.wait(30) == 130
+    assert child.stdout.read() == "saved\n"
+
+
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
     made = planner.prepare(MODEL, serve={"method": "bf16", "context": 512}).as_json()
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
-        f"serve {MODEL} --method bf16 --context 512 --concurrency 1"
+        f"serve {MODEL} --method bf16 --context 512 --concurrency 1 {KEPT}"
     ]

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import Any
 from xml.sax.saxutils import escape
 
-from tests.stand_ins.aws_account.wire import Call
+from tests.stand_ins.aws_account.wire import Call, error
 from tests.stand_ins.aws_account.world import World
 
 Answer = tuple[str, list[tuple[str, str]], bytes]
@@ -52,6 +52,13 @@ def _parameter(call: Call, world: World) -> Answer | None:
         return None
     image = f"ami-{hashlib.sha1(name.encode()).hexdigest()[:17]}"
     return _json({"Parameter": {"Name": name, "Type": "String", "Value": image, "Version": 1}})
+
+
+def _session(call: Call, world: World) -> Answer:
+    target = call.document["Target"]
+    if target not in {machine.id for machine in world.machines()}:
+        return error(call, "TargetNotConnected", f"{target} is not connected.")
+    return _json({"SessionId": "stand-in", "TokenValue": "stand-in", "StreamUrl": "wss://127.0.0.1/stand-in"})
 
 
 def _prices(call: Call, world: World) -> Answer:
@@ -112,6 +119,8 @@ def _regions(call: Call, world: World) -> Answer:
 _OWN: dict[tuple[str, str], Callable[[Call, World], Answer | None]] = {
     ("servicequotas", "GetServiceQuota"): _quota,
     ("ssm", "GetParameter"): _parameter,
+    ("ssm", "StartSession"): _session,
+    ("ssm", "TerminateSession"): lambda call, world: _json({"SessionId": "stand-in"}),
     ("ec2", "DescribeRegions"): _regions,
     ("pricing", "GetProducts"): _prices,
     ("iam", "SimulatePrincipalPolicy"): _simulate,

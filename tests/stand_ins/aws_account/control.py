@@ -41,9 +41,9 @@ class Aws:
         """Capacity again, everywhere."""
         self._ask("world", {"blocked": []})
 
-    def kill(self, pid: int, *, call: int, when: str) -> None:
-        """SIGKILL `pid` before or after the effect of its `call`-th mutating call from now."""
-        self._ask("plan", {"what": "kill", "pid": pid, "call": call, "when": when})
+    def kill(self, pid: int, *, call: int | None = None, action: str | None = None, when: str) -> None:
+        """SIGKILL `pid` before or after the effect of its `call`-th mutating call from now, or at `action`."""
+        self._ask("plan", {"what": "kill", "pid": pid, "call": call, "action": action, "when": when})
 
     def fail(
         self, action: str | None = None, *, what: str = "fail", call: int | None = None, times: int = 1, **how: Any
