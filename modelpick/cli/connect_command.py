@@ -8,6 +8,7 @@ from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command, whole_number
 from modelpick.cli.output import Output
+from modelpick.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -31,9 +32,12 @@ def connect(
 
     remote = whole_number("--port", port, largest=65535) or 8000
     local = whole_number("--local-port", local_port, largest=65535)
-    words = access.session(aws_options.account(region, profile), name, port=remote, local_port=local, shell=shell)
-    if out.as_json:
-        out.answer({"deployment": name, "command": words, "assumptions": [], "sources": []}, lambda _: None)
-        return
-    out.note(" ".join(words))
-    raise typer.Exit(access.connect(words))
+    if shell and out.as_json:
+        raise UsageError("a shell is nothing for programs", fix="leave out --json or --shell", code="contradiction")
+    held = access.session(aws_options.account(region, profile), name, port=remote, local_port=local, shell=shell)
+    if not shell:
+        address = f"http://127.0.0.1:{local or remote}"
+        answer = {"deployment": name, "port": remote, "address": address, "assumptions": [], "sources": []}
+        said = f"port {remote} of {name} is {address} until Ctrl-C"
+        out.answer(answer, lambda console: console.print(said, markup=False))
+    raise typer.Exit(access.connect(held, interactive=shell))
