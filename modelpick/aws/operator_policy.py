@@ -1,6 +1,6 @@
 """The least a person needs for `up`, `status`, `logs`, `connect`, `extend`, `down` and `sweep`: an IAM policy. Pure.
 
-Tests hold it against the calls that are really made: nothing missing, nothing spare.
+Tests hold every call of a whole life to it, by action, resource and condition: nothing missing, nothing spare.
 """
 
 from typing import Any
@@ -70,15 +70,16 @@ BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 MAKE = ("ec2:CreateLaunchTemplate", "ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:RunInstances")
 TAGGED = (
     "ec2:DeleteLaunchTemplate", "ec2:DeleteSecurityGroup", "ec2:DeleteVolume", "ec2:TerminateInstances",
-    "ssm:StartSession", "ssm:TerminateSession",
+    "ssm:StartSession",
 )  # fmt: skip
 PASSED_TO = ("ec2.amazonaws.com", "scheduler.amazonaws.com")
 LINKED_ROLES = ("autoscaling.amazonaws.com", "spot.amazonaws.com")
 
 
 # What encrypting disk, bucket and token with a company's own key asks of the caller.
-KEY = ("kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
-       "kms:GenerateDataKeyWithoutPlaintext", "kms:GetKeyPolicy", "kms:ListGrants")  # fmt: skip
+KEY = (
+    "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GetKeyPolicy", "kms:ListGrants",
+)  # fmt: skip
 
 
 def operator_policy(account: str, partition: str = "aws", kms_key: str | None = None) -> dict[str, Any]:
@@ -105,6 +106,12 @@ def operator_policy(account: str, partition: str = "aws", kms_key: str | None = 
             "Effect": "Allow",
             "Action": "ssm:StartSession",
             "Resource": f"arn:{partition}:ssm:*::document/AWS-StartPortForwardingSession",
+        },
+        {  # the plugin's own calls, on the caller's own sessions
+            "Sid": "OwnSessions",
+            "Effect": "Allow",
+            "Action": ["ssm:ResumeSession", "ssm:TerminateSession"],
+            "Resource": [f"arn:{partition}:ssm:*:{account}:session/${{aws:{who}}}-*" for who in ("username", "userid")],
         },
         {
             "Sid": "Pass",

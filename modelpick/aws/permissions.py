@@ -45,6 +45,8 @@ def ask(
     rows: dict[str, list[dict[str, Any]]] = {}
     for statement in document["Statement"]:
         actions, resources = _listed(statement["Action"]), _listed(statement["Resource"])
+        if any("${" in resource for resource in resources):
+            continue  # a name with the caller's own id in it: not to be simulated by another's hand
         named = [_example(arn, account.region, deployment) for arn in resources if arn != "*"]
         where = {"ResourceArns": named} if named else {}
         answer = account.call(

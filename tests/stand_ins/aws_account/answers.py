@@ -77,16 +77,16 @@ def _simulate(call: Call, world: World) -> Answer:
         for resource in resources:
             by_boundary = any(fnmatch.fnmatchcase(action.lower(), item.lower()) for item in inside)
             needed = [name for name in world.needed_context.get(action, ()) if name not in given]
-            allowed = action not in world.denied and by_boundary and not needed
+            outside = action in world.denied_by_organization
+            inner = f"<AllowedByOrganizations>{str(not outside).lower()}</AllowedByOrganizations>"
+            decision = "implicitDeny" if outside or needed or not by_boundary or action in world.denied else "allowed"
             missing = "".join(f"<member>{escape(name)}</member>" for name in needed)
-            organization = "false" if action in world.denied_by_organization else "true"
             results.append(
                 f"<member><EvalActionName>{escape(action)}</EvalActionName>"
                 f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
                 f"<MissingContextValues>{missing}</MissingContextValues>"
-                f"<OrganizationsDecisionDetail><AllowedByOrganizations>{organization}</AllowedByOrganizations>"
-                "</OrganizationsDecisionDetail>"
-                f"<EvalDecision>{'allowed' if allowed and organization == 'true' else 'implicitDeny'}</EvalDecision></member>"
+                f"<OrganizationsDecisionDetail>{inner}</OrganizationsDecisionDetail>"
+                f"<EvalDecision>{decision}</EvalDecision></member>"
             )
     name = call.action
     xml = (
@@ -99,6 +99,16 @@ def _simulate(call: Call, world: World) -> Answer:
 def _allowed_by(document: dict[str, Any]) -> list[str]:
     listed = [item["Action"] for item in document["Statement"] if item["Effect"] == "Allow"]
     return [action for item in listed for action in ([item] if isinstance(item, str) else item)]
+
+
+def _identity(call: Call, world: World) -> Answer | None:
+    if call.access_key != "stand-in":  # keys of an assumed role: moto knows whose they are
+        return None
+    xml = (
+        "<GetCallerIdentityResponse><GetCallerIdentityResult><UserId>AIDASTANDIN</UserId><Account>123456789012</Account>"
+        "<Arn>arn:aws:iam::123456789012:user/ann</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+    return "200 OK", [("Content-Type", "text/xml")], xml.encode()
 
 
 def _session(call: Call, world: World) -> Answer:
@@ -145,5 +155,6 @@ _OWN: dict[tuple[str, str], Callable[[Call, World], Answer | None]] = {
     ("iam", "SimulatePrincipalPolicy"): _simulate,
     ("iam", "SimulateCustomPolicy"): _simulate,
     ("ssm", "StartSession"): _session,
+    ("sts", "GetCallerIdentity"): _identity,
     ("autoscaling", "DescribeScalingActivities"): _activities,
 }

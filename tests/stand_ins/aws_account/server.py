@@ -23,7 +23,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import EnvironBuilder
 
-from tests.stand_ins.aws_account import wire
+from tests.stand_ins.aws_account import permissions, wire
 from tests.stand_ins.aws_account.answers import answer
 from tests.stand_ins.aws_account.refusals import refuse
 from tests.stand_ins.aws_account.wire import Call
@@ -108,6 +108,11 @@ class Service:
         return None if plan and plan.what == "drop" else reply
 
     def perform(self, call: Call, environ: dict[str, Any]) -> Reply:
+        if self.world.policy and (lacking := permissions.missing(call, self.world.policy, self.world.used)):
+            text = (
+                f"not authorized to perform: {lacking.action} on resource: {lacking.resource} {lacking.context or ''}"
+            )
+            return wire.error(call, "AccessDenied", text, 403)
         refused = refuse(call, self.world)
         if refused:
             return wire.error(call, *refused)
@@ -181,6 +186,7 @@ class Service:
             "bill": world.bill,
             "left": left(world),
             "unforgetting": unforgetting(),
+            "permissions_used": sorted(world.used),
         }
 
     def _missing(self, machine: Any) -> list[str]:

@@ -37,6 +37,8 @@ class World:
     denied_by_organization: set[str] = field(default_factory=set)
     needed_context: dict[str, list[str]] = field(default_factory=dict)  # action -> keys that a simulation must be told
     agent_online: bool = True
+    policy: dict[str, Any] | None = None  # what the caller may do; None: everything
+    used: set[str] = field(default_factory=set)  # "Sid action" of the policy that calls have needed
     made_at: dict[str, float] = field(default_factory=dict)
     iam_settles_in: float = 0.0
     launched_unarmed: list[str] = field(default_factory=list)
