@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.aws.names import PREFIX, check_id
-from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
+from modelpick.aws.spec import DELAY_HOURS, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
@@ -58,7 +58,7 @@ def spec_from(
         raise UsageError(f"unknown market {market!r}", fix=fix, code="unknown_market")
     listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
     hours = wishes.max_hours or float(plan["max_hours"])
-    delay = BACKSTOP_AFTER.total_seconds() / 3600
+    delay = DELAY_HOURS
     first = listed[0][1]
     cap = wishes.max_usd or max(float(plan["max_usd"]), hours * first) + delay * first
     cpu = listed[0][0].cpu

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli import aws_options
-from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
 from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command
 from modelpick.cli.output import Output
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelpick.aws.account import Account
     from modelpick.aws.provision import Machine
     from modelpick.aws.scaffold import Payload
+    from modelpick.aws.site import Site
     from modelpick.aws.spec import Spec
 
 
@@ -53,12 +54,10 @@ def up(
     expected_account: Annotated[
         str | None, typer.Option("--account", metavar="ID", help="Refuse any other AWS account.")
     ] = None,
-    subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
-    kms_key: Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")] = None,
-    permission_boundary: Annotated[
-        str | None, typer.Option("--permission-boundary", metavar="ARN", help="Boundary of the roles made.")
-    ] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="On everything made.")] = None,
+    subnet: Subnet = None,
+    kms_key: KmsKey = None,
+    permission_boundary: Boundary = None,
+    tag: Tags = None,
     keep_results: Annotated[str, typer.Option("--keep-results", metavar="DAYS", help="Results expire after.")] = "30",
     idle: Annotated[str, typer.Option("--idle", metavar="30m", help="End the machine after this long idle.")] = "30m",
     export: Annotated[
@@ -71,6 +70,9 @@ def up(
             help="Stay until it serves or the job is done, or only until it runs. Default: stay where a person looks.",
         ),
     ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Believe live prices that are far from the embedded ones.")
+    ] = False,
     offline: Offline = False,
     yes: Yes = False,
 ) -> None:
@@ -79,6 +81,7 @@ def up(
     Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
     """
     from modelpick import settings
+    from modelpick.aws import preflight
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
     waiting = aws_options.span("--wait", wait)
@@ -97,15 +100,17 @@ def up(
         _export(out, spec, export)
         return
     account = aws_options.account(spec.region, profile)
-    caller = account.identity()
-    out.note(_summary(spec, plan, caller))
+    place = preflight.ready(account, spec, expected_account=expected_account)
+    spec, said = _at_todays_prices(account, spec, place.account, offline=offline, confirm=confirm)
+    out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
-    payload = _payload(spec, caller["Account"], job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
-    machine = _run(out, account, spec, payload, expected_account, waiting, yes)
+    payload = _payload(spec, place.account, job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
+    machine = _run(out, account, spec, payload, place, waiting, yes)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
     told = _follow(out, account, machine) if stays else {}
-    answer = {**machine.as_json(), **told, "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
+    assumptions = [_priced(spec), *said]
+    answer = {**machine.as_json(), **told, "assumptions": assumptions, "sources": list(plan.get("sources", ()))}
     out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
 
 
@@ -172,14 +177,31 @@ def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | No
     return bundle.payload(spec, names, job=job, data=files, hub_token=os.environ.get("HF_TOKEN"))
 
 
+def _at_todays_prices(
+    account: "Account", spec: "Spec", account_id: str, *, offline: bool, confirm: bool
+) -> "tuple[Spec, tuple[str, ...]]":
+    """The spec at live prices; what was begun goes on at the prices that it noted."""
+    from modelpick import settings
+    from modelpick.aws import live, record
+    from modelpick.aws.names import Names
+    from modelpick.offers import embedded
+
+    noted = record.read(account, Names(spec.deployment, account_id, spec.region))
+    if noted is not None:
+        return spec, (f"begun at {noted.created_at:%Y-%m-%d %H:%M} UTC: its prices and its limit hold",)
+    if offline:
+        return spec, (f"prices of {embedded.as_of()}: with --offline AWS's are not asked",)
+    return live.reckon(spec, discounts=settings.load().discounts, confirmed=confirm, make=account.client_in)
+
+
 def _run(
-    out: Output, account: "Account", spec: "Spec", payload: "Payload", expected: str | None, wait: timedelta, yes: bool
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta, yes: bool
 ) -> "Machine":
     from modelpick.aws import provision
 
     while True:
         try:
-            return provision.up(account, spec, payload, expected_account=expected, wait=wait, report=out.note)
+            return provision.up(account, spec, payload, place=place, wait=wait, report=out.note)
         except KeyboardInterrupt:
             if not _go_on(out, account, spec.deployment, yes):
                 raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -243,14 +265,18 @@ def _export(out: Output, spec: "Spec", path: Path) -> None:
     )
 
 
-def _summary(spec: "Spec", plan: dict[str, Any], caller: dict[str, Any]) -> str:
-    types = ", ".join(candidate.instance_type for candidate in spec.candidates)
-    return "\n".join([
+def _summary(spec: "Spec", plan: dict[str, Any], place: "Site") -> str:
+    needs = plan.get("time") or {}
+    lines = [
         f"{plan['model']['id']}: {' and '.join(plan['tasks'])}, deployment {spec.deployment}",
-        f"  account {caller['Account']}, {spec.region}, one of {types}, {spec.market}",
+        f"  account {place.account} ({place.owner}), {spec.region}, {spec.market}, the first that is free of",
+        *(f"    {one.instance_type:<14} ${one.usd_per_hour:.3f} an hour" for one in spec.candidates),
         f"  at most {spec.hours:.2f} h and ${spec.most_usd:.2f}: ${spec.hourly_usd:.3f} an hour with disk and address,",
         "  the second switch's 20 minutes included; results stay in a bucket of its own",
-    ])  # fmt: skip
+    ]
+    if needs.get("likely_hours") and needs["likely_hours"] > spec.hours:
+        lines.append(f"  CARE: the job is reckoned at {needs['likely_hours']:.2f} h, more than that")
+    return "\n".join(lines)
 
 
 def _priced(spec: "Spec") -> str:

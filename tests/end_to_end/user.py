@@ -36,6 +36,15 @@ class User:
         assert process.returncode == code, f"{words}: {out} {err}"
         return dict(json.loads(out or err))
 
+    def first_answer(self, *words: str, **more: str) -> dict[str, Any]:
+        """The answer of a command that runs on after it, which is then interrupted."""
+        process = self.start(*words, "--json", **more)
+        line = process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+        assert line, f"{words}: {err}"
+        return dict(json.loads(line))
+
     def types(self, *words: str, code: int = 0, **more: str) -> str:
         """A person's way: what the screen shows, both streams as they come. Kept in the transcript."""
         return self.begins(*words, **more).ends(code)
