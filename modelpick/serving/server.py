@@ -135,6 +135,8 @@ def prepare(request: Request) -> Launch:
     here = machine.look()
     workload, asked_context = _workload(request, found.served.folder, here)
     subject = rules.subject_of(found.base, workload, adapter=found.served.adapter is not None)
+    if workload.method == "gguf":
+        subject = replace(subject, model_type=source.gguf_architecture(found.served.folder), kind="gguf")
     choice = choose(
         rules.load_rules(),
         subject,
