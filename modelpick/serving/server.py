@@ -125,8 +125,11 @@ def prepare(request: Request) -> Launch:
     license gate raises.
     """
     if machine.port_in_use(HOST, request.port):
+        by = machine.port_holder(request.port)
         raise UsageError(
-            f"port {request.port} is in use", fix="give another with --port, or stop what uses it", code="port_in_use"
+            f"port {request.port} is in use" + (f" by {by}" if by else ""),
+            fix="give another with --port, or stop what uses it",
+            code="port_in_use",
         )
     permission = gate.permission_for(
         _judged(request.model), request.policy, reviewed_by=request.reviewed_by, offline=request.offline
