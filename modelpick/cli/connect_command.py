@@ -74,12 +74,25 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
 def _tell(out: Output, name: str, answer: dict[str, Any]) -> None:
     if not answer["ready"]:
         out.note(f"{name} does not serve yet: {answer['progress']}")
+    endpoint, path = answer["endpoint"], _typed(Path(answer["key_file"]))
     for line in (
-        f"endpoint  {answer['endpoint']}",
-        f"key       {answer['key_file']}",
+        f"endpoint  {endpoint}",
+        f"key       {path}",
         "in another terminal:",
-        f"  modelpick chat --endpoint {answer['endpoint']} --key-file {answer['key_file']}",
-        f"  export OPENAI_BASE_URL={answer['endpoint']} OPENAI_API_KEY=$(cat {answer['key_file']})",
+        f"  modelpick chat --endpoint {endpoint} --key-file {path}",
+        "or, for any OpenAI client:",
+        f"  export OPENAI_BASE_URL={endpoint}",
+        f"  export OPENAI_API_KEY=$(cat {path})",
         "forwarding until Ctrl-C",
     ):
         out.note(line)
+
+
+def _typed(path: Path) -> str:
+    """A path as one would type it in a shell."""
+    import shlex
+
+    home = Path.home()
+    if path.is_relative_to(home):
+        return f"~/{shlex.quote(path.relative_to(home).as_posix())}"
+    return shlex.quote(str(path))

@@ -23,7 +23,6 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
-from modelpick.workload import SERVE_METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,13 +84,11 @@ def plan(
         "dtype": dtype,
     }
     answers = {"generate": whole_number("--generate", generate, smallest=0, largest=100_000_000)}
-    serving_method = method in SERVE_METHODS
-    serving = serve or serving_method
-    tuning = data is not None or not serving
+    tuned, served = planner.tasks(names, method, data=data is not None, serve=serve, answers=answers)
     made = planner.prepare(
         model,
-        finetune={**names, "method": None if serving_method else method} if tuning else None,
-        serve={**names, **answers, "method": method if serving_method else None} if serving else None,
+        finetune=tuned,
+        serve=served,
         data=Path(data) if data is not None else None,
         epochs=amount("--epochs", epochs),
         region=region,

@@ -125,11 +125,11 @@ def _plan(
     else:
         from modelpick import planner
 
-        wanted = {"method": method} if method else {}
+        tuned, served = planner.tasks({}, method, data=data is not None, serve=serve)
         content = planner.prepare(
             target,
-            finetune=None if serve and data is None else (wanted if not serve else {}),
-            serve=(wanted if data is None else {}) if serve else None,
+            finetune=tuned,
+            serve=served,
             data=data,
             region=region,
             market="on-demand" if market != "spot" else "spot",
@@ -159,7 +159,8 @@ def _pinned(out: Output, plan: dict[str, Any], offline: bool) -> dict[str, Any]:
     found = lookup.look_up([model["id"]], catalog=index.load(), offline=offline).results[0]
     revision = None if isinstance(found, ModelpickError) else found.revision
     if revision is None:
-        out.note(f"the commit of {model['id']} is not pinned: the Hub could not be asked")
+        why = "--offline" if offline else "the Hub could not be asked"
+        out.note(f"the commit of {model['id']} is not pinned: {why}")
     return {**plan, "model": {**model, "revision": revision}}
 
 
