@@ -46,6 +46,7 @@ def spec_from(
     *,
     data: Sequence[str] = (),
     discounts: Mapping[str, float] | None = None,
+    rules: Mapping[str, str] | None = None,
 ) -> Spec:
     """The machine that `plan` (a plan file's content) asks for. Raises UsageError for what contradicts it.
 
@@ -72,7 +73,7 @@ def spec_from(
             max_usd=cap,
             around_usd_per_hour=max(0.0, first - listed[0][0].usd_per_hour),
             disk_gib=int(plan["disk_gb"]),
-            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data),
+            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data, rules=rules),
             market=_market(market),
             subnet=wishes.subnet,
             kms_key=wishes.kms_key,
@@ -84,8 +85,13 @@ def spec_from(
     )
 
 
-def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] = ()) -> dict[str, Any]:
-    """The job file: the very commands a user would type, in order."""
+def job_of(
+    plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] = (), rules: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The job file: the very commands a user would type, in order, and the files they are typed beside.
+
+    `rules`: what the machine judges licenses by (house_rules), since it judges again what was judged here.
+    """
     model = plan["model"]["id"]
     pinned = f"{model}@{plan['model']['revision']}" if plan["model"]["revision"] else model
     commands = []
@@ -99,7 +105,8 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
     else:
         command = commands[0]
     kind = "service" if "serve" in plan["tasks"] else "job"
-    return {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+    job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+    return {**job, "files": dict(rules)} if rules else job
 
 
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:

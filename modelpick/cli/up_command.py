@@ -79,6 +79,7 @@ def up(
     Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
     """
     from modelpick import settings
+    from modelpick.aws import house_rules
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
     waiting = aws_options.span("--wait", wait)
@@ -92,7 +93,8 @@ def up(
     )  # fmt: skip
     plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
     names = [data.name] if data else []
-    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts)
+    rules = house_rules.of_plan(plan, policy)
+    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts, rules=rules)
     if export is not None:
         _export(out, spec, export)
         return
@@ -101,7 +103,8 @@ def up(
     out.note(_summary(spec, plan, caller))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
-    payload = _payload(spec, caller["Account"], job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
+    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules)
+    payload = _payload(spec, caller["Account"], job, data)
     machine = _run(out, account, spec, payload, expected_account, waiting, yes)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
     told = _follow(out, account, machine) if stays else {}
@@ -143,7 +146,8 @@ def _plan(
     if content["license"]["verdict"] == "review":
         raise ModelpickError(
             f"the license of {content['model']['id']} needs a human's decision first",
-            fix=f"modelpick policy approve {content['model']['id']}, then the same command again",
+            fix=f"modelpick policy approve {content['model']['id']}, then "
+            + ("make the plan again" if Path(target).is_file() else "the same command again"),
             code="needs_review",
         )
     return content
