@@ -7,6 +7,7 @@ from typing import Any
 from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
+from modelpick.workload import workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
 # from outside (137: SIGKILL, the kernel's way when memory is short). Told to stop, the shell outlives its child, which
@@ -112,6 +113,7 @@ def job_of(
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:
     workload = plan["workloads"]["finetune"]
     words = ["modelpick", "finetune", model, "--method", workload["method"], "--context", str(workload["context"])]
+    words += _asked_for(workload, ("batch", "dtype", "lora_rank", "lora_targets", "optimizer"))
     if epochs := (plan["hyperparameters"] or {}).get("epochs"):
         words += ["--epochs", f"{epochs:g}"]
     for name in data:
@@ -123,8 +125,15 @@ def _serve(plan: Mapping[str, Any], served: str) -> list[str]:
     """What was planned for is what is served: method, context, sequences at once."""
     workload = plan["workloads"]["serve"]
     words = ["modelpick", "serve", served, "--method", workload["method"], "--context", str(workload["context"])]
-    words += ["--concurrency", str(workload["batch"])]
+    words += ["--concurrency", str(workload["batch"]), *_asked_for(workload, ("generate", "gpus"))]
     return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
+
+
+def _asked_for(workload: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Flags for what the plan was asked for; what it left at its default is chosen for the device, or the default."""
+    usual = workload_from({"task": workload["task"], "method": workload["method"]}).as_json()
+    asked = [name for name in names if workload[name] != usual[name]]
+    return [word for name in asked for word in (f"--{name.replace('_', '-')}", str(workload[name]))]
 
 
 def _quoted(words: Sequence[str]) -> str:
