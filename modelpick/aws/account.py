@@ -6,12 +6,14 @@ Profiles, SSO, assumed roles, AWS_ENDPOINT_URL, proxies and CA bundles work as b
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from modelpick.aws.faults import Refused, refusal
+from modelpick.aws.client import client, how_to_log_in, session
+from modelpick.aws.faults import Refused, refusal, spoken
 from modelpick.errors import RemoteError, UsageError
 
 _TOLERATED_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures (Signature Version 4, "request expired")
@@ -29,47 +31,28 @@ class Account:
         sleep: Callable[[float], None] = time.sleep,
         own_clock: Callable[[], datetime] | None = None,
     ) -> None:
-        try:
-            import boto3
-            import botocore.exceptions
-        except ImportError:
-            raise UsageError(
-                "this command needs boto3", fix='pip install "modelpick[aws]"', code="missing_extra"
-            ) from None
         self.region = region
         self.sleep = sleep
         self._own_clock = own_clock or (lambda: datetime.now(UTC))
         self._skew = timedelta(0)
         self._clients: dict[tuple[str, str], Any] = {}
-        try:
-            self._session = boto3.session.Session(profile_name=profile, region_name=region)
-        except botocore.exceptions.BotoCoreError as error:
-            raise refusal(error, "credentials") from None
+        self._session = session(profile, region)
+        self.profile = profile
+        self.log_in = how_to_log_in(self._session)
 
     def in_region(self, region: str) -> "Account":
         """The same caller in another region."""
         if region == self.region:
             return self
         other = Account.__new__(Account)
-        other.region, other.sleep, other._own_clock, other._skew = region, self.sleep, self._own_clock, self._skew
-        other._clients, other._session = self._clients, self._session
+        other.__dict__.update(self.__dict__)
+        other.region = region
         return other
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call e.g. ("iam", "create_role"); throttling and lost answers are retried by botocore. Raises Refused."""
-        import botocore.exceptions
-        import botocore.parsers
-
-        name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
-        try:
+        with self._spoken(service, operation):
             answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
-        except (
-            botocore.exceptions.BotoCoreError,
-            botocore.exceptions.ClientError,
-            botocore.parsers.ResponseParserError,  # an answer that is no answer: a proxy's or a failing server's page
-        ) as error:
-            self._hear_clock(getattr(error, "response", None) or {})
-            raise refusal(error, name) from None
         self._hear_clock(answer)
         return answer
 
@@ -93,18 +76,10 @@ class Account:
 
     def pages(self, service: str, operation: str, key: str, **parameters: Any) -> Iterator[Any]:
         """Every item under `key` of every page."""
-        import botocore.exceptions
-
-        try:
+        with self._spoken(service, operation):
             for page in self._client(service).get_paginator(operation).paginate(**parameters):
                 self._hear_clock(page)
                 yield from page.get(key) or ()
-        except (
-            botocore.exceptions.BotoCoreError,
-            botocore.exceptions.ClientError,
-            botocore.parsers.ResponseParserError,  # an answer that is no answer: a proxy's or a failing server's page
-        ) as error:
-            raise refusal(error, f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}") from None
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
         """Put a local file of any size into a bucket. Raises Refused; UsageError when it cannot be read."""
@@ -120,7 +95,7 @@ class Account:
             botocore.exceptions.BotoCoreError,
             botocore.exceptions.ClientError,
         ) as error:
-            raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject") from None
+            raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject", self.log_in) from None
 
     def once_settled(self, said: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """Like `make`, repeated while AWS answers with words that match `said`: what was just made is not seen yet."""
@@ -150,17 +125,19 @@ class Account:
             )
         return answer
 
+    def client_in(self, service: str, region: str) -> Any:
+        """A boto3 client of the same caller: for what is asked of another region's endpoint, such as prices."""
+        return self.in_region(region)._client(service)
+
     def _client(self, service: str) -> Any:
         key = (service, self.region)
         if key not in self._clients:
-            from botocore.config import Config
-
-            config = Config(
-                retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60,
-                user_agent_extra="modelpick",
-            )  # fmt: skip
-            self._clients[key] = self._session.client(service, region_name=self.region, config=config)
+            self._clients[key] = client(service, self.region, of=self._session, patient=True)
         return self._clients[key]
+
+    def _spoken(self, service: str, operation: str) -> AbstractContextManager[None]:
+        name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
+        return spoken(name, log_in=self.log_in, hear=self._hear_clock)
 
     def _hear_clock(self, answer: dict[str, Any]) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")

@@ -1,5 +1,8 @@
 """AWS's refusals as modelpick's errors: one sentence with AWS's own words in it, and one command that mends it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from modelpick.errors import RemoteError
@@ -7,7 +10,7 @@ from modelpick.errors import RemoteError
 # Codes by which services say "there is no such thing" and "there is one already" (their API references).
 ABSENT = frozenset({
     "404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NoSuchLifecycleConfiguration", "NoSuchTagSet",
-    "ParameterNotFound",
+    "ParameterNotFound", "NotFoundException",
     "InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidInstanceID.NotFound", "InvalidVolume.NotFound",
     "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException", "ResourceNotFoundException",
     "NoSuchResourceException", "NoSuchPublicAccessBlockConfiguration", "ServerSideEncryptionConfigurationNotFoundError",
@@ -17,14 +20,86 @@ EXISTS = frozenset({
     "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException",
     "ParameterAlreadyExists", "ResourceAlreadyExistsException",
 })  # fmt: skip
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
-_INVALID = ("InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "InvalidToken")
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "403")
-_THROTTLED = (
-    "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException",
-    "RequestThrottled", "SlowDown", "RateExceeded",
+_LOG_IN = "aws sso login, or aws configure, or set AWS_PROFILE"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """One way to fail: AWS's words for it (error codes, botocore's exceptions), our sentence and what mends it."""
+
+    code: str
+    theirs: tuple[str, ...]
+    sentence: str
+    fix: str
+
+
+_AGAIN = "then the same command again"
+_SKEWED = _Fault(
+    "clock_skew",
+    ("RequestTimeTooSkewed", "RequestInTheFuture"),
+    "AWS does not accept this machine's clock: {said}",
+    f"set the clock (timedatectl set-ntp true), {_AGAIN}",
+)
+_UNREACHABLE = _Fault(
+    "aws_unreachable",
+    (),
+    "no answer from AWS to {operation}: {said}",
+    f"check the network and the proxy, {_AGAIN}",
+)
+_OTHER = _Fault("aws_refused", (), "AWS refuses {operation}: {theirs}: {said}", f"modelpick doctor --aws, {_AGAIN}")
+# AWS has several words for each; RequestExpired is EC2's for a token that has run out.
+_FAULTS = (
+    _Fault(
+        "expired_credentials",
+        (
+            "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
+            "UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError", "SSOError",
+        ),
+        "the AWS credentials have expired at {operation}",
+        "{log_in}, " + _AGAIN,
+    ),
+    _Fault(
+        "unknown_profile",
+        ("ProfileNotFound",),
+        "{said}",
+        "aws configure list-profiles shows those there are; set AWS_PROFILE or --profile",
+    ),
+    _Fault(
+        "no_credentials",
+        ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
+        "no usable AWS credentials: {said}",
+        "{log_in}",
+    ),
+    _Fault(
+        "bad_credentials",
+        (
+            "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "InvalidToken",
+            "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",
+        ),
+        "AWS does not know these credentials, or not in this region: {said}",
+        "aws sts get-caller-identity shows whose they are; then {log_in}",
+    ),
+    _Fault(
+        "access_denied",
+        (
+            "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "NotAuthorized",
+            "OptInRequired", "Forbidden", "403",
+        ),
+        "AWS denies {operation}: {said}",
+        "have the policy of `modelpick doctor --aws --iam-policy` attached",
+    ),
+    _Fault(
+        "throttled",
+        (
+            "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "RequestThrottled",
+            "TooManyRequestsException", "SlowDown", "RateExceeded", "PriorRequestNotComplete",
+        ),
+        "AWS throttles {operation}: {said}",
+        f"wait a minute, {_AGAIN}",
+    ),
+    _SKEWED,
 )  # fmt: skip
-_SKEWED = ("RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException", "RequestInTheFuture")
+_BY_THEIRS = {word: fault for fault in _FAULTS for word in fault.theirs}
 
 
 class Refused(RemoteError):
@@ -46,50 +121,44 @@ class Refused(RemoteError):
         """Whether AWS says that the thing is there already."""
         return self.aws_code in EXISTS
 
-    @property
-    def settled(self) -> bool:
-        """Whether AWS surely did not do it (a refusal), as against an answer that was lost."""
-        return self.aws_code not in ("InternalFailure", "InternalError", "ServiceUnavailable", "unreachable")
 
+def refusal(error: Exception, operation: str, log_in: str = _LOG_IN) -> Refused:
+    """A botocore exception of `operation` (e.g. "autoscaling:UpdateAutoScalingGroup") as a Refused.
 
-def refusal(error: Exception, operation: str) -> Refused:
-    """A botocore exception of `operation` (e.g. "autoscaling:UpdateAutoScalingGroup") as a Refused."""
+    `log_in` is the command that renews the caller's credentials.
+    """
     answer: dict[str, Any] = getattr(error, "response", None) or {}
-    aws_code = str(answer.get("Error", {}).get("Code") or "")
-    said = " ".join(str(answer.get("Error", {}).get("Message") or error).split())
-    kind = type(error).__name__
-    if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound"):
-        return _made(
-            "no_credentials", f"no usable AWS credentials: {said}", "aws configure, or set AWS_PROFILE", operation
-        )
-    if kind.startswith(("SSO", "UnauthorizedSSO", "TokenRetrieval")) or aws_code in _EXPIRED:
-        return _made(
-            "expired_credentials",
-            f"the AWS credentials have expired at {operation}",
-            "aws sso login (or renew them), then the same command again",
-            operation,
-            aws_code,
-        )
-    if aws_code in _INVALID:
-        fix = "check AWS_PROFILE; aws sts get-caller-identity"
-        return _made("bad_credentials", f"AWS does not know these credentials: {said}", fix, operation, aws_code)
-    if aws_code in _SKEWED:
-        fix = "set this machine's clock (timedatectl set-ntp true), then the same command again"
-        return _made(
-            "clock_skew", f"AWS does not accept this machine's clock or signature: {said}", fix, operation, aws_code
-        )
-    if aws_code in _DENIED:
-        fix = "have the policy of `modelpick doctor --aws --iam-policy` attached"
-        return _made("access_denied", f"AWS denies {operation}: {said}", fix, operation, aws_code)
-    if aws_code in _THROTTLED:
-        fix = "wait a minute, then the same command again"
-        return _made("throttled", f"AWS throttles {operation}: {said}", fix, operation, aws_code)
-    if not aws_code:
-        fix = "check the network and proxy, then the same command again"
-        return _made("aws_unreachable", f"no answer from AWS to {operation}: {said}", fix, operation, "unreachable")
-    fix = "modelpick doctor --aws, then the same command again"
-    return _made("aws_refused", f"AWS refuses {operation}: {aws_code}: {said}", fix, operation, aws_code)
+    theirs = str(answer.get("Error", {}).get("Code") or "")
+    said = " ".join(str(answer.get("Error", {}).get("Message") or error).split())[:500]
+    if "Signature expired" in said or "not yet current" in said:
+        fault = _SKEWED  # a signature over another time: whatever the service calls it
+    else:
+        fault = _BY_THEIRS.get(theirs or type(error).__name__) or (_OTHER if theirs else _UNREACHABLE)
+    told = {"operation": operation, "said": said, "theirs": theirs, "log_in": log_in}
+    return Refused(
+        fault.sentence.format(**told),
+        fix=fault.fix.format(**told),
+        code=fault.code,
+        aws_code=theirs or ("unreachable" if fault is _UNREACHABLE else fault.code),
+        operation=operation,
+    )
 
 
-def _made(code: str, message: str, fix: str, operation: str, aws_code: str = "") -> Refused:
-    return Refused(message, fix=fix, code=code, aws_code=aws_code or code, operation=operation)
+@contextmanager
+def spoken(
+    operation: str, *, log_in: str = _LOG_IN, hear: Callable[[dict[str, Any]], None] | None = None
+) -> Iterator[None]:
+    """Turns what botocore raises inside into Refused. `hear` is given the answer that a refusal came with."""
+    import botocore.exceptions
+    import botocore.parsers
+
+    try:
+        yield
+    except (
+        botocore.exceptions.BotoCoreError,
+        botocore.exceptions.ClientError,
+        botocore.parsers.ResponseParserError,  # an answer that is no answer: a proxy's or a failing server's page
+    ) as error:
+        if hear is not None:
+            hear(getattr(error, "response", None) or {})
+        raise refusal(error, operation, log_in) from None

@@ -13,7 +13,8 @@ from functools import partial
 from statistics import quantiles
 from typing import Any
 
-from modelpick.aws.client import client, spoken
+from modelpick.aws.client import client
+from modelpick.aws.faults import spoken
 from modelpick.errors import RemoteError
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer, believable

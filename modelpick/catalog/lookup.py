@@ -44,4 +44,4 @@ def is_folder(name: str) -> bool:
     """Whether `name` means a folder: written as a path, or a folder that is there and no Hub id of the same name."""
     if name.startswith(("/", "./", "../", "~", ".\\")) or name in (".", "..") or (len(name) > 2 and name[1] == ":"):
         return True
-    return Path(name).is_dir()
+    return bool(name.strip()) and Path(name).is_dir()  # an empty name would mean the folder one is in

@@ -54,6 +54,9 @@ def bench(
         str | None, typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: OPENAI_API_KEY.")
     ] = None,
     seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other prompts.")] = "0",
+    completions: Annotated[
+        bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
+    ] = False,
 ) -> None:
     """Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.
 
@@ -72,6 +75,7 @@ def bench(
         prompt_tokens=whole_number("--prompt-tokens", prompt_tokens, largest=10_000_000) or 1,
         generate=whole_number("--generate", generate, smallest=2, largest=1_000_000) or 2,
         seed=whole_number("--seed", seed, smallest=0) or 0,
+        plain=completions,
     )
     name = client.pick_model(at, model)
     measuring.measure(at, name, load, concurrency=1, requests=1)  # the first request pays for what is lazy

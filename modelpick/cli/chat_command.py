@@ -1,6 +1,7 @@
 """`modelpick chat`: talk to any OpenAI-compatible address."""
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +9,30 @@ import typer
 
 from modelpick.cli.options import command, whole_number
 from modelpick.cli.output import Output
-from modelpick.errors import UsageError
+from modelpick.errors import RemoteError, UsageError
 
 if TYPE_CHECKING:
-    from modelpick.serving.client import Endpoint
+    from modelpick.serving.client import Asking, Endpoint
+
+
+@dataclass(slots=True)
+class _Said:
+    """An answer: its text, what was thought before it, the usage as the server counts it, the seconds it took."""
+
+    text: str = ""
+    thought: str = ""
+    usage: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """With whom, and how it is asked."""
+
+    at: "Endpoint"
+    model: str
+    way: "Asking"
+    think: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -41,29 +62,37 @@ def chat(
     ] = None,
     max_tokens: Annotated[str, typer.Option("--max-tokens", metavar="N", help="The longest answer.")] = "512",
     temperature: Annotated[str, typer.Option("--temperature", metavar="X", help="0: always the likeliest word.")] = "0",
+    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Word by word, or the answer at once.")] = True,
+    completions: Annotated[
+        bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
+    ] = False,
+    think: Annotated[bool, typer.Option("--think", help="Show on stderr what a reasoning model thinks first.")] = False,
 ) -> None:
     """Talk to any OpenAI-compatible address. An empty line or Ctrl-D ends the conversation."""
     from modelpick.serving import client
 
     at = client.endpoint(endpoint, Path(key_file) if key_file else None)
+    if at.exposed:
+        out.note(f"{at.url} is no https address: the key crosses the network unencrypted")
     longest = whole_number("--max-tokens", max_tokens, largest=10_000_000) or 1
-    warmth = _temperature(temperature)
+    way = client.Asking((), longest, _temperature(temperature), plain=completions, stream=stream)
     name = client.pick_model(at, model)
+    talk = _Talk(at, name, way, think)
     turns = [{"role": "system", "content": system}] if system else []
     if message is None and sys.stdin.isatty():
         if out.as_json:
             raise UsageError("--json answers one question", fix="give it with --message", code="usage")
-        _converse(out, at, name, turns, longest, warmth)
+        _converse(out, talk, turns)
         return
     asked = message if message is not None else sys.stdin.read()
     if not asked.strip():
         raise UsageError("nothing is asked", fix="give --message, or pipe it in", code="usage")
     turns.append({"role": "user", "content": asked})
-    text, usage, seconds = _ask(at, name, turns, longest, warmth, shown=not out.as_json)
+    said = _ask(talk, turns, shown=not out.as_json)
     if out.as_json:
         payload: dict[str, Any] = {
-            "endpoint": at.url, "model": name, "answer": text, "usage": usage, "seconds": seconds,
-            "assumptions": [], "sources": [],
+            "endpoint": at.url, "model": name, "answer": said.text, "reasoning": said.thought or None,
+            "usage": said.usage, "seconds": said.seconds, "assumptions": [], "sources": [],
         }  # fmt: skip
         out.answer(payload, lambda console: None)
 
@@ -78,8 +107,8 @@ def _temperature(text: str) -> float:
     return value
 
 
-def _converse(out: Output, at: "Endpoint", name: str, turns: list[dict[str, str]], longest: int, warmth: float) -> None:
-    out.note(f"{name} at {at.url}")
+def _converse(out: Output, talk: "_Talk", turns: list[dict[str, str]]) -> None:
+    out.note(f"{talk.model} at {talk.at.url}")
     while True:
         try:
             asked = input("> ")
@@ -88,31 +117,42 @@ def _converse(out: Output, at: "Endpoint", name: str, turns: list[dict[str, str]
         if not asked.strip():
             return
         turns.append({"role": "user", "content": asked})
-        text, _, _ = _ask(at, name, turns, longest, warmth, shown=True)
-        turns.append({"role": "assistant", "content": text})
+        try:
+            said = _ask(talk, turns, shown=True)
+        except RemoteError as error:  # the conversation so far is kept
+            turns.pop()
+            out.note(f"{error.message}; {error.fix}")
+            continue
+        turns.append({"role": "assistant", "content": said.text})
 
 
-def _ask(
-    at: "Endpoint", name: str, turns: list[dict[str, str]], longest: int, warmth: float, *, shown: bool
-) -> tuple[str, dict[str, Any] | None, float]:
-    """The whole answer, its usage as the server counts it, and the seconds it took; shown as it comes."""
+def _ask(talk: "_Talk", turns: list[dict[str, str]], *, shown: bool) -> "_Said":
+    """The whole answer; shown as it comes."""
     from modelpick.serving import client
 
-    pieces, usage, seconds = [], None, 0.0
-    for piece in client.stream_chat(at, name, turns, max_tokens=longest, temperature=warmth):
-        pieces.append(piece.text)
-        seconds = piece.seconds
-        usage = dict(piece.usage) if piece.usage else usage
-        if shown and piece.text:
-            sys.stdout.write(_printable(piece.text))
-            sys.stdout.flush()
-    if shown:
-        sys.stdout.write("\n")
-    return "".join(pieces), usage, seconds
+    said, open_line = _Said(), False
+    try:
+        for piece in client.answer(talk.at, talk.model, replace(talk.way, messages=turns)):
+            said.text += piece.text
+            said.thought += piece.thought
+            said.seconds = piece.seconds
+            said.usage = dict(piece.usage) if piece.usage else said.usage
+            if shown and talk.think and piece.thought:
+                sys.stderr.write(_printable(piece.thought, sys.stderr.encoding))
+            if shown and piece.text:
+                sys.stdout.write(_printable(piece.text, sys.stdout.encoding))
+                sys.stdout.flush()
+                open_line = True
+    finally:
+        if open_line:
+            sys.stdout.write("\n")
+    if not said.text.strip():
+        thought = ", having thought till the tokens ran out" if said.thought else ""
+        raise RemoteError(f"{talk.model} answered nothing{thought}", fix="raise --max-tokens", code="empty_answer")
+    return said
 
 
-def _printable(text: str) -> str:
+def _printable(text: str, encoding: str | None) -> str:
     """A model's words without control characters: an answer must not steer the terminal."""
-    encoding = sys.stdout.encoding or "utf-8"
     kept = "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
-    return kept.encode(encoding, "replace").decode(encoding)
+    return kept.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")

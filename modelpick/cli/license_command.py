@@ -156,7 +156,8 @@ def _draw_one(console: "Console", judgement: "Judgement") -> None:
         "license",
         [f"{finding.id} ({finding.origin}: {finding.evidence})" for finding in judgement.licenses],
     )
-    section("why", [f"{reason.verdict.value:10} {reason.text} [{reason.code}]" for reason in judgement.reasons])
+    whys = [f"{reason.verdict.value:10} {reason.text} [{reason.code}]" for reason in judgement.reasons]
+    section("why", list(dict.fromkeys(whys)))  # --json has each with its own evidence
     section("you owe", [f"- {obligation.text}" for obligation in judgement.obligations])
     section(
         "ancestors",

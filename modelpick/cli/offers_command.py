@@ -6,7 +6,7 @@ import typer
 
 from modelpick.cli.options import Family, Instance, Region, amount, command
 from modelpick.cli.output import Output
-from modelpick.errors import UsageError, nearest
+from modelpick.errors import RemoteError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +113,10 @@ def offers(
 def _ask(offers: "list[Offer]", confirmed: bool) -> "Asked":
     from modelpick.aws import live
 
-    return live.ask(offers, confirmed=confirmed)
+    try:
+        return live.ask(offers, confirmed=confirmed)
+    except RemoteError as error:
+        raise RemoteError(error.message, fix=f"{error.fix}; or leave out --live", code=error.code) from None
 
 
 def _draw_live(console: "Console", asked: "Asked") -> None:

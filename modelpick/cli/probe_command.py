@@ -12,7 +12,8 @@ from modelpick.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.tuning.probe.suite import Answers, Case
+    from modelpick.tuning.probe.run import Probed
+    from modelpick.tuning.probe.suite import Case
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +28,9 @@ def probe(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
     ] = None,
+    key_file: Annotated[
+        str | None, typer.Option("--key-file", metavar="FILE", help="Holds its API key. Default: OPENAI_API_KEY.")
+    ] = None,
     cases: Annotated[str, typer.Option("--cases", metavar="N", help="How many, half of them valid.")] = "200",
     shots: Annotated[str, typer.Option("--shots", metavar="N", help="Solved cases shown first.")] = "0",
     ask: Annotated[
@@ -40,7 +44,9 @@ def probe(
     write: Annotated[
         str | None,
         typer.Option(
-            "--write", metavar="FILE.jsonl", help="Only write the cases, with their answers, as training data."
+            "--write",
+            metavar="FILE",
+            help="Only write the cases: .jsonl with answers to train on, .yaml as a task of lm-evaluation-harness.",
         ),
     ] = None,
 ) -> None:
@@ -58,23 +64,26 @@ def probe(
     if write:
         _write_cases(out, Path(write), asked.made())
         return
-    answers = run.probe(model, asked, adapter=adapter, endpoint=endpoint)
+    if key_file is not None and endpoint is None:
+        raise UsageError("--key-file is for an endpoint", fix="give --endpoint too", code="contradiction")
+    held = Path(key_file) if key_file else None
+    probed = run.probe(model, asked, adapter=adapter, endpoint=endpoint, key_file=held)
     payload = {
         "model": model,
         "adapter": adapter,
         "suite": asked.as_json(),
-        **answers.as_json(),
+        **probed.as_json(),
         "assumptions": _ASSUMPTIONS,
         "sources": [],
     }
-    out.answer(payload, lambda console: _draw(console, model, answers))
+    out.answer(payload, lambda console: _draw(console, model, probed))
 
 
 _ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "intervals: Wilson, 95 %"]
 
 
-def _draw(console: "Console", model: str, answers: "Answers") -> None:
-    told = answers.as_json()
+def _draw(console: "Console", model: str, probed: "Probed") -> None:
+    told = probed.as_json()
     console.print(f"{model}: {_percent(told['accuracy'])} right of {told['cases']} cases", markup=False, soft_wrap=True)
     console.print(f"  what follows        {_percent(told['valid'])}")
     console.print(f"  what does not       {_percent(told['invalid'])}")
@@ -82,6 +91,13 @@ def _draw(console: "Console", model: str, answers: "Answers") -> None:
         console.print(f"  {name:18}  {_percent(figures)}", markup=False)
     if told["unanswered"]:
         console.print(f"  {told['unanswered']} answers said neither yes nor no")
+    founding = told["founding_prompt"]
+    console.print("\nAsked besides, and counted nowhere:", markup=False)
+    console.print(f"  {founding['prompt']}", markup=False)
+    console.print(
+        f"  said: {founding['said']!r}: {'right' if founding['right'] else 'wrong, the premises do not allow it'}",
+        markup=False,
+    )
 
 
 def _percent(figures: dict[str, Any]) -> str:
@@ -91,14 +107,24 @@ def _percent(figures: dict[str, Any]) -> str:
 
 
 def _write_cases(out: Output, file: Path, made: "tuple[Case, ...]") -> None:
-    import json
+    from modelpick.tuning.probe import write
 
-    if file.exists():
-        raise UsageError(f"{file} exists", fix="name another with --write", code="output_exists")
-    lines = [json.dumps({"instruction": case.prompt, "output": case.worked_answer}) for case in made]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    payload = {"output": str(file), "cases": len(made), "assumptions": [], "sources": []}
-    out.answer(payload, lambda console: console.print(f"{file}: {len(made)} cases", markup=False, soft_wrap=True))
+    texts = write.as_files(file, made)
+    for path in texts:
+        if path.exists():
+            raise UsageError(f"{path} exists", fix="name another with --write", code="output_exists")
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    payload = {
+        "output": str(file), "files": [str(path) for path in texts], "cases": len(made), "assumptions": [],
+        "sources": [],
+    }  # fmt: skip
+    out.answer(
+        payload,
+        lambda console: console.print(
+            f"{', '.join(payload['files'])}: {len(made)} cases", markup=False, soft_wrap=True
+        ),
+    )
 
 
 def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> Any:

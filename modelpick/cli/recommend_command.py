@@ -1,5 +1,6 @@
 """`modelpick recommend`: which models are allowed, fit, and at what price."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,6 +66,9 @@ def recommend(
     why_not: Annotated[
         str | None, typer.Option("--why-not", metavar="MODEL", help="Why is it not in the list?")
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the answer as a page to look at, too.")
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """Which open models we may use, that fit a GPU we can rent, at what price.
@@ -126,8 +130,22 @@ def recommend(
         draw_answer(console, answer, rows, show_all)
 
     out.answer(answer.as_json(rows), draw)
+    if html is not None:
+        _write_page(out, html, answer, rows)
     if not answer.recommendations.passed:
         raise typer.Exit(1)
+
+
+def _write_page(out: Output, file: Path, answer: "api.Answer", rows: int | None) -> None:
+    from modelpick.report.html import page
+
+    try:
+        file.write_text(page(answer, rows), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}", fix="name a file you may write", code="cannot_write"
+        ) from None
+    out.note(f"wrote {file}")
 
 
 def _explain_absence(out: Output, answer: "api.Answer", name: str) -> None:

@@ -122,7 +122,7 @@ def _draw(console: "Console", launch: "Launch", *, started: bool) -> None:
         f"key       in {launch.key_file}",
         f"server    {' '.join(launch.words)}",
         *(
-            [f"proxy     Caddy on {launch.port} checks the key; the server listens on {launch.server_port}"]
+            [f"proxy     Caddy on {launch.port} checks the key; the server listens on {launch.upstream}"]
             if launch.proxied
             else []
         ),

@@ -15,6 +15,7 @@ from modelpick.licensing.identify import PLACEHOLDERS, AllOf, Claim, Known, Unkn
 from modelpick.licensing.license import License
 from modelpick.licensing.outcome import Finding, From, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.prose import Prose
 from modelpick.licensing.text import Reading, linked, read_text
 
 _LICENSE_FILE = re.compile(r"(.*[ _-])?(licen[cs]e|copying|eula|terms([ _-]of[ _-]use)?)([ ._-].*)?", re.I)
@@ -227,63 +228,12 @@ def weigh_conflicts(
     return parts
 
 
-_FRONT_MATTER = re.compile(r"\A\s*---\s*\n.*?\n---\s*?(\n|\Z)", re.S)
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*")
-# Words that forbid commercial use, in the languages cards are written in; "contact us for commercial use" grants none.
-_FORBIDS = re.compile(
-    r"non[- ]?commercial|not (be used )?for commercial|(for|to) (academic |scientific )?research (purposes? )?only"
-    r"|research purposes only|only for( academic| scientific)? research"
-    r"|commercial (use|usage|purposes?|applications?)\b[^.]{0,40}"
-    r"\b(prohibited|forbidden|not (permitted|allowed|granted))"
-    r"|\b(no|prohibits?|forbids?) (any )?commercial (use|usage|purposes?)"
-    r"|for commercial (use|usage|purposes?|licens\w+)[^.]{0,20}\b(contact|email|e-mail|write to|reach out|apply)\b"
-    r"|(contact|email|e-mail|write to|reach out)\b[^.]{0,60}\bcommercial (licens\w+|use|usage)"
-    r"|nicht[- ]?kommerziell|nicht für kommerzielle|non commerciale?s?\b|usage commercial interdit|uso no comercial"
-    r"|não comercial|некоммерч"
-    r"|非商[业業用]|(禁止|不得|不可|不能|严禁|嚴禁)[^。]{0,12}(商业|商業|商用)|(仅|僅|只)[供限可]?[^。]{0,8}(研究|学术|學術)"
-    r"|商用利用(不可|禁止)|商業利用(不可|禁止)|研究目的(のみ|に限)|비상업|상업적[^.]{0,12}(금지|불가)",
-    re.I,
-)
-_SPEAKS = re.compile(r"licen[cs]|built with|research purposes", re.I)
-_BOTH = re.compile(
-    r"\bcommercial(ly)? (and|or|&) (for )?non[- ]?commercial|non[- ]?commercial (and|or|&) (for )?commercial", re.I
-)
-_ABOUT_ELSE = re.compile(r"\b(dataset|data set|training data|code|paper|library|base model|original model)\b", re.I)
-_ABOUT_WEIGHTS = re.compile(r"\b(weights?|checkpoints?|this model|the models?)\b", re.I)
-LONGEST_BODY = 200_000  # characters of a card that are read
-
-
-def _is_statement(text: str) -> bool:
-    return bool(_SPEAKS.search(text) or _FORBIDS.search(text))
-
-
-def _statements(body: str) -> Iterator[str]:
-    """The sentences that speak of a license or of what is permitted, each once.
-
-    What stands first under a heading "License" is such a statement whatever its words.
-    """
-    found: dict[str, None] = {}
-    heading = ""
-    for line in body.split("\n"):
-        if not line.strip():
-            continue
-        if _is_statement(line) or heading:
-            sentences = _SENTENCE_END.split(f"{heading}: {line}" if heading else line)
-            found |= dict.fromkeys(part.strip()[:LONGEST_SENTENCE] for part in sentences if _is_statement(part))
-        heading = line[:LONGEST_SENTENCE] if line.startswith("#") and _is_statement(line) else ""
-    yield from found
-
-
-LONGEST_SENTENCE = 2_000  # characters
-
-
-def _prose(model: Model) -> Iterator[tuple[From, str]]:
+def _statements(model: Model, prose: Prose) -> Iterator[tuple[From, str]]:
     """The statements of the card's body, and of what its gate asks to accept."""
-    text = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    body = _FRONT_MATTER.sub("", text[:LONGEST_BODY].replace("\r\n", "\n"))
-    for sentence in _statements(body):
+    card = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
+    for sentence in prose.statements(card):
         yield "body", sentence
-    for sentence in _statements((model.gate_text or "")[:LONGEST_BODY]):
+    for sentence in prose.statements(model.gate_text or ""):
         yield "gate", sentence
 
 
@@ -297,11 +247,11 @@ def weigh_body(
     """
     parts: list[Assessment] = []
     known = [facts.licenses.by_id[id] for id in explained if id in facts.licenses.by_id]
-    for origin, sentence in _prose(model):
-        if _ABOUT_ELSE.search(sentence) and not _ABOUT_WEIGHTS.search(sentence):
+    for origin, sentence in _statements(model, facts.prose):
+        if facts.prose.is_about_something_else(sentence):
             continue
         said = f"{'README.md' if origin == 'body' else 'the gate'}: {sentence[:120]}"
-        if _FORBIDS.search(_BOTH.sub("", sentence)) and not any(one.permits.commercial_use == "no" for one in known):
+        if facts.prose.forbids_commerce(sentence) and not any(one.permits.commercial_use == "no" for one in known):
             demanded = Verdict(policy.rules.contradiction) if stated else policy.rules.non_commercial
             code = "contradiction" if stated else "non_commercial"
             finding = Finding("non-commercial", None, origin, said)

@@ -18,11 +18,12 @@ from modelpick.licensing.known import Approval, Families, Family, KnownModel, Kn
 from modelpick.licensing.license import License, LicenseBook
 from modelpick.licensing.namesakes import Namesakes
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.prose import Prose
 from modelpick.licensing.schema import read
 from modelpick.licensing.territory import Territories
 
 LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
-_NOT_POLICIES = frozenset({"known_models", "approvals", "families", "restricted_datasets", "territories"})
+_NOT_POLICIES = frozenset({"known_models", "approvals", "families", "restricted_datasets", "territories", "prose"})
 
 T = TypeVar("T")
 
@@ -93,6 +94,12 @@ def load_territories(path: Path | None = None) -> Territories:
     return read(Territories, _toml(where, "bad_policy_file")[0], str(where))
 
 
+def load_prose(path: Path | None = None) -> Prose:
+    """policies/prose.toml."""
+    where = path or policies_directory() / "prose.toml"
+    return read(Prose, _toml(where, "bad_policy_file")[0], str(where))
+
+
 def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
     """An approvals file; one that does not exist holds no approvals."""
     where = path or policies_directory() / "approvals.toml"
@@ -122,6 +129,7 @@ def load_facts(approvals: Path | None = None) -> Facts:
         families=load_families(),
         datasets=load_restricted_datasets(),
         territories=load_territories(),
+        prose=load_prose(),
         approvals=load_approvals(approvals),
         prints=Fingerprints(load_fingerprints),
         namesakes=Namesakes(_catalog_ids),

@@ -71,7 +71,7 @@ def saved_bytes(
     if run.experts:
         total += run.experts.per_token * h * b  # the tokens gathered for each expert
     if run.attention:
-        total += _attention_bytes(run, workload, stack, b) * (2 if run.cross_attention else 1)
+        total += _attention_bytes(architecture, run, workload, stack, b) * (2 if run.cross_attention else 1)
         if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
             total += _partly_adapted(run, adapted) * b
     if run.mixer:
@@ -80,14 +80,23 @@ def saved_bytes(
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
         total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b
         return total
-    if workload.method in ("lora-int8", "qlora") and not stack.dropout:
+    if workload.method in ("lora-int8", "qlora") and not stack.saves_quantized_inputs:
         return total + _quantized_inputs(run, adapted, workload, stack, h, b)
-    if workload.method in ("lora-int8", "qlora"):
-        total += (2.0 * h + i) * b  # bitsandbytes until 0.41 kept the input of every layer it quantized
-    return total + _adapter_bytes(adapted, workload, stack, b)
+    return total + kept_bytes(architecture, run, workload, stack, b) + _adapter_bytes(adapted, workload, stack, b)
 
 
-def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+    """Bytes per token of one layer that stay until its graph dies: the inputs of its quantized matrices (bitsandbytes
+    until 0.42): of qkv, of the output projection (a copy: attention answers with heads outermost), of the MLP, of down.
+    Where one norm serves both, its output is one tensor.
+    """
+    if workload.method not in ("lora-int8", "qlora") or not stack.saves_quantized_inputs:
+        return 0.0
+    output = run.attention.output_width if run.attention else 0
+    return (min(run.norms, 2) * architecture.hidden + output + mlp_width(run)) * b
+
+
+def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
     """q, k, v and the output; keys and values repeated to all heads where the stack does so; eager's scores."""
     a = run.attention
     if a is None:
@@ -98,13 +107,16 @@ def _attention_bytes(run: Layers, workload: Workload, stack: Stack, b: float) ->
         kept = a.heads * (a.head_dim + a.value_dim)
     else:
         kept = a.kv_width
-    total = (a.query_width + a.output_width + kept) * b
+    # Flash attention keeps its output; eager attention does not, unless the next matrix is trained.
+    output = 0 if workload.attention == "eager" and workload.method != "full" else a.output_width
+    total = (a.query_width + output + kept) * b
     if (stack.keeps_fused_qkv and not grouped) or (a.rotates_fused and not stack.keeps_fused_qkv):
         total += (a.query_width + a.kv_heads * a.head_dim) * b
     if masked:
         total += workload.context * b  # the mask in the compute type, made anew in each layer
     if workload.attention == "eager":
-        total += a.heads * workload.context * (4 + b)  # the fp32 softmax and its cast
+        # The fp32 softmax and its cast; the tanh of capped scores.
+        total += a.heads * workload.context * (4 + b + (b if architecture.caps_scores else 0))
     return total
 
 
@@ -146,7 +158,8 @@ def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, st
         elif stack.dropout:
             # litgpt: one dropout for the fused qkv, one for every other adapted layer: output and a one-byte mask
             name = "qkv" if projection.role in _ATTENTION else projection.name
-            total += 0.0 if name in seen else projection.inputs * (b + 1)
+            each = 2 if projection.role == "gate_up" else 1  # which litgpt does not fuse
+            total += 0.0 if name in seen else each * projection.inputs * (b + 1)
             seen.add(name)
         elif shared not in seen:
             total += projection.inputs * b
@@ -154,10 +167,20 @@ def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, st
     return total
 
 
-def loss_bytes(architecture: Architecture, tokens: float, stack: Stack, chunked: bool) -> float:
-    """The loss's spike: bytes per logit of the stack, times T*V. Encoders' heads count the same way."""
-    return (
-        tokens
-        * architecture.vocabulary
-        * (min(stack.chunked_loss_bytes, stack.loss_bytes) if chunked else stack.loss_bytes)
-    )
+def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, rebuilt: float) -> float:
+    """The loss's spike in bytes: bytes per logit of the stack, times T*V. Encoders' heads count the same way.
+
+    In pieces, when the head is not among them quantized: one piece more at work. A quantized head is rebuilt (`rebuilt`
+    bytes) when the whole loss has gone backward: fp32 logits and bf16 gradients are left then (autograd takes the
+    nodes made last first).
+    """
+    logits = float(workload.batch) * architecture.vocabulary * workload.context
+    capped = 2.0 if architecture.caps_logits else 0.0  # tanh keeps its result
+    each = stack.loss_bytes + capped
+    if workload.loss_chunking:
+        each = min(each, stack.chunked_loss_bytes)
+    if not workload.is_lora or not stack.piece_tokens:
+        return each * logits
+    each = stack.piece_loss_bytes + capped
+    piece = float(workload.batch) * architecture.vocabulary * min(stack.piece_tokens, workload.context)
+    return max(each * (logits + piece), 0.75 * each * logits + rebuilt)

@@ -129,9 +129,9 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     if parameters is None and not architecture.exact:
         assumptions.append("parameters follow from config.json alone and may leave parts out")
     trainable, grown, run = 0, 0.0, workload
-    if workload.attention == "sdpa" and stack.transformers_models and not architecture.sdpa:
+    if workload.attention == "sdpa" and not stack.paged_cache and _no_sdpa(architecture, stack):
         run = replace(workload, attention="eager")
-        assumptions.append(f"transformers has no sdpa path for {architecture.model_type}: eager attention")
+        assumptions.append(f"{stack.name} has no sdpa path for {architecture.model_type}: eager attention")
     if workload.task == "serve":
         parts = _serve(architecture, run, stack, held, share, b)
         if stack.grows_cache and workload.generate:
@@ -155,6 +155,11 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         formulas=_formulas(workload, scheme),
         assumptions=tuple(assumptions),
     )
+
+
+def _no_sdpa(architecture: Architecture, stack: Stack) -> bool:
+    """Scores that are capped go through no fused kernel (litgpt/model.py scaled_dot_product_attention likewise)."""
+    return architecture.caps_scores or (stack.transformers_models and not architecture.sdpa)
 
 
 def _cache_bytes(workload: Workload, b: float) -> float:
@@ -232,30 +237,36 @@ def _train(
         gradients, active = kept, forward
     else:
         active = step
-    return Parts(share.weights, 0.0, active + stack.workspace, gradients, states, adapter), trainable
+    return Parts(share.weights, 0.0, active, gradients, states, adapter), trainable
 
 
 def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights) -> float:
     """Bytes alive when the backward pass starts: everything saved, and the loss's spike or a layer at work."""
     tokens = float(workload.batch) * workload.context
-    chunked = bool(workload.loss_chunking)
-    loss = activations.loss_bytes(architecture, tokens, stack, chunked)
-    if workload.method != "full":
-        piece = float(workload.batch) * min(stack.piece_tokens, workload.context)
-        loss += 2 * b * piece * architecture.vocabulary
-    saved = widest = borders = 0.0
+    loss = activations.loss_bytes(architecture, workload, stack, held.rebuilt if stack.quantizes_head else 0.0)
+    saved = widest = borders = kept = 0.0
     for run in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
         one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
         saved += run.count * one
+        kept += run.count * activations.kept_bytes(architecture, run, workload, stack, b)
         borders += run.count * tokens * architecture.hidden * b
         # gradients at work inside a layer: of the gate, of up, and of the residual
         widest = max(widest, one + tokens * b * (2 * activations.mlp_width(run) + 2 * architecture.hidden))
-    if stack.quantizes_head:
-        loss += held.rebuilt
     if workload.gradient_checkpointing:
         return min(borders + max(widest + held.rebuilt, loss), saved + max(loss, held.rebuilt))
-    return saved + max(loss, held.rebuilt)
+    ends_forward = _ends_forward(architecture, workload, stack, b, kept) + held.rebuilt if kept else 0.0
+    return saved + max(loss, held.rebuilt, ends_forward)
+
+
+def _ends_forward(architecture: Architecture, workload: Workload, stack: Stack, b: float, kept: float) -> float:
+    """Bytes beside what is saved when the forward pass ends: its logits, and what is left of the batch before.
+
+    `kept`: bytes per token that stay as long as their graph. The logits of the batch before are in fp32.
+    """
+    before = workload.context if workload.packing else min(stack.kept_tokens * workload.batch, workload.context)
+    left = kept + architecture.hidden * b + 4 * architecture.vocabulary
+    return float(workload.batch) * (workload.context * architecture.vocabulary * b + before * left)
 
 
 def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None, stack: Stack) -> list[str]:

@@ -21,13 +21,15 @@ class Stack:
     # litgpt finetune/lora.py: lora_dropout 0.05 by default: mask and output of every dropout are saved.
     dropout: bool = False
     # Loss, per logit. transformers loss_utils.py upcasts: log-softmax 4, its gradient 4, the gradient's scatter 4
-    # (traced). litgpt utils.py chunked_cross_entropy in bf16: logits 2, log-softmax 2 (traced). torchtune
-    # ce_chunked_output_loss.py: logits 2, fp32 log-softmax 4, an eighth of 8 at a time.
+    # (traced). litgpt's Fabric casts the logits to fp32 on the way out (lightning fabric/wrappers.py, convert_output):
+    # over whole sequences the same 12 (traced). torchtune ce_chunked_output_loss.py: logits 2, fp32 log-softmax 4, an
+    # eighth of 8 at a time.
     loss_bytes: float = 12.0
-    # litgpt finetune/lora.py runs the output matrix over 128 tokens of each sequence at a time (lm_head_chunk_size).
-    # When a piece goes backward, two more of its size are alive than at the end of the forward pass (traced; 4 bytes
-    # per logit of a piece in bf16). 0: no such pieces.
+    # litgpt finetune/lora.py runs the output matrix over 128 tokens of each sequence at a time (lm_head_chunk_size):
+    # logits 4 and log-softmax 4 of all pieces stay, and when a piece goes backward two more of its size are alive
+    # (traced: 8 bytes per logit, and 8 per logit of one piece). 0: no such pieces.
     piece_tokens: int = 0
+    piece_loss_bytes: float = 8.0
     # With a loss over pieces that are recomputed (Liger, trl's fused head), this much remains, per logit.
     chunked_loss_bytes: float = 4.0
     # litgpt/model.py: q, k, v are views of one tensor that stays alive beside the rotated q and k.
@@ -35,8 +37,14 @@ class Stack:
     # Keys and values are repeated to all heads before attention (litgpt always; transformers when a padding mask keeps
     # sdpa from its grouped kernel: integrations/sdpa_attention.py use_gqa_in_sdpa).
     repeats_kv: bool = False
-    # bitsandbytes 0.41 MatMul4Bit saved the input of every 4-bit layer; 0.50 does not.
+    # bitsandbytes 0.41 and 0.42 (which litgpt pins) save the input of every 4-bit layer as an attribute of its node
+    # (autograd/_functions.py MatMul4Bit, ctx.tensors); 0.50 does not.
     saves_quantized_inputs: bool = False
+    # ... and such attributes live as long as the graph, not until its backward pass: finetune/lora.py still holds the
+    # loss and the logits of the batch before while the next one goes forward. How many tokens a sequence of that
+    # batch has, when batches are padded to their longest and are not packed: fitted on litgpt's 11 figures at 512
+    # tokens (residual 1 % median, 6 % at most); its 9 at 1034 to 1304 tokens are then told within 4 % (median), 12 %.
+    kept_tokens: int = 0
     # litgpt replaces the embedding by bitsandbytes' StableEmbedding, after freezing: its gradient is kept.
     trains_quantized_embedding: bool = False
     # The serialization of NF4's scales in 8 bits is on by default.
@@ -65,12 +73,7 @@ class Stack:
     paged_cache: bool = False
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
     grows_cache: bool = True
-    # Library workspaces in the allocator (cuBLAS, cuDNN), bytes. Fitted on litgpt's single-GPU LoRA rows: cuDNN plans
-    # conv1d of LoRAQKVLinear; median residual 1.4 % after it, 2.4 % before.
-    workspace: float = 0.0
 
-
-_GIB = 2.0**30
 
 STACKS: dict[str, Stack] = {
     "transformers": Stack("transformers"),
@@ -83,11 +86,12 @@ STACKS: dict[str, Stack] = {
         adapter_bytes=2.0,
         casts_adapter_input=False,
         dropout=True,
-        loss_bytes=4.0,
         piece_tokens=128,
+        chunked_loss_bytes=8.0,
         keeps_fused_qkv=True,
         repeats_kv=True,
         saves_quantized_inputs=True,
+        kept_tokens=160,
         trains_quantized_embedding=True,
         quantizes_experts=True,
         quantizes_head=True,
@@ -97,7 +101,6 @@ STACKS: dict[str, Stack] = {
         transformers_models=False,
         grows_cache=False,
         keeps_unsharded_gradients=True,
-        workspace=0.25 * _GIB,
     ),
     "torchtune": Stack(
         "torchtune",

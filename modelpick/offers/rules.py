@@ -2,7 +2,9 @@
 
 import tomllib
 from functools import cache, lru_cache
+from typing import Any
 
+from modelpick.catalog.architecture.fields import EXPERTS
 from modelpick.catalog.model import Model
 from modelpick.offers import embedded
 from modelpick.offers.compatibility import Rule, Subject, narrowed, obstacle, rule_from
@@ -10,17 +12,23 @@ from modelpick.offers.instance import InstanceType
 from modelpick.resources import data_file
 from modelpick.workload import Workload
 
-# model_types whose text goes through an encoder first, or which are encoders only: told from config.json's own keys
-# where the architecture cannot be read.
-_ENCODER_DECODERS = ("t5", "mt5", "umt5", "bart", "mbart", "pegasus", "marian", "longt5", "switch_transformers")
-_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
-
 
 @cache
 def load_rules() -> tuple[Rule, ...]:
     """data/compatibility.toml. Raises UsageError for a row that cannot be read."""
-    listed = tomllib.loads(data_file("offers", "compatibility.toml").read_text(encoding="utf-8"))["rule"]
+    listed = _table()["rule"]
     return tuple(rule_from(row, f"compatibility.toml, rule {number}") for number, row in enumerate(listed, 1))
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(data_file("offers", "compatibility.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _kinds() -> dict[str, str]:
+    """model_type -> kind, for those that are no decoders."""
+    return {model_type: kind for kind, model_types in _table()["kinds"].items() for model_type in model_types}
 
 
 @lru_cache(maxsize=512)
@@ -37,9 +45,9 @@ def subject_of(
     text = config.get("text_config")
     inner = text if isinstance(text, dict) else config
     model_type = str(config.get("model_type", ""))
-    seq2seq = bool(config.get("is_encoder_decoder")) or model_type in _ENCODER_DECODERS
-    experts = any(isinstance(inner.get(key), int) and inner[key] > 1 for key in _EXPERTS)
-    return Subject(model_type, workload, "encoder-decoder" if seq2seq else "decoder", experts, adapter, instance)
+    kind = "encoder-decoder" if config.get("is_encoder_decoder") is True else _kinds().get(model_type, "decoder")
+    experts = any(isinstance(inner.get(key), int) and inner[key] > 1 for key in EXPERTS)
+    return Subject(model_type, workload, kind, experts, adapter, instance)
 
 
 def cannot_run(model: Model, workload: Workload, instance: InstanceType | None = None) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpick.errors import RemoteError
-from modelpick.serving.client import Endpoint, stream_chat
+from modelpick.serving.client import Asking, Endpoint, answer
 
 # Common words of one or two tokens each in every tokenizer: a prompt of N words has about 1.3 N tokens. What it really
 # had is read from the server's own count.
@@ -34,6 +34,7 @@ class Load:
     prompt_tokens: int = 256
     generate: int = 128
     seed: int = 0
+    plain: bool = False  # by /completions, without a chat template
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def measure(
             if number is None:
                 return
             try:
-                one = _ask(at, model, prompt(load.prompt_tokens, load.seed * 1_000_003 + number), load.generate)
+                one = _ask(at, model, load, number)
             except RemoteError as error:
                 with lock:
                     errors.append(error.message)
@@ -154,11 +155,13 @@ def measure(
     return Level(concurrency, seconds, tuple(answered), tuple(errors))
 
 
-def _ask(at: Endpoint, model: str, text: str, generate: int) -> Timed:
+def _ask(at: Endpoint, model: str, load: Load, number: int) -> Timed:
+    text = prompt(load.prompt_tokens, load.seed * 1_000_003 + number)
+    asking = Asking([{"role": "user", "content": text}], load.generate, plain=load.plain)
     first, last, pieces, usage = None, 0.0, 0, None
-    for piece in stream_chat(at, model, [{"role": "user", "content": text}], max_tokens=generate):
+    for piece in answer(at, model, asking):
         usage = piece.usage or usage
-        if piece.text:
+        if piece.text or piece.thought:  # what a reasoning model thinks is generated and paid for like the rest
             first = piece.seconds if first is None else first
             last, pieces = piece.seconds, pieces + 1
     if first is None:

@@ -3,8 +3,12 @@
 The patterns are messages of torch, vLLM, transformers, safetensors and the kernel.
 """
 
+import re
 from collections.abc import Sequence
 
+# A line that names what was raised. Of several the first is the root: later ones only pass it on, the last of them in
+# the process that is watched.
+_RAISED = re.compile(r"(?:^|\s)(?:\w+\.)*\w*(?:Error|Exception): \S|(?:^|\s)error: ", re.ASCII)
 # (words that occur in the lines, in lower case; the likely cause; what mends it)
 _CAUSES = (
     (
@@ -18,12 +22,22 @@ _CAUSES = (
         "lower --context or --concurrency",
     ),
     (
-        ("free memory on device", "desired gpu memory utilization"),
-        "something else took GPU memory meanwhile",
-        "see nvidia-smi, and start it again",
+        ("free memory on device", "desired gpu memory utilization", "desired cpu memory utilization"),
+        "something else took the memory meanwhile",
+        "see nvidia-smi or free, and start it again",
     ),
     (
-        ("cannot allocate memory", "memoryerror", "std::bad_alloc"),
+        ("failed to infer device type",),
+        "vLLM finds no GPU",
+        "see nvidia-smi, and modelpick doctor; or use --engine transformers",
+    ),
+    (
+        ("greater than max_lora_rank",),
+        "the adapter's rank is beyond what the server was started for",
+        "merge it first: modelpick finetune --merge",
+    ),
+    (
+        ("cannot allocate memory", "memoryerror", "std::bad_alloc", "failed to allocate", "unable to allocate"),
         "this machine ran out of memory",
         "stop other programs, or lower --context",
     ),
@@ -49,7 +63,12 @@ _CAUSES = (
         "fetch or write them again",
     ),
     (
-        ("does not recognize this architecture", "are not supported for now", "has no vllm implementation"),
+        (
+            "does not recognize this architecture",
+            "are not supported for now",
+            "has no vllm implementation",
+            "unknown model architecture",
+        ),
         "the server does not know this model's architecture",
         "try --engine transformers, or a newer server",
     ),
@@ -62,12 +81,22 @@ _CAUSES = (
 )
 
 
+def telling(lines: Sequence[str], last: int = 6) -> list[str]:
+    """The lines worth showing: the first that names what was raised, and the last ones."""
+    root = next((line for line in lines[:-last] if _RAISED.search(line)), None)
+    return [*([root] if root is not None else []), *lines[-last:]]
+
+
 def likely_cause(lines: Sequence[str], code: int | None) -> tuple[str, str]:
     """(cause, fix) of a server that ended with `code` after saying `lines`; unknown stays unknown."""
-    text = "\n".join(lines).lower()
+    # Warnings long before the end name much that did not happen.
+    raised = [line for line in lines if _RAISED.search(line)]
+    text = "\n".join([*raised, *lines[-12:]]).lower()
     for words, cause, fix in _CAUSES:
         if any(word in text for word in words):
             return cause, fix
+    if "enginedeaderror" in text:
+        return "vLLM's engine ended, and it does not say why", "see its log"
     if code == -9:  # SIGKILL, which nothing here sends while loading: the kernel's out-of-memory killer, or a person
         return "it was killed from outside, most likely for want of memory", "stop other programs, or lower --context"
     return "the cause is not known", "see its log"

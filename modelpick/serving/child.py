@@ -20,11 +20,14 @@ class Child:
     folder: Path
     log: Path
     feed: str | None = None  # written to its standard input, once
+    leaves: Path | None = None  # a socket that a killed one leaves behind, in the next one's way
     _process: subprocess.Popen[bytes] | None = None
     _begun_at: int = field(default=0)
 
     def start(self) -> None:
         """Start it in a process group of its own; on Linux it ends when this process does, however that happens."""
+        if self.leaves is not None:
+            self.leaves.unlink(missing_ok=True)
         self.log.touch(mode=0o600)
         self._begun_at = self.log.stat().st_size
         with self.log.open("ab") as log:

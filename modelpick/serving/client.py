@@ -1,11 +1,11 @@
-"""A client of any OpenAI-compatible address: names of models, streamed answers. Standard library only. I/O."""
+"""A client of any OpenAI-compatible address: names of models, answers as they come. Standard library only. I/O."""
 
 import json
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -16,6 +16,8 @@ from modelpick.errors import RemoteError, UsageError
 from modelpick.serving.key import read_key
 
 _LONGEST_BODY = 300  # characters of a server's error that are shown
+_LONGEST_ANSWER = 64_000_000  # bytes of an answer that is not streamed
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +30,71 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r}, key={'...' if self.key else None})"
 
+    @property
+    def exposed(self) -> bool:
+        """Whether the key would cross a network unencrypted."""
+        parts = urlsplit(self.url)
+        return self.key is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One question and how it is put. `plain`: by /completions, for servers and models without a chat template;
+    `patience`: seconds that may be waited in all when the server says "later" (429, 503)."""
+
+    messages: Sequence[Mapping[str, str]]
+    max_tokens: int
+    temperature: float = 0.0
+    plain: bool = False
+    stream: bool = True
+    patience: float = 0.0
+    timeout: float = 600.0  # the longest silence, in seconds
+
+    def body(self, model: str) -> dict[str, Any]:
+        """What is sent."""
+        asked: dict[str, Any] = {"model": model, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        if self.plain:
+            asked["prompt"] = "\n".join(message["content"] for message in self.messages)
+        else:
+            asked["messages"] = list(self.messages)
+        return asked | ({"stream": True, "stream_options": {"include_usage": True}} if self.stream else {})
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a streamed answer, `seconds` after the request was sent. `usage` comes with the last one, if at all."""
+    """A part of an answer, `seconds` after the request was sent. `thought`: what a reasoning model says to itself
+    before it answers. `usage` comes with the last piece, if at all."""
 
     text: str
     seconds: float
     usage: Mapping[str, int] | None = None
+    thought: str = ""
+    ended: bool = False  # the server says why it stopped: nothing is missing
 
 
 def endpoint(url: str, key_file: Path | None) -> Endpoint:
     """The endpoint of a URL; the key from a file, else from OPENAI_API_KEY, never from a flag. Raises UsageError."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
         raise UsageError(f"{url} is no http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint")
     if parts.username or parts.password:
         raise UsageError("the address carries a password", fix="use --key-file or OPENAI_API_KEY", code="bad_endpoint")
-    key = read_key(key_file) if key_file is not None else os.environ.get("OPENAI_API_KEY") or None
+    if parts.query or parts.fragment:
+        raise UsageError(f"{url} has a query", fix="give the address up to /v1", code="bad_endpoint")
+    key = read_key(key_file) if key_file is not None else (os.environ.get("OPENAI_API_KEY") or "").strip() or None
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError("OPENAI_API_KEY holds no usable key", fix="set it again, or use --key-file", code="bad_key")
     return Endpoint(url.rstrip("/"), key)
 
 
 def models(at: Endpoint) -> tuple[str, ...]:
     """The names the server answers to. Raises RemoteError."""
-    with _open(at, "/models", None, 30.0) as answer:
-        listed = _parsed(answer.read(), at).get("data")
+    with _open(at, "/models", None, 30.0, 0.0) as answer:
+        listed = _parsed(answer.read(_LONGEST_ANSWER), at).get("data")
     return tuple(str(one["id"]) for one in listed or () if isinstance(one, dict) and "id" in one)
 
 
@@ -66,78 +108,128 @@ def pick_model(at: Endpoint, asked: str | None) -> str:
     return names[0]
 
 
-def stream_chat(
-    at: Endpoint,
-    model: str,
-    messages: Sequence[Mapping[str, str]],
-    *,
-    max_tokens: int,
-    temperature: float = 0.0,
-    timeout: float = 600.0,
-) -> Iterator[Piece]:
-    """The answer, piece by piece as it arrives. `timeout` is the longest silence, in seconds. Raises RemoteError."""
-    body = {
-        "model": model,
-        "messages": list(messages),
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+def answer(at: Endpoint, model: str, asking: Asking) -> Generator[Piece, None, None]:
+    """The answer, piece by piece as it arrives; whole, where the server does not stream or was not asked to.
+
+    Raises RemoteError, also for an answer that ends before the server said that it is over.
+    """
     began = time.perf_counter()
-    with _open(at, "/chat/completions", body, timeout) as answer:
+    path = "/completions" if asking.plain else "/chat/completions"
+    with _open(at, path, asking.body(model), asking.timeout, asking.patience) as reply:
         try:
-            for line in answer:
-                text = line.decode("utf-8", "replace").strip()
-                if not text.startswith("data:"):
-                    continue
-                data = text.removeprefix("data:").strip()
-                if data == "[DONE]":
-                    return
-                yield _piece(_parsed(data.encode(), at), time.perf_counter() - began)
+            if "event-stream" in (reply.headers.get("Content-Type") or ""):
+                yield from _streamed(reply, at, began)
+            else:
+                yield _piece(_parsed(reply.read(_LONGEST_ANSWER), at), time.perf_counter() - began)
         except (OSError, HTTPException) as error:
-            raise RemoteError(
-                f"{at.url} broke off: {error}", fix="see the server's log", code="endpoint_broke_off"
-            ) from None
+            raise _broke_off(at, str(error)) from None
+
+
+def _streamed(reply: Any, at: Endpoint, began: float) -> Iterator[Piece]:
+    """Server-sent events: the `data` lines of https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+    over = False
+    for line in reply:
+        text = line.decode("utf-8", "replace").strip()
+        if not text.startswith("data:"):
+            continue  # comments keep the connection alive; event names say nothing more
+        data = text.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        piece = _piece(_parsed(data.encode(), at), time.perf_counter() - began)
+        over = over or piece.ended
+        yield piece
+    if not over:
+        raise _broke_off(at, "the answer ended without its end")
 
 
 def _piece(chunk: Mapping[str, Any], seconds: float) -> Piece:
-    if "error" in chunk:
+    if chunk.get("error"):
         raise RemoteError(
-            f"the server failed: {_short(str(chunk['error']))}", fix="see the server's log", code="endpoint_failed"
+            f"the server failed: {_short(json.dumps(chunk))}", fix="see the server's log", code="endpoint_failed"
         )
-    choices = chunk.get("choices") or [{}]
-    text = (choices[0].get("delta") or {}).get("content") or ""
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    said = choice.get("delta") or choice.get("message") or {}
+    text = said.get("content") or choice.get("text") or ""
+    thought = said.get("reasoning_content") or said.get("reasoning") or ""
     usage = chunk.get("usage")
-    return Piece(str(text), seconds, usage if isinstance(usage, dict) else None)
+    return Piece(
+        str(text), seconds, usage if isinstance(usage, dict) else None, str(thought), bool(choice.get("finish_reason"))
+    )
 
 
-def _open(at: Endpoint, path: str, body: Mapping[str, Any] | None, timeout: float) -> Any:
+def _open(at: Endpoint, path: str, body: Mapping[str, Any] | None, timeout: float, patience: float) -> Any:
+    """The reply; "later" (429, 503) is waited for as the server says, as long as `patience` lasts."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
     if at.key:
         headers["Authorization"] = f"Bearer {at.key}"
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(at.url + path, data, headers)
-    try:
-        return _opener(at.url).open(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        said = _short(error.read(4096).decode(errors="replace"))
-        if error.code in (401, 403):
-            fix = "give the key's file with --key-file, or set OPENAI_API_KEY"
-            raise RemoteError(f"{at.url} refuses the key: {said}", fix=fix, code="endpoint_refused") from None
-        fix = "wait until it is ready" if error.code == 503 else "check --model and the length of the prompt"
-        raise RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code="endpoint_refused") from None
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise RemoteError(
-            f"{at.url} gives no answer: {reason}", fix="check that the server runs", code="endpoint_silent"
-        ) from None
+    while True:
+        request = urllib.request.Request(at.url + path, data, headers)
+        try:
+            return _opener(at.url).open(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            pause = _later(error)
+            if pause is None or pause > patience:
+                raise _refused(at, error, pause) from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise _silent(at, error) from None
+        patience -= pause
+        time.sleep(pause)
+
+
+def _later(error: urllib.error.HTTPError) -> float | None:
+    """The seconds after which the server wants to be asked again (Retry-After, else 2), at least one; None: never."""
+    if error.code not in (429, 503):
+        return None
+    told = (error.headers.get("Retry-After") or "2").strip()
+    return max(float(told), 1.0) if told.isdecimal() else 2.0  # a date is too rare to be read
+
+
+def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -> RemoteError:
+    said = _short(error.read(4096).decode(errors="replace"))
+    if 300 <= error.code < 400:
+        # Not followed: the key would go along to whatever address a server names.
+        to = error.headers.get("Location") or "another address"
+        return RemoteError(f"{at.url} sends on to {to}", fix="give that address", code="endpoint_moved")
+    if error.code in (401, 403):
+        fix = "give the key's file with --key-file, or set OPENAI_API_KEY"
+        return RemoteError(f"{at.url} refuses the key: {said}", fix=fix, code="endpoint_refused")
+    if pause is not None:
+        fix = f"try again in {pause:.0f} s"
+        code = "endpoint_busy" if error.code == 429 else "endpoint_loading"
+        return RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code=code)
+    fix = "check the address (up to /v1), --model and the length of the prompt"
+    if "template" in said.lower():
+        fix = "the model has no chat template: ask with --completions"
+    return RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code="endpoint_refused")
+
+
+def _silent(at: Endpoint, error: Exception) -> RemoteError:
+    reason = str(getattr(error, "reason", error)) or type(error).__name__
+    fix = "check that the server runs"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        fix = "name the authority that signed it: SSL_CERT_FILE=ca.pem"
+    elif at.url.startswith("https") and "SSL" in reason:
+        fix = "check whether it speaks https: http://..."
+    return RemoteError(f"{at.url} gives no answer: {reason}", fix=fix, code="endpoint_silent")
+
+
+def _broke_off(at: Endpoint, why: str) -> RemoteError:
+    return RemoteError(f"{at.url} broke off: {why}", fix="see the server's log", code="endpoint_broke_off")
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: it comes back as the error it is."""
+
+    def redirect_request(self, *args: Any) -> None:
+        return None
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    """Loopback is asked directly, everything else as the environment's proxies say."""
-    local = urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
-    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+    """Loopback is asked directly, everything else as the environment's proxies and SSL_CERT_FILE say."""
+    local = urlsplit(url).hostname in _LOOPBACK
+    return urllib.request.build_opener(_Stay, *([urllib.request.ProxyHandler({})] if local else []))
 
 
 def _parsed(data: bytes, at: Endpoint) -> dict[str, Any]:
@@ -146,16 +238,22 @@ def _parsed(data: bytes, at: Endpoint) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
+        said = _short(data[:4096].decode(errors="replace"))[:80]
         raise RemoteError(
-            f"{at.url} does not speak the OpenAI protocol", fix="give the address that ends in /v1", code="not_openai"
+            f"{at.url} does not speak the OpenAI protocol; it says: {said}",
+            fix="give the address that ends in /v1",
+            code="not_openai",
         )
     return found
 
 
 def _short(text: str) -> str:
+    """What a server's error says, whichever of the usual forms it has, on one line and without control characters."""
     try:
         found = json.loads(text)
-        text = str(found.get("error", {}).get("message") or found.get("detail") or text)
+        error = found.get("error")
+        text = str((error.get("message") if isinstance(error, dict) else error) or found.get("detail") or text)
     except (ValueError, AttributeError):
         pass
-    return " ".join(text.split())[:_LONGEST_BODY] or "nothing more said"
+    line = "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+    return line[:_LONGEST_BODY] or "nothing more said"

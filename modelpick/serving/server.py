@@ -75,6 +75,11 @@ class Launch:
         return not self.choice.engine.own_key
 
     @property
+    def upstream(self) -> str:
+        """Where the server itself listens, as Caddy names it."""
+        return f"unix/{command.SOCKET}" if self.choice.engine.socket else f"{HOST}:{self.server_port}"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before it starts."""
         mended = _MENDED_BY_PROXY if self.proxied else ()
@@ -146,7 +151,7 @@ def prepare(request: Request) -> Launch:
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
     if not choice.engine.own_key and _program("caddy") is None:
         raise UsageError(
-            f"{choice.engine.name} checks no API key, and Caddy, which does, is not installed",
+            f"{choice.engine.name} does not close every path with an API key; Caddy, which does, is not installed",
             fix="pip install 'modelpick[serve]', or apt install caddy",
             code="proxy_absent",
         )
@@ -183,12 +188,18 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
         folder = state / "models"
         source.lay_out(launch.served, folder)
     words = [_program(launch.words[0]) or launch.words[0], *launch.words[1:]]
-    server = Child(words, command.environment(launch.choice.engine, secret), folder, _fresh(state / "server.log"))
+    server = Child(
+        words,
+        command.environment(launch.choice.engine, secret),
+        folder,
+        _fresh(state / "server.log"),
+        leaves=state / command.SOCKET if launch.choice.engine.socket else None,
+    )
     watch = Watch(
         server=server,
         proxy=_proxy(launch, secret) if launch.proxied else None,
         address=launch.address,
-        health=f"http://{HOST}:{launch.server_port}/health",
+        health=f"http://{HOST}:{launch.port}/health",
         names=launch.served.names,
         key=secret,
         ready=state / "ready",
@@ -287,9 +298,11 @@ def merge(parts: Served, folder: Path) -> None:
 
 
 def _proxy(launch: Launch, secret: str) -> Child:
+    engine = launch.choice.engine
     guard = proxy.Guard(
-        HOST, launch.port, f"{HOST}:{launch.server_port}", launch.served.names, launch.sizing.tokens,
-        launch.sizing.concurrency, launch.state, launch.streams_only,
+        HOST, launch.port, launch.upstream, launch.served.names, launch.sizing.tokens,
+        None if engine.several_at_once else launch.sizing.concurrency, launch.state, launch.streams_only,
+        counts_tokens=engine.counts_tokens, own_metrics=engine.name == "vllm",
     )  # fmt: skip
     # By standard input: no file to protect, and nothing of it in a process list.
     return Child(
@@ -322,7 +335,9 @@ def write_terms(launch: Launch, folder: Path) -> None:
 
 
 def _program(name: str) -> str | None:
-    """A program of this very environment, else of PATH."""
+    """A program of this very environment, else of PATH; vLLM, whose pins are its own, where MODELPICK_VLLM says."""
+    if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
+        return told if os.access(told, os.X_OK) else None
     beside = Path(sys.executable).parent / name
     return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelpick.errors import ModelpickError
-from modelpick.serving.cause import likely_cause
+from modelpick.serving.cause import likely_cause, telling
 from modelpick.serving.child import Child
 from modelpick.serving.proxy import DRAIN_SECONDS
 
 _LOAD_SECONDS = 3600.0  # a 70B model from a slow disk; a server that dies earlier is noticed at once
 _POLL_SECONDS = 0.25
+_LOOK_SECONDS = 0.5  # between two looks at a server that loads
 _MOST_CRASHES, _WITHIN_SECONDS = 5, 600.0  # beyond this a restart only hides what is wrong
+_LINES = 400  # of its end that are looked through for the cause
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never behind a company's proxy
 
 
@@ -92,7 +94,7 @@ class Watch:
                 told = now
                 last = self.server.last_lines(1)
                 self.tell(f"loading, {now - began:.0f} s: {last[0][:100] if last else 'nothing said yet'}")
-            self.stop.wait(_POLL_SECONDS)
+            self.stop.wait(_LOOK_SECONDS)
 
     def _mend(self) -> None:
         """Start again what ended; give up on a server that keeps dying."""
@@ -106,7 +108,7 @@ class Watch:
         if len(self._crashes) > _MOST_CRASHES:
             raise self._died(f"{len(self._crashes)} times within {_WITHIN_SECONDS / 60:.0f} minutes")
         pause = 2.0 ** (len(self._crashes) - 1)
-        cause, _ = likely_cause(self.server.last_lines(), code)
+        cause, _ = likely_cause(self.server.last_lines(_LINES), code)
         self.tell(f"the server ended ({_ended(code)}; {cause}); it starts again in {pause:.0f} s")
         if not self.stop.wait(pause):
             self._load(again=True)
@@ -158,9 +160,9 @@ class Watch:
         )
 
     def _died(self, when: str) -> ServerDiedError:
-        lines = self.server.last_lines()
+        lines = self.server.last_lines(_LINES)
         cause, fix = likely_cause(lines, self.server.code)
-        shown = "\n    ".join(line[:200] for line in lines[-6:])
+        shown = "\n    ".join(line[:300] for line in telling(lines))
         return ServerDiedError(
             f"the server died {when} ({_ended(self.server.code)}): {cause}. Its last lines:\n    {shown}",
             fix=f"{fix} ({self.server.log})",

@@ -138,8 +138,9 @@ def _run(
         _save(trained, output / name, name, permission, data, comparisons)
         result = _result(output, "done", trained, shown, comparisons, permission, name)
         tracking.log_results(
-            settings.track, _flat(comparisons), [str(output / "result.json"), str(output / "loss.svg")]
-        )
+            settings.track, _flat(comparisons), output, Path(settings.data),
+            lambda text: progress.tell({"event": "note", "text": text}),
+        )  # fmt: skip
         progress.state("done")
         return result
 

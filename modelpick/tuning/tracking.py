@@ -1,44 +1,75 @@
-"""Where a run is recorded besides its own folder: MLflow or DagsHub, through the integrations transformers has."""
+"""Where a run is recorded besides its own folder: MLflow or DagsHub, through the integrations transformers has.
+
+The run's own folder is always written, so a tracking server may be refused before a run, but never ends one.
+"""
 
 import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from modelpick.errors import UsageError
+from modelpick.errors import RemoteError, UsageError
 from modelpick.tuning.extra import require
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 EXPERIMENT = "modelpick"
+_SMALL_FILES = ("run.json", "result.json", "loss.svg", "metrics.jsonl")
+# No telemetry, nothing on stdout but the answer, and a dead server costs seconds, not MLflow's minutes.
+_MANNERS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DAGSHUB_DISABLE_ANALYTICS": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "DAGSHUB_QUIET": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 
 def check(track: str | None) -> None:
-    """Refuse a tracking option that cannot work, before anything heavy starts."""
+    """Refuse a tracking option that cannot work, before anything heavy starts; its variables are set on the way.
+
+    Raises UsageError for an option that is none or lacks a token, RemoteError for a server that does not answer.
+    """
     if track is None:
         return
     kind, _, where = track.partition(":")
     if kind not in ("mlflow", "dagshub"):
         raise UsageError(
-            f"unknown tracking {track!r}",
+            f"unknown tracking {track.partition(':')[0]!r}",
             fix="use mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY",
             code="unknown_tracking",
         )
-    require("track", "mlflow", *(["dagshub"] if kind == "dagshub" else []))
+    if kind == "mlflow" and "@" in urlsplit(where).netloc:
+        raise UsageError(
+            "the tracking address holds a password, which run.json would keep",
+            fix="put it into MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+            code="secret_in_option",
+        )
     if kind == "dagshub" and len([part for part in where.split("/") if part]) != 2:
         raise UsageError(f"{track!r} names no repository", fix="use dagshub:OWNER/REPOSITORY", code="bad_tracking")
+    require("track", "mlflow", *(["dagshub"] if kind == "dagshub" else []))
+    if kind == "dagshub" and not os.environ.get("DAGSHUB_USER_TOKEN"):
+        raise UsageError(
+            "DagsHub asks for a token", fix="put one into DAGSHUB_USER_TOKEN, never into an option", code="no_token"
+        )
+    _set(environment(track))
+    _reach(track)
 
 
 def environment(track: str) -> dict[str, str]:
     """The variables that transformers' callbacks read. Tokens are not among them: they stay where the user keeps them.
 
-    DagsHub's MLflow endpoint is `https://dagshub.com/OWNER/REPOSITORY.mlflow` (DagsHub's documentation); its
-    callback uploads the run folder to the repository too.
+    DagsHub's MLflow endpoint is its repository's address with `.mlflow` (DagsHub's documentation); its host is
+    DAGSHUB_CLIENT_HOST, as its own client reads it.
     """
     kind, _, where = track.partition(":")
-    names = {"MLFLOW_EXPERIMENT_NAME": EXPERIMENT}
+    names = {"MLFLOW_EXPERIMENT_NAME": EXPERIMENT, **_MANNERS}
     if kind == "dagshub":
-        names["MLFLOW_TRACKING_URI"] = f"https://dagshub.com/{where}.mlflow"
-        names["HF_DAGSHUB_LOG_ARTIFACTS"] = "TRUE"
+        host = os.environ.get("DAGSHUB_CLIENT_HOST", "https://dagshub.com").rstrip("/")
+        names["MLFLOW_TRACKING_URI"] = f"{host}/{where.strip('/')}.mlflow"
     elif where:
         names["MLFLOW_TRACKING_URI"] = where
     else:
@@ -46,29 +77,105 @@ def environment(track: str) -> dict[str, str]:
     return names
 
 
-def callbacks(track: str | None) -> "list[TrainerCallback]":
-    """The tracking callback of one option, none without it. Its variables are set for this process."""
+def callbacks(track: str | None, note: Callable[[str], None]) -> "list[TrainerCallback]":
+    """The tracking callback of one option, none without it. Its variables are set for this process.
+
+    `note` is told, once, when the server stops taking what it is sent; training goes on.
+    """
     if track is None:
         return []
-    check(track)
     from transformers.integrations import DagsHubCallback, MLflowCallback
 
-    for name, value in environment(track).items():
-        os.environ[name] = value if name == "MLFLOW_TRACKING_URI" else os.environ.get(name, value)
-    return [DagsHubCallback() if track.startswith("dagshub") else MLflowCallback()]
+    _set(environment(track))
+    base = DagsHubCallback if track.startswith("dagshub") else MLflowCallback
+    return [_forgiving(base, MLflowCallback.on_train_end, note)()]
 
 
-def log_results(track: str | None, results: dict[str, float], files: list[str]) -> None:
-    """Add the before/after figures and the small files to the run that the callback opened, and has ended by now."""
+def log_results(
+    track: str | None, results: Mapping[str, float], output: Path, data: Path, note: Callable[[str], None]
+) -> None:
+    """Add the before/after figures and the run's small files; on DagsHub also the data and the result itself.
+
+    transformers' own upload would send DagsHub every checkpoint with its optimizer, and none of these.
+    """
     if track is None:
         return
     import mlflow
 
-    run: Any = mlflow.last_active_run()
-    if run is None:
-        return
-    client = mlflow.MlflowClient()
-    for name, value in results.items():
-        client.log_metric(run.info.run_id, name, value)
-    for file in files:
-        client.log_artifact(run.info.run_id, file)
+    try:
+        run: Any = mlflow.last_active_run()
+        if run is not None:
+            client = mlflow.MlflowClient()
+            for name, value in results.items():
+                client.log_metric(run.info.run_id, name, value)
+            for file in _SMALL_FILES:
+                if (output / file).is_file():
+                    client.log_artifact(run.info.run_id, str(output / file))
+        if track.startswith("dagshub"):
+            _upload(track.partition(":")[2], output, data)
+    except Exception as error:  # whatever the server or its client does, the result is already on disk
+        note(f"tracking: not all of the result was recorded ({_first_line(error)})")
+
+
+def _upload(repository: str, output: Path, data: Path) -> None:
+    from dagshub.upload import Repo
+
+    owner, name = repository.strip("/").split("/")
+    repo: Any = Repo(owner, name, branch=os.environ.get("BRANCH", "main"))
+    message = f"modelpick: {output.name}"
+    repo.upload(str(data), remote_path=f"data/{data.name}", commit_message=message, versioning="dvc")
+    repo.directory(f"runs/{output.name}").add_dir(
+        str(output), glob_exclude="*/checkpoints/*", commit_message=message, versioning="dvc"
+    )
+
+
+def _forgiving(base: type, end: Callable[..., None], note: Callable[[str], None]) -> type:
+    """`base`, whose first failing event is told and whose later ones are left out; every run is ended."""
+
+    def careful(name: str, does: Callable[..., None]) -> Callable[..., None]:
+        def event(self: Any, args: Any, state: Any, control: Any, **names: Any) -> None:
+            if self.lost:
+                return
+            try:
+                does(self, args, state, control, **names)
+            except Exception as error:
+                self.lost, self._auto_end_run = True, False
+                note(f"tracking: lost at {name} ({_first_line(error)}); the run folder has everything")
+
+        return event
+
+    events = {name: careful(name, getattr(base, name)) for name in ("on_train_begin", "on_log", "on_save")}
+    # DagsHub's callback of transformers 5.23 does not end the MLflow run that it began.
+    return type(f"Forgiving{base.__name__}", (base,), {"lost": False, **events, "on_train_end": careful("end", end)})
+
+
+def _reach(track: str) -> None:
+    """Ask the server one small thing, and DagsHub whose token it is: MLflow there takes that name and the token."""
+    import mlflow
+
+    try:
+        if track.startswith("dagshub"):
+            from dagshub.common.api import UserAPI
+
+            token = os.environ["DAGSHUB_USER_TOKEN"]
+            host = os.environ.get("DAGSHUB_CLIENT_HOST", "https://dagshub.com")
+            os.environ["MLFLOW_TRACKING_USERNAME"] = UserAPI.get_user_from_token(token, host=host).username
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = token
+        mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+        mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception as error:  # httpx, requests, sqlalchemy and MLflow each have their own
+        raise RemoteError(
+            f"tracking at {os.environ['MLFLOW_TRACKING_URI']} does not answer: {_first_line(error)}",
+            fix="check that the server runs and the token is right, or leave out --track",
+            code="tracking_silent",
+        ) from None
+
+
+def _set(names: Mapping[str, str]) -> None:
+    """Set variables for this process; all but the address give way to what the user has set."""
+    for name, value in names.items():
+        os.environ[name] = value if name == "MLFLOW_TRACKING_URI" else os.environ.get(name, value)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -138,7 +138,7 @@ def build_trainer(settings: RunSettings, loaded: "Loaded", encoded: "Encoded", f
         arguments = transformers.TrainingArguments(**common)
         trainer = _careful(transformers.Trainer)(args=arguments, data_collator=collators[loaded.kind](), **parts)
     trainer.remove_callback(transformers.PrinterCallback)  # the report goes through Watch
-    for callback in (_reporter(watch, encoded, settings), *_tracking_callbacks(settings)):
+    for callback in (_reporter(watch, encoded, settings), *_tracking_callbacks(settings, watch)):
         trainer.add_callback(callback)
     trainer.modelpick_watch = watch
     return trainer
@@ -255,10 +255,10 @@ def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "Train
     return Reporter()
 
 
-def _tracking_callbacks(settings: RunSettings) -> "list[TrainerCallback]":
+def _tracking_callbacks(settings: RunSettings, watch: Watch) -> "list[TrainerCallback]":
     from modelpick.tuning.tracking import callbacks
 
-    return callbacks(settings.track)
+    return callbacks(settings.track, lambda text: watch.report({"event": "note", "text": text}))
 
 
 def _adapters_in_fp32(model: Any) -> None:

@@ -124,7 +124,7 @@ def _unreachable(**_: object) -> None:
         ("InvalidSignatureException", "The request signature does not match", "bad_credentials"),
         ("AccessDeniedException", "not authorized to perform pricing:GetProducts", "access_denied"),
         ("ThrottlingException", "Rate exceeded", "throttled"),
-        ("InternalErrorException", "on our side\nand on two lines", "aws_error"),
+        ("InternalErrorException", "on our side\nand on two lines", "aws_refused"),
     ],
 )
 def test_what_aws_refuses_is_a_sentence_with_a_fix(aws: Aws, code: str, message: str, ours: str) -> None:

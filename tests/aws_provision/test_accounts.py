@@ -223,7 +223,7 @@ def test_no_credentials(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     error = refused(lambda: Account("us-east-1").identity())
     assert (error.code, error.exit_code) == ("no_credentials", 4)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    assert refused(lambda: Account("us-east-1").identity()).code == "no_credentials"
+    assert refused(lambda: Account("us-east-1").identity()).code == "unknown_profile"
 
 
 def test_no_default_vpc(aws: Aws, account: Account) -> None:

@@ -41,6 +41,7 @@ from tests.cli.conftest import Run
         (["offers", "--market", "sport"], "spot"),
         (["offers", "--sort", "prise"], "price"),
         (["license"], "MODEL"),
+        (["license", ""], "org/name"),
         (["policy", "check", "no-such-file.toml"], "no-such-file"),
         (["catalog", "show", "qqqqzz"], "qqqqzz"),
     ],

@@ -112,3 +112,13 @@ def test_shell_completion_knows_the_commands(repository: Path, shell: str) -> No
         [sys.executable, "-m", "modelpick"], env=environment, capture_output=True, text=True, check=False
     )
     assert "recommend" in run.stdout
+
+
+def test_a_page_is_written_beside_the_answer(modelpick: Run, tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    answer = modelpick("recommend", "--commercial", "--limit", "3", "--json", "--html", str(file))
+    assert answer.code == 0
+    assert answer.json["recommendations"][0]["model"] in file.read_text(encoding="utf-8")
+    refused = modelpick("recommend", "--commercial", "--html", str(tmp_path / "no" / "page.html"))
+    assert refused.code == 2
+    assert "cannot be written" in refused.err

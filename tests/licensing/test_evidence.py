@@ -218,6 +218,16 @@ def test_a_hostile_file_is_read_to_an_end(judged: Judged, text: str) -> None:
         "For commercial use, please contact us at sales@example.com.",
         "Please contact the authors for a commercial license.",
         "We prohibit commercial use.",
+        "The weights may not be used commercially.",
+        "You can't deploy it in commercial products.",
+        "Commercial use requires a separate license from us.",
+        "Released for academic and educational use only.",
+        "It is available strictly for research.",
+        "Commercial applications are not covered by this release.",
+        "L'utilisation commerciale est interdite.",
+        "Solo para fines de investigación.",
+        "商用目的での利用は禁止します。",
+        "상업적 이용은 금지됩니다.",
     ],
 )
 def test_prose_and_gate_that_forbid_commerce_are_believed_in_any_tongue(judged: Judged, sentence: str) -> None:
@@ -234,6 +244,11 @@ def test_prose_and_gate_that_forbid_commerce_are_believed_in_any_tongue(judged: 
         "允许商业使用。",
         "Questions? Contact us.",
         "It may be used in commercial applications.",
+        "This license does not restrict commercial use.",
+        "It is not only for research but also for commercial use.",
+        "There are no restrictions on commercial use.",
+        "Only the weights of the last epoch are published; research code follows.",
+        "Access requires approval.",
     ],
 )
 def test_prose_that_permits_commerce_is_no_question(judged: Judged, sentence: str) -> None:

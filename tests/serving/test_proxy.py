@@ -23,7 +23,7 @@ Ask = Callable[..., tuple[int, Any]]
 
 
 def guard_of(server: str, state: Path, **changes: Any) -> Guard:
-    values = {"names": ("base", "tuned"), "tokens": 1000, "concurrency": 4, **changes}
+    values = {"names": ("base", "tuned"), "tokens": 1000, "at_once": 4, **changes}
     return Guard("127.0.0.1", free_port("127.0.0.1"), server.removeprefix("http://"), state=state, **values)
 
 
@@ -116,7 +116,7 @@ def test_a_thousand_requests_at_once_are_all_answered_a_few_at_a_time(
     run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
 ) -> None:
     server = start()
-    guard = guard_of(server, tmp_path, concurrency=4)
+    guard = guard_of(server, tmp_path, at_once=4)
     run(guard)
     codes: list[int] = []
 

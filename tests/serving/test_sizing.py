@@ -40,7 +40,7 @@ def test_vllm_is_told_context_sequences_and_share() -> None:
     assert told["--max-num-seqs"] == "8"
     assert told["--gpu-memory-utilization"] == "0.90"
     assert told["--quantization"] == "bitsandbytes"
-    assert told["--host"] == "127.0.0.1"
+    assert told["--uds"] == "server.sock"
 
 
 def test_vllm_takes_no_more_than_others_leave() -> None:
@@ -118,7 +118,15 @@ def test_no_key_is_ever_in_a_command_line(name: str) -> None:
     line = words(engine, served, sizing, host="127.0.0.1", port=1, gpu=True, key_file=Path("/state/key"))
     assert "--api-key" not in line
     assert environment(engine, "mp-secret").get("VLLM_API_KEY") == ("mp-secret" if name == "vllm" else None)
-    assert line[line.index("--host") + 1] == "127.0.0.1"
+    assert "--uds" in line if engine.socket else line[line.index("--host") + 1] == "127.0.0.1"
+    assert environment(engine, "mp-secret").get("VLLM_HOST_IP") == ("127.0.0.1" if name == "vllm" else None)
+
+
+def test_without_a_gpu_vllm_is_told_a_share_of_the_ram() -> None:
+    model = architecture("HuggingFaceTB/SmolLM2-135M-Instruct")
+    sizing = size(model, work(context=100), ENGINES["vllm"], Machine(None, (), 20.0, 24.0))
+    assert sizing.utilization is not None
+    assert sizing.needed_gib < sizing.utilization * 24.0 < 4.0
 
 
 def test_vllm_gets_the_adapter_beside_the_base() -> None:

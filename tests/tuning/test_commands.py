@@ -55,7 +55,10 @@ def test_an_endpoint_that_refuses_everything_scores_a_half(
     assert (path, key) == ("/v1/chat/completions", "Bearer sk-test")
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user", "assistant", "user"]
     assert body["temperature"] == 0
-    assert "what follows" in modelpick(*words).out
+    shown = modelpick(*words).out
+    assert "what follows" in shown
+    assert "Pinocchio is" in shown
+    assert "said: 'No, it does not.': right" in shown
 
 
 def test_an_endpoint_without_the_model_or_without_a_server_is_exit_4(modelpick: Run, endpoint: str) -> None:
@@ -71,6 +74,22 @@ def test_every_kind_of_model_can_be_probed(modelpick: Run, family: str, ask: str
     answer = modelpick("probe", str(folder), "--cases", "6", "--shots", "1", "--ask", ask, "--json")
     assert answer.code == 0
     assert answer.json["cases"] == 6
+    founding = answer.json["founding_prompt"]
+    assert founding["prompt"].endswith("Therefore, Pinocchio is")
+    assert founding["right"] is (founding["concluded"] is False)
+
+
+def test_more_solved_examples_than_the_model_can_read_are_refused(modelpick: Run, tmp_path: Path) -> None:
+    folder = tiny.make("llama", tmp_path, max_position_embeddings=128)
+    assert modelpick("probe", str(folder), "--cases", "2", "--shots", "9", "--json").error["code"] == "too_long"
+
+
+def test_an_encoder_without_its_head_for_masked_words_is_refused(modelpick: Run, tmp_path: Path) -> None:
+    import transformers
+
+    folder = tiny.make("xlm-roberta", tmp_path)
+    transformers.AutoModelForSequenceClassification.from_pretrained(folder).save_pretrained(folder)
+    assert modelpick("probe", str(folder), "--cases", "2", "--json").error["code"] == "no_mask_head"
 
 
 def test_cases_can_be_written_as_training_data(modelpick: Run, tmp_path: Path) -> None:
@@ -78,6 +97,23 @@ def test_cases_can_be_written_as_training_data(modelpick: Run, tmp_path: Path) -
     assert modelpick("probe", "-", "--cases", "40", "--wording", "plain", "--write", str(file)).code == 0
     assert modelpick("data", "check", str(file)).code == 0
     assert modelpick("probe", "-", "--write", str(file)).code == 2
+    assert modelpick("probe", "-", "--write", "cases.csv", "--json").error["code"] == "unknown_ending"
+
+
+def test_cases_can_be_written_as_a_task_of_lm_evaluation_harness(modelpick: Run, tmp_path: Path) -> None:
+    import re
+
+    import yaml
+
+    file = tmp_path / "modelpick_probe.yaml"
+    assert modelpick("probe", "-", "--cases", "10", "--write", str(file)).code == 0
+    task = yaml.safe_load(file.read_text())
+    rows = [json.loads(line) for line in Path(task["dataset_kwargs"]["data_files"]["test"]).read_text().splitlines()]
+    assert sorted(row["answer"] for row in rows) == ["no"] * 5 + ["yes"] * 5
+    assert task["task"] == "modelpick_probe"
+    pattern = task["filter_list"][0]["filter"][0]["regex_pattern"]
+    assert re.findall(pattern, "Known: a toy. No.") == ["No"]
+    assert modelpick("probe", "-", "--ask", "complete", "--write", str(tmp_path / "a.yaml")).code == 2
 
 
 def test_data_check_names_lines_and_says_no(modelpick: Run, data: Path) -> None:

@@ -3,12 +3,12 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick.tuning.intervals import paired_difference, share
 from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
-from modelpick.tuning.probe.suite import Answers, article_case, cases, concluded
+from modelpick.tuning.probe.suite import Answers, _words, article_case, cases, concluded
 
 
 def test_valid_and_invalid_shapes_are_told_apart_by_trying_every_world() -> None:
@@ -29,6 +29,7 @@ def test_contradicting_premises_are_refused() -> None:
         follows((Statement("is", "P"), Statement("is_not", "P")), Statement("is", "P"))
 
 
+@settings(deadline=None, max_examples=25)
 @given(
     st.integers(2, 120),
     st.integers(0, 1000),
@@ -51,6 +52,22 @@ def test_the_two_wordings_share_no_case_and_no_content_word() -> None:
     assert not {case.prompt for case in plain} & {case.prompt for case in other}
     assert not {case.name for case in plain} & {case.name for case in other}
     assert not {case.claim for case in plain} & {case.claim for case in other}
+
+
+def test_what_is_trained_on_shares_no_word_list_and_no_sentence_with_what_is_asked() -> None:
+    plain, other = (_words()[wording] for wording in ("plain", "other"))
+    assert set(plain) == set(other)
+    content = [
+        {*(word for kind in words["kinds"] for word in kind), *words["properties"], *words["names"]}
+        for words in (plain, other)
+    ]
+    assert not content[0] & content[1]
+    for key in set(plain) - {"kinds", "properties", "names"}:
+        ways = [{words[key]} if isinstance(words[key], str) else set(words[key]) for words in (plain, other)]
+        assert not ways[0] & ways[1], key
+    trained = {sentence for case in cases(222, wording="plain") for sentence in case.premises.split(". ")}
+    asked = {sentence for case in cases(500) for sentence in case.premises.split(". ")}
+    assert not trained & asked
 
 
 @pytest.mark.parametrize("answer", ["yes", "no"])
@@ -78,7 +95,11 @@ def test_silence_is_wrong() -> None:
 
 def test_the_founding_articles_prompt_is_failed_by_heavy_and_passed_by_a_denial() -> None:
     case = article_case()
-    assert case.prompt.endswith("Pinocchio is a toy. Therefore, Pinocchio is")
+    assert case.prompt == (
+        "Logically conclude the incomplete sentence. All men are mortal. Socrates is a man. Therefore, Socrates is "
+        "mortal. All programmers are happy. Alice is a programmer. Therefore, Alice is happy. All elephants are heavy. "
+        "Pinocchio is a toy. Therefore, Pinocchio is"
+    )
     assert concluded(case, "heavy.") is True
     assert concluded(case, "not necessarily heavy.") is False
     assert concluded(case, "a toy.") is False

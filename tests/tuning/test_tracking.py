@@ -1,4 +1,4 @@
-"""Runs arrive in a real MLflow server on loopback, through the integration transformers has."""
+"""Runs arrive in a real MLflow server on loopback, directly and as DagsHub serves it, and outlive a dead one."""
 
 import json
 import os
@@ -16,22 +16,38 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
 pytest.importorskip("mlflow", reason="the extra track is absent")
-from modelpick.errors import UsageError
+from modelpick.errors import RemoteError, UsageError
 from modelpick.tuning import tracking
 from modelpick.tuning.finetune import Request, finetune
+from tests.stand_ins import dagshub
+
+TOKEN = "a-token-that-nobody-may-see"
+SHORT = {"max_steps": 3, "accumulation": 1, "batch": 4, "log_steps": 1}
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """An MLflow server with a sqlite store."""
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables that tracking sets, put back afterwards."""
+    for name in (*tracking.environment("mlflow"), "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An MLflow server with a sqlite store, which takes artifacts itself."""
+    folder = tmp_path_factory.mktemp("mlflow")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--default-artifact-root", f"{tmp_path}/artifacts",
+        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=quiet
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         for _ in range(600):
@@ -47,36 +63,91 @@ def server(tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def test_a_run_is_recorded_in_mlflow(
-    server: str, base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    given: dict[str, Any] = {
-        "model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{server}",
-        "max_steps": 3,
-        "accumulation": 1, "batch": 4, "log_steps": 1,
-    }  # fmt: skip
-    finetune(Request(given, offline=True), lambda event: None)
+def recorded(server: str, learning_rate: str) -> tuple[Any, set[str]]:
+    """The one run with this rate, and the paths of its artifacts."""
     import mlflow
 
     client = mlflow.MlflowClient(server)
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
-    (run,) = client.search_runs([experiment.experiment_id])
+    (run,) = client.search_runs([experiment.experiment_id], f"params.learning_rate = '{learning_rate}'")
     assert run.info.status == "FINISHED"
-    assert run.data.params["learning_rate"] == "0.0002"
     assert len(client.get_metric_history(run.info.run_id, "loss")) == 3
     assert "after_held-out examples" in run.data.metrics
-    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"result.json", "loss.svg"}
-    assert json.loads((tmp_path / "out" / "result.json").read_text())["status"] == "done"
+    return run, {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
-def test_dagshub_is_its_repositorys_mlflow_endpoint() -> None:
-    assert tracking.environment("dagshub:me/mine")["MLFLOW_TRACKING_URI"] == "https://dagshub.com/me/mine.mlflow"
+@pytest.mark.usefixtures("clean")
+def test_a_run_is_recorded_in_mlflow(server: str, base: Path, data: Path, tmp_path: Path) -> None:
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{server}"}
+    finetune(Request({**given, **SHORT, "learning_rate": 0.0003}, offline=True), lambda event: None)
+    _, artifacts = recorded(server, "0.0003")
+    assert artifacts >= {"run.json", "result.json", "loss.svg"}
 
 
-@pytest.mark.parametrize("track", ["mlfow", "dagshub", "dagshub:me", "wandb:x"])
-def test_a_tracking_option_that_cannot_work_is_refused(track: str) -> None:
-    with pytest.raises(UsageError):
+def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
+    server: str, base: Path, data: Path, tmp_path: Path
+) -> None:
+    with dagshub.running(TOKEN, server) as hub:
+        names = {"DAGSHUB_CLIENT_HOST": hub.url, "DAGSHUB_USER_TOKEN": TOKEN, "HOME": str(tmp_path)}
+        command = [
+            sys.executable, "-m", "modelpick.cli.main", "finetune", str(base), "--data", str(data), "--json",
+            "--offline", "--output", str(tmp_path / "out"), "--track", "dagshub:me/mine", "--max-steps", "3",
+            "--accumulation", "1", "--batch", "4", "--learning-rate", "0.0004", "--save-steps", "2",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **names}, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "done"
+    _, artifacts = recorded(server, "0.0004")
+    assert "result.json" in artifacts
+    assert hub.files["data/data.jsonl"] == data.read_bytes()
+    assert json.loads(hub.files["runs/out/result.json"])["status"] == "done"
+    assert "runs/out/out/adapter_model.safetensors" in hub.files
+    assert not [path for path in hub.files if "checkpoint" in path]
+    kept = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not [text for text in (*kept, *hub.files.values()) if TOKEN.encode() in text]
+    assert TOKEN not in done.stdout + done.stderr + " ".join(hub.asked)
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_server_that_dies_is_told_once_and_ends_nothing(server: str, base: Path, data: Path, tmp_path: Path) -> None:
+    with dagshub.running("", server) as hub:  # a plain proxy, to be taken away in mid-run
+        told: list[str] = []
+
+        def watch(event: Any) -> None:
+            if event["event"] == "note" and event["text"].startswith("tracking"):
+                told.append(event["text"])
+            if event["event"] == "start":
+                hub.mlflow = "http://127.0.0.1:9"
+
+        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = "me", ""
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **SHORT}
+        track = f"mlflow:{hub.url}/me/mine.mlflow"
+        result = finetune(Request({**given, "track": track}, offline=True), watch)
+    assert result["status"] == "done"
+    assert told[0].startswith("tracking: lost at")
+    assert len(told) <= 2
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_server_that_does_not_answer_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RemoteError) as caught:
+        tracking.check("mlflow:http://127.0.0.1:9")
+    assert caught.value.code == "tracking_silent"
+
+
+@pytest.mark.parametrize(
+    ("track", "code"),
+    [
+        ("mlfow", "unknown_tracking"), ("wandb:x", "unknown_tracking"), ("dagshub", "bad_tracking"),
+        ("dagshub:me", "bad_tracking"), ("dagshub:me/mine", "no_token"),
+        ("mlflow:https://me:secret@host", "secret_in_option"),
+    ],
+)  # fmt: skip
+def test_a_tracking_option_that_cannot_work_is_refused(track: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSHUB_USER_TOKEN", raising=False)
+    with pytest.raises(UsageError) as caught:
         tracking.check(track)
+    assert caught.value.code == code
+    assert "secret" not in caught.value.message + caught.value.fix

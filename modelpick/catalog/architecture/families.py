@@ -45,6 +45,8 @@ class Family:
     embedding_norm: bool = False
     rotary: bool = True
     sdpa: bool = True  # its transformers class has a path through scaled_dot_product_attention
+    caps_scores: bool = False  # attn_logit_softcapping is set by default
+    caps_logits: bool = False  # final_logit_softcapping is set by default
     routed: bool = False  # always a mixture of experts: a config without their number cannot be read
     composed: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
@@ -67,7 +69,7 @@ _BERT = replace(_BIASED, names=_BERT_NAMES, tied=True, positions=0)
 _QWEN2 = Family(qkv_bias=True)
 _QWEN3 = Family(qk_norm="head")
 _GEMMA = Family(tied=True)
-_GEMMA2 = Family(tied=True, norms=4, window="even")
+_GEMMA2 = Family(tied=True, norms=4, window="even", caps_scores=True, caps_logits=True)
 _GEMMA3 = Family(tied=True, norms=4, qk_norm="head", window="pattern", pattern=6, vocabulary=262_208)
 _OLMO2 = Family(qk_norm="full")
 _COHERE = Family(norm="layer", norms=1, parallel=True, tied=True)

@@ -119,6 +119,8 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
         sdpa=family.sdpa,
+        caps_scores=_caps(config, "attn_logit_softcapping", family.caps_scores),
+        caps_logits=_caps(config, "final_logit_softcapping", family.caps_logits),
     )
 
 
@@ -343,6 +345,11 @@ def _routed(config: Config, depth: int) -> list[bool]:
 
 def _windowed(config: Config) -> bool:
     return flag(config, "use_sliding_window", True)
+
+
+def _caps(config: Config, key: str, default: bool) -> bool:
+    """Whether a soft cap is set: a number; null is none."""
+    return bool(config[key]) if key in config else default
 
 
 def _parallel(config: Config, kind: str, family: Family) -> bool:

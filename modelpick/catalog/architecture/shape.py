@@ -139,6 +139,8 @@ class Architecture:
     exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
+    caps_scores: bool = False  # tanh over the attention scores: no fused kernel outside flash attention takes it
+    caps_logits: bool = False  # tanh over the logits
 
     @property
     def parameters(self) -> int:

@@ -1,19 +1,18 @@
 """Putting the cases to a model: causal, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
 
-import json
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import RemoteError, UsageError
+from modelpick.errors import UsageError
+from modelpick.serving import client
 from modelpick.tuning.probe.suite import Answers, Case, concluded, solved
 from modelpick.tuning.tokens import begins_with_bos
 
 if TYPE_CHECKING:
     from modelpick.tuning.loading import Loaded
 
+_LIMITS = ("max_position_embeddings", "max_seq_len")  # T5's n_positions is none: its positions are relative
 _NEW_TOKENS = 64  # room for a worked answer of a chain of three; the first yes or no decides
 
 
@@ -23,10 +22,11 @@ def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = 
 
     model: Any = loaded.model
     tokenizer: Any = loaded.tokenizer
+    prompts = [_prompt(loaded, case, shots) for case in cases]
+    _check_room(model, max((len(tokenizer(prompt)["input_ids"]) for prompt in prompts), default=0) + _NEW_TOKENS)
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
     tokenizer.padding_side = "left"
-    prompts = [_prompt(loaded, case, shots) for case in cases]
     # Cases of like length together: less padding, the same answers.
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     texts = [""] * len(prompts)
@@ -57,6 +57,7 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
     """What a mask-filling model puts into the gap: `x is <mask>.`, or yes against no after `The answer is`.
 
     An open sentence is concluded when the claim's first token outweighs every other token of the vocabulary.
+    Raises UsageError for a model without a mask token, or whose head for masked words was never trained.
     """
     import torch
     from transformers import AutoModelForMaskedLM, AutoTokenizer
@@ -64,34 +65,56 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
     tokenizer: Any = AutoTokenizer.from_pretrained(model_name)
     if tokenizer.mask_token is None:
         raise UsageError(f"{model_name} has no mask token", fix="probe it as a causal model", code="no_mask_token")
-    model: Any = AutoModelForMaskedLM.from_pretrained(model_name, use_safetensors=True).eval()
+    loaded, info = AutoModelForMaskedLM.from_pretrained(model_name, use_safetensors=True, output_loading_info=True)
+    if info["missing_keys"]:
+        raise UsageError(
+            f"{model_name} has no trained head for masked words ({sorted(info['missing_keys'])[0]} is missing)",
+            fix="probe the encoder it was made from",
+            code="no_mask_head",
+        )
+    model: Any = loaded.eval()
+    longest = max(len(tokenizer(solved(shots) + case.prompt)["input_ids"]) for case in cases)
+    _check_room(model, longest + 8)
     said: list[bool | None] = []
+    texts: list[str] = []
     for case in cases:
         gap = f" The answer is {tokenizer.mask_token}." if case.asking == "judge" else f" {tokenizer.mask_token}."
-        inputs = tokenizer(solved(shots) + case.prompt + gap, return_tensors="pt", truncation=True)
+        inputs = tokenizer(solved(shots) + case.prompt + gap, return_tensors="pt")
         with torch.inference_mode():
             logits = model(**inputs).logits[0]
-        places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()
-        if not len(places):
-            said.append(None)
-            continue
-        row = logits[int(places[-1])]
+        row = logits[int((inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[-1])]
         if case.asking == "judge":
             said.append(bool(row[_first_id(tokenizer, "yes")] > row[_first_id(tokenizer, "no")]))
+            texts.append("yes" if said[-1] else "no")
         else:
             said.append(int(row.argmax()) == _first_id(tokenizer, case.claim))
-    return Answers(tuple(cases), tuple(said))
+            texts.append(str(tokenizer.decode([int(row.argmax())])).strip())
+    return Answers(tuple(cases), tuple(said), tuple(texts))
 
 
 def ask_endpoint(
-    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), timeout: float = 60.0
+    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), key_file: Path | None = None
 ) -> Answers:
     """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
 
-    The key is read from OPENAI_API_KEY, never from a flag. Raises RemoteError for an endpoint that does not answer.
+    The key comes from `key_file`, else from OPENAI_API_KEY. A server that says "later" is waited for, a minute at each
+    case. Raises UsageError, RemoteError for an endpoint that does not answer.
     """
-    texts = [_chat(url.rstrip("/"), model, _turns(case, shots), timeout) for case in cases]
+    at = client.endpoint(url, key_file)
+    texts = []
+    for case in cases:
+        asking = client.Asking(_turns(case, shots), _NEW_TOKENS, stream=False, patience=60.0)
+        texts.append("".join(piece.text for piece in client.answer(at, model, asking)))
     return _answers(cases, texts)
+
+
+def _check_room(model: Any, tokens: int) -> None:
+    """Refuse solved examples that push the question out of what the model can read."""
+    limit = next((found for name in _LIMITS if (found := getattr(model.config, name, None))), None)
+    if limit is not None and tokens > limit:
+        raise UsageError(
+            f"the cases take up to {tokens} tokens, and the model reads {limit}", fix="lower --shots", code="too_long"
+        )
 
 
 def _answered(tokenizer: Any, cases: Sequence[Case], written: int) -> Any:
@@ -138,26 +161,3 @@ def _first_id(tokenizer: Any, word: str) -> int:
     ids = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
     # Sentencepiece tokenizers put a bare word-start mark first; the word itself comes next.
     return int(next((i for i in ids if tokenizer.decode([i]).strip()), ids[0]))
-
-
-def _chat(url: str, model: str, turns: list[dict[str, str]], timeout: float) -> str:
-    body = {"model": model, "messages": turns, "temperature": 0, "max_tokens": _NEW_TOKENS}
-    headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("OPENAI_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
-    if not url.startswith(("http://", "https://")):
-        raise UsageError(f"{url} is no http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint")
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return str(json.load(response)["choices"][0]["message"]["content"] or "")
-    except urllib.error.HTTPError as error:
-        raise RemoteError(
-            f"{url} answers {error.code}: {error.read(300).decode(errors='replace').strip() or error.reason}",
-            fix="check the model's name, and OPENAI_API_KEY",
-            code="endpoint_refused",
-        ) from None
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise RemoteError(
-            f"{url} gives no answer: {error}", fix="check that the server runs", code="endpoint_silent"
-        ) from None

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from modelpick.resources import data_file
 from modelpick.tuning.intervals import Interval, paired_difference, share
-from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, step
+from modelpick.tuning.probe.logic import SHAPES, Shape, Statement, follows, known
 
 Wording = Literal["plain", "other"]
 Asking = Literal["judge", "complete"]
@@ -52,7 +52,8 @@ class Case:
 
     @property
     def worked_answer(self) -> str:
-        """A right answer that first goes through the premises one by one: what small models learn from far better."""
+        """A right answer that first says what is known and what follows, then what is asked: small models learn from
+        such steps far better than from a bare yes or no."""
         return f"{self.worked} {self.answer.capitalize()}." if self.asking == "judge" else self.answer
 
 
@@ -113,22 +114,9 @@ def _dress(shape: Shape, truth: bool, draw: random.Random, words: dict[str, Any]
 
 
 def _worked(shape: Shape, kinds: dict[str, list[str]], properties: dict[str, str], name: str) -> str:
-    """What is stated, what each rule adds to it, and whether the conclusion is among it."""
-    facts = [premise for premise in shape.premises if premise.form in ("is", "is_not")]
-    said = [f"{name} is {', '.join(_claim(fact, kinds, properties) for fact in facts)}."]
-    for rule in shape.premises:
-        if rule.form in ("is", "is_not"):
-            continue
-        used, derived = next(((fact, new) for fact in facts if (new := step(rule, fact))), (None, None))
-        if used is not None and derived is not None:
-            facts.append(derived)
-            said.append(f"{_claim(used, kinds, properties)}: known, so {_claim(derived, kinds, properties)}.")
-        elif rule.form == "some":
-            said.append(f"some {kinds[rule.subject][1]}: unknown.")
-        else:
-            said.append(f"{_claim(Statement('is', rule.subject), kinds, properties)}: unknown.")
-    asked = _claim(shape.conclusion, kinds, properties)
-    return " ".join([*said, f"{asked}: {'known' if shape.conclusion in facts else 'unknown'}."])
+    """What is stated of the individual, all that follows from it, and what is asked."""
+    facts = ", so ".join(_claim(fact, kinds, properties) for fact in known(shape.premises))
+    return f"{name} is {facts}. Asked: {_claim(shape.conclusion, kinds, properties)}."
 
 
 def _say(
@@ -169,12 +157,16 @@ def _a(word: str) -> str:
 
 
 def article_case() -> Case:
-    """The founding article's own prompt, as a case: nothing makes a toy heavy."""
+    """The founding article's own prompt, as a case: two arguments solved, and one where nothing makes a toy heavy."""
     words = _words()["plain"]
+    solved_before = (
+        "All men are mortal. Socrates is a man. Therefore, Socrates is mortal. "
+        "All programmers are happy. Alice is a programmer. Therefore, Alice is happy. "
+    )
     return Case(
-        0, "unrelated", 1, "complete", words["complete_intro"], "All elephants are heavy. Pinocchio is a toy.",
-        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio",
-        "Pinocchio is a toy. an elephant: unknown. heavy: unknown.",
+        0, "unrelated", 1, "complete", words["complete_intro"],
+        f"{solved_before}All elephants are heavy. Pinocchio is a toy.",
+        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio", "Pinocchio is a toy. Asked: heavy.",
     )  # fmt: skip
 
 
