@@ -11,7 +11,7 @@ import typer
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
 from modelpick.cli.comparison import compared
-from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command
+from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command, not_both
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 
@@ -82,6 +82,7 @@ def up(
     from modelpick.aws import house_rules
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
+    not_both("--instance", instance, "--family", family)
     waiting = aws_options.span("--wait", wait)
     if data is not None and not data.is_file():
         raise UsageError(f"there is no file {data}", fix="check --data", code="no_data")
