@@ -77,20 +77,31 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
 
 
 def _draw(console: "Console", name: str, answer: dict[str, Any]) -> None:
-    lines = [
-        f"{name} serves on {answer['address']}"
-        if answer["ready"]
-        else f"{name} does not serve yet: {answer['progress']}"
-    ]
-    if answer["key_file"] is None:
-        lines = [f"port {answer['port']} of {name} is {answer['address']}; it has no API key, since it serves nothing"]
-    else:
-        lines += [
-            f"endpoint  {answer['endpoint']}",
-            f"key       {answer['key_file']}",
-            "in another terminal:",
-            f"  modelpick chat --endpoint {answer['endpoint']} --key-file {answer['key_file']}",
-            f"  export OPENAI_BASE_URL={answer['endpoint']} OPENAI_API_KEY=$(cat {answer['key_file']})",
-        ]
-    for line in (*lines, "forwarding until Ctrl-C"):
+    for line in (*_told(name, answer), "forwarding until Ctrl-C"):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _told(name: str, answer: dict[str, Any]) -> list[str]:
+    if answer["key_file"] is None:
+        return [f"port {answer['port']} of {name} is {answer['address']}; it serves nothing, so there is no API key"]
+    endpoint, path = answer["endpoint"], _typed(Path(answer["key_file"]))
+    return [
+        *([] if answer["ready"] else [f"{name} does not serve yet: {answer['progress']}"]),
+        f"endpoint  {endpoint}",
+        f"key       {path}",
+        "in another terminal:",
+        f"  modelpick chat --endpoint {endpoint} --key-file {path}",
+        "or, for any OpenAI client:",
+        f"  export OPENAI_BASE_URL={endpoint}",
+        f"  export OPENAI_API_KEY=$(cat {path})",
+    ]
+
+
+def _typed(path: Path) -> str:
+    """A path as one would type it in a shell."""
+    import shlex
+
+    home = Path.home()
+    if path.is_relative_to(home):
+        return f"~/{shlex.quote(path.relative_to(home).as_posix())}"
+    return shlex.quote(str(path))

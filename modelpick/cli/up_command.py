@@ -11,7 +11,7 @@ import typer
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
-from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command
+from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command, not_both
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 
@@ -81,9 +81,10 @@ def up(
     Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
     """
     from modelpick import settings
-    from modelpick.aws import preflight
+    from modelpick.aws import house_rules, preflight
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
+    not_both("--instance", instance, "--family", family)
     waiting = aws_options.span("--wait", wait)
     if data is not None and not data.is_file():
         raise UsageError(f"there is no file {data}", fix="check --data", code="no_data")
@@ -95,7 +96,8 @@ def up(
     )  # fmt: skip
     plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
     names = [data.name] if data else []
-    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts)
+    rules = house_rules.of_plan(plan, policy)
+    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts, rules=rules)
     if export is not None:
         _export(out, spec, export)
         return
@@ -105,7 +107,8 @@ def up(
     out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
-    payload = _payload(spec, place.account, job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
+    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules)
+    payload = _payload(spec, place.account, job, data)
     machine = _run(out, account, spec, payload, place, waiting, yes)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
     told = _follow(out, account, machine) if stays else {}
@@ -130,11 +133,11 @@ def _plan(
     else:
         from modelpick import planner
 
-        wanted = {"method": method} if method else {}
+        tuned, served = planner.tasks({}, method, data=data is not None, serve=serve)
         content = planner.prepare(
             target,
-            finetune=None if serve and data is None else (wanted if not serve else {}),
-            serve=(wanted if data is None else {}) if serve else None,
+            finetune=tuned,
+            serve=served,
             data=data,
             region=region,
             market="on-demand" if market != "spot" else "spot",
@@ -148,7 +151,8 @@ def _plan(
     if content["license"]["verdict"] == "review":
         raise ModelpickError(
             f"the license of {content['model']['id']} needs a human's decision first",
-            fix=f"modelpick policy approve {content['model']['id']}, then the same command again",
+            fix=f"modelpick policy approve {content['model']['id']}, then "
+            + ("make the plan again" if Path(target).is_file() else "the same command again"),
             code="needs_review",
         )
     return content
@@ -164,7 +168,8 @@ def _pinned(out: Output, plan: dict[str, Any], offline: bool) -> dict[str, Any]:
     found = lookup.look_up([model["id"]], catalog=index.load(), offline=offline).results[0]
     revision = None if isinstance(found, ModelpickError) else found.revision
     if revision is None:
-        out.note(f"the commit of {model['id']} is not pinned: the Hub could not be asked")
+        why = "--offline" if offline else "the Hub could not be asked"
+        out.note(f"the commit of {model['id']} is not pinned: {why}")
     return {**plan, "model": {**model, "revision": revision}}
 
 
