@@ -55,13 +55,6 @@ def _parameter(call: Call, world: World) -> Answer | None:
     return _json({"Parameter": {"Name": name, "Type": "String", "Value": image, "Version": 1}})
 
 
-def _session(call: Call, world: World) -> Answer:
-    target = call.document["Target"]
-    if target not in {machine.id for machine in world.machines()}:
-        return error(call, "TargetNotConnected", f"{target} is not connected.")
-    return _json({"SessionId": "stand-in", "TokenValue": "stand-in", "StreamUrl": "wss://127.0.0.1/stand-in"})
-
-
 def _prices(call: Call, world: World) -> Answer:
     asked = {item["Field"]: item["Value"] for item in call.document.get("Filters", [])}
     usd = world.usd_per_hour.get(asked.get("instanceType", ""))
@@ -119,7 +112,8 @@ def _identity(call: Call, world: World) -> Answer | None:
 
 
 def _session(call: Call, world: World) -> Answer:
-    if not world.agent_online:
+    known = call.document["Target"] in {machine.id for machine in world.machines()}
+    if not (known and world.agent_online):
         return error(call, "TargetNotConnected", f"{call.document['Target']} is not connected.")
     told = {"SessionId": "stand-in-0123", "TokenValue": "token-value", "StreamUrl": "wss://ssm.invalid/stand-in-0123"}
     return _json(told)
@@ -163,7 +157,6 @@ _OWN: dict[tuple[str, str], Callable[[Call, World], Answer | None]] = {
     ("pricing", "GetProducts"): _prices,
     ("iam", "SimulatePrincipalPolicy"): _simulate,
     ("iam", "SimulateCustomPolicy"): _simulate,
-    ("ssm", "StartSession"): _session,
     ("sts", "GetCallerIdentity"): _identity,
     ("autoscaling", "DescribeScalingActivities"): _activities,
 }
