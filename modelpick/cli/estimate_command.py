@@ -54,6 +54,9 @@ def estimate(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
     ] = None,
+    gradient_accumulation: Annotated[
+        str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
+    ] = None,
     dtype: Dtype = None,
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
     stack: Stack = None,
@@ -62,7 +65,8 @@ def estimate(
     ] = None,
     gpus: Gpus = None,
     sharding: Annotated[
-        str | None, typer.Option("--sharding", metavar="tensor-parallel|zero3|fsdp", help="How GPUs share the model.")
+        str | None,
+        typer.Option("--sharding", metavar="tensor-parallel|zero2|zero3|fsdp", help="How GPUs share the model."),
     ] = None,
     packing: Annotated[
         bool | None, typer.Option("--packing/--no-packing", help="Training sequences are packed.")
@@ -106,6 +110,7 @@ def estimate(
         "lora_targets": lora_targets,
         "optimizer": optimizer,
         "gradient_checkpointing": gradient_checkpointing,
+        "gradient_accumulation": whole_number("--gradient-accumulation", gradient_accumulation, largest=1_000_000),
         "dtype": dtype,
         "attention": attention,
         "stack": stack,

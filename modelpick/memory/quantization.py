@@ -59,7 +59,12 @@ _SERVED = {"int8": INT8, "nf4": NF4, "fp8": FP8, "mxfp4": MXFP4, "gguf": GGUF, "
 
 
 def scheme_for(method: str, checkpoint: Checkpoint | None, double_quantization: bool) -> Scheme | None:
-    """The scheme of a method of design.md; None: unquantized. A checkpoint of the same method tells bits and group."""
+    """The scheme of a method of design.md; None: unquantized. A checkpoint of the same method tells bits and group.
+
+    LoRA over a checkpoint that is 4-bit already is trained over it as it is (peft tuners/lora/gptq.py, awq.py).
+    """
+    if method == "qlora" and checkpoint is not None and checkpoint.method in ("gptq", "awq"):
+        method = checkpoint.method
     if method in ("qlora", "nf4"):
         return NF4_DOUBLE if double_quantization else NF4
     if method == "lora-int8":
