@@ -90,9 +90,7 @@ class Compared:
 
 def why_not(case: dict[str, Any]) -> str | None:
     """Why a row is not compared: what was measured there is something no workload describes."""
-    notes, metric, versions = case["notes"], case["metric"], case["stack_versions"]
-    if "full prompt logits" in notes or "4.38" in versions or "4.42" in versions:
-        return "transformers before 4.45 upcasts the logits of the whole prompt"
+    notes, metric = case["notes"], case["metric"]
     if "SUSPECT" in notes:
         return "the table's own note doubts the row (optimizer states absent)"
     if case["grade"] == "C":

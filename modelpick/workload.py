@@ -4,6 +4,7 @@ One mapping of names to values describes a workload everywhere (flags, `--cases`
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args, get_origin
@@ -49,6 +50,7 @@ class Workload:
     dtype: Dtype = "bf16"
     attention: Attention = "sdpa"
     stack: Stack = "transformers"
+    stack_version: str | None = None  # "4.42"; None: the version that memory/stacks.py describes
     measure: Measure = "device"
     gpus: int = 1
     sharding: Sharding = "none"
@@ -70,9 +72,11 @@ class Workload:
 _TYPES: dict[str, Any] = {
     "task": Task, "method": Method, "context": int, "generate": int, "batch": int, "lora_rank": int,
     "lora_targets": str, "optimizer": Optimizer, "gradient_checkpointing": bool, "gradient_accumulation": int,
-    "dtype": Dtype, "attention": Attention, "stack": Stack, "measure": Measure, "gpus": int, "sharding": Sharding,
-    "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype, "gpu_memory_utilization": float,
+    "dtype": Dtype, "attention": Attention, "stack": Stack, "stack_version": str, "measure": Measure, "gpus": int,
+    "sharding": Sharding, "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype,
+    "gpu_memory_utilization": float,
 }  # fmt: skip
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 _SMALLEST = {"generate": 0}
 _LARGEST = {
     "context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096,
@@ -136,6 +140,8 @@ def _checked(key: str, value: Any) -> Any:
             raise _bad_number(key, value, "true or false")
         return value
     if kind is str:
+        if key == "stack_version" and not (isinstance(value, str) and _VERSION.fullmatch(value)):
+            raise _bad_number(key, value, "a version number such as 4.42")
         if not isinstance(value, str) or not value.strip():
             raise _bad_number(key, value, "module names joined by commas, or all-linear")
         return value

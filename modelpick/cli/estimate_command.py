@@ -60,6 +60,9 @@ def estimate(
     dtype: Dtype = None,
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
     stack: Stack = None,
+    stack_version: Annotated[
+        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
+    ] = None,
     measure: Annotated[
         str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
     ] = None,
@@ -114,6 +117,7 @@ def estimate(
         "dtype": dtype,
         "attention": attention,
         "stack": stack,
+        "stack_version": stack_version,
         "measure": measure,
         "gpus": whole_number("--gpus", gpus, largest=4096),
         "sharding": sharding,

@@ -16,7 +16,7 @@ from modelpick.memory.intervals import interval
 from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
 from modelpick.memory.runtime import runtime_bytes
 from modelpick.memory.sharding import Shares, shares
-from modelpick.memory.stacks import DEEPSPEED, STACKS, Stack
+from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
 from modelpick.memory.weights import Weights, parameter_count, weight_bytes
 from modelpick.workload import Workload
 
@@ -89,7 +89,8 @@ class MemoryEstimate:
 
 
 def architecture_of(model: Model) -> Architecture:
-    """The model's architecture; a catalog row of unknown model_type but known parameters is read as a decoder.
+    """The model's architecture; a catalog row of unknown model_type but known parameters is read as a decoder, and a
+    context that its config.json does not tell is the one known of the model.
 
     Raises CannotTellError when the shape cannot be known.
     """
@@ -100,12 +101,13 @@ def architecture_of(model: Model) -> Architecture:
             code="unknown_architecture",
         )
     try:
-        return shapes.read(model.config)
+        shape = shapes.read(model.config)
     except CannotTellError as unknown:
         told_enough = model.origin == "catalog" and model.parameters is not None
         if unknown.code != "unknown_architecture" or not told_enough or model.parameters is None:
             raise
-        return shapes.read_as_decoder(model.config, model.parameters)
+        shape = shapes.read_as_decoder(model.config, model.parameters)
+    return shape if shape.context is not None else replace(shape, context=model.context)
 
 
 def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:
@@ -118,12 +120,14 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
 
     Raises UsageError for LoRA targets that the model does not have.
     """
-    stack = STACKS[workload.stack]
+    stack = stack_of(workload)
     count, source = parameter_count(architecture, parameters)
     b = ELEMENT_BYTES[workload.dtype]
     double = stack.double_quantization
     scheme = scheme_for(workload.method, architecture.checkpoint, double)
     held = weight_bytes(architecture, scheme, stack, b, count, workload)
+    if stack.rotary_tables:
+        held = replace(held, other=held.other + _rotary_tables(architecture, b))
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
@@ -157,6 +161,14 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         formulas=_formulas(workload, scheme),
         assumptions=tuple(assumptions),
     )
+
+
+def _rotary_tables(architecture: Architecture, b: float) -> float:
+    """A cosine and a sine of every position and channel of a head, in every layer."""
+    if not architecture.rotary or architecture.context is None:
+        return 0.0
+    heads = sum(run.count * run.attention.head_dim for run in architecture.layers if run.attention)
+    return 2.0 * heads * architecture.context * b
 
 
 def _no_sdpa(architecture: Architecture, stack: Stack) -> bool:
@@ -197,6 +209,8 @@ def _serve(
     decode = activations.transient_bytes(architecture, architecture.layers, float(batch), b, int8) * share.activations
     logits = float(batch) * architecture.vocabulary * (b + 4)
     kept = cache(after)
+    if stack.all_logits and architecture.kind == "decoder":
+        prefill = max(prefill, prompt * logits)
     peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
     peak = max(peak, held.loading)
     return Parts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
@@ -306,6 +320,8 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast")
     if architecture.kind == "encoder-decoder" and workload.task == "finetune":
         said.append("targets are as long as the context; shorter ones take less")
+    if workload.stack_version is not None and workload.stack != "transformers":
+        said.append(f"{stack.name} {workload.stack_version} is taken to be like the version described in stacks.py")
     if any(run.mixer for run in architecture.layers):
         said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
     if architecture.kind == "encoder" and workload.task == "finetune":

@@ -4,7 +4,7 @@ Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0
 "Traced" means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelpick.workload import Workload
 
@@ -81,6 +81,10 @@ class Stack:
     keeps_unsharded_gradients: bool = False
     # Whether transformers' own model classes run, with their choice of attention kernels.
     transformers_models: bool = True
+    # transformers before 4.45: the whole prompt's logits in the compute type and in fp32, and a table of cosines and
+    # sines of all positions in every layer (modeling_qwen2.py of 4.42: logits.float(), Qwen2RotaryEmbedding).
+    all_logits: bool = False
+    rotary_tables: bool = False
     # vLLM: pages of keys and values, a latent for MLA, only the last logits.
     paged_cache: bool = False
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
@@ -151,3 +155,13 @@ STACKS: dict[str, Stack] = {
         grows_cache=False,
     ),
 }
+
+
+def stack_of(workload: Workload) -> Stack:
+    """The habits of the workload's stack, at the version it names."""
+    stack = STACKS[workload.stack]
+    if workload.stack == "transformers" and workload.stack_version is not None:
+        version = tuple(int(part) for part in workload.stack_version.split("."))
+        if version < (4, 45):
+            return replace(stack, all_logits=True, rotary_tables=True)
+    return stack

@@ -85,7 +85,7 @@ def weight_bytes(
         embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
         other=(inner - max(split, covered)) * element_bytes,
         loading=architecture.embedding_parameters * element_bytes
-        if scheme is not None and scheme.copies_embedding
+        if scheme is not None and scheme.copies_embedding and architecture.tied
         else 0.0,
         rebuilt=_rebuilt(architecture, scheme, stack, workload.method == "lora-int8"),
     )
