@@ -121,7 +121,8 @@ def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, .
 
     elsewhere: dict[str, int] = {}
     inside = 0
-    for name, module in model.named_modules():
+    modules: Any = model.named_modules()
+    for name, module in modules:
         if isinstance(module, nn.Embedding) or _is_kept(name, keep):
             continue
         if isinstance(module, _linear_classes()):
