@@ -21,7 +21,7 @@ class Program:
     """modelpick, talking to one stand-in account."""
 
     def __init__(self, aws: Aws, home: Path) -> None:
-        self._environment = {
+        self.environment = {
             **aws.environment,
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -32,7 +32,7 @@ class Program:
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "modelpick", *words], env=self._environment, cwd=self._home, text=True,
+            [sys.executable, "-m", "modelpick", *words], env=self.environment, cwd=self._home, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
