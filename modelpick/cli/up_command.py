@@ -95,7 +95,7 @@ def up(
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
     payload = _payload(spec, place.account, job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
-    machine = _run(out, account, spec, payload, place, waiting, yes)
+    machine = _run(out, account, spec, payload, place, waiting)
     answer = {**machine.as_json(), "assumptions": [_priced(spec), *said], "sources": list(plan.get("sources", ()))}
     out.answer(answer, lambda console: _draw(console, machine))
 
@@ -181,7 +181,7 @@ def _at_todays_prices(
 
 
 def _run(
-    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta, yes: bool
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta
 ) -> "Machine":
     from modelpick.aws import provision
 
@@ -189,11 +189,11 @@ def _run(
         try:
             return provision.up(account, spec, payload, place=place, wait=wait, report=out.note)
         except KeyboardInterrupt:
-            if not _go_on(out, account, spec.deployment, yes):
+            if not _go_on(out, account, spec.deployment):
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
+def _go_on(out: Output, account: "Account", deployment: str) -> bool:
     """After Ctrl-C: say what runs, ask what to do. Whether to continue."""
     from modelpick.aws import provision, teardown
     from modelpick.aws.names import Names
@@ -202,7 +202,7 @@ def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
     held = provision.switches_known(account, names)
     end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
     sys.stderr.write(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
-    if out.as_json or yes or not sys.stdin.isatty():
+    if out.as_json or not sys.stdin.isatty():
         sys.stderr.write(f"  the same command continues; to remove it: modelpick down {deployment}\n")
         return False
     choice = typer.prompt("[c]ontinue, take it [d]own, or [l]eave it", default="c", err=True).strip().lower()[:1]

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ class Program:
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "100",
         }
-        self._home = home
+        self.home = home
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "modelpick", *words], env=self.environment, cwd=self._home, text=True,
+            [sys.executable, "-m", "modelpick", *words], env=self.environment, cwd=self.home, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -94,13 +95,40 @@ def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
 def test_an_interrupt_says_what_runs(program: Program, aws: Aws) -> None:
     aws.no_capacity()
     process = program.start(*UP)
-    while not any(name == "autoscaling:DescribeScalingActivities" for name, _ in aws.calls(clear=True)[-40:]):
-        assert process.poll() is None
+    _until_it_waits(process, aws)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "modelpick down box" in err
     assert matrix.faults(aws) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("answer", "machines"), [("d", 0), ("l", 0), ("c", 1)])
+def test_ctrl_c_asks_what_to_do(answer: str, machines: int, program: Program, aws: Aws) -> None:
+    """At a terminal: continue, take it down, or leave it. Whatever is said, nothing runs unwatched."""
+    import pty
+
+    aws.no_capacity()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelpick", *UP], env=program.environment, cwd=program.home, stdin=theirs,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(theirs)
+    _until_it_waits(process, aws)
+    process.send_signal(signal.SIGINT)
+    if answer == "c":
+        aws.capacity()
+        aws.advance(seconds=90)
+    os.write(ours, f"{answer}\n".encode())
+    _, err = process.communicate(timeout=120)
+    os.close(ours)
+    assert process.returncode == (0 if answer == "c" else 130), err
+    assert "a machine of box may be on its way; it stops by itself at" in err
+    assert len(aws.state()["machines"]) == machines
+    assert matrix.faults(aws) == []
+    assert (aws.state()["left"] == []) == (answer == "d")
 
 
 def test_the_policy_is_printed_and_fits(program: Program) -> None:
@@ -109,6 +137,16 @@ def test_the_policy_is_printed_and_fits(program: Program) -> None:
     document = json.loads(out)
     assert document["Version"] == "2012-10-17"
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144  # a managed policy's limit (IAM quotas)
+
+
+def _until_it_waits(process: "subprocess.Popen[str]", aws: Aws) -> None:
+    """Until the paid call was made and the wait for capacity has begun."""
+    paid = ("autoscaling:UpdateAutoScalingGroup", True)
+    while paid not in (calls := aws.calls()) or "Activities" not in "".join(
+        name for name, _ in calls[calls.index(paid) :]
+    ):
+        assert process.poll() is None
+        time.sleep(0.05)
 
 
 def _killed(program: Program, aws: Aws, words: tuple[str, ...], call: int, when: str) -> None:
