@@ -249,14 +249,17 @@ def _priced(spec: "Spec") -> str:
 
 
 def _draw(console: "Console", machine: "Machine") -> None:
+    next_words = (
+        (f"logs {machine.deployment} -f", "what it does"),
+        (f"status {machine.deployment}", "since when, for how much, until when"),
+        (f"down {machine.deployment}", "end it now"),
+    )
     lines = (
         f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service",
-        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (and by force at {machine.delete_at:%H:%M}), "
+        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (by force at {machine.delete_at:%H:%M}), "
         f"at most ${machine.most_usd:.2f}",
         "",
-        f"  modelpick logs {machine.deployment} -f      what it does",
-        "  modelpick status                 what runs, since when, for how much",
-        f"  modelpick down {machine.deployment}         end it now",
+        *(f"  modelpick {words:<{len(machine.deployment) + 9}}  {what}" for words, what in next_words),
     )
     for line in lines:
         console.print(line, markup=False)

@@ -82,7 +82,7 @@ def test_a_machine_out_of_its_group_is_told(aws: Aws, account: Account) -> None:
     told = status.deployments(account)[0]
     assert told.unwatched
     assert f"{machine.instance_id} is not in the group" in told.problems
-    assert [item.deployment for item in status.orphans(account)] == ["demo"]
+    assert [item.deployment for item in status.everywhere(account).deployments if status.is_orphan(item)] == ["demo"]
     teardown.down(account, "demo")
     assert aws.state()["machines"] == []
 
@@ -184,3 +184,25 @@ def test_a_receipt_without_a_record_knows_the_hours_and_says_that_it_does_not_kn
     assert told["machines"] == 1
     assert told["hours"] == pytest.approx(1.0, abs=0.05)
     assert told["total_usd"] is None
+
+
+def test_what_is_kept_has_an_expiry_even_if_somebody_took_it_away(aws: Aws, account: Account) -> None:
+    up(account, keep_results_days=7)
+    for key in ("results/adapter", "data/train.jsonl"):
+        account.call("s3", "put_object", Bucket=NAMES.bucket, Key=key, Body=b"x")
+    account.call("s3", "delete_bucket_lifecycle", Bucket=NAMES.bucket)
+    assert aws.state()["unforgetting"] != []
+    kept = teardown.down(account, "demo", keep=teardown.Keep(data=True)).kept
+    assert kept is not None
+    assert kept.objects == 2
+    assert kept.expires_at is not None
+    assert aws.state()["unforgetting"] == []
+
+
+def test_a_region_that_is_denied_does_not_hide_the_others(aws: Aws, account: Account) -> None:
+    aws.world(regions=["eu-central-1", "us-east-1"])
+    up(account)
+    aws.fail("DescribeInstances", code="UnauthorizedOperation", status=403)  # eu-central-1, the first
+    seen = status.everywhere(account)
+    assert [item.deployment for item in seen.deployments] == ["demo"]
+    assert list(seen.unseen) == ["eu-central-1"]
