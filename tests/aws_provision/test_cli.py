@@ -92,6 +92,29 @@ def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     assert aws.state()["left"] == []
 
 
+def test_a_price_that_cannot_be_believed_stops_it_before_anything_is_made(program: Program, aws: Aws) -> None:
+    program.environment["HF_ENDPOINT"] = "http://127.0.0.1:1"
+    aws.world(usd_per_hour={"g6e.xlarge": 18.61})
+    asking = [word for word in UP if word != "--offline"]
+    code, _, err = program.run(*asking, "--json")
+    assert code == 3
+    assert json.loads(err)["error"]["code"] == "price_not_believed"
+    assert aws.state()["left"] == []
+    aws.world(usd_per_hour={"g6e.xlarge": 1.9})
+    machine = program.json(*asking)
+    assert machine["usd_per_hour"] > 1.9
+    aws.world(usd_per_hour={"g6e.xlarge": 18.61})  # what was begun goes on at the price that it noted
+    assert program.json(*asking)["instance_id"] == machine["instance_id"]
+
+
+def test_what_was_left_behind_is_swept(program: Program, aws: Aws) -> None:
+    _killed(program, aws, UP, 12, "after")
+    found = program.json("sweep", "--yes")
+    assert [item["deployment"] for item in found["receipts"]] == ["box"]
+    assert found["unseen_regions"] == {}
+    assert aws.state()["left"] == []
+
+
 def test_an_interrupt_says_what_runs(program: Program, aws: Aws) -> None:
     aws.no_capacity()
     process = program.start(*UP)
