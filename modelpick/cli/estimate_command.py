@@ -106,8 +106,8 @@ def estimate(
     names = workload_names(
         task=task, method=method, context=context, generate=generate, batch=batch, lora_rank=lora_rank,
         lora_targets=lora_targets, optimizer=optimizer, gradient_checkpointing=gradient_checkpointing,
-        gradient_accumulation=gradient_accumulation, dtype=dtype,
-        attention=attention, stack=stack, stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding, packing=packing,
+        gradient_accumulation=gradient_accumulation, dtype=dtype, attention=attention, stack=stack,
+        stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding, packing=packing,
         loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype, gpu_memory_utilization=gpu_memory_utilization,
     )  # fmt: skip
     if cases is not None:

@@ -87,3 +87,8 @@ def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
 def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
     assert spec_from(plan).sha256 == spec_from(json.loads(json.dumps(plan))).sha256
     assert spec_from(plan).deployment != spec_from(plan, Wishes(name="other")).deployment
+
+
+def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
+    command = spec_from(plan, data=["my train.jsonl"]).job["command"]
+    assert "--data 'data/my train.jsonl'" in command[2]
