@@ -45,8 +45,11 @@ def payload(
     return Payload(user_data(spec, names, digest), content, digest, dict(data or {}), hub_token)
 
 
-def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
-    """The cloud-config that arms the machine's own end and fetches the bundle."""
+def user_data(spec: Spec, names: Names, bundle_sha256: str, *, stop_at: str = "") -> str:
+    """The cloud-config that arms the machine's own end and fetches the bundle.
+
+    `stop_at` is the limit where no `up` writes one into the bucket. Raises UsageError beyond USER_DATA_LIMIT bytes.
+    """
     text = _deploy_file("user_data.yaml").decode()
     # The machine's own last minute lies behind both switches and the longest wait for them; `extend` moves it.
     values = {
@@ -58,6 +61,7 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
         "TOKEN_PARAMETER": names.hub_token,
         "LAST_MINUTE": str(int(spec.hours * 60) + 30),
         "REGION": names.region,
+        "STOP_AT": stop_at,
     }
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
@@ -69,16 +73,16 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
 
 
 def build(job: Mapping[str, Any]) -> bytes:
-    """The bundle as .tar.gz bytes."""
+    """The bundle as .tar.gz bytes: with vLLM's own environment where the job says `vllm`."""
     files: dict[str, tuple[bytes, int]] = {
         "job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)
     }
     for name in _deploy_names():
         mode = 0o755 if name.endswith(".sh") else 0o644
         files[f"deploy/{name}"] = (_deploy_file(name), mode)
-    lock = resources.directory("deploy") / "requirements.lock"
-    wanted = lock.read_bytes() if lock.is_file() and job.get("requirements", True) else b""
-    files["requirements.lock"] = (wanted, 0o644)
+    files["requirements.lock"] = (_deploy_file("requirements.lock") if job.get("requirements", True) else b"", 0o644)
+    if job.get("vllm"):
+        files["vllm/requirements.lock"] = (_deploy_file("requirements-vllm.lock"), 0o644)
     wheel_name, wheel = build_wheel()
     files[f"wheel/{wheel_name}"] = (wheel, 0o644)
     packed = io.BytesIO()

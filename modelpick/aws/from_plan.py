@@ -99,7 +99,27 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
     else:
         command = commands[0]
     kind = "service" if "serve" in plan["tasks"] else "job"
-    return {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+    job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+    return {**job, "vllm": True} if "serve" in plan["tasks"] and serves_with_vllm(plan) else job
+
+
+def serves_with_vllm(plan: Mapping[str, Any]) -> bool:
+    """Whether `modelpick serve` will choose vLLM on the machine: by its own choice, over the same table. A model the
+    catalog does not know is taken for one that vLLM serves."""
+    from modelpick.catalog import index
+    from modelpick.catalog.model import Model
+    from modelpick.offers import rules
+    from modelpick.serving.engine import ENGINES, choose
+    from modelpick.workload import Workload
+
+    tuned = plan["workloads"].get("finetune")
+    model = index.load().find(plan["model"]["id"]) or Model(plan["model"]["id"], origin="hub")
+    subject = rules.subject_of(model, Workload(**plan["workloads"]["serve"]), adapter=tuned is not None)
+    try:
+        chosen = choose(rules.load_rules(), subject, gpu=True, installed=dict.fromkeys(ENGINES, True))
+    except UsageError:
+        return False  # `serve` will say why
+    return chosen.engine.name == "vllm"
 
 
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """`modelpick up`: a plan or a model becomes a running machine that nobody can forget."""
 
+import hashlib
 import os
 import sys
 from datetime import timedelta
@@ -226,19 +227,29 @@ def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
 
 
 def _export(out: Output, spec: "Spec", path: Path) -> None:
-    from modelpick.aws import cloudformation
+    from modelpick.aws import bundle, cloudformation
 
-    text = cloudformation.template_text(spec)
+    packed = bundle.build(spec.job)
+    beside = path.with_suffix(".bundle.tar.gz")
     try:
-        path.write_text(text, encoding="utf-8")
+        beside.write_bytes(packed)
+        path.write_text(cloudformation.template_text(spec, hashlib.sha256(packed).hexdigest()), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", fix="choose another file", code="no_file"
         ) from None
     out.answer(
-        {"template": str(path), "deployment": spec.deployment, "assumptions": [_priced(spec)], "sources": []},
+        {
+            "template": str(path),
+            "bundle": str(beside),
+            "deployment": spec.deployment,
+            "assumptions": [_priced(spec)],
+            "sources": [],
+        },
         lambda console: console.print(
-            f"{path}: the deployment {spec.deployment} as a CloudFormation template", markup=False
+            f"{path}: the deployment {spec.deployment} as a CloudFormation template\n{beside}: what its machine runs\n"
+            "How it is launched and stopped: docs/exports.md",
+            markup=False,
         ),
     )
 
