@@ -129,6 +129,10 @@ class Account:
         """A boto3 client of the same caller: for what is asked of another region's endpoint, such as prices."""
         return self.in_region(region)._client(service)
 
+    def endpoint(self, service: str) -> str:
+        """The address a service is asked at."""
+        return str(self._client(service).meta.endpoint_url)
+
     def _client(self, service: str) -> Any:
         key = (service, self.region)
         if key not in self._clients:

@@ -77,6 +77,8 @@ def build(job: Mapping[str, Any]) -> bytes:
     files: dict[str, tuple[bytes, int]] = {
         "job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)
     }
+    for name, text in job.get("files", {}).items():
+        files[name] = (text.encode(), 0o644)
     for name in _deploy_names():
         mode = 0o755 if name.endswith(".sh") else 0o644
         files[f"deploy/{name}"] = (_deploy_file(name), mode)

@@ -1,7 +1,7 @@
 """What every deployment does now, by the account's own word: machine, switches, dollars, its own report."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -93,6 +93,7 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
     group = switches.find_group(account, names)
     held = switches.read(account, names) if group else switches.Switches(None, None, ("there is no group",))
     machines = [thing for thing in things if thing.kind == "machine"]
+    held = _reaching(held, group, machines)
     past = lives(account, names, noted.created_at) if noted else []
     now = account.now()
     hours = sum(life.hours(now) for life in past)
@@ -116,6 +117,13 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
         progress=progress.read(account, names, noted) if any(one.kind == "bucket" for one in things) else Progress(),
         things=tuple(things),
     )
+
+
+def _reaching(held: switches.Switches, group: dict[str, Any] | None, machines: list[Thing]) -> switches.Switches:
+    """The switches, with every machine they do not reach as a problem: they stop the group and what is in it."""
+    inside = {item["InstanceId"] for item in (group or {}).get("Instances", ())}
+    outside = [f"{thing.name} is not in the group" for thing in machines if thing.name not in inside]
+    return replace(held, problems=(*held.problems, *outside))
 
 
 def _state(

@@ -38,13 +38,13 @@ def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Repo
     except Refused as refused:
         raise _unfinished(refused, names) from None
     summary = receipt(account, names, noted, lives(account, names, began), ended, None)
-    for _ in range(_PASSES):
+    for again in range(_PASSES):
+        if again:  # an `up` made something meanwhile: its machine, or its wish for one, goes before its switches
+            _stop_what_bills(account, names, report)
         _remove_the_rest(account, names, keep, report)
         left = [thing for thing in inventory.of(account, names) if thing.kind != "bucket"]
         if not left:
             break
-        if any(thing.bills for thing in left):
-            _stop_what_bills(account, names, report)
     else:
         raise RemoteError(
             f"still there: {', '.join(f'{thing.kind} {thing.name}' for thing in left)}",
@@ -57,7 +57,9 @@ def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Repo
 def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[record.Record | None, datetime, datetime]:
     """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
     report("machine")
-    provision.to_zero(account, names)
+    found = switches.find_group(account, names)
+    began = found["CreatedTime"].astimezone(UTC) if found else account.now()
+    provision.to_zero(account, names, unprotected=True)
     noted = record.mark_going_down(account, names)
     account.find("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=names.group, ForceDelete=True)
     deadline = account.now() + _LONGEST_WAIT
@@ -81,8 +83,9 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     for volume in inventory.volumes(account, names.deployment):
         report(f"disk {volume['VolumeId']}")
         account.find("ec2", "delete_volume", VolumeId=volume["VolumeId"])
-    # Without a record nothing says when this deployment began: what an earlier one of the name ran is not its cost.
-    return noted, noted.created_at if noted else account.now(), account.now()
+    # Without a record or a group nothing says when this deployment began: what an earlier one of the name ran is not
+    # its cost.
+    return noted, noted.created_at if noted else began, account.now()
 
 
 def _remove_the_rest(account: Account, names: Names, keep: Keep, report: Report) -> None:

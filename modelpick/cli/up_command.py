@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli import aws_options
-from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
-from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command
+from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command, not_both
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelpick.aws.account import Account
     from modelpick.aws.provision import Machine
     from modelpick.aws.scaffold import Payload
+    from modelpick.aws.site import Site
     from modelpick.aws.spec import Spec
 
 
@@ -54,12 +55,10 @@ def up(
     expected_account: Annotated[
         str | None, typer.Option("--account", metavar="ID", help="Refuse any other AWS account.")
     ] = None,
-    subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
-    kms_key: Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")] = None,
-    permission_boundary: Annotated[
-        str | None, typer.Option("--permission-boundary", metavar="ARN", help="Boundary of the roles made.")
-    ] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="On everything made.")] = None,
+    subnet: Subnet = None,
+    kms_key: KmsKey = None,
+    permission_boundary: Boundary = None,
+    tag: Tags = None,
     keep_results: Annotated[str, typer.Option("--keep-results", metavar="DAYS", help="Results expire after.")] = "30",
     idle: Annotated[str, typer.Option("--idle", metavar="30m", help="End the machine after this long idle.")] = "30m",
     export: Annotated[
@@ -72,6 +71,9 @@ def up(
             help="Stay until it serves or the job is done, or only until it runs. Default: stay where a person looks.",
         ),
     ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Believe live prices that are far from the embedded ones.")
+    ] = False,
     offline: Offline = False,
     yes: Yes = False,
 ) -> None:
@@ -80,8 +82,10 @@ def up(
     Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
     """
     from modelpick import settings
+    from modelpick.aws import house_rules, preflight
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
+    not_both("--instance", instance, "--family", family)
     waiting = aws_options.span("--wait", wait)
     if data is not None and not data.is_file():
         raise UsageError(f"there is no file {data}", fix="check --data", code="no_data")
@@ -93,20 +97,24 @@ def up(
     )  # fmt: skip
     plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
     names = [data.name] if data else []
-    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts)
+    rules = house_rules.of_plan(plan, policy)
+    spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts, rules=rules)
     if export is not None:
         _export(out, spec, export)
         return
     account = aws_options.account(spec.region, profile)
-    caller = account.identity()
-    out.note(_summary(spec, plan, caller))
+    place = preflight.ready(account, spec, expected_account=expected_account)
+    spec, said = _at_todays_prices(account, spec, place.account, offline=offline, confirm=confirm)
+    out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
-    payload = _payload(spec, caller["Account"], job_of(pinned, idle_minutes=wishes.idle_minutes, data=names), data)
-    machine = _run(out, account, spec, payload, expected_account, waiting, yes)
+    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules)
+    payload = _payload(spec, place.account, job, data)
+    machine = _run(out, account, spec, payload, place, waiting, yes)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
     told = _follow(out, account, machine) if stays else {}
-    answer = {**machine.as_json(), **told, "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
+    assumptions = [_priced(spec), *said]
+    answer = {**machine.as_json(), **told, "assumptions": assumptions, "sources": list(plan.get("sources", ()))}
     out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
 
 
@@ -126,11 +134,11 @@ def _plan(
     else:
         from modelpick import planner
 
-        wanted = {"method": method} if method else {}
+        tuned, served = planner.tasks({}, method, data=data is not None, serve=serve)
         content = planner.prepare(
             target,
-            finetune=None if serve and data is None else (wanted if not serve else {}),
-            serve=(wanted if data is None else {}) if serve else None,
+            finetune=tuned,
+            serve=served,
             data=data,
             region=region,
             market="on-demand" if market != "spot" else "spot",
@@ -144,7 +152,8 @@ def _plan(
     if content["license"]["verdict"] == "review":
         raise ModelpickError(
             f"the license of {content['model']['id']} needs a human's decision first",
-            fix=f"modelpick policy approve {content['model']['id']}, then the same command again",
+            fix=f"modelpick policy approve {content['model']['id']}, then "
+            + ("make the plan again" if Path(target).is_file() else "the same command again"),
             code="needs_review",
         )
     return content
@@ -160,7 +169,8 @@ def _pinned(out: Output, plan: dict[str, Any], offline: bool) -> dict[str, Any]:
     found = lookup.look_up([model["id"]], catalog=index.load(), offline=offline).results[0]
     revision = None if isinstance(found, ModelpickError) else found.revision
     if revision is None:
-        out.note(f"the commit of {model['id']} is not pinned: the Hub could not be asked")
+        why = "--offline" if offline else "the Hub could not be asked"
+        out.note(f"the commit of {model['id']} is not pinned: {why}")
     return {**plan, "model": {**model, "revision": revision}}
 
 
@@ -173,14 +183,31 @@ def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | No
     return bundle.payload(spec, names, job=job, data=files, hub_token=os.environ.get("HF_TOKEN"))
 
 
+def _at_todays_prices(
+    account: "Account", spec: "Spec", account_id: str, *, offline: bool, confirm: bool
+) -> "tuple[Spec, tuple[str, ...]]":
+    """The spec at live prices; what was begun goes on at the prices that it noted."""
+    from modelpick import settings
+    from modelpick.aws import live, record
+    from modelpick.aws.names import Names
+    from modelpick.offers import embedded
+
+    noted = record.read(account, Names(spec.deployment, account_id, spec.region))
+    if noted is not None:
+        return spec, (f"begun at {noted.created_at:%Y-%m-%d %H:%M} UTC: its prices and its limit hold",)
+    if offline:
+        return spec, (f"prices of {embedded.as_of()}: with --offline AWS's are not asked",)
+    return live.reckon(spec, discounts=settings.load().discounts, confirmed=confirm, make=account.client_in)
+
+
 def _run(
-    out: Output, account: "Account", spec: "Spec", payload: "Payload", expected: str | None, wait: timedelta, yes: bool
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta, yes: bool
 ) -> "Machine":
     from modelpick.aws import provision
 
     while True:
         try:
-            return provision.up(account, spec, payload, expected_account=expected, wait=wait, report=out.note)
+            return provision.up(account, spec, payload, place=place, wait=wait, report=out.note)
         except KeyboardInterrupt:
             if not _go_on(out, account, spec.deployment, yes):
                 raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -254,14 +281,18 @@ def _export(out: Output, spec: "Spec", path: Path) -> None:
     )
 
 
-def _summary(spec: "Spec", plan: dict[str, Any], caller: dict[str, Any]) -> str:
-    types = ", ".join(candidate.instance_type for candidate in spec.candidates)
-    return "\n".join([
+def _summary(spec: "Spec", plan: dict[str, Any], place: "Site") -> str:
+    needs = plan.get("time") or {}
+    lines = [
         f"{plan['model']['id']}: {' and '.join(plan['tasks'])}, deployment {spec.deployment}",
-        f"  account {caller['Account']}, {spec.region}, one of {types}, {spec.market}",
+        f"  account {place.account} ({place.owner}), {spec.region}, {spec.market}, the first that is free of",
+        *(f"    {one.instance_type:<14} ${one.usd_per_hour:.3f} an hour" for one in spec.candidates),
         f"  at most {spec.hours:.2f} h and ${spec.most_usd:.2f}: ${spec.hourly_usd:.3f} an hour with disk and address,",
         "  the second switch's 20 minutes included; results stay in a bucket of its own",
-    ])  # fmt: skip
+    ]
+    if needs.get("likely_hours") and needs["likely_hours"] > spec.hours:
+        lines.append(f"  CARE: the job is reckoned at {needs['likely_hours']:.2f} h, more than that")
+    return "\n".join(lines)
 
 
 def _priced(spec: "Spec") -> str:

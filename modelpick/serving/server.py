@@ -126,8 +126,11 @@ def prepare(request: Request) -> Launch:
     license gate raises.
     """
     if machine.port_in_use(HOST, request.port):
+        by = machine.port_holder(request.port)
         raise UsageError(
-            f"port {request.port} is in use", fix="give another with --port, or stop what uses it", code="port_in_use"
+            f"port {request.port} is in use" + (f" by {by}" if by else ""),
+            fix="give another with --port, or stop what uses it",
+            code="port_in_use",
         )
     permission = gate.permission_for(
         _judged(request.model), request.policy, reviewed_by=request.reviewed_by, offline=request.offline
@@ -136,6 +139,8 @@ def prepare(request: Request) -> Launch:
     here = machine.look()
     workload, asked_context = _workload(request, found.served.folder, here)
     subject = rules.subject_of(found.base, workload, adapter=found.served.adapter is not None)
+    if workload.method == "gguf":
+        subject = replace(subject, model_type=source.gguf_architecture(found.served.folder), kind="gguf")
     choice = choose(
         rules.load_rules(),
         subject,

@@ -54,6 +54,7 @@ class Loaded:
     kind: Kind
     layers: quantized.QuantizedLayers | None
     notes: tuple[str, ...]
+    fresh: tuple[str, ...] = ()  # modules that the checkpoint has no weights for: made at random, to be trained in full
 
 
 def torch_dtype(name: str) -> Any:
@@ -198,29 +199,41 @@ def load(model: str, options: LoadOptions) -> Loaded:
     keep: tuple[str, ...] = ()
     bits = _BITS.get(options.method)
     if bits:
-        keep = _kept_modules(auto, config)
+        keep = _kept_modules(auto, config, options, model)
         if torch.cuda.is_available():
             arguments["device_map"] = {"": 0}  # bitsandbytes quantizes on the GPU as it loads
         arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
     with quantized.plain_linear_layers(config.model_type if bits else ""):
-        loaded = _from_pretrained(auto, model, config, arguments)
+        loaded, fresh = _from_pretrained(auto, model, config, arguments, kind)
+        if bits and not set(fresh) <= set(keep):  # what is made at random has nothing to compress
+            keep = (*keep, *fresh)
+            arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
+            loaded, fresh = _from_pretrained(auto, model, config, arguments, kind)
     layers = None
     if bits:
         layers = quantized.assert_quantized(loaded, keep, model)
         quantized.mend_in_place_adds(loaded, config.model_type)
     loaded.config.pad_token_id = tokenizer.pad_token_id
-    return Loaded(loaded, tokenizer, kind, layers, notes)
+    return Loaded(loaded, tokenizer, kind, layers, notes, fresh)
 
 
-def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, Any]) -> Any:
+def _from_pretrained(
+    auto: Any, model: str, config: Any, arguments: dict[str, Any], kind: Kind
+) -> tuple[Any, tuple[str, ...]]:
+    """The model, and the modules its checkpoint has no (or other) weights for.
+
+    transformers fills those at random. For an encoder that is its new task head; anywhere else it is a damaged folder.
+    """
     from safetensors import SafetensorError
 
     try:
-        return auto.from_pretrained(model, config=config, **arguments)
+        loaded, told = auto.from_pretrained(
+            model, config=config, output_loading_info=True, ignore_mismatched_sizes=kind == "encoder", **arguments
+        )
     except ValueError as error:
         # Some families (MPT) have no sdpa path; transformers says so and names eager.
         if "attn_implementation" in str(error) and arguments["attn_implementation"] != "eager":
-            return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"})
+            return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"}, kind)
         raise UsageError(
             f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
         ) from None
@@ -230,14 +243,36 @@ def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, An
             fix="fetch the safetensors files again; pickles need --allow-pickles",
             code="cannot_load",
         ) from None
+    # A mismatch is told as (name, shape there, shape here).
+    absent = {*told["missing_keys"], *(key if isinstance(key, str) else key[0] for key in told["mismatched_keys"])}
+    if absent and kind != "encoder":
+        raise UsageError(
+            f"{model} has no weights for {len(absent)} tensors of its architecture ({min(absent)}, ...)",
+            fix="fetch the safetensors files again, all of them",
+            code="weights_missing",
+        )
+    return loaded, _modules_of(loaded, absent)
 
 
-def _kept_modules(auto: Any, config: Any) -> tuple[str, ...]:
-    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32."""
+def _modules_of(model: Any, absent: set[str]) -> tuple[str, ...]:
+    """The outermost modules all of whose parameters are `absent`."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        own = {f"{name}.{parameter}" for parameter, _ in module.named_parameters()}
+        if name and own and own <= absent and not any(name.startswith(f"{outer}.") for outer in found):
+            found.append(name)
+    return tuple(found)
+
+
+def _kept_modules(auto: Any, config: Any, options: LoadOptions, label: str) -> tuple[str, ...]:
+    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32.
+
+    Raises CannotTellError(code="not_quantizable") for a model whose weights are not in linear layers.
+    """
     import torch
 
     with torch.device("meta"):
-        skeleton = auto.from_config(config)
+        skeleton = auto.from_config(config, trust_remote_code=options.trust_remote_code)
     names = {
         name.rsplit(".", 1)[-1]
         for name, module in skeleton.named_modules()
@@ -245,7 +280,9 @@ def _kept_modules(auto: Any, config: Any) -> tuple[str, ...]:
     }
     heads = {name.split(".")[0] for name, _ in skeleton.named_modules() if name.split(".")[0] in quantized.TASK_HEADS}
     in_fp32 = set(getattr(skeleton, "_keep_in_fp32_modules", None) or ())
-    return tuple(sorted((names | heads | in_fp32) - {""}))
+    keep = tuple(sorted((names | heads | in_fp32) - {""}))
+    quantized.refuse_unquantizable(skeleton, keep, label)
+    return keep
 
 
 def _first_line(error: BaseException) -> str:

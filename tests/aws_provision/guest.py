@@ -49,6 +49,15 @@ mkdir -p "$3/bin"; printf '#!/bin/bash\\n' >"$3/bin/pip"; chmod +x "$3/bin/pip"
 NOTHING = """#!/bin/bash
 exit 0
 """
+QUICK_AWS = """#!/bin/bash
+# aws, where only what is asked of it matters: gives the bundle, notes the rest.
+echo "$*" >>"$MODELPICK_ROOT/asked"
+case "$*" in
+  *"s3 cp"*/bundle/*.tar.gz*) cp "$MODELPICK_ROOT/bundle.tar.gz" "${@: -1}" ;;
+  *"s3 cp - "*/machine.json*) cat >"$MODELPICK_ROOT/told" ;;
+  *limit.json*) exit 1 ;;
+esac
+"""
 
 
 class Metadata(http.server.ThreadingHTTPServer):
@@ -101,7 +110,9 @@ class Machine:
             self.program(name, text)
         (root / "utilization").write_text("97\n")
         (root / "driver").write_text("595.91.07\n")
-        self.document = yaml.safe_load(bundle.payload(spec, names).user_data)
+        payload = bundle.payload(spec, names)
+        (root / "bundle.tar.gz").write_bytes(payload.bundle)  # for QUICK_AWS
+        self.document = yaml.safe_load(payload.user_data)
         for entry in self.document["write_files"]:
             path = root / entry["path"].lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelpick.aws import inventory, operator_policy, preflight, provision, status, switches, teardown
+from modelpick.aws import inventory, preflight, provision, status, switches, teardown
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names, check_id, slug
 from modelpick.errors import ModelpickError
@@ -361,48 +361,12 @@ def test_sweep_finds_what_was_left_behind(aws: Aws, account: Account) -> None:
     assert [item.deployment for item in status.orphans(account)] == ["lost"]
 
 
-def test_the_printed_policy_allows_what_is_called_and_nothing_else(aws: Aws, account: Account) -> None:
-    aws.calls(clear=True)
-    aws.no_capacity(type="g5.xlarge")
-    up(account)
-    provision.extend(account, "demo", 1.0, max_usd=20)
-    status.deployments(account)
-    list(status.orphans(account))
-    from modelpick.aws import access
-
-    list(access.log_lines(account, "demo"))
-    account.call("s3", "put_object", Bucket=NAMES.bucket, Key="results/x", Body=b"x")
-    teardown.down(account, "demo")
-    teardown.down(account, "demo", keep=teardown.Keep(results=False))
-    called = {_permission(name) for name, _ in aws.calls()}
-    allowed = set(operator_policy.actions())
-    assert called - allowed == set()
-    # Implied by tags, asked for by other calls, or by the session plugin.
-    implied = {
-        "autoscaling:CreateOrUpdateTags", "ec2:CreateTags", "ec2:RunInstances", "ec2:DeleteVolume",
-        "ec2:TerminateInstances",
-        "iam:TagInstanceProfile", "iam:TagRole", "logs:TagResource", "ssm:AddTagsToResource", "ssm:StartSession",
-        "ssm:TerminateSession",
-    }  # fmt: skip
-    assert allowed - called - implied == set()
-
-
-def _permission(call: str) -> str:
-    service, _, action = call.partition(":")
-    renamed = {
-        "PutBucketEncryption": "PutEncryptionConfiguration", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
-        "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration", "ListObjectsV2": "ListBucket",
-        "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration", "HeadObject": "GetObject",
-        "ListBuckets": "ListAllMyBuckets", "DeleteObjects": "DeleteObject",
-    }  # fmt: skip
-    return f"{service}:{renamed.get(action, action) if service == 's3' else action}"
-
-
 def test_doctor_names_each_thing_and_its_mending(aws: Aws, account: Account) -> None:
     candidates = spec().candidates
-    assert {check.state for check in preflight.check(account, candidates)} == {"ok"}
+    wanted = preflight.Wanted(candidates)
+    assert {check.state for check in preflight.check(account, wanted)} == {"ok"}
     aws.world(quotas={}, denied=["iam:CreateRole"])
-    found = {check.name: check for check in preflight.check(account, candidates)}
+    found = {check.name: check for check in preflight.check(account, wanted)}
     assert found["quota"].state == "problem"
     assert "request-service-quota-increase" in str(found["quota"].fix)
     assert "iam:CreateRole" in found["permissions"].detail

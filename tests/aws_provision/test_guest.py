@@ -17,7 +17,7 @@ from modelpick.aws import bundle, provision
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names
 from tests.aws_provision.conftest import spec
-from tests.aws_provision.guest import QUICK_PYTHON, Machine, systemd_says
+from tests.aws_provision.guest import NVIDIA_SMI, QUICK_AWS, QUICK_PYTHON, Machine, systemd_says
 from tests.stand_ins.aws_account import Aws
 
 NAMES = Names("demo", "123456789012", "us-east-1")
@@ -194,61 +194,47 @@ def test_a_watchdog_that_cannot_live_is_followed_by_the_plain_end(ready: Any, aw
     assert aws.state()["machines"] == []
 
 
-def _no_gpu(one: "Ready") -> None:
-    (one.machine.root / "no-gpu").touch()
-
-
-def _old_driver(one: "Ready") -> None:
-    (one.machine.root / "driver").write_text("570.86.15\n")
-
-
-def _pip_fails(one: "Ready") -> None:
-    one.machine.program("python3", QUICK_PYTHON.replace("\\n' >", "\\nexit 1' >"))
-
-
-def _no_bundle(one: "Ready") -> None:
-    one.account.call("s3", "delete_object", Bucket=NAMES.bucket, Key=one.bundle_key())
-
-
-def _changed_bundle(one: "Ready") -> None:
-    one.account.call("s3", "put_object", Bucket=NAMES.bucket, Key=one.bundle_key(), Body=b"something else")
-
-
-def _full_disk(one: "Ready") -> None:
-    one.machine.program("tar", "#!/bin/bash\necho 'tar: Cannot write: No space left on device' >&2; exit 2\n")
-
-
-FAILURES = {
-    "no working GPU driver": _no_gpu,
-    "driver 570.86.15 is too old": _old_driver,
-    "installing the packages": _pip_fails,
-    "fetching the bundle": _no_bundle,
-    "checking the bundle": _changed_bundle,
-    "unpacking the bundle": _full_disk,
-}
-
-
 @needs_cli
-@pytest.mark.parametrize("said", FAILURES)
-def test_a_machine_that_cannot_be_made_ready_ends_and_says_why(ready: Any, aws: Aws, said: str) -> None:
-    one = ready(TRAINS, requirements=True)
-    FAILURES[said](one)
+def test_a_machine_without_a_gpu_ends_and_says_why(ready: Any, aws: Aws) -> None:
+    one = ready(TRAINS)
+    (one.machine.root / "no-gpu").touch()
     one.machine.boot(wait=False)
     one.machine.wait_for_end(how="poweroff")
-    assert said in one.stage()["detail"]
     assert one.stage()["stage"] == "failed"
-    assert one.read("results/run/seen") is None
+    assert one.stage()["detail"] == "no working GPU driver"
     assert one.read("data/train.jsonl") is None
-    assert said in (one.read("progress/boot.log") or "")
+    assert "no working GPU driver" in (one.read("progress/boot.log") or "")
     assert aws.state()["machines"] == []
     group = one.account.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[NAMES.group])
     suspended = {item["ProcessName"] for item in group["AutoScalingGroups"][0]["SuspendedProcesses"]}
     assert {"Launch", "ReplaceUnhealthy"} <= suspended
 
 
-def test_without_aws_or_network_the_power_off_is_armed_first_and_comes(ready: Any) -> None:
-    one = ready(TRAINS)
-    one.machine.program("aws", "#!/bin/bash\nexit 127\n")
-    one.machine.boot(wait=False)
-    one.machine.wait_for_end(how="poweroff")
-    assert one.machine.timers() == ["modelpick-off.timer 150min"]
+FAILURES: dict[str, tuple[str, str]] = {  # what set-up says -> the program that fails it, and how
+    "driver 570.86.15 is too old": ("nvidia-smi", NVIDIA_SMI.replace('$(cat "$MODELPICK_ROOT/driver")', "570.86.15")),
+    "no working GPU driver": ("nvidia-smi", "#!/bin/bash\nexit 9\n"),
+    "installing the packages": ("python3", QUICK_PYTHON.replace("\\n' >", "\\nexit 1' >")),
+    "fetching the bundle": ("aws", QUICK_AWS.replace("case", "[[ $* != *bundle/* ]] || exit 1; case")),
+    "checking the bundle": ("aws", QUICK_AWS.replace('cp "$MODELPICK_ROOT/bundle.tar.gz"', "cp /bin/true")),
+    "unpacking the bundle": ("tar", "#!/bin/bash\necho 'Cannot write: No space left on device' >&2; exit 2\n"),
+    "": ("aws", "#!/bin/bash\nexit 127\n"),  # no AWS CLI, no network: nobody hears it, and still
+}
+
+
+@pytest.mark.parametrize("said", FAILURES)
+def test_whatever_set_up_fails_of_the_group_goes_to_zero_and_the_power_off(tmp_path: Path, said: str) -> None:
+    machine = Machine(tmp_path / "root", Aws("http://127.0.0.1:9"), spec(job={"command": ["true"]}), NAMES)
+    try:
+        for name, text in (("aws", QUICK_AWS), FAILURES[said]):
+            machine.program(name, text)
+        machine.boot(wait=False)
+        machine.wait_for_end(how="poweroff")
+        assert machine.timers()[0] == "modelpick-off.timer 150min"
+        assert not (machine.root / "opt/modelpick/run/job.log").exists()
+        if said:
+            assert said in json.loads((machine.root / "told").read_text())["detail"]
+            asked = (machine.root / "asked").read_text()
+            assert asked.index("suspend-processes") < asked.index("--desired-capacity 0")
+            assert "s3 rm --recursive" in asked
+    finally:
+        machine.off()

@@ -1,5 +1,6 @@
 """What `serve` refuses before anything is started, and what a dry run shows."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def test_a_port_in_use(modelpick: Run, tmp_path: Path) -> None:
             "serve", str(model(tmp_path / "base")), "--port", str(taken.getsockname()[1]), "--offline", "--json"
         )
     assert (answer.code, answer.error["code"]) == (2, "port_in_use")
+    if Path("/proc/net/tcp").exists():
+        assert f"(pid {os.getpid()})" in answer.error["message"]
 
 
 def test_an_adapter_of_another_base(modelpick: Run, tmp_path: Path) -> None:
