@@ -78,7 +78,8 @@ environment "$home/venv" "$home/requirements.lock"
 "$home/venv/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps "$home"/wheel/*.whl
 if [ -s "$home/vllm/requirements.lock" ]; then
   step "installing vLLM, in an environment of its own"
-  environment "$home/vllm/venv" "$home/vllm/requirements.lock"
+  environment "$scratch/vllm" "$home/vllm/requirements.lock"
+  echo "MODELPICK_VLLM=$scratch/vllm/bin/vllm" >>"$home/run/job.env"
 fi
 rm -rf "$scratch/tmp/pip"
 

@@ -46,11 +46,10 @@ def main():
         try:
             environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_THE_JOB}
             environment |= job.get("environment", {})
-            # vLLM has an environment of its own, and compiles with what lies there (ninja) and in the image (nvcc).
-            vllm = home / "vllm" / "venv" / "bin"
-            environment["PATH"] = f"{home}/venv/bin:{os.environ['PATH']}:{vllm}:/usr/local/cuda/bin"
-            if (vllm / "vllm").exists():
-                environment["MODELPICK_VLLM"] = str(vllm / "vllm")
+            environment["PATH"] = f"{home}/venv/bin:{os.environ['PATH']}"
+            if vllm := environment.get("MODELPICK_VLLM"):
+                # It compiles at its start, with what lies in its own environment (ninja) and in the image (nvcc).
+                environment["PATH"] += f":{Path(vllm).parent}:/usr/local/cuda/bin"
             if token := secret(os.environ.get("MODELPICK_TOKEN_PARAMETER"), must=False):
                 environment["HF_TOKEN"] = token
             if job.get("kind") == "service":

@@ -170,13 +170,16 @@ def test_the_limit_ends_it_in_time_and_a_dead_watchdog_comes_back(ready: Any, aw
 
 @needs_cli
 def test_a_reboot_goes_on_with_the_job_and_keeps_what_is_newer(ready: Any, aws: Aws) -> None:
-    one = ready("mkdir -p results; echo again >> results/lives; test $(wc -l < results/lives) = 2 || sleep 600")
+    lives = "mkdir -p results; echo $MODELPICK_VLLM >> results/lives; test $(wc -l < results/lives) = 2 || sleep 600"
+    one = ready(lives, vllm=True, keep_data=True)
     assert one.machine.boot().returncode == 0
     one.machine.wait_for("opt/modelpick/results/lives")
     one.machine.reboot()
     one.machine.wait_for_end()
     assert one.machine.timers().count("modelpick-off.timer 150min") == 2
-    assert one.read("results/lives") == "again\nagain\n"
+    vllm = f"{one.machine.root}/opt/modelpick/scratch/vllm/bin/vllm\n"
+    assert one.read("results/lives") == vllm * 2
+    assert one.read("data/train.jsonl") is not None
     assert "exit code 0" in one.stage()["detail"]
 
 

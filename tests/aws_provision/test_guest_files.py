@@ -1,12 +1,14 @@
 """The machine's files, read by the programs that will read them: cloud-init, bash's, systemd, pip, cfn-lint."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modelpick.aws import bundle, cloudformation, documents
 from tests.aws_provision.conftest import spec
@@ -38,8 +40,6 @@ def test_cloud_init_accepts_the_user_data(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
 def test_shellcheck_accepts_the_scripts(repository: Path, tmp_path: Path) -> None:
-    import yaml
-
     document = yaml.safe_load(bundle.user_data(spec(), NAMES, "f" * 64))
     fetch = tmp_path / "fetch.sh"
     fetch.write_text(next(item["content"] for item in document["write_files"] if item["content"].startswith("#!")))
@@ -49,12 +49,25 @@ def test_shellcheck_accepts_the_scripts(repository: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-def test_systemd_accepts_the_units(repository: Path) -> None:
-    units = [str(path) for path in sorted((repository / "deploy/units").glob("*.service"))]
-    run = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False)
-    ours = [line for line in run.stderr.splitlines() if "modelpick" in line]
-    assert ours == []
-    assert units
+def test_systemd_accepts_the_units(repository: Path, tmp_path: Path) -> None:
+    """Those of the bundle, and those that user-data writes, together: each names others."""
+    document = yaml.safe_load(bundle.user_data(spec(), NAMES, "f" * 64))
+    written = [(Path(one["path"]).name, one["content"]) for one in document["write_files"]]
+    written += [(path.name, path.read_text()) for path in (repository / "deploy/units").glob("*.service")]
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for name, text in written:
+        if name.endswith(".service"):
+            (tmp_path / name).write_text(text.replace("/usr/local/sbin/modelpick-", f"{program} "))
+    early = document["bootcmd"][0].replace("/run/systemd/system", str(tmp_path)).partition("systemctl daemon-reload")[0]
+    subprocess.run(["sh", "-euc", early], check=True)
+    units = sorted(path.name for path in tmp_path.glob("modelpick-*"))
+    assert len(units) == 6
+    environment = {"PATH": os.environ["PATH"], "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    words = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / unit) for unit in units)]
+    run = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert [line for line in run.stderr.splitlines() if "modelpick" in line] == []
 
 
 VARIANTS: dict[str, dict[str, object]] = {
