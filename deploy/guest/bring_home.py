@@ -4,6 +4,8 @@ bring_home.py     once; exit 0 when everything is there. The watchdog runs it be
 and a spot notice leaves two minutes.
 """
 
+import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -11,7 +13,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from report import BUCKET, HOME, ROOT, aws, write
+from report import BUCKET, HOME, ROOT, aws, read, write
 
 RESULTS = HOME / "results"
 # Written last by whoever writes a checkpoint, so it goes up last: in the bucket, too, its presence means whole.
@@ -27,16 +29,28 @@ def bring(deadline=None, hurry=False):
     """Results, then logs, until `deadline` (time.monotonic()); whether all results are there.
 
     In a hurry what a next machine needs to go on comes first: small state, the newest sealed checkpoint, the rest. What
-    fails ends the order: a seal never goes up before what it seals.
+    fails ends the order: a seal never goes up before what it seals. Without a deadline (the watchdog's every minute)
+    what has not changed since it was brought is not asked about again; at the end everything is.
     """
-    there = all(_sync(*words, deadline=deadline) for words in _order(hurry))
+    changed, known = _signature(RESULTS), read("brought") if deadline is None else None
+    there = known == changed or all(_sync(*words, deadline=deadline) for words in _order(hurry))
+    if there:
+        write("brought", json.dumps(changed))
     for stream, path in LOGS:
         try:
-            copied = not path.exists() or _copy_log(stream, path, deadline)
-            there = copied and there
+            there = _copy_log(stream, path, deadline) and there
         except OSError as error:
             print(f"log {stream}: {error}", file=sys.stderr)
     return there
+
+
+def _signature(folder):
+    """Names, sizes and times of all files below, as one hash."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        with contextlib.suppress(OSError):  # a checkpoint may be on its way out
+            files.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
+    return hashlib.sha256(repr(files).encode()).hexdigest()
 
 
 def _order(hurry):
@@ -68,10 +82,17 @@ def _sync(folder, filters, *, deadline):
 
 
 def _copy_log(stream, path, deadline):
-    left = 300 if deadline is None else min(deadline - time.monotonic(), 300)
+    if not path.exists():
+        return True
+    size, left = path.stat().st_size, 300 if deadline is None else min(deadline - time.monotonic(), 300)
     if left <= 0:
         return False
-    done, _ = aws("s3", "cp", "--only-show-errors", str(path), f"s3://{BUCKET}/progress/{stream}.log", timeout=left)
+    done = deadline is None and read(f"{stream}.copied") == size
+    if not done:
+        words = ("s3", "cp", "--only-show-errors", str(path), f"s3://{BUCKET}/progress/{stream}.log")
+        done, _ = aws(*words, timeout=left)
+    if done:
+        write(f"{stream}.copied", json.dumps(size))
     while send_log(stream, path, final=deadline is not None) and (deadline is None or time.monotonic() < deadline):
         pass
     return done

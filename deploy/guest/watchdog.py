@@ -130,9 +130,11 @@ def heed_limit():
         stop_at = json.loads(text)["stop_at"]
         datetime.strptime(stop_at, "%Y-%m-%dT%H:%M:%SZ")
         report.write("limit", json.dumps({"stop_at": stop_at}))
-    if (stop_at := limit()) is not None:
-        left = stop_at + POWER_OFF_AFTER - datetime.now(UTC)
-        power_off_in(max(left.total_seconds(), 60))
+    stop_at = limit()
+    if stop_at is None:  # AWS's switches know it; as long as this program lives, its own power-off can wait
+        power_off_in(3600)
+    else:
+        power_off_in(max((stop_at + POWER_OFF_AFTER - datetime.now(UTC)).total_seconds(), 60))
 
 
 def power_off_in(seconds):

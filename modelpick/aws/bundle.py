@@ -24,6 +24,7 @@ from modelpick.aws.spec import Spec
 from modelpick.errors import UsageError
 
 USER_DATA_LIMIT = 4096  # bytes; EC2 takes 16 KB, and what is small is read before it is trusted
+_READY_MINUTES = 120  # a machine that is not watched by then is not going to be
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip file can hold
 _SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
@@ -51,7 +52,8 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str, *, stop_at: str = ""
     `stop_at` is the limit where no `up` writes one into the bucket. Raises UsageError beyond USER_DATA_LIMIT bytes.
     """
     text = _deploy_file("user_data.yaml").decode()
-    # The machine's own last minute lies behind both switches and the longest wait for them; `extend` moves it.
+    # The machine's own last minute lies behind both switches. Until its watchdog runs, which moves it behind the real
+    # limit, it is no later than set-up (an hour) and the plain end (half an hour) can take.
     values = {
         "DEPLOYMENT": names.deployment,
         "GROUP": names.group,
@@ -59,7 +61,7 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str, *, stop_at: str = ""
         "SHA256": bundle_sha256,
         "LOG_GROUP": names.log_group,
         "TOKEN_PARAMETER": names.hub_token,
-        "LAST_MINUTE": str(int(spec.hours * 60) + 30),
+        "LAST_MINUTE": str(min(int(spec.hours * 60) + 30, _READY_MINUTES)),
         "REGION": names.region,
         "STOP_AT": stop_at,
     }

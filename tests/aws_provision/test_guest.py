@@ -115,7 +115,7 @@ def test_a_job_runs_and_the_machine_goes_with_its_results_home(ready: Any, aws: 
     measured = one.account.call("cloudwatch", "list_metrics", Namespace="modelpick")["Metrics"]
     assert {"GpuUtilization", "GpuMemoryUsed"} <= {metric["MetricName"] for metric in measured}
     # The first thing of all, moved behind the real limit later; and the job saw no key and no secret but its token.
-    assert one.machine.timers()[0] == "modelpick-off.timer 150min"
+    assert one.machine.timers()[0] == "modelpick-off.timer 120min"
     assert len(one.machine.timers()) > 1
     environment = one.read("results/run/environment") or ""
     assert "HF_TOKEN=hf_secret" in environment
@@ -176,7 +176,7 @@ def test_a_reboot_goes_on_with_the_job_and_keeps_what_is_newer(ready: Any, aws: 
     one.machine.wait_for("opt/modelpick/results/lives")
     one.machine.reboot()
     one.machine.wait_for_end()
-    assert one.machine.timers().count("modelpick-off.timer 150min") == 2
+    assert one.machine.timers().count("modelpick-off.timer 120min") == 2
     vllm = f"{one.machine.root}/opt/modelpick/scratch/vllm/bin/vllm\n"
     assert one.read("results/lives") == vllm * 2
     assert one.read("data/train.jsonl") is not None
@@ -232,7 +232,7 @@ def test_whatever_set_up_fails_of_the_group_goes_to_zero_and_the_power_off(tmp_p
             machine.program(name, text)
         machine.boot(wait=False)
         machine.wait_for_end(how="poweroff")
-        assert machine.timers()[0] == "modelpick-off.timer 150min"
+        assert machine.timers()[0] == "modelpick-off.timer 120min"
         assert not (machine.root / "opt/modelpick/run/job.log").exists()
         if said:
             assert said in json.loads((machine.root / "told").read_text())["detail"]

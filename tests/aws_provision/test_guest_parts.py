@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.aws_provision.guest import Metadata
+
 
 @pytest.fixture
 def guest(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
@@ -86,6 +88,27 @@ def test_a_seal_does_not_go_up_when_what_it_seals_did_not(guest: Any, monkeypatc
     assert len(asked) == 1
 
 
+def test_what_has_not_changed_is_not_asked_about_again_but_at_the_end(
+    guest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def takes(*words: str, timeout: float = 0) -> tuple[bool, str]:
+        asked.append(words)
+        return True, ""
+
+    monkeypatch.setattr(guest.bring_home, "aws", takes)
+    state = tmp_path / "opt/modelpick/results/state"
+    state.parent.mkdir()
+    counts = []
+    for step in ("first", "the same", "changed", "the end"):
+        if step in ("first", "changed"):
+            state.write_text(step)
+        assert guest.bring_home.bring(float("inf") if step == "the end" else None) is True
+        counts.append(len(asked))
+    assert counts == [2, 2, 4, 6]
+
+
 def test_a_log_of_any_size_is_cut_into_what_one_call_takes(guest: Any) -> None:
     """PutLogEvents takes 1,048,576 bytes; one argument of a command 131,072, which is why a file is passed."""
     lines = [b"x" * 300 + b"\n"] * 8000 + [b"\xff broken\n", b"10%\r", b"90%\r", b"100%\n", b"\n"]
@@ -113,3 +136,32 @@ def test_an_error_in_one_reason_does_not_hide_the_others(guest: Any, monkeypatch
 def test_an_end_that_began_goes_on_with_its_reason(guest: Any) -> None:
     guest.report.write("ending", json.dumps({"reason": "spot interruption"}))
     assert guest.watchdog.due() == "spot interruption"
+
+
+def test_what_ec2_says_is_heard_and_its_silence_is_no_notice(guest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Metadata()
+    try:
+        monkeypatch.setattr(guest.observe, "METADATA", f"http://127.0.0.1:{service.server_port}")
+        assert guest.observe.seconds_to_interruption() is None
+        assert guest.observe.rebalance_recommended() is False
+        service.notice = service.rebalance = True
+        assert 100 < guest.observe.seconds_to_interruption() <= 120
+        assert guest.observe.rebalance_recommended() is True
+        service.seconds = 7200.0  # a clock that is wrong by two hours: a notice is two minutes all the same
+        assert guest.observe.seconds_to_interruption() == 120
+    finally:
+        service.shutdown()
+        service.server_close()
+    assert guest.observe.seconds_to_interruption() is None
+
+
+def test_a_limit_that_was_moved_moves_the_power_off(guest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(guest.watchdog, "power_off_in", asked.append)
+    told = ["", '{"stop_at": "2099-01-01T00:00:00Z"}', '{"stop_at": "2099-01-01T10:00:00Z"}', "no JSON"]
+    for text in told:
+        monkeypatch.setattr(guest.watchdog, "aws", lambda *_, text=text: (bool(text), text))
+        guest.watchdog.attempt(guest.watchdog.heed_limit)
+    assert asked[0] == 3600  # not known yet
+    assert round(asked[2] - asked[1]) == 36000
+    assert guest.watchdog.limit().hour == 10  # what cannot be read stays as it was
