@@ -1,5 +1,6 @@
 """`modelpick up`: a plan or a model becomes a running machine that nobody can forget."""
 
+import hashlib
 import os
 import sys
 from datetime import timedelta
@@ -59,6 +60,9 @@ def up(
     permission_boundary: Boundary = None,
     tag: Tags = None,
     keep_results: Annotated[str, typer.Option("--keep-results", metavar="DAYS", help="Results expire after.")] = "30",
+    keep_data: Annotated[
+        bool, typer.Option("--keep-data", help="The training data outlives the machine, until it expires.")
+    ] = False,
     idle: Annotated[str, typer.Option("--idle", metavar="30m", help="End the machine after this long idle.")] = "30m",
     export: Annotated[
         Path | None, typer.Option("--cloudformation", metavar="FILE", help="Write a template instead; spends nothing.")
@@ -93,6 +97,7 @@ def up(
         name=name, max_usd=amount("--max-usd", max_usd), max_hours=amount("--max-hours", max_hours), market=market,
         subnet=subnet, kms_key=kms_key, permission_boundary=permission_boundary, tags=aws_options.tags(tag or []),
         keep_results_days=max(int(days), 1), idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60,
+        keep_data=keep_data,
     )  # fmt: skip
     plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
     names = [data.name] if data else []
@@ -107,7 +112,7 @@ def up(
     out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
-    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules)
+    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules, keep_data=keep_data)
     payload = _payload(spec, place.account, job, data)
     machine = _run(out, account, spec, payload, place, waiting)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
@@ -253,19 +258,29 @@ def _go_on(out: Output, account: "Account", deployment: str) -> bool:
 
 
 def _export(out: Output, spec: "Spec", path: Path) -> None:
-    from modelpick.aws import cloudformation
+    from modelpick.aws import bundle, cloudformation
 
-    text = cloudformation.template_text(spec)
+    packed = bundle.build(spec.job)
+    beside = path.with_suffix(".bundle.tar.gz")
     try:
-        path.write_text(text, encoding="utf-8")
+        beside.write_bytes(packed)
+        path.write_text(cloudformation.template_text(spec, hashlib.sha256(packed).hexdigest()), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", fix="choose another file", code="no_file"
         ) from None
     out.answer(
-        {"template": str(path), "deployment": spec.deployment, "assumptions": [_priced(spec)], "sources": []},
+        {
+            "template": str(path),
+            "bundle": str(beside),
+            "deployment": spec.deployment,
+            "assumptions": [_priced(spec)],
+            "sources": [],
+        },
         lambda console: console.print(
-            f"{path}: the deployment {spec.deployment} as a CloudFormation template", markup=False
+            f"{path}: the deployment {spec.deployment} as a CloudFormation template\n{beside}: what its machine runs\n"
+            "How it is launched and stopped: docs/exports.md",
+            markup=False,
         ),
     )
 
