@@ -2,8 +2,8 @@
 
     python benchmarks/bench_tools.py --endpoint URL --key-file FILE --tokenizer DIR [--vllm P] [--guidellm P]
 
-Each tool asks for as many prompts of about as many tokens with as many new ones, one tool after another. Prints tokens/s,
-first-token and inter-token latency as each tool's own result file says.
+Each tool asks for as many prompts of about as many tokens with as many new ones, one tool after another. Prints
+tokens/s and median first-token and inter-token latency, from every request in each tool's own result.
 """
 
 import argparse
@@ -34,9 +34,7 @@ def main() -> None:
     name = client.pick_model(at, options.model)
     load = Load(prompt_tokens=PROMPT, generate=GENERATE)
     bench.measure(at, name, load, concurrency=1, requests=2)
-    print(
-        f"{'tool':18} {'clients':>7} {'tokens/s':>9} {'first ms':>9} {'next ms':>8} {'prompt':>7} {'answer':>7} {'failed':>6}"
-    )
+    print("tool               clients  tokens/s  first ms  next ms  prompt  answer failed")
     for size in [int(word) for word in options.concurrency.split(",")]:
         show("modelpick bench", bench.measure(at, name, load, concurrency=size, requests=options.requests))
         if options.vllm:

@@ -180,7 +180,10 @@ def _answer(out: Output, measured: _Measured, promised: "Promise | None", keep: 
         "sources": [],
     }
     out.answer(
-        payload, lambda console: _draw(console, name, levels, compared, str(kept) if kept else None, bool(strange))
+        payload,
+        lambda console: _draw(
+            console, f"{name}, by {measured.tool}", levels, compared, str(kept) if kept else None, bool(strange)
+        ),
     )
     if any(level.errors for level in levels):
         out.note(f"requests failed: {next(level.errors[0] for level in levels if level.errors)}")

@@ -1,5 +1,6 @@
 """A program kept under watch: its log, its last lines, its end. I/O."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -91,10 +92,8 @@ class Child:
     def _end_orphans(self) -> None:
         """What a dead one left of its group, a GPU's memory in its hands: vLLM's engine outlives a killed server."""
         if self._process is not None and self._process.poll() is not None and os.name == "posix":
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass  # nobody is left of it
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
