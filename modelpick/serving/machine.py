@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,14 @@ def _ram() -> tuple[float | None, float | None]:
     lines = _lines(Path("/proc/meminfo"))
     told = {name: int(rest.split()[0]) / _MIB_PER_GIB**2 for name, _, rest in (line.partition(":") for line in lines)}
     return told.get("MemAvailable"), told.get("MemTotal")
+
+
+def program(name: str) -> str | None:
+    """A program of this very environment, else of PATH; vLLM, whose pins are its own, where MODELPICK_VLLM says."""
+    if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
+        return told if os.access(told, os.X_OK) else None
+    beside = Path(sys.executable).parent / name
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 
 
 def port_in_use(host: str, port: int) -> bool:
