@@ -44,6 +44,8 @@ def test_each_stage_is_said_in_words(account: Account, machine: provision.Machin
     put(account, MACHINE, {"stage": "running", "detail": ""})
     put(account, TRAINING, {"state": "before", "step": 0})
     assert text(account) == "fine-tuning: measuring the model as it is"
+    put(account, TRAINING, {"state": "training", "step": 0, "steps": None})
+    assert text(account) == "fine-tuning: loading the model to train"
     put(account, TRAINING, {"state": "training", "step": 3, "steps": 12, "loss": 2.3456, "eta_seconds": 83.0})
     assert text(account) == "fine-tuning: step 3 of 12, loss 2.346, 1:23 left"
     put(account, SERVING, {"state": "ready", "models": ["base", "run"]})
