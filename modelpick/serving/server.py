@@ -1,7 +1,6 @@
 """`modelpick serve`: from a model or a run to a running server, each step named, in the order it happens. I/O."""
 
 import json
-import os
 import shutil
 import signal
 import threading

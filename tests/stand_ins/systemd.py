@@ -122,8 +122,8 @@ def run(unit: str, said: dict[str, list[str]]) -> int:
     """One life of a unit's main process; its exit code."""
     environment = {**os.environ, **dict([mark(unit).split("=", 1)])}
     for file in said.get("EnvironmentFile", []):
-        for line in (ROOT / file.lstrip("/")).read_text().splitlines():
-            key, _, value = line.partition("=")
+        for setting in (ROOT / file.lstrip("/")).read_text().splitlines():
+            key, _, value = setting.partition("=")
             if key not in NOT_FROM_FILES:
                 environment[key] = value
     line = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
