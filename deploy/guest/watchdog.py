@@ -199,13 +199,19 @@ def end(reason, saver=None):
         saved = attempt(lambda: bring_home.bring(deadline, hurry))
     if not attempt(lambda: json.loads((HOME / "job.json").read_text()).get("keep_data")):
         aws("s3", "rm", "--recursive", "--only-show-errors", f"s3://{BUCKET}/data/")
-    code = report.read("job.exit")
+    code = attempt(exit_code)
     said = reason if code is None else f"{reason}; exit code {code}"
     attempt(lambda: report.stage("ended", said if saved else f"{said}; results NOT saved"))
     report.group_to_zero(attempts=20, pause=RETRY_SECONDS)
     subprocess.run(["shutdown", "-P", "+1"], check=False)
     time.sleep(120)
     subprocess.run(["systemctl", "start", "--no-block", "modelpick-off.service"], check=False)
+
+
+def exit_code():
+    """The job's: of one that ended by itself, else of one that was told to stop; None of one that has none."""
+    file = HOME / "run" / "job.exit"
+    return file.read_text() if file.exists() else report.read("job.exit")
 
 
 def _deadline():

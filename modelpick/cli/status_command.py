@@ -44,7 +44,13 @@ def status(
             raise UsageError(f"there is no deployment {name!r}", fix=fix, code="unknown_deployment")
         found = [item for item in found if item.deployment == name]
     where = "any region" if every else account.region
-    out.answer(payload(found, seen.unseen), lambda console: draw(console, found, where, account.now()))
+
+    def screen(console: "Console") -> None:
+        draw(console, found, where, account.now())
+        if not every:
+            console.print(f"in {account.region} only; in all regions: modelpick status --all-regions", markup=False)
+
+    out.answer(payload(found, seen.unseen), screen)
     if any(item.unwatched for item in found):
         raise typer.Exit(EXIT_MAY_BE_BILLING)
     if seen.unseen:

@@ -122,7 +122,7 @@ class Machine:
             **aws.environment, "PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(root),
             "MODELPICK_ROOT": str(root), "STAND_IN_SYSTEMD": str(Path(systemd.__file__)),
             "MODELPICK_METADATA": f"http://127.0.0.1:{self.metadata.server_port}", "MODELPICK_ROUND_SECONDS": "0.2",
-            "MODELPICK_SAVE_SECONDS": "1", "MODELPICK_RETRY_SECONDS": "0", "PYTHON": sys.executable,
+            "MODELPICK_SAVE_SECONDS": "3", "MODELPICK_RETRY_SECONDS": "0", "PYTHON": sys.executable,
         }  # fmt: skip
 
     def program(self, name: str, text: str) -> None:

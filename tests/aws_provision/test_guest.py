@@ -194,6 +194,7 @@ def test_a_watchdog_that_cannot_live_is_followed_by_the_plain_end(ready: Any, aw
     assert one.read("results/checkpoint-1/state") == "saved"
     assert one.read("data/train.jsonl") is None
     assert one.stage()["stage"] == "failed"
+    assert one.stage()["detail"].startswith(WATCHDOG)
     assert aws.state()["machines"] == []
 
 
@@ -204,7 +205,7 @@ def test_a_machine_without_a_gpu_ends_and_says_why(ready: Any, aws: Aws) -> None
     one.machine.boot(wait=False)
     one.machine.wait_for_end(how="poweroff")
     assert one.stage()["stage"] == "failed"
-    assert one.stage()["detail"] == "no working GPU driver"
+    assert one.stage()["detail"] == "modelpick-setup.service: no working GPU driver"
     assert one.read("data/train.jsonl") is None
     assert "no working GPU driver" in (one.read("progress/boot.log") or "")
     assert aws.state()["machines"] == []

@@ -114,6 +114,7 @@ def mind(unit: str) -> None:
         failed = code != 0 or said.get("Restart") == ["always"]
         note(unit, ActiveState="failed" if failed else "inactive", code=code)
         for next_unit in said.get("OnFailure", []) if failed else []:
+            os.environ["MONITOR_UNIT"] = unit
             start(next_unit, wait=False)
         return
 
