@@ -47,6 +47,10 @@ def estimate(
     lora_targets: Annotated[
         str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
     ] = None,
+    lora_dropout: Annotated[
+        float | None,
+        typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0."),
+    ] = None,
     optimizer: Annotated[
         str | None,
         typer.Option("--optimizer", metavar="O", help="adamw, adamw-fused, adamw-8bit, paged-adamw-8bit, sgd."),
@@ -111,6 +115,7 @@ def estimate(
         "batch": whole_number("--batch", batch, largest=1_000_000),
         "lora_rank": whole_number("--lora-rank", lora_rank, largest=65_536),
         "lora_targets": lora_targets,
+        "lora_dropout": lora_dropout,
         "optimizer": optimizer,
         "gradient_checkpointing": gradient_checkpointing,
         "gradient_accumulation": whole_number("--gradient-accumulation", gradient_accumulation, largest=1_000_000),
