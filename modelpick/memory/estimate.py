@@ -325,7 +325,7 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("adapters under FSDP were measured to hold more than one card does: activations are not shared")
     if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl") and not deepspeed:
         said.append(
-            "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to a third more"
+            "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to 30 % more"
         )
     if workload.gradient_checkpointing and workload.gpus == 1 and not stack.checkpoints_alone:
         said.append(f"{stack.name} checkpoints activations only under FSDP: on one card they all stay")
