@@ -98,7 +98,7 @@ def why_not(case: dict[str, Any]) -> str | None:
     if case["workload"].get("sharding") == "fsdp" and case["workload"]["method"] == "full" and notes.endswith(" no"):
         return "full fine-tuning under FSDP without mixed precision, which no workload names"
     if case["grade"] == "C":
-        return "grade C: configuration incomplete (DeepSpeed stage or offloading unknown)"
+        return "grade C: configuration incomplete"
     if "unstated" in metric and case["workload"]["task"] == "serve":
         return "what was measured is not stated"
     return None
