@@ -70,7 +70,7 @@ def main() -> None:
     """Calibrates and writes the table."""
     rows, _ = load()
     content = {
-        "source": "benchmarks/calibrate_memory.py on benchmarks/data/memory_cases.jsonl",
+        "source": "benchmarks/calibrate_memory.py on benchmarks/data/memory_cases*.jsonl",
         "rows": len(rows),
         "strata": calibrate(rows),
     }

@@ -44,6 +44,7 @@ class Workload:
     batch: int = 1
     lora_rank: int = 16  # lora_defaults: r 16 on all linear layers; ignored unless the method is a LoRA
     lora_targets: str = "all-linear"  # or comma-joined module names
+    lora_dropout: float = 0.0  # peft's default; litgpt's 0.05 is its stack's own
     optimizer: Optimizer = "adamw"
     gradient_checkpointing: bool = False
     gradient_accumulation: int = 1  # micro-batches a step: with more than one, gradients stay through the next forward
@@ -71,7 +72,8 @@ class Workload:
 
 _TYPES: dict[str, Any] = {
     "task": Task, "method": Method, "context": int, "generate": int, "batch": int, "lora_rank": int,
-    "lora_targets": str, "optimizer": Optimizer, "gradient_checkpointing": bool, "gradient_accumulation": int,
+    "lora_targets": str, "lora_dropout": float, "optimizer": Optimizer, "gradient_checkpointing": bool,
+    "gradient_accumulation": int,
     "dtype": Dtype, "attention": Attention, "stack": Stack, "stack_version": str, "measure": Measure, "gpus": int,
     "sharding": Sharding, "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype,
     "gpu_memory_utilization": float,
@@ -82,7 +84,7 @@ _LARGEST = {
     "context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096,
     "gradient_accumulation": 1_000_000,
 }  # fmt: skip
-_ONLY_LORA = ("lora_rank", "lora_targets")
+_ONLY_LORA = ("lora_rank", "lora_targets", "lora_dropout")
 _ONLY_FINETUNE = ("optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking")
 _ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
 
@@ -147,6 +149,10 @@ def _checked(key: str, value: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise _bad_number(key, value, "a finite number")
+    if key == "lora_dropout":
+        if not 0 <= value < 1:
+            raise _bad_number(key, value, "a fraction from 0 to below 1")
+        return float(value)
     if kind is float:
         if not 0 < value <= 1:
             raise _bad_number(key, value, "a fraction above 0 and at most 1")

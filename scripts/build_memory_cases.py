@@ -64,12 +64,17 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
         # QwenLM/Qwen finetune/finetune_qlora_single_gpu.sh (fp16) and finetune_ds.sh: DeepSpeed also on one card
         workload["sharding"] = "zero2"
         workload["dtype"] = "fp16" if method == "qlora" else workload["dtype"]
+    grade = row["quality"]
+    if "finetune.py" in row["stack"] and gpus > 1:
+        # The stage and that nothing is offloaded stand in finetune_ds.sh, finetune_lora_ds.sh and ds_config_zero*.json.
+        workload["sharding"] = "zero2" if method == "lora" and "Zero3" not in row["notes"] else "zero3"
+        grade = "B"
     if version := re.match(r"transformers ~?(\d+\.\d+)", row["stack"]):
         workload["stack_version"] = version[1]
     return {
         "id": row["id"],
         "source": row["source"],
-        "grade": row["quality"],
+        "grade": grade,
         "model": _measured_model(row["model"]),
         "workload": workload,
         "measured_gib": round(measured, 3),

@@ -46,6 +46,9 @@ def test_every_method_of_the_vocabulary_is_accepted(method: str) -> None:
         ({"sharding": "zero3"}, "contradiction", "gpus"),
         ({"sharding": "zero2", "gpus": 2}, "contradiction", "zero3"),
         ({"gradient_accumulation": 8}, "contradiction", "gradient_accumulation"),
+        ({"stack_version": "new"}, "bad_stack_version", "4.42"),
+        ({"method": "lora", "lora_dropout": 1}, "bad_lora_dropout", "fraction"),
+        ({"method": "full", "lora_dropout": 0.1}, "contradiction", "lora_dropout"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_a_way_out(names: dict[str, object], code: str, hint: str) -> None:
@@ -78,10 +81,10 @@ def workload_names(workload: Workload) -> dict[str, object]:
     """The names a workload was given, without those that have no meaning for its task."""
     finetune_only = {
         "optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking", "lora_rank",
-        "lora_targets",
+        "lora_targets", "lora_dropout",
     }  # fmt: skip
     serve_only = {"generate", "kv_cache_dtype", "gpu_memory_utilization"}
     skip = finetune_only if workload.task == "serve" else serve_only
     if workload.method == "full":
-        skip = skip | {"lora_rank", "lora_targets"}
+        skip = skip | {"lora_rank", "lora_targets", "lora_dropout"}
     return {key: value for key, value in workload.as_json().items() if key not in skip}

@@ -47,6 +47,10 @@ def estimate(
     lora_targets: Annotated[
         str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
     ] = None,
+    lora_dropout: Annotated[
+        float | None,
+        typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0."),
+    ] = None,
     optimizer: Annotated[
         str | None,
         typer.Option("--optimizer", metavar="O", help="adamw, adamw-fused, adamw-8bit, paged-adamw-8bit, sgd."),
@@ -105,10 +109,11 @@ def estimate(
 
     names = workload_names(
         task=task, method=method, context=context, generate=generate, batch=batch, lora_rank=lora_rank,
-        lora_targets=lora_targets, optimizer=optimizer, gradient_checkpointing=gradient_checkpointing,
-        gradient_accumulation=gradient_accumulation, dtype=dtype, attention=attention, stack=stack,
-        stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding, packing=packing,
-        loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype, gpu_memory_utilization=gpu_memory_utilization,
+        lora_targets=lora_targets, lora_dropout=lora_dropout, optimizer=optimizer,
+        gradient_checkpointing=gradient_checkpointing, gradient_accumulation=gradient_accumulation, dtype=dtype,
+        attention=attention, stack=stack, stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding,
+        packing=packing, loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype,
+        gpu_memory_utilization=gpu_memory_utilization,
     )  # fmt: skip
     if cases is not None:
         _answer_cases(out, cases, models, names, offline)

@@ -81,6 +81,9 @@ def saved_bytes(
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
         total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b
         return total
+    if workload.lora_dropout and not stack.dropout:  # peft: each adapter's own result and a one-byte mask
+        width = 0.0 if workload.method != "lora" or not stack.casts_adapter_input else stack.adapter_bytes
+        total += sum(projection.inputs * (1 if width else b + 1) for projection, _ in adapted)
     if workload.method in ("lora-int8", "qlora") and not stack.saves_quantized_inputs:
         return total + _quantized_inputs(run, adapted, workload, stack, h, b)
     return total + kept_bytes(architecture, run, workload, stack, b) + _adapter_bytes(adapted, workload, stack, b)
@@ -178,14 +181,19 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
     bytes) when the whole loss has gone backward: fp32 logits and bf16 gradients are left then (autograd takes the
     nodes made last first).
     """
-    logits = float(workload.batch) * architecture.vocabulary * workload.context
+    tokens = float(workload.batch) * workload.context
+    logits = tokens * architecture.vocabulary
     capped = 2.0 if architecture.caps_logits else 0.0  # tanh keeps its result
     each = stack.loss_bytes + capped
+    if stack.copies_shifted_logits and workload.batch > 1:
+        each += 2.0
     if workload.sharding in DEEPSPEED and not architecture.upcasts_logits:
         # Without autocast: logits, log-softmax, the gradients of the loss and of log-softmax in the compute type.
         each = 4 * ELEMENT_BYTES[workload.dtype]
+    if workload.loss_chunking and stack.chunked_loss_bytes is None:
+        return min(each * logits, 8.0 * tokens * architecture.hidden)
     if workload.loss_chunking:
-        each = min(each, stack.chunked_loss_bytes)
+        each = min(each, stack.chunked_loss_bytes or each)
     if not workload.is_lora or not stack.piece_tokens:
         return each * logits
     each = stack.piece_loss_bytes + capped

@@ -143,7 +143,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
         parts, trainable = _train(architecture, run, stack, held, share, b, count)
-        if workload.gpus > 1 and not (workload.sharding == "fsdp" and stack.keeps_unsharded_gradients):
+        if workload.gpus > 1 and not _adds_more_than_it_spares(workload, stack):
             parts = min(parts, _alone(architecture, run, stack, scheme, b, count), key=lambda each: each.total)
     parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
     assumptions += _said(architecture, workload, scheme, stack)
@@ -270,6 +270,12 @@ def _alone(
     return _train(architecture, one, stack, held, shares(architecture, one, held), b, count)[0]
 
 
+def _adds_more_than_it_spares(workload: Workload, stack: Stack) -> bool:
+    """Where published figures show a card of several to hold more than a card alone: adapters under FSDP."""
+    checkpointed = stack.keeps_input_gradients and workload.gradient_checkpointing
+    return workload.sharding == "fsdp" and workload.is_lora and (stack.keeps_unsharded_gradients or checkpointed)
+
+
 def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights) -> float:
     """Bytes alive when the backward pass starts: everything saved, and the loss's spike or a layer at work."""
     tokens = float(workload.batch) * workload.context
@@ -285,7 +291,10 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
         widest = max(widest, one + tokens * b * (2 * activations.mlp_width(run) + 2 * architecture.hidden))
     if workload.gradient_checkpointing and (stack.checkpoints_alone or workload.gpus > 1):
         stays = 0.0 if stack.reentrant else kept
-        return min(borders + stays + max(widest + held.rebuilt, loss), saved + max(loss, held.rebuilt))
+        at_work = widest + held.rebuilt
+        if workload.sharding == "fsdp" and workload.is_lora and stack.keeps_input_gradients:
+            at_work += borders
+        return min(borders + stays + max(at_work, loss), saved + max(loss, at_work))
     ends_forward = 0.0
     if kept and stack.kept_tokens:
         ends_forward = _ends_forward(architecture, workload, stack, b, kept / tokens) + held.rebuilt
@@ -310,8 +319,14 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
     if bitsandbytes and architecture.model_type == "falcon":
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
     deepspeed = workload.sharding in DEEPSPEED
+    if workload.sharding == "fsdp" and workload.method == "full" and stack.fsdp_bytes:
+        said.append("FSDP under bf16 or fp16 mixed precision holds its shards in fp32; without it half as much")
+    if _adds_more_than_it_spares(workload, stack):
+        said.append("adapters under FSDP were measured to hold more than one card does: activations are not shared")
     if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl") and not deepspeed:
-        said.append("trained under autocast, without prepare_model_for_kbit_training (fp32 embeddings and residuals)")
+        said.append(
+            "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to 30 % more"
+        )
     if workload.gradient_checkpointing and workload.gpus == 1 and not stack.checkpoints_alone:
         said.append(f"{stack.name} checkpoints activations only under FSDP: on one card they all stay")
     if workload.method == "lora-int8" and workload.gradient_checkpointing and not stack.reentrant:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from modelpick.catalog.architecture import Architecture
 from modelpick.memory.estimate import GIB
 from modelpick.memory.fit import fits, largest_batch, on_device
+from modelpick.memory.sharding import cache_share
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
 from modelpick.workload import FinetuneMethod, Method, Workload
@@ -38,7 +39,7 @@ def cache_room(
     beside = device.high - device.parts.kv_cache
     room = max(instance.usable_memory_gib * share * GIB - beside, 0.0)
     sequences = largest_batch(architecture, workload, instance, parameters) or 0
-    each = device.kv_bytes_per_token
+    each = device.kv_bytes_per_token * cache_share(architecture, workload)
     return CacheRoom(room / GIB, int(room / each) if each else None, sequences)
 
 

@@ -40,7 +40,7 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     if workload.sharding == "tensor-parallel":
         outer = held.embeddings / n if STACKS[workload.stack].splits_embeddings else held.embeddings
         weights = held.linear / n + outer + held.other
-        return Shares(weights, _cache_share(architecture, workload, n), 1.0, 1 / n, 0.0)
+        return Shares(weights, cache_share(architecture, workload), 1.0, 1 / n, 0.0)
     layers = max(architecture.depth, 1)
     gathered = max(2 * held.linear / layers, held.embeddings)
     if workload.sharding == "zero3":
@@ -49,9 +49,9 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     return Shares(split, 1.0, 1.0, 1 / n, min(gathered, held.total - split))
 
 
-def _cache_share(architecture: Architecture, workload: Workload, n: int) -> float:
-    """The largest fraction of the cache that one GPU holds: whole KV heads."""
-    fraction = 0.0
+def cache_share(architecture: Architecture, workload: Workload) -> float:
+    """The largest fraction of the cache that one GPU holds under tensor parallel: whole KV heads. 1 otherwise."""
+    fraction, n = 0.0, workload.gpus if workload.sharding == "tensor-parallel" else 1
     for run in architecture.layers:
         if run.attention is not None:
             latent = run.attention.latent and workload.stack == "vllm"

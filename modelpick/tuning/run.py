@@ -81,11 +81,12 @@ class RunSettings:
             "batch": self.batch,
             "optimizer": self.optimizer,
             "gradient_checkpointing": self.gradient_checkpointing,
+            "gradient_accumulation": self.accumulation,
             "dtype": self.dtype,
             "attention": self.attention,
         }
         if self.is_lora:
-            names |= {"lora_rank": self.lora_rank, "lora_targets": self.lora_targets}
+            names |= {"lora_rank": self.lora_rank, "lora_targets": self.lora_targets, "lora_dropout": self.lora_dropout}
         return workload_from(names)
 
     def smaller_batch(self) -> "RunSettings | None":

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelpick.catalog.model import Model
 from modelpick.errors import EXIT_CANNOT_TELL, EXIT_USAGE, EXIT_YES, RemoteError
@@ -68,6 +70,36 @@ def test_lines_are_answered_as_they_come() -> None:
         raise AssertionError("the second line was asked for before the first was answered")
 
     assert next(estimate_cases(lines(), find)).exit_code == EXIT_YES
+
+
+_JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 70), st.just(10**30), st.floats(), st.text(max_size=3),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+_KEYS = st.sampled_from(
+    [*(LLAMA.config or {}), "num_key_value_heads", "head_dim", "sliding_window", "num_local_experts", "kv_lora_rank",
+     "quantization_config", "text_config", "tie_word_embeddings", "layer_types", "attn_logit_softcapping"]
+)  # fmt: skip
+_NAMES = st.dictionaries(
+    st.sampled_from(
+        ["task", "method", "context", "stack", "stack_version", "gpus", "sharding", "lora_dropout", "batch"]
+    ),
+    _JUNK | st.sampled_from(["finetune", "qlora", "lora-int8", "full", "litgpt", "vllm", "4.42", "fsdp", "zero2"]),
+    max_size=3,
+)
+
+
+@given(st.dictionaries(_KEYS, _JUNK, max_size=4), _NAMES)
+def test_whatever_a_config_and_a_line_hold_the_answer_is_a_number_or_a_typed_error(
+    broken: dict[str, object], names: dict[str, object]
+) -> None:
+    model = Model("a/junk", "folder", config={**(LLAMA.config or {}), **broken})
+    (answer,) = estimate_cases([json.dumps({"model": "a/junk", **names})], lambda _: model)
+    if answer.exit_code == EXIT_YES:
+        assert 0 < answer.body["low_gib"] <= answer.body["total_gib"] <= answer.body["high_gib"] < float("inf")
+    else:
+        assert answer.body["error"]["code"]
+        assert answer.body["error"]["fix"]
 
 
 def test_blank_lines_are_no_cases() -> None:

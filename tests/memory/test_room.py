@@ -28,6 +28,16 @@ def test_shorter_contexts_admit_more_sequences() -> None:
     assert 0 < long < short
 
 
+def test_cards_that_share_kv_heads_have_room_for_more_tokens_and_for_no_fewer_than_the_sequences_hold() -> None:
+    work = workload_from({"method": "bf16", "stack": "vllm", "context": 2048, "gpus": 4})
+    room = cache_room(LLAMA_7B, work, FOUR_A10G)
+    alone = cache_room(LLAMA_7B, replace(work, gpus=1, sharding="none"), A10G)
+    assert room.tokens is not None
+    assert alone.tokens is not None
+    assert room.tokens > 4 * alone.tokens
+    assert room.sequences * 2048 <= room.tokens
+
+
 def test_a_model_without_growing_cache_has_room_for_no_number_of_tokens() -> None:
     assert cache_room(MAMBA, workload_from({"method": "bf16", "stack": "vllm"}), A10G).tokens is None
 
