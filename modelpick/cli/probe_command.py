@@ -79,6 +79,11 @@ def probe(
     out.answer(payload, lambda console: _draw(console, model, probed))
 
 
+_VERDICTS = {
+    True: "concluded what the premises do not allow",
+    False: "did not conclude it, as the premises ask",
+    None: "said nothing",
+}
 _ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "intervals: Wilson, 95 %"]
 
 
@@ -95,8 +100,7 @@ def _draw(console: "Console", model: str, probed: "Probed") -> None:
     console.print("\nAsked besides, and counted nowhere:", markup=False)
     console.print(f"  {founding['prompt']}", markup=False)
     console.print(
-        f"  said: {founding['said']!r}: {'right' if founding['right'] else 'wrong, the premises do not allow it'}",
-        markup=False,
+        f"  said: {' '.join(founding['said'].split())[:200]!r}\n  {_VERDICTS[founding['concluded']]}", markup=False
     )
 
 

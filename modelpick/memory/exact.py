@@ -12,6 +12,8 @@ from modelpick.workload import Workload
 # Traced against published peaks (benchmarks/trace_accuracy.py): median 0.2 %, worst 4.4 % of 16 rows, none of them with
 # 8-bit or 4-bit weights. The worst is doubled and rounded up, since the rows are few.
 BELOW, ABOVE = 0.10, 0.10
+# Tied or untied output embeddings move a count by a few per cent; another model's class by more.
+_SAME_MODEL = 0.10
 
 
 def exact(report: MemoryReport) -> tuple[MemoryReport, Trace]:
@@ -25,6 +27,14 @@ def exact(report: MemoryReport) -> tuple[MemoryReport, Trace]:
             f"{report.model.id} has no config.json to trace", fix="leave out --exact", code="unknown_architecture"
         )
     traced = trace(config, report.memory.workload)
+    known = report.model.parameters
+    if known and abs(traced.parameters / known - 1) > _SAME_MODEL:
+        raise CannotTellError(
+            f"the class that transformers has for {report.model.id} holds {traced.parameters / 1e9:.2f} B parameters, "
+            f"the repository {known / 1e9:.2f} B",
+            fix="leave out --exact",
+            code="not_traceable",
+        )
     return replace(
         report, memory=traced_estimate(report.memory, traced), device=traced_estimate(report.device, traced)
     ), traced

@@ -88,11 +88,16 @@ class QuantizedLinear(nn.Linear):
 
 
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
-    """Replace every linear layer but the output embedding and task heads; returns how many were replaced."""
+    """Replace every linear layer but the output embedding, task heads, and those that the family keeps in fp32 (T5's
+    `wo`, which transformers then loads in fp32); returns how many were replaced."""
     output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     kept = ("classifier", "score", "qa_outputs")
+    in_fp32 = set(getattr(model, "_keep_in_fp32_modules", None) or ())
     replaced = 0
     for name, module in list(model.named_modules()):
+        if name.rpartition(".")[2] in in_fp32:
+            module.float()
+            continue
         if not isinstance(module, nn.Linear) or module is output or name.split(".")[0] in kept:
             continue
         parent = model.get_submodule(name.rpartition(".")[0])

@@ -115,7 +115,8 @@ class _Tracker(TorchDispatchMode):
 def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     """Trace one workload on the architecture of a config.json.
 
-    Raises CannotTellError for a family transformers does not have, and for methods whose kernels are not traced.
+    Raises CannotTellError for a family transformers does not have, and for methods and layers whose kernels are not
+    traced.
     """
     if workload.method not in (*_BITS, "bf16", "full", "lora"):
         raise CannotTellError(
@@ -128,6 +129,7 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     started = time.monotonic()
     tracker = _Tracker()
     model = _skeleton(config, workload)
+    _refuse_other_kernels(model, workload)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     with torch.device("meta"):
         model = _for_method(model, workload)
@@ -183,6 +185,19 @@ def _skeleton(config: Mapping[str, Any], workload: Workload) -> nn.Module:
     return skeleton
 
 
+def _refuse_other_kernels(model: nn.Module, workload: Workload) -> None:
+    """Layers that CUDA computes otherwise than these operations do have no trace, nor has a head nobody named."""
+    why = None
+    if any("expert" in name.rpartition(".")[2] for name, _ in model.named_modules()):
+        why = "a mixture of experts: its grouped products run other kernels on CUDA"
+    elif any(isinstance(module, nn.Conv1d) for module in model.modules()):
+        why = "state-space layers: their scan runs other kernels on CUDA"
+    elif workload.task == "finetune" and not hasattr(model, "prepare_inputs_for_generation"):
+        why = "an encoder, which is trained with a task head that its config does not name"
+    if why is not None:
+        raise CannotTellError(f"--exact does not trace {why}", fix="leave out --exact", code="not_traceable")
+
+
 def _for_method(model: nn.Module, workload: Workload) -> nn.Module:
     """Quantize, and freeze or add real peft adapters: still without storage."""
     bits = _BITS.get(workload.method)
@@ -228,6 +243,10 @@ def _with_adapters(model: nn.Module, workload: Workload) -> nn.Module:
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype.itemsize == 2:
             parameter.data = parameter.data.float()  # peft's autocast_adapter_dtype
+    if workload.method in _BITS:
+        for module in adapted.modules():  # under autocast peft's bitsandbytes layers take their input as it is
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False
     return adapted
 
 
@@ -257,7 +276,8 @@ def _train(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: l
     for _ in range(_STEPS):
         tracker.phase = "forward"
         inputs = {"input_ids": ids, "labels": ids} | ({} if encoder_decoder else {"use_cache": False})
-        loss = any_model(**inputs).loss
+        with _cuda_autocast(workload):
+            loss = any_model(**inputs).loss
         tracker.phase = "backward"
         loss.backward()
         del loss
@@ -349,6 +369,30 @@ def _name_cache(cache: Any, tracker: _Tracker) -> None:
             for tensor in (getattr(layer, "keys", None), getattr(layer, "values", None)):
                 if isinstance(tensor, torch.Tensor):
                     tracker.name(tensor, "kv_cache")
+
+
+@contextmanager
+def _cuda_autocast(workload: Workload) -> Iterator[None]:
+    """Autocast, under which adapters on quantized weights are trained, as CUDA has it: layer norms in fp32 too.
+
+    Source: aten/src/ATen/autocast_mode.h, AT_FORALL_FP32.
+    """
+    if workload.method not in _BITS or workload.dtype == "fp32":
+        yield
+        return
+    functional = torch.nn.functional
+    before = functional.layer_norm
+
+    def in_fp32(input: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> torch.Tensor:
+        widened = [part if part is None else part.float() for part in (input, weight, bias)]
+        return before(widened[0], shape, widened[1], widened[2], eps)
+
+    functional.layer_norm = in_fp32
+    try:
+        with torch.autocast("cpu", dtype=_DTYPES[workload.dtype]):
+            yield
+    finally:
+        functional.layer_norm = before
 
 
 @contextmanager

@@ -86,7 +86,9 @@ def svg(train: Sequence[Point], held_out: Sequence[Point] = (), title: str = "lo
         across, down = place(point).split(",")
         lines.append(f'<circle cx="{across}" cy="{down}" r="4" fill="none" stroke="#b04a00" stroke-width="2"/>')
     lines.append('<g font-family="sans-serif" font-size="12"><text x="500" y="30" fill="#1f5fa8">line: training</text>')
-    lines.append('<text x="500" y="46" fill="#b04a00">rings: held-out</text></g></svg>')
+    if held_out:
+        lines.append('<text x="500" y="46" fill="#b04a00">rings: held-out</text>')
+    lines.append("</g></svg>")
     return "\n".join(lines) + "\n"
 
 

@@ -74,6 +74,10 @@ def test_what_cannot_be_traced_says_so() -> None:
         traced(method="awq")
     with pytest.raises(CannotTellError):
         traced({"model_type": "nosuch"}, method="bf16")
+    for family, name in (("mixtral", None), ("mamba", None), ("xlm-roberta", ["XLMRobertaForMaskedLM"])):
+        with pytest.raises(CannotTellError) as caught:
+            traced({**TINY, "model_type": family, "architectures": name}, method="lora")
+        assert caught.value.code == "not_traceable", family
 
 
 # Formula against trace of the real code, on shrunken copies of real architectures: the layers are cut to two so that CI
@@ -84,7 +88,13 @@ CASES = [
     ("tiiuae/falcon-7b", {"method": "lora", "context": 512}),
     ("mosaicml/mpt-7b", {"method": "lora", "context": 512}),
     ("google/flan-t5-base", {"method": "lora", "context": 512}),
+    ("huggyllama/llama-7b", {"method": "lora-int8", "context": 512}),
+    ("huggyllama/llama-7b", {"method": "qlora", "context": 512}),
+    ("tiiuae/falcon-7b", {"method": "lora-int8", "context": 512}),
+    ("mosaicml/mpt-7b", {"method": "lora-int8", "context": 512}),
 ]
+# How far a formula may be from the trace: a tenth at most, and where it is nearer, that is held too.
+BANDS = {"huggyllama/llama-7b": 0.02, "google/flan-t5-base": 0.10}
 _LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "num_decoder_layers")
 
 
@@ -101,4 +111,4 @@ def test_the_formulas_agree_with_the_trace(name: str, names: dict[str, Any]) -> 
     small = replace(model, config=config, parameters=found.parameters, parameters_exact=True)
     assert architecture.read(config)
     formula = estimate_model(small, work)
-    assert formula.total == pytest.approx(found.allocated, rel=0.15)
+    assert formula.total == pytest.approx(found.allocated, rel=BANDS.get(name, 0.08))

@@ -58,7 +58,7 @@ def test_an_endpoint_that_refuses_everything_scores_a_half(
     shown = modelpick(*words).out
     assert "what follows" in shown
     assert "Pinocchio is" in shown
-    assert "said: 'No, it does not.': right" in shown
+    assert "said: 'No, it does not.'\n  did not conclude it" in shown
 
 
 def test_an_endpoint_without_the_model_or_without_a_server_is_exit_4(modelpick: Run, endpoint: str) -> None:

@@ -110,7 +110,7 @@ def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
 
 @pytest.mark.usefixtures("clean")
 def test_a_server_that_dies_is_told_once_and_ends_nothing(server: str, base: Path, data: Path, tmp_path: Path) -> None:
-    with dagshub.running("", server) as hub:  # a plain proxy, to be taken away in mid-run
+    with dagshub.running(TOKEN, server) as hub:  # a proxy, whose server is taken away in mid-run
         told: list[str] = []
 
         def watch(event: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_server_that_dies_is_told_once_and_ends_nothing(server: str, base: Pat
             if event["event"] == "start":
                 hub.mlflow = "http://127.0.0.1:9"
 
-        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = "me", ""
+        os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = "me", TOKEN
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **SHORT}
         track = f"mlflow:{hub.url}/me/mine.mlflow"

@@ -8,6 +8,7 @@ from modelpick.errors import UsageError, nearest
 from modelpick.tuning.probe.suite import Case
 
 # A local data set, so that nothing is fetched; the first yes or no decides, as in `concluded`.
+# An empty list of stop strings is an error in `transformers serve` 5.23, so there is one.
 # Source: lm-evaluation-harness 0.4, docs/task_guide.md.
 _TASK = """\
 task: {name}
@@ -20,7 +21,7 @@ output_type: generate_until
 doc_to_text: "{{{{prompt}}}}"
 doc_to_target: "{{{{answer}}}}"
 generation_kwargs:
-  until: []
+  until: ["\\n\\n"]
   do_sample: false
   max_gen_toks: 64
 filter_list:
