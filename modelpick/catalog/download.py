@@ -22,7 +22,7 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     home = os.environ.get("HF_HOME")
     if not sys.stderr.isatty():
