@@ -94,8 +94,23 @@ def test_full_fine_tuning_writes_a_whole_model(base: Path, data: Path, tmp_path:
     assert loading.load(str(tmp_path / "out" / "out"), loading.LoadOptions()).kind == "causal"
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(base: Path, data: Path, tmp_path: Path) -> None:
-    whole, _ = run(base, data, tmp_path / "whole" / "m")
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama", {"lora_dropout": 0.2}),
+        ("llama", {"method": "lora-int8"}),
+        ("llama", {"method": "qlora", "lora_dropout": 0.2, "gradient_checkpointing": True}),
+        ("llama", {"method": "full", "lora_rank": None, "learning_rate": 1e-3}),
+        ("t5", {"lora_dropout": 0.2}),
+    ],
+    ids=["lora", "int8", "qlora", "full", "seq2seq"],
+)
+def test_a_stopped_run_resumes_to_the_same_bits(
+    family: str, changes: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    base = tiny.make(family, tmp_path / "base")
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
+    whole, _ = run(base, data, tmp_path / "whole" / "m", **changes)
     stop, seen = threading.Event(), []
 
     def stop_after_a_step(event: Any) -> None:
@@ -103,13 +118,13 @@ def test_a_stopped_run_resumes_to_the_same_bits(base: Path, data: Path, tmp_path
         if event.get("event") == "progress" and event["step"] >= 3:
             stop.set()
 
-    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK}
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK, **changes}
     cut = finetune(Request(given, offline=True), stop_after_a_step, stop)
     assert cut["status"] == "interrupted"
     assert cut["step"] < whole["step"]
     done, _ = run(base, data, tmp_path / "cut" / "m", resume=True)
     assert done["status"] == "done"
-    weights = "m/m/adapter_model.safetensors"
+    weights = "m/m/model.safetensors" if changes.get("method") == "full" else "m/m/adapter_model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     assert done["comparisons"] == whole["comparisons"]
 
@@ -132,6 +147,23 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(
     told = [event["text"] for event in events if event["event"] == "out_of_memory"]
     assert len(told) == 2
     assert "effective batch stays 8" in told[-1]
+
+
+def test_a_device_too_small_for_one_sequence_ends_with_what_to_do(base: Path, data: Path, tmp_path: Path) -> None:
+    import torch
+
+    def tiny_device(module: Any, inputs: Any) -> None:
+        if isinstance(module, torch.nn.Embedding) and module.training:
+            raise torch.OutOfMemoryError("a device that holds nothing")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(tiny_device)
+    try:
+        with pytest.raises(train.TrainingStoppedError) as caught:
+            run(base, data, tmp_path / "out", batch=2, accumulation=1)
+    finally:
+        hook.remove()
+    assert (caught.value.code, caught.value.exit_code) == ("out_of_memory", 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state(base: Path, data: Path, tmp_path: Path) -> None:
