@@ -21,7 +21,7 @@ from modelpick.offers import efficiency, embedded
 from modelpick.offers.price import Offer
 from modelpick.offers.rules import load_rules
 from modelpick.plan_choice import Caps, Inputs
-from modelpick.workload import Workload, workload_from
+from modelpick.workload import SERVE_METHODS, Workload, workload_from
 
 
 def prepare(
@@ -84,6 +84,20 @@ def prepare(
             },
         )
     )
+
+
+def tasks(
+    names: Mapping[str, Any], method: str | None, *, data: bool, serve: bool, answers: Mapping[str, Any] = {}
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What is to be done, as `prepare` takes it (finetune, serve): data means tuning, a serving method means serving.
+
+    `names` hold for both, `answers` for serving alone.
+    """
+    serving_method = method in SERVE_METHODS
+    serving = serve or serving_method
+    tuned = {**names, "method": None if serving_method else method}
+    served = {**names, **answers, "method": method if serving_method else None}
+    return tuned if data or not serving else None, served if serving else None
 
 
 def count_tokens(

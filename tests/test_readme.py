@@ -43,3 +43,21 @@ def test_the_quick_start_is_two_single_lines() -> None:
     assert len(commands) == 2
     assert commands[0].endswith("modelpick recommend --commercial")
     assert commands[1].endswith("pytest")
+
+
+_TOUR = _README.parent / "docs" / "tour.md"
+_OFFLINE = ("recommend", "license", "probe", "plan")  # the others need an account: benchmarks/whole_way.py shows them
+
+
+def test_the_tour_shows_what_is_printed_offline(modelpick: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other in one folder, since each uses what the one before it wrote."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = [(shlex.split(typed)[1:], text) for typed, text in _BLOCK.findall(_TOUR.read_text(encoding="utf-8"))]
+    assert [words[0] for words, _ in shown if words[0] not in _OFFLINE] == [
+        "up", "status", "connect", "chat", "bench", "status", "down",
+    ]  # fmt: skip
+    for words, text in shown:
+        if words[0] in _OFFLINE:
+            answer = modelpick(*words)
+            assert [line.rstrip() for line in (answer.out + answer.err).splitlines()] == text.splitlines()
+        assert text.strip()

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.aws.names import PREFIX, check_id
-from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
+from modelpick.aws.spec import DELAY_HOURS, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
+from modelpick.workload import workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
 # from outside (137: SIGKILL, the kernel's way when memory is short). Told to stop, the shell outlives its child, which
@@ -38,6 +39,7 @@ class Wishes:
     tags: Mapping[str, str] = field(default_factory=dict)
     keep_results_days: int = 30
     idle_minutes: float = 30.0
+    keep_data: bool = False
 
 
 def spec_from(
@@ -46,6 +48,7 @@ def spec_from(
     *,
     data: Sequence[str] = (),
     discounts: Mapping[str, float] | None = None,
+    rules: Mapping[str, str] | None = None,
 ) -> Spec:
     """The machine that `plan` (a plan file's content) asks for. Raises UsageError for what contradicts it.
 
@@ -58,7 +61,7 @@ def spec_from(
         raise UsageError(f"unknown market {market!r}", fix=fix, code="unknown_market")
     listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
     hours = wishes.max_hours or float(plan["max_hours"])
-    delay = BACKSTOP_AFTER.total_seconds() / 3600
+    delay = DELAY_HOURS
     first = listed[0][1]
     cap = wishes.max_usd or max(float(plan["max_usd"]), hours * first) + delay * first
     cpu = listed[0][0].cpu
@@ -72,7 +75,7 @@ def spec_from(
             max_usd=cap,
             around_usd_per_hour=max(0.0, first - listed[0][0].usd_per_hour),
             disk_gib=int(plan["disk_gb"]),
-            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data),
+            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data, rules=rules, keep_data=wishes.keep_data),
             market=_market(market),
             subnet=wishes.subnet,
             kms_key=wishes.kms_key,
@@ -84,8 +87,18 @@ def spec_from(
     )
 
 
-def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] = ()) -> dict[str, Any]:
-    """The job file: the very commands a user would type, in order."""
+def job_of(
+    plan: Mapping[str, Any],
+    *,
+    idle_minutes: float,
+    data: Sequence[str] = (),
+    rules: Mapping[str, str] | None = None,
+    keep_data: bool = False,
+) -> dict[str, Any]:
+    """The job file: the very commands a user would type, in order, and the files they are typed beside.
+
+    `rules`: what the machine judges licenses by (house_rules), since it judges again what was judged here.
+    """
     model = plan["model"]["id"]
     pinned = f"{model}@{plan['model']['revision']}" if plan["model"]["revision"] else model
     commands = []
@@ -99,12 +112,35 @@ def job_of(plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] 
     else:
         command = commands[0]
     kind = "service" if "serve" in plan["tasks"] else "job"
-    return {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+    job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
+    vllm = {"vllm": True} if "serve" in plan["tasks"] and serves_with_vllm(plan) else {}
+    kept = {"keep_data": True} if keep_data else {}  # data outlives the machine, until it expires
+    return {**job, **vllm, **kept, **({"files": dict(rules)} if rules else {})}
+
+
+def serves_with_vllm(plan: Mapping[str, Any]) -> bool:
+    """Whether `modelpick serve` will choose vLLM on the machine: by its own choice, over the same table. A model the
+    catalog does not know is taken for one that vLLM serves."""
+    from modelpick.catalog import index
+    from modelpick.catalog.model import Model
+    from modelpick.offers.rules import load_rules, subject_of
+    from modelpick.serving.engine import ENGINES, choose
+    from modelpick.workload import Workload
+
+    tuned = plan["workloads"].get("finetune")
+    model = index.load().find(plan["model"]["id"]) or Model(plan["model"]["id"], origin="hub")
+    subject = subject_of(model, Workload(**plan["workloads"]["serve"]), adapter=tuned is not None)
+    try:
+        chosen = choose(load_rules(), subject, gpu=True, installed=dict.fromkeys(ENGINES, True))
+    except UsageError:
+        return False  # `serve` will say why
+    return chosen.engine.name == "vllm"
 
 
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:
     workload = plan["workloads"]["finetune"]
     words = ["modelpick", "finetune", model, "--method", workload["method"], "--context", str(workload["context"])]
+    words += _asked_for(workload, ("batch", "dtype", "lora_rank", "lora_targets", "optimizer"))
     if epochs := (plan["hyperparameters"] or {}).get("epochs"):
         words += ["--epochs", f"{epochs:g}"]
     for name in data:
@@ -116,8 +152,15 @@ def _serve(plan: Mapping[str, Any], served: str) -> list[str]:
     """What was planned for is what is served: method, context, sequences at once."""
     workload = plan["workloads"]["serve"]
     words = ["modelpick", "serve", served, "--method", workload["method"], "--context", str(workload["context"])]
-    words += ["--concurrency", str(workload["batch"])]
+    words += ["--concurrency", str(workload["batch"]), *_asked_for(workload, ("generate", "gpus"))]
     return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
+
+
+def _asked_for(workload: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Flags for what the plan was asked for; what it left at its default is chosen for the device, or the default."""
+    usual = workload_from({"task": workload["task"], "method": workload["method"]}).as_json()
+    asked = [name for name in names if workload[name] != usual[name]]
+    return [word for name in asked for word in (f"--{name.replace('_', '-')}", str(workload[name]))]
 
 
 def _quoted(words: Sequence[str]) -> str:

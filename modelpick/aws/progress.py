@@ -85,7 +85,9 @@ def _training(told: Mapping[str, Any]) -> str:
     if state != "training":
         error = (told.get("error") or {}).get("message")
         return f"fine-tuning {state}: {error}" if error else f"fine-tuning: {_TRAINING_STATES.get(state, state)}"
-    parts = [f"fine-tuning: step {told.get('step', 0)} of {told.get('steps', '?')}"]
+    if told.get("steps") is None:
+        return "fine-tuning: loading the model to train"
+    parts = [f"fine-tuning: step {told.get('step', 0)} of {told['steps']}"]
     if told.get("loss") is not None:
         parts.append(f"loss {told['loss']:.3f}")
     if told.get("eta_seconds") is not None:

@@ -8,6 +8,8 @@ import typer
 from modelpick.cli.options import (
     Batch,
     Context,
+    Data,
+    Epochs,
     Family,
     Gpus,
     Instance,
@@ -18,7 +20,8 @@ from modelpick.cli.options import (
     amount,
     command,
     fraction,
-    whole_number,
+    not_both,
+    workload_names,
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
@@ -50,10 +53,8 @@ def cost(
         str | None, typer.Option("--stack", metavar="NAME", help="transformers, trl, llama-factory, torchtune, vllm.")
     ] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", metavar="T", help="bf16, fp16 or fp32.")] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")
-    ] = None,
-    epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Passes over the data.")] = None,
+    data: Data = None,
+    epochs: Epochs = None,
     duty: Annotated[
         str | None, typer.Option("--duty", metavar="SHARE", help="Share of the month a server is on. Default: 1.")
     ] = None,
@@ -74,22 +75,11 @@ def cost(
     from modelpick import costs
     from modelpick.workload import workload_from
 
-    if instance is not None and family is not None:
-        raise UsageError("--instance and --family contradict each other", fix="give one of them", code="contradiction")
+    not_both("--instance", instance, "--family", family)
     if task is None and (data is not None or epochs is not None):
         task = "finetune"
-    workload = workload_from(
-        {
-            "task": task,
-            "method": method,
-            "context": whole_number("--context", context, largest=100_000_000),
-            "generate": whole_number("--generate", generate, smallest=0, largest=100_000_000),
-            "batch": whole_number("--batch", batch, largest=1_000_000),
-            "gpus": whole_number("--gpus", gpus, largest=4096),
-            "stack": stack,
-            "dtype": dtype,
-        }
-    )
+    typed = {"context": context, "generate": generate, "batch": batch, "gpus": gpus, "stack": stack, "dtype": dtype}
+    workload = workload_from(workload_names(task=task, method=method, **typed))
     if workload.task == "finetune":
         _only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against})
     found = costs.side_by_side(

@@ -16,8 +16,8 @@ from modelpick.cli.options import (
     Stack,
     Task,
     command,
-    fraction,
-    whole_number,
+    not_both,
+    workload_names,
 )
 from modelpick.cli.output import Output, report_error
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
@@ -54,15 +54,22 @@ def estimate(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
     ] = None,
+    gradient_accumulation: Annotated[
+        str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
+    ] = None,
     dtype: Dtype = None,
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
     stack: Stack = None,
+    stack_version: Annotated[
+        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
+    ] = None,
     measure: Annotated[
         str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
     ] = None,
     gpus: Gpus = None,
     sharding: Annotated[
-        str | None, typer.Option("--sharding", metavar="tensor-parallel|zero3|fsdp", help="How GPUs share the model.")
+        str | None,
+        typer.Option("--sharding", metavar="tensor-parallel|zero2|zero3|fsdp", help="How GPUs share the model."),
     ] = None,
     packing: Annotated[
         bool | None, typer.Option("--packing/--no-packing", help="Training sequences are packed.")
@@ -96,34 +103,19 @@ def estimate(
     """
     from modelpick import api
 
-    names = {
-        "task": task,
-        "method": method,
-        "context": whole_number("--context", context, largest=100_000_000),
-        "generate": whole_number("--generate", generate, smallest=0, largest=100_000_000),
-        "batch": whole_number("--batch", batch, largest=1_000_000),
-        "lora_rank": whole_number("--lora-rank", lora_rank, largest=65_536),
-        "lora_targets": lora_targets,
-        "optimizer": optimizer,
-        "gradient_checkpointing": gradient_checkpointing,
-        "dtype": dtype,
-        "attention": attention,
-        "stack": stack,
-        "measure": measure,
-        "gpus": whole_number("--gpus", gpus, largest=4096),
-        "sharding": sharding,
-        "packing": packing,
-        "loss_chunking": loss_chunking,
-        "kv_cache_dtype": kv_cache_dtype,
-        "gpu_memory_utilization": fraction("--gpu-memory-utilization", gpu_memory_utilization),
-    }
+    names = workload_names(
+        task=task, method=method, context=context, generate=generate, batch=batch, lora_rank=lora_rank,
+        lora_targets=lora_targets, optimizer=optimizer, gradient_checkpointing=gradient_checkpointing,
+        gradient_accumulation=gradient_accumulation, dtype=dtype, attention=attention, stack=stack,
+        stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding, packing=packing,
+        loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype, gpu_memory_utilization=gpu_memory_utilization,
+    )  # fmt: skip
     if cases is not None:
         _answer_cases(out, cases, models, names, offline)
         return
     if not models:
         raise UsageError("no model given", fix="name one: modelpick estimate Qwen/Qwen3-8B", code="usage")
-    if fit is not None and instance is not None:
-        raise UsageError("--fit and --instance contradict each other", fix="give one of them", code="contradiction")
+    not_both("--fit", fit, "--instance", instance)
     on = fit or instance
     answers = api.estimate_many(models, names, instance=on, offline=offline)
     if exact:

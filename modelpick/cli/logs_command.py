@@ -32,5 +32,9 @@ def logs(
         listed = list(lines)
         out.answer({"deployment": name, "lines": listed, "assumptions": [], "sources": []}, lambda _: None)
         return
+    said = False
     for line in lines:
+        said = True
         typer.echo(line)
+    if not said:
+        out.note(f"the job of {name} has said nothing yet; modelpick status {name} says how far it is")

@@ -88,6 +88,40 @@ def fraction(flag: str, text: str | None) -> float | None:
     return value
 
 
+# The most that anybody could mean, by the workload's name; below it the core says what is too much, and why.
+_COUNTED: dict[str, tuple[int, int]] = {
+    "context": (1, 100_000_000),
+    "generate": (0, 100_000_000),
+    "batch": (1, 1_000_000),
+    "lora_rank": (1, 65_536),
+    "gradient_accumulation": (1, 1_000_000),
+    "gpus": (1, 4096),
+}
+_SHARES = ("gpu_memory_utilization",)
+
+
+def workload_names(**typed: Any) -> dict[str, Any]:
+    """What was typed for a workload's options, by the workload's names: counts and shares read, words as they are.
+
+    Raises UsageError for what is no number.
+    """
+
+    def read(name: str, value: Any) -> Any:
+        flag = f"--{name.replace('_', '-')}"
+        if name in _COUNTED:
+            smallest, largest = _COUNTED[name]
+            return whole_number(flag, value, smallest=smallest, largest=largest)
+        return fraction(flag, value) if name in _SHARES else value
+
+    return {name: read(name, value) for name, value in typed.items()}
+
+
+def not_both(flag: str, value: object, other: str, other_value: object) -> None:
+    """Raise UsageError when two options that exclude each other were both given."""
+    if value is not None and other_value is not None:
+        raise UsageError(f"{flag} and {other} contradict each other", fix="give one of them", code="contradiction")
+
+
 def parameter_count(flag: str, text: str | None) -> int | None:
     """A number of parameters: `7000000000`, `7B`, `350M`. Raises UsageError."""
     if text is None:
@@ -124,6 +158,8 @@ Stack = Annotated[
 Dtype = Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")]
 Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs the model is sharded over.")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")]
+Epochs = Annotated[str | None, typer.Option("--epochs", metavar="X", help="Passes over the data.")]
 Family = Annotated[
     str | None,
     typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones."),

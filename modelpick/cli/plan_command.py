@@ -8,7 +8,9 @@ import typer
 from modelpick.cli.options import (
     Batch,
     Context,
+    Data,
     Dtype,
+    Epochs,
     Family,
     Gpus,
     Instance,
@@ -19,11 +21,11 @@ from modelpick.cli.options import (
     Stack,
     amount,
     command,
-    whole_number,
+    not_both,
+    workload_names,
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
-from modelpick.workload import SERVE_METHODS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,9 +41,7 @@ def register(app: typer.Typer) -> None:
 def plan(
     out: Output,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
-    data: Annotated[
-        str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")
-    ] = None,
+    data: Data = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False,
     method: Method = None,
     context: Context = None,
@@ -52,7 +52,7 @@ def plan(
     gpus: Gpus = None,
     stack: Stack = None,
     dtype: Dtype = None,
-    epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Passes over the data.")] = None,
+    epochs: Epochs = None,
     max_usd: Annotated[
         str | None, typer.Option("--max-usd", metavar="X", help="Dollars after which it is stopped.")
     ] = None,
@@ -75,23 +75,14 @@ def plan(
     """
     from modelpick import planner
 
-    if instance is not None and family is not None:
-        raise UsageError("--instance and --family contradict each other", fix="give one of them", code="contradiction")
-    names: dict[str, Any] = {
-        "context": whole_number("--context", context, largest=100_000_000),
-        "batch": whole_number("--batch", batch, largest=1_000_000),
-        "gpus": whole_number("--gpus", gpus, largest=4096),
-        "stack": stack,
-        "dtype": dtype,
-    }
-    answers = {"generate": whole_number("--generate", generate, smallest=0, largest=100_000_000)}
-    serving_method = method in SERVE_METHODS
-    serving = serve or serving_method
-    tuning = data is not None or not serving
+    not_both("--instance", instance, "--family", family)
+    names = workload_names(context=context, batch=batch, gpus=gpus, stack=stack, dtype=dtype)
+    answers = workload_names(generate=generate)
+    tuned, served = planner.tasks(names, method, data=data is not None, serve=serve, answers=answers)
     made = planner.prepare(
         model,
-        finetune={**names, "method": None if serving_method else method} if tuning else None,
-        serve={**names, **answers, "method": method if serving_method else None} if serving else None,
+        finetune=tuned,
+        serve=served,
         data=Path(data) if data is not None else None,
         epochs=amount("--epochs", epochs),
         region=region,

@@ -18,8 +18,10 @@ from modelpick.cli.options import (
     Task,
     amount,
     command,
+    not_both,
     parameter_count,
     whole_number,
+    workload_names,
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError, nearest
@@ -88,8 +90,7 @@ def recommend(
     if sort not in SORT_KEYS:
         fix = nearest(sort, SORT_KEYS) or f"use one of {', '.join(SORT_KEYS)}"
         raise UsageError(f"unknown --sort {sort!r}", fix=fix, code="unknown_sort")
-    if instance is not None and family is not None:
-        raise UsageError("--instance and --family contradict each other", fix="give one of them", code="contradiction")
+    not_both("--instance", instance, "--family", family)
     low, high = parameter_count("--min-params", min_params), parameter_count("--max-params", max_params)
     if low is not None and high is not None and low > high:
         raise UsageError("--min-params is above --max-params", fix="swap them", code="contradiction")
@@ -103,15 +104,7 @@ def recommend(
         max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
         sort=sort,
     )
-    workload = workload_from(
-        {
-            "task": task,
-            "method": method,
-            "context": whole_number("--context", context, largest=100_000_000),
-            "batch": whole_number("--batch", batch, largest=1_000_000),
-            "gpus": whole_number("--gpus", gpus, largest=4096),
-        }
-    )
+    workload = workload_from(workload_names(task=task, method=method, context=context, batch=batch, gpus=gpus))
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
         policy="commercial" if commercial else policy,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,24 @@ def served_name(asked: str) -> str:
 def _gguf(file: Path, name: str | None) -> Source:
     base = snapshot.read_folder(file.parent) if (file.parent / "config.json").is_file() else Model(str(file), "folder")
     return Source(Served(name or served_name(file.name), file.resolve()), base, str(file.parent))
+
+
+def gguf_architecture(file: Path) -> str:
+    """`general.architecture` of a GGUF file, empty where its first key is another one: writers put it first.
+
+    Magic, version, counts of tensors and keys (24 bytes), then keys: length and name, type (8: text), length and text,
+    all little-endian (ggml/docs/gguf.md).
+    """
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(512)
+        (length,) = struct.unpack_from("<Q", head, 24)
+        name = head[32 : 32 + length]
+        kind, size = struct.unpack_from("<IQ", head, 32 + length)
+        text = head[44 + length : 44 + length + size].decode("ascii")
+    except (OSError, struct.error, OverflowError, UnicodeDecodeError):
+        return ""
+    return text if (head[:4], name, kind, len(text)) == (b"GGUF", b"general.architecture", 8, size) else ""
 
 
 def _hub(id: str, offline: bool, revision: str | None = None) -> Path:

@@ -127,9 +127,8 @@ def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, .
             continue
         if isinstance(module, _linear_classes()):
             # A 4-bit layer packs two weights into a byte; its features tell how many it stands for.
-            inside += (
-                module.in_features * module.out_features if isinstance(module, nn.Linear) else module.weight.numel()
-            )
+            layer: Any = module
+            inside += layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else layer.weight.numel()
             continue
         for parameter_name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1:

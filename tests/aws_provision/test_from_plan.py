@@ -1,14 +1,20 @@
 """A plan becomes exactly the machine it describes: names, caps, hours, commands."""
 
+import io
 import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelpick import planner
+from modelpick import api, planner
+from modelpick.aws import bundle, house_rules
 from modelpick.aws.from_plan import Wishes, spec_from
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
+from modelpick.licensing.files import policies_directory
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,36 @@ def test_the_job_is_what_a_user_would_type(plan: dict[str, Any]) -> None:
     assert "--data data/train.jsonl" in command[2]
 
 
+def test_the_machine_judges_by_the_rules_that_allowed_the_plan(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    own = (policies_directory() / "research.toml").read_text().replace('"research"', '"ours"', 1)
+    Path("ours.toml").write_text(own)
+    Path("modelpick.toml").write_text(
+        'policy = "ours.toml"\n[company]\ndomicile = "DE"\nmonthly_active_users = 2_000\n'
+    )
+    Path("approvals.toml").write_text("# none yet\n")
+    made = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}).as_json()
+    job = spec_from(made, rules=house_rules.of_plan(made, None)).job
+    with tarfile.open(fileobj=io.BytesIO(bundle.build(job))) as bundled:
+        bundled.extractall(there, filter="data")
+    before = api.policy()
+    monkeypatch.chdir(there)
+    after = api.policy()
+    assert (after.name, after.sha256) == ("ours", before.sha256)
+    assert after.company == replace(before.company, regions=("us-east-1",))
+    assert Path("approvals.toml").read_text() == "# none yet\n"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelpickError) as other:
+        house_rules.of_plan(made, None)
+    assert other.value.code == "other_policy"
+    assert house_rules.of_plan(plan, "research")["policy.toml"].startswith("#")  # the plan's own, by its name
+
+
 def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
     old = json.loads(json.dumps(plan))
     for row in old["candidates"]:
@@ -51,3 +87,22 @@ def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
 def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
     assert spec_from(plan).sha256 == spec_from(json.loads(json.dumps(plan))).sha256
     assert spec_from(plan).deployment != spec_from(plan, Wishes(name="other")).deployment
+
+
+def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
+    command = spec_from(plan, data=["my train.jsonl"]).job["command"]
+    assert "--data 'data/my train.jsonl'" in command[2]
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "vllm"),
+    [
+        ("Qwen/Qwen3-8B", "bf16", True),
+        ("Qwen/Qwen3-8B", "nf4", True),
+        ("Qwen/Qwen3-8B", "int8", False),  # vLLM has no 8-bit for dense models
+        ("google/flan-t5-large", "bf16", False),  # and no T5
+    ],
+)
+def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, vllm: bool) -> None:
+    made = json.loads(planner.prepare(model, serve={"method": method}, offline=True).to_bytes())
+    assert spec_from(made).job.get("vllm", False) is vllm

@@ -14,6 +14,7 @@ import site
 import sys
 from pathlib import Path
 
+from modelpick.aws import house_rules
 from modelpick.aws.from_plan import Wishes, spec_from
 from modelpick.aws.names import Names
 from modelpick.aws.spec import Spec
@@ -49,9 +50,10 @@ class RentedMachine(Machine):
             "SITE": site.getsitepackages()[0],
             "HF_HUB_OFFLINE": "1",
             "MODELPICK_PORT": str(port),
-            "OMP_NUM_THREADS": "2",
+            # One: with more, each waits for the others at every step, and beside other processes that is most of it.
+            "OMP_NUM_THREADS": "1",
             # Each round starts the AWS CLI: every second, as other tests have it, it would starve the job.
-            "MODELPICK_SAVE_SECONDS": "15",
+            "MODELPICK_SAVE_SECONDS": "20",
             "MODELPICK_ROUND_SECONDS": "2",
         }
         self.port = port
@@ -76,7 +78,8 @@ class RentedMachine(Machine):
 def planned(plan: Path, name: str, *, hours: float | None = None, idle_minutes: float = 30.0) -> tuple[Spec, Names]:
     """What `up` makes of a plan file in the stand-in account, so that a machine boots with the same user-data."""
     wishes = Wishes(name=name, max_hours=hours, idle_minutes=idle_minutes)
-    spec = spec_from(json.loads(plan.read_text()), wishes, data=["train.jsonl"])
+    content = json.loads(plan.read_text())
+    spec = spec_from(content, wishes, data=["train.jsonl"], rules=house_rules.of_plan(content, None))
     return spec, Names(name, "123456789012", spec.region)
 
 

@@ -128,7 +128,7 @@ def choose(user: User) -> None:
 def served(user: User, cloud: Any) -> None:
     """By the user's own way, `connect`: an ordinary OpenAI client, the same questions before and after, how fast."""
     port = str(free_port("127.0.0.1"))
-    told = user.json("connect", "way", "--local-port", port)
+    told = user.first_answer("connect", "way", "--local-port", port)
     assert told["ready"]
     assert stat_mode(told["key_file"]) == "600"
     session = user.begins("connect", "way", "--local-port", port)

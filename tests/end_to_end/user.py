@@ -27,7 +27,8 @@ class User:
 
     def start(self, *words: str, **more: str) -> "subprocess.Popen[str]":
         """Start a command; its output is piped."""
-        return self._start(words, subprocess.PIPE, subprocess.PIPE, more)
+        process: subprocess.Popen[str] = self._start(words, subprocess.PIPE, subprocess.PIPE, more)
+        return process
 
     def json(self, *words: str, code: int = 0, **more: str) -> dict[str, Any]:
         """A program's way: the answer of `--json`."""
@@ -35,6 +36,15 @@ class User:
         out, err = process.communicate(timeout=SECONDS)
         assert process.returncode == code, f"{words}: {out} {err}"
         return dict(json.loads(out or err))
+
+    def first_answer(self, *words: str, **more: str) -> dict[str, Any]:
+        """The answer of a command that runs on after it, which is then interrupted."""
+        process = self.start(*words, "--json", **more)
+        line = process.stdout.readline() if process.stdout else ""
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+        assert line, f"{words}: {err}"
+        return dict(json.loads(line))
 
     def types(self, *words: str, code: int = 0, **more: str) -> str:
         """A person's way: what the screen shows, both streams as they come. Kept in the transcript."""
@@ -45,7 +55,7 @@ class User:
         path = self.home.parent / f"screen-{len(self.transcript)}"
         with path.open("w") as file:
             process = self._start(words, file, subprocess.STDOUT, more)
-        self.transcript.append((f"modelpick {' '.join(words)}", ""))
+        self.transcript.append((f"modelpick {' '.join(map(_typed, words))}", ""))
         return Screen(self, len(self.transcript) - 1, process, path)
 
     def _start(self, words: tuple[str, ...], out: int | IO[str], err: int, more: dict[str, str]) -> Any:
@@ -55,11 +65,20 @@ class User:
         )  # fmt: skip
 
 
+def _typed(word: str) -> str:
+    return f'"{word}"' if " " in word else word
+
+
 class Screen:
     """A running command and what it has shown so far."""
 
     def __init__(self, user: User, index: int, process: "subprocess.Popen[str]", path: Path) -> None:
         self.process, self._user, self._index, self._path = process, user, index, path
+
+    @property
+    def typed(self) -> str:
+        """The command."""
+        return self._user.transcript[self._index][0]
 
     @property
     def text(self) -> str:
@@ -77,7 +96,6 @@ class Screen:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise AssertionError(self.text) from None
-        typed, _ = self._user.transcript[self._index]
-        self._user.transcript[self._index] = (typed, self.text)
-        assert self.process.returncode == code, f"{typed}: {self.process.returncode}\n{self.text}"
+        self._user.transcript[self._index] = (self.typed, self.text)
+        assert self.process.returncode == code, f"{self.typed}: {self.process.returncode}\n{self.text}"
         return self.text

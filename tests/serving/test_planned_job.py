@@ -62,6 +62,14 @@ def test_what_fails_in_fine_tuning_is_not_served(tmp_path: Path, echo: dict[str,
     assert (done.returncode, done.stdout) == (1, "finetune\n")
 
 
+def test_what_was_asked_for_reaches_the_machine(tmp_path: Path, echo: dict[str, str]) -> None:
+    tuned = {"method": "lora", "batch": 4, "dtype": "fp16", "lora_rank": 8}
+    made = plan(tmp_path, finetune=tuned, serve={"method": "bf16", "generate": 64})
+    finetune, serve = said(job_of(made, idle_minutes=5, data=["train.jsonl"]), tmp_path, echo)
+    assert " --batch 4 --dtype fp16 --lora-rank 8 " in finetune
+    assert " --generate 64 " in serve
+
+
 @pytest.mark.parametrize(("killed", "lines"), [(2, ["finetune"] * 3 + ["serve"]), (9, ["finetune"] * 3)])
 def test_what_is_killed_from_outside_goes_on(
     killed: int, lines: list[str], tmp_path: Path, echo: dict[str, str]
