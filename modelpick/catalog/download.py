@@ -1,5 +1,7 @@
 """The files of a Hub repository on this disk, from huggingface_hub's cache or fetched into it. I/O."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +22,11 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    home = os.environ.get("HF_HOME")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     try:
         return Path(
             snapshot_download(
@@ -29,6 +35,9 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
                 allow_patterns=[*SAFE_FILES, *also],
                 ignore_patterns=["*/*", "consolidated*.safetensors"],
                 local_files_only=offline,
+                # Read when asked, as modelpick's own look-ups do; the library reads them once, when it is imported.
+                endpoint=os.environ.get("HF_ENDPOINT") or None,
+                cache_dir=os.environ.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None),
             )
         )
     except GatedRepoError:

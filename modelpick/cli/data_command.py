@@ -1,6 +1,7 @@
 """`modelpick data check|curate|next`: training data, before a GPU is paid for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +14,13 @@ from modelpick.errors import EXIT_NO, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.tuning.examples import Example
+    from modelpick.tuning.examples import Example, Problem
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet.")]
 Budget = Annotated[str, typer.Option("--budget", metavar="N", help="At most so many examples.")]
 Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Where the chosen examples go.")]
 _SHOWN = 20
+_SHOWN_ALIKE = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -59,17 +61,20 @@ def check(
     def draw(console: "Console") -> None:
         about = "" if report.tokens_exact else "about "
         console.print(
-            f"{file}: {len(report.data.examples):,} examples ({report.data.form or 'no form'}), "
+            f"{file}: {_count(len(report.data.examples), 'example')} ({report.data.form or 'no form'}), "
             f"{about}{report.tokens_total:,} "
             f"tokens, the longest {about}{report.tokens_longest:,}",
             markup=False,
         )
-        for problem in report.problems[:_SHOWN]:
-            where = f"line {problem.line}" if problem.line else "file"
-            console.print(f"  {problem.severity:7} {where}: {problem.text} [{problem.code}]", markup=False)
-        if len(report.problems) > _SHOWN:
-            console.print(f"  and {len(report.problems) - _SHOWN:,} more: --json lists them all")
-        console.print(f"{report.errors} errors, {len(report.problems) - report.errors} warnings")
+        for code, alike in groupby(sorted(report.problems, key=_by_code), key=lambda problem: problem.code):
+            listed = list(alike)
+            for problem in listed[:_SHOWN_ALIKE]:
+                where = f"line {problem.line}" if problem.line else "file"
+                console.print(f"  {problem.severity:7} {where}: {problem.text} [{code}]", markup=False)
+            if len(listed) > _SHOWN_ALIKE:
+                more = f"          and {len(listed) - _SHOWN_ALIKE:,} more [{code}]: --json lists them all"
+                console.print(more, markup=False)
+        console.print(f"{_count(report.errors, 'error')}, {_count(len(report.problems) - report.errors, 'warning')}")
 
     out.answer(payload, draw)
     if report.errors:
@@ -99,11 +104,19 @@ def curate(
         console.print(
             f"{target}: {len(chosen.chosen):,} of {len(data.examples):,} examples", markup=False, soft_wrap=True
         )
-        console.print(
-            f"left out: {len(chosen.duplicates):,} duplicates, "
-            f"{len(chosen.sensitive):,} with secrets or personal data, "
-            f"{chosen.beyond_budget:,} beyond the budget"
-        )
+        drawn = [
+            (
+                f"{len(chosen.duplicates):,}",
+                "say what another says" + _such_as(f"{a} as {b}" for a, b in chosen.duplicates),
+            ),
+            (f"{len(chosen.sensitive):,}", "hold secrets or personal data" + _such_as(map(str, chosen.sensitive))),
+            (f"{chosen.beyond_budget:,}", "are beyond the budget: the least good, or the most like one chosen"),
+        ]
+        for number, why in drawn:
+            console.print(f"  {number:>8} left out: they {why}", markup=False)
+        mean = sum(chosen.quality) / max(1, len(chosen.quality))
+        console.print(f"  {mean:>8.2f} mean quality, {chosen.quality_before:.2f} before (share of six plain signs)")
+        console.print(f"  {chosen.coverage:>8.2f} likeness of what the budget left out to its nearest chosen (0 to 1)")
 
     out.answer(payload, draw)
 
@@ -134,6 +147,20 @@ def next_(
             console.print(f"  line {example.line}: unsure {unsure:.2f}", markup=False)
 
     out.answer(payload, draw)
+
+
+def _by_code(problem: "Problem") -> tuple[bool, str, int]:
+    """Errors first, like with like, by line."""
+    return problem.severity != "error", problem.code, problem.line
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _such_as(lines: Iterable[str]) -> str:
+    shown = list(islice(lines, 4))
+    return f" (line {', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''})" if shown else ""
 
 
 def _fresh(output: str) -> Path:

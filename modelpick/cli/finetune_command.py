@@ -1,5 +1,6 @@
 """`modelpick finetune`: make a better model from a company's own examples, and prove that it got better."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,6 +76,12 @@ def finetune(
     usd_per_hour: Annotated[
         str | None, typer.Option("--usd-per-hour", metavar="X", help="What the machine costs: shown as it runs.")
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting of run.json, e.g. lora_alpha=64; repeatable."
+        ),
+    ] = None,
     run_file: Annotated[
         str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")
     ] = None,
@@ -112,6 +119,10 @@ def finetune(
         "checkpoint_to": checkpoint_to, "usd_per_hour": amount("--usd-per-hour", usd_per_hour),
         "trust_remote_code": trust_remote_code or None, "allow_pickles": allow_pickles or None,
     }  # fmt: skip
+    for name, value in map(_setting, set_ or ()):
+        if given.get(name) is not None:
+            raise UsageError(f"{name} is given twice", fix="give it once", code="contradiction")
+        given[name] = value
     if run_file and job:
         raise UsageError("--run and --job contradict each other", fix="give one of them", code="contradiction")
     request = Request(given, policy=policy, reviewed_by=reviewed_by, resume=resume, offline=offline)
@@ -122,6 +133,17 @@ def finetune(
     if result["status"] == "interrupted":
         out.note(f"stopped after step {result['step']}; continue with --resume")
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value read as JSON where it is JSON, else as text; RunSettings says what it may be."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} names no value", fix="give --set NAME=VALUE", code="bad_setting")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
 
 
 class _screen:

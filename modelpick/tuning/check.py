@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.tuning import sensitive, similarity
-from modelpick.tuning.dataset import DataFile, read
+from modelpick.tuning.dataset import FEWEST_EXAMPLES, DataFile, read
 from modelpick.tuning.examples import Example, Problem
 
 Length = Callable[[Example], int]
@@ -88,7 +88,8 @@ def check(
     sources = tuple(sorted({example.source for example in data.examples if example.source}))
     verdict, reasons = judge_sources(sources, policy)
     severity: Any = "error" if verdict == "deny" else "warning"
-    problems += [Problem(0, "restricted_source", reason, severity) for reason in reasons]
+    problems += [Problem(0, "restricted_source", reason, severity) for reason in dict.fromkeys(reasons)]
+    problems += _too_few(data)
     return Report(
         data=data,
         problems=tuple(sorted(problems, key=lambda problem: (problem.line, problem.code))),
@@ -100,6 +101,18 @@ def check(
         sources=sources,
         sources_verdict=verdict,
     )
+
+
+def _too_few(data: DataFile) -> list[Problem]:
+    """What fine-tuning would refuse of the file as a whole."""
+    found = []
+    if len(data.examples) < FEWEST_EXAMPLES and not data.errors:
+        text = f"{len(data.examples)} examples are too few to learn from: give at least {FEWEST_EXAMPLES}"
+        found.append(Problem(0, "too_few_examples", text))
+    labels = {example.answer for example in data.examples if example.form == "classification"}
+    if len(labels) == 1:
+        found.append(Problem(0, "one_label", f"every example has the label {labels.pop()!r}"))
+    return found
 
 
 def _too_long(examples: Sequence[Example], counted: Sequence[int], context: int | None) -> list[Problem]:

@@ -28,6 +28,7 @@ class Curated:
     sensitive: tuple[int, ...]  # lines left out for secrets or personal data
     beyond_budget: int
     quality: tuple[float, ...]  # of the chosen, in their order
+    quality_before: float  # mean over everything read
     coverage: float  # mean cosine of everything left out to its nearest chosen example
 
     def as_json(self) -> dict[str, Any]:
@@ -38,6 +39,7 @@ class Curated:
             "duplicates": [{"dropped": dropped, "kept": kept} for dropped, kept in self.duplicates],
             "sensitive_lines": list(self.sensitive),
             "beyond_budget": self.beyond_budget,
+            "mean_quality_before": round(self.quality_before, 3),
             "mean_quality": round(sum(self.quality) / max(1, len(self.quality)), 3),
             "coverage": round(self.coverage, 3),
         }
@@ -47,7 +49,8 @@ def curate(examples: Sequence[Example], budget: int, *, keep_sensitive: bool = F
     """At most `budget` examples: no near-duplicates (each group's best stays), no sensitive text, diverse, good."""
     quality = [worth(example) for example in examples]
     flagged = [] if keep_sensitive else [i for i, example in enumerate(examples) if sensitive.find(example.text)]
-    left = [number for number in range(len(examples)) if number not in set(flagged)]
+    unsafe = set(flagged)
+    left = [number for number in range(len(examples)) if number not in unsafe]
     texts = [examples[number].text for number in left]
     dropped: dict[int, int] = {}
     for members in similarity.groups(len(texts), similarity.near_duplicates(texts)):
@@ -55,7 +58,8 @@ def curate(examples: Sequence[Example], budget: int, *, keep_sensitive: bool = F
         dropped |= {left[member]: left[best] for member in members if member != best}
     candidates = [number for number in left if number not in dropped]
     vectors = similarity.tfidf([examples[number].text for number in candidates])
-    picked = similarity.spread(vectors, budget, [quality[number] for number in candidates])
+    picked, nearest = similarity.spread(vectors, budget, [quality[number] for number in candidates])
+    passed_over = set(range(len(candidates))) - set(picked)
     chosen = sorted(candidates[place] for place in picked)
     return Curated(
         chosen=tuple(examples[number] for number in chosen),
@@ -63,7 +67,8 @@ def curate(examples: Sequence[Example], budget: int, *, keep_sensitive: bool = F
         sensitive=tuple(examples[number].line for number in flagged),
         beyond_budget=len(candidates) - len(chosen),
         quality=tuple(quality[number] for number in chosen),
-        coverage=_coverage(vectors, picked),
+        quality_before=sum(quality) / max(1, len(quality)),
+        coverage=sum(nearest[place] for place in passed_over) / len(passed_over) if passed_over else 1.0,
     )
 
 
@@ -98,24 +103,10 @@ def pick_next(
     open_places = [place for place, example in enumerate(pool) if similarity.normalized(example.prompt) not in known]
     vectors = similarity.tfidf([pool[place].prompt for place in open_places] + [example.prompt for example in seen])
     fresh, old = vectors[: len(open_places)], vectors[len(open_places) :]
-    picked = similarity.spread(fresh, wanted, [uncertainty[place] for place in open_places], old)
+    picked, _ = similarity.spread(fresh, wanted, [uncertainty[place] for place in open_places], old)
     return [(pool[open_places[place]], uncertainty[open_places[place]]) for place in picked]
 
 
 def _variety(text: str) -> float:
     words = text.lower().split()
     return len(set(words)) / len(words) if words else 0.0
-
-
-def _coverage(vectors: Sequence[similarity.Vector], picked: Sequence[int]) -> float:
-    chosen = set(picked)
-    nearest = []
-    for place, vector in enumerate(vectors):
-        if place not in chosen:
-            nearest.append(max((_cosine(vector, vectors[one]) for one in picked), default=0.0))
-    return sum(nearest) / len(nearest) if nearest else 1.0
-
-
-def _cosine(left: similarity.Vector, right: similarity.Vector) -> float:
-    small, large = sorted((left, right), key=len)
-    return sum(weight * large.get(term, 0.0) for term, weight in small.items())

@@ -1,8 +1,10 @@
 """Reading training data from JSONL, CSV or Parquet, with the line of everything that is wrong."""
 
+import codecs
 import csv
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +42,10 @@ def read(path: Path, *, labelled: bool = True) -> DataFile:
     Raises UsageError when the file is missing, empty or of no known kind; what is wrong within is in `problems`.
     """
     if not path.is_file():
-        raise UsageError(f"{path} is not a file", fix="give a .jsonl, .csv or .parquet file", code="no_data_file")
+        wrong = "is a folder" if path.is_dir() else "is not a file"
+        raise UsageError(f"{path} {wrong}", fix="give a .jsonl, .csv or .parquet file", code="no_data_file")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path} may not be read", fix="give yourself the right to read it", code="no_data_file")
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(
             f"{path} is neither JSONL, CSV nor Parquet", fix=f"name it {', '.join(SUFFIXES)}", code="unknown_data_kind"
@@ -158,6 +163,9 @@ def _records(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    if _encoding(path) == "utf-16":
+        yield 1, Problem(1, "not_utf8", "written in UTF-16; save the file as UTF-8")
+        return
     with path.open("rb") as file:
         for line, raw in enumerate(file, start=1):
             try:
@@ -192,18 +200,33 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(2**31 - 1)  # a long field is reported as too_large by its reader, not by a csv.Error
     line = 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+        with path.open(encoding=_encoding(path), newline="") as file:
+            header = file.readline()
+            file.seek(0)
+            # Spreadsheets write semicolons where the comma is the decimal mark, and tabs into files named .csv.
+            reader = csv.DictReader(file, delimiter=max((delimiter, ",", ";", "\t"), key=header.count), strict=True)
+            names = [(name or "").strip() for name in reader.fieldnames or ()]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                yield 1, Problem(1, "bad_header", f"two columns are named {twice!r}")
+                return
+            reader.fieldnames = [name.lower() for name in names]
             for row in reader:
                 line = reader.line_num
                 if None in row or None in row.values():
                     yield line, Problem(line, "ragged_row", "more or fewer fields than the header names")
                 else:
                     yield line, {key: value for key, value in row.items() if value != ""}
-    except UnicodeDecodeError:
+    except UnicodeError:
         yield line, Problem(line + 1, "not_utf8", "not UTF-8")
     except csv.Error as error:
         yield line, Problem(line + 1, "broken_csv", str(error))
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8, or UTF-16 where the file begins with its mark: what spreadsheets call "Unicode text"."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:

@@ -6,6 +6,7 @@
 - classification: `text` + `label`, for encoders.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,7 @@ _ROLES: Mapping[str, Role] = {
 # One example longer than this is a file pasted by mistake: about 250,000 tokens at 4 characters a token, more than any
 # model of the catalog trains on in one sequence.
 LONGEST_CHARACTERS = 1_000_000
+_LONE = re.compile("[\ud800-\udfff]")  # JSON can write it (\\ud800), UTF-8 and every tokenizer refuse it
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +110,29 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
         )
     form = form_of(record)
     source = record.get("source")
+    if not isinstance(source, str | None):
+        raise BadExampleError("not_text", f"source is a {type(source).__name__}, not the name of one data set")
     made = tuple(_READERS[form](record, line, labelled))
     for example in made:
+        if not example.text.isascii() and _LONE.search(example.text):
+            raise BadExampleError("not_unicode", "half of a surrogate pair, which is no character")
         if len(example.text) > LONGEST_CHARACTERS:
             raise BadExampleError("too_large", f"{len(example.text):,} characters in one example")
         if not example.prompt.strip() and not (form == "completion" and example.answer):
             raise BadExampleError("empty", "nothing is asked")
         if labelled and not (example.answer or "").strip():
-            raise BadExampleError("empty", "there is no answer to learn")
+            raise BadExampleError("empty", "there is no answer to learn" + _unread(record))
     if source is None:
         return made
     return tuple(Example(e.line, e.form, e.turns, e.answer, str(source)) for e in made)
+
+
+def _unread(record: Mapping[str, Any]) -> str:
+    """What a record without an answer holds besides: the column that was meant, under another name."""
+    others = [
+        key for key in map(str, record) if key not in ("prompt", "instruction", "question", "input", "source", "id")
+    ]
+    return f" (neither output nor completion among {', '.join(others[:4])})" if others else ""
 
 
 def _chat(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
@@ -148,8 +162,12 @@ def _turn(part: Any) -> Turn:
     content = part.get("content", part.get("value"))
     if role is None:
         raise BadExampleError("bad_chat", f"unknown role {part.get('role', part.get('from'))!r}")
+    if isinstance(content, list) and all(isinstance(one, Mapping) and one.get("type") == "text" for one in content):
+        content = "".join(str(one.get("text", "")) for one in content)  # the parts of OpenAI's form, when all are text
     if not isinstance(content, str):
-        raise BadExampleError("bad_chat", "a turn's content is not text")
+        raise BadExampleError(
+            "bad_chat", f"the {role}'s content is not text (calls of tools and pictures cannot be learned)"
+        )
     return Turn(role, content)
 
 
@@ -178,6 +196,8 @@ def _completion(record: Mapping[str, Any], line: int, labelled: bool) -> Iterabl
 
 def _classification(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
     label = record["label"]
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # a table with a gap in it makes every whole number a float
     if not isinstance(label, str | int) or isinstance(label, bool):
         raise BadExampleError("bad_label", f"label {label!r} is neither a name nor a number")
     yield Example(line, "classification", (Turn("user", _text(record, "text", "sentence") or ""),), str(label))

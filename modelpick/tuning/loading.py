@@ -135,6 +135,12 @@ def folder_of(model: str, options: LoadOptions) -> Path:
         pickles = ("*.bin", "*.pt", "*.pth") if options.allow_pickles else ()
         code = ("*.py",) if options.trust_remote_code else ()
         folder = download.repository(model, options.revision, offline=options.offline, also=(*pickles, *code))
+        if not any(any(folder.glob(f"*.{suffix}")) for suffix in ("safetensors", "bin", "pt", "pth")):
+            raise UsageError(
+                f"{model} has no safetensors on the Hub, and pickles can run code when loaded",
+                fix="pick a repository with safetensors, or pass --allow-pickles if you trust its author",
+                code="pickle_weights",
+            )
     check_folder(folder, allow_pickles=options.allow_pickles)
     return folder
 

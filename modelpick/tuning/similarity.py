@@ -7,13 +7,17 @@ Xiao et al.: PPJoin, WWW 2008): two such sets must share one of their rarest ele
 
 import math
 import re
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush, nsmallest
 
 # Broder (1997) calls documents "roughly the same" by the resemblance of their shingles; 0.8 is the threshold that
 # web-scale corpora use (e.g. FineWeb 0.75, RefinedWeb 0.8).
 NEAR = 0.8
 _WORDS = re.compile(r"\w+")
+_BUCKET_BITS = 22  # four million buckets of four bytes
+_BUCKETS = (1 << _BUCKET_BITS) - 1
 _COMMON = 0.2  # a term in over a fifth of the texts tells them little apart
 
 
@@ -29,20 +33,29 @@ def shingles(text: str, size: int = 3) -> frozenset[tuple[str, ...]]:
 
 
 def near_duplicates(texts: Sequence[str], threshold: float = NEAR) -> list[tuple[int, int, float]]:
-    """Every pair (earlier, later, similarity) of texts at or above the threshold, exact duplicates included."""
-    sets = [shingles(text) for text in texts]
-    rarity = Counter(shingle for one in sets for shingle in one)
-    ordered = [sorted(one, key=lambda shingle: (rarity[shingle], shingle)) for one in sets]
-    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    """Every pair (earlier, later, similarity) of texts at or above the threshold, exact duplicates included.
+
+    Shingles are held as 64-bit hashes, eight bytes each, so that 100,000 texts fit in a few hundred megabytes; that two
+    of ten million shingles share one has a chance of 3 in a million. Their rarity is counted in buckets: it only orders
+    the elements, and any order is exact.
+    """
+    sets = [array("q", {hash(shingle) for shingle in shingles(text)}) for text in texts]
+    counts = array("I", bytes(4 << _BUCKET_BITS))
+    for one in sets:
+        for shingle in one:
+            counts[shingle & _BUCKETS] += 1
+    index: dict[int, list[int]] = defaultdict(list)
     pairs = []
-    for later, elements in enumerate(ordered):
-        prefix = elements[: len(elements) - math.ceil(threshold * len(elements)) + 1]
-        candidates = {earlier for shingle in prefix for earlier in index[shingle]}
+    for later, elements in enumerate(sets):
+        mine = set(elements)
+        wanted = len(elements) - math.ceil(threshold * len(elements)) + 1
+        prefix = nsmallest(wanted, elements, key=lambda shingle: (counts[shingle & _BUCKETS], shingle))
+        candidates = {earlier for shingle in prefix for earlier in index.get(shingle, ())}
         for earlier in sorted(candidates):
-            small, large = sorted((len(sets[earlier]), len(sets[later])))
+            small, large = sorted((len(sets[earlier]), len(elements)))
             if small < threshold * large:
                 continue
-            shared = len(sets[earlier] & sets[later])
+            shared = sum(shingle in mine for shingle in sets[earlier])
             similarity = shared / (small + large - shared)
             if similarity >= threshold:
                 pairs.append((earlier, later, similarity))
@@ -89,8 +102,12 @@ def tfidf(texts: Sequence[str]) -> list[Vector]:
     return vectors
 
 
-def spread(vectors: Sequence[Vector], wanted: int, worth: Sequence[float], known: Sequence[Vector] = ()) -> list[int]:
+def spread(
+    vectors: Sequence[Vector], wanted: int, worth: Sequence[float], known: Sequence[Vector] = ()
+) -> tuple[list[int], list[float]]:
     """Indices of `wanted` vectors, far from each other and from `known`, weighted by their worth.
+
+    And for every vector the highest cosine with anything chosen or known: how well the choice stands for it.
 
     Greedy k-center (Gonzalez 1985; for active learning Sener & Savarese, arXiv 1708.00489): each time the one with the
     largest distance x worth is taken. The first is the worthiest. Distances are 1 - cosine.
@@ -111,11 +128,19 @@ def spread(vectors: Sequence[Vector], wanted: int, worth: Sequence[float], known
 
     for vector in known:
         take_note(vector)
+
+    # A score only falls as more is chosen, so the top of the heap is the best as soon as its score is up to date.
+    def score(number: int) -> float:
+        return -(1 - nearest[number]) * worth[number]
+
+    heap = [(score(number), number) for number in range(len(vectors))]
+    heapify(heap)
     chosen: list[int] = []
-    left = set(range(len(vectors)))
-    while left and len(chosen) < wanted:
-        best = max(left, key=lambda number: ((1 - nearest[number]) * worth[number], -number))
-        chosen.append(best)
-        left.discard(best)
-        take_note(vectors[best])
-    return chosen
+    while heap and len(chosen) < wanted:
+        kept, number = heappop(heap)
+        if score(number) > kept:
+            heappush(heap, (score(number), number))
+            continue
+        chosen.append(number)
+        take_note(vectors[number])
+    return chosen, nearest

@@ -266,9 +266,18 @@ class _Handler(BaseHTTPRequestHandler):
         if repository is None:
             return
         if what == "tree":
-            self._json([{"type": "file", "path": name, "size": len(data)} for name, data in repository.files.items()])
+            self._json(
+                [
+                    {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+                    for name, data in repository.files.items()
+                ]
+            )
         else:
             self._json(_view(repository.record, query))
+
+    def do_HEAD(self) -> None:
+        """As GET, without the body: how the client asks for a file's hash and size before it fetches it."""
+        self.do_GET()
 
     def _list(self, query: Mapping[str, list[str]]) -> None:
         rows = list(self.hub.repositories.values())
@@ -293,7 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif data is None:
             self._error(404, "EntryNotFound")
         else:
-            self._part(data, {"X-Repo-Commit": repository.sha, "Accept-Ranges": "bytes"})
+            tag = hashlib.sha1(data).hexdigest()
+            self._part(data, {"X-Repo-Commit": repository.sha, "Accept-Ranges": "bytes", "ETag": f'"{tag}"'})
 
     def _part(self, data: bytes, headers: dict[str, str]) -> None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
@@ -322,7 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**(headers or {}), "Content-Type": kind, "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
 
 def _view(record: Mapping[str, Any], query: Mapping[str, list[str]]) -> dict[str, Any]:

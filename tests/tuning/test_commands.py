@@ -185,6 +185,27 @@ def test_finetune_refuses_in_one_sentence(modelpick: Run, words: list[str], code
     assert answer.error["code"] == code
 
 
+def test_every_setting_can_be_said(modelpick: Run, base: Path, data: Path, tmp_path: Path) -> None:
+    words = [
+        "finetune",
+        str(base),
+        "--data",
+        str(data),
+        "--output",
+        str(tmp_path / "out"),
+        "--max-steps",
+        "1",
+        "--offline",
+    ]
+    said = {"lora_alpha": 5, "held_out": 0.25, "schedule": "linear", "warmup": 0.0, "weight_decay": 0.01}
+    answer = modelpick(*words, *(f"--set={name}={value}" for name, value in said.items()), "--json")
+    assert answer.code == 0
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert {name: settings[name] for name in said} == said
+    for wrong in ("lora_alfa=5", "schedule=sideways", "held_out=1.0", "max_steps=2", "nothing"):
+        assert modelpick(*words, "--set", wrong, "--json").code == 2
+
+
 def test_estimate_exact_traces_in_place_of_the_formulas(modelpick: Run, base: Path) -> None:
     words = ["estimate", str(base), "--method", "lora", "--context", "64", "--offline", "--json"]
     exact, formula = modelpick(*words, "--exact").json, modelpick(*words).json

@@ -182,7 +182,16 @@ def test_sensitive_text_is_recognised(text: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["order 4111 1111 1111 1112", "user@example.com", "in 1999-2004", "version 1.2.3.4", "DE00 1234 5678 9012 3456 78"],
+    [
+        "order 4111 1111 1111 1112",
+        "user@example.com",
+        "in 1999-2004",
+        "version 1.2.3.4",
+        "git@github.com:a/b",
+        "password = os.environ['A1']",
+        "api_key = your_api_key_here",
+        "DE00 1234 5678 9012 3456 78",
+    ],
 )
 def test_lookalikes_are_left_alone(text: str) -> None:
     assert sensitive.find(text) == ()
@@ -211,3 +220,58 @@ def test_what_is_unsure_and_unlike_the_seen_is_labelled_next() -> None:
     seen = [example(9, "the price of apples")]
     picked = pick_next(pool, seen, [0.9, 0.8, 0.1], wanted=1)
     assert picked[0][0].line == 2
+
+
+ROWS = [{"instruction": f"what is {n}?", "output": f"it is {n}, surely"} for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "newline", "header"),
+    [
+        ("utf-8-sig", ",", "\r\n", ["instruction", "output"]),
+        ("utf-8", ";", "\n", ["Instruction", " Output"]),
+        ("utf-16", "\t", "\r\n", ["instruction", "output"]),
+        ("utf-8", ",", "\r", ["instruction", "output"]),
+    ],
+)
+def test_what_spreadsheets_write_is_read(
+    tmp_path: Path, encoding: str, delimiter: str, newline: str, header: list[str]
+) -> None:
+    import csv
+
+    file = tmp_path / "data.csv"
+    with file.open("w", encoding=encoding, newline="") as opened:
+        writer = csv.writer(opened, delimiter=delimiter, lineterminator=newline)
+        writer.writerows([header, *(row.values() for row in ROWS)])
+    found = dataset.read_for_training(file).examples
+    assert [(one.prompt, one.answer) for one in found] == [tuple(row.values()) for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("record", "code"),
+    [
+        ({"prompt": "half a \ud800 pair", "completion": "c"}, "not_unicode"),
+        ({"prompt": "p", "chosen": "a", "rejected": "b"}, "empty"),
+        ({"prompt": "p", "completion": "c", "source": ["a", "b"]}, "not_text"),
+        ({"text": "t", "label": 0.5}, "bad_label"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}]}, "bad_chat"),
+    ],
+)
+def test_what_cannot_be_learned_is_named(tmp_path: Path, record: dict[str, Any], code: str) -> None:
+    assert [problem.code for problem in dataset.read(write(tmp_path / "data.jsonl", [record])).problems] == [code]
+
+
+def test_text_parts_and_whole_floats_are_what_they_mean() -> None:
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+        {"role": "assistant", "content": "Ho"},
+    ]
+    assert examples_from({"messages": turns}, 1)[0].prompt == "Hi"
+    assert examples_from({"text": "t", "label": 2.0}, 1)[0].answer == "2"
+
+
+def test_check_says_no_to_what_finetune_would_refuse(tmp_path: Path) -> None:
+    few = check(write(tmp_path / "few.jsonl", ROWS[:1]))
+    assert [problem.code for problem in few.problems] == ["too_few_examples"]
+    alike = check(write(tmp_path / "alike.jsonl", [{"text": f"text number {n}", "label": "a"} for n in range(12)]))
+    assert [problem.code for problem in alike.problems] == ["one_label"]

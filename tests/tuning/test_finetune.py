@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.errors import CannotTellError, UsageError
+from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.tuning import gate, loading, train
 from modelpick.tuning.finetune import Request, finetune
+from tests.stand_ins.hub import Hub
 from tests.tuning import tiny
 
 QUICK: dict[str, Any] = {
@@ -93,8 +94,23 @@ def test_full_fine_tuning_writes_a_whole_model(base: Path, data: Path, tmp_path:
     assert loading.load(str(tmp_path / "out" / "out"), loading.LoadOptions()).kind == "causal"
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(base: Path, data: Path, tmp_path: Path) -> None:
-    whole, _ = run(base, data, tmp_path / "whole" / "m")
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama", {"lora_dropout": 0.2}),
+        ("llama", {"method": "lora-int8"}),
+        ("llama", {"method": "qlora", "lora_dropout": 0.2, "gradient_checkpointing": True}),
+        ("llama", {"method": "full", "lora_rank": None, "learning_rate": 1e-3}),
+        ("t5", {"lora_dropout": 0.2}),
+    ],
+    ids=["lora", "int8", "qlora", "full", "seq2seq"],
+)
+def test_a_stopped_run_resumes_to_the_same_bits(
+    family: str, changes: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    base = tiny.make(family, tmp_path / "base")
+    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
+    whole, _ = run(base, data, tmp_path / "whole" / "m", **changes)
     stop, seen = threading.Event(), []
 
     def stop_after_a_step(event: Any) -> None:
@@ -102,13 +118,13 @@ def test_a_stopped_run_resumes_to_the_same_bits(base: Path, data: Path, tmp_path
         if event.get("event") == "progress" and event["step"] >= 3:
             stop.set()
 
-    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK}
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK, **changes}
     cut = finetune(Request(given, offline=True), stop_after_a_step, stop)
     assert cut["status"] == "interrupted"
     assert cut["step"] < whole["step"]
     done, _ = run(base, data, tmp_path / "cut" / "m", resume=True)
     assert done["status"] == "done"
-    weights = "m/m/adapter_model.safetensors"
+    weights = "m/m/model.safetensors" if changes.get("method") == "full" else "m/m/adapter_model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     assert done["comparisons"] == whole["comparisons"]
 
@@ -131,6 +147,23 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(
     told = [event["text"] for event in events if event["event"] == "out_of_memory"]
     assert len(told) == 2
     assert "effective batch stays 8" in told[-1]
+
+
+def test_a_device_too_small_for_one_sequence_ends_with_what_to_do(base: Path, data: Path, tmp_path: Path) -> None:
+    import torch
+
+    def tiny_device(module: Any, inputs: Any) -> None:
+        if isinstance(module, torch.nn.Embedding) and module.training:
+            raise torch.OutOfMemoryError("a device that holds nothing")
+
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(tiny_device)
+    try:
+        with pytest.raises(train.TrainingStoppedError) as caught:
+            run(base, data, tmp_path / "out", batch=2, accumulation=1)
+    finally:
+        hook.remove()
+    assert (caught.value.code, caught.value.exit_code) == ("out_of_memory", 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state(base: Path, data: Path, tmp_path: Path) -> None:
@@ -240,3 +273,107 @@ def test_a_tokenizer_without_pad_or_template_is_given_both_and_it_is_said(tmp_pa
     assert loaded.tokenizer.pad_token
     assert loaded.tokenizer.chat_template
     assert len(loaded.notes) == 2
+
+
+def put_on_hub(hub: Hub, base: Path, **changes: Any) -> str:
+    files = {file.name: file.read_bytes() for file in base.iterdir() if file.name != "README.md"}
+    files["LICENSE"] = (Path(__file__).parents[2] / "LICENSE").read_bytes()
+    files |= changes.pop("files", {})
+    files = {name: content for name, content in files.items() if content}
+    return hub.add("org/small", "license: apache-2.0", files=files, **changes)
+
+
+def test_a_hub_model_is_trained_at_the_revision_that_was_judged(
+    hub: Hub, base: Path, data: Path, tmp_path: Path
+) -> None:
+    put_on_hub(hub, base)
+    sha = put_on_hub(hub, base, revision="v1")
+    given = {"model": "org/small@v1", "data": str(data), "output": str(tmp_path / "out"), **QUICK, "max_steps": 1}
+    result = finetune(Request({**given, "merge": True}), lambda event: None)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["settings"]["model"], record["settings"]["revision"]) == ("org/small", sha)
+    folder = Path(result["model"])
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "org/small"
+    for made in (folder, folder / "merged"):
+        assert (made / "LICENSE").is_file()
+        assert sha in (made / "NOTICE").read_text()
+        assert "base_model:" in (made / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "exit_code"),
+    [
+        ({"gated": "manual"}, "gated", 4),
+        ({"files": {"model.safetensors": b"", "pytorch_model.bin": b"a pickle"}}, "pickle_weights", 2),
+    ],
+)
+def test_hub_files_that_may_not_be_had_are_one_sentence(
+    hub: Hub, base: Path, data: Path, tmp_path: Path, changes: dict[str, Any], code: str, exit_code: int
+) -> None:
+    put_on_hub(hub, base, **changes)
+    with pytest.raises(ModelpickError) as caught:
+        finetune(
+            Request({"model": "org/small", "data": str(data), "output": str(tmp_path / "out")}), lambda event: None
+        )
+    assert (caught.value.code, caught.value.exit_code) == (code, exit_code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_is_not_continued_or_repeated_on_other_data_or_another_base(
+    base: Path, data: Path, tmp_path: Path
+) -> None:
+    run(base, data, tmp_path / "out", max_steps=1)
+    from modelpick.tuning.job import request_from_files
+
+    request = request_from_files(
+        Request({"output": str(tmp_path / "again")}, offline=True), run_file=str(tmp_path / "out" / "run.json")
+    )
+    (tmp_path / "out" / "result.json").unlink()
+    data.write_text(data.read_text().replace("one", "eleven"))
+    for asked in (request, Request({"output": str(tmp_path / "out")}, offline=True, resume=True)):
+        with pytest.raises(UsageError) as caught:
+            finetune(asked, lambda event: None)
+        assert caught.value.code == "data_changed"
+    data.write_text(data.read_text().replace("eleven", "one"))
+    tiny.make("llama", base, seed=1)
+    with pytest.raises(UsageError) as caught:
+        finetune(request, lambda event: None)
+    assert caught.value.code == "base_changed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"context": 4096}, "context_too_long"),
+        ({"context": 9}, "context_too_short"),
+        ({"lora_targets": "q_prj"}, "unknown_lora_targets"),
+        ({"checkpoint_to": "s3://"}, None),
+    ],
+)
+def test_a_run_that_cannot_begin_leaves_nothing(
+    base: Path, data: Path, tmp_path: Path, changes: dict[str, Any], code: str | None
+) -> None:
+    with pytest.raises(ModelpickError) as caught:
+        run(base, data, tmp_path / "out", **changes)
+    assert code in (None, caught.value.code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(base: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError) as caught:
+        run(base, data, tmp_path / "file" / "out")
+    assert caught.value.code == "cannot_write"
+
+
+def test_a_held_out_example_that_training_asks_too_proves_nothing(base: Path, data: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "held.jsonl"
+    lines = data.read_text().splitlines()
+    held_out.write_text("\n".join([*lines[:12], json.dumps({"instruction": "Is it new?", "output": "it is"})]))
+    result, events = run(base, data, tmp_path / "out", eval_data=str(held_out), max_steps=1)
+    assert result["comparisons"][0]["cases"] == 1
+    assert any("12 held-out examples" in event.get("text", "") for event in events)
+    held_out.write_text("\n".join(lines[:12]))
+    with pytest.raises(UsageError) as caught:
+        run(base, data, tmp_path / "other", eval_data=str(held_out))
+    assert caught.value.code == "leak"
