@@ -77,5 +77,10 @@ def _context(region: str, statement: Mapping[str, Any]) -> list[dict[str, Any]]:
     for held in statement.get("Condition", {}).values():
         keys |= held
     return [
-        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"} for key, value in keys.items()
+        {
+            "ContextKeyName": key,
+            "ContextKeyValues": [value],
+            "ContextKeyType": "numeric" if value.isdigit() else "string",
+        }
+        for key, value in keys.items()
     ]

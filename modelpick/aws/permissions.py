@@ -13,6 +13,8 @@ from modelpick.aws.names import TAG_DEPLOYMENT
 from modelpick.aws.operator_policy import operator_policy
 
 _FOR_MANY = "aws:TagKeys"
+_OF_EC2 = ("Make", "Tagged")
+_EC2_KINDS = ("instance", "launch-template", "security-group", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ def ask(
         actions, resources = _listed(statement["Action"]), _listed(statement["Resource"])
         if any("${" in resource for resource in resources):
             continue  # a name with the caller's own id in it: not to be simulated by another's hand
+        if statement["Sid"] in _OF_EC2:  # allowed on everything by us; a company's own policy may name kinds of things
+            own = f"arn:{partition}:ec2:{account.region}:{caller['Account']}"
+            resources = [f"{own}:{kind}/{deployment}" for kind in _EC2_KINDS]
         named = [_example(arn, account.region, deployment) for arn in resources if arn != "*"]
         where = {"ResourceArns": named} if named else {}
         answer = account.call(

@@ -53,6 +53,12 @@ class Record:
         """When its machine is gone at the latest, as planned at the start (`extend` moves it on what is paid for)."""
         return self.created_at + timedelta(hours=self.hours) + BACKSTOP_AFTER
 
+    def priced(self, spec: Spec) -> Spec:
+        """`spec` with the types and prices noted at the start, of which its hours were reckoned."""
+        kept = [one for one in spec.candidates if one.instance_type in self.usd_per_hour]
+        at = tuple(replace(one, usd_per_hour=self.usd_per_hour[one.instance_type]) for one in kept)
+        return replace(spec, candidates=at or spec.candidates, asked_sha256=spec.sha256)
+
     def as_json(self) -> dict[str, Any]:
         """The record as stored."""
         return {

@@ -107,8 +107,9 @@ def up(
         _export(out, spec, export)
         return
     account = aws_options.account(spec.region, profile)
+    # Prices first: a type that is too dear today must not be among those the account is looked at for.
+    spec, said = _at_todays_prices(account, spec, offline=offline, confirm=confirm)
     place = preflight.ready(account, spec, expected_account=expected_account)
-    spec, said = _at_todays_prices(account, spec, place.account, offline=offline, confirm=confirm)
     out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
@@ -188,17 +189,17 @@ def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | No
 
 
 def _at_todays_prices(
-    account: "Account", spec: "Spec", account_id: str, *, offline: bool, confirm: bool
+    account: "Account", spec: "Spec", *, offline: bool, confirm: bool
 ) -> "tuple[Spec, tuple[str, ...]]":
-    """The spec at live prices; what was begun goes on at the prices that it noted."""
+    """The spec at live prices; what was begun goes on with the types and prices that it noted."""
     from modelpick import settings
     from modelpick.aws import live, record
     from modelpick.aws.names import Names
     from modelpick.offers import embedded
 
-    noted = record.read(account, Names(spec.deployment, account_id, spec.region))
+    noted = record.read(account, Names(spec.deployment, account.identity()["Account"], spec.region))
     if noted is not None:
-        return spec, (f"begun at {noted.created_at:%Y-%m-%d %H:%M} UTC: its prices and its limit hold",)
+        return noted.priced(spec), (f"begun at {noted.created_at:%Y-%m-%d %H:%M} UTC: its prices and its limit hold",)
     if offline:
         return spec, (f"prices of {embedded.as_of()}: with --offline AWS's are not asked",)
     return live.reckon(spec, discounts=settings.load().discounts, confirmed=confirm, make=account.client_in)

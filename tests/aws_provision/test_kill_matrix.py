@@ -72,9 +72,9 @@ SCENES: dict[Scene, tuple[int, int, tuple[int, ...]]] = {
     up_waiting: (32, 24, (0,)),
     up_again: (23, 1, (1,)),
     extend: (6, 1, (1,)),
-    down: (17, 1, (0,)),
-    down_keeping: (16, 1, (0,)),
-    down_half: (17, 1, (0,)),
+    down: (18, 1, (0,)),
+    down_keeping: (17, 1, (0,)),
+    down_half: (18, 1, (0,)),
 }
 POINTS = [
     pytest.param(scene, call, when, id=f"{scene.__name__}-{call}-{when}")

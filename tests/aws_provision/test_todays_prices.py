@@ -6,7 +6,9 @@ import pytest
 
 from modelpick.aws import live, provision
 from modelpick.aws.account import Account
+from modelpick.cli.up_command import _at_todays_prices
 from modelpick.errors import ModelpickError
+from tests.aws_provision import matrix
 from tests.aws_provision.conftest import PAYLOAD, PRICES, spec
 from tests.stand_ins.aws_account import Aws
 
@@ -87,3 +89,16 @@ def test_a_type_without_a_list_price_keeps_the_embedded_one_and_says_so(aws: Aws
     today, said = reckon(account, spec())
     assert today.candidates[0].usd_per_hour == PRICES["g5.xlarge"]
     assert any("g5.xlarge" in text for text in said)
+
+
+def test_what_was_begun_goes_on_without_the_type_that_was_too_dear(aws: Aws, account: Account) -> None:
+    """Its hours were reckoned without that type: with it the cap would not hold."""
+    aws.world(usd_per_hour={**PRICES, "g5.xlarge": 1.45})
+    wanted = spec(max_hours=4.0, max_usd=4.5)
+    today, _ = reckon(account, wanted)
+    assert matrix.killed(aws, lambda: provision.up(account, today, PAYLOAD), call=8, when="after")
+    again, said = _at_todays_prices(account, wanted, offline=False, confirm=False)
+    assert "its prices and its limit hold" in said[0]
+    assert provision.up(account, again, PAYLOAD).instance_type == "g6.xlarge"
+    aws.advance(hours=10)
+    assert sum(aws.state()["bill"].values()) <= 4.5
