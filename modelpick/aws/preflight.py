@@ -80,6 +80,7 @@ def check(account: Account, wanted: Wanted) -> list[Check]:
     """All checks for one machine of any of the candidates, in the order `up` would meet them. Creates nothing."""
     try:
         caller = account.identity()
+        account.check_clock()
     except RemoteError as error:
         return [Check("AWS identity", "problem", error.message, error.fix)]
     names = Names("check", caller["Account"], account.region)

@@ -173,6 +173,7 @@ def headroom(
 def look(account: Account, spec: Spec, *, expected_account: str | None = None) -> Site:
     """Everything `up` needs to know before it makes anything. Raises a typed error for what is missing."""
     caller = account.identity()
+    account.check_clock()
     if expected_account and caller["Account"] != expected_account:
         raise UsageError(
             f"these credentials belong to account {caller['Account']}, not to {expected_account}",

@@ -247,13 +247,23 @@ def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: 
     )
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False) or [""]
+
+
 def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:
+    from rich.markup import escape
+
     marks = {"ok": "[green]ok     [/]", "absent": "[yellow]absent [/]", "problem": "[red]problem[/]"}
     width = max(len(check.name) for check in checks)
     for check in checks:
-        console.print(f"{marks[check.state]} {check.name:<{width}}  {check.detail}", markup=True)
-        if check.fix:
-            console.print(f"{'':7} {'':<{width}}  -> {check.fix}", markup=False)
+        lines = _wrapped(check.detail, console.width - width - 10)
+        lines += [] if check.fix is None else _wrapped(f"-> {check.fix}", console.width - width - 10)
+        console.print(marks[check.state], f"{check.name:<{width}}", escape(f" {lines[0]}"), soft_wrap=True)
+        for line in lines[1:]:
+            console.print(f"{'':7} {'':<{width}}  {line}", markup=False, soft_wrap=True)
     console.print()
     network = "AWS was asked, nothing was made" if asked else "nothing was asked over the network"
     console.print(f"modelpick {__version__}; {network}. Python: {sys.executable}", markup=False)

@@ -114,7 +114,7 @@ def up(
     pinned = _pinned(out, plan, offline)
     job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules, keep_data=keep_data)
     payload = _payload(spec, place.account, job, data)
-    machine = _run(out, account, spec, payload, place, waiting, yes)
+    machine = _run(out, account, spec, payload, place, waiting)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
     told = _follow(out, account, machine) if stays else {}
     assumptions = [_priced(spec), *said]
@@ -205,7 +205,7 @@ def _at_todays_prices(
 
 
 def _run(
-    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta, yes: bool
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta
 ) -> "Machine":
     from modelpick.aws import provision
 
@@ -213,7 +213,7 @@ def _run(
         try:
             return provision.up(account, spec, payload, place=place, wait=wait, report=out.note)
         except KeyboardInterrupt:
-            if not _go_on(out, account, spec.deployment, yes):
+            if not _go_on(out, account, spec.deployment):
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -238,7 +238,7 @@ def _follow(out: Output, account: "Account", machine: "Machine") -> dict[str, An
     }  # fmt: skip
 
 
-def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
+def _go_on(out: Output, account: "Account", deployment: str) -> bool:
     """After Ctrl-C: say what runs, ask what to do. Whether to continue."""
     from modelpick.aws import provision, teardown
     from modelpick.aws.names import Names
@@ -247,7 +247,7 @@ def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
     held = provision.switches_known(account, names)
     end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
     sys.stderr.write(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
-    if out.as_json or yes or not sys.stdin.isatty():
+    if out.as_json or not sys.stdin.isatty():
         sys.stderr.write(f"  the same command continues; to remove it: modelpick down {deployment}\n")
         return False
     choice = typer.prompt("[c]ontinue, take it [d]own, or [l]eave it", default="c", err=True).strip().lower()[:1]
@@ -306,7 +306,7 @@ def _priced(spec: "Spec") -> str:
 def _in_service(machine: "Machine") -> str:
     return (
         f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service\n"
-        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (and by force at {machine.delete_at:%H:%M}), "
+        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (by force at {machine.delete_at:%H:%M}), "
         f"at most ${machine.most_usd:.2f}"
     )
 
@@ -319,7 +319,7 @@ def _draw(console: "Console", machine: "Machine", serves: bool, told: dict[str, 
     hints = [(f"connect {name}", "its address here, and the key to it")] if serves else []
     hints += [
         (f"logs {name} -f", "what it does"),
-        ("status", "what runs, since when, for how much"),
+        (f"status {name}", "since when, for how much, until when"),
         (f"down {name}", "end it now"),
     ]
     wide = max(len(words) for words, _ in hints)

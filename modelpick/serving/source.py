@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import headers, snapshot
+from modelpick.catalog import download, headers, snapshot
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
@@ -17,17 +17,6 @@ from modelpick.serving.command import Served
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what a client types, a folder is called and a URL takes
 _PEFT_PREFIX = "base_model.model."
-_DOWNLOADED = (
-    "*.safetensors",
-    "*.json",
-    "*.txt",
-    "*.model",
-    "*.jinja",
-    "LICENSE*",
-    "NOTICE*",
-    "README.md",
-    "USE_POLICY*",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +122,8 @@ def _hub(id: str, offline: bool, revision: str | None = None) -> Path:
             fix="modelpick serve BASE --adapter DIR",
             code="no_base",
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    from modelpick.errors import RemoteError
-
     name, _, pinned = id.partition("@")
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=pinned or revision, allow_patterns=list(_DOWNLOADED), local_files_only=offline
-            )
-        )
-    except LocalEntryNotFoundError:
-        fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
-        raise RemoteError(f"{id} is not on this machine and cannot be fetched", fix=fix, code="no_weights") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise RemoteError(
-            f"{id} cannot be fetched: {str(error).splitlines()[0][:200]}",
-            fix="check the id and HF_TOKEN",
-            code="no_weights",
-        ) from None
+    return download.repository(name, pinned or revision, offline=offline)
 
 
 def check_adapter(base: Path, adapter: Path) -> None:

@@ -1,5 +1,7 @@
 """Low-rank adapters: where they go, and the way back from adapter to merged model."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ALL_LINEAR = "all-linear"
+LABELS = "labels.json"  # beside a classifier's adapter: its class names, in order
 _TASK = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
 
 
@@ -80,6 +83,8 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
         raise UsageError(
             f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
         )
+    if not options.labels and (adapter / LABELS).is_file():
+        options = replace(options, labels=tuple(json.loads((adapter / LABELS).read_text(encoding="utf-8"))))
     loaded = load(base, options)
     try:
         model = peft.PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable)

@@ -71,4 +71,4 @@ def sign_test(up: int, down: int) -> float:
     """
     changed = up + down
     tail = sum(math.comb(changed, fewer) for fewer in range(min(up, down) + 1))
-    return min(1.0, 2 * tail / 2**changed)
+    return float(min(1.0, 2 * tail / 2**changed))

@@ -1,11 +1,13 @@
 """A model folder or Hub id becomes a model and a tokenizer that can be trained. Imports torch inside functions."""
 
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from modelpick.errors import CannotTellError, UsageError
+from modelpick.catalog import download
+from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.tuning import quantized
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class LoadOptions:
     trust_remote_code: bool = False
     allow_pickles: bool = False
     labels: tuple[str, ...] = ()  # class names, for an encoder
+    offline: bool = False  # take a Hub id from the cache only
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +124,28 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
     raise UsageError(f"{path} has no weights", fix="fetch the *.safetensors files too", code="no_weights")
 
 
+def folder_of(model: str, options: LoadOptions) -> Path:
+    """The folder that `model` names, or that its Hub repository is fetched into; checked to be safe to load.
+
+    Raises UsageError as `check_folder` does, RemoteError where the Hub keeps the files.
+    """
+    if Path(model).is_dir():
+        folder = Path(model)
+    else:
+        pickles = ("*.bin", "*.pt", "*.pth") if options.allow_pickles else ()
+        code = ("*.py",) if options.trust_remote_code else ()
+        folder = download.repository(model, options.revision, offline=options.offline, also=(*pickles, *code))
+    check_folder(folder, allow_pickles=options.allow_pickles)
+    return folder
+
+
 def load_config(model: str, options: LoadOptions) -> Any:
     """The transformers config of a folder or Hub id; typed errors instead of what transformers raises."""
     from transformers import AutoConfig
 
-    if Path(model).is_dir():
-        check_folder(Path(model), allow_pickles=options.allow_pickles)
+    folder = folder_of(model, options)
     try:
-        return AutoConfig.from_pretrained(model, revision=options.revision, trust_remote_code=options.trust_remote_code)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
             raise UsageError(
@@ -147,8 +164,10 @@ def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTr
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            model, revision=options.revision, trust_remote_code=options.trust_remote_code
+            folder_of(model, options), trust_remote_code=options.trust_remote_code
         )
+    except ModelpickError:
+        raise
     except Exception as error:  # tokenizers raises bare Exception for a broken file
         raise UsageError(
             f"{model} has no tokenizer that can be loaded: {_first_line(error)}",
@@ -184,7 +203,6 @@ def load(model: str, options: LoadOptions) -> Loaded:
     kind = kind_of(config)
     tokenizer, notes = load_tokenizer(model, options, kind)
     arguments: dict[str, Any] = {
-        "revision": options.revision,
         "trust_remote_code": options.trust_remote_code,
         "dtype": torch_dtype(options.dtype),
         "use_safetensors": None if options.allow_pickles else True,
@@ -196,6 +214,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
             config.label2id = {name: number for number, name in enumerate(options.labels)}
     arguments["attn_implementation"] = {"flash": "flash_attention_2"}.get(options.attention, options.attention)
     auto = getattr(transformers, _AUTO[kind])
+    folder = folder_of(model, options)
     keep: tuple[str, ...] = ()
     bits = _BITS.get(options.method)
     if bits:
@@ -204,21 +223,24 @@ def load(model: str, options: LoadOptions) -> Loaded:
             arguments["device_map"] = {"": 0}  # bitsandbytes quantizes on the GPU as it loads
         arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
     with quantized.plain_linear_layers(config.model_type if bits else ""):
-        loaded, fresh = _from_pretrained(auto, model, config, arguments, kind)
+        loaded, fresh = _from_pretrained(auto, folder, config, arguments, kind)
         if bits and not set(fresh) <= set(keep):  # what is made at random has nothing to compress
             keep = (*keep, *fresh)
             arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
-            loaded, fresh = _from_pretrained(auto, model, config, arguments, kind)
+            loaded, fresh = _from_pretrained(auto, folder, config, arguments, kind)
     layers = None
     if bits:
         layers = quantized.assert_quantized(loaded, keep, model)
         quantized.mend_in_place_adds(loaded, config.model_type)
     loaded.config.pad_token_id = tokenizer.pad_token_id
+    loaded.name_or_path = loaded.config._name_or_path = (
+        model  # what an adapter says it was made for: not a cache folder
+    )
     return Loaded(loaded, tokenizer, kind, layers, notes, fresh)
 
 
 def _from_pretrained(
-    auto: Any, model: str, config: Any, arguments: dict[str, Any], kind: Kind
+    auto: Any, model: Path, config: Any, arguments: dict[str, Any], kind: Kind
 ) -> tuple[Any, tuple[str, ...]]:
     """The model, and the modules its checkpoint has no (or other) weights for.
 
@@ -237,7 +259,7 @@ def _from_pretrained(
         raise UsageError(
             f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
         ) from None
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise UsageError(
             f"{model}'s weights cannot be loaded: {_first_line(error)}",
             fix="fetch the safetensors files again; pickles need --allow-pickles",

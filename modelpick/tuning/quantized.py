@@ -121,14 +121,14 @@ def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, .
 
     elsewhere: dict[str, int] = {}
     inside = 0
-    for name, module in model.named_modules():
+    modules: Any = model.named_modules()
+    for name, module in modules:
         if isinstance(module, nn.Embedding) or _is_kept(name, keep):
             continue
         if isinstance(module, _linear_classes()):
             # A 4-bit layer packs two weights into a byte; its features tell how many it stands for.
-            inside += (
-                module.in_features * module.out_features if isinstance(module, nn.Linear) else module.weight.numel()
-            )
+            layer: Any = module
+            inside += layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else layer.weight.numel()
             continue
         for parameter_name, parameter in module.named_parameters(recurse=False):
             if parameter.ndim > 1:

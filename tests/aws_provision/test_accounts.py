@@ -241,6 +241,22 @@ def test_a_subnet_without_a_way_out(aws: Aws, account: Account) -> None:
     assert aws.state()["left"] == []
 
 
+def test_a_private_subnet_with_a_nat_will_do_and_gives_no_public_address(aws: Aws, account: Account) -> None:
+    vpc = account.call("ec2", "create_vpc", CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = account.call("ec2", "create_subnet", VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone="us-east-1a")
+    inside = subnet["Subnet"]["SubnetId"]
+    nat = account.call("ec2", "create_nat_gateway", SubnetId=inside)["NatGateway"]["NatGatewayId"]
+    wanted = [{"Name": "vpc-id", "Values": [vpc]}]
+    table = account.call("ec2", "describe_route_tables", Filters=wanted)["RouteTables"][0]["RouteTableId"]
+    account.call("ec2", "create_route", RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
+    up(account, subnet=inside)
+    versions = account.call(
+        "ec2", "describe_launch_template_versions", LaunchTemplateName=NAMES.group, Versions=["$Latest"]
+    )
+    (card,) = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]["NetworkInterfaces"]
+    assert card["AssociatePublicIpAddress"] is False
+
+
 def test_a_zone_that_does_not_sell_it(aws: Aws, account: Account) -> None:
     found = account.call("ec2", "describe_subnets", Filters=[{"Name": "availability-zone", "Values": ["us-east-1e"]}])
     error = refused(lambda: up(account, subnet=found["Subnets"][0]["SubnetId"]))
@@ -358,7 +374,7 @@ def test_sweep_finds_what_was_left_behind(aws: Aws, account: Account) -> None:
     up(account, name="lost")
     aws.advance(hours=4)
     up(account, name="running")
-    assert [item.deployment for item in status.orphans(account)] == ["lost"]
+    assert [item.deployment for item in status.everywhere(account).deployments if status.is_orphan(item)] == ["lost"]
 
 
 def test_doctor_names_each_thing_and_its_mending(aws: Aws, account: Account) -> None:

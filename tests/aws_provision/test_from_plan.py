@@ -101,3 +101,8 @@ def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
 def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, vllm: bool) -> None:
     made = json.loads(planner.prepare(model, serve={"method": method}, offline=True).to_bytes())
     assert spec_from(made).job.get("vllm", False) is vllm
+
+
+def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
+    command = spec_from(plan, data=["my train.jsonl"]).job["command"]
+    assert "--data 'data/my train.jsonl'" in command[2]

@@ -55,7 +55,7 @@ def test_the_printed_policy_suffices_and_holds_nothing_spare(
     machine = provision.up(account, today, PAYLOAD)
     provision.extend(account, "demo", 1.0, max_usd=20)
     assert status.deployments(account)[0].armed
-    list(status.orphans(account))
+    [item for item in status.everywhere(account).deployments if status.is_orphan(item)]
     list(access.log_lines(account, "demo"))
     monkeypatch.setattr(access, "_plugin_version", lambda: (2,))
     access.session(account, "demo")
