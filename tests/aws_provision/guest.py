@@ -56,6 +56,7 @@ case "$*" in
   *"s3 cp"*/bundle/*.tar.gz*) cp "$MODELPICK_ROOT/bundle.tar.gz" "${@: -1}" ;;
   *"s3 cp - "*/machine.json*) cat >"$MODELPICK_ROOT/told" ;;
   *limit.json*) exit 1 ;;
+  *get-parameter*) echo ParameterNotFound >&2; exit 255 ;;
 esac
 """
 

@@ -242,3 +242,18 @@ def test_whatever_set_up_fails_of_the_group_goes_to_zero_and_the_power_off(tmp_p
             assert "s3 rm --recursive" in asked
     finally:
         machine.off()
+
+
+def test_a_job_whose_data_cannot_be_fetched_does_not_begin(tmp_path: Path) -> None:
+    """Least of all one whose earlier results could not: it would begin anew and overwrite them."""
+    machine = Machine(tmp_path / "root", Aws("http://127.0.0.1:9"), spec(job=job("touch results/begun")), NAMES)
+    try:
+        no_results = "case", '[[ $* == *"errors s3://"*/results/* ]] && exit 1; case'
+        machine.program("aws", QUICK_AWS.replace(*no_results))
+        machine.boot()
+        machine.wait_for_end()
+        assert "results/ could not be fetched" in (machine.root / "opt/modelpick/run/job.log").read_text()
+        assert not (machine.root / "opt/modelpick/results/begun").exists()
+        assert "exit code 4" in (machine.root / "run/modelpick/machine.json").read_text()
+    finally:
+        machine.off()
