@@ -50,13 +50,22 @@ NOTHING = """#!/bin/bash
 exit 0
 """
 QUICK_AWS = """#!/bin/bash
-# aws, where only what is asked of it matters: gives the bundle, notes the rest.
+# aws over a folder, where little is asked of it: objects lie below $MODELPICK_ROOT/s3, all that was asked in asked.
 echo "$*" >>"$MODELPICK_ROOT/asked"
-case "$*" in
-  *"s3 cp"*/bundle/*.tar.gz*) cp "$MODELPICK_ROOT/bundle.tar.gz" "${@: -1}" ;;
-  *"s3 cp - "*/machine.json*) cat >"$MODELPICK_ROOT/told" ;;
-  *limit.json*) exit 1 ;;
-  *get-parameter*) echo ParameterNotFound >&2; exit 255 ;;
+here() { case "$1" in s3://*) echo "$MODELPICK_ROOT/s3/${1#s3://*/}" ;; *) echo "$1" ;; esac; }
+words=()
+for word in "${@:3}"; do [[ $word == --* ]] || words+=("$word"); done
+from=$(here "${words[0]}") to=$(here "${words[1]}")
+case "$1 $2" in
+  "s3 rm") rm -rf "$from" ;;
+  "s3 sync") mkdir -p "$from" "$to" && cp -r "$from/." "$to" ;;
+  "s3 cp")
+    [ "$to" != - ] || exec cat "$from"
+    mkdir -p "${to%/*}"
+    if [ "$from" = - ]; then cat >"$to"; else cp "$from" "$to"; fi ;;
+  "ssm get-parameter")
+    [[ $* == *api-key* ]] || { echo ParameterNotFound >&2; exit 255; }
+    echo '{"Parameter": {"Value": "sk-secret"}}' ;;
 esac
 """
 
@@ -112,7 +121,8 @@ class Machine:
         (root / "utilization").write_text("97\n")
         (root / "driver").write_text("595.91.07\n")
         payload = bundle.payload(spec, names)
-        (root / "bundle.tar.gz").write_bytes(payload.bundle)  # for QUICK_AWS
+        (root / "s3" / "bundle").mkdir(parents=True)  # for QUICK_AWS
+        (root / "s3" / "bundle" / f"{payload.bundle_sha256}.tar.gz").write_bytes(payload.bundle)
         self.document = yaml.safe_load(payload.user_data)
         for entry in self.document["write_files"]:
             path = root / entry["path"].lstrip("/")

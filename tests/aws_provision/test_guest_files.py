@@ -19,8 +19,10 @@ from tests.aws_provision.test_guest import NAMES, Names, job
 
 
 def test_user_data_is_small_and_holds_no_secret() -> None:
+    longest = "a" * 20
+    names = Names(longest, "123456789012", "ap-southeast-1")
     text = bundle.user_data(
-        spec(name="a" * 20, region="ap-southeast-1"), Names("a" * 20, "123456789012", "ap-southeast-1"), "f" * 64
+        spec(name=longest, region="ap-southeast-1"), names, "f" * 64, stop_at="2026-11-23T18:00:00Z"
     )
     assert len(text.encode()) <= 4096
     assert "@" not in text
