@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,8 +56,9 @@ def main():
             if job.get("kind") == "service":
                 put_api_key(home / "run" / "api-key")
             fetch()
-        except CannotBeginError as error:
-            log.write(f"{error}\n".encode())
+        except Exception as error:
+            said = error if isinstance(error, CannotBeginError) else traceback.format_exc()
+            log.write(f"{said}\n".encode())
             (home / "run" / "job.exit").write_text(str(NOTHING_RUN))
             return 1
         report.stage("running")

@@ -43,7 +43,12 @@ def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
             "SwitchRole": _role(spec, names, "scheduler.amazonaws.com", "switch", documents.switch_policy(names), tags),
             "SecurityGroup": _resource(
                 "AWS::EC2::SecurityGroup",
-                {"GroupDescription": "modelpick: nothing comes in", "VpcId": {"Ref": "Vpc"}, "Tags": tags},
+                {
+                    "GroupName": names.group,
+                    "GroupDescription": "modelpick: nothing comes in",
+                    "VpcId": {"Ref": "Vpc"},
+                    "Tags": tags,
+                },
             ),
             "LaunchTemplate": _launch_template(spec, names, bundle_sha256),
             "Group": _group(spec, names, tags),
@@ -95,6 +100,8 @@ def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, A
     rules = []
     for rule in documents.lifecycle(spec.keep_results_days, int(spec.hours // 24) + 2)["Rules"]:
         own = {"Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"], "Status": rule["Status"]}
+        if unfinished := rule.get("AbortIncompleteMultipartUpload"):
+            own["AbortIncompleteMultipartUpload"] = unfinished
         rules.append({**own, "ExpirationInDays": rule["Expiration"]["Days"]})
     cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": spec.kms_key} if spec.kms_key else {"SSEAlgorithm": "AES256"}
     return _resource(

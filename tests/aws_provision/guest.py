@@ -50,12 +50,22 @@ NOTHING = """#!/bin/bash
 exit 0
 """
 QUICK_AWS = """#!/bin/bash
-# aws, where only what is asked of it matters: gives the bundle, notes the rest.
+# aws over a folder, where little is asked of it: objects lie below $MODELPICK_ROOT/s3, all that was asked in asked.
 echo "$*" >>"$MODELPICK_ROOT/asked"
-case "$*" in
-  *"s3 cp"*/bundle/*.tar.gz*) cp "$MODELPICK_ROOT/bundle.tar.gz" "${@: -1}" ;;
-  *"s3 cp - "*/machine.json*) cat >"$MODELPICK_ROOT/told" ;;
-  *limit.json*) exit 1 ;;
+here() { case "$1" in s3://*) echo "$MODELPICK_ROOT/s3/${1#s3://*/}" ;; *) echo "$1" ;; esac; }
+words=()
+for word in "${@:3}"; do [[ $word == --* ]] || words+=("$word"); done
+from=$(here "${words[0]}") to=$(here "${words[1]}")
+case "$1 $2" in
+  "s3 rm") rm -rf "$from" ;;
+  "s3 sync") mkdir -p "$from" "$to" && cp -r "$from/." "$to" ;;
+  "s3 cp")
+    [ "$to" != - ] || exec cat "$from"
+    mkdir -p "${to%/*}"
+    if [ "$from" = - ]; then cat >"$to"; else cp "$from" "$to"; fi ;;
+  "ssm get-parameter")
+    [[ $* == *api-key* ]] || { echo ParameterNotFound >&2; exit 255; }
+    echo '{"Parameter": {"Value": "sk-secret"}}' ;;
 esac
 """
 
@@ -111,7 +121,8 @@ class Machine:
         (root / "utilization").write_text("97\n")
         (root / "driver").write_text("595.91.07\n")
         payload = bundle.payload(spec, names)
-        (root / "bundle.tar.gz").write_bytes(payload.bundle)  # for QUICK_AWS
+        (root / "s3" / "bundle").mkdir(parents=True)  # for QUICK_AWS
+        (root / "s3" / "bundle" / f"{payload.bundle_sha256}.tar.gz").write_bytes(payload.bundle)
         self.document = yaml.safe_load(payload.user_data)
         for entry in self.document["write_files"]:
             path = root / entry["path"].lstrip("/")
@@ -176,14 +187,14 @@ class Machine:
         path = self.root / "shutdown"
         return path.read_text().splitlines() if path.exists() else []
 
-    def wait_for(self, name: str, seconds: float = 60.0) -> None:
+    def wait_for(self, name: str, seconds: float = 180.0) -> None:
         """Until a file is there."""
         deadline = time.monotonic() + seconds
         while not (self.root / name).exists():
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.1)
 
-    def wait_for_end(self, seconds: float = 90.0, how: str = "-P +1") -> None:
+    def wait_for_end(self, seconds: float = 240.0, how: str = "-P +1") -> None:
         """Until the watchdog has ended the machine, or (`how` is poweroff) the plain end."""
         deadline = time.monotonic() + seconds
         while how not in self.shutdowns():

@@ -1,10 +1,13 @@
 """The machine's files, read by the programs that will read them: cloud-init, bash's, systemd, pip, cfn-lint."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,10 @@ from tests.aws_provision.test_guest import NAMES, Names, job
 
 
 def test_user_data_is_small_and_holds_no_secret() -> None:
+    longest = "a" * 20
+    names = Names(longest, "123456789012", "ap-southeast-1")
     text = bundle.user_data(
-        spec(name="a" * 20, region="ap-southeast-1"), Names("a" * 20, "123456789012", "ap-southeast-1"), "f" * 64
+        spec(name=longest, region="ap-southeast-1"), names, "f" * 64, stop_at="2026-11-23T18:00:00Z"
     )
     assert len(text.encode()) <= 4096
     assert "@" not in text
@@ -124,3 +129,32 @@ def test_the_machine_may_do_no_more_than_it_must() -> None:
             )
         else:
             assert all("demo" in resource for resource in statement["Resource"])
+
+
+def test_the_export_writes_the_template_and_the_bundle_it_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from modelpick.cli.main import main
+
+    words = [
+        "up",
+        "Qwen/Qwen3-8B",
+        "--serve",
+        "--method",
+        "bf16",
+        "--name",
+        "box",
+        "--keep-data",
+        "--offline",
+        "--json",
+    ]
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--cloudformation", str(tmp_path / "box.json")])
+    assert left.value.code in (0, None)
+    told = json.loads(capsys.readouterr().out)
+    packed = Path(told["bundle"]).read_bytes()
+    document = json.loads(Path(told["template"]).read_text())
+    assert hashlib.sha256(packed).hexdigest() in json.dumps(document["Outputs"]["Bundle"])
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        made = json.load(archive.extractfile("job.json"))  # type: ignore[arg-type]
+    assert made["vllm"] is made["keep_data"] is True
