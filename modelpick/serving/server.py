@@ -215,7 +215,7 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
 
 
 def _judged(model: str) -> str:
-    """What the license gate looks at: of a run the base it was made from, of a file its folder, else the model itself."""
+    """What the license gate looks at: of a run its base, of a file the folder around it, else the model itself."""
     path = Path(model).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return str(path.absolute().parent)
