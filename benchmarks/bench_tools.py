@@ -1,15 +1,12 @@
-"""`modelpick bench` beside other load tools on one server.
+"""`modelpick bench` beside `vllm bench serve` on one server.
 
-    python benchmarks/bench_tools.py --endpoint URL --key-file FILE --tokenizer DIR [--vllm P] [--guidellm P]
+    python benchmarks/bench_tools.py --endpoint URL --key-file FILE --tokenizer DIR --vllm PROGRAM
 
 Each tool asks for as many prompts of about as many tokens with as many new ones, one tool after another. Prints
 tokens/s and median first-token and inter-token latency, from every request in each tool's own result.
 """
 
 import argparse
-import os
-import subprocess
-import tempfile
 from pathlib import Path
 
 from modelpick.serving import bench, client, load_tools
@@ -25,8 +22,7 @@ def main() -> None:
     parser.add_argument("--key-file", type=Path)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--model")
-    parser.add_argument("--vllm")
-    parser.add_argument("--guidellm")
+    parser.add_argument("--vllm", required=True)
     parser.add_argument("--concurrency", default="1,4")
     parser.add_argument("--requests", type=int, default=24)
     options = parser.parse_args()
@@ -37,13 +33,10 @@ def main() -> None:
     print("tool               clients  tokens/s  first ms  next ms  prompt  answer failed")
     for size in [int(word) for word in options.concurrency.split(",")]:
         show("modelpick bench", bench.measure(at, name, load, concurrency=size, requests=options.requests))
-        if options.vllm:
-            level = load_tools.vllm_bench(
-                options.vllm, at, name, load, options.tokenizer, concurrency=size, requests=options.requests
-            )
-            show("vllm bench serve", level)
-        if options.guidellm:
-            show("guidellm", by_guidellm(options.guidellm, at, name, options.tokenizer, size, options.requests))
+        level = load_tools.vllm_bench(
+            options.vllm, at, name, load, options.tokenizer, concurrency=size, requests=options.requests
+        )
+        show("vllm bench serve", level)
 
 
 def show(tool: str, level: Level) -> None:
@@ -55,22 +48,6 @@ def show(tool: str, level: Level) -> None:
         f"{level.prompt_tokens or 0:7.0f} {level.generated:7.1f} {len(level.errors):6}",
         flush=True,
     )
-
-
-def by_guidellm(program: str, at: client.Endpoint, model: str, tokenizer: Path, size: int, requests: int) -> Level:
-    """One level by `guidellm benchmark`; its key by the environment, since its flags would show it."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = [
-            program, "benchmark", "run", "--target", at.url.removesuffix("/v1"), "--model", model, "--processor",
-            str(tokenizer), "--profile", "concurrent", "--rate", str(size), "--max-requests", str(requests), "--data",
-            f"prompt_tokens={PROMPT},output_tokens={GENERATE}", "--output-dir", folder, "--outputs", "json",
-        ]  # fmt: skip
-        key = {"GUIDELLM__OPENAI__API_KEY": at.key, "OPENAI_API_KEY": at.key} if at.key else {}
-        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **key})
-        found = sorted(Path(folder).rglob("*.json"))
-        if not found:
-            raise SystemExit(f"guidellm failed: {(done.stderr or done.stdout)[-2000:]}")
-        return load_tools.read(found[0]).levels[0]
 
 
 if __name__ == "__main__":

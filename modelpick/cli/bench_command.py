@@ -67,7 +67,7 @@ def bench(
     ] = None,
     results: Annotated[
         list[str] | None,
-        typer.Option("--import", metavar="FILE", help="Measure nothing: take a result of vllm bench or guidellm."),
+        typer.Option("--import", metavar="FILE", help="Measure nothing: take a result of vllm bench serve."),
     ] = None,
 ) -> None:
     """Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.
@@ -82,7 +82,7 @@ def bench(
     promised = promise.read(Path(plan), instance) if plan else None
     if results:
         found = [load_tools.read(Path(file)) for file in results]
-        levels = sorted((level for one in found for level in one.levels), key=lambda level: level.concurrency)
+        levels = sorted((one.level for one in found), key=lambda level: level.concurrency)
         _answer(out, _Measured(None, found[0].model, found[0].tool, levels), promised, keep)
         return
     measure = _measuring(tool, tokenizer)
@@ -124,7 +124,7 @@ def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
     from modelpick.serving import machine
 
     if tool not in ("own", "vllm"):
-        raise UsageError(f"--tool is {tool!r}", fix="use own or vllm; --import for others", code="unknown_option")
+        raise UsageError(f"--tool is {tool!r}", fix="use own or vllm", code="unknown_option")
     if tool == "own":
         return measuring.measure
     program = machine.program("vllm")

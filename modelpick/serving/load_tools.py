@@ -1,7 +1,7 @@
-"""Other people's load tools: `vllm bench serve` run for you, its results and guidellm's read. I/O.
+"""The load tool that is there where vLLM serves: `vllm bench serve` run for you, and its results read. I/O.
 
-Both are the standard of their kind, and heavy: vLLM is there where vLLM serves, guidellm brings some sixty packages. So
-neither is a dependency; what they measured is compared with the plan and kept like `modelpick bench`'s own figures.
+It is no dependency (it needs vLLM and the model's tokenizer); what it measured is compared with the plan and kept like
+`modelpick bench`'s own figures.
 """
 
 import json
@@ -20,15 +20,15 @@ from modelpick.serving.client import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a file of a load tool holds: one level each concurrency."""
+    """What a file of a load tool holds: one concurrency."""
 
     tool: str
     model: str
-    levels: tuple[Level, ...]
+    level: Level
 
 
 def read(file: Path) -> Measured:
-    """A result of `vllm bench serve --save-result --save-detailed` or of `guidellm benchmark` (benchmarks.json).
+    """A result of `vllm bench serve --save-result --save-detailed`, as of vLLM 0.32.
 
     Raises UsageError(code="bad_result") for anything else, and for a vLLM result without its details.
     """
@@ -38,18 +38,16 @@ def read(file: Path) -> Measured:
         raise UsageError(f"{file} cannot be read: {error}", fix="name a result as JSON", code="bad_result") from None
     try:
         if isinstance(content, dict) and "ttfts" in content:
-            return Measured("vllm bench serve", str(content["model_id"]), (_vllm_level(content, file),))
-        if isinstance(content, dict) and content.get("benchmarks"):
-            return _guidellm(content["benchmarks"], file)
+            return Measured("vllm bench serve", str(content["model_id"]), _vllm_level(content, file))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
             f"{file} is not as expected: {type(error).__name__} {error}",
-            fix="vllm 0.32 and guidellm 0.8 are read",
+            fix="results of vllm 0.32 are read",
             code="bad_result",
         ) from None
     raise UsageError(
         f"{file} is no result with every request in it",
-        fix="vllm bench serve --save-result --save-detailed, or guidellm's benchmarks.json",
+        fix="vllm bench serve --save-result --save-detailed",
         code="bad_result",
     )
 
@@ -73,32 +71,6 @@ def _vllm_level(content: Mapping[str, Any], file: Path) -> Level:
         else:
             answered.append(Timed(float(first), float(first) + sum(gaps), int(tokens), int(prompt), True))
     return Level(concurrency, float(content["duration"]), tuple(answered), tuple(errors))
-
-
-def _guidellm(benchmarks: list[Any], file: Path) -> Measured:
-    """guidellm: a benchmark each concurrency; times in milliseconds, latencies in seconds."""
-    levels, model = [], ""
-    for one in benchmarks:
-        strategy = one["config"]["strategy"]
-        streams = strategy.get("streams") or (1 if strategy.get("type_") == "synchronous" else None)
-        if streams is None:
-            continue  # a rate, not a concurrency
-        good = [_guidellm_request(request) for request in one["requests"]["successful"]]
-        bad = [str((row.get("info") or {}).get("error") or "failed") for row in one["requests"]["errored"]]
-        levels.append(Level(int(streams), float(one["duration"]), tuple(good), tuple(bad)))
-        model = model or str((one["config"].get("backend") or {}).get("model") or "")
-    if not levels:
-        raise UsageError(
-            f"{file} was measured by rate, not by concurrency",
-            fix="guidellm benchmark --rate-type concurrent",
-            code="bad_result",
-        )
-    return Measured("guidellm", model or "a model", tuple(levels))
-
-
-def _guidellm_request(row: Mapping[str, Any]) -> Timed:
-    first = float(row["time_to_first_token_ms"]) / 1000
-    return Timed(first, float(row["request_latency"]), int(row["output_tokens"]), int(row["prompt_tokens"]), True)
 
 
 def vllm_bench(
@@ -137,5 +109,4 @@ def vllm_bench(
             raise RemoteError(
                 f"vllm bench serve failed: {last}", fix="run it by hand, or without --tool", code="tool_failed"
             )
-        (level,) = read(result).levels
-    return level
+        return read(result).level

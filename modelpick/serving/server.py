@@ -215,8 +215,11 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
 
 
 def _judged(model: str) -> str:
-    """What the license gate looks at: of a run the base it was made from, else the model itself."""
-    record = Path(model).expanduser() / "run.json"
+    """What the license gate looks at: of a run its base, of a file the folder around it, else the model itself."""
+    path = Path(model).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        return str(path.absolute().parent)
+    record = path / "run.json"
     if not record.is_file():
         return model
     return str(source.read_json(record)["settings"]["model"])

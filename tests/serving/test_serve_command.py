@@ -2,6 +2,7 @@
 
 import os
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ def test_a_dry_run_shows_flags_and_starts_nothing(modelpick: Run, tmp_path: Path
     assert told["tokens"] == 72
     assert told["proxy"] == "caddy"
     assert not state.exists()
+
+
+def gguf(folder: Path, architecture: str) -> Path:
+    """The first bytes of a GGUF file, and the card beside it."""
+    folder.mkdir()
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    key = b"general.architecture"
+    head = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(key)) + key
+    file = folder / "model.Q4_1.gguf"
+    file.write_bytes(head + struct.pack("<IQ", 8, len(architecture)) + architecture.encode() + b"\0" * 64)
+    return file
+
+
+def test_a_gguf_file_is_for_llama_cpp(modelpick: Run, tmp_path: Path) -> None:
+    words = ["--offline", "--dry-run", "--context", "64", "--generate", "8", "--concurrency", "2", "--json"]
+    told = modelpick("serve", str(gguf(tmp_path / "known", "llama")), *words).json
+    assert (told["engine"], told["proxy"], told["license"]["verdict"]) == ("llama.cpp", None, "allow")
+    assert told["command"][told["command"].index("--ctx-size") + 1] == "144"
+    unknown = modelpick("serve", str(gguf(tmp_path / "unknown", "mine")), *words)
+    assert (unknown.code, unknown.error["code"]) == (3, "llama_cpp_unknown_family")
 
 
 @pytest.mark.parametrize(
