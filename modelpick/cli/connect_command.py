@@ -75,11 +75,12 @@ def _tell(out: Output, name: str, answer: dict[str, Any]) -> None:
     if not answer["ready"]:
         out.note(f"{name} does not serve yet: {answer['progress']}")
     endpoint, path = answer["endpoint"], _typed(Path(answer["key_file"]))
+    named = "" if endpoint == "http://127.0.0.1:8000/v1" else f" --endpoint {endpoint}"  # else what chat asks anyway
     for line in (
         f"endpoint  {endpoint}",
         f"key       {path}",
         "in another terminal:",
-        f"  modelpick chat --endpoint {endpoint} --key-file {path}",
+        f"  modelpick chat{named} --key-file {path}",
         "or, for any OpenAI client:",
         f"  export OPENAI_BASE_URL={endpoint}",
         f"  export OPENAI_API_KEY=$(cat {path})",

@@ -63,11 +63,14 @@ def _draw(console: "Console", found: "list[Status]") -> None:
 
 def line(item: "Status") -> str:
     """A deployment on one line."""
-    parts = [item.deployment, item.region, item.state]
+    parts = [item.deployment, item.region]
     if item.machine:
         parts.append(f"{item.instance_type} {item.machine}")
-    if item.machine or item.progress.machine:
-        parts.append(item.progress.text())
+    text = item.progress.text() if item.machine or item.progress.machine else ""
+    if not text.startswith(item.state):  # "ended: idle for 30 minutes" says both
+        parts.insert(2, item.state)
+    if text:
+        parts.append(text)
     if item.hours:
         parts.append(f"{item.hours:.2f} h")
         parts.append("dollars unknown" if item.usd is None else f"${item.usd:.2f} so far")

@@ -273,9 +273,9 @@ def _in_service(machine: "Machine") -> str:
 
 def _draw(console: "Console", machine: "Machine", serves: bool, told: dict[str, Any]) -> None:
     name, followed = machine.deployment, "progress" in told
-    lines = [] if followed else _in_service(machine).splitlines()
-    lines += [compared(row) for row in told.get("comparisons", ())]
-    lines += [f"results   {told['results']}"] if followed else []
+    lines = [f"results   {told['results']}"] if followed else _in_service(machine).splitlines()
+    for row in told.get("comparisons", ()):
+        console.print(compared(row), markup=False)
     hints = [(f"connect {name}", "its address here, and the key to it")] if serves else []
     hints += [
         (f"logs {name} -f", "what it does"),
