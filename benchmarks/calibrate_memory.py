@@ -4,8 +4,9 @@
 
 A stratum is what is done (serve, lora, ...) and how it is measured. Its half-widths are those of the narrowest interval
 that holds 90 % of measured over estimated; a stratum of fewer than twenty takes those of all rows of its kind, a
-kind without rows those of the kind nearest to it, widened. No half-width is below 2 %: versions and drivers differ by
-that much.
+kind without rows those of the kind nearest to it, widened. No half-width is below a floor. Serving: 2 %, by which
+versions and drivers differ. Training: the 90th percentile that is asked of the kind, because its rows come from two or
+three publications and the next one has a recipe of its own (dropout, accumulation, lengths, buffers).
 """
 
 import json
@@ -13,13 +14,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, get_args
 
-from memory_accuracy import Compared, half_widths, load
+from memory_accuracy import Compared, floor, half_widths, load
 
 from modelpick.memory.intervals import KINDS, kind
 from modelpick.workload import Measure
 
 OUT = Path(__file__).resolve().parent.parent / "modelpick" / "memory" / "data" / "intervals.json"
-FLOOR = 0.02
 FEW = 20
 # A kind that was hardly measured borrows from the one whose formulas it shares, widened by a quarter.
 BORROWS = {
@@ -43,24 +43,24 @@ def calibrate(rows: list[Compared]) -> dict[str, dict[str, Any]]:
         for measure in get_args(Measure):
             own = by_stratum.get(f"{name}/{measure}", [])
             if len(own) >= FEW:
-                strata[f"{name}/{measure}"] = _row(own, "measured", 1.0, 0.0)
+                strata[f"{name}/{measure}"] = _row(name, own, "measured", 1.0, 0.0)
                 continue
             lenders = (name,) if len(by_kind.get(name, [])) >= FEW else BORROWS.get(name, (name,))
             residuals = [residual for lender in lenders for residual in by_kind.get(lender, [])]
             factor = 1.0 if lenders == (name,) else WIDER
             basis = f"all measures of {' and '.join(lenders)}"
-            made = _row(residuals, basis, factor, UNMEASURED[measure])
+            made = _row(name, residuals, basis, factor, UNMEASURED[measure])
             if lenders != (name,):  # which way a kind errs is not known where it was hardly measured
                 made["below"] = made["above"] = max(made["below"], made["above"])
             strata[f"{name}/{measure}"] = made
     return strata
 
 
-def _row(residuals: list[float], basis: str, factor: float, extra: float) -> dict[str, Any]:
+def _row(name: str, residuals: list[float], basis: str, factor: float, extra: float) -> dict[str, Any]:
     below, above = half_widths(residuals)
     return {
-        "below": round(max(below * factor + extra, FLOOR), 4),
-        "above": round(max(above * factor + extra, FLOOR), 4),
+        "below": round(max(below * factor + extra, floor(name)), 4),
+        "above": round(max(above * factor + extra, floor(name)), 4),
         "rows": len(residuals),
         "basis": basis,
     }

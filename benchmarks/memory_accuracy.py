@@ -35,6 +35,8 @@ TARGETS = {
     "full": (0.07, 0.20),
     "sharded": (0.0, 0.0),  # fine-tuning over several GPUs: no target
 }
+# No interval is narrower than this on either side (see calibrate_memory.py).
+FLOORS = {"lora": 0.10, "qlora": 0.15, "lora-int8": 0.15, "full": 0.20, "finetune-sharded": 0.20}
 CARD_GIB = 22.35  # an A10G as the EC2 API reports it
 
 
@@ -88,13 +90,9 @@ class Compared:
 
 def why_not(case: dict[str, Any]) -> str | None:
     """Why a row is not compared: what was measured there is something no workload describes."""
-    notes, metric, versions = case["notes"], case["metric"], case["stack_versions"]
-    if "full prompt logits" in notes or "4.38" in versions or "4.42" in versions:
-        return "transformers before 4.45 upcasts the logits of the whole prompt"
+    notes, metric = case["notes"], case["metric"]
     if "SUSPECT" in notes:
         return "the table's own note doubts the row (optimizer states absent)"
-    if "finetune.py" in versions and case["workload"]["method"] == "full":
-        return "DeepSpeed with fp32 master copies of weights and gradients, which no workload names"
     if case["grade"] == "C":
         return "grade C: configuration incomplete (DeepSpeed stage or offloading unknown)"
     if "unstated" in metric and case["workload"]["task"] == "serve":
@@ -146,6 +144,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def floor(name: str) -> float:
+    """The least half-width of a kind's interval."""
+    return FLOORS.get(name, 0.02)
+
+
 def half_widths(residuals: Sequence[float]) -> tuple[float, float]:
     """The narrowest interval around the estimate with 90 % of the residuals, as (below, above) of the estimate.
 
@@ -171,7 +174,8 @@ def covered_when_left_out(rows: Iterable[Compared], everything: Sequence[Compare
         if len(same) < 8:
             same = [o.residual for o in others if o.category == row.category] or [r.residual for r in everything]
         below, above = half_widths(same)
-        inside += -max(below, 0.02) <= row.residual <= max(above, 0.02)
+        narrowest = floor(kind(row.found.workload))
+        inside += -max(below, narrowest) <= row.residual <= max(above, narrowest)
     return inside / len(listed)
 
 

@@ -205,10 +205,13 @@ class Trial:
     def crash(self) -> None:
         """The server is killed as the kernel would."""
         victim = next(pid for pid, words in self.tree().items() if "caddy" not in words.partition(" ")[0])
+        before = {pid for pid, words in self.tree().items() if "caddy" not in words.partition(" ")[0]}
         os.kill(victim, signal.SIGKILL)
         began = time.monotonic()
         wait(lambda: not (self.state / "ready").exists())
         wait(lambda: (self.state / "ready").exists())
+        left = [pid for pid in before if Path(f"/proc/{pid}").exists()]
+        self.say("nothing of the crashed one is left", not left, left)
         self.say(
             "it is started again after a crash",
             bool(self.ask(self.names[0], "hello")),

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelpick import api, planner, settings, tokens
 from modelpick.catalog import index, lookup
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers import efficiency, embedded
@@ -65,6 +65,8 @@ def side_by_side(
     for one in asked.findings():
         if one.level == "cannot":
             raise Refused(f"{model.id}: {one.why}", fix=one.way_out, code=one.code)
+        if one.level == "unknown":
+            raise CannotTellError(f"{model.id}: {one.why}", fix=one.way_out, code=one.code)
     counted = planner.count_tokens(data, model, work, progress) if data is not None else None
     passes = asked.recipe.epochs if asked.recipe else 1.0
     trained = (counted.count if counted else exactly(float(ASSUMED_TOKENS))).times(passes)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelpick.errors import UsageError
+from modelpick.errors import CannotTellError, UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
 from modelpick.offers.compatibility import Finding
@@ -57,6 +57,8 @@ def make(inputs: Inputs) -> Plan:
     for one in asked.findings():
         if one.level == "cannot":
             raise Refused(f"{inputs.model.id}: {one.why}", fix=one.way_out, code=one.code)
+        if one.level == "unknown":
+            raise CannotTellError(f"{inputs.model.id}: {one.why}", fix=one.way_out, code=one.code)
     return _sealed(_rounded(_content(asked, candidates(asked))))
 
 

@@ -4,6 +4,7 @@ One mapping of names to values describes a workload everywhere (flags, `--cases`
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args, get_origin
@@ -19,7 +20,7 @@ Dtype = Literal["bf16", "fp16", "fp32"]
 Attention = Literal["eager", "sdpa", "flash"]
 Stack = Literal["transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"]
 Measure = Literal["allocated", "reserved", "device"]
-Sharding = Literal["none", "tensor-parallel", "zero3", "fsdp"]
+Sharding = Literal["none", "tensor-parallel", "zero2", "zero3", "fsdp"]
 KvCacheDtype = Literal["auto", "fp8", "int8", "int4"]
 
 SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
@@ -45,9 +46,11 @@ class Workload:
     lora_targets: str = "all-linear"  # or comma-joined module names
     optimizer: Optimizer = "adamw"
     gradient_checkpointing: bool = False
+    gradient_accumulation: int = 1  # micro-batches a step: with more than one, gradients stay through the next forward
     dtype: Dtype = "bf16"
     attention: Attention = "sdpa"
     stack: Stack = "transformers"
+    stack_version: str | None = None  # "4.42"; None: the version that memory/stacks.py describes
     measure: Measure = "device"
     gpus: int = 1
     sharding: Sharding = "none"
@@ -68,14 +71,19 @@ class Workload:
 
 _TYPES: dict[str, Any] = {
     "task": Task, "method": Method, "context": int, "generate": int, "batch": int, "lora_rank": int,
-    "lora_targets": str, "optimizer": Optimizer, "gradient_checkpointing": bool, "dtype": Dtype,
-    "attention": Attention, "stack": Stack, "measure": Measure, "gpus": int, "sharding": Sharding,
-    "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype, "gpu_memory_utilization": float,
+    "lora_targets": str, "optimizer": Optimizer, "gradient_checkpointing": bool, "gradient_accumulation": int,
+    "dtype": Dtype, "attention": Attention, "stack": Stack, "stack_version": str, "measure": Measure, "gpus": int,
+    "sharding": Sharding, "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype,
+    "gpu_memory_utilization": float,
 }  # fmt: skip
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 _SMALLEST = {"generate": 0}
-_LARGEST = {"context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096}
+_LARGEST = {
+    "context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096,
+    "gradient_accumulation": 1_000_000,
+}  # fmt: skip
 _ONLY_LORA = ("lora_rank", "lora_targets")
-_ONLY_FINETUNE = ("optimizer", "gradient_checkpointing", "packing", "loss_chunking")
+_ONLY_FINETUNE = ("optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking")
 _ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
 
 
@@ -103,7 +111,9 @@ def workload_from(names: Mapping[str, Any]) -> Workload:
             raise _contradiction(f"{key} has no meaning for method {given['method']}", f"leave out {key}, or use lora")
     if given.get("gpus", 1) > 1 and given.get("sharding", "none") == "none":
         given["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
-    if given.get("gpus", 1) == 1 and given.get("sharding", "none") != "none":
+    if given.get("sharding") == "zero2" and task == "serve":
+        raise _contradiction("zero2 shards gradients, which serving has none of", "use tensor-parallel or zero3")
+    if given.get("gpus", 1) == 1 and given.get("sharding", "none") not in ("none", "zero2"):
         raise _contradiction("sharding needs more than one GPU", "add gpus, or leave out sharding")
     return Workload(**given)
 
@@ -130,6 +140,8 @@ def _checked(key: str, value: Any) -> Any:
             raise _bad_number(key, value, "true or false")
         return value
     if kind is str:
+        if key == "stack_version" and not (isinstance(value, str) and _VERSION.fullmatch(value)):
+            raise _bad_number(key, value, "a version number such as 4.42")
         if not isinstance(value, str) or not value.strip():
             raise _bad_number(key, value, "module names joined by commas, or all-linear")
         return value

@@ -8,6 +8,7 @@ of a workload, with its source, its unit turned into GiB per GPU, and what the t
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
             workload["kv_cache_dtype"] = "int8"
     else:
         workload["gradient_checkpointing"] = row["grad_ckpt"] == "True"
+        if row["grad_accum"] not in ("", "1"):
+            workload["gradient_accumulation"] = int(row["grad_accum"])
         if method != "full":
             targets = row["lora_targets"]
             if targets == "default":  # peft utils/constants.py, TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
@@ -57,11 +60,17 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
         workload["gpus"] = gpus
         workload["sharding"] = {"FSDP": "fsdp", "TP": "tensor-parallel"}.get(sharding, "zero3")
         measured = measured / gpus if total else measured
+    if "finetune.py" in row["stack"] and gpus == 1 and method in ("qlora", "full"):
+        # QwenLM/Qwen finetune/finetune_qlora_single_gpu.sh (fp16) and finetune_ds.sh: DeepSpeed also on one card
+        workload["sharding"] = "zero2"
+        workload["dtype"] = "fp16" if method == "qlora" else workload["dtype"]
+    if version := re.match(r"transformers ~?(\d+\.\d+)", row["stack"]):
+        workload["stack_version"] = version[1]
     return {
         "id": row["id"],
         "source": row["source"],
         "grade": row["quality"],
-        "model": row["model"],
+        "model": _measured_model(row["model"]),
         "workload": workload,
         "measured_gib": round(measured, 3),
         "summed_over": gpus if sharding.startswith("pipeline") else 1,
@@ -71,6 +80,11 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
         "gpu": row["gpu_model"],
         "notes": row["notes"],
     }
+
+
+def _measured_model(model: str) -> str:
+    """Qwen2's speed tables are of the instruct models, whose context is a quarter of the base models'."""
+    return f"{model}-Instruct" if re.fullmatch(r"Qwen/Qwen2-[^-]+(-A14B)?", model) else model
 
 
 def _measure(metric: str) -> str:

@@ -44,6 +44,8 @@ def test_every_method_of_the_vocabulary_is_accepted(method: str) -> None:
         ({"task": "serve", "optimizer": "sgd"}, "contradiction", "optimizer"),
         ({"task": "serve", "method": "qlora"}, "contradiction", "bf16"),
         ({"sharding": "zero3"}, "contradiction", "gpus"),
+        ({"sharding": "zero2", "gpus": 2}, "contradiction", "zero3"),
+        ({"gradient_accumulation": 8}, "contradiction", "gradient_accumulation"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_a_way_out(names: dict[str, object], code: str, hint: str) -> None:
@@ -74,7 +76,10 @@ def test_any_mapping_gives_a_workload_or_a_usage_error(names: dict[str, object])
 
 def workload_names(workload: Workload) -> dict[str, object]:
     """The names a workload was given, without those that have no meaning for its task."""
-    finetune_only = {"optimizer", "gradient_checkpointing", "packing", "loss_chunking", "lora_rank", "lora_targets"}
+    finetune_only = {
+        "optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking", "lora_rank",
+        "lora_targets",
+    }  # fmt: skip
     serve_only = {"generate", "kv_cache_dtype", "gpu_memory_utilization"}
     skip = finetune_only if workload.task == "serve" else serve_only
     if workload.method == "full":

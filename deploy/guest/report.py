@@ -1,7 +1,8 @@
 """What the machine tells and asks of AWS, by the AWS CLI of its image. Standard library only.
 
 report.py stage NAME [DETAIL]     write progress/machine.json to the bucket
-report.py suspend                 nothing replaces this machine
+
+Small state lies in /run/modelpick: in memory, so that a full disk cannot keep the machine from ending.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = os.environ.get("MODELPICK_ROOT", "")
 HOME = Path(f"{ROOT}/opt/modelpick")
+RUN = Path(f"{ROOT}/run/modelpick")
 BUCKET = os.environ.get("MODELPICK_BUCKET", "")
 GROUP = os.environ.get("MODELPICK_GROUP", "")
 STAGES = ("driver", "packages", "job", "running", "ending", "ended", "failed")
@@ -22,30 +24,34 @@ STAGES = ("driver", "packages", "job", "running", "ending", "ended", "failed")
 def aws(*words, timeout=60):
     """Run one AWS CLI command; whether it succeeded, and what it printed."""
     try:
-        done = subprocess.run(["aws", *words], capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(["aws", *words], capture_output=True, timeout=max(timeout, 1), check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)
-    return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
+    said = done.stdout if done.returncode == 0 else done.stderr
+    return done.returncode == 0, said.decode("utf-8", "replace")
 
 
 def stage(name, detail=""):
-    """Tell the bucket, and so the user, how far the machine is. The last one stays on disk."""
-    told = {
-        "schema_version": 1,
-        "stage": name,
-        "detail": detail,
-        "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    path = HOME / "run" / "machine.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told))
+    """Tell the bucket, and so the user, how far the machine is; whether it could be told."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    path = write("machine.json", json.dumps({"schema_version": 1, "stage": name, "detail": detail, "at": at}))
     return aws("s3", "cp", "--only-show-errors", str(path), f"s3://{BUCKET}/progress/machine.json")[0]
 
 
-def suspend():
-    """Suspend what would replace a machine that ends itself."""
-    named = ("--auto-scaling-group-name", GROUP, "--scaling-processes", "Launch", "ReplaceUnhealthy", "AZRebalance")
-    return aws("autoscaling", "suspend-processes", *named)[0]
+def write(name, text):
+    """A small state file, whole or as it was before."""
+    RUN.mkdir(parents=True, exist_ok=True)
+    partial = RUN / f".{name}"
+    partial.write_text(text)
+    return partial.replace(RUN / name)
+
+
+def read(name):
+    """The content of a small state file as JSON; None where there is none."""
+    try:
+        return json.loads((RUN / name).read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def group_to_zero(attempts=30, pause=10.0):
@@ -59,7 +65,4 @@ def group_to_zero(attempts=30, pause=10.0):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "stage":
-        stage(sys.argv[2], " ".join(sys.argv[3:]))
-    elif sys.argv[1] == "suspend" and not suspend():
-        print("the group could not be told not to replace this machine", file=sys.stderr)
+    sys.exit(0 if stage(sys.argv[2], " ".join(sys.argv[3:])) else 1)

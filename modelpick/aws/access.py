@@ -1,16 +1,24 @@
 """Ways to a machine that lets nothing in: its logs through CloudWatch, its ports through Session Manager."""
 
+import json
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from modelpick.aws import inventory
 from modelpick.aws.account import Account
+from modelpick.aws.faults import Refused
 from modelpick.aws.names import Names
-from modelpick.errors import UsageError
+from modelpick.errors import RemoteError, UsageError
 
 _POLL = 5.0
+_PLUGIN = "session-manager-plugin"
+_BY_ENVIRONMENT, _LAST_BY_ARGUMENT = "AWS_SSM_START_SESSION_RESPONSE", (1, 2, 497, 0)
 
 
 def log_lines(
@@ -22,6 +30,8 @@ def log_lines(
     seen: set[str] = set()
     while True:
         found = account.find("logs", "filter_log_events", logGroupName=names.log_group, startTime=start)
+        if found is None and seen:  # taken down while its log was followed
+            return
         if found is None:
             raise UsageError(f"{deployment} has no log", fix="modelpick status", code="no_log")
         while True:
@@ -40,43 +50,63 @@ def log_lines(
         account.sleep(_POLL)
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """An open session of Session Manager: the plugin's command, and what it must find in its environment."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds the session's token
+
+
 def session(
     account: Account, deployment: str, *, port: int = 8000, local_port: int | None = None, shell: bool = False
-) -> list[str]:
-    """The command that connects: AWS CLI and its session plugin, which the user must have. Raises UsageError."""
-    instance = _machine(account, deployment)
-    if instance is None:
-        raise UsageError(f"no machine of {deployment} runs", fix="modelpick status", code="not_running")
-    missing = [name for name in ("aws", "session-manager-plugin") if shutil.which(name) is None]
-    if missing:
-        raise UsageError(
-            f"connecting needs {' and '.join(missing)}",
-            fix="install the AWS CLI and its Session Manager plugin",
-            code="missing_program",
-        )
-    words = ["aws", "ssm", "start-session", "--region", account.region, "--target", instance]
-    if shell:
-        return words
-    ports = f"portNumber={port},localPortNumber={local_port or port}"
-    return [*words, "--document-name", "AWS-StartPortForwardingSession", "--parameters", ports]
+) -> Session:
+    """Open a session to the machine, for AWS's own plugin to carry; the AWS CLI is not needed.
+
+    The plugin's arguments are those the AWS CLI gives it (awscli, customizations/sessionmanager.py): the session,
+    region, StartSession, profile, the request, the endpoint. Since version 1.2.497.1 the session, which holds a token,
+    goes in by the environment, where other users of this computer do not see it.
+
+    Raises UsageError without a machine or the plugin, RemoteError while its agent does not answer.
+    """
+    instance = _in_service(account, deployment)
+    version = _plugin_version()
+    request: dict[str, Any] = {"Target": instance}
+    if not shell:
+        request["DocumentName"] = "AWS-StartPortForwardingSession"
+        request["Parameters"] = {"portNumber": [str(port)], "localPortNumber": [str(local_port or port)]}
+    try:
+        opened = account.call("ssm", "start_session", **request)
+    except Refused as refused:
+        if refused.aws_code != "TargetNotConnected":
+            raise
+        raise RemoteError(
+            f"the machine of {deployment} runs, its Session Manager agent does not answer (yet)",
+            fix="wait a minute, then the same command again",
+            code="agent_offline",
+        ) from None
+    told = json.dumps({key: opened[key] for key in ("SessionId", "TokenValue", "StreamUrl")})
+    environment = {_BY_ENVIRONMENT: told} if version > _LAST_BY_ARGUMENT else {}
+    first = _BY_ENVIRONMENT if environment else told
+    words = (_PLUGIN, first, account.region, "StartSession", account.profile or "", json.dumps(request))
+    return Session((*words, account.endpoint("ssm")), environment)
 
 
-def api_key(account: Account, deployment: str) -> str:
-    """The key of what a deployment serves, from its SecureString. Raises UsageError when it serves nothing."""
+def api_key(account: Account, deployment: str) -> str | None:
+    """The key of what a deployment serves, from its SecureString; None when it serves nothing."""
     names = Names(deployment, account.identity()["Account"], account.region)
     found = account.find("ssm", "get_parameter", Name=names.api_key, WithDecryption=True)
-    if found is None:
-        raise UsageError(
-            f"{deployment} has no API key: it serves nothing",
-            fix="modelpick up MODEL --serve makes one that does; --shell connects without",
-            code="no_key",
-        )
-    return str(found["Parameter"]["Value"])
+    return str(found["Parameter"]["Value"]) if found else None
 
 
-def connect(words: list[str]) -> int:
-    """Run a session in the foreground; its exit code. Ctrl-C goes to it, not to us."""
-    process = subprocess.Popen(words)
+def connect(held: Session, *, interactive: bool) -> int:
+    """Carry a session in the foreground; the plugin's exit code. Ctrl-C goes to it, not to us.
+
+    What the plugin says of a forwarded port goes to stderr.
+    """
+    process = subprocess.Popen(
+        held.words, env={**os.environ, **held.environment}, stdout=None if interactive else sys.stderr.fileno()
+    )
     while True:
         try:
             return process.wait()
@@ -84,8 +114,37 @@ def connect(words: list[str]) -> int:
             continue
 
 
-def _machine(account: Account, deployment: str) -> str | None:
-    running = [
-        item for item in inventory.instances(account, deployment) if item["State"]["Name"] in ("pending", "running")
-    ]
-    return str(running[0]["InstanceId"]) if running else None
+def _plugin_version() -> tuple[int, ...]:
+    if shutil.which(_PLUGIN) is None:
+        raise UsageError(
+            f"connecting needs AWS's {_PLUGIN}",
+            fix="install it: https://docs.aws.amazon.com/systems-manager/latest/userguide/"
+            "session-manager-working-with-install-plugin.html",
+            code="missing_program",
+        )
+    try:
+        said = subprocess.run([_PLUGIN, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+        return tuple(int(part) for part in said.strip().split("."))
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return ()  # as old as can be: it is given everything as arguments
+
+
+def _in_service(account: Account, deployment: str) -> str:
+    """The machine's id. Raises UsageError when none runs, RemoteError while it starts."""
+    instance = _machine(account, deployment)
+    if instance is None:
+        raise UsageError(f"no machine of {deployment} runs", fix="modelpick status", code="not_running")
+    if instance["State"]["Name"] != "running":
+        raise RemoteError(
+            f"the machine of {deployment} is starting",
+            fix="wait a minute, then the same command again",
+            code="not_in_service",
+        )
+    return str(instance["InstanceId"])
+
+
+def _machine(account: Account, deployment: str) -> dict[str, Any] | None:
+    return next(
+        (item for item in inventory.instances(account, deployment) if item["State"]["Name"] in ("pending", "running")),
+        None,
+    )

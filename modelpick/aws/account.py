@@ -114,8 +114,14 @@ class Account:
         return datetime.now(UTC) + self._skew
 
     def identity(self) -> dict[str, Any]:
-        """Who is calling: Account and Arn. Raises Refused; RemoteError when this machine's clock is far off."""
-        answer = self.call("sts", "get_caller_identity")
+        """Who is calling: Account and Arn. Raises Refused."""
+        return self.call("sts", "get_caller_identity")
+
+    def check_clock(self) -> None:
+        """Raises RemoteError where this machine's clock is far off AWS's: signatures are about to be refused.
+
+        Asked before something is made; what is to be ended is ended as long as AWS accepts the calls.
+        """
         off = abs(self.now() - self._own_clock())
         if off > _TOLERATED_SKEW:
             raise RemoteError(
@@ -123,11 +129,14 @@ class Account:
                 fix="set the clock (timedatectl set-ntp true), then the same command again",
                 code="clock_skew",
             )
-        return answer
 
     def client_in(self, service: str, region: str) -> Any:
         """A boto3 client of the same caller: for what is asked of another region's endpoint, such as prices."""
         return self.in_region(region)._client(service)
+
+    def endpoint(self, service: str) -> str:
+        """The address a service is asked at."""
+        return str(self._client(service).meta.endpoint_url)
 
     def _client(self, service: str) -> Any:
         key = (service, self.region)

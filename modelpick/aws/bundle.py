@@ -24,6 +24,7 @@ from modelpick.aws.spec import Spec
 from modelpick.errors import UsageError
 
 USER_DATA_LIMIT = 4096  # bytes; EC2 takes 16 KB, and what is small is read before it is trusted
+_READY_MINUTES = 120  # a machine that is not watched by then is not going to be
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip file can hold
 _SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
@@ -45,10 +46,14 @@ def payload(
     return Payload(user_data(spec, names, digest), content, digest, dict(data or {}), hub_token)
 
 
-def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
-    """The cloud-config that arms the machine's own end and fetches the bundle."""
+def user_data(spec: Spec, names: Names, bundle_sha256: str, *, stop_at: str = "") -> str:
+    """The cloud-config that arms the machine's own end and fetches the bundle.
+
+    `stop_at` is the limit where no `up` writes one into the bucket. Raises UsageError beyond USER_DATA_LIMIT bytes.
+    """
     text = _deploy_file("user_data.yaml").decode()
-    # The machine's own last minute lies behind both switches and the longest wait for them; `extend` moves it.
+    # The machine's own last minute lies behind both switches. Until its watchdog runs, which moves it behind the real
+    # limit, it is no later than set-up (an hour) and the plain end (half an hour) can take.
     values = {
         "DEPLOYMENT": names.deployment,
         "GROUP": names.group,
@@ -56,8 +61,9 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
         "SHA256": bundle_sha256,
         "LOG_GROUP": names.log_group,
         "TOKEN_PARAMETER": names.hub_token,
-        "LAST_MINUTE": str(int(spec.hours * 60) + 30),
+        "LAST_MINUTE": str(min(int(spec.hours * 60) + 30, _READY_MINUTES)),
         "REGION": names.region,
+        "STOP_AT": stop_at,
     }
     for key, value in values.items():
         text = text.replace(f"@{key}@", value)
@@ -69,7 +75,7 @@ def user_data(spec: Spec, names: Names, bundle_sha256: str) -> str:
 
 
 def build(job: Mapping[str, Any]) -> bytes:
-    """The bundle as .tar.gz bytes."""
+    """The bundle as .tar.gz bytes: with vLLM's own environment where the job says `vllm`."""
     files: dict[str, tuple[bytes, int]] = {
         "job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)
     }
@@ -78,9 +84,9 @@ def build(job: Mapping[str, Any]) -> bytes:
     for name in _deploy_names():
         mode = 0o755 if name.endswith(".sh") else 0o644
         files[f"deploy/{name}"] = (_deploy_file(name), mode)
-    lock = resources.directory("deploy") / "requirements.lock"
-    wanted = lock.read_bytes() if lock.is_file() and job.get("requirements", True) else b""
-    files["requirements.lock"] = (wanted, 0o644)
+    files["requirements.lock"] = (_deploy_file("requirements.lock") if job.get("requirements", True) else b"", 0o644)
+    if job.get("vllm"):
+        files["vllm/requirements.lock"] = (_deploy_file("requirements-vllm.lock"), 0o644)
     wheel_name, wheel = build_wheel()
     files[f"wheel/{wheel_name}"] = (wheel, 0o644)
     packed = io.BytesIO()

@@ -6,7 +6,7 @@ work.
 
 from typing import Any
 
-from modelpick.aws.faults import spoken
+from modelpick.aws.faults import LOG_IN, spoken
 from modelpick.errors import UsageError
 
 # A look at prices gives up soon; a call that makes or ends something is repeated longer.
@@ -31,7 +31,7 @@ def client(service: str, region: str, *, of: Any = None, patient: bool = False) 
     held = of or session()
     from botocore.config import Config
 
-    with spoken(service):
+    with spoken(service, log_in=how_to_log_in(held)):
         settings = Config(**(_PATIENT if patient else _QUICK), user_agent_extra="modelpick")
         return held.client(service, region_name=region, config=settings)
 
@@ -39,8 +39,10 @@ def client(service: str, region: str, *, of: Any = None, patient: bool = False) 
 def how_to_log_in(held: Any) -> str:
     """The command that renews the credentials of a session, by what its profile says."""
     core, name = held._session, held.profile_name
-    flag = "" if name == "default" else f" --profile {name}"
     profiles = core.full_config.get("profiles", {})
+    if name not in profiles:
+        return LOG_IN
+    flag = "" if name == "default" else f" --profile {name}"
     seen: set[str] = set()
     while name in profiles and name not in seen:
         seen.add(name)

@@ -2,23 +2,25 @@
 
 The order that matters is held by DependsOn: the group is made at zero, then both switches, and the one thing that costs
 money - a scheduled action that sets the group to one - exists only after both switches do. Deleting the stack deletes
-the group, and with it the machine.
+the group, and with it the machine. How it is launched and stopped, and what differs from `up`: docs/exports.md.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from modelpick.aws import documents
+from modelpick.aws import bundle, documents
 from modelpick.aws.names import Names, tag_list
 from modelpick.aws.site import IMAGE_PARAMETER
 from modelpick.aws.spec import Spec
 
 _ACCOUNT = "123456789012"  # a placeholder of the documents' ARNs, replaced by AWS::AccountId below
+_STOP_AT = "9999-12-31T23:59:59Z"  # a placeholder in user-data, replaced by the parameter
 
 
-def template(spec: Spec) -> dict[str, Any]:
-    """The template as a document. Times, network and user-data are its parameters."""
+def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
+    """The template as a document. Times and network are its parameters; the machine runs the bundle of that hash."""
     names = Names(spec.deployment, _ACCOUNT, spec.region)
     tags = tag_list({**documents.tags(spec, owner="cloudformation")})
     return {
@@ -43,18 +45,23 @@ def template(spec: Spec) -> dict[str, Any]:
                 "AWS::EC2::SecurityGroup",
                 {"GroupDescription": "modelpick: nothing comes in", "VpcId": {"Ref": "Vpc"}, "Tags": tags},
             ),
-            "LaunchTemplate": _launch_template(spec, names),
+            "LaunchTemplate": _launch_template(spec, names, bundle_sha256),
             "Group": _group(spec, names, tags),
             "Stop": _action({"Ref": "StopAt"}, documents.GROUP_AT_ZERO, []),
             "Backstop": _backstop(names),
             "Start": _action({"Ref": "StartAt"}, documents.GROUP_AT_ONE, ["Stop", "Backstop"]),
         },
+        "Outputs": {
+            "Bundle": {"Value": f"s3://{names.bucket}/bundle/{bundle_sha256}.tar.gz", "Description": "Goes there"},
+            "Data": {"Value": f"s3://{names.bucket}/data/", "Description": "Training data goes there"},
+            "Results": {"Value": f"s3://{names.bucket}/results/", "Description": "Results come there"},
+        },
     }
 
 
-def template_text(spec: Spec) -> str:
+def template_text(spec: Spec, bundle_sha256: str) -> str:
     """The template as JSON text, the account's number left to CloudFormation."""
-    return json.dumps(_account_left_open(template(spec)), indent=1) + "\n"
+    return json.dumps(_account_left_open(template(spec, bundle_sha256)), indent=1) + "\n"
 
 
 def _parameters(spec: Spec) -> dict[str, Any]:
@@ -62,7 +69,10 @@ def _parameters(spec: Spec) -> dict[str, Any]:
     sizes = {"AllowedPattern": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "Type": "String"}
     return {
         "StartAt": {**sizes, "Description": f"{instant}, some minutes from now: when the machine starts"},
-        "StopAt": {**sizes, "Description": f"{instant}: at most {spec.hours:.2f} hours after StartAt"},
+        "StopAt": {
+            **sizes,
+            "Description": f"{instant}: at most {spec.hours:.2f} hours after StartAt, which cost ${spec.most_usd:.2f}",
+        },
         "DeleteAt": {
             "Type": "String",
             "AllowedPattern": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",
@@ -70,11 +80,6 @@ def _parameters(spec: Spec) -> dict[str, Any]:
         },
         "Vpc": {"Type": "AWS::EC2::VPC::Id"},
         "Subnets": {"Type": "List<AWS::EC2::Subnet::Id>", "Description": "Subnets with a way out"},
-        "UserData": {
-            "Type": "String",
-            "NoEcho": False,
-            "Description": "Base64 of the user-data that fetches the bundle you put into the bucket",
-        },
         "Image": {
             "Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
             "Default": IMAGE_PARAMETER.format(cpu=spec.candidates[0].cpu),
@@ -124,7 +129,7 @@ def _role(
     )
 
 
-def _launch_template(spec: Spec, names: Names) -> dict[str, Any]:
+def _launch_template(spec: Spec, names: Names, bundle_sha256: str) -> dict[str, Any]:
     data = documents.launch_template(
         spec,
         names,
@@ -135,10 +140,17 @@ def _launch_template(spec: Spec, names: Names) -> dict[str, Any]:
         tags=documents.tags(spec, owner="cloudformation"),
     )
     data["ImageId"] = {"Ref": "Image"}
-    data["UserData"] = {"Ref": "UserData"}
+    data["UserData"] = {"Fn::Base64": {"Fn::Join": ["", _user_data(spec, names, bundle_sha256)]}}
     data["IamInstanceProfile"] = {"Arn": {"Fn::GetAtt": ["GuestProfile", "Arn"]}}
     data["NetworkInterfaces"][0]["Groups"] = [{"Ref": "SecurityGroup"}]
     return _resource("AWS::EC2::LaunchTemplate", {"LaunchTemplateName": names.group, "LaunchTemplateData": data})
+
+
+def _user_data(spec: Spec, names: Names, bundle_sha256: str) -> list[Any]:
+    """User-data in pieces, what CloudFormation fills in between them: the shell's own ${...} must stay as they are."""
+    open_places = {_ACCOUNT: {"Ref": "AWS::AccountId"}, _STOP_AT: {"Ref": "StopAt"}}
+    text = bundle.user_data(spec, names, bundle_sha256, stop_at=_STOP_AT)
+    return [open_places.get(piece, piece) for piece in re.split(f"({_ACCOUNT}|{_STOP_AT})", text)]
 
 
 def _group(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:

@@ -44,7 +44,12 @@ def guest_policy(names: Names, kms_key: str | None) -> dict[str, Any]:
         _allow(["s3:DeleteObject"], [f"{bucket}/data/*"]),
         _allow(["s3:ListBucket"], [bucket]),
         _allow(["ssm:GetParameter"], [names.arn("ssm", f"parameter{one}") for one in (names.hub_token, names.api_key)]),
-        _allow(["autoscaling:UpdateAutoScalingGroup", "autoscaling:SuspendProcesses"], [group]),
+        _allow(["autoscaling:SuspendProcesses"], [group]),
+        # To zero and nowhere else: a request that names no maximum, or another, is refused.
+        {
+            **_allow(["autoscaling:UpdateAutoScalingGroup"], [group]),
+            "Condition": {"NumericEquals": {"autoscaling:MaxSize": "0"}},
+        },
         _allow(
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             [names.arn("logs", f"log-group:{names.log_group}:*")],

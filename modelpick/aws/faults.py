@@ -20,7 +20,7 @@ EXISTS = frozenset({
     "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException",
     "ParameterAlreadyExists", "ResourceAlreadyExistsException",
 })  # fmt: skip
-_LOG_IN = "aws sso login, or aws configure, or set AWS_PROFILE"
+LOG_IN = "aws sso login, or aws configure, or set AWS_PROFILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Refused(RemoteError):
         return self.aws_code in EXISTS
 
 
-def refusal(error: Exception, operation: str, log_in: str = _LOG_IN) -> Refused:
+def refusal(error: Exception, operation: str, log_in: str = LOG_IN) -> Refused:
     """A botocore exception of `operation` (e.g. "autoscaling:UpdateAutoScalingGroup") as a Refused.
 
     `log_in` is the command that renews the caller's credentials.
@@ -146,7 +146,7 @@ def refusal(error: Exception, operation: str, log_in: str = _LOG_IN) -> Refused:
 
 @contextmanager
 def spoken(
-    operation: str, *, log_in: str = _LOG_IN, hear: Callable[[dict[str, Any]], None] | None = None
+    operation: str, *, log_in: str = LOG_IN, hear: Callable[[dict[str, Any]], None] | None = None
 ) -> Iterator[None]:
     """Turns what botocore raises inside into Refused. `hear` is given the answer that a refusal came with."""
     import botocore.exceptions

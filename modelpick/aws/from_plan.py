@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.aws.names import PREFIX, check_id
-from modelpick.aws.spec import BACKSTOP_AFTER, MARKETS, Candidate, Market, Spec, check
+from modelpick.aws.spec import DELAY_HOURS, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 from modelpick.workload import workload_from
 
@@ -39,6 +39,7 @@ class Wishes:
     tags: Mapping[str, str] = field(default_factory=dict)
     keep_results_days: int = 30
     idle_minutes: float = 30.0
+    keep_data: bool = False
 
 
 def spec_from(
@@ -60,7 +61,7 @@ def spec_from(
         raise UsageError(f"unknown market {market!r}", fix=fix, code="unknown_market")
     listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
     hours = wishes.max_hours or float(plan["max_hours"])
-    delay = BACKSTOP_AFTER.total_seconds() / 3600
+    delay = DELAY_HOURS
     first = listed[0][1]
     cap = wishes.max_usd or max(float(plan["max_usd"]), hours * first) + delay * first
     cpu = listed[0][0].cpu
@@ -74,7 +75,7 @@ def spec_from(
             max_usd=cap,
             around_usd_per_hour=max(0.0, first - listed[0][0].usd_per_hour),
             disk_gib=int(plan["disk_gb"]),
-            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data, rules=rules),
+            job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data, rules=rules, keep_data=wishes.keep_data),
             market=_market(market),
             subnet=wishes.subnet,
             kms_key=wishes.kms_key,
@@ -87,7 +88,12 @@ def spec_from(
 
 
 def job_of(
-    plan: Mapping[str, Any], *, idle_minutes: float, data: Sequence[str] = (), rules: Mapping[str, str] | None = None
+    plan: Mapping[str, Any],
+    *,
+    idle_minutes: float,
+    data: Sequence[str] = (),
+    rules: Mapping[str, str] | None = None,
+    keep_data: bool = False,
 ) -> dict[str, Any]:
     """The job file: the very commands a user would type, in order, and the files they are typed beside.
 
@@ -107,7 +113,28 @@ def job_of(
         command = commands[0]
     kind = "service" if "serve" in plan["tasks"] else "job"
     job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
-    return {**job, "files": dict(rules)} if rules else job
+    vllm = {"vllm": True} if "serve" in plan["tasks"] and serves_with_vllm(plan) else {}
+    kept = {"keep_data": True} if keep_data else {}  # data outlives the machine, until it expires
+    return {**job, **vllm, **kept, **({"files": dict(rules)} if rules else {})}
+
+
+def serves_with_vllm(plan: Mapping[str, Any]) -> bool:
+    """Whether `modelpick serve` will choose vLLM on the machine: by its own choice, over the same table. A model the
+    catalog does not know is taken for one that vLLM serves."""
+    from modelpick.catalog import index
+    from modelpick.catalog.model import Model
+    from modelpick.offers.rules import load_rules, subject_of
+    from modelpick.serving.engine import ENGINES, choose
+    from modelpick.workload import Workload
+
+    tuned = plan["workloads"].get("finetune")
+    model = index.load().find(plan["model"]["id"]) or Model(plan["model"]["id"], origin="hub")
+    subject = subject_of(model, Workload(**plan["workloads"]["serve"]), adapter=tuned is not None)
+    try:
+        chosen = choose(load_rules(), subject, gpu=True, installed=dict.fromkeys(ENGINES, True))
+    except UsageError:
+        return False  # `serve` will say why
+    return chosen.engine.name == "vllm"
 
 
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The least a person needs for `up`, `status`, `logs`, `connect`, `extend`, `down` and `sweep`: an IAM policy. Pure.
 
-Tests hold it against the calls that are really made: nothing missing, nothing spare.
+Tests hold every call of a whole life to it, by action, resource and condition: nothing missing, nothing spare.
 """
 
 from typing import Any
@@ -10,7 +10,8 @@ LOOK = (
     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities",
     "autoscaling:DescribeScheduledActions", "ec2:DescribeInstances", "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeLaunchTemplates", "ec2:DescribeRegions", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets", "ec2:DescribeVolumes", "iam:ListRoles", "logs:DescribeLogGroups", "s3:ListAllMyBuckets",
+    "ec2:DescribeSubnets", "ec2:DescribeVolumes", "iam:ListRoles", "iam:SimulateCustomPolicy",
+    "logs:DescribeLogGroups", "pricing:GetProducts", "s3:ListAllMyBuckets",
     "scheduler:ListSchedules", "servicequotas:GetServiceQuota", "sts:GetCallerIdentity",
 )  # fmt: skip
 BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -69,14 +70,23 @@ BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 MAKE = ("ec2:CreateLaunchTemplate", "ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:RunInstances")
 TAGGED = (
     "ec2:DeleteLaunchTemplate", "ec2:DeleteSecurityGroup", "ec2:DeleteVolume", "ec2:TerminateInstances",
-    "ssm:StartSession", "ssm:TerminateSession",
+    "ssm:StartSession",
 )  # fmt: skip
 PASSED_TO = ("ec2.amazonaws.com", "scheduler.amazonaws.com")
 LINKED_ROLES = ("autoscaling.amazonaws.com", "spot.amazonaws.com")
 
 
-def operator_policy(account: str, partition: str = "aws") -> dict[str, Any]:
-    """The policy document for one account. It fits a managed policy (6,144 characters without white space)."""
+# What encrypting disk, bucket and token with a company's own key asks of the caller.
+KEY = (
+    "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GetKeyPolicy", "kms:ListGrants",
+)  # fmt: skip
+
+
+def operator_policy(account: str, partition: str = "aws", kms_key: str | None = None) -> dict[str, Any]:
+    """The policy document for one account. It fits a managed policy (6,144 characters without white space).
+
+    `kms_key`: the ARN of the company's key, where one is named.
+    """
     roles = f"arn:{partition}:iam::{account}:role/"
     statements: list[dict[str, Any]] = [{"Sid": "Look", "Effect": "Allow", "Action": list(LOOK), "Resource": "*"}]
     for sid, (actions, resources) in BY_NAME.items():
@@ -96,6 +106,12 @@ def operator_policy(account: str, partition: str = "aws") -> dict[str, Any]:
             "Effect": "Allow",
             "Action": "ssm:StartSession",
             "Resource": f"arn:{partition}:ssm:*::document/AWS-StartPortForwardingSession",
+        },
+        {  # the plugin's own calls, on the caller's own sessions
+            "Sid": "OwnSessions",
+            "Effect": "Allow",
+            "Action": ["ssm:ResumeSession", "ssm:TerminateSession"],
+            "Resource": [f"arn:{partition}:ssm:*:{account}:session/${{aws:{who}}}-*" for who in ("username", "userid")],
         },
         {
             "Sid": "Pass",
@@ -117,11 +133,13 @@ def operator_policy(account: str, partition: str = "aws") -> dict[str, Any]:
             "Action": "iam:SimulatePrincipalPolicy",
             "Resource": [f"arn:{partition}:iam::{account}:user/*", f"{roles}*"],
         },
+        {
+            "Sid": "Boundary",
+            "Effect": "Allow",
+            "Action": ["iam:GetPolicy", "iam:GetPolicyVersion"],
+            "Resource": f"arn:{partition}:iam::{account}:policy/*",
+        },
     ]
+    if kms_key:
+        statements.append({"Sid": "Key", "Effect": "Allow", "Action": list(KEY), "Resource": kms_key})
     return {"Version": "2012-10-17", "Statement": statements}
-
-
-def actions() -> tuple[str, ...]:
-    """Every action the policy allows and that can be simulated for the caller."""
-    by_name = [action for listed, _ in BY_NAME.values() for action in listed]
-    return (*LOOK, *by_name, *MAKE, *TAGGED)

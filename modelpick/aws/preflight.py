@@ -1,17 +1,19 @@
-"""`doctor --aws`: everything `up` needs, looked at before anything is made, each with what mends it."""
+"""Everything `up` needs, looked at before anything is made: for `doctor --aws` as a list, for `up` as a yes or no."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from modelpick.aws import operator_policy, site
+from modelpick.aws import boundary, keys, permissions, record, site, switches
 from modelpick.aws.account import Account
+from modelpick.aws.faults import Refused
 from modelpick.aws.names import Names
-from modelpick.aws.spec import Candidate
+from modelpick.aws.site import Site
+from modelpick.aws.spec import Candidate, Spec
 from modelpick.errors import ModelpickError, RemoteError
 
 State = Literal["ok", "problem", "unknown"]
-_AT_ONCE = 50  # actions in one simulation: the API takes up to 100 names, answers grow with them
+_POLICY = "have the policy of `modelpick doctor --aws --iam-policy` attached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +30,81 @@ class Check:
         return {"name": self.name, "state": self.state, "detail": self.detail, "fix": self.fix}
 
 
-def check(
-    account: Account, candidates: Sequence[Candidate], *, spot: bool = False, subnet: str | None = None
-) -> list[Check]:
-    """All checks for one machine of any of `candidates`, in the order `up` would meet them. Creates nothing."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `doctor --aws` is asked about: as `up` would be."""
+
+    candidates: Sequence[Candidate]
+    spot: bool = False
+    subnet: str | None = None
+    kms_key: str | None = None
+    permission_boundary: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def ready(account: Account, spec: Spec, *, expected_account: str | None = None) -> Site:
+    """Where the machine of `spec` can stand. Raises a typed error for the first thing that is missing.
+
+    A deployment whose machine runs is only found; one that is begun is not asked again for what it was allowed.
+    """
+    place = site.look(account, spec, expected_account=expected_account)
+    names = Names(spec.deployment, place.account, spec.region)
+    if switches.wants_machine(switches.find_group(account, names)):
+        return place
+    place = replace(place, offered=site.check_headroom(account, spec, place.offered))
+    if spec.kms_key:
+        keys.check(account, spec.kms_key)
+    if spec.permission_boundary:
+        boundary.check(account, names, spec.permission_boundary, spec.kms_key)
+    if record.read(account, names) is None:
+        _refuse_if_denied(account, names, spec)
+    return place
+
+
+def _refuse_if_denied(account: Account, names: Names, spec: Spec) -> None:
+    """All that would be denied, at once instead of half-way. Not being able to ask stops nothing."""
+    try:
+        found = permissions.ask(
+            account, account.identity(), partition=names.partition, deployment=names.deployment, tags=spec.tags,
+            kms_key=spec.kms_key,
+        )  # fmt: skip
+    except Refused as refused:
+        if refused.code != "access_denied":
+            raise
+        return
+    if found.denied:
+        raise RemoteError(f"up would fail half-way: {found.text()}", fix=_POLICY, code="access_denied")
+
+
+def check(account: Account, wanted: Wanted) -> list[Check]:
+    """All checks for one machine of any of the candidates, in the order `up` would meet them. Creates nothing."""
     try:
         caller = account.identity()
+        account.check_clock()
     except RemoteError as error:
         return [Check("AWS identity", "problem", error.message, error.fix)]
     names = Names("check", caller["Account"], account.region)
+    candidates = wanted.candidates
     looks: list[tuple[str, Callable[[], str | Check]]] = [
         ("AWS identity", lambda: f"{caller['Arn']} in {account.region}"),
-        ("permissions", lambda: _permissions(account, caller["Arn"], names)),
-        ("network", lambda: _network(account, subnet)),
+        ("permissions", lambda: _permissions(account, caller, names, wanted)),
+        ("network", lambda: _network(account, wanted.subnet)),
         ("zones", lambda: _zones(account, candidates)),
         ("machine image", lambda: site.image(account, candidates[0].cpu)),
-        ("quota", lambda: _quota(account, candidates, spot)),
+        ("quota", lambda: _quota(account, candidates, wanted.spot)),
     ]
+    if wanted.kms_key:
+        key = wanted.kms_key
+        looks.append(("KMS key", lambda: keys.check(account, key)))
+    if wanted.permission_boundary:
+        arn = wanted.permission_boundary
+        looks.append(("permission boundary", lambda: _boundary(account, names, arn, wanted.kms_key)))
     return [_look(name, look) for name, look in looks]
+
+
+def _boundary(account: Account, names: Names, arn: str, kms_key: str | None) -> str:
+    boundary.check(account, names, arn, kms_key)
+    return "machine and backstop can do their work under it"
 
 
 def _look(name: str, look: Callable[[], str | Check]) -> Check:
@@ -57,39 +116,22 @@ def _look(name: str, look: Callable[[], str | Check]) -> Check:
     return found if isinstance(found, Check) else Check(name, "ok", found)
 
 
-def _permissions(account: Account, arn: str, names: Names) -> Check:
-    """Ask IAM itself, boundaries included, without doing anything."""
-    principal = _principal(account, arn)
-    wanted = operator_policy.actions()
-    denied = []
+def _permissions(account: Account, caller: Mapping[str, Any], names: Names, wanted: Wanted) -> Check:
     try:
-        for start in range(0, len(wanted), _AT_ONCE):
-            answer = account.call(
-                "iam",
-                "simulate_principal_policy",
-                PolicySourceArn=principal,
-                ActionNames=list(wanted[start : start + _AT_ONCE]),
-                ContextEntries=[
-                    {
-                        "ContextKeyName": "aws:ResourceTag/modelpick:deployment",
-                        "ContextKeyValues": [names.deployment],
-                        "ContextKeyType": "string",
-                    }
-                ],
-            )
-            denied += [row["EvalActionName"] for row in answer["EvaluationResults"] if row["EvalDecision"] != "allowed"]
-    except RemoteError as error:
-        if error.code != "access_denied":
+        found = permissions.ask(
+            account, caller, partition=names.partition, tags=wanted.tags, kms_key=wanted.kms_key
+        )  # fmt: skip
+    except Refused as refused:
+        if refused.code != "access_denied":
             raise
         return _dry_run(account)
-    if denied:
-        return Check(
-            "permissions",
-            "problem",
-            f"denied, as far as IAM can simulate: {', '.join(sorted(denied))}",
-            "have the policy of `modelpick doctor --aws --iam-policy` attached, on names modelpick-*",
-        )
-    return Check("permissions", "ok", f"all {len(wanted)} actions allowed for {principal}")
+    if found.denied:
+        return Check("permissions", "problem", found.text(), _POLICY)
+    if found.unsure:
+        tags = [key.removeprefix("aws:RequestTag/") for key in found.unsure if key.startswith("aws:RequestTag/")]
+        fix = f"add {' '.join(f'--tag {key}=...' for key in tags)}" if tags else None
+        return Check("permissions", "unknown", f"depends on {', '.join(found.unsure)}", fix)
+    return Check("permissions", "ok", f"all {found.asked} actions allowed for {found.principal}")
 
 
 def _dry_run(account: Account) -> Check:
@@ -100,19 +142,6 @@ def _dry_run(account: Account) -> Check:
         if getattr(error, "aws_code", "") != "DryRunOperation":
             return Check("permissions", "problem", error.message, error.fix)
     return Check("permissions", "unknown", "EC2 allows it (dry run); IAM may not be asked about the rest", None)
-
-
-def _principal(account: Account, arn: str) -> str:
-    """The user or role behind a caller's ARN: an assumed role's session is not what policies hang on."""
-    if ":assumed-role/" not in arn:
-        return arn
-    role = arn.split(":assumed-role/")[1].partition("/")[0]
-    try:
-        found = account.find("iam", "get_role", RoleName=role)
-    except RemoteError:
-        found = None
-    partition, account_id = arn.split(":")[1], arn.split(":")[4]
-    return str(found["Role"]["Arn"]) if found else f"arn:{partition}:iam::{account_id}:role/{role}"
 
 
 def _network(account: Account, subnet: str | None) -> str:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelpick.aws import documents, record, scaffold, site, switches
+from modelpick.aws import documents, inventory, preflight, record, scaffold, switches
 from modelpick.aws.account import Account
 from modelpick.aws.faults import Refused
 from modelpick.aws.history import lives
-from modelpick.aws.names import Names
+from modelpick.aws.names import TAG_EXPIRES, Names
 from modelpick.aws.scaffold import Payload, Works
+from modelpick.aws.site import Site
 from modelpick.aws.spec import Spec
 from modelpick.errors import MayBeBillingError, ModelpickError, RemoteError, UsageError
 
@@ -67,16 +68,17 @@ def up(
     expected_account: str | None = None,
     wait: timedelta = timedelta(minutes=15),
     report: Report = lambda _: None,
+    place: Site | None = None,
 ) -> Machine:
-    """The machine of `spec`, made or found. Raises typed errors; MayBeBillingError once one may run."""
-    place = site.look(account, spec, expected_account=expected_account)
+    """The machine of `spec`, made or found. Raises typed errors; MayBeBillingError once one may run.
+
+    `place` is what `preflight.ready` found; without it that is asked here.
+    """
+    place = place or preflight.ready(account, spec, expected_account=expected_account)
     names = Names(spec.deployment, place.account, spec.region)
-    found = switches.find_group(account, names)
-    if not _wants_machine(found):
-        place = replace(place, offered=site.check_headroom(account, spec, place.offered))
     held = record.begin(account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now()))
     works = Works(account, names, spec, place, held, payload)
-    if not _wants_machine(found):
+    if not switches.wants_machine(switches.find_group(account, names)):
         _refuse_if_over(account, names, held)
         for title, step in scaffold.STEPS:
             report(title)
@@ -88,7 +90,7 @@ def start(works: Works, wait: timedelta, report: Report) -> Machine:
     """Arm, pay, wait: what follows when the scaffolding stands."""
     account, names = works.account, works.names
     report("switches")
-    running = _wants_machine(switches.find_group(account, names))
+    running = switches.wants_machine(switches.find_group(account, names))
     if running and not switches.read(account, names).armed:
         _rearm_or_stop(works)
     elif not running:
@@ -107,11 +109,7 @@ def _pay(works: Works) -> None:
     account, names = works.account, works.names
     noted = record.read(account, names)
     if noted is None or noted.going_down:
-        raise RemoteError(
-            f"{names.deployment} is being taken down",
-            fix=f"modelpick down {names.deployment}, then the same command again",
-            code="going_down",
-        )
+        raise _going_down(names)
     held = switches.read(account, names)
     if not held.armed or held.stop_at is None or held.stop_at - account.now() < switches.NEAREST:
         raise RemoteError(
@@ -132,7 +130,7 @@ def _pay(works: Works) -> None:
 
 def _surely_at_zero(account: Account, names: Names) -> bool:
     try:
-        return not _wants_machine(switches.find_group(account, names))
+        return not switches.wants_machine(switches.find_group(account, names))
     except RemoteError:
         return False
 
@@ -148,12 +146,17 @@ def _rearm_or_stop(works: Works) -> None:
             raise RemoteError("its time is over", fix=f"modelpick down {names.deployment}", code="deployment_ended")
         switches.arm(account, names, limit)
     except RemoteError as error:
-        to_zero(account, names)
-        raise RemoteError(
-            f"the machine was stopped, its switches could not be armed: {error.message}",
-            fix=error.fix,
-            code="switches_not_armed",
-        ) from None
+        raise _stopped(account, names, f"its switches could not be armed: {error.message}", error.fix) from None
+
+
+def _stopped(account: Account, names: Names, why: str, fix: str) -> ModelpickError:
+    """Set the group to zero since nothing else would stop its machine; the error that says whether that did it."""
+    to_zero(account, names)
+    held = switches.read(account, names)
+    if held.out_of_reach:
+        error = RemoteError(f"{why}; {'; '.join(held.out_of_reach)}", fix="", code="switches_not_armed")
+        return may_be_billing(error, names, held)
+    return RemoteError(f"the machine was stopped: {why}", fix=fix, code="switches_not_armed")
 
 
 def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
@@ -162,7 +165,7 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
     on_demand = works.spec.market != "spot-then-on-demand"
     while True:
         found = switches.find_group(account, names)
-        if not _wants_machine(found):
+        if not switches.wants_machine(found):
             raise RemoteError(
                 f"the group of {names.deployment} was set to zero meanwhile (its limit, its own end, or a `down`)",
                 fix=f"modelpick status {names.deployment}",
@@ -172,11 +175,12 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
         if instance is not None:
             return _settle(works, instance, report)
         failures = _failures(account, names, started_at)
-        _give_up_if_hopeless(works, failures)
+        if on_demand:
+            _give_up_if_hopeless(works, failures)
         if failures:
             report(f"waiting for capacity: {failures[-1]}")
         if failures and not on_demand:
-            report("spot has no capacity: on-demand from here")
+            report("no spot machine to be had: on-demand from here")
             policy = documents.mixed_instances(names, types=works.site.types, on_demand=True)
             account.call(
                 "autoscaling",
@@ -198,6 +202,7 @@ def _move_limit(works: Works, now: datetime) -> None:
     try:
         held = switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
         tell_limit(works.account, works.names, held)
+        _tell_expiry(works.account, works.names, held)
     except RemoteError:
         # The earlier limit still holds unless a switch is gone; then nothing may start.
         if not switches.read(works.account, works.names).armed:
@@ -219,12 +224,8 @@ def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
     )
     held = switches.read(account, names)
     if not held.armed or held.stop_at is None or held.delete_at is None:
-        to_zero(account, names)
-        raise RemoteError(
-            f"the machine was stopped: {'; '.join(held.problems)}",
-            fix=f"modelpick down {names.deployment}, then the same command again",
-            code="switches_not_armed",
-        )
+        fix = f"modelpick down {names.deployment}, then the same command again"
+        raise _stopped(account, names, "; ".join(held.problems), fix)
     hourly = works.record.usd_per_hour.get(instance["InstanceType"], works.spec.hourly_usd)
     hourly += works.record.around_usd_per_hour
     return Machine(
@@ -236,18 +237,16 @@ def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
         stop_at=held.stop_at,
         delete_at=held.delete_at,
         usd_per_hour=hourly,
-        most_usd=works.spec.most_usd,
+        most_usd=works.record.most_usd,
     )
 
 
-def to_zero(account: Account, names: Names) -> bool:
-    """Set the group to zero; whether there was a group."""
-    return (
-        account.find(
-            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **documents.GROUP_AT_ZERO
-        )
-        is not None
-    )
+def to_zero(account: Account, names: Names, *, unprotected: bool = False) -> None:
+    """Set the group, if there is one, to zero; `unprotected`: and let it be deleted, whoever forbade that."""
+    wanted: dict[str, Any] = {**documents.GROUP_AT_ZERO}
+    if unprotected:
+        wanted["DeletionProtection"] = "none"
+    account.find("autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **wanted)
 
 
 def switches_known(account: Account, names: Names) -> switches.Switches | None:
@@ -277,22 +276,25 @@ def extend(account: Account, deployment: str, hours: float, *, max_usd: float | 
     """
     names = Names(deployment, account.identity()["Account"], account.region)
     noted, held = record.read(account, names), switches.read(account, names)
-    if noted is None or held.stop_at is None or not _wants_machine(switches.find_group(account, names)):
+    if noted is None or held.stop_at is None or not switches.wants_machine(switches.find_group(account, names)):
         raise UsageError(
             f"{deployment} has no machine whose end could be moved", fix="modelpick status", code="not_running"
         )
-    hourly = max(noted.usd_per_hour.values()) + noted.around_usd_per_hour
-    longer = noted.hours + hours
-    most = (longer + 1 / 3) * hourly
-    if most > (max_usd or noted.max_usd) + 0.005:
+    longer = replace(noted, hours=noted.hours + hours, max_usd=max(max_usd or 0.0, noted.max_usd))
+    cap = max_usd or noted.max_usd
+    if longer.most_usd > cap + 0.005:
         raise UsageError(
-            f"{longer:.2f} hours can cost ${most:.2f}, beyond the cap of ${max_usd or noted.max_usd:.2f}",
-            fix=f"add --max-usd {most + 0.01:.2f}",
+            f"{longer.hours:.2f} hours can cost ${longer.most_usd:.2f}, beyond the cap of ${cap:.2f}",
+            fix=f"add --max-usd {longer.most_usd + 0.01:.2f}",
             code="cap_too_small",
         )
     moved = switches.arm(account, names, held.stop_at + timedelta(hours=hours))
     tell_limit(account, names, moved)
-    record.store(account, names, replace(noted, hours=longer, max_usd=max(max_usd or 0.0, noted.max_usd)))
+    _tell_expiry(account, names, moved)
+    still = record.read(account, names)
+    if still is None or still.going_down:  # a `down` came in between: its mark must not be overwritten
+        raise _going_down(names)
+    record.store(account, names, longer)
     return moved
 
 
@@ -302,8 +304,26 @@ def tell_limit(account: Account, names: Names, held: switches.Switches) -> None:
     account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
 
 
-def _wants_machine(found: dict[str, Any] | None) -> bool:
-    return found is not None and (found["DesiredCapacity"] > 0 or bool(found["Instances"]))
+def _tell_expiry(account: Account, names: Names, held: switches.Switches) -> None:
+    """Move the expiry tag of all that is paid for: a company's own cleaner must not come too early, or never."""
+    if held.delete_at is None:
+        return
+    tag = {"Key": TAG_EXPIRES, "Value": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}"}
+    group = {"ResourceId": names.group, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": True}
+    account.call("autoscaling", "create_or_update_tags", Tags=[{**group, **tag}])
+    machines = inventory.instances(account, names.deployment)
+    paid = [item["InstanceId"] for item in machines if item["State"]["Name"] in ("pending", "running")]
+    paid += [item["VolumeId"] for item in inventory.volumes(account, names.deployment)]
+    if paid:
+        account.call("ec2", "create_tags", Resources=paid, Tags=[tag])
+
+
+def _going_down(names: Names) -> RemoteError:
+    return RemoteError(
+        f"{names.deployment} is being taken down",
+        fix=f"modelpick down {names.deployment}, then the same command again",
+        code="going_down",
+    )
 
 
 def _refuse_if_over(account: Account, names: Names, held: record.Record) -> None:
@@ -345,8 +365,8 @@ def _give_up(works: Works, code: str, message: str, failures: list[str]) -> None
     """Back to zero, for certain, before anything is said. Raises RemoteError, or MayBeBillingError if that fails."""
     to_zero(works.account, works.names)
     fixes = {
-        "no_capacity": "try again with --wait 6h, more --instance types, --spot, or another --region",
-        "quota": "modelpick doctor --aws shows the request for more",
+        "no_capacity": "the same command with --wait 6h (or another --region, --market or --instance, and --name)",
+        "quota": f"modelpick doctor --aws --region {works.names.region} shows the request for more",
         "launch_failed": "modelpick doctor --aws, then the same command again",
     }
     said = f"; AWS says: {failures[-1]}" if failures else ""

@@ -79,7 +79,8 @@ def receipt(
         price = prices.get(types.get(life.instance_id, ""), dearest)
         machine = None if machine is None or price is None else machine + price * life.hours(ended)
     hours = sum(life.hours(ended) for life in past)
-    around = noted.around_usd_per_hour * hours if noted else (None if past else 0.0)
     rates = embedded.billing_rates()
-    items = {"machine": machine, "disk and address": around}
+    address = rates.public_ipv4_usd_per_hour * hours
+    disk = max(noted.around_usd_per_hour * hours - address, 0.0) if noted else (None if past else 0.0)
+    items = {"machine": machine, "disk": disk, "address": address}
     return Receipt(names.deployment, names.region, tuple(past), hours, items, kept, rates.s3_usd_per_gb_month)

@@ -6,13 +6,13 @@ It holds wishes and dates, not state: what runs and what stops it is always aske
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelpick.aws import documents
 from modelpick.aws.account import Account
 from modelpick.aws.names import PREFIX, Names, tag_list
-from modelpick.aws.spec import Spec
+from modelpick.aws.spec import BACKSTOP_AFTER, DELAY_HOURS, Spec
 from modelpick.errors import ModelpickError
 
 _SCHEMA_VERSION = 1
@@ -37,6 +37,21 @@ class Record:
     keep_results_days: int
     market: str
     going_down: bool = False
+
+    @property
+    def hourly_usd(self) -> float:
+        """What an hour costs at most, at the prices noted at the start."""
+        return max(self.usd_per_hour.values()) + self.around_usd_per_hour
+
+    @property
+    def most_usd(self) -> float:
+        """The most the deployment can cost: its hours, and the delay of the second switch."""
+        return (self.hours + DELAY_HOURS) * self.hourly_usd
+
+    @property
+    def expires(self) -> datetime:
+        """When its machine is gone at the latest, as planned at the start (`extend` moves it on what is paid for)."""
+        return self.created_at + timedelta(hours=self.hours) + BACKSTOP_AFTER
 
     def as_json(self) -> dict[str, Any]:
         """The record as stored."""
@@ -114,7 +129,7 @@ def begin(account: Account, names: Names, spec: Spec, record: Record) -> Record:
         Type="String",
         Value=documents.canonical(record.as_json()),
         Description="modelpick: what this deployment was asked to be",
-        Tags=tag_list(documents.tags(spec, owner=record.owner)),
+        Tags=tag_list(documents.tags(spec, owner=record.owner, expires=record.expires)),
     )
     held = record if made is not None else (read(account, names) or record)
     if held.going_down:

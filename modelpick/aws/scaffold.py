@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ class Works:
     @property
     def tags(self) -> list[dict[str, str]]:
         """The tags that everything carries."""
-        return tag_list(documents.tags(self.spec, owner=self.record.owner))
+        return self.tags_until(self.record.expires)
+
+    def tags_until(self, expires: datetime) -> list[dict[str, str]]:
+        """The same with another expiry."""
+        return tag_list(documents.tags(self.spec, owner=self.record.owner, expires=expires))
 
 
 def bucket(works: Works) -> None:
@@ -69,7 +74,8 @@ def bucket(works: Works) -> None:
         Bucket=names.bucket,
         LifecycleConfiguration=documents.lifecycle(spec.keep_results_days, passing),
     )
-    account.call("s3", "put_bucket_tagging", Bucket=names.bucket, Tagging={"TagSet": works.tags})
+    results_go = works.record.expires + timedelta(days=spec.keep_results_days)
+    account.call("s3", "put_bucket_tagging", Bucket=names.bucket, Tagging={"TagSet": works.tags_until(results_go)})
 
 
 def logs(works: Works) -> None:
@@ -152,7 +158,7 @@ def template(works: Works) -> None:
         security_group=find_security_group(account, names) or "",
         user_data=base64.b64encode(works.payload.user_data.encode()).decode(),
         public=works.site.public,
-        tags=documents.tags(works.spec, owner=works.record.owner),
+        tags={tag["Key"]: tag["Value"] for tag in works.tags},
     )
     account.once_settled(
         _PROFILE_NOT_SEEN,

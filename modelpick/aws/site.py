@@ -114,7 +114,7 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
     if not found:
         raise RemoteError(
             f"{account.region} has no default VPC",
-            fix="name a subnet with --subnet, or: aws ec2 create-default-vpc",
+            fix=f"aws ec2 create-default-vpc --region {account.region}, or name a subnet of yours by --subnet",
             code="no_default_vpc",
         )
     tables = _route_tables(account, str(found[0]["VpcId"]))
@@ -122,8 +122,8 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
     leading_out = [(subnet, way) for subnet, way in usable if way]
     if not leading_out:
         raise RemoteError(
-            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: the machine could fetch"
-            " nothing and report nothing",
+            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: VPC endpoints alone do not"
+            " do, the machine fetches packages and weights",
             fix="name a subnet with an internet or NAT gateway by --subnet",
             code="no_route_out",
         )
@@ -161,7 +161,10 @@ def headroom(
     running = list(_running(account, spot=spot, mine=mine))
     rows = []
     for code, needed in needs.items():
-        quota = account.call("service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=code)["Quota"]
+        found = account.find("service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=code)
+        if found is None:  # a partition without this quota: what it allows, the launch will tell
+            continue
+        quota = found["Quota"]
         used = sum(vcpus for kind, vcpus in running if _quota_of(kind, spot) == code)
         rows.append(Headroom(code, QUOTAS[code][0], float(quota["Value"]), used, needed))
     return rows
@@ -170,6 +173,7 @@ def headroom(
 def look(account: Account, spec: Spec, *, expected_account: str | None = None) -> Site:
     """Everything `up` needs to know before it makes anything. Raises a typed error for what is missing."""
     caller = account.identity()
+    account.check_clock()
     if expected_account and caller["Account"] != expected_account:
         raise UsageError(
             f"these credentials belong to account {caller['Account']}, not to {expected_account}",
@@ -201,24 +205,23 @@ def look(account: Account, spec: Spec, *, expected_account: str | None = None) -
 
 
 def check_headroom(account: Account, spec: Spec, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The candidates whose quota has room for one more machine. Raises RemoteError when none has."""
-    spot = spec.market == "spot"
-    rows = headroom(account, candidates, spot=spot, mine=spec.deployment)
-    left = {row.code: row.limit - row.used for row in rows}
-    fitting = []
-    for candidate in candidates:
-        code = _quota_of(candidate.instance_type, spot)
-        if code is None or left[code] >= candidate.vcpus:
-            fitting.append(candidate)
-    if not fitting:
-        row = min(rows, key=lambda item: item.needed)
-        raise RemoteError(
-            f"quota {row.name} ({row.code}) in {account.region}: {row.limit:g} vCPUs, {row.used} in use,"
-            f" {row.needed} needed",
-            fix=f"{row.request} --region {account.region}",
-            code="quota",
-        )
-    return tuple(fitting)
+    """The candidates whose quota has room for one more machine, in one of the markets. Raises RemoteError for none."""
+    short: list[Headroom] = []
+    for spot in {"spot": (True,), "on-demand": (False,)}.get(spec.market, (True, False)):
+        rows = headroom(account, candidates, spot=spot, mine=spec.deployment)
+        left = {row.code: row.limit - row.used for row in rows}
+        codes = [(candidate, _quota_of(candidate.instance_type, spot)) for candidate in candidates]
+        fitting = tuple(one for one, code in codes if code not in left or left[code] >= one.vcpus)
+        if fitting:
+            return fitting
+        short += rows
+    row = min(short, key=lambda item: item.needed)
+    raise RemoteError(
+        f"quota {row.name} ({row.code}) in {account.region}: {row.limit:g} vCPUs, {row.used} in use,"
+        f" {row.needed} needed",
+        fix=f"{row.request} --region {account.region}",
+        code="quota",
+    )
 
 
 def _quota_of(instance_type: str, spot: bool) -> str | None:

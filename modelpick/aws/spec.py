@@ -13,6 +13,7 @@ from modelpick.errors import UsageError
 Market = Literal["on-demand", "spot", "spot-then-on-demand"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
 BACKSTOP_AFTER = timedelta(minutes=20)  # the second switch, behind the first: time for a scale-in to end by itself
+DELAY_HOURS = BACKSTOP_AFTER.total_seconds() / 3600
 SHORTEST_HOURS = 0.25  # boot, driver check and bundle take minutes; less than a quarter of an hour is money for nothing
 HOURS_A_MONTH = 730  # what AWS divides a GB-month by (its pricing calculator)
 
@@ -32,7 +33,8 @@ class Spec:
     """A machine wanted: the types that will do (the best first), for how long, for how much, and what it is to run.
 
     `around_usd_per_hour` is the disk and the public address; `job` is the job file the machine runs;
-    `subnet`, `kms_key`, `permission_boundary` and `tags` are what a company may require.
+    `subnet`, `kms_key`, `permission_boundary` and `tags` are what a company may require. `asked_sha256` is the hash of
+    the wishes this one was priced from (None: its own).
     """
 
     deployment: str
@@ -50,6 +52,7 @@ class Spec:
     tags: Mapping[str, str] = field(default_factory=dict)
     keep_results_days: int = 30
     model: str = ""
+    asked_sha256: str | None = None
 
     @property
     def hourly_usd(self) -> float:
@@ -59,7 +62,7 @@ class Spec:
     @property
     def hours(self) -> float:
         """How long the machine may run: the money cap is the time limit, the second switch's delay paid from it."""
-        return min(self.max_hours, self.max_usd / self.hourly_usd - BACKSTOP_AFTER.total_seconds() / 3600)
+        return min(self.max_hours, self.max_usd / self.hourly_usd - DELAY_HOURS)
 
     @property
     def serves(self) -> bool:
@@ -69,12 +72,13 @@ class Spec:
     @property
     def most_usd(self) -> float:
         """The most this can cost: the hours, and the delay until the second switch should the first one fail."""
-        return (self.hours + BACKSTOP_AFTER.total_seconds() / 3600) * self.hourly_usd
+        return (self.hours + DELAY_HOURS) * self.hourly_usd
 
     @property
     def sha256(self) -> str:
-        """Hash of everything above in canonical JSON: the same wishes, the same hash."""
-        return fingerprint(json.dumps(self.as_json(), sort_keys=True, separators=(",", ":")))
+        """Hash of the wishes in canonical JSON: the same command, the same hash, whatever prices do meanwhile."""
+        wishes = self.as_json() | {"candidates": [item.instance_type for item in self.candidates]}
+        return self.asked_sha256 or fingerprint(json.dumps(wishes, sort_keys=True, separators=(",", ":")))
 
     def as_json(self) -> dict[str, Any]:
         """The spec as JSON."""
@@ -116,7 +120,7 @@ def check(spec: Spec) -> Spec:
     if spec.max_hours > 24 * 30:
         raise UsageError("max_hours is beyond 30 days", fix="start shorter, and use extend", code="bad_max_hours")
     if spec.hours < SHORTEST_HOURS:
-        least = (SHORTEST_HOURS + BACKSTOP_AFTER.total_seconds() / 3600) * spec.hourly_usd
+        least = (SHORTEST_HOURS + DELAY_HOURS) * spec.hourly_usd
         raise UsageError(
             f"${spec.max_usd:.2f} buys {max(spec.hours, 0) * 60:.0f} minutes at ${spec.hourly_usd:.3f} an hour",
             fix=f"allow at least ${math.ceil(least * 100) / 100:.2f} with --max-usd",

@@ -1,12 +1,13 @@
 """What every deployment does now, by the account's own word: machine, switches, dollars, its own report."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from modelpick.aws import inventory, progress, record, switches
 from modelpick.aws.account import Account
+from modelpick.aws.faults import Refused
 from modelpick.aws.history import lives
 from modelpick.aws.inventory import Thing
 from modelpick.aws.names import Names
@@ -75,12 +76,32 @@ def regions(account: Account) -> list[str]:
     return sorted(item["RegionName"] for item in account.call("ec2", "describe_regions")["Regions"])
 
 
-def orphans(account: Account) -> Iterator[Status]:
-    """Deployments of every region that nobody will miss: unwatched, ended, half-made and half-deleted ones."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Deployments of several regions; `unseen`: regions that could not be looked into -> why."""
+
+    deployments: Sequence[Status]
+    unseen: Mapping[str, str]
+
+
+def everywhere(account: Account, report: Callable[[str], None] = lambda _: None) -> Seen:
+    """Every deployment of every region. A region that is denied to the caller does not hide the others."""
+    found: list[Status] = []
+    unseen: dict[str, str] = {}
     for region in regions(account):
-        for status in deployments(account.in_region(region)):
-            if status.unwatched or status.state in ("ended", "prepared", "stopping"):
-                yield status
+        report(region)
+        try:
+            found += deployments(account.in_region(region))
+        except Refused as refused:
+            if refused.code not in ("access_denied", "bad_credentials", "aws_unreachable"):
+                raise
+            unseen[region] = refused.message
+    return Seen(found, unseen)
+
+
+def is_orphan(status: Status) -> bool:
+    """Whether nobody will miss it: unwatched, ended, half-made or half-deleted, of any age."""
+    return status.unwatched or status.state in ("ended", "prepared", "stopping")
 
 
 def _status(account: Account, names: Names, things: list[Thing]) -> Status:
@@ -93,6 +114,7 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
     group = switches.find_group(account, names)
     held = switches.read(account, names) if group else switches.Switches(None, None, ("there is no group",))
     machines = [thing for thing in things if thing.kind == "machine"]
+    held = _reaching(held, group, machines)
     past = lives(account, names, noted.created_at) if noted else []
     now = account.now()
     hours = sum(life.hours(now) for life in past)
@@ -116,6 +138,13 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
         progress=progress.read(account, names, noted) if any(one.kind == "bucket" for one in things) else Progress(),
         things=tuple(things),
     )
+
+
+def _reaching(held: switches.Switches, group: dict[str, Any] | None, machines: list[Thing]) -> switches.Switches:
+    """The switches, with every machine they do not reach as a problem: they stop the group and what is in it."""
+    inside = {item["InstanceId"] for item in (group or {}).get("Instances", ())}
+    outside = [f"{thing.name} is not in the group" for thing in machines if thing.name not in inside]
+    return replace(held, problems=(*held.problems, *outside))
 
 
 def _state(

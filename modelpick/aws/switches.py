@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelpick.aws import documents
+from modelpick.aws import boundary, documents
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names
 from modelpick.aws.spec import BACKSTOP_AFTER
@@ -21,6 +21,8 @@ from modelpick.errors import RemoteError
 
 # A one-time scheduled action must lie in the future when it is made; nearer than this it could fire before it counts.
 NEAREST = timedelta(minutes=5)
+# IAM and the schedulers are eventually consistent: what was just made may not be read back at the first look.
+_LOOKS, _BETWEEN_LOOKS = 5, 4.0
 _ROLE_NOT_SEEN = r"assume the role|does not exist|cannot be found"
 
 
@@ -31,6 +33,7 @@ class Switches:
     stop_at: datetime | None
     delete_at: datetime | None
     problems: tuple[str, ...]
+    out_of_reach: tuple[str, ...] = ()  # those of the problems that setting the group to zero does not mend
 
     @property
     def armed(self) -> bool:
@@ -43,10 +46,11 @@ def read(account: Account, names: Names) -> Switches:
     group = find_group(account, names)
     stop_at, first = _read_stop(account, names, group)
     delete_at, second = _read_backstop(account, names)
-    problems = [*first, *second]
+    protected = _protected(group or {})
+    problems = [*first, *second, *protected]
     if stop_at and delete_at and delete_at < stop_at:
         problems.append("the backstop comes before the stop")
-    return Switches(stop_at, delete_at, tuple(problems))
+    return Switches(stop_at, delete_at, tuple(problems), tuple(protected))
 
 
 def arm(account: Account, names: Names, stop_at: datetime) -> Switches:
@@ -61,6 +65,11 @@ def arm(account: Account, names: Names, stop_at: datetime) -> Switches:
     for put in (_put_backstop, _put_stop) if later else (_put_stop, _put_backstop):
         put(account, names, stop_at)
     held = read(account, names)
+    for _ in range(_LOOKS):
+        if held.armed and held.stop_at == stop_at:
+            break
+        account.sleep(_BETWEEN_LOOKS)
+        held = read(account, names)
     if not held.armed or held.stop_at != stop_at:
         said = "; ".join(held.problems) or f"the stop is set for {held.stop_at}, not for {stop_at}"
         raise RemoteError(
@@ -76,6 +85,11 @@ def find_group(account: Account, names: Names) -> dict[str, Any] | None:
     answer = account.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[names.group])
     groups: list[dict[str, Any]] = answer["AutoScalingGroups"]
     return groups[0] if groups else None
+
+
+def wants_machine(group: Mapping[str, Any] | None) -> bool:
+    """Whether a group has a machine, or will have one as soon as AWS can."""
+    return group is not None and (group["DesiredCapacity"] > 0 or bool(group["Instances"]))
 
 
 def _put_stop(account: Account, names: Names, stop_at: datetime) -> None:
@@ -141,11 +155,25 @@ def _read_role(account: Account, names: Names) -> list[str]:
     if role is None:
         return ["the backstop's role is gone"]
     policy = account.find("iam", "get_role_policy", RoleName=names.switch_role, PolicyName="switch")
+    wanted = documents.switch_policy(names)
     if _document(role["Role"]["AssumeRolePolicyDocument"]) != documents.trust("scheduler.amazonaws.com", names):
         return ["the backstop's role cannot be assumed"]
-    if policy is None or _document(policy["PolicyDocument"]) != documents.switch_policy(names):
+    if policy is None or _document(policy["PolicyDocument"]) != wanted:
         return ["the backstop's role may not delete the group"]
-    return []
+    return boundary.problems(account, wanted, role["Role"])
+
+
+def _protected(group: Mapping[str, Any]) -> list[str]:
+    """What somebody may have set by hand that lets a machine outlive its switches."""
+    problems = []
+    if group.get("DeletionProtection", "none") != "none":
+        problems.append("the group is protected from deletion")
+    for item in group.get("Instances", ()):
+        if item.get("ProtectedFromScaleIn"):
+            problems.append(f"{item['InstanceId']} is protected from scale-in")
+        if item["LifecycleState"].startswith(("Standby", "EnteringStandby", "Detach", "Retained")):
+            problems.append(f"{item['InstanceId']} is in {item['LifecycleState']}, out of the switches' reach")
+    return problems
 
 
 def _document(value: Any) -> Any:

@@ -7,8 +7,9 @@ nothing unwatched. Repeating it is safe at any point.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from modelpick.aws import inventory, provision, record, switches
+from modelpick.aws import documents, inventory, provision, record, switches
 from modelpick.aws.account import Account
 from modelpick.aws.faults import Refused
 from modelpick.aws.history import lives
@@ -19,6 +20,7 @@ from modelpick.errors import MayBeBillingError, RemoteError
 Report = Callable[[str], None]
 _POLL = 10.0
 _LONGEST_WAIT = timedelta(minutes=20)  # a GPU machine ends in two or three minutes; ten times that is a fault to tell
+_KEEP_DAYS = 30  # what is kept of a deployment without a record or an expiry
 _PASSES = 3  # a thing an `up` made while we deleted is met in the next pass
 
 
@@ -38,13 +40,13 @@ def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Repo
     except Refused as refused:
         raise _unfinished(refused, names) from None
     summary = receipt(account, names, noted, lives(account, names, began), ended, None)
-    for _ in range(_PASSES):
+    for again in range(_PASSES):
+        if again:  # an `up` made something meanwhile: its machine, or its wish for one, goes before its switches
+            _stop_what_bills(account, names, report)
         _remove_the_rest(account, names, keep, report)
         left = [thing for thing in inventory.of(account, names) if thing.kind != "bucket"]
         if not left:
             break
-        if any(thing.bills for thing in left):
-            _stop_what_bills(account, names, report)
     else:
         raise RemoteError(
             f"still there: {', '.join(f'{thing.kind} {thing.name}' for thing in left)}",
@@ -57,7 +59,9 @@ def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Repo
 def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[record.Record | None, datetime, datetime]:
     """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
     report("machine")
-    provision.to_zero(account, names)
+    found = switches.find_group(account, names)
+    began = found["CreatedTime"].astimezone(UTC) if found else account.now()
+    provision.to_zero(account, names, unprotected=True)
     noted = record.mark_going_down(account, names)
     account.find("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=names.group, ForceDelete=True)
     deadline = account.now() + _LONGEST_WAIT
@@ -81,8 +85,9 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     for volume in inventory.volumes(account, names.deployment):
         report(f"disk {volume['VolumeId']}")
         account.find("ec2", "delete_volume", VolumeId=volume["VolumeId"])
-    # Without a record nothing says when this deployment began: what an earlier one of the name ran is not its cost.
-    return noted, noted.created_at if noted else account.now(), account.now()
+    # Without a record or a group nothing says when this deployment began: what an earlier one of the name ran is not
+    # its cost.
+    return noted, noted.created_at if noted else began, account.now()
 
 
 def _remove_the_rest(account: Account, names: Names, keep: Keep, report: Report) -> None:
@@ -152,6 +157,10 @@ def _bucket(account: Account, names: Names, keep: Keep) -> None:
         _delete(account, names, batch)
     if not any_kept:
         account.find("s3", "delete_bucket", Bucket=names.bucket)
+    elif "results/" not in _days(account, names):  # somebody took the expiry away: nothing is kept without one
+        noted = record.read(account, names)
+        rules = documents.lifecycle(noted.keep_results_days if noted else _KEEP_DAYS, passing_days=_KEEP_DAYS)
+        account.call("s3", "put_bucket_lifecycle_configuration", Bucket=names.bucket, LifecycleConfiguration=rules)
 
 
 def _delete(account: Account, names: Names, keys: list[dict[str, str]]) -> None:
@@ -167,12 +176,28 @@ def _delete(account: Account, names: Names, keys: list[dict[str, str]]) -> None:
 def _kept(account: Account, names: Names) -> Kept | None:
     if account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1) is None:
         return None
-    rules = account.find("s3", "get_bucket_lifecycle_configuration", Bucket=names.bucket) or {"Rules": []}
-    days = {rule["ID"]: rule["Expiration"]["Days"] for rule in rules["Rules"] if "Expiration" in rule}
+    days = _days(account, names)
     objects = list(account.pages("s3", "list_objects_v2", "Contents", Bucket=names.bucket))
-    newest = max((item["LastModified"] for item in objects), default=account.now())
-    expires = newest.astimezone(UTC) + timedelta(days=days["results"]) if "results" in days else None
+    ends = [_end(item, days) for item in objects]
+    known = [end for end in ends if end is not None]
+    expires = max(known) if known and len(known) == len(ends) else None
     return Kept(f"s3://{names.bucket}/", len(objects), sum(item["Size"] for item in objects), expires)
+
+
+def _days(account: Account, names: Names) -> dict[str, int]:
+    """After how many days the bucket forgets what lies under each prefix, as read back."""
+    rules = account.find("s3", "get_bucket_lifecycle_configuration", Bucket=names.bucket) or {"Rules": []}
+    return {
+        str(rule.get("Filter", {}).get("Prefix")): rule["Expiration"]["Days"]
+        for rule in rules["Rules"]
+        if rule["Status"] == "Enabled" and "Days" in rule.get("Expiration", {})
+    }
+
+
+def _end(item: dict[str, Any], days: dict[str, int]) -> datetime | None:
+    left = days.get(f"{item['Key'].partition('/')[0]}/")
+    modified: datetime = item["LastModified"].astimezone(UTC)
+    return None if left is None else modified + timedelta(days=left)
 
 
 def _unfinished(refused: Refused, names: Names) -> MayBeBillingError:

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 Deployment = Annotated[str, typer.Argument(metavar="NAME", help="The deployment, as `modelpick status` calls it.")]
+Subnet = Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")]
+KmsKey = Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")]
+Boundary = Annotated[
+    str | None, typer.Option("--permission-boundary", metavar="ARN", help="Boundary of the roles made.")
+]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="On everything made.")]
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])\Z")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -1,6 +1,8 @@
 """`modelpick bench`: what a server really does, and how far the plan was off."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ from modelpick.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.serving.bench import Level
+    from modelpick.serving.bench import Level, Load
     from modelpick.serving.client import Endpoint
     from modelpick.serving.promise import Promise
 
@@ -57,18 +59,36 @@ def bench(
     completions: Annotated[
         bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
     ] = False,
+    tool: Annotated[
+        str, typer.Option("--tool", metavar="own|vllm", help="What measures: vllm is `vllm bench serve`.")
+    ] = "own",
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", metavar="DIR", help="The model's, for --tool vllm.")
+    ] = None,
+    results: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="FILE", help="Measure nothing: take a result of vllm bench or guidellm."),
+    ] = None,
 ) -> None:
     """Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.
 
     With --plan the difference is kept in a file of yours that later estimates use and name. Exit: 1 if requests failed.
     """
     from modelpick.serving import bench as measuring
-    from modelpick.serving import client, promise
+    from modelpick.serving import client, load_tools, promise
 
     if instance is not None and plan is None:
         raise UsageError("--instance says where a plan ran", fix="give --plan too", code="contradiction")
     promised = promise.read(Path(plan), instance) if plan else None
+    if results:
+        found = [load_tools.read(Path(file)) for file in results]
+        levels = sorted((level for one in found for level in one.levels), key=lambda level: level.concurrency)
+        _answer(out, _Measured(None, found[0].model, found[0].tool, levels), promised, keep)
+        return
+    measure = _measuring(tool, tokenizer)
     at = client.endpoint(endpoint, Path(key_file) if key_file else None)
+    if at.exposed:
+        out.note(f"{at.url} is no https address: the key crosses the network unencrypted")
     many = whole_number("--requests", requests, largest=1_000_000)
     sizes = _levels(concurrency)
     load = measuring.Load(
@@ -84,8 +104,47 @@ def bench(
         out.note(f"{size} at once ...")
         count = many or max(4 * size, 8)
         mine = replace(load, seed=load.seed + size)
-        levels.append(measuring.measure(at, name, mine, concurrency=size, requests=count))
-    _answer(out, at, name, levels, promised, keep)
+        levels.append(measure(at, name, mine, concurrency=size, requests=count))
+    _answer(out, _Measured(at.url, name, "modelpick" if tool == "own" else "vllm bench serve", levels), promised, keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What was measured, where (None: a file says no address), and by what."""
+
+    url: str | None
+    model: str
+    tool: str
+    levels: "list[Level]"
+
+
+def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
+    """What measures one level."""
+    from modelpick.serving import bench as measuring
+    from modelpick.serving import machine
+
+    if tool not in ("own", "vllm"):
+        raise UsageError(f"--tool is {tool!r}", fix="use own or vllm; --import for others", code="unknown_option")
+    if tool == "own":
+        return measuring.measure
+    program = machine.program("vllm")
+    if program is None:
+        raise UsageError(
+            "vllm is not installed", fix="put it on PATH or name it by MODELPICK_VLLM", code="engine_absent"
+        )
+    if tokenizer is None or not Path(tokenizer).is_dir():
+        raise UsageError(
+            "vllm bench serve needs the model's tokenizer", fix="give --tokenizer DIR", code="no_tokenizer"
+        )
+    return partial(_by_vllm, program, Path(tokenizer))
+
+
+def _by_vllm(
+    program: str, tokenizer: Path, at: "Endpoint", model: str, load: "Load", *, concurrency: int, requests: int
+) -> "Level":
+    from modelpick.serving import load_tools
+
+    return load_tools.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
 
 
 def _levels(text: str) -> list[int]:
@@ -93,11 +152,10 @@ def _levels(text: str) -> list[int]:
     return sorted(set(sizes))
 
 
-def _answer(
-    out: Output, at: "Endpoint", name: str, levels: "list[Level]", promised: "Promise | None", keep: bool
-) -> None:
+def _answer(out: Output, measured: _Measured, promised: "Promise | None", keep: bool) -> None:
     from modelpick.offers import local_calibration
 
+    name, levels = measured.model, measured.levels
     compared = [promised.compare(level) for level in levels] if promised else []
     rows = [
         promised.row(level)
@@ -107,21 +165,25 @@ def _answer(
     kept = local_calibration.keep(rows) if rows else None
     strange = [one for one in compared if not one["believable"]]
     payload: dict[str, Any] = {
-        "endpoint": at.url,
+        "endpoint": measured.url,
         "model": name,
+        "tool": measured.tool,
         "levels": [level.as_json() for level in levels],
         "plan": promised.plan if promised else None,
         "promised": compared,
         "calibration": {"file": str(kept) if kept else None, "rows": len(rows)},
         "assumptions": [
-            "closed loop: each client asks again when it is answered",
+            f"measured by {measured.tool}, a closed loop: each client asks again when it is answered",
             *([promised.calibration.standing(promised.instance.gpu.name)] if promised else []),
             *(["a measurement more than 5 times off is of another machine, and was not kept"] if strange else []),
         ],
         "sources": [],
     }
     out.answer(
-        payload, lambda console: _draw(console, name, levels, compared, str(kept) if kept else None, bool(strange))
+        payload,
+        lambda console: _draw(
+            console, f"{name}, by {measured.tool}", levels, compared, str(kept) if kept else None, bool(strange)
+        ),
     )
     if any(level.errors for level in levels):
         out.note(f"requests failed: {next(level.errors[0] for level in levels if level.errors)}")

@@ -9,8 +9,11 @@ from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command, whole_number
 from modelpick.cli.output import Output
+from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from modelpick.aws.account import Account
 
 
@@ -35,24 +38,20 @@ def connect(
 ) -> None:
     """A port of the machine on this computer, through Session Manager: nothing is opened on the machine.
 
-    The API key of what it serves is put into a file that only you can read. Runs until Ctrl-C; --json connects nothing.
+    The API key of what it serves is put into a file that only you can read. Runs until Ctrl-C, with --json too.
     """
     from modelpick.aws import access
 
     remote = whole_number("--port", port, largest=65535) or 8000
     local = whole_number("--local-port", local_port, largest=65535) or remote
+    if shell and out.as_json:
+        raise UsageError("a shell is nothing for programs", fix="leave out --json or --shell", code="contradiction")
     account = aws_options.account(region, profile)
-    words = access.session(account, name, port=remote, local_port=local, shell=shell)
-    answer: dict[str, Any] = {"deployment": name, "command": words, "endpoint": None, "key_file": None, "ready": None}
+    held = access.session(account, name, port=remote, local_port=local, shell=shell)
     if not shell:
-        answer |= _key(account, name, key_file, local)
-    if out.as_json:
-        out.answer({**answer, "assumptions": [], "sources": []}, lambda _: None)
-        return
-    if not shell:
-        _tell(out, name, answer)
-    out.detail(" ".join(words))
-    raise typer.Exit(access.connect(words))
+        answer = {"deployment": name, "port": remote, **_key(account, name, key_file, local)}
+        out.answer({**answer, "assumptions": [], "sources": []}, lambda console: _draw(console, name, answer))
+    raise typer.Exit(access.connect(held, interactive=shell))
 
 
 def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict[str, Any]:
@@ -62,21 +61,33 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
     from modelpick.aws.names import Names
     from modelpick.serving import key
 
+    address = f"http://127.0.0.1:{local}"
+    secret = access.api_key(account, name)
+    if secret is None:
+        nothing = dict.fromkeys(("endpoint", "key_file", "ready", "progress"))
+        return {"address": address, **nothing}
     path = wished or settings.state_folder(name) / "key"
-    key.keep_key(path, access.api_key(account, name))
+    key.keep_key(path, secret)
     names = Names(name, account.identity()["Account"], account.region)
     now = progress.read(account, names, record.read(account, names))
     return {
-        "endpoint": f"http://127.0.0.1:{local}/v1", "key_file": str(path), "ready": now.ready, "progress": now.text(),
+        "address": address, "endpoint": f"{address}/v1", "key_file": str(path), "ready": now.ready,
+        "progress": now.text(),
     }  # fmt: skip
 
 
-def _tell(out: Output, name: str, answer: dict[str, Any]) -> None:
-    if not answer["ready"]:
-        out.note(f"{name} does not serve yet: {answer['progress']}")
+def _draw(console: "Console", name: str, answer: dict[str, Any]) -> None:
+    for line in (*_told(name, answer), "forwarding until Ctrl-C"):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _told(name: str, answer: dict[str, Any]) -> list[str]:
+    if answer["key_file"] is None:
+        return [f"port {answer['port']} of {name} is {answer['address']}; it serves nothing, so there is no API key"]
     endpoint, path = answer["endpoint"], _typed(Path(answer["key_file"]))
     named = "" if endpoint == "http://127.0.0.1:8000/v1" else f" --endpoint {endpoint}"  # else what chat asks anyway
-    for line in (
+    return [
+        *([] if answer["ready"] else [f"{name} does not serve yet: {answer['progress']}"]),
         f"endpoint  {endpoint}",
         f"key       {path}",
         "in another terminal:",
@@ -84,9 +95,7 @@ def _tell(out: Output, name: str, answer: dict[str, Any]) -> None:
         "or, for any OpenAI client:",
         f"  export OPENAI_BASE_URL={endpoint}",
         f"  export OPENAI_API_KEY=$(cat {path})",
-        "forwarding until Ctrl-C",
-    ):
-        out.note(line)
+    ]
 
 
 def _typed(path: Path) -> str:

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick import __version__
-from modelpick.cli.aws_options import Profile
+from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags
 from modelpick.cli.options import Instance, Region, command
 from modelpick.cli.output import Output
-from modelpick.errors import ModelpickError
+from modelpick.errors import ModelpickError, RemoteError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from modelpick.aws.account import Account
+    from modelpick.offers.price import Offer
 
 # What each extra brings, by the module whose presence shows it.
 _EXTRAS = {
@@ -51,17 +54,25 @@ def doctor(
     market: Annotated[
         str, typer.Option("--market", metavar="on-demand|spot", help="Whose quota to look at.")
     ] = "on-demand",
-    subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
+    subnet: Subnet = None,
+    kms_key: KmsKey = None,
+    permission_boundary: Boundary = None,
+    tag: Tags = None,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
     """What is installed and configured, and how old the embedded facts are."""
-    if iam_policy and aws:
-        _show_policy(out, region, profile)
+    if iam_policy:
+        if not aws:
+            raise UsageError("--iam-policy needs the account's number", fix="add --aws", code="contradiction")
+        _show_policy(out, region, profile, kms_key)
         return
+    if market not in ("on-demand", "spot"):
+        raise UsageError(f"unknown market {market!r}", fix="use on-demand or spot", code="unknown_market")
     checks = [*_versions(), *_extras(), *_credentials(), *_data(), _settings()]
     if aws:
-        checks += _account(region, profile, instance or "g5.xlarge", market == "spot", subnet)
+        company = {"subnet": subnet, "kms_key": kms_key, "permission_boundary": permission_boundary}
+        checks += _account(region, profile, instance or "g5.xlarge", market == "spot", tag or [], company)
     broken = [check for check in checks if check.state == "problem"]
     payload = {
         "healthy": not broken,
@@ -176,7 +187,9 @@ def _settings() -> _Check:
     )
 
 
-def _account(region: str | None, profile: str | None, instance: str, spot: bool, subnet: str | None) -> list[_Check]:
+def _account(
+    region: str | None, profile: str | None, instance: str, spot: bool, tag: list[str], company: dict[str, str | None]
+) -> list[_Check]:
     """The account, looked at as `up` would; nothing is made."""
     from modelpick.aws import preflight
     from modelpick.aws.spec import Candidate
@@ -187,16 +200,36 @@ def _account(region: str | None, profile: str | None, instance: str, spot: bool,
     account = aws_options.account(region, profile)
     offer = embedded.offer(kind.name, account.region)
     candidate = Candidate(kind.name, offer.usd_per_hour or 0.0, kind.vcpus, kind.cpu)
-    found = preflight.check(account, [candidate], spot=spot, subnet=subnet)
+    wanted = preflight.Wanted([candidate], spot=spot, tags=aws_options.tags(tag), **company)
+    found = preflight.check(account, wanted)
     states = {"ok": "ok", "problem": "problem", "unknown": "absent"}
-    price = "unknown" if offer.usd_per_hour is None else f"${offer.usd_per_hour:.3f} an hour, as of {offer.as_of}"
-    return [
-        *(_Check(check.name, states[check.state], check.detail, check.fix) for check in found),
-        _Check(f"price of {kind.name}", "ok" if offer.usd_per_hour else "absent", price, offer.how_to_get),
-    ]
+    checks = [_Check(check.name, states[check.state], check.detail, check.fix) for check in found]
+    return [*checks, _price(account, offer)]
 
 
-def _show_policy(out: Output, region: str | None, profile: str | None) -> None:
+def _price(account: "Account", offer: "Offer") -> _Check:
+    """The embedded price, how old it is, and what AWS says today."""
+    from datetime import UTC, date, datetime
+
+    from modelpick.aws import prices
+
+    name, today = f"price of {offer.instance.name}", datetime.now(UTC).date()
+    known = "none embedded"
+    if offer.usd_per_hour is not None and offer.as_of:
+        known = f"${offer.usd_per_hour:.3f} an hour, {(today - date.fromisoformat(offer.as_of)).days} days old"
+    try:
+        (live,) = prices.on_demand([offer], today, make=account.client_in)
+    except RemoteError as error:
+        return _Check(name, "absent", f"{known}; AWS's could not be asked: {error.message}", error.fix)
+    if live.usd_per_hour is None:
+        return _Check(name, "absent", f"{known}; AWS lists none", "choose another --region or --instance")
+    told = f"{known}; AWS says ${live.usd_per_hour:.3f} today"
+    if live.held:
+        return _Check(name, "problem", f"{told}: too far away", "if that is right: modelpick up ... --confirm")
+    return _Check(name, "ok", told)
+
+
+def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: str | None) -> None:
     """The policy itself: `modelpick doctor --aws --iam-policy > policy.json`."""
     import json
 
@@ -206,7 +239,7 @@ def _show_policy(out: Output, region: str | None, profile: str | None) -> None:
 
     account = aws_options.account(region, profile)
     names = Names("any", account.identity()["Account"], account.region)
-    document = operator_policy(names.account, names.partition)
+    document = operator_policy(names.account, names.partition, kms_key)
     text = json.dumps(document, indent=2)
     out.answer(
         {"policy": document, "assumptions": [], "sources": []},
@@ -214,13 +247,23 @@ def _show_policy(out: Output, region: str | None, profile: str | None) -> None:
     )
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False) or [""]
+
+
 def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:
+    from rich.markup import escape
+
     marks = {"ok": "[green]ok     [/]", "absent": "[yellow]absent [/]", "problem": "[red]problem[/]"}
     width = max(len(check.name) for check in checks)
     for check in checks:
-        console.print(f"{marks[check.state]} {check.name:<{width}}  {check.detail}", markup=True)
-        if check.fix:
-            console.print(f"{'':7} {'':<{width}}  -> {check.fix}", markup=False)
+        lines = _wrapped(check.detail, console.width - width - 10)
+        lines += [] if check.fix is None else _wrapped(f"-> {check.fix}", console.width - width - 10)
+        console.print(marks[check.state], f"{check.name:<{width}}", escape(f" {lines[0]}"), soft_wrap=True)
+        for line in lines[1:]:
+            console.print(f"{'':7} {'':<{width}}  {line}", markup=False, soft_wrap=True)
     console.print()
     network = "AWS was asked, nothing was made" if asked else "nothing was asked over the network"
     console.print(f"modelpick {__version__}; {network}. Python: {sys.executable}", markup=False)

@@ -53,27 +53,33 @@ def down(
     receipts = [teardown.down(account, one, keep=keep, report=out.note) for one in names]
     payload = {
         "receipts": [item.as_json() for item in receipts],
-        "assumptions": ["dollars are estimates: hours times the prices noted at the start; the bill is AWS's"],
+        "assumptions": [
+            "dollars are estimates: hours times the prices noted at the start (spot: the on-demand price, so at most);"
+            " the bill is AWS's"
+        ],
         "sources": ["Auto Scaling's activities; the deployment's record; embedded storage prices"],
     }
-    out.answer(payload, lambda console: _draw(console, receipts))
+    out.answer(payload, lambda console: draw_receipts(console, receipts))
 
 
-def _draw(console: "Console", receipts: "list[Receipt]") -> None:
+def draw_receipts(console: "Console", receipts: "list[Receipt]") -> None:
+    """The end of each deployment: hours, dollars by item, what stays, where, until when, for how much."""
     for item in receipts:
-        total = "unknown" if item.total_usd is None else f"${item.total_usd:.2f}"
-        console.print(
-            f"{item.deployment}: {len(item.lives)} machine(s), {item.hours:.2f} h, {total} in all", markup=False
-        )
-        for what, usd in item.items_usd.items():
-            console.print(f"  {what}: {'unknown' if usd is None else f'${usd:.2f}'}", markup=False)
+        machines = f"{len(item.lives)} machine{'' if len(item.lives) == 1 else 's'}, {item.hours:.2f} h"
+        said = machines if item.lives else "no machine, nothing spent on one"
+        console.print(f"{item.deployment} ({item.region}): {said}", markup=False)
+        for what, usd in (*item.items_usd.items(), ("in all", item.total_usd)) if item.lives else ():
+            console.print(f"  {what:<8} {'unknown' if usd is None else f'${usd:.2f}':>10}", markup=False)
         if item.kept is None:
             console.print("  nothing is left", markup=False)
             continue
         until = f"until {item.kept.expires_at:%Y-%m-%d}" if item.kept.expires_at else "WITHOUT an expiry"
-        price = item.kept.usd_per_month(item.usd_per_gb_month)
-        console.print(
-            f"  kept: {item.kept.where}, {item.kept.objects} objects, {until}, ${price:.4f} a month", markup=False
-        )
+        monthly = item.kept.usd_per_month(item.usd_per_gb_month)
+        price = f"${monthly:.2f}" if monthly >= 0.005 else "less than a cent"
+        console.print(f"  kept     {item.kept.where}", markup=False, soft_wrap=True)
+        size = f"{item.kept.objects} objects, {item.kept.size_bytes / 2**20:.1f} MiB"
+        console.print(f"           {size}, {until}, {price} a month", markup=False)
+        if item.kept.expires_at is None:
+            console.print(f"           modelpick down {item.deployment} --purge", markup=False)
     if not receipts:
         console.print("nothing to take down", markup=False)

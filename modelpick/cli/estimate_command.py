@@ -54,15 +54,22 @@ def estimate(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
     ] = None,
+    gradient_accumulation: Annotated[
+        str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
+    ] = None,
     dtype: Dtype = None,
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
     stack: Stack = None,
+    stack_version: Annotated[
+        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
+    ] = None,
     measure: Annotated[
         str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
     ] = None,
     gpus: Gpus = None,
     sharding: Annotated[
-        str | None, typer.Option("--sharding", metavar="tensor-parallel|zero3|fsdp", help="How GPUs share the model.")
+        str | None,
+        typer.Option("--sharding", metavar="tensor-parallel|zero2|zero3|fsdp", help="How GPUs share the model."),
     ] = None,
     packing: Annotated[
         bool | None, typer.Option("--packing/--no-packing", help="Training sequences are packed.")
@@ -98,8 +105,9 @@ def estimate(
 
     names = workload_names(
         task=task, method=method, context=context, generate=generate, batch=batch, lora_rank=lora_rank,
-        lora_targets=lora_targets, optimizer=optimizer, gradient_checkpointing=gradient_checkpointing, dtype=dtype,
-        attention=attention, stack=stack, measure=measure, gpus=gpus, sharding=sharding, packing=packing,
+        lora_targets=lora_targets, optimizer=optimizer, gradient_checkpointing=gradient_checkpointing,
+        gradient_accumulation=gradient_accumulation, dtype=dtype, attention=attention, stack=stack,
+        stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding, packing=packing,
         loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype, gpu_memory_utilization=gpu_memory_utilization,
     )  # fmt: skip
     if cases is not None:

@@ -1,5 +1,7 @@
 """How a memory report looks: a bar a part, then every card with its room, or one card in full."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -108,5 +110,14 @@ def _draw_reach(console: Console, report: MemoryReport) -> None:
     else:
         console.print(f"[red]does not fit[/]: {outcome.reason}")
     for name, value in report.solved().items():
-        shown = value if isinstance(value, str) else f"{value:.1f}" if isinstance(value, float) else _count(value)
-        console.print(f"  {name.replace('_', ' '):20} {shown}", markup=False)
+        if name != "change_recipe" or not outcome.fits:
+            console.print(f"  {name.replace('_', ' '):20} {_shown(value)}", markup=False)
+
+
+def _shown(value: Any) -> str:
+    """A number, a word, or changes to a recipe as the flags that make them."""
+    if isinstance(value, dict):
+        return " ".join(
+            f"--{name.replace('_', '-')}" + ("" if new is True else f" {new}") for name, new in value.items()
+        )
+    return value if isinstance(value, str) else f"{value:.1f}" if isinstance(value, float) else _count(value)

@@ -94,6 +94,7 @@ _COUNTED: dict[str, tuple[int, int]] = {
     "generate": (0, 100_000_000),
     "batch": (1, 1_000_000),
     "lora_rank": (1, 65_536),
+    "gradient_accumulation": (1, 1_000_000),
     "gpus": (1, 4096),
 }
 _SHARES = ("gpu_memory_utilization",)

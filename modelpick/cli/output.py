@@ -58,6 +58,11 @@ def report_error(error: ModelpickError, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def drawn(draw: Callable[["Console"], None]) -> str:
+    """What `draw` draws, as text for stderr: a screen to be seen before a question is asked."""
+    return _rendered(draw, sys.stderr).rstrip("\n")
+
+
 def _rendered(draw: Callable[["Console"], None], stream: Any) -> str:
     """What `draw` draws, as text for `stream`: in colour only on a terminal, ASCII where its encoding asks for it."""
     from rich.console import Console

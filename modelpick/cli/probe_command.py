@@ -115,15 +115,11 @@ def _write_cases(out: Output, file: Path, made: "tuple[Case, ...]") -> None:
             raise UsageError(f"{path} exists", fix="name another with --write", code="output_exists")
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
-    payload = {
-        "output": str(file), "files": [str(path) for path in texts], "cases": len(made), "assumptions": [],
-        "sources": [],
-    }  # fmt: skip
+    names = [str(path) for path in texts]
+    payload = {"output": str(file), "files": names, "cases": len(made), "assumptions": [], "sources": []}
     out.answer(
         payload,
-        lambda console: console.print(
-            f"{', '.join(payload['files'])}: {len(made)} cases", markup=False, soft_wrap=True
-        ),
+        lambda console: console.print(f"{', '.join(names)}: {len(made)} cases", markup=False, soft_wrap=True),
     )
 
 

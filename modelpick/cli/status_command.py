@@ -1,5 +1,7 @@
 """`modelpick status`: what runs, what it costs, what stops it."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,7 +10,7 @@ from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile
 from modelpick.cli.options import Region, command
 from modelpick.cli.output import Output
-from modelpick.errors import EXIT_MAY_BE_BILLING, UsageError, nearest
+from modelpick.errors import EXIT_MAY_BE_BILLING, RemoteError, UsageError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,56 +26,88 @@ def register(app: typer.Typer) -> None:
 def status(
     out: Output,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this deployment.")] = None,
+    every: Annotated[bool, typer.Option("--all-regions", help="Look in every region of the account.")] = False,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
     """Every deployment of the region: state, machine, hours, dollars so far, when it stops."""
     from modelpick.aws import status as statuses
 
-    found = statuses.deployments(aws_options.account(region, profile))
+    account = aws_options.account(region, profile)
+    seen = statuses.everywhere(account) if every else statuses.Seen(statuses.deployments(account), {})
+    found = list(seen.deployments)
     if name is not None:
         known = [item.deployment for item in found]
         if name not in known:
-            fix = nearest(name, known) or "modelpick status lists them"
+            near = nearest(name, known)
+            fix = near or "modelpick status --all-regions lists every one"
             raise UsageError(f"there is no deployment {name!r}", fix=fix, code="unknown_deployment")
         found = [item for item in found if item.deployment == name]
-    out.answer(payload(found), lambda console: _draw(console, found))
+    where = "any region" if every else account.region
+
+    def screen(console: "Console") -> None:
+        draw(console, found, where, account.now())
+        if not every:
+            console.print(f"in {account.region} only; in all regions: modelpick status --all-regions", markup=False)
+
+    out.answer(payload(found, seen.unseen), screen)
     if any(item.unwatched for item in found):
         raise typer.Exit(EXIT_MAY_BE_BILLING)
+    if seen.unseen:
+        tell_unseen(seen.unseen)
 
 
-def payload(found: "list[Status]") -> dict[str, Any]:
-    """Deployments in the names of `status --json`."""
+def payload(found: "list[Status]", unseen: Mapping[str, str]) -> dict[str, Any]:
+    """Deployments in the names of `status --json`; `unseen_regions` could not be looked into, and why."""
     return {
         "deployments": [item.as_json() for item in found],
+        "unseen_regions": dict(unseen),
         "assumptions": ["dollars are hours by Auto Scaling's own memory times the prices noted at the start"],
         "sources": ["the account: tags, names, scaling activities"],
     }
 
 
-def _draw(console: "Console", found: "list[Status]") -> None:
+def tell_unseen(unseen: Mapping[str, str]) -> None:
+    """Regions that AWS did not let us look into may hold anything. Raises RemoteError."""
+    region, why = next(iter(unseen.items()))
+    raise RemoteError(
+        f"could not look into {', '.join(unseen)}: {why}",
+        fix=f"have ec2:Describe*, autoscaling:Describe* allowed there, then: modelpick status --region {region}",
+        code="unseen_regions",
+    )
+
+
+def draw(console: "Console", found: "list[Status]", where: str, now: datetime) -> None:
+    """One table, and under it what must be read."""
+    from rich.table import Table
+
     if not found:
-        console.print("nothing of modelpick is in this account and region", markup=False)
+        console.print(f"nothing of modelpick is in this account in {where}", markup=False)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("deployment", "region", "state", "machine"):
+        table.add_column(title, no_wrap=True)
+    for title in ("hours", "$ so far", "stops in"):
+        table.add_column(title, justify="right", no_wrap=True)
     for item in found:
-        console.print(line(item), markup=False)
+        hours = f"{item.hours:.2f}" if item.hours else "-"
+        spent = "-" if not item.hours else ("unknown" if item.usd is None else f"{item.usd:.2f}")
+        going = item.state in ("running", "starting")
+        sure = item.stop_at is not None and item.stop_at > now
+        stops = (left(item.stop_at - now) if sure and item.stop_at else "NEVER") if going else "-"
+        kind = item.instance_type or "-"
+        table.add_row(item.deployment, item.region, item.state, kind, hours, spent, stops)
+    console.print(table)
+    for item in found:
+        if item.machine or item.progress.machine:
+            said = " ".join(word for word in (item.machine, item.progress.text()) if word)
+            console.print(f"{item.deployment}: {said}", markup=False)
         if item.unwatched:
-            console.print(f"  NOTHING STOPS IT: {'; '.join(item.problems)}", markup=False)
-            console.print(f"  modelpick down {item.deployment}", markup=False)
+            console.print(f"NOT SAFE: {item.deployment}: {'; '.join(item.problems)}", markup=False)
+            console.print(f"  modelpick down {item.deployment} --region {item.region}", markup=False)
 
 
-def line(item: "Status") -> str:
-    """A deployment on one line."""
-    parts = [item.deployment, item.region]
-    if item.machine:
-        parts.append(f"{item.instance_type} {item.machine}")
-    text = item.progress.text() if item.machine or item.progress.machine else ""
-    if not text.startswith(item.state):  # "ended: idle for 30 minutes" says both
-        parts.insert(2, item.state)
-    if text:
-        parts.append(text)
-    if item.hours:
-        parts.append(f"{item.hours:.2f} h")
-        parts.append("dollars unknown" if item.usd is None else f"${item.usd:.2f} so far")
-    if item.state in ("running", "starting") and item.stop_at:
-        parts.append(f"stops {item.stop_at:%Y-%m-%d %H:%M} UTC")
-    return "  ".join(parts)
+def left(time: timedelta) -> str:
+    """A length of time such as 1 h 52 min."""
+    minutes = max(int(time.total_seconds() // 60), 0)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"

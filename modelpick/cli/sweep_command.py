@@ -6,9 +6,10 @@ import typer
 
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.down_command import draw_receipts
 from modelpick.cli.options import Region, command
-from modelpick.cli.output import Output
-from modelpick.cli.status_command import line, payload
+from modelpick.cli.output import Output, drawn
+from modelpick.cli.status_command import draw, payload, tell_unseen
 
 if TYPE_CHECKING:
     from modelpick.aws.receipt import Receipt
@@ -25,13 +26,17 @@ def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes 
     from modelpick.aws import teardown
 
     account = aws_options.account(region, profile)
-    found = list(statuses.orphans(account))
+    seen = statuses.everywhere(account, report=lambda name: out.detail(f"looking into {name}"))
+    found = [item for item in seen.deployments if statuses.is_orphan(item)]
     receipts: list[Receipt] = []
     if found:
-        if not out.as_json:
-            out.note("\n".join(line(item) for item in found))
+        out.note(drawn(lambda console: draw(console, found, "any region", account.now())))
         aws_options.agree(out, f"Take {len(found)} down?", yes=yes)
         receipts = [teardown.down(account.in_region(item.region), item.deployment, report=out.detail) for item in found]
-    answer = {**payload(found), "receipts": [item.as_json() for item in receipts]}
-    text = f"{len(receipts)} taken down" if receipts else "nothing was left behind in any region"
-    out.answer(answer, lambda console: console.print(text, markup=False))
+    answer = {**payload(found, seen.unseen), "receipts": [item.as_json() for item in receipts]}
+    nothing = "nothing was left behind in any region" + (" that could be looked into" if seen.unseen else "")
+    out.answer(
+        answer, lambda console: draw_receipts(console, receipts) if receipts else console.print(nothing, markup=False)
+    )
+    if seen.unseen:
+        tell_unseen(seen.unseen)

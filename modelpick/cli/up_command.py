@@ -1,5 +1,6 @@
 """`modelpick up`: a plan or a model becomes a running machine that nobody can forget."""
 
+import hashlib
 import os
 import sys
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli import aws_options
-from modelpick.cli.aws_options import Profile, Yes
+from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
 from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command, not_both
 from modelpick.cli.output import Output
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from modelpick.aws.account import Account
     from modelpick.aws.provision import Machine
     from modelpick.aws.scaffold import Payload
+    from modelpick.aws.site import Site
     from modelpick.aws.spec import Spec
 
 
@@ -53,13 +55,14 @@ def up(
     expected_account: Annotated[
         str | None, typer.Option("--account", metavar="ID", help="Refuse any other AWS account.")
     ] = None,
-    subnet: Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")] = None,
-    kms_key: Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")] = None,
-    permission_boundary: Annotated[
-        str | None, typer.Option("--permission-boundary", metavar="ARN", help="Boundary of the roles made.")
-    ] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="On everything made.")] = None,
+    subnet: Subnet = None,
+    kms_key: KmsKey = None,
+    permission_boundary: Boundary = None,
+    tag: Tags = None,
     keep_results: Annotated[str, typer.Option("--keep-results", metavar="DAYS", help="Results expire after.")] = "30",
+    keep_data: Annotated[
+        bool, typer.Option("--keep-data", help="The training data outlives the machine, until it expires.")
+    ] = False,
     idle: Annotated[str, typer.Option("--idle", metavar="30m", help="End the machine after this long idle.")] = "30m",
     export: Annotated[
         Path | None, typer.Option("--cloudformation", metavar="FILE", help="Write a template instead; spends nothing.")
@@ -71,6 +74,9 @@ def up(
             help="Stay until it serves or the job is done, or only until it runs. Default: stay where a person looks.",
         ),
     ] = None,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Believe live prices that are far from the embedded ones.")
+    ] = False,
     offline: Offline = False,
     yes: Yes = False,
 ) -> None:
@@ -79,7 +85,7 @@ def up(
     Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
     """
     from modelpick import settings
-    from modelpick.aws import house_rules
+    from modelpick.aws import house_rules, preflight
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
     not_both("--instance", instance, "--family", family)
@@ -91,6 +97,7 @@ def up(
         name=name, max_usd=amount("--max-usd", max_usd), max_hours=amount("--max-hours", max_hours), market=market,
         subnet=subnet, kms_key=kms_key, permission_boundary=permission_boundary, tags=aws_options.tags(tag or []),
         keep_results_days=max(int(days), 1), idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60,
+        keep_data=keep_data,
     )  # fmt: skip
     plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
     names = [data.name] if data else []
@@ -100,16 +107,18 @@ def up(
         _export(out, spec, export)
         return
     account = aws_options.account(spec.region, profile)
-    caller = account.identity()
-    out.note(_summary(spec, plan, caller))
+    place = preflight.ready(account, spec, expected_account=expected_account)
+    spec, said = _at_todays_prices(account, spec, place.account, offline=offline, confirm=confirm)
+    out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
     pinned = _pinned(out, plan, offline)
-    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules)
-    payload = _payload(spec, caller["Account"], job, data)
-    machine = _run(out, account, spec, payload, expected_account, waiting, yes)
+    job = job_of(pinned, idle_minutes=wishes.idle_minutes, data=names, rules=rules, keep_data=keep_data)
+    payload = _payload(spec, place.account, job, data)
+    machine = _run(out, account, spec, payload, place, waiting)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
     told = _follow(out, account, machine) if stays else {}
-    answer = {**machine.as_json(), **told, "assumptions": [_priced(spec)], "sources": list(plan.get("sources", ()))}
+    assumptions = [_priced(spec), *said]
+    answer = {**machine.as_json(), **told, "assumptions": assumptions, "sources": list(plan.get("sources", ()))}
     out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
 
 
@@ -178,16 +187,33 @@ def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | No
     return bundle.payload(spec, names, job=job, data=files, hub_token=os.environ.get("HF_TOKEN"))
 
 
+def _at_todays_prices(
+    account: "Account", spec: "Spec", account_id: str, *, offline: bool, confirm: bool
+) -> "tuple[Spec, tuple[str, ...]]":
+    """The spec at live prices; what was begun goes on at the prices that it noted."""
+    from modelpick import settings
+    from modelpick.aws import live, record
+    from modelpick.aws.names import Names
+    from modelpick.offers import embedded
+
+    noted = record.read(account, Names(spec.deployment, account_id, spec.region))
+    if noted is not None:
+        return spec, (f"begun at {noted.created_at:%Y-%m-%d %H:%M} UTC: its prices and its limit hold",)
+    if offline:
+        return spec, (f"prices of {embedded.as_of()}: with --offline AWS's are not asked",)
+    return live.reckon(spec, discounts=settings.load().discounts, confirmed=confirm, make=account.client_in)
+
+
 def _run(
-    out: Output, account: "Account", spec: "Spec", payload: "Payload", expected: str | None, wait: timedelta, yes: bool
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta
 ) -> "Machine":
     from modelpick.aws import provision
 
     while True:
         try:
-            return provision.up(account, spec, payload, expected_account=expected, wait=wait, report=out.note)
+            return provision.up(account, spec, payload, place=place, wait=wait, report=out.note)
         except KeyboardInterrupt:
-            if not _go_on(out, account, spec.deployment, yes):
+            if not _go_on(out, account, spec.deployment):
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -212,7 +238,7 @@ def _follow(out: Output, account: "Account", machine: "Machine") -> dict[str, An
     }  # fmt: skip
 
 
-def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
+def _go_on(out: Output, account: "Account", deployment: str) -> bool:
     """After Ctrl-C: say what runs, ask what to do. Whether to continue."""
     from modelpick.aws import provision, teardown
     from modelpick.aws.names import Names
@@ -221,7 +247,7 @@ def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
     held = provision.switches_known(account, names)
     end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
     sys.stderr.write(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
-    if out.as_json or yes or not sys.stdin.isatty():
+    if out.as_json or not sys.stdin.isatty():
         sys.stderr.write(f"  the same command continues; to remove it: modelpick down {deployment}\n")
         return False
     choice = typer.prompt("[c]ontinue, take it [d]own, or [l]eave it", default="c", err=True).strip().lower()[:1]
@@ -232,31 +258,45 @@ def _go_on(out: Output, account: "Account", deployment: str, yes: bool) -> bool:
 
 
 def _export(out: Output, spec: "Spec", path: Path) -> None:
-    from modelpick.aws import cloudformation
+    from modelpick.aws import bundle, cloudformation
 
-    text = cloudformation.template_text(spec)
+    packed = bundle.build(spec.job)
+    beside = path.with_suffix(".bundle.tar.gz")
     try:
-        path.write_text(text, encoding="utf-8")
+        beside.write_bytes(packed)
+        path.write_text(cloudformation.template_text(spec, hashlib.sha256(packed).hexdigest()), encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", fix="choose another file", code="no_file"
         ) from None
     out.answer(
-        {"template": str(path), "deployment": spec.deployment, "assumptions": [_priced(spec)], "sources": []},
+        {
+            "template": str(path),
+            "bundle": str(beside),
+            "deployment": spec.deployment,
+            "assumptions": [_priced(spec)],
+            "sources": [],
+        },
         lambda console: console.print(
-            f"{path}: the deployment {spec.deployment} as a CloudFormation template", markup=False
+            f"{path}: the deployment {spec.deployment} as a CloudFormation template\n{beside}: what its machine runs\n"
+            "How it is launched and stopped: docs/exports.md",
+            markup=False,
         ),
     )
 
 
-def _summary(spec: "Spec", plan: dict[str, Any], caller: dict[str, Any]) -> str:
-    types = ", ".join(candidate.instance_type for candidate in spec.candidates)
-    return "\n".join([
+def _summary(spec: "Spec", plan: dict[str, Any], place: "Site") -> str:
+    needs = plan.get("time") or {}
+    lines = [
         f"{plan['model']['id']}: {' and '.join(plan['tasks'])}, deployment {spec.deployment}",
-        f"  account {caller['Account']}, {spec.region}, one of {types}, {spec.market}",
+        f"  account {place.account} ({place.owner}), {spec.region}, {spec.market}, the first that is free of",
+        *(f"    {one.instance_type:<14} ${one.usd_per_hour:.3f} an hour" for one in spec.candidates),
         f"  at most {spec.hours:.2f} h and ${spec.most_usd:.2f}: ${spec.hourly_usd:.3f} an hour with disk and address,",
         "  the second switch's 20 minutes included; results stay in a bucket of its own",
-    ])  # fmt: skip
+    ]
+    if needs.get("likely_hours") and needs["likely_hours"] > spec.hours:
+        lines.append(f"  CARE: the job is reckoned at {needs['likely_hours']:.2f} h, more than that")
+    return "\n".join(lines)
 
 
 def _priced(spec: "Spec") -> str:
@@ -266,7 +306,7 @@ def _priced(spec: "Spec") -> str:
 def _in_service(machine: "Machine") -> str:
     return (
         f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service\n"
-        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (and by force at {machine.delete_at:%H:%M}), "
+        f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (by force at {machine.delete_at:%H:%M}), "
         f"at most ${machine.most_usd:.2f}"
     )
 
@@ -279,7 +319,7 @@ def _draw(console: "Console", machine: "Machine", serves: bool, told: dict[str, 
     hints = [(f"connect {name}", "its address here, and the key to it")] if serves else []
     hints += [
         (f"logs {name} -f", "what it does"),
-        ("status", "what runs, since when, for how much"),
+        (f"status {name}", "since when, for how much, until when"),
         (f"down {name}", "end it now"),
     ]
     wide = max(len(words) for words, _ in hints)

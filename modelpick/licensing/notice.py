@@ -23,21 +23,26 @@ def render(judgements: Sequence[Judgement], book: LicenseBook) -> Mapping[str, s
                 fix="leave it out, or settle it first (modelpick policy approve)",
                 code="not_allowed",
             )
+    return texts(judgements, book)
+
+
+def texts(judgements: Sequence[Judgement], book: LicenseBook) -> Mapping[str, str]:
+    """As `render`, whatever the verdict: for what a named person has allowed."""
     found = {answer.model: _licenses(answer, book) for answer in judgements}
-    texts = {NOTICE: _notice(judgements, found), OBLIGATIONS: _obligations(judgements, found)}
+    made = {NOTICE: _notice(judgements, found), OBLIGATIONS: _obligations(judgements, found)}
     attributions = _attributions(judgements, found)
     if attributions:
-        texts[ATTRIBUTION] = attributions
-    return texts
+        made[ATTRIBUTION] = attributions
+    return made
 
 
 def write(judgements: Sequence[Judgement], book: LicenseBook, directory: Path) -> tuple[Path, ...]:
     """Write the files into `directory` (made if absent) and return their paths. Raises UsageError where it cannot."""
-    texts = render(judgements, book)
+    made = render(judgements, book)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         paths = []
-        for name, text in texts.items():
+        for name, text in made.items():
             (directory / name).write_text(text, encoding="utf-8", newline="\n")
             paths.append(directory / name)
     except OSError as error:

@@ -5,7 +5,8 @@ Every count of saved tensors below was read off a trace of the stack's own code 
 """
 
 from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
-from modelpick.memory.stacks import Stack
+from modelpick.memory.quantization import ELEMENT_BYTES
+from modelpick.memory.stacks import DEEPSPEED, Stack
 from modelpick.workload import Workload
 
 _ATTENTION = frozenset({"qkv", "query", "key", "value"})
@@ -86,11 +87,14 @@ def saved_bytes(
 
 
 def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
-    """Bytes per token of one layer that stay until its graph dies: the inputs of its quantized matrices (bitsandbytes
-    until 0.42): of qkv, of the output projection (a copy: attention answers with heads outermost), of the MLP, of down.
-    Where one norm serves both, its output is one tensor.
+    """Bytes per token of one layer that stay as long as its graph, not only until its backward pass: the inputs of its
+    quantized matrices, where bitsandbytes keeps them as attributes of the node.
+
+    LLM.int8 always does (autograd/_functions.py MatMul8bitLt, ctx.tensors), 4-bit until 0.42: the input of qkv, of the
+    output projection, of the MLP and of down. Where one norm serves attention and MLP, its output is one tensor.
     """
-    if workload.method not in ("lora-int8", "qlora") or not stack.saves_quantized_inputs:
+    keeps = workload.method == "lora-int8" or (workload.method == "qlora" and stack.saves_quantized_inputs)
+    if not keeps:
         return 0.0
     output = run.attention.output_width if run.attention else 0
     return (min(run.norms, 2) * architecture.hidden + output + mlp_width(run)) * b
@@ -177,6 +181,9 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
     logits = float(workload.batch) * architecture.vocabulary * workload.context
     capped = 2.0 if architecture.caps_logits else 0.0  # tanh keeps its result
     each = stack.loss_bytes + capped
+    if workload.sharding in DEEPSPEED and not architecture.upcasts_logits:
+        # Without autocast: logits, log-softmax, the gradients of the loss and of log-softmax in the compute type.
+        each = 4 * ELEMENT_BYTES[workload.dtype]
     if workload.loss_chunking:
         each = min(each, stack.chunked_loss_bytes)
     if not workload.is_lora or not stack.piece_tokens:

@@ -16,7 +16,7 @@ from modelpick.memory.intervals import interval
 from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
 from modelpick.memory.runtime import runtime_bytes
 from modelpick.memory.sharding import Shares, shares
-from modelpick.memory.stacks import STACKS, Stack
+from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
 from modelpick.memory.weights import Weights, parameter_count, weight_bytes
 from modelpick.workload import Workload
 
@@ -89,7 +89,8 @@ class MemoryEstimate:
 
 
 def architecture_of(model: Model) -> Architecture:
-    """The model's architecture; a catalog row of unknown model_type but known parameters is read as a decoder.
+    """The model's architecture; a catalog row of unknown model_type but known parameters is read as a decoder, and a
+    context that its config.json does not tell is the one known of the model.
 
     Raises CannotTellError when the shape cannot be known.
     """
@@ -100,12 +101,13 @@ def architecture_of(model: Model) -> Architecture:
             code="unknown_architecture",
         )
     try:
-        return shapes.read(model.config)
+        shape = shapes.read(model.config)
     except CannotTellError as unknown:
         told_enough = model.origin == "catalog" and model.parameters is not None
         if unknown.code != "unknown_architecture" or not told_enough or model.parameters is None:
             raise
-        return shapes.read_as_decoder(model.config, model.parameters)
+        shape = shapes.read_as_decoder(model.config, model.parameters)
+    return shape if shape.context is not None else replace(shape, context=model.context)
 
 
 def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:
@@ -118,12 +120,14 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
 
     Raises UsageError for LoRA targets that the model does not have.
     """
-    stack = STACKS[workload.stack]
+    stack = stack_of(workload)
     count, source = parameter_count(architecture, parameters)
     b = ELEMENT_BYTES[workload.dtype]
     double = stack.double_quantization
     scheme = scheme_for(workload.method, architecture.checkpoint, double)
     held = weight_bytes(architecture, scheme, stack, b, count, workload)
+    if stack.rotary_tables:
+        held = replace(held, other=held.other + _rotary_tables(architecture, b))
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
@@ -139,6 +143,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
         parts, trainable = _train(architecture, run, stack, held, share, b, count)
+        if workload.gpus > 1 and not (workload.sharding == "fsdp" and stack.keeps_unsharded_gradients):
+            parts = min(parts, _alone(architecture, run, stack, scheme, b, count), key=lambda each: each.total)
     parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
     assumptions += _said(architecture, workload, scheme, stack)
     below, above = interval(workload)
@@ -155,6 +161,14 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         formulas=_formulas(workload, scheme),
         assumptions=tuple(assumptions),
     )
+
+
+def _rotary_tables(architecture: Architecture, b: float) -> float:
+    """A cosine and a sine of every position and channel of a head, in every layer."""
+    if not architecture.rotary or architecture.context is None:
+        return 0.0
+    heads = sum(run.count * run.attention.head_dim for run in architecture.layers if run.attention)
+    return 2.0 * heads * architecture.context * b
 
 
 def _no_sdpa(architecture: Architecture, stack: Stack) -> bool:
@@ -195,6 +209,8 @@ def _serve(
     decode = activations.transient_bytes(architecture, architecture.layers, float(batch), b, int8) * share.activations
     logits = float(batch) * architecture.vocabulary * (b + 4)
     kept = cache(after)
+    if stack.all_logits and architecture.kind == "decoder":
+        prefill = max(prefill, prompt * logits)
     peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
     peak = max(peak, held.loading)
     return Parts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
@@ -215,29 +231,43 @@ def _train(
 ) -> tuple[Parts, int]:
     """The larger of two moments: the start of the backward pass, or the optimizer's step."""
     kept = 0.0
+    each = stack.trained_bytes(workload, b)
+    whole = 1.0 if workload.sharding == "zero2" else share.trained  # ZeRO-2 splits all that is trained but weights
     if workload.method == "full":
-        trainable, each, adapter = count, stack.full_bytes or b, 0.0
+        trainable, adapter = count, 0.0
         if stack.unties and architecture.tied:
             trainable += architecture.head_parameters
     else:
         trainable = training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
-        each = stack.adapter_bytes
-        adapter = trainable * each * share.trained
+        adapter = trainable * each * whole
         if workload.method == "qlora" and stack.trains_quantized_embedding:
             kept = architecture.embedding_parameters * b
         if workload.sharding in ("fsdp", "zero3") and stack.keeps_unsharded_gradients:
             kept += held.total
     gradients = trainable * each * share.trained
+    bucket = training.bucket_bytes(workload, each)
     states = trainable * training.state_bytes(workload, each) * share.trained
-    step = trainable * training.step_bytes(workload, each) * share.trained
+    step = training.step_bytes(workload, trainable * share.trained, each)
     forward = _saved(architecture, workload, stack, b, held) + share.gathered
     if stack.steps_in_backward and workload.method == "full":
         gradients = step = 0.0
+    if workload.gradient_accumulation > 1 or stack.accumulates:
+        kept += gradients
     if forward + kept > gradients + step:
         gradients, active = kept, forward
     else:
         active = step
-    return Parts(share.weights, 0.0, active, gradients, states, adapter), trainable
+    return Parts(share.weights, 0.0, active, gradients + bucket, states, adapter), trainable
+
+
+def _alone(
+    architecture: Architecture, workload: Workload, stack: Stack, scheme: Scheme | None, b: float, count: int
+) -> Parts:
+    """The same training on one card without sharding, which bounds a card of several: what engines for several cards
+    add (fp32 masters, buffers, layers gathered) can outweigh two cards' saving, but nobody shards to hold more."""
+    one = replace(workload, gpus=1, sharding="none")
+    held = weight_bytes(architecture, scheme, stack, b, count, one)
+    return _train(architecture, one, stack, held, shares(architecture, one, held), b, count)[0]
 
 
 def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights) -> float:
@@ -249,13 +279,16 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
         one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
         saved += run.count * one
-        kept += run.count * activations.kept_bytes(architecture, run, workload, stack, b)
+        kept += run.count * tokens * activations.kept_bytes(architecture, run, workload, stack, b)
         borders += run.count * tokens * architecture.hidden * b
         # gradients at work inside a layer: of the gate, of up, and of the residual
         widest = max(widest, one + tokens * b * (2 * activations.mlp_width(run) + 2 * architecture.hidden))
-    if workload.gradient_checkpointing:
-        return min(borders + max(widest + held.rebuilt, loss), saved + max(loss, held.rebuilt))
-    ends_forward = _ends_forward(architecture, workload, stack, b, kept) + held.rebuilt if kept else 0.0
+    if workload.gradient_checkpointing and (stack.checkpoints_alone or workload.gpus > 1):
+        stays = 0.0 if stack.reentrant else kept
+        return min(borders + stays + max(widest + held.rebuilt, loss), saved + max(loss, held.rebuilt))
+    ends_forward = 0.0
+    if kept and stack.kept_tokens:
+        ends_forward = _ends_forward(architecture, workload, stack, b, kept / tokens) + held.rebuilt
     return saved + max(loss, held.rebuilt, ends_forward)
 
 
@@ -276,8 +309,19 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append(f"{stack.name} leaves fused experts unquantized: bitsandbytes covers linear layers only")
     if bitsandbytes and architecture.model_type == "falcon":
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
-    if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl"):
+    deepspeed = workload.sharding in DEEPSPEED
+    if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl") and not deepspeed:
         said.append("trained under autocast, without prepare_model_for_kbit_training (fp32 embeddings and residuals)")
+    if workload.gradient_checkpointing and workload.gpus == 1 and not stack.checkpoints_alone:
+        said.append(f"{stack.name} checkpoints activations only under FSDP: on one card they all stay")
+    if workload.method == "lora-int8" and workload.gradient_checkpointing and not stack.reentrant:
+        said.append("bitsandbytes keeps the inputs of 8-bit layers in spite of checkpointing (use_reentrant=False)")
+    if deepspeed:
+        said.append("DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast")
+    if architecture.kind == "encoder-decoder" and workload.task == "finetune":
+        said.append("targets are as long as the context; shorter ones take less")
+    if workload.stack_version is not None and workload.stack != "transformers":
+        said.append(f"{stack.name} {workload.stack_version} is taken to be like the version described in stacks.py")
     if any(run.mixer for run in architecture.layers):
         said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
     if architecture.kind == "encoder" and workload.task == "finetune":

@@ -9,6 +9,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.memory import fit
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate
+from modelpick.memory.recipe import least_change
 from modelpick.memory.room import CacheRoom, cache_room, cheapest
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
@@ -61,6 +62,8 @@ class MemoryReport:
             "longest_context": self.reach.longest_context,
             "largest_batch": self.reach.largest_batch,
         }
+        if work.task == "finetune":
+            answer["change_recipe"] = least_change(self.architecture, work, instance, self.model.parameters)
         if work.is_lora:
             answer["largest_rank"] = fit.largest_rank(self.architecture, work, instance, self.model.parameters)
         answer["methods_that_fit"] = ", ".join(self._methods(instance)) or "none"

@@ -4,9 +4,13 @@ import math
 from dataclasses import dataclass
 
 from modelpick.catalog.architecture.shape import Architecture
+from modelpick.memory.quantization import ELEMENT_BYTES
 from modelpick.memory.stacks import STACKS
 from modelpick.memory.weights import Weights
 from modelpick.workload import Workload
+
+# Parameters that ZeRO-3 leaves gathered after use: stage3_max_live_parameters (deepspeed runtime/zero/config.py).
+LIVE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,11 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     Tensor parallel (arXiv 1909.08053): linear layers and embeddings are split, norms are not; KV heads are split and
     replicated when GPUs outnumber them; MLA's latent is on every GPU. ZeRO-3 and FSDP (arXiv 1910.02054, 2304.11277):
     weights, gradients and optimizer states are split, two layers are gathered at a time; every GPU has its own batch.
+    ZeRO-2 leaves the weights whole.
     """
     n = workload.gpus
+    if workload.sharding == "zero2":
+        return Shares(held.total, 1.0, 1.0, 1 / n, 0.0)
     if n == 1 or workload.sharding == "none":
         return Shares(held.total, 1.0, 1.0, 1.0, 0.0)
     if workload.sharding == "tensor-parallel":
@@ -36,6 +43,8 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
         return Shares(weights, _cache_share(architecture, workload, n), 1.0, 1 / n, 0.0)
     layers = max(architecture.depth, 1)
     gathered = max(2 * held.linear / layers, held.embeddings)
+    if workload.sharding == "zero3":
+        gathered = max(gathered, LIVE * ELEMENT_BYTES[workload.dtype])
     split = held.total / n
     return Shares(split, 1.0, 1.0, 1 / n, min(gathered, held.total - split))
 

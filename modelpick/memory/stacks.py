@@ -4,7 +4,9 @@ Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0
 "Traced" means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from modelpick.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,16 @@ class Stack:
     # Bytes per parameter that full fine-tuning holds; None: of the compute type. llama-factory model/adapter.py
     # casts trainable parameters to fp32 unless pure_bf16.
     full_bytes: float | None = None
+    # ... under FSDP: accelerate's prepare_model upcasts trainable flat parameters to fp32 (accelerator.py).
+    fsdp_bytes: float | None = 4.0
+    # Gradients stay through the next forward pass, because a step takes several micro-batches by default: litgpt
+    # args.py global_batch_size 16, micro_batch_size 1.
+    accumulates: bool = False
+    # litgpt finetune/lora.py and full.py checkpoint activations only in the strategy for several cards.
+    checkpoints_alone: bool = True
+    # torch.utils.checkpoint with use_reentrant: its first forward makes no graph. Without it (the default of
+    # transformers 5, modeling_utils.py), what nodes keep as attributes is kept in spite of checkpointing.
+    reentrant: bool = False
     # torchtune full_finetune_single_device.py: optimizer_in_bwd frees each gradient at once.
     steps_in_backward: bool = False
     # litgpt/model.py makes lm_head and wte two matrices, also where the checkpoint ties them.
@@ -69,18 +81,34 @@ class Stack:
     keeps_unsharded_gradients: bool = False
     # Whether transformers' own model classes run, with their choice of attention kernels.
     transformers_models: bool = True
+    # transformers before 4.45: the whole prompt's logits in the compute type and in fp32, and a table of cosines and
+    # sines of all positions in every layer (modeling_qwen2.py of 4.42: logits.float(), Qwen2RotaryEmbedding).
+    all_logits: bool = False
+    rotary_tables: bool = False
     # vLLM: pages of keys and values, a latent for MLA, only the last logits.
     paged_cache: bool = False
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
     grows_cache: bool = True
 
+    def trained_bytes(self, workload: Workload, compute_bytes: float) -> float:
+        """Bytes of a trainable parameter as the model holds it. DeepSpeed casts the whole model to the compute type
+        (runtime/engine.py, _configure_distributed_model)."""
+        if workload.sharding in DEEPSPEED:
+            return compute_bytes
+        if workload.method != "full":
+            return self.adapter_bytes
+        wide = self.fsdp_bytes if workload.sharding == "fsdp" else None
+        return max(wide or 0.0, self.full_bytes or 0.0, compute_bytes)
+
+
+DEEPSPEED = frozenset({"zero2", "zero3"})
 
 STACKS: dict[str, Stack] = {
     "transformers": Stack("transformers"),
     # trl sft_trainer.py: adapters of quantized models in bf16; no upcast of the rest.
     "trl": Stack("trl"),
-    # llamafactory hparams/model_args.py: double_quantization = True
-    "llama-factory": Stack("llama-factory", double_quantization=True, full_bytes=4.0),
+    # llamafactory hparams/model_args.py: double_quantization = True, use_reentrant_gc = True
+    "llama-factory": Stack("llama-factory", double_quantization=True, full_bytes=4.0, reentrant=True),
     "litgpt": Stack(
         "litgpt",
         adapter_bytes=2.0,
@@ -101,6 +129,9 @@ STACKS: dict[str, Stack] = {
         transformers_models=False,
         grows_cache=False,
         keeps_unsharded_gradients=True,
+        accumulates=True,
+        checkpoints_alone=False,
+        fsdp_bytes=None,
     ),
     "torchtune": Stack(
         "torchtune",
@@ -110,6 +141,7 @@ STACKS: dict[str, Stack] = {
         repeats_kv=True,
         double_quantization=True,
         steps_in_backward=True,
+        fsdp_bytes=None,
         transformers_models=False,
         grows_cache=False,
     ),
@@ -123,3 +155,13 @@ STACKS: dict[str, Stack] = {
         grows_cache=False,
     ),
 }
+
+
+def stack_of(workload: Workload) -> Stack:
+    """The habits of the workload's stack, at the version it names."""
+    stack = STACKS[workload.stack]
+    if workload.stack == "transformers" and workload.stack_version is not None:
+        version = tuple(int(part) for part in workload.stack_version.split("."))
+        if version < (4, 45):
+            return replace(stack, all_logits=True, rotary_tables=True)
+    return stack

@@ -2,6 +2,7 @@
 
 from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
 from modelpick.errors import UsageError, nearest
+from modelpick.memory.stacks import DEEPSPEED
 from modelpick.workload import Workload
 
 # Bytes of optimizer state per trainable parameter, over the parameter's own bytes p (torch.optim.AdamW: two moments in
@@ -31,15 +32,32 @@ def state_bytes(workload: Workload, parameter_bytes: float) -> float:
     """Optimizer state in bytes per trainable parameter of `parameter_bytes` bytes.
 
     Paged states are managed memory (bitsandbytes functional.py get_paged): torch's allocator does not see them.
+    DeepSpeed keeps an fp32 master of every trainable parameter that is not fp32, and its states are in fp32
+    (runtime/zero/stage_1_and_2.py and stage3.py, fp32 partitions).
     """
+    master = 4.0 if _has_masters(workload, parameter_bytes) else 0.0
     if workload.optimizer.startswith("paged") and workload.measure != "device":
-        return 0.0
-    return {"2p": 2 * parameter_bytes, "2": 2.0, "0": 0.0}[_STATES[workload.optimizer]]
+        return master
+    states = {"2p": 2 * (master or parameter_bytes), "2": 2.0, "0": 0.0}
+    return master + states[_STATES[workload.optimizer]]
 
 
-def step_bytes(workload: Workload, parameter_bytes: float) -> float:
-    """What the optimizer's step holds for a moment, per trainable parameter: foreach AdamW's list of denominators."""
-    return parameter_bytes if workload.optimizer == "adamw" else 0.0
+def step_bytes(workload: Workload, trainable: float, parameter_bytes: float) -> float:
+    """What the optimizer's step holds for a moment for `trainable` parameters on one GPU, in bytes: foreach AdamW's
+    list of denominators; DeepSpeed's gradients in fp32, in ZeRO-3 a group of 1e9 parameters at a time (sub_group_size).
+    """
+    if _has_masters(workload, parameter_bytes):
+        return 4 * (min(trainable, 1e9) if workload.sharding == "zero3" else trainable)
+    return trainable * parameter_bytes if workload.optimizer == "adamw" else 0.0
+
+
+def bucket_bytes(workload: Workload, parameter_bytes: float) -> float:
+    """DeepSpeed's buffer in which gradients are reduced: 5e8 elements by default (runtime/zero/config.py)."""
+    return 5e8 * parameter_bytes if workload.sharding in DEEPSPEED else 0.0
+
+
+def _has_masters(workload: Workload, parameter_bytes: float) -> bool:
+    return workload.sharding in DEEPSPEED and parameter_bytes < 4
 
 
 def adapted(run: Layers, targets: str) -> list[tuple[Projection, int]]:

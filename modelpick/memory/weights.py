@@ -54,8 +54,8 @@ def weight_bytes(
     workload: Workload,
 ) -> Weights:
     """Weights as held on the GPU. What the scheme does not cover stays in the compute type."""
-    if workload.method == "full" and stack.full_bytes:
-        element_bytes = stack.full_bytes
+    if workload.method == "full":
+        element_bytes = stack.trained_bytes(workload, element_bytes)
     own_head = not architecture.tied or stack.unties or (scheme is not None and scheme.unties)
     head = architecture.head_parameters if own_head else 0
     if own_head and architecture.tied:
@@ -85,7 +85,7 @@ def weight_bytes(
         embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
         other=(inner - max(split, covered)) * element_bytes,
         loading=architecture.embedding_parameters * element_bytes
-        if scheme is not None and scheme.copies_embedding
+        if scheme is not None and scheme.copies_embedding and architecture.tied
         else 0.0,
         rebuilt=_rebuilt(architecture, scheme, stack, workload.method == "lora-int8"),
     )

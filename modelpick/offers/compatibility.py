@@ -1,4 +1,4 @@
-"""What cannot work, said before money is spent: rules over family, method, stack and GPU. Pure; the rules are data.
+"""What can work, said before money is spent: rules over family, method, stack and GPU. Pure; the rules are data.
 
 data/compatibility.toml is the one table; recommend, plan, finetune and serve all ask it through `findings`.
 """
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from modelpick.errors import UsageError, nearest
+from modelpick.errors import CannotTellError, ModelpickError, UsageError, nearest
 from modelpick.offers.instance import InstanceType
 from modelpick.workload import Workload
 
-Level = Literal["cannot", "care"]
+Level = Literal["cannot", "unknown", "care"]
+_SEVERITY = ("cannot", "unknown", "care")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,11 @@ class Rule:
     source: str
     read_on: str
     families: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
     kind: str | None = None
     task: str | None = None
     methods: tuple[str, ...] = ()
+    methods_besides: tuple[str, ...] = ()
     stacks: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     attention: tuple[str, ...] = ()
@@ -72,15 +75,24 @@ class Finding:
 
 
 def findings(rules: Sequence[Rule], subject: Subject) -> tuple[Finding, ...]:
-    """Everything the table has to say on `subject`, what cannot work first."""
+    """Everything the table has to say on `subject`: what cannot work first, then what is not known to."""
     told = [rule for rule in rules if _speaks(rule, subject)]
-    told.sort(key=lambda rule: rule.level != "cannot")
+    told.sort(key=lambda rule: _SEVERITY.index(rule.level))
     return tuple(Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source) for rule in told)
 
 
 def obstacle(rules: Sequence[Rule], subject: Subject) -> Finding | None:
     """The first thing that makes `subject` impossible, or None."""
     return next((one for one in findings(rules, subject) if one.level == "cannot"), None)
+
+
+def refusal(told: Sequence[Finding], of: str = "") -> ModelpickError | None:
+    """The error that the first obstacle among `told` is: exit 2 where it cannot work, 3 where that is not known."""
+    for one in told:
+        if one.level != "care":
+            kind = CannotTellError if one.level == "unknown" else UsageError
+            return kind(f"{of}: {one.why}" if of else one.why, fix=one.way_out, code=one.code)
+    return None
 
 
 def rule_from(row: Mapping[str, Any], where: str) -> Rule:
@@ -97,7 +109,7 @@ def rule_from(row: Mapping[str, Any], where: str) -> Rule:
         if several and not (isinstance(value, list) and value and all(isinstance(one, str) for one in value)):
             raise UsageError(f"{where}: {key} is {value!r}", fix="give a list of words", code="bad_table")
     missing = [key for key in ("code", "level", "why", "way_out", "source", "read_on") if key not in row]
-    if missing or row["level"] not in ("cannot", "care"):
+    if missing or row["level"] not in _SEVERITY:
         wrong = f"lacks {', '.join(missing)}" if missing else f"has the level {row['level']!r}"
         raise UsageError(f"{where} {wrong}", fix="see the head of compatibility.toml", code="bad_table")
     if len(row) == 6:
@@ -119,6 +131,7 @@ def _speaks(rule: Rule, subject: Subject) -> bool:
 def _about_model(rule: Rule, subject: Subject) -> bool:
     return (
         (not rule.families or subject.model_type in rule.families)
+        and (not rule.besides or subject.model_type not in rule.besides)
         and (rule.kind is None or rule.kind == subject.kind)
         and (rule.adapter is None or rule.adapter == subject.adapter)
         and (rule.dense is None or rule.dense != subject.experts)
@@ -128,6 +141,7 @@ def _about_model(rule: Rule, subject: Subject) -> bool:
 def _about_work(rule: Rule, workload: Workload, instance: InstanceType | None) -> bool:
     return (
         (not rule.methods or workload.method in rule.methods)
+        and (not rule.methods_besides or workload.method not in rule.methods_besides)
         and (not rule.stacks or workload.stack in rule.stacks)
         and (not rule.dtypes or workload.dtype in rule.dtypes)
         and (not rule.attention or workload.attention in rule.attention)

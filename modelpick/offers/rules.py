@@ -17,7 +17,13 @@ from modelpick.workload import Workload
 def load_rules() -> tuple[Rule, ...]:
     """data/compatibility.toml. Raises UsageError for a row that cannot be read."""
     listed = _table()["rule"]
-    return tuple(rule_from(row, f"compatibility.toml, rule {number}") for number, row in enumerate(listed, 1))
+    return tuple(rule_from(_named(row), f"compatibility.toml, rule {number}") for number, row in enumerate(listed, 1))
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the list that `besides` names in its place."""
+    named = row.get("besides")
+    return {**row, "besides": _table()["families"][named]} if isinstance(named, str) else row
 
 
 @cache

@@ -22,6 +22,10 @@ class Local:
     file: str
 
 
+def _counted(rows: int) -> str:
+    return "one measurement" if rows == 1 else f"{rows} measurements"
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration(Generic[E]):
     """The constants of a stack and how far its predictions were off on sources that the fit had not seen.
@@ -48,7 +52,7 @@ class Calibration(Generic[E]):
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         own = "".join(
-            f"; on {gpu} times {mine.factor:.2f}, by {mine.rows} measurements of yours till {mine.as_of} ({mine.file})"
+            f"; on {gpu} times {mine.factor:.2f}, by {_counted(mine.rows)} of yours till {mine.as_of} ({mine.file})"
             for gpu, mine in self.local.items()
             if gpu in gpus
         )

@@ -1,5 +1,6 @@
 """A program kept under watch: its log, its last lines, its end. I/O."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ class Child:
 
     def start(self) -> None:
         """Start it in a process group of its own; on Linux it ends when this process does, however that happens."""
+        self._end_orphans()
         if self.leaves is not None:
             self.leaves.unlink(missing_ok=True)
         self.log.touch(mode=0o600)
@@ -73,16 +75,25 @@ class Child:
     def stop(self, seconds: float) -> bool:
         """SIGTERM, and after `seconds` SIGKILL, to its whole group; whether it went by itself."""
         process = self._process
-        if process is None or process.poll() is not None:
+        if process is None:
             return True
-        self._signal(signal.SIGTERM)
+        if process.poll() is None:
+            self._signal(signal.SIGTERM)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             process.wait()
             return False
+        finally:
+            self._end_orphans()
         return True
+
+    def _end_orphans(self) -> None:
+        """What a dead one left of its group, a GPU's memory in its hands: vLLM's engine outlives a killed server."""
+        if self._process is not None and self._process.poll() is not None and os.name == "posix":
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
         assert self._process is not None

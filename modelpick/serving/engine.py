@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from modelpick.errors import UsageError, nearest
-from modelpick.offers.compatibility import Finding, Rule, Subject, findings
+from modelpick.errors import ModelpickError, UsageError, nearest
+from modelpick.offers.compatibility import Finding, Rule, Subject, findings, refusal
 from modelpick.workload import Stack
 
 EngineName = Literal["vllm", "transformers", "llama.cpp"]
@@ -74,7 +74,7 @@ def choose(
 
     `rank` is the adapter's. An adapter beside the base is preferred; merged where only that works. Raises UsageError:
     with the table's own code and way out when the server asked for cannot, `engine_absent` when it is not installed,
-    `lora_rank` when the adapter's rank is beyond what the server takes.
+    `lora_rank` when the adapter's rank is beyond what the server takes. CannotTellError where the table knows of none.
     """
     if asked is not None and asked not in ENGINES:
         raise UsageError(
@@ -91,7 +91,7 @@ def choose(
     for name in order:
         engine = ENGINES[name]
         fits = _serves(rules, subject, engine, rank)
-        if isinstance(fits, UsageError):
+        if isinstance(fits, ModelpickError):
             if asked or name == order[-1]:
                 raise fits
             passed_over.append(f"{name}: {fits.message}")
@@ -106,25 +106,21 @@ def choose(
 
 def _serves(
     rules: Sequence[Rule], subject: Subject, engine: Engine, rank: int | None
-) -> tuple[bool, tuple[Finding, ...]] | UsageError:
-    """(whether merged, what to take care of), or why this server cannot."""
-    told = findings(rules, replace(subject, workload=replace(subject.workload, stack=engine.stack)))
-    obstacle = next((one for one in told if one.level == "cannot"), None)
-    merged = False
-    if obstacle is not None and subject.adapter:
-        plain = replace(subject, adapter=False, workload=replace(subject.workload, stack=engine.stack))
-        without = findings(rules, plain)
-        if not any(one.level == "cannot" for one in without):
-            told, obstacle, merged = without, None, True
-    if obstacle is not None:
-        return UsageError(obstacle.why, fix=obstacle.way_out, code=obstacle.code)
+) -> tuple[bool, tuple[Finding, ...]] | ModelpickError:
+    """(whether merged, what to take care of), or why this server cannot, or is not known to."""
+    subject = replace(subject, workload=replace(subject.workload, stack=engine.stack))
+    told, merged = findings(rules, subject), False
+    if subject.adapter and refusal(told) is not None:
+        told, merged = findings(rules, replace(subject, adapter=False)), True
+    if (error := refusal(told)) is not None:
+        return error
     if subject.adapter and not merged and engine.name == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
         return UsageError(
             f"the adapter's rank {rank} is beyond the {VLLM_LORA_RANKS[-1]} that vLLM takes",
             fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
             code="lora_rank",
         )
-    return merged, tuple(one for one in told if one.level == "care")
+    return merged, told
 
 
 def lora_rank_setting(rank: int) -> int:

@@ -1,8 +1,10 @@
 """What this machine has free for a server: GPU memory and who holds it, RAM, ports. I/O."""
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,12 +83,17 @@ def _holder(row: list[str]) -> Holder | None:
 
 def _ram() -> tuple[float | None, float | None]:
     """GiB that programs may still take, and in all."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None, None
+    lines = _lines(Path("/proc/meminfo"))
     told = {name: int(rest.split()[0]) / _MIB_PER_GIB**2 for name, _, rest in (line.partition(":") for line in lines)}
     return told.get("MemAvailable"), told.get("MemTotal")
+
+
+def program(name: str) -> str | None:
+    """A program of this very environment, else of PATH; vLLM, whose pins are its own, where MODELPICK_VLLM says."""
+    if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
+        return told if os.access(told, os.X_OK) else None
+    beside = Path(sys.executable).parent / name
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 
 
 def port_in_use(host: str, port: int) -> bool:
@@ -98,6 +105,29 @@ def port_in_use(host: str, port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+def port_holder(port: int) -> str | None:
+    """`python3 (pid 4711)`, which listens on a port; None where this user or this system does not show it.
+
+    /proc/net/tcp (proc_pid_net(5)): local address in hex, state 0A for listening, the socket's inode.
+    """
+    rows = [line.split() for name in ("tcp", "tcp6") for line in _lines(Path("/proc/net") / name)[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port}
+    for process in Path("/proc").glob("[0-9]*") if sockets else ():
+        try:
+            if any(os.readlink(handle) in sockets for handle in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:
+            continue  # of another user, or ended meanwhile
+    return None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
 
 
 def free_port(host: str) -> int:

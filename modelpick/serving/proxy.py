@@ -86,6 +86,7 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
                 "handler": "subroute",
                 "routes": [
                     *([_whole_answers_refused()] if guard.streams_only else []),
+                    _ambiguous_refused(),
                     _route([_names_one_of(guard.names)], to_server),
                     _route([], _json(404, _error(f"the models here are {', '.join(guard.names)}", "model_not_found"))),
                 ],
@@ -99,6 +100,15 @@ def _names_one_of(names: Sequence[str]) -> dict[str, Any]:
     """Only what is served is passed on: the server behind would load any model folder of this machine by its path."""
     listed = "|".join(re.escape(json.dumps(name)[1:-1]) for name in names)
     return {"vars_regexp": {"{http.request.body}": {"pattern": f'"model"\\s*:\\s*"(?:{listed})"'}}}
+
+
+def _ambiguous_refused() -> dict[str, Any]:
+    """A body in which a reader of JSON could find another model than the pattern below does: two of that key, or one
+    written with escapes. No client writes either."""
+    twice = '"model"\\s*:\\s*"[\\s\\S]*"model"\\s*:\\s*"'
+    escaped = r"(?:^|[^\\])(?:\\\\)*\\u006[4-6c-fC-F]"  # one of the letters of the word
+    found = {"vars_regexp": {"{http.request.body}": {"pattern": f"{twice}|{escaped}"}}}
+    return _route([found], _json(400, _error("the body names its model in two ways", "ambiguous_model")))
 
 
 def _whole_answers_refused() -> dict[str, Any]:

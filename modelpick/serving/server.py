@@ -1,10 +1,8 @@
 """`modelpick serve`: from a model or a run to a running server, each step named, in the order it happens. I/O."""
 
 import json
-import os
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,8 +124,11 @@ def prepare(request: Request) -> Launch:
     license gate raises.
     """
     if machine.port_in_use(HOST, request.port):
+        by = machine.port_holder(request.port)
         raise UsageError(
-            f"port {request.port} is in use", fix="give another with --port, or stop what uses it", code="port_in_use"
+            f"port {request.port} is in use" + (f" by {by}" if by else ""),
+            fix="give another with --port, or stop what uses it",
+            code="port_in_use",
         )
     permission = gate.permission_for(
         _judged(request.model), request.policy, reviewed_by=request.reviewed_by, offline=request.offline
@@ -136,11 +137,13 @@ def prepare(request: Request) -> Launch:
     here = machine.look()
     workload, asked_context = _workload(request, found.served.folder, here)
     subject = rules.subject_of(found.base, workload, adapter=found.served.adapter is not None)
+    if workload.method == "gguf":
+        subject = replace(subject, model_type=source.gguf_architecture(found.served.folder), kind="gguf")
     choice = choose(
         rules.load_rules(),
         subject,
         gpu=here.gpu is not None,
-        installed={name: _program(engine.program) is not None for name, engine in ENGINES.items()},
+        installed={name: machine.program(engine.program) is not None for name, engine in ENGINES.items()},
         asked=request.engine,
         rank=found.served.rank,
     )
@@ -149,7 +152,7 @@ def prepare(request: Request) -> Launch:
     served, sized = _sized(found.base, served, workload, choice, here, asked_context)
     key_file = request.key_file or state / "key"
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
-    if not choice.engine.own_key and _program("caddy") is None:
+    if not choice.engine.own_key and machine.program("caddy") is None:
         raise UsageError(
             f"{choice.engine.name} does not close every path with an API key; Caddy, which does, is not installed",
             fix="pip install 'modelpick[serve]', or apt install caddy",
@@ -187,7 +190,7 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
     if launch.choice.engine.name == "transformers":
         folder = state / "models"
         source.lay_out(launch.served, folder)
-    words = [_program(launch.words[0]) or launch.words[0], *launch.words[1:]]
+    words = [machine.program(launch.words[0]) or launch.words[0], *launch.words[1:]]
     server = Child(
         words,
         command.environment(launch.choice.engine, secret),
@@ -306,7 +309,7 @@ def _proxy(launch: Launch, secret: str) -> Child:
     )  # fmt: skip
     # By standard input: no file to protect, and nothing of it in a process list.
     return Child(
-        [_program("caddy") or "caddy", "run", "--config", "-"],
+        [machine.program("caddy") or "caddy", "run", "--config", "-"],
         {proxy.KEY_VARIABLE: secret},
         launch.state,
         _fresh(launch.state / "proxy.log"),
@@ -332,14 +335,6 @@ def write_terms(launch: Launch, folder: Path) -> None:
     (folder / "OBLIGATIONS.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if not (folder / "NOTICE").exists():
         shutil.copyfile(folder / "OBLIGATIONS.txt", folder / "NOTICE")
-
-
-def _program(name: str) -> str | None:
-    """A program of this very environment, else of PATH; vLLM, whose pins are its own, where MODELPICK_VLLM says."""
-    if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
-        return told if os.access(told, os.X_OK) else None
-    beside = Path(sys.executable).parent / name
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 
 
 def _fresh(log: Path) -> Path:

@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import headers, snapshot
+from modelpick.catalog import download, headers, snapshot
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
@@ -16,17 +17,6 @@ from modelpick.serving.command import Served
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what a client types, a folder is called and a URL takes
 _PEFT_PREFIX = "base_model.model."
-_DOWNLOADED = (
-    "*.safetensors",
-    "*.json",
-    "*.txt",
-    "*.model",
-    "*.jinja",
-    "LICENSE*",
-    "NOTICE*",
-    "README.md",
-    "USE_POLICY*",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +96,24 @@ def _gguf(file: Path, name: str | None) -> Source:
     return Source(Served(name or served_name(file.name), file.resolve()), base, str(file.parent))
 
 
+def gguf_architecture(file: Path) -> str:
+    """`general.architecture` of a GGUF file, empty where its first key is another one: writers put it first.
+
+    Magic, version, counts of tensors and keys (24 bytes), then keys: length and name, type (8: text), length and text,
+    all little-endian (ggml/docs/gguf.md).
+    """
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(512)
+        (length,) = struct.unpack_from("<Q", head, 24)
+        name = head[32 : 32 + length]
+        kind, size = struct.unpack_from("<IQ", head, 32 + length)
+        text = head[44 + length : 44 + length + size].decode("ascii")
+    except (OSError, struct.error, OverflowError, UnicodeDecodeError):
+        return ""
+    return text if (head[:4], name, kind, len(text)) == (b"GGUF", b"general.architecture", 8, size) else ""
+
+
 def _hub(id: str, offline: bool, revision: str | None = None) -> Path:
     """The files of a Hub repository, from the cache or downloaded; never pickles."""
     if not id:
@@ -114,27 +122,8 @@ def _hub(id: str, offline: bool, revision: str | None = None) -> Path:
             fix="modelpick serve BASE --adapter DIR",
             code="no_base",
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    from modelpick.errors import RemoteError
-
     name, _, pinned = id.partition("@")
-    try:
-        return Path(
-            snapshot_download(
-                name, revision=pinned or revision, allow_patterns=list(_DOWNLOADED), local_files_only=offline
-            )
-        )
-    except LocalEntryNotFoundError:
-        fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
-        raise RemoteError(f"{id} is not on this machine and cannot be fetched", fix=fix, code="no_weights") from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise RemoteError(
-            f"{id} cannot be fetched: {str(error).splitlines()[0][:200]}",
-            fix="check the id and HF_TOKEN",
-            code="no_weights",
-        ) from None
+    return download.repository(name, pinned or revision, offline=offline)
 
 
 def check_adapter(base: Path, adapter: Path) -> None:

@@ -1,5 +1,7 @@
 """Low-rank adapters: where they go, and the way back from adapter to merged model."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ALL_LINEAR = "all-linear"
+LABELS = "labels.json"  # beside a classifier's adapter: its class names, in order
 _TASK = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
 
 
@@ -42,15 +45,17 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
 
     A quantized base is trained under autocast as it was loaded. peft's `prepare_model_for_kbit_training` would hold
     norms and embeddings in fp32, and the residual stream with them: half as much memory again (a traced step of
-    Llama-2-7B over NF4: 14.8 instead of 10.0 GiB), which the estimate that admitted the run does not count. A task head
-    is trained in full and saved with the adapter.
+    Llama-2-7B over NF4: 14.8 instead of 10.0 GiB), which the estimate that admitted the run does not count.
+
+    A task head, and whatever else the base brought no weights for, is trained in full and saved with the adapter.
+    Raises UsageError(code="no_lora") for a family that peft cannot adapt.
     """
     import peft
 
     model: Any = loaded.model
     if checkpointing or loaded.layers is not None:
         model.enable_input_require_grads()
-    heads = [name for name, _ in model.named_children() if name in TASK_HEADS]
+    heads = sorted({*(name for name, _ in model.named_children() if name in TASK_HEADS), *loaded.fresh})
     config = peft.LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -60,7 +65,14 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
         modules_to_save=heads or None,
         exclude_modules=heads or None,
     )
-    return peft.get_peft_model(model, config)
+    try:
+        return peft.get_peft_model(model, config)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"peft cannot put adapters on this model: {str(error).splitlines()[0][:200]}",
+            fix="name other layers with --lora-targets, or use --method full",
+            code="no_lora",
+        ) from None
 
 
 def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: bool = False) -> Loaded:
@@ -71,6 +83,8 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
         raise UsageError(
             f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
         )
+    if not options.labels and (adapter / LABELS).is_file():
+        options = replace(options, labels=tuple(json.loads((adapter / LABELS).read_text(encoding="utf-8"))))
     loaded = load(base, options)
     try:
         model = peft.PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable)

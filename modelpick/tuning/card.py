@@ -14,12 +14,18 @@ def card(
     permission: Permission,
     data: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
+    *,
+    merged: bool = False,
 ) -> str:
-    """README.md with front matter that the Hub, and modelpick's own license command, read."""
+    """README.md with front matter that the Hub, and modelpick's own license command, read.
+
+    `merged`: of the adapter joined with its base, which is a model of its own.
+    """
+    adapter = settings.is_lora and not merged
     front = [
         "---",
         f"base_model: {json.dumps(permission.model)}",
-        "base_model_relation: " + ("adapter" if settings.is_lora else "finetune"),
+        "base_model_relation: " + ("adapter" if adapter else "finetune"),
     ]
     if permission.licenses:
         front.append(f"license: {_license_tag(permission.licenses)}")
@@ -27,7 +33,7 @@ def card(
             front.append(f"license_name: {json.dumps(' AND '.join(permission.licenses))}")
     if data.get("sources"):
         front += ["datasets:", *(f"- {json.dumps(source)}" for source in data["sources"])]
-    if settings.is_lora:
+    if adapter:
         front.append("library_name: peft")
     front += ["tags:", "- modelpick", "---", ""]
     return "\n".join([*front, *_body(name, settings, permission, data, results)]) + "\n"
@@ -61,8 +67,9 @@ def _body(
     lines.append(f"- declared sources: {', '.join(data['sources']) if data.get('sources') else 'none declared'}")
     lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
     shown = (
-        "method", "lora_rank", "lora_alpha", "lora_targets", "learning_rate", "schedule", "epochs", "batch",
-        "accumulation", "context", "optimizer", "dtype", "seed",
+        "method", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "learning_rate", "schedule", "warmup",
+        "weight_decay", "max_grad_norm", "epochs", "max_steps", "batch", "accumulation", "context",
+        "gradient_checkpointing", "optimizer", "dtype", "seed",
     )  # fmt: skip
     lines += [
         f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelpick.errors import ModelpickError
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.tuning.run import RunSettings, settings_from
 from modelpick.workload import Workload
 
@@ -58,11 +58,17 @@ def choose(
 
     `high` is the upper end of the estimate in bytes; `longest` the longest example in tokens; `limit` the longest
     context the model knows. The first of method x checkpointing x micro-batch, from the least costly, that fits is
-    taken. Raises DoesNotFitError naming the smallest need.
+    taken. Raises DoesNotFitError naming the smallest need, UsageError for a context that the model does not know.
     """
     fixed = {name: value for name, value in given.items() if value is not None}
     reasons = [f"device {device.name}, {device.usable_bytes / 2**30:.1f} GiB usable"]
     context = fixed.get("context") or _context(longest, limit)
+    if limit and context > limit:
+        raise UsageError(
+            f"context is {context}, and the model knows at most {limit} tokens",
+            fix=f"give at most {limit}",
+            code="context_too_long",
+        )
     fixed["context"] = context
     fixed.setdefault("dtype", device.dtype)
     effective = (
@@ -75,9 +81,10 @@ def choose(
         smallest = min(smallest, need)
         if need <= device.usable_bytes:
             settings = _with_rates(settings, given, parameters, examples)
-            reasons.append(
-                f"{settings.method}, micro-batch {settings.batch}: at most {need / 2**30:.1f} GiB by the estimate"
+            known = (
+                f"at most {need / 2**30:.1f} GiB by the estimate" if need else "as asked; memory cannot be estimated"
             )
+            reasons.append(f"{settings.method}, micro-batch {settings.batch}: {known}")
             if settings.gradient_checkpointing and "gradient_checkpointing" not in fixed:
                 reasons.append("gradient checkpointing, since nothing fits without it")
             return Choice(settings, need, tuple(reasons))

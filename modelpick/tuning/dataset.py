@@ -79,7 +79,8 @@ def read_for_training(path: Path) -> DataFile:
     if data.errors:
         first, more = data.errors[0], len(data.errors) - 1
         raise UsageError(
-            f"{path}, line {first.line}: {first.text}" + (f" (and {more:,} more bad lines)" if more else ""),
+            f"{path}, line {first.line}: {first.text}"
+            + (f" (and {more:,} more bad line{'s' if more > 1 else ''})" if more else ""),
             fix=f"see them all with: modelpick data check {path}",
             code="bad_data",
         )

@@ -4,17 +4,17 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
-from modelpick.tuning import card, checkpoints, dataset, gate, metrics, tracking
+from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, UsageError
+from modelpick.tuning import card, checkpoints, folder, gate, metrics, tracking
 from modelpick.tuning.choose import Choice, choose
-from modelpick.tuning.examples import Example
 from modelpick.tuning.extra import require_train
+from modelpick.tuning.inputs import Data, base_sha256, read_data, refuse_changed
+from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
-from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json, settings_from
+from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json
 from modelpick.tuning.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from modelpick.tuning.loading import Loaded, LoadOptions
     from modelpick.tuning.probe.suite import Answers
     from modelpick.tuning.train import Trained
+    from modelpick.workload import Workload
 
 
 class StoppedEarlyError(ModelpickError):
@@ -32,33 +33,18 @@ class StoppedEarlyError(ModelpickError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asked for: settings by name (None: choose), and how to treat the license and an earlier run."""
+    """What a user asked for: settings by name (None: choose), and how to treat the license and an earlier run.
+
+    `repeats` is the run.json that is done again; `watched`: somebody reads progress.json, also after a failed start.
+    """
 
     given: Mapping[str, Any]
     policy: str | None = None
     reviewed_by: str | None = None
     resume: bool = False
     offline: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """The examples of a run, parted."""
-
-    train: tuple[Example, ...]
-    held_out: tuple[Example, ...]
-    sha256: str
-    sources: tuple[str, ...]
-    labels: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """For run.json and the card."""
-        return {
-            "examples": len(self.train),
-            "held_out": len(self.held_out),
-            "sha256": self.sha256,
-            "sources": list(self.sources),
-        }
+    repeats: Mapping[str, Any] | None = None
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +66,40 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     given = {name: value for name, value in request.given.items() if value is not None}
     output = Path(_required(given, "output"))
     gate.refuse_existing(output, resume=request.resume)
-    if request.resume and (finished := _finished(output)) is not None:
+    if request.resume and (finished := folder.finished(output)) is not None:
         return finished
-    earlier = run_from_json(json.loads((output / "run.json").read_text(encoding="utf-8"))) if request.resume else None
+    record = json.loads((output / "run.json").read_text(encoding="utf-8")) if request.resume else request.repeats
+    earlier = run_from_json(record) if request.resume else None
     if earlier is not None:
-        given = _continued(earlier, given)
+        given = folder.continued(earlier, given)
     for name in ("model", "data"):
         _required(given, name)
     tracking.check(given.get("track"))
-    settings_from(given)
+    folder.refuse_contradictions(given)
+    if Path(given["model"]).is_dir():
+        check_folder(Path(given["model"]), allow_pickles=bool(given.get("allow_pickles")))
     data = read_data(given, labelled_by=earlier)
+    if record is not None:
+        refuse_changed(record, given, data)
     permission = gate.permission_for(
         given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
     )
-    if permission.revision and not Path(given["model"]).is_dir():
-        given.setdefault("revision", permission.revision)  # what was judged is what is trained
+    if not Path(given["model"]).is_dir():  # what was judged is what is trained
+        given["model"] = permission.model
+        if permission.revision:
+            given["revision"] = permission.revision
     data_notes = gate.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
-    output.mkdir(parents=True, exist_ok=True)
+    made = folder.make(output)
     stop = stop or threading.Event()
-    with stopping_on_signals(stop), Progress(output, screen, given.get("usd_per_hour")) as progress:
-        return _run(request, given, earlier, data, permission, data_notes, output, progress, stop)
+    try:
+        with stopping_on_signals(stop), Progress(output, screen, given.get("usd_per_hour")) as progress:
+            for text in folder.differences(record):
+                progress.tell({"event": "note", "text": text})
+            return _run(request, given, earlier, data, permission, data_notes, output, progress, stop)
+    except ModelpickError as error:
+        if earlier is None and not isinstance(error, StoppedEarlyError):
+            folder.remove_unbegun(output, made, keep_progress=request.watched)
+        raise
 
 
 def _run(
@@ -111,6 +111,9 @@ def _run(
 
     with quietly():
         choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request.offline)
+        if data.leaks:
+            text = f"{data.leaks} held-out examples ask what training asks, and are left out"
+            progress.tell({"event": "note", "text": text})
         for reason in choice.reasons:
             progress.tell({"event": "note", "text": reason})
         for _, text in permission.obligations:
@@ -118,12 +121,13 @@ def _run(
         if earlier is None:
             write_run(output, choice, permission, data, data_notes)
         settings = choice.settings
-        _check_disk(output, settings)
+        store = _store(settings)
+        folder.check_disk(output, settings)
         progress.state("before")
         _go_on_unless(stop)
         before = _before(settings, data, output)
         _go_on_unless(stop)
-        watch = train.Watch(progress.tell, _store(settings), stop)
+        watch = train.Watch(progress.tell, store, stop)
         progress.state("training")
         trained = train.train(
             settings, lambda: _prepare(settings, data, progress), output / "checkpoints", watch, resume=request.resume
@@ -145,28 +149,12 @@ def _run(
         return result
 
 
-def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) -> Data:
-    """Read and part the examples; a separate held-out file wins over a share."""
-    defaults = labelled_by or RunSettings(model="", data="", output="")
-    read = dataset.read_for_training(Path(given["data"]))
-    seed = int(given.get("seed") or defaults.seed)
-    if given.get("eval_data"):
-        train, held_out = read.examples, dataset.read_for_training(Path(given["eval_data"])).examples
-    else:
-        share = given.get("held_out")
-        train, held_out = dataset.split(read.examples, defaults.held_out if share is None else float(share), seed)
-    from modelpick.tuning.tokens import labels_of
-
-    sources = tuple(sorted({example.source for example in (*train, *held_out) if example.source}))
-    return Data(train, held_out, read.sha256, sources, labels_of((*train, *held_out)))
-
-
 def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
     from modelpick.catalog import index, lookup
     from modelpick.memory.estimate import estimate_model
     from modelpick.tuning import device, loading, tokens
 
-    options = _options_from(given, data.labels)
+    options = _options_from(given, data.labels, offline=offline)
     config = loading.load_config(given["model"], options)
     kind = loading.kind_of(config)
     tokenizer, _ = loading.load_tokenizer(given["model"], options, kind)
@@ -174,13 +162,23 @@ def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
     if kind == "encoder" and limit:
         limit -= 2  # RoBERTa's positions begin after the padding index
     longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
-    model = lookup.look_up([given["model"]], catalog=index.load(), offline=offline).results[0]
+    asked = f"{given['model']}@{given['revision']}" if given.get("revision") else given["model"]
+    model = lookup.look_up([asked], catalog=index.load(), offline=offline).results[0]
     if isinstance(model, ModelpickError):
         raise model
+
+    def high(workload: "Workload") -> float:
+        try:
+            return estimate_model(model, workload).high
+        except CannotTellError:
+            if {"method", "batch"} <= given.keys():  # all that memory would decide has been decided
+                return 0.0
+            raise
+
     return choose(
         given,
         device.current(),
-        lambda workload: estimate_model(model, workload).high,
+        high,
         longest=longest,
         examples=len(data.train),
         parameters=model.parameters,
@@ -227,7 +225,7 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> "L
 
 def _go_on_unless(stop: threading.Event) -> None:
     if stop.is_set():
-        raise StoppedEarlyError("asked to stop before training began", fix="the same command again", code="interrupted")
+        raise StoppedEarlyError("asked to stop before training began", fix="go on with --resume", code="interrupted")
 
 
 def _before(settings: RunSettings, data: Data, output: Path) -> Before:
@@ -259,7 +257,7 @@ def _save(
     """Write the model to a folder beside, then rename: the result is whole or absent."""
     import shutil
 
-    from modelpick.tuning import adapters
+    from modelpick.tuning import adapters, loading
     from modelpick.tuning.train import disk_full_as_error
 
     partial = target.with_name(f".{target.name}.partial")
@@ -269,12 +267,20 @@ def _save(
         model: Any = trained.loaded.model
         model.save_pretrained(partial)
         trained.loaded.tokenizer.save_pretrained(partial)
-        base = Path(settings.model) if Path(settings.model).is_dir() else None
-        gate.write_notices(permission, base, partial, name)
-        text = card.card(name, settings, permission, data.as_json(), [one.as_json() for one in comparisons])
-        (partial / "README.md").write_text(text, encoding="utf-8")
+        if data.labels and settings.is_lora:
+            (partial / adapters.LABELS).write_text(json.dumps(data.labels), encoding="utf-8")
+        options = _options(settings, data.labels)
+        base = loading.folder_of(settings.model, options)
+        results = [one.as_json() for one in comparisons]
+        merged = partial / "merged"
         if settings.merge and settings.is_lora:
-            adapters.merge(settings.model, partial, partial / "merged", _options(settings, data.labels))
+            adapters.merge(settings.model, partial, merged, options)
+            gate.write_notices(permission, base, merged, name)
+            text = card.card(name, settings, permission, data.as_json(), results, merged=True)
+            (merged / "README.md").write_text(text, encoding="utf-8")
+        gate.write_notices(permission, base, partial, name)
+        text = card.card(name, settings, permission, data.as_json(), results)
+        (partial / "README.md").write_text(text, encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
 
@@ -314,63 +320,24 @@ def write_run(output: Path, choice: Choice, permission: gate.Permission, data: D
         "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
         "license": permission.as_json(),
         "data": {**data.as_json(), "notes": list(data_notes)},
-        "versions": {
-            name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")
-        },
+        "base_sha256": base_sha256(choice.settings.model),
+        "versions": folder.versions(),
     }
     checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
-
-
-def _continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A resumed run keeps its settings; one that contradicts them is refused rather than mixed in."""
-    before = earlier.as_json()
-    for name, value in given.items():
-        if name != "output" and before.get(name) != value:
-            raise UsageError(
-                f"{name} was {before.get(name)!r} when this run began, and is {value!r} now",
-                fix="leave it out with --resume, or start another run with another --output",
-                code="settings_changed",
-            )
-    return {**before, "output": given["output"]}
-
-
-def _finished(output: Path) -> dict[str, Any] | None:
-    """The result of a run that is over, so that the same command again ends at once."""
-    try:
-        result = json.loads((output / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return result if result.get("status") == "done" else None
-
-
-def _check_disk(output: Path, settings: RunSettings) -> None:
-    """Refuse to start when two checkpoints and the result will not fit beside what is there."""
-    import shutil
-
-    from modelpick.tuning.train import TrainingStoppedError
-
-    folder = Path(settings.model)
-    base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
-    # Full: weights and two Adam states, twice, and the result. LoRA: a few per cent of the base each time.
-    need = base * (3 * 2 * 2 + 1) if not settings.is_lora else base * 0.2 + (base if settings.merge else 0)
-    free = shutil.disk_usage(output).free
-    if free < need:
-        raise TrainingStoppedError(
-            f"{output} has {free / 2**30:.1f} GiB free, and the run writes up to {need / 2**30:.1f}",
-            fix="make room, or name another --output",
-            code="disk_full",
-        )
 
 
 def _options(settings: RunSettings, labels: tuple[str, ...]) -> "LoadOptions":
     return _options_from(settings.as_json(), labels)
 
 
-def _options_from(values: Mapping[str, Any], labels: tuple[str, ...]) -> "LoadOptions":
+def _options_from(values: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> "LoadOptions":
+    """A Hub id is fetched once, when the run begins (`offline` as asked): a Hub that dies later hurts nothing."""
     from modelpick.tuning.loading import LoadOptions
 
     names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
-    return LoadOptions(labels=labels, **{name: values[name] for name in names if values.get(name) is not None})
+    return LoadOptions(
+        labels=labels, offline=offline, **{name: values[name] for name in names if values.get(name) is not None}
+    )
 
 
 def _store(settings: RunSettings) -> checkpoints.Store | None:

@@ -29,6 +29,7 @@ class Permission:
     lineage: tuple[str, ...]
     name_prefix: str | None
     reviewed_by: str | None = None
+    files: tuple[tuple[str, str], ...] = ()  # (name, text) of NOTICE and what else the license asks to go with it
 
     def as_json(self) -> dict[str, Any]:
         """For run.json and the model card."""
@@ -53,6 +54,7 @@ def permission_for(
     decided. A denial is not a matter of decision: the policy would have to change.
     """
     from modelpick import api
+    from modelpick.licensing import notice
     from modelpick.licensing.files import load_licenses
 
     judged = api.judge(model, policy=policy, offline=offline)
@@ -69,6 +71,7 @@ def permission_for(
         lineage=tuple(step["model"] for step in answer["lineage"]),
         name_prefix=_prefix(book, names),
         reviewed_by=reviewed_by,
+        files=tuple(notice.texts([judged], book).items()),
     )
     why = "; ".join(reason["text"] for reason in answer["reasons"][:2]) or "see modelpick license"
     if found.verdict == "deny":
@@ -103,22 +106,26 @@ def output_name(folder: Path, permission: Permission) -> str:
     return name
 
 
-def write_notices(permission: Permission, base: Path | None, target: Path, name: str) -> list[str]:
-    """Copy the base's license and notice files beside the result and write NOTICE; returns the names written."""
+def write_notices(permission: Permission, base: Path, target: Path, name: str) -> list[str]:
+    """Copy the base's license and notice files beside the result and write what the license asks for.
+
+    Returns the names written. Where the base came without its license text, NOTICE says that it has to be added: an
+    obligation to pass it on is not met by silence.
+    """
     written = []
-    for pattern in _LICENSE_FILES if base is not None else ():
-        for file in sorted(base.glob(pattern)) if base is not None else ():
+    for pattern in _LICENSE_FILES:
+        for file in sorted(base.glob(pattern)):
             if file.is_file():
                 shutil.copyfile(file, target / file.name)
                 written.append(file.name)
-    lines = [f"{name} was fine-tuned from {permission.model}.", ""]
-    if permission.licenses:
-        lines.append(f"License of the base: {', '.join(permission.licenses)}.")
-    lines += [text for code, text in permission.obligations if code == "notice_file"]
-    lines += [f"- {text}" for code, text in permission.obligations if code != "notice_file"]
-    mine = "NOTICE" if "NOTICE" not in written else "NOTICE.modelpick"
-    (target / mine).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return [*written, mine]
+    head = f"{name} was fine-tuned from {permission.model}; its weights differ from those of the base.\n\n"
+    if not any(one.lower().startswith(("licen", "copying")) for one in written):
+        head += "The base came without its license text: add it before you pass this model on.\n\n"
+    for own, text in permission.files:
+        mine = own if own not in written else f"{own}.modelpick"
+        (target / mine).write_text((head if own == "NOTICE" else "") + text, encoding="utf-8")
+        written.append(mine)
+    return written
 
 
 def judge_sources(sources: Sequence[str], policy: str | None) -> tuple[str, tuple[str, ...]]:

@@ -28,8 +28,9 @@ def request_from_files(request: "Request", *, run_file: str | None = None, job_f
     if run_file is not None:
         from modelpick.tuning.run import run_from_json
 
-        earlier = run_from_json(_read(Path(run_file))).as_json()
-        return replace(request, given=_merged({**earlier, "output": None}, request.given))
+        record = _read(Path(run_file))
+        earlier = run_from_json(record).as_json()
+        return replace(request, given=_merged({**earlier, "output": None}, request.given), repeats=record)
     if job_file is None:
         return replace(request, given=_merged({"output": "run"}, request.given))
     job = _read(Path(job_file))
@@ -43,6 +44,7 @@ def request_from_files(request: "Request", *, run_file: str | None = None, job_f
         reviewed_by=request.reviewed_by or job.get("reviewed_by"),
         offline=request.offline or bool(job.get("offline")),
         resume=request.resume or started,
+        watched=True,
     )
 
 

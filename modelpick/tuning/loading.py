@@ -1,11 +1,13 @@
 """A model folder or Hub id becomes a model and a tokenizer that can be trained. Imports torch inside functions."""
 
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from modelpick.errors import CannotTellError, UsageError
+from modelpick.catalog import download
+from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.tuning import quantized
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class LoadOptions:
     trust_remote_code: bool = False
     allow_pickles: bool = False
     labels: tuple[str, ...] = ()  # class names, for an encoder
+    offline: bool = False  # take a Hub id from the cache only
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Loaded:
     kind: Kind
     layers: quantized.QuantizedLayers | None
     notes: tuple[str, ...]
+    fresh: tuple[str, ...] = ()  # modules that the checkpoint has no weights for: made at random, to be trained in full
 
 
 def torch_dtype(name: str) -> Any:
@@ -120,14 +124,28 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
     raise UsageError(f"{path} has no weights", fix="fetch the *.safetensors files too", code="no_weights")
 
 
+def folder_of(model: str, options: LoadOptions) -> Path:
+    """The folder that `model` names, or that its Hub repository is fetched into; checked to be safe to load.
+
+    Raises UsageError as `check_folder` does, RemoteError where the Hub keeps the files.
+    """
+    if Path(model).is_dir():
+        folder = Path(model)
+    else:
+        pickles = ("*.bin", "*.pt", "*.pth") if options.allow_pickles else ()
+        code = ("*.py",) if options.trust_remote_code else ()
+        folder = download.repository(model, options.revision, offline=options.offline, also=(*pickles, *code))
+    check_folder(folder, allow_pickles=options.allow_pickles)
+    return folder
+
+
 def load_config(model: str, options: LoadOptions) -> Any:
     """The transformers config of a folder or Hub id; typed errors instead of what transformers raises."""
     from transformers import AutoConfig
 
-    if Path(model).is_dir():
-        check_folder(Path(model), allow_pickles=options.allow_pickles)
+    folder = folder_of(model, options)
     try:
-        return AutoConfig.from_pretrained(model, revision=options.revision, trust_remote_code=options.trust_remote_code)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
             raise UsageError(
@@ -146,8 +164,10 @@ def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTr
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            model, revision=options.revision, trust_remote_code=options.trust_remote_code
+            folder_of(model, options), trust_remote_code=options.trust_remote_code
         )
+    except ModelpickError:
+        raise
     except Exception as error:  # tokenizers raises bare Exception for a broken file
         raise UsageError(
             f"{model} has no tokenizer that can be loaded: {_first_line(error)}",
@@ -183,7 +203,6 @@ def load(model: str, options: LoadOptions) -> Loaded:
     kind = kind_of(config)
     tokenizer, notes = load_tokenizer(model, options, kind)
     arguments: dict[str, Any] = {
-        "revision": options.revision,
         "trust_remote_code": options.trust_remote_code,
         "dtype": torch_dtype(options.dtype),
         "use_safetensors": None if options.allow_pickles else True,
@@ -195,49 +214,87 @@ def load(model: str, options: LoadOptions) -> Loaded:
             config.label2id = {name: number for number, name in enumerate(options.labels)}
     arguments["attn_implementation"] = {"flash": "flash_attention_2"}.get(options.attention, options.attention)
     auto = getattr(transformers, _AUTO[kind])
+    folder = folder_of(model, options)
     keep: tuple[str, ...] = ()
     bits = _BITS.get(options.method)
     if bits:
-        keep = _kept_modules(auto, config)
+        keep = _kept_modules(auto, config, options, model)
         if torch.cuda.is_available():
             arguments["device_map"] = {"": 0}  # bitsandbytes quantizes on the GPU as it loads
         arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
     with quantized.plain_linear_layers(config.model_type if bits else ""):
-        loaded = _from_pretrained(auto, model, config, arguments)
+        loaded, fresh = _from_pretrained(auto, folder, config, arguments, kind)
+        if bits and not set(fresh) <= set(keep):  # what is made at random has nothing to compress
+            keep = (*keep, *fresh)
+            arguments["quantization_config"] = quantized.quantization_config(bits, keep, arguments["dtype"])
+            loaded, fresh = _from_pretrained(auto, folder, config, arguments, kind)
     layers = None
     if bits:
         layers = quantized.assert_quantized(loaded, keep, model)
         quantized.mend_in_place_adds(loaded, config.model_type)
     loaded.config.pad_token_id = tokenizer.pad_token_id
-    return Loaded(loaded, tokenizer, kind, layers, notes)
+    loaded.name_or_path = loaded.config._name_or_path = (
+        model  # what an adapter says it was made for: not a cache folder
+    )
+    return Loaded(loaded, tokenizer, kind, layers, notes, fresh)
 
 
-def _from_pretrained(auto: Any, model: str, config: Any, arguments: dict[str, Any]) -> Any:
+def _from_pretrained(
+    auto: Any, model: Path, config: Any, arguments: dict[str, Any], kind: Kind
+) -> tuple[Any, tuple[str, ...]]:
+    """The model, and the modules its checkpoint has no (or other) weights for.
+
+    transformers fills those at random. For an encoder that is its new task head; anywhere else it is a damaged folder.
+    """
     from safetensors import SafetensorError
 
     try:
-        return auto.from_pretrained(model, config=config, **arguments)
+        loaded, told = auto.from_pretrained(
+            model, config=config, output_loading_info=True, ignore_mismatched_sizes=kind == "encoder", **arguments
+        )
     except ValueError as error:
         # Some families (MPT) have no sdpa path; transformers says so and names eager.
         if "attn_implementation" in str(error) and arguments["attn_implementation"] != "eager":
-            return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"})
+            return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"}, kind)
         raise UsageError(
             f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
         ) from None
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise UsageError(
             f"{model}'s weights cannot be loaded: {_first_line(error)}",
             fix="fetch the safetensors files again; pickles need --allow-pickles",
             code="cannot_load",
         ) from None
+    # A mismatch is told as (name, shape there, shape here).
+    absent = {*told["missing_keys"], *(key if isinstance(key, str) else key[0] for key in told["mismatched_keys"])}
+    if absent and kind != "encoder":
+        raise UsageError(
+            f"{model} has no weights for {len(absent)} tensors of its architecture ({min(absent)}, ...)",
+            fix="fetch the safetensors files again, all of them",
+            code="weights_missing",
+        )
+    return loaded, _modules_of(loaded, absent)
 
 
-def _kept_modules(auto: Any, config: Any) -> tuple[str, ...]:
-    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32."""
+def _modules_of(model: Any, absent: set[str]) -> tuple[str, ...]:
+    """The outermost modules all of whose parameters are `absent`."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        own = {f"{name}.{parameter}" for parameter, _ in module.named_parameters()}
+        if name and own and own <= absent and not any(name.startswith(f"{outer}.") for outer in found):
+            found.append(name)
+    return tuple(found)
+
+
+def _kept_modules(auto: Any, config: Any, options: LoadOptions, label: str) -> tuple[str, ...]:
+    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32.
+
+    Raises CannotTellError(code="not_quantizable") for a model whose weights are not in linear layers.
+    """
     import torch
 
     with torch.device("meta"):
-        skeleton = auto.from_config(config)
+        skeleton = auto.from_config(config, trust_remote_code=options.trust_remote_code)
     names = {
         name.rsplit(".", 1)[-1]
         for name, module in skeleton.named_modules()
@@ -245,7 +302,9 @@ def _kept_modules(auto: Any, config: Any) -> tuple[str, ...]:
     }
     heads = {name.split(".")[0] for name, _ in skeleton.named_modules() if name.split(".")[0] in quantized.TASK_HEADS}
     in_fp32 = set(getattr(skeleton, "_keep_in_fp32_modules", None) or ())
-    return tuple(sorted((names | heads | in_fp32) - {""}))
+    keep = tuple(sorted((names | heads | in_fp32) - {""}))
+    quantized.refuse_unquantizable(skeleton, keep, label)
+    return keep
 
 
 def _first_line(error: BaseException) -> str:

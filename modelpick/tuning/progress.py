@@ -32,7 +32,7 @@ class Progress:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._started = time.monotonic()
-        self._training_from: tuple[float, int, int] | None = None  # (when, step, tokens)
+        self._training_from: tuple[float, int, int] = (self._started, 0, 0)  # (when, step, tokens)
         self._now: dict[str, Any] = {"schema_version": 1, "state": "preparing", "step": 0, "steps": None}
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -62,7 +62,7 @@ class Progress:
             if kind == "state":
                 self._now["state"] = event["state"]
             elif kind == "start":
-                self._training_from = None
+                self._training_from = (time.monotonic(), event["step"], event["tokens"])
                 self._now |= {"state": "training", "step": event["step"], "steps": event["steps"]}
             elif kind == "checkpoint":
                 self._now["checkpoint_step"] = event["step"]
@@ -75,8 +75,6 @@ class Progress:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         now, step, tokens = time.monotonic(), event["step"], event["tokens"]
-        if self._training_from is None:
-            self._training_from = (now, step, tokens)
         when, first_step, first_tokens = self._training_from
         spent, done = now - when, step - first_step
         self._now |= {"step": step, "steps": event["steps"], "tokens": tokens}

@@ -12,7 +12,8 @@ from modelpick.tuning.intervals import Interval
 from modelpick.tuning.probe import ask, suite
 
 if TYPE_CHECKING:
-    from modelpick.tuning.finetune import Before, Data
+    from modelpick.tuning.finetune import Before
+    from modelpick.tuning.inputs import Data
     from modelpick.tuning.loading import Loaded
     from modelpick.tuning.run import RunSettings
 

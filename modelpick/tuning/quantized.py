@@ -3,6 +3,9 @@
 transformers replaces only modules whose type *is* `torch.nn.Linear`. A family with a Linear class of its own (Falcon)
 is left in full precision while `model.is_quantized` says True. So two things live here and nowhere else: the mend for
 such families, and the count of quantized layers that every load must pass.
+
+The count sees every weight, not only linear layers: since transformers 5 the experts of a mixture are one tensor a
+layer (`mlp.experts.gate_up_proj`), which no quantizer here touches and which is nearly all of such a model.
 """
 
 from collections.abc import Iterator
@@ -23,6 +26,9 @@ _OWN_LINEAR = {"falcon": ("transformers.models.falcon.modeling_falcon", "FalconL
 # Modules whose output is then added to in place; LLM.int8 returns a view there, which autograd refuses
 # (`mlp_output += attention_output`, modeling_falcon.py:619).
 _ADDED_TO_IN_PLACE = {"falcon": "FalconMLP"}
+# Weights that are no linear layer may stay in full precision up to this share of all matrices: routers (one in twice an
+# expert's width), convolutions and state matrices of state-space models are below it, any layer of experts is above.
+_ELSEWHERE = 0.01
 # Task heads are freshly made for the data at hand: nothing to compress, and they are trained in full.
 TASK_HEADS = ("classifier", "score", "qa_outputs")
 
@@ -88,10 +94,10 @@ def _copy_output(module: "nn.Module", inputs: object, output: Any) -> Any:
 def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
     """Count the linear layers of a loaded model by whether their weights are quantized.
 
-    A layer is kept by intent when its path ends in, or passes through, one of `keep`.
+    A layer is kept by intent when its path ends in, or passes through, one of `keep`. Weights outside linear layers are
+    among `left` when together they are more than a hundredth of the model.
     """
     import bitsandbytes as bnb
-    from torch import nn
 
     quantized = 0
     left: list[str] = []
@@ -101,23 +107,68 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
             quantized += 1 if _holds_quantized_weights(module) else 0
             if not _holds_quantized_weights(module):
                 left.append(name)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, _linear_classes()):
             (kept if _is_kept(name, keep) else left).append(name)
-    return QuantizedLayers(quantized=quantized, left=tuple(left), kept=tuple(kept))
+    return QuantizedLayers(quantized=quantized, left=(*left, *weights_elsewhere(model, keep)), kept=tuple(kept))
+
+
+def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, ...]:
+    """Matrices outside linear layers and embeddings, largest first, when they are too much of the model to ignore.
+
+    Only shapes are read, so that a skeleton on the meta device tells as much as a loaded model.
+    """
+    from torch import nn
+
+    elsewhere: dict[str, int] = {}
+    inside = 0
+    modules: Any = model.named_modules()
+    for name, module in modules:
+        if isinstance(module, nn.Embedding) or _is_kept(name, keep):
+            continue
+        if isinstance(module, _linear_classes()):
+            # A 4-bit layer packs two weights into a byte; its features tell how many it stands for.
+            layer: Any = module
+            inside += layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else layer.weight.numel()
+            continue
+        for parameter_name, parameter in module.named_parameters(recurse=False):
+            if parameter.ndim > 1:
+                elsewhere[f"{name}.{parameter_name}"] = parameter.numel()
+    outside = sum(elsewhere.values())
+    largest_first = sorted(elsewhere, key=lambda one: (-elsewhere[one], one))
+    return tuple(largest_first) if outside > _ELSEWHERE * (inside + outside) else ()
+
+
+def refuse_unquantizable(skeleton: "nn.Module", keep: tuple[str, ...], label: str) -> None:
+    """Raise CannotTellError(code="not_quantizable") before any weight is fetched, for a model whose bulk would stay."""
+    found = weights_elsewhere(skeleton, keep)
+    if found:
+        raise CannotTellError(
+            f"{label}: {len(found)} weights are no linear layers ({found[0]}, ...), and bitsandbytes would leave them "
+            "in full precision",
+            fix="use --method lora, which needs no quantization, or a model without fused experts",
+            code="not_quantizable",
+        )
+
+
+def _linear_classes() -> tuple[type, ...]:
+    """What transformers replaces by a quantized layer, and its subclasses, which it does not."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    return (nn.Linear, Conv1D)
 
 
 def assert_quantized(model: "nn.Module", keep: tuple[str, ...], label: str) -> QuantizedLayers:
     """The layer count of a model that must be quantized.
 
-    Raises CannotTellError(code="not_quantized") when any linear layer outside `keep` holds full-precision weights, or
-    when there is no quantized layer at all.
+    Raises CannotTellError(code="not_quantized") when any linear layer outside `keep` holds full-precision weights, when
+    too much of the model is no linear layer, or when there is no quantized layer at all.
     """
     layers = count_layers(model, keep)
     if layers.left or not layers.quantized:
         shown = ", ".join(layers.left[:3]) or "every layer"
         raise CannotTellError(
-            f"{label}: {len(layers.left)} linear layers stayed in full precision ({shown}), "
-            f"{layers.quantized} were quantized",
+            f"{label}: {len(layers.left)} layers stayed in full precision ({shown}), {layers.quantized} were quantized",
             fix="use --method lora, which needs no quantization",
             code="not_quantized",
         )

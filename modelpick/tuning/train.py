@@ -229,7 +229,8 @@ def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "Train
 
     class Reporter(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **names: Any) -> None:
-            watch.report({"event": "start", "step": state.global_step, "steps": state.max_steps})
+            done = {"step": state.global_step, "tokens": round(tokens_per_step * state.global_step)}
+            watch.report({"event": "start", "steps": state.max_steps, **done})
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **names: Any) -> None:
             watch.report(

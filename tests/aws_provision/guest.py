@@ -1,11 +1,13 @@
-"""A machine on this machine: the user-data's own script, install.sh and the units' commands, really run as processes.
+"""A machine on this machine: user-data's own commands, install.sh and the units' programs, really run as processes.
 
-Real: bash, sha256sum, tar, python, pip, the AWS CLI, the bundle, the stand-in account. Stand-ins: the metadata service,
-nvidia-smi, systemctl (starts what the unit files say), shutdown (writes down when).
+Real: sh, bash, sha256sum, tar, python, pip, the AWS CLI, the bundle, the stand-in account. Stand-ins: the metadata
+service, nvidia-smi, systemd (tests/stand_ins/systemd.py obeys the unit files), apt-get, shutdown (writes down when).
+What they hide stands in docs/proving-on-aws.md.
 """
 
 import contextlib
 import http.server
+import json
 import os
 import shutil
 import signal
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
@@ -20,32 +23,17 @@ import yaml
 from modelpick.aws import bundle
 from modelpick.aws.names import Names
 from modelpick.aws.spec import Spec
+from tests.stand_ins import systemd
 from tests.stand_ins.aws_account import Aws
 
 SYSTEMCTL = """#!/bin/bash
-# enable --now UNIT: start what the unit's ExecStart says; stop UNIT: SIGTERM, and wait for its end.
-run="$MODELPICK_ROOT/run"; mkdir -p "$run"
-unit="${@: -1}"
-case "$1" in
-  enable)
-    file="$MODELPICK_ROOT/etc/systemd/system/$unit"
-    words=$(sed -n 's/^ExecStart=//p' "$file")
-    words=${words//\\/opt\\/modelpick/$MODELPICK_ROOT/opt/modelpick}
-    words=${words/\\/usr\\/bin\\/python3/$PYTHON}
-    for env in $(sed -n 's/^EnvironmentFile=//p' "$file"); do set -a; . "$MODELPICK_ROOT$env"; set +a; done
-    setsid $words >>"$run/$unit.log" 2>&1 &
-    echo $! >"$run/$unit.pid" ;;
-  stop)
-    [ -f "$run/$unit.pid" ] || exit 0
-    pid=$(cat "$run/$unit.pid"); kill -TERM "$pid" 2>/dev/null
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done ;;
-esac
+exec "$PYTHON" -I -S "$STAND_IN_SYSTEMD" "$@"
 """
 NVIDIA_SMI = """#!/bin/bash
 [ -f "$MODELPICK_ROOT/no-gpu" ] && { echo "NVIDIA-SMI has failed" >&2; exit 9; }
 case "$*" in
-  *utilization*) cat "$MODELPICK_ROOT/utilization" ;;
-  *) echo "NVIDIA A10G, 23028 MiB, 570.86.15" ;;
+  *utilization*) echo "$(cat "$MODELPICK_ROOT/utilization"), 10000, 23028" ;;
+  *) echo "NVIDIA A10G, 23028 MiB, $(cat "$MODELPICK_ROOT/driver")" ;;
 esac
 """
 SHUTDOWN = """#!/bin/bash
@@ -58,10 +46,25 @@ mkdir -p "$3/bin"; printf '#!/bin/bash\\n' >"$3/bin/pip"; chmod +x "$3/bin/pip"
 """
 
 
+NOTHING = """#!/bin/bash
+exit 0
+"""
+QUICK_AWS = """#!/bin/bash
+# aws, where only what is asked of it matters: gives the bundle, notes the rest.
+echo "$*" >>"$MODELPICK_ROOT/asked"
+case "$*" in
+  *"s3 cp"*/bundle/*.tar.gz*) cp "$MODELPICK_ROOT/bundle.tar.gz" "${@: -1}" ;;
+  *"s3 cp - "*/machine.json*) cat >"$MODELPICK_ROOT/told" ;;
+  *limit.json*) exit 1 ;;
+esac
+"""
+
+
 class Metadata(http.server.ThreadingHTTPServer):
     """An instance metadata service, version 2: a token first; spot notices when told."""
 
-    notice = False
+    notice = rebalance = False
+    seconds = 120.0  # of the notice
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _MetadataHandler)
@@ -78,7 +81,10 @@ class _MetadataHandler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("X-aws-ec2-metadata-token") != "token":
             self._answer(401, "")
         elif self.path == "/latest/meta-data/spot/instance-action" and self.server.notice:
-            self._answer(200, '{"action": "terminate"}')
+            at = datetime.now(UTC) + timedelta(seconds=self.server.seconds)
+            self._answer(200, json.dumps({"action": "terminate", "time": f"{at:%Y-%m-%dT%H:%M:%SZ}"}))
+        elif self.path == "/latest/meta-data/events/recommendations/rebalance" and self.server.rebalance:
+            self._answer(200, "{}")
         else:
             self._answer(404, "")
 
@@ -99,32 +105,71 @@ class Machine:
         self.root, self.metadata = root, Metadata()
         programs = root / "bin"
         programs.mkdir(parents=True)
-        for name, text in (("systemctl", SYSTEMCTL), ("nvidia-smi", NVIDIA_SMI), ("shutdown", SHUTDOWN)):
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
-        if not real_venv:
-            (programs / "python3").write_text(QUICK_PYTHON)
-            (programs / "python3").chmod(0o755)
+        listed = (("systemctl", SYSTEMCTL), ("nvidia-smi", NVIDIA_SMI), ("shutdown", SHUTDOWN), ("apt-get", NOTHING))
+        for name, text in (*listed, *([] if real_venv else [("python3", QUICK_PYTHON)])):
+            self.program(name, text)
         (root / "utilization").write_text("97\n")
-        document = yaml.safe_load(bundle.payload(spec, names).user_data)
-        for entry in document["write_files"]:
+        (root / "driver").write_text("595.91.07\n")
+        payload = bundle.payload(spec, names)
+        (root / "bundle.tar.gz").write_bytes(payload.bundle)  # for QUICK_AWS
+        self.document = yaml.safe_load(payload.user_data)
+        for entry in self.document["write_files"]:
             path = root / entry["path"].lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(entry["content"])
-            path.chmod(int(entry["permissions"], 8))
-        self.command = [str(root / document["runcmd"][0][0].lstrip("/"))]
+            path.chmod(int(entry.get("permissions", "0644"), 8))
         self.environment = {
             **aws.environment, "PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(root),
-            "MODELPICK_ROOT": str(root),
+            "MODELPICK_ROOT": str(root), "STAND_IN_SYSTEMD": str(Path(systemd.__file__)),
             "MODELPICK_METADATA": f"http://127.0.0.1:{self.metadata.server_port}", "MODELPICK_ROUND_SECONDS": "0.2",
-            "MODELPICK_SAVE_SECONDS": "1", "MODELPICK_RETRY_SECONDS": "0", "PYTHON": sys.executable,
+            "MODELPICK_SAVE_SECONDS": "3", "MODELPICK_RETRY_SECONDS": "0", "PYTHON": sys.executable,
         }  # fmt: skip
 
-    def boot(self) -> "subprocess.CompletedProcess[str]":
-        """Run what runcmd runs, to its end; the units go on."""
-        return subprocess.run(
-            self.command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
+    def program(self, name: str, text: str) -> None:
+        """A program of this machine's, before those of the computer it is pretended on."""
+        (self.root / "bin" / name).write_text(text)
+        (self.root / "bin" / name).chmod(0o755)
+
+    def boot(self, *, wait: bool = True) -> "subprocess.CompletedProcess[str]":
+        """What cloud-init does at an instance's first boot; with `wait` until set-up has ended. The units go on.
+
+        The return code is set-up's.
+        """
+        self.start_of_boot()
+        for line in self.document["runcmd"]:
+            self._run(line)
+        unit = "modelpick-setup.service"
+        while wait and systemd_says(self.root, unit).get("ActiveState") in ("activating", "deactivating"):
+            time.sleep(0.1)
+        code = int(str(systemd_says(self.root, unit).get("code", 1)))
+        return subprocess.CompletedProcess([unit], code, self.boot_log(), self.boot_log())
+
+    def start_of_boot(self) -> None:
+        """What cloud-init does at every boot, before everything else."""
+        (self.root / "run" / "systemd" / "system").mkdir(parents=True, exist_ok=True)  # as on every systemd
+        for line in self.document["bootcmd"]:
+            self._run(line.replace("/run/systemd", f"{self.root}/run/systemd"))
+
+    def reboot(self) -> None:
+        """The processes are gone, /run is empty; then what a boot that is not the first does."""
+        self.kill()
+        shutil.rmtree(self.root / "run")
+        self.start_of_boot()
+        for unit in sorted(self.root.glob("enabled-*")):
+            self._run(f"systemctl start --no-block {unit.name.removeprefix('enabled-')}")
+
+    def _run(self, line: str) -> None:
+        subprocess.run(["/bin/sh", "-c", line], env=self.environment, timeout=120, check=True)
+
+    def boot_log(self) -> str:
+        """What set-up said."""
+        path = self.root / "var" / "log" / "modelpick.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def timers(self) -> list[str]:
+        """Every power-off that was armed, `UNIT SPAN`."""
+        path = self.root / "timers"
+        return path.read_text().splitlines() if path.exists() else []
 
     def shutdowns(self) -> list[str]:
         """The arguments of every `shutdown`."""
@@ -138,23 +183,37 @@ class Machine:
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.1)
 
-    def wait_for_end(self, seconds: float = 90.0) -> None:
-        """Until the watchdog has ended the machine."""
+    def wait_for_end(self, seconds: float = 90.0, how: str = "-P +1") -> None:
+        """Until the watchdog has ended the machine, or (`how` is poweroff) the plain end."""
         deadline = time.monotonic() + seconds
-        while "-P +1" not in self.shutdowns():
+        while how not in self.shutdowns():
             if time.monotonic() > deadline:
                 raise AssertionError(self.logs())
             time.sleep(0.2)
 
     def logs(self) -> str:
-        """What the units printed."""
-        return "\n".join(f"{path.name}: {path.read_text()}" for path in (self.root / "run").glob("*.log"))
+        """What set-up and the units printed."""
+        files = (self.root / "run" / "stand-in").glob("*.log")
+        return "\n".join([self.boot_log(), *(f"{path.name}: {path.read_text(errors='replace')}" for path in files)])
+
+    def kill(self) -> None:
+        """Every process of this machine ends, in whatever session. Its environment tells which."""
+        mine = f"MODELPICK_ROOT={self.root}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, ValueError):  # it has just ended, or is not ours to look at
+                if mine in (folder / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(folder.name), signal.SIGKILL)
 
     def off(self) -> None:
         """The power goes."""
-        for path in (self.root / "run").glob("*.pid"):
-            with contextlib.suppress(ProcessLookupError, ValueError):
-                os.killpg(int(path.read_text()), signal.SIGKILL)
+        self.kill()
+        self.kill()  # what the first round's processes started while it ran
         self.metadata.shutdown()
         self.metadata.server_close()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def systemd_says(root: Path, unit: str) -> dict[str, object]:
+    """A unit's state on the pretended machine."""
+    path = root / "run" / "stand-in" / unit
+    return dict(json.loads(path.read_text())) if path.exists() else {}

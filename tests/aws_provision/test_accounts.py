@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelpick.aws import inventory, operator_policy, preflight, provision, status, switches, teardown
+from modelpick.aws import inventory, preflight, provision, status, switches, teardown
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names, check_id, slug
 from modelpick.errors import ModelpickError
@@ -241,6 +241,22 @@ def test_a_subnet_without_a_way_out(aws: Aws, account: Account) -> None:
     assert aws.state()["left"] == []
 
 
+def test_a_private_subnet_with_a_nat_will_do_and_gives_no_public_address(aws: Aws, account: Account) -> None:
+    vpc = account.call("ec2", "create_vpc", CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = account.call("ec2", "create_subnet", VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone="us-east-1a")
+    inside = subnet["Subnet"]["SubnetId"]
+    nat = account.call("ec2", "create_nat_gateway", SubnetId=inside)["NatGateway"]["NatGatewayId"]
+    wanted = [{"Name": "vpc-id", "Values": [vpc]}]
+    table = account.call("ec2", "describe_route_tables", Filters=wanted)["RouteTables"][0]["RouteTableId"]
+    account.call("ec2", "create_route", RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", NatGatewayId=nat)
+    up(account, subnet=inside)
+    versions = account.call(
+        "ec2", "describe_launch_template_versions", LaunchTemplateName=NAMES.group, Versions=["$Latest"]
+    )
+    (card,) = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]["NetworkInterfaces"]
+    assert card["AssociatePublicIpAddress"] is False
+
+
 def test_a_zone_that_does_not_sell_it(aws: Aws, account: Account) -> None:
     found = account.call("ec2", "describe_subnets", Filters=[{"Name": "availability-zone", "Values": ["us-east-1e"]}])
     error = refused(lambda: up(account, subnet=found["Subnets"][0]["SubnetId"]))
@@ -358,51 +374,15 @@ def test_sweep_finds_what_was_left_behind(aws: Aws, account: Account) -> None:
     up(account, name="lost")
     aws.advance(hours=4)
     up(account, name="running")
-    assert [item.deployment for item in status.orphans(account)] == ["lost"]
-
-
-def test_the_printed_policy_allows_what_is_called_and_nothing_else(aws: Aws, account: Account) -> None:
-    aws.calls(clear=True)
-    aws.no_capacity(type="g5.xlarge")
-    up(account)
-    provision.extend(account, "demo", 1.0, max_usd=20)
-    status.deployments(account)
-    list(status.orphans(account))
-    from modelpick.aws import access
-
-    list(access.log_lines(account, "demo"))
-    account.call("s3", "put_object", Bucket=NAMES.bucket, Key="results/x", Body=b"x")
-    teardown.down(account, "demo")
-    teardown.down(account, "demo", keep=teardown.Keep(results=False))
-    called = {_permission(name) for name, _ in aws.calls()}
-    allowed = set(operator_policy.actions())
-    assert called - allowed == set()
-    # Implied by tags, asked for by other calls, or by the session plugin.
-    implied = {
-        "autoscaling:CreateOrUpdateTags", "ec2:CreateTags", "ec2:RunInstances", "ec2:DeleteVolume",
-        "ec2:TerminateInstances",
-        "iam:TagInstanceProfile", "iam:TagRole", "logs:TagResource", "ssm:AddTagsToResource", "ssm:StartSession",
-        "ssm:TerminateSession",
-    }  # fmt: skip
-    assert allowed - called - implied == set()
-
-
-def _permission(call: str) -> str:
-    service, _, action = call.partition(":")
-    renamed = {
-        "PutBucketEncryption": "PutEncryptionConfiguration", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
-        "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration", "ListObjectsV2": "ListBucket",
-        "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration", "HeadObject": "GetObject",
-        "ListBuckets": "ListAllMyBuckets", "DeleteObjects": "DeleteObject",
-    }  # fmt: skip
-    return f"{service}:{renamed.get(action, action) if service == 's3' else action}"
+    assert [item.deployment for item in status.everywhere(account).deployments if status.is_orphan(item)] == ["lost"]
 
 
 def test_doctor_names_each_thing_and_its_mending(aws: Aws, account: Account) -> None:
     candidates = spec().candidates
-    assert {check.state for check in preflight.check(account, candidates)} == {"ok"}
+    wanted = preflight.Wanted(candidates)
+    assert {check.state for check in preflight.check(account, wanted)} == {"ok"}
     aws.world(quotas={}, denied=["iam:CreateRole"])
-    found = {check.name: check for check in preflight.check(account, candidates)}
+    found = {check.name: check for check in preflight.check(account, wanted)}
     assert found["quota"].state == "problem"
     assert "request-service-quota-increase" in str(found["quota"].fix)
     assert "iam:CreateRole" in found["permissions"].detail

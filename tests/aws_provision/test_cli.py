@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,18 @@ class Program:
     """modelpick, talking to one stand-in account."""
 
     def __init__(self, aws: Aws, home: Path) -> None:
-        self._environment = {
+        self.environment = {
             **aws.environment,
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "100",
         }
-        self._home = home
+        self.home = home
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "modelpick", *words], env=self._environment, cwd=self._home, text=True,
+            [sys.executable, "-m", "modelpick", *words], env=self.environment, cwd=self.home, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -91,16 +92,66 @@ def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     assert aws.state()["left"] == []
 
 
+def test_a_price_that_cannot_be_believed_stops_it_before_anything_is_made(program: Program, aws: Aws) -> None:
+    program.environment["HF_ENDPOINT"] = "http://127.0.0.1:1"
+    aws.world(usd_per_hour={"g6e.xlarge": 18.61})
+    asking = [word for word in UP if word != "--offline"]
+    code, _, err = program.run(*asking, "--json")
+    assert code == 3
+    assert json.loads(err)["error"]["code"] == "price_not_believed"
+    assert aws.state()["left"] == []
+    aws.world(usd_per_hour={"g6e.xlarge": 1.9})
+    machine = program.json(*asking)
+    assert machine["usd_per_hour"] > 1.9
+    aws.world(usd_per_hour={"g6e.xlarge": 18.61})  # what was begun goes on at the price that it noted
+    assert program.json(*asking)["instance_id"] == machine["instance_id"]
+
+
+def test_what_was_left_behind_is_swept(program: Program, aws: Aws) -> None:
+    _killed(program, aws, UP, 12, "after")
+    found = program.json("sweep", "--yes")
+    assert [item["deployment"] for item in found["receipts"]] == ["box"]
+    assert found["unseen_regions"] == {}
+    assert aws.state()["left"] == []
+
+
 def test_an_interrupt_says_what_runs(program: Program, aws: Aws) -> None:
     aws.no_capacity()
     process = program.start(*UP)
-    while not any(name == "autoscaling:DescribeScalingActivities" for name, _ in aws.calls(clear=True)[-40:]):
-        assert process.poll() is None
+    _until_it_waits(process, aws)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "modelpick down box" in err
     assert matrix.faults(aws) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("answer", "machines"), [("d", 0), ("l", 0), ("c", 1)])
+def test_ctrl_c_asks_what_to_do(answer: str, machines: int, program: Program, aws: Aws) -> None:
+    """At a terminal: continue, take it down, or leave it. Whatever is said, nothing runs unwatched."""
+    import pty
+
+    aws.no_capacity()
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "modelpick", *UP], env=program.environment, cwd=program.home, stdin=theirs,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(theirs)
+    _until_it_waits(process, aws)
+    process.send_signal(signal.SIGINT)
+    if answer == "c":
+        aws.capacity()
+        aws.advance(seconds=90)
+    os.write(ours, f"{answer}\n".encode())
+    _, err = process.communicate(timeout=120)
+    os.close(ours)
+    assert process.returncode == (0 if answer == "c" else 130), err
+    assert "a machine of box may be on its way; it stops by itself at" in err
+    assert len(aws.state()["machines"]) == machines
+    assert matrix.faults(aws) == []
+    assert (aws.state()["left"] == []) == (answer == "d")
 
 
 def test_the_policy_is_printed_and_fits(program: Program) -> None:
@@ -109,6 +160,16 @@ def test_the_policy_is_printed_and_fits(program: Program) -> None:
     document = json.loads(out)
     assert document["Version"] == "2012-10-17"
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144  # a managed policy's limit (IAM quotas)
+
+
+def _until_it_waits(process: "subprocess.Popen[str]", aws: Aws) -> None:
+    """Until the paid call was made and the wait for capacity has begun."""
+    paid = ("autoscaling:UpdateAutoScalingGroup", True)
+    while paid not in (calls := aws.calls()) or "Activities" not in "".join(
+        name for name, _ in calls[calls.index(paid) :]
+    ):
+        assert process.poll() is None
+        time.sleep(0.05)
 
 
 def _killed(program: Program, aws: Aws, words: tuple[str, ...], call: int, when: str) -> None:

@@ -12,7 +12,7 @@ from tests.aws_provision import matrix
 from tests.aws_provision.conftest import PAYLOAD, spec
 from tests.stand_ins.aws_account import Aws
 
-UP_CALLS, EXTEND_CALLS, DOWN_CALLS = 24, 4, 17
+UP_CALLS, EXTEND_CALLS, DOWN_CALLS = 24, 6, 17
 # How AWS fails a call: its code and status, how often (5: through all of botocore's attempts), what the user is told.
 WAYS: dict[str, dict[str, Any]] = {
     "throttled": {"code": "Throttling", "times": 5},

@@ -87,3 +87,22 @@ def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
 def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
     assert spec_from(plan).sha256 == spec_from(json.loads(json.dumps(plan))).sha256
     assert spec_from(plan).deployment != spec_from(plan, Wishes(name="other")).deployment
+
+
+def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
+    command = spec_from(plan, data=["my train.jsonl"]).job["command"]
+    assert "--data 'data/my train.jsonl'" in command[2]
+
+
+@pytest.mark.parametrize(
+    ("model", "method", "vllm"),
+    [
+        ("Qwen/Qwen3-8B", "bf16", True),
+        ("Qwen/Qwen3-8B", "nf4", True),
+        ("Qwen/Qwen3-8B", "int8", False),  # vLLM has no 8-bit for dense models
+        ("google/flan-t5-large", "bf16", False),  # and no T5
+    ],
+)
+def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, vllm: bool) -> None:
+    made = json.loads(planner.prepare(model, serve={"method": method}, offline=True).to_bytes())
+    assert spec_from(made).job.get("vllm", False) is vllm

@@ -69,9 +69,9 @@ def down_half(aws: Aws, account: Account) -> Callable[[], Any]:
 SCENES: dict[Scene, tuple[int, int, tuple[int, ...]]] = {
     up: (24, 1, (1,)),
     up_without_spot: (25, 25, (1,)),
-    up_waiting: (30, 24, (0,)),
+    up_waiting: (32, 24, (0,)),
     up_again: (23, 1, (1,)),
-    extend: (4, 1, (1,)),
+    extend: (6, 1, (1,)),
     down: (17, 1, (0,)),
     down_keeping: (16, 1, (0,)),
     down_half: (17, 1, (0,)),

@@ -128,7 +128,7 @@ def choose(user: User) -> None:
 def served(user: User, cloud: Any) -> None:
     """By the user's own way, `connect`: an ordinary OpenAI client, the same questions before and after, how fast."""
     port = str(free_port("127.0.0.1"))
-    told = user.json("connect", "way", "--local-port", port)
+    told = user.first_answer("connect", "way", "--local-port", port)
     assert told["ready"]
     assert stat_mode(told["key_file"]) == "600"
     session = user.begins("connect", "way", "--local-port", port)
@@ -139,10 +139,10 @@ def served(user: User, cloud: Any) -> None:
     for name in names:
         asked = ("probe", name, "--endpoint", told["endpoint"], "--cases", "12", "--depth", "1")
         assert user.json(*asked, OPENAI_API_KEY=key)["cases"] == 12
-    # Two cores are not an A10G: said, and not kept.
+    # Two cores are not an A10G: what differs is not to be kept.
     bench = user.json(
         "bench", "--endpoint", told["endpoint"], "--model", names[0], "--plan", "plan.json", "--concurrency", "1,2",
-        "--requests", "2", "--generate", "8", "--prompt-tokens", "32", OPENAI_API_KEY=key,
+        "--requests", "2", "--generate", "8", "--prompt-tokens", "32", "--no-keep", OPENAI_API_KEY=key,
     )  # fmt: skip
     assert [level["errors"] for level in bench["levels"]] == [0, 0]
     assert all(one["promised_tokens_per_s"] > 0 for one in bench["promised"])

@@ -27,7 +27,8 @@ class User:
 
     def start(self, *words: str, **more: str) -> "subprocess.Popen[str]":
         """Start a command; its output is piped."""
-        return self._start(words, subprocess.PIPE, subprocess.PIPE, more)
+        process: subprocess.Popen[str] = self._start(words, subprocess.PIPE, subprocess.PIPE, more)
+        return process
 
     def json(self, *words: str, code: int = 0, **more: str) -> dict[str, Any]:
         """A program's way: the answer of `--json`."""
@@ -35,6 +36,15 @@ class User:
         out, err = process.communicate(timeout=SECONDS)
         assert process.returncode == code, f"{words}: {out} {err}"
         return dict(json.loads(out or err))
+
+    def first_answer(self, *words: str, **more: str) -> dict[str, Any]:
+        """The answer of a command that runs on after it, which is then interrupted."""
+        process = self.start(*words, "--json", **more)
+        line = process.stdout.readline() if process.stdout else ""
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+        assert line, f"{words}: {err}"
+        return dict(json.loads(line))
 
     def types(self, *words: str, code: int = 0, **more: str) -> str:
         """A person's way: what the screen shows, both streams as they come. Kept in the transcript."""

@@ -38,11 +38,14 @@ def workloads(draw: st.DrawFn, gpus: bool = False) -> Workload:
     else:
         names["optimizer"] = draw(st.sampled_from(["adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "sgd"]))
         names["gradient_checkpointing"] = draw(st.booleans())
+        names["packing"] = draw(st.booleans())
+        names["gradient_accumulation"] = draw(st.sampled_from([1, 8]))
         if names["method"] != "full":
             names["lora_rank"] = draw(st.integers(1, 256))
     if gpus:
         names["gpus"] = draw(st.sampled_from([2, 3, 4, 8]))
-        names["sharding"] = draw(st.sampled_from(["tensor-parallel", "zero3", "fsdp"]))
+        kinds = ["tensor-parallel", "zero3", "fsdp"] + ["zero2"] * (names["method"] in FINETUNE_METHODS)
+        names["sharding"] = draw(st.sampled_from(kinds))
     return workload_from(names)
 
 
@@ -84,13 +87,18 @@ def test_sharding_never_increases_a_cards_share(shape: str, workload: Workload) 
     alone = estimate(ALL[shape], replace(workload, gpus=1, sharding="none"))
     shared = estimate(ALL[shape], workload)
     unsharded = alone.parts.weights if _keeps_unsharded_gradients(workload) else 0.0
-    assert shared.parts.weights <= alone.parts.weights * (1 + 1e-9)
     assert shared.total <= (alone.total + (1 + SLACK) * unsharded) * (1 + 1e-9)
 
 
 def _keeps_unsharded_gradients(workload: Workload) -> bool:
     adapts = workload.task == "finetune" and workload.method != "full"
-    return adapts and workload.stack == "litgpt" and workload.sharding in ("fsdp", "zero3")
+    return adapts and workload.stack == "litgpt" and workload.sharding == "fsdp"
+
+
+@given(SHAPES, workloads(gpus=True))
+def test_more_cards_never_hold_more_each(shape: str, workload: Workload) -> None:
+    few, many = (estimate(ALL[shape], replace(workload, gpus=n)).total for n in (2, 16))
+    assert many <= few * (1 + 1e-9)
 
 
 def test_litgpt_under_fsdp_holds_the_whole_model_beside_its_shard() -> None:
@@ -101,6 +109,47 @@ def test_litgpt_under_fsdp_holds_the_whole_model_beside_its_shard() -> None:
             "gradient_checkpointing": True, "gpus": 2, "sharding": "fsdp", "lora_rank": 8,
             "lora_targets": "q,v"}  # fmt: skip
     assert estimate_model(model, workload_from(told)).total / 2**30 == pytest.approx(20.66, rel=0.03)
+
+
+def test_deepspeed_holds_fp32_masters_and_a_bucket_of_gradients() -> None:
+    """Qwen 1.8B fully fine-tuned on one A100: 43.5 GB; over 4-bit weights with rank 64: 5.8 GB (its README)."""
+    model = index.load().find("Qwen/Qwen-1_8B")
+    assert model is not None
+    told = {"task": "finetune", "context": 256, "gradient_checkpointing": True, "gradient_accumulation": 8}
+    full = estimate_model(model, workload_from(told | {"method": "full", "sharding": "zero2"}))
+    assert full.parts.optimizer == 12 * full.trainable_parameters
+    assert full.total / 1e9 == pytest.approx(43.5, rel=0.10)
+    qlora = {"method": "qlora", "sharding": "zero2", "lora_rank": 64, "dtype": "fp16"}
+    assert estimate_model(model, workload_from(told | qlora)).total / 1e9 == pytest.approx(5.8, rel=0.06)
+
+
+def test_checkpointing_does_not_free_the_inputs_of_8_bit_layers() -> None:
+    """bitsandbytes keeps them as attributes of the node, which only a graph's death frees; traced: 23.5 kB a token and
+    layer on TinyLlama, whose qkv, output, MLP and down projections read 2048, 2048, 2048 and 5632 channels."""
+    model = index.load().find("TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T")
+    assert model is not None
+    told = {"method": "lora-int8", "context": 2048, "gradient_checkpointing": True, "measure": "allocated"}
+    kept, freed = (
+        estimate_model(model, workload_from(told | {"stack": stack})).parts.activations
+        for stack in ("transformers", "llama-factory")
+    )
+    assert kept - freed == 22 * 2048 * 2 * (3 * 2048 + 5632)
+
+
+def test_litgpt_keeps_the_4_bit_inputs_of_the_batch_before() -> None:
+    """Traced: 15.17 GiB when both batches have 512 tokens; its README says 15.12 (16.24 GB) for its own data."""
+    model = index.load().find("TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T")
+    assert model is not None
+    told = {"method": "qlora", "context": 512, "batch": 8, "stack": "litgpt", "measure": "allocated", "packing": True,
+            "lora_rank": 32, "lora_targets": "query,key,value,projection,mlp,head"}  # fmt: skip
+    assert estimate_model(model, workload_from(told)).total / GIB == pytest.approx(15.17, rel=0.02)
+
+
+def test_gradients_stay_when_several_batches_make_a_step() -> None:
+    long = {"method": "full", "context": 8192}
+    once, twice = (estimate(LLAMA_7B, workload_from(long | {"gradient_accumulation": n})) for n in (1, 2))
+    assert once.parts.gradients == 0
+    assert twice.parts.gradients == 2 * LLAMA_7B.parameters
 
 
 @given(SHAPES, workloads())
@@ -146,13 +195,13 @@ def test_transformers_leaves_fused_experts_in_bf16_and_says_so() -> None:
 
 
 def test_sdpa_is_eager_where_transformers_has_no_sdpa_path() -> None:
-    """Gemma 2 caps its scores: transformers runs it eagerly, vLLM and litgpt do not."""
+    """Gemma 2 caps its scores: transformers and litgpt run it eagerly, vLLM does not."""
     asked = workload_from({"method": "bf16", "context": 8192, "attention": "sdpa"})
     eager = estimate(GEMMA_2B, replace(asked, attention="eager"))
     found = estimate(GEMMA_2B, asked)
     assert found.parts == eager.parts
     assert any("eager" in said for said in found.assumptions)
-    assert estimate(GEMMA_2B, replace(asked, stack="litgpt")).total < found.total
+    assert estimate(GEMMA_2B, replace(asked, stack="vllm")).total < found.total
 
 
 def test_an_encoder_keeps_no_cache_and_an_encoder_decoder_keeps_its_prompt() -> None:

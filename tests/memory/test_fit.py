@@ -6,6 +6,7 @@ import pytest
 
 from modelpick.memory import fit
 from modelpick.memory.estimate import GIB
+from modelpick.memory.recipe import least_change
 from modelpick.offers.instance import Gpu, InstanceType
 from modelpick.workload import Workload, workload_from
 from tests.memory.shapes import LLAMA_7B
@@ -77,6 +78,32 @@ def test_the_largest_rank_fits_and_one_more_does_not() -> None:
     assert found is not None
     assert on(replace(workload, lora_rank=found))
     assert not on(replace(workload, lora_rank=found + 1))
+
+
+@pytest.mark.parametrize(
+    ("names", "change"),
+    [
+        ({"method": "qlora"}, {}),
+        ({"method": "lora", "context": 1024}, {"gradient_checkpointing": True}),
+        ({"method": "lora", "context": 8192}, {"gradient_checkpointing": True}),
+        ({"method": "lora", "context": 20_000}, {"method": "qlora"}),
+        ({"method": "full", "context": 512}, {"method": "lora"}),
+        ({"method": "qlora", "context": 512, "batch": 64}, {"batch": 1, "gradient_accumulation": 64}),
+    ],
+)
+def test_the_least_change_to_a_recipe_makes_it_fit(names: dict[str, object], change: dict[str, object]) -> None:
+    workload = workload_from(names)
+    found = least_change(LLAMA_7B, workload, A10G)
+    assert found is not None
+    assert found.items() >= change.items()
+    assert on(replace(workload, **found))  # type: ignore[arg-type]
+
+
+def test_shorter_sequences_are_the_last_resort() -> None:
+    found = least_change(LLAMA_7B, workload_from({"method": "lora", "context": 100_000}), A10G)
+    assert found is not None
+    assert found["method"] == "qlora"
+    assert 0 < found["context"] < 100_000
 
 
 def test_nothing_fits_where_the_weights_do_not() -> None:

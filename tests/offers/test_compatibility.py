@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from modelpick.catalog.model import Model
-from modelpick.errors import UsageError
+from modelpick.errors import CannotTellError, UsageError
 from modelpick.offers import embedded
-from modelpick.offers.compatibility import findings, obstacle, rule_from
+from modelpick.offers.compatibility import Subject, findings, obstacle, refusal, rule_from
 from modelpick.offers.rules import cannot_run, load_rules, subject_of
 from modelpick.workload import Workload, workload_from
 
@@ -73,6 +73,47 @@ def test_an_adapter_for_falcon_is_merged_first() -> None:
     assert found is not None
     assert "merge" in found.way_out
     assert obstacle(load_rules(), replace(beside, adapter=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("family", "workload", "code"),
+    [
+        ("nobody", {"stack": "vllm", "method": "bf16"}, "vllm_unknown_family"),
+        ("", {"stack": "vllm", "method": "bf16"}, "vllm_unknown_family"),
+        ("smollm3", {"stack": "vllm", "method": "gguf"}, "vllm_unknown_method"),
+        ("baichuan", {"method": "bf16"}, "transformers_unknown_family"),
+        ("llama", {"method": "awq"}, "transformers_unknown_method"),
+    ],
+)
+def test_what_the_table_does_not_know_is_not_guessed(family: str, workload: dict, code: str) -> None:
+    subject = Subject(family, workload_from(workload))
+    error = refusal(findings(load_rules(), subject))
+    assert isinstance(error, CannotTellError)
+    assert (error.code, error.exit_code) == (code, 3)
+    assert error.fix
+
+
+def test_a_gguf_is_judged_by_the_architecture_it_names() -> None:
+    work = workload_from({"method": "gguf"})
+    assert refusal(findings(load_rules(), Subject("llama", work, "gguf"))) is None
+    error = refusal(findings(load_rules(), Subject("mine", work, "gguf")))
+    assert error is not None
+    assert error.code == "llama_cpp_unknown_family"
+
+
+def test_no_rule_is_silent_on_a_server_a_method_and_a_family() -> None:
+    """Every combination is either known to the lists, or answered by a rule with a source."""
+    auto = pytest.importorskip("transformers.models.auto.modeling_auto", reason="the extra train is absent")
+    known = set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) | set(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    (rule,) = (rule for rule in load_rules() if rule.code == "transformers_unknown_family")
+    assert set(rule.besides) <= known  # of the very version that serves: scripts/server_families.py
+    for stack in ("vllm", "transformers"):
+        for method in ("bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf"):
+            work = workload_from({"stack": stack, "method": method})
+            told = findings(load_rules(), Subject("of_nobody", work))
+            unknown = {one.code for one in told if one.level != "care"}
+            assert unknown or (stack, method) == ("transformers", "gguf"), (stack, method)
+            assert all(one.source for one in told)
 
 
 def test_falcon_needs_care_wherever_it_is_quantized() -> None:

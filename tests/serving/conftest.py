@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpick.serving.machine import free_port
-from modelpick.serving.server import _program
+from modelpick.serving.machine import free_port, program
 from tests.cli.conftest import modelpick  # noqa: F401
 from tests.stand_ins import model_server
 
@@ -40,7 +39,7 @@ def is_up(url: str) -> bool:
 @pytest.fixture
 def caddy() -> str:
     """The program, from the extra `serve` or the system."""
-    found = _program("caddy")
+    found = program("caddy")
     if found is None:
         pytest.skip("Caddy is absent")
     return found

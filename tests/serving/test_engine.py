@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelpick.errors import UsageError
+from modelpick.errors import CannotTellError, UsageError
 from modelpick.offers.compatibility import Subject
 from modelpick.offers.rules import load_rules
 from modelpick.serving.engine import VLLM_LORA_RANKS, choose, lora_rank_setting
@@ -24,7 +24,7 @@ def subject(model_type: str = "llama", method: str = "bf16", kind: str = "decode
         (subject(method="int8"), "transformers"),
         (subject("mpt"), "transformers"),
         (subject("t5", kind="encoder-decoder"), "transformers"),
-        (subject(method="gguf"), "llama.cpp"),
+        (subject(method="gguf", kind="gguf"), "llama.cpp"),
     ],
 )
 def test_on_a_gpu_the_table_decides(asked: Subject, engine: str) -> None:
@@ -39,6 +39,20 @@ def test_without_a_gpu_transformers_serves() -> None:
 def test_an_adapter_of_falcon_is_merged_for_vllm() -> None:
     choice = choose(load_rules(), subject("falcon", adapter=True), gpu=True, installed=ALL)
     assert (choice.engine.name, choice.merged) == ("vllm", True)
+
+
+def test_a_family_that_vllm_does_not_list_is_served_by_transformers() -> None:
+    choice = choose(load_rules(), subject("gpt_neo"), gpu=True, installed=ALL)
+    assert choice.engine.name == "transformers"
+    assert "does not list" in choice.passed_over[0]
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_what_no_server_is_known_to_serve_is_not_tried(adapter: bool) -> None:
+    for engine, code in ((None, "transformers_unknown_family"), ("vllm", "vllm_unknown_family")):
+        with pytest.raises(CannotTellError) as refused:
+            choose(load_rules(), subject("of_nobody", adapter=adapter), gpu=True, installed=ALL, asked=engine)
+        assert refused.value.code == code
 
 
 def test_what_is_passed_over_says_why() -> None:
@@ -59,7 +73,7 @@ def test_what_is_passed_over_says_why() -> None:
         (subject(), "vlm", ALL, "unknown_engine"),
         (subject(), "vllm", {}, "engine_absent"),
         (subject(), None, {}, "engine_absent"),
-        (subject(method="gguf"), "vllm", ALL, "engine_cannot"),
+        (subject(method="gguf", kind="gguf"), "vllm", ALL, "engine_cannot"),
         (subject(), "llama.cpp", ALL, "engine_cannot"),
     ],
 )

@@ -47,7 +47,7 @@ def run(caddy: str, tmp_path: Path) -> Iterator[Callable[[Guard], Child]]:
 
 def ask(guard: Guard, path: str, body: Any = None, key: str | None = KEY, timeout: float = 60.0) -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{guard.port}{path}", data, headers)
     try:
         with DIRECT.open(request, timeout=timeout) as answer:
@@ -86,6 +86,26 @@ def test_only_what_is_served_reaches_the_server(
     assert ask(guard, "/license/NOTICE", key=None)[0] == 401
     for path in ("/license/../key", "/license/%2e%2e/key", "/key", "/license/..%2fkey"):
         assert KEY not in ask(guard, path)[1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "base", "prompt": "x", "model": "/etc"}',
+        b'{"prompt": "x", "messages": [{"model": "base"}], "model": "/etc"}',
+        b'{"m\\u006fdel": "/etc", "prompt": {"model": "base"}}',
+        b'{"\\u006D\\u006f\\u0064\\u0065\\u006c": "/etc", "x": {"model":"base"}}',
+    ],
+)
+def test_no_second_name_is_smuggled_past(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path, body: bytes
+) -> None:
+    guard = guard_of(start(), tmp_path)
+    run(guard)
+    code, said = ask(guard, "/v1/completions", body)
+    assert (code, json.loads(said)["error"]["code"]) == (400, "ambiguous_model")
+    for good in ('say "model": "x"', "letters \\u006d\\u0065", "é \n { } \\"):
+        assert ask(guard, "/v1/completions", {"model": "base", "prompt": good})[0] == 200
 
 
 def test_health_readiness_and_metrics_need_no_key(

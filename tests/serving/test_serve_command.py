@@ -1,11 +1,12 @@
 """What `serve` refuses before anything is started, and what a dry run shows."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from modelpick.serving import server
+from modelpick.serving import machine
 from tests.cli.conftest import Run
 from tests.serving.test_source import adapter, model
 
@@ -18,7 +19,7 @@ def programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("vllm", "transformers", "llama-server", "caddy"):
         (folder / name).write_text("#!/bin/sh\nexit 1\n")
         (folder / name).chmod(0o755)
-    monkeypatch.setattr(server, "_program", lambda name: str(folder / name) if (folder / name).exists() else None)
+    monkeypatch.setattr(machine, "program", lambda name: str(folder / name) if (folder / name).exists() else None)
 
 
 def test_a_dry_run_shows_flags_and_starts_nothing(modelpick: Run, tmp_path: Path) -> None:
@@ -73,6 +74,8 @@ def test_a_port_in_use(modelpick: Run, tmp_path: Path) -> None:
             "serve", str(model(tmp_path / "base")), "--port", str(taken.getsockname()[1]), "--offline", "--json"
         )
     assert (answer.code, answer.error["code"]) == (2, "port_in_use")
+    if Path("/proc/net/tcp").exists():
+        assert f"(pid {os.getpid()})" in answer.error["message"]
 
 
 def test_an_adapter_of_another_base(modelpick: Run, tmp_path: Path) -> None:
@@ -109,6 +112,6 @@ def test_a_key_file_others_can_read(modelpick: Run, tmp_path: Path) -> None:
 def test_without_caddy_a_server_without_a_key_is_not_started(
     modelpick: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_program", lambda name: None if name == "caddy" else "/bin/true")
+    monkeypatch.setattr(machine, "program", lambda name: None if name == "caddy" else "/bin/true")
     answer = modelpick("serve", str(model(tmp_path / "base")), "--offline", "--json", "--context", "64")
     assert (answer.code, answer.error["code"]) == (2, "proxy_absent")

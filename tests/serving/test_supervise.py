@@ -1,6 +1,8 @@
 """Up, warm, started again after a crash, drained before the end: with real processes."""
 
 import json
+import os
+import signal
 import sys
 import threading
 import urllib.request
@@ -140,6 +142,41 @@ def test_the_likely_cause(line: str, code: int, cause: str) -> None:
     told, fix = likely_cause([line], code)
     assert cause in told
     assert fix
+
+
+def test_what_a_killed_server_leaves_behind_is_ended_before_the_next(tmp_path: Path) -> None:
+    """vLLM's engine outlives its killed server, and holds the GPU's memory that the next one needs."""
+    script = (
+        "import subprocess, sys, time\n"
+        "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    child = Child([sys.executable, "-c", script], {}, tmp_path, tmp_path / "log")
+
+    def kill() -> int:
+        wait_for(lambda: bool(child.last_lines(1)))
+        (engine,) = (int(line) for line in child.last_lines(1))
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        wait_for(lambda: child.code is not None)
+        assert is_there(engine)
+        return engine
+
+    child.start()
+    first = kill()
+    child.start()
+    wait_for(lambda: not is_there(first))
+    second = kill()
+    assert child.stop(1)
+    wait_for(lambda: not is_there(second))
+
+
+def is_there(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:

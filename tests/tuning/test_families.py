@@ -15,9 +15,12 @@ LINEAR_LAYERS = {
     "phi3": 8,
     "gpt_neox": 8,
     "falcon": 8,
+    "falcon-40b": 8,
+    "gpt2": 8,  # Conv1D, GPT-2's linear layer
     "mpt": 8,
     "t5": 32,
     "xlm-roberta": 12,
+    "bert": 12,
 }  # 2 tiny layers; others 14
 
 
@@ -47,7 +50,7 @@ def train(model: Any, batch: dict[str, Any], steps: int = 8) -> list[float]:
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_family_trains_saves_reloads_and_merges(family: str, method: str, tmp_path: Path) -> None:
     base = tiny.make(family, tmp_path / "base")
-    options = loading.LoadOptions(method=method, labels=("no", "yes") if family == "xlm-roberta" else ())
+    options = loading.LoadOptions(method=method, labels=("no", "yes") if family in tiny.ENCODERS else ())
     torch.manual_seed(1)
     loaded = loading.load(str(base), options)
     if method != "lora":
@@ -115,6 +118,55 @@ def test_falcon_mended_trains_in_8_bits_as_on_a_gpu(tmp_path: Path) -> None:
     model, batch = falcon_with_adapters_on_attention(tmp_path)
     losses = train(model, batch)
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("method", ["lora-int8", "qlora"])
+def test_a_mixture_whose_experts_would_stay_in_full_precision_is_refused(method: str, tmp_path: Path) -> None:
+    """All of it but the attention would: transformers makes the experts one tensor a layer, bitsandbytes skips it."""
+    base = tiny.make("mixtral", tmp_path, num_local_experts=4)
+    with pytest.raises(CannotTellError, match="experts") as caught:
+        loading.load(str(base), loading.LoadOptions(method=method))
+    assert caught.value.code == "not_quantizable"
+    assert loading.load(str(base), loading.LoadOptions()).layers is None
+
+
+def test_the_count_after_loading_sees_experts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantized, "refuse_unquantizable", lambda *given: None)
+    base = tiny.make("mixtral", tmp_path, num_local_experts=4)
+    with pytest.raises(CannotTellError) as caught:
+        loading.load(str(base), loading.LoadOptions(method="lora-int8"))
+    assert caught.value.code == "not_quantized"
+
+
+def test_weights_that_a_checkpoint_lacks_are_not_made_up(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = tiny.make("llama", tmp_path) / "model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if "layers.1.mlp.down_proj" not in name}
+    save_file(kept, file, {"format": "pt"})
+    with pytest.raises(UsageError, match=r"layers\.1\.mlp\.down_proj") as caught:
+        loading.load(str(tmp_path), loading.LoadOptions())
+    assert caught.value.code == "weights_missing"
+
+
+def test_a_classifier_of_other_labels_gets_a_new_head(tmp_path: Path) -> None:
+    labels = ("a", "b", "c")
+    loaded = loading.load(str(tiny.make("bert", tmp_path / "base")), loading.LoadOptions(labels=labels))
+    loaded.model.save_pretrained(tmp_path / "tuned")
+    loaded.tokenizer.save_pretrained(tmp_path / "tuned")
+    again = loading.load(str(tmp_path / "tuned"), loading.LoadOptions(labels=("no", "yes")))
+    assert again.model.config.id2label == {0: "no", 1: "yes"}
+    assert again.fresh == ("classifier",)
+    assert loading.load(str(tmp_path / "tuned"), loading.LoadOptions(labels=labels)).fresh == ()
+
+
+def test_a_family_that_peft_cannot_adapt_is_one_sentence(tmp_path: Path) -> None:
+    loaded = loading.load(
+        str(tiny.make("mamba", tmp_path, model_type="mamba", intermediate_size=128)), loading.LoadOptions()
+    )
+    with pytest.raises(UsageError) as caught:
+        adapters.add_lora(loaded, rank=2, alpha=4, dropout=0, targets="all-linear", checkpointing=False)
+    assert caught.value.code == "no_lora"
 
 
 def test_falcon_class_is_put_back_after_loading(tmp_path: Path) -> None:

@@ -87,7 +87,9 @@ def test_int8_counts_its_quantized_layers_into_the_result(base: Path, data: Path
 
 
 def test_full_fine_tuning_writes_a_whole_model(base: Path, data: Path, tmp_path: Path) -> None:
-    run(base, data, tmp_path / "out", method="full", max_steps=2)
+    with pytest.raises(UsageError, match="lora_rank has no meaning"):
+        run(base, data, tmp_path / "out", method="full")
+    run(base, data, tmp_path / "out", method="full", max_steps=2, lora_rank=None)
     assert loading.load(str(tmp_path / "out" / "out"), loading.LoadOptions()).kind == "causal"
 
 
@@ -201,7 +203,9 @@ def test_conditions_travel_with_the_result(base: Path, data: Path, tmp_path: Pat
     folder = Path(result["model"])
     assert folder.name == "Llama-mine"
     assert (folder / "LICENSE").is_file()
-    assert "begin with" in (folder / "NOTICE").read_text()
+    assert "Built with Llama" in (folder / "ATTRIBUTION.txt").read_text()
+    assert "begin with" in (folder / "OBLIGATIONS.md").read_text()
+    assert "without its license text" not in (folder / "NOTICE").read_text()
     codes = {owed["code"] for owed in result["license"]["obligations"]}
     assert "name_prefix" in codes
 

@@ -122,5 +122,13 @@ def test_better_is_said_only_when_the_interval_says_so() -> None:
     assert paired_difference(noisy, noisy[::-1]).direction == 0
 
 
-def test_one_case_proves_nothing() -> None:
-    assert paired_difference([0.0], [1.0]).direction == 0
+@pytest.mark.parametrize(("changed", "of", "direction"), [(1, 1, 0), (5, 5, 0), (6, 6, 1), (5, 200, 0), (6, 200, 1)])
+def test_a_handful_of_changed_cases_proves_nothing(changed: int, of: int, direction: int) -> None:
+    after = [1.0] * changed + [0.0] * (of - changed)
+    assert paired_difference([0.0] * of, after).direction == direction
+    assert paired_difference(after, [0.0] * of).direction == -direction
+
+
+def test_fewer_than_six_losses_prove_nothing_and_six_do() -> None:
+    assert paired_difference([2.0] * 5, [1.0, 1.1, 1.2, 1.3, 1.4]).direction == 0
+    assert paired_difference([2.0] * 6, [1.0, 1.1, 1.2, 1.3, 1.4, 1.5]).direction == -1

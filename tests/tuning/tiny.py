@@ -11,12 +11,16 @@ SIZES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("qwen3", "gemma2", "gemma3_text"), _GROUPED | {"head_dim": 16}),
     "gpt_neox": _WITH_MLP,
     "falcon": _TWO_LAYERS,
+    "falcon-40b": _TWO_LAYERS | {"model_type": "falcon", "new_decoder_architecture": True, "num_kv_heads": 2},
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4},
     "mpt": {"d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 512},
     "t5": {"d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4, "feed_forward_proj": "gated-gelu"},
     "xlm-roberta": _WITH_MLP | {"max_position_embeddings": 514},
+    "bert": _WITH_MLP,
 }
 FAMILIES = tuple(SIZES)
-_CLASS = {"t5": "AutoModelForSeq2SeqLM", "xlm-roberta": "AutoModelForMaskedLM"}
+ENCODERS = ("xlm-roberta", "bert")
+_CLASS = {"t5": "AutoModelForSeq2SeqLM", **dict.fromkeys(ENCODERS, "AutoModelForMaskedLM")}
 _TEXT = (
     "Socrates is a man. All men are mortal. Therefore Socrates is mortal. Alice is a programmer and programmers are "
     "happy. Elephants are heavy; a toy is not. What is the capital of a country? Answer the question. blue red green "
@@ -58,9 +62,10 @@ def make(family: str, folder: Path, *, pad: bool = True, seed: int = 0, **change
 
     tokens = tokenizer(pad=pad)
     torch.manual_seed(seed)
+    sizes = SIZES.get(family, _GROUPED) | changes
     config = transformers.AutoConfig.for_model(
-        family, vocab_size=len(tokens), pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        **({"decoder_start_token_id": 0} if family == "t5" else {}), **(SIZES[family] | changes),
+        sizes.pop("model_type", family), vocab_size=len(tokens), pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        **({"decoder_start_token_id": 0} if family == "t5" else {}), **sizes,
     )  # fmt: skip
     model = getattr(transformers, _CLASS.get(family, "AutoModelForCausalLM")).from_config(config)
     model.save_pretrained(folder)

@@ -47,6 +47,7 @@ class Family:
     sdpa: bool = True  # its transformers class has a path through scaled_dot_product_attention
     caps_scores: bool = False  # attn_logit_softcapping is set by default
     caps_logits: bool = False  # final_logit_softcapping is set by default
+    upcasts_logits: bool = True  # transformers loss_utils.py does; a repository's own modeling file may not
     routed: bool = False  # always a mixture of experts: a config without their number cannot be read
     composed: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
@@ -83,7 +84,9 @@ FAMILIES: dict[str, Family] = {
     "ministral3": _LLAMA,
     "mistral4": _LLAMA,
     "mixtral": Family(window="all"),
-    "qwen": Family(names=Names(("c_attn",), "c_proj", ("w2", "w1"), "c_proj"), qkv_bias=True),
+    "qwen": Family(
+        names=Names(("c_attn",), "c_proj", ("w2", "w1"), "c_proj"), qkv_bias=True, upcasts_logits=False
+    ),  # modeling_qwen.py: CrossEntropyLoss over lm_logits as they are
     "qwen2": _QWEN2,
     "qwen2_moe": _QWEN2,
     "qwen2_vl": _QWEN2,

@@ -119,6 +119,8 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
         sdpa=family.sdpa,
+        rotary=family.rotary,
+        upcasts_logits=family.upcasts_logits,
         caps_scores=_caps(config, "attn_logit_softcapping", family.caps_scores),
         caps_logits=_caps(config, "final_logit_softcapping", family.caps_logits),
     )

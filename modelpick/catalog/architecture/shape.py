@@ -141,6 +141,8 @@ class Architecture:
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
     caps_scores: bool = False  # tanh over the attention scores: no fused kernel outside flash attention takes it
     caps_logits: bool = False  # tanh over the logits
+    rotary: bool = False  # positions are rotations of queries and keys
+    upcasts_logits: bool = True  # the loss is taken over fp32 logits also without autocast
 
     @property
     def parameters(self) -> int:

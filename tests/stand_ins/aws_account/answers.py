@@ -1,5 +1,6 @@
 """What moto cannot answer: quotas, prices, the public image parameters, simulated permissions, scaling activities."""
 
+import fnmatch
 import hashlib
 import json
 from collections.abc import Callable
@@ -54,13 +55,6 @@ def _parameter(call: Call, world: World) -> Answer | None:
     return _json({"Parameter": {"Name": name, "Type": "String", "Value": image, "Version": 1}})
 
 
-def _session(call: Call, world: World) -> Answer:
-    target = call.document["Target"]
-    if target not in {machine.id for machine in world.machines()}:
-        return error(call, "TargetNotConnected", f"{target} is not connected.")
-    return _json({"SessionId": "stand-in", "TokenValue": "stand-in", "StreamUrl": "wss://127.0.0.1/stand-in"})
-
-
 def _prices(call: Call, world: World) -> Answer:
     asked = {item["Field"]: item["Value"] for item in call.document.get("Filters", [])}
     usd = world.usd_per_hour.get(asked.get("instanceType", ""))
@@ -71,20 +65,58 @@ def _prices(call: Call, world: World) -> Answer:
 
 
 def _simulate(call: Call, world: World) -> Answer:
+    """Everything is allowed but what the account denies, or what a boundary's own list of actions leaves out."""
+    boundary = call.form.get("PermissionsBoundaryPolicyInputList.member.1")
+    inside = _allowed_by(json.loads(boundary)) if boundary else ["*"]
+    given = {value for key, value in call.form.items() if key.endswith(".ContextKeyName")}
+    resources = [value for key, value in call.form.items() if key.startswith("ResourceArns.member.")] or ["*"]
     results = []
     for key, action in call.form.items():
-        if key.startswith("ActionNames.member."):
-            decision = "implicitDeny" if action in world.denied else "allowed"
+        if not key.startswith("ActionNames.member."):
+            continue
+        for resource in resources:
+            by_boundary = any(fnmatch.fnmatchcase(action.lower(), item.lower()) for item in inside)
+            needed = [name for name in world.needed_context.get(action, ()) if name not in given]
+            outside = action in world.denied_by_organization
+            inner = f"<AllowedByOrganizations>{str(not outside).lower()}</AllowedByOrganizations>"
+            decision = "implicitDeny" if outside or needed or not by_boundary or action in world.denied else "allowed"
+            missing = "".join(f"<member>{escape(name)}</member>" for name in needed)
             results.append(
-                f"<member><EvalActionName>{escape(action)}</EvalActionName><EvalResourceName>*</EvalResourceName>"
+                f"<member><EvalActionName>{escape(action)}</EvalActionName>"
+                f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
+                f"<MissingContextValues>{missing}</MissingContextValues>"
+                f"<OrganizationsDecisionDetail>{inner}</OrganizationsDecisionDetail>"
                 f"<EvalDecision>{decision}</EvalDecision></member>"
             )
+    name = call.action
     xml = (
-        "<SimulatePrincipalPolicyResponse><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated>"
-        f"<EvaluationResults>{''.join(results)}</EvaluationResults></SimulatePrincipalPolicyResult>"
-        "</SimulatePrincipalPolicyResponse>"
+        f"<{name}Response><{name}Result><IsTruncated>false</IsTruncated>"
+        f"<EvaluationResults>{''.join(results)}</EvaluationResults></{name}Result></{name}Response>"
     )
     return "200 OK", [("Content-Type", "text/xml")], xml.encode()
+
+
+def _allowed_by(document: dict[str, Any]) -> list[str]:
+    listed = [item["Action"] for item in document["Statement"] if item["Effect"] == "Allow"]
+    return [action for item in listed for action in ([item] if isinstance(item, str) else item)]
+
+
+def _identity(call: Call, world: World) -> Answer | None:
+    if call.access_key != "stand-in":  # keys of an assumed role: moto knows whose they are
+        return None
+    xml = (
+        "<GetCallerIdentityResponse><GetCallerIdentityResult><UserId>AIDASTANDIN</UserId><Account>123456789012</Account>"
+        "<Arn>arn:aws:iam::123456789012:user/ann</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+    return "200 OK", [("Content-Type", "text/xml")], xml.encode()
+
+
+def _session(call: Call, world: World) -> Answer:
+    known = call.document["Target"] in {machine.id for machine in world.machines()}
+    if not (known and world.agent_online):
+        return error(call, "TargetNotConnected", f"{call.document['Target']} is not connected.")
+    told = {"SessionId": "stand-in-0123", "TokenValue": "token-value", "StreamUrl": "wss://ssm.invalid/stand-in-0123"}
+    return _json(told)
 
 
 def _activities(call: Call, world: World) -> Answer:
@@ -124,5 +156,7 @@ _OWN: dict[tuple[str, str], Callable[[Call, World], Answer | None]] = {
     ("ec2", "DescribeRegions"): _regions,
     ("pricing", "GetProducts"): _prices,
     ("iam", "SimulatePrincipalPolicy"): _simulate,
+    ("iam", "SimulateCustomPolicy"): _simulate,
+    ("sts", "GetCallerIdentity"): _identity,
     ("autoscaling", "DescribeScalingActivities"): _activities,
 }

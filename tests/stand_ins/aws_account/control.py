@@ -30,7 +30,8 @@ class Aws:
         }  # fmt: skip
 
     def world(self, **facts: Any) -> None:
-        """Set facts of the account: quotas, denied, usd_per_hour, blocked, launch_error, iam_settles_in, offset."""
+        """Set facts of the account: quotas, denied, usd_per_hour, blocked, launch_error, iam_settles_in, offset,
+        policy (an IAM document that every call is held to)."""
         self._ask("world", facts)
 
     def no_capacity(self, type: str | None = None, zone: str | None = None, market: str | None = None) -> None:

@@ -4,6 +4,7 @@ Run by `control.serve`. `save` forks: the child goes on serving on the same sock
 ends the child, and is then the account as it was.
 """
 
+import gc
 import hashlib
 import io
 import json
@@ -13,13 +14,16 @@ import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cache
 from typing import Any
 
-from moto.backends import get_backend
+from moto.backends import get_backend, list_of_moto_modules
+from moto.moto_server import werkzeug_app
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import EnvironBuilder
 
-from tests.stand_ins.aws_account import wire
+from tests.stand_ins.aws_account import permissions, wire
 from tests.stand_ins.aws_account.answers import answer
 from tests.stand_ins.aws_account.refusals import refuse
 from tests.stand_ins.aws_account.wire import Call
@@ -104,6 +108,11 @@ class Service:
         return None if plan and plan.what == "drop" else reply
 
     def perform(self, call: Call, environ: dict[str, Any]) -> Reply:
+        if self.world.policy and (lacking := permissions.missing(call, self.world.policy, self.world.used)):
+            text = (
+                f"not authorized to perform: {lacking.action} on resource: {lacking.resource} {lacking.context or ''}"
+            )
+            return wire.error(call, "AccessDenied", text, 403)
         refused = refuse(call, self.world)
         if refused:
             return wire.error(call, *refused)
@@ -141,7 +150,7 @@ class Service:
 
     def do_world(self, **given: Any) -> None:
         for key, value in given.items():
-            setattr(self.world, key, set(value) if key in ("regions", "denied") else value)
+            setattr(self.world, key, set(value) if isinstance(getattr(self.world, key), set) else value)
 
     def do_advance(self, seconds: float) -> None:
         self.world.advance(seconds)
@@ -177,6 +186,7 @@ class Service:
             "bill": world.bill,
             "left": left(world),
             "unforgetting": unforgetting(),
+            "permissions_used": sorted(world.used),
         }
 
     def _missing(self, machine: Any) -> list[str]:
@@ -185,6 +195,7 @@ class Service:
         return self.world.unarmed(group) if held is group and group is not None else ["in no group"]
 
     def do_save(self) -> None:
+        gc.freeze()  # what the child inherits is not touched again by its collector: pages stay shared
         pid = os.fork()
         if pid:
             os.waitpid(pid, 0)
@@ -249,7 +260,7 @@ def run(port_to: int) -> None:
     world = World()
     install(world)
     service = Service(world, DomainDispatcherApplication(create_backend_app))
-    _warm()
+    _warm(service)
 
     class Handler(WSGIRequestHandler):
         """Quiet, and on the account's clock."""
@@ -269,12 +280,30 @@ def run(port_to: int) -> None:
     os._exit(0)
 
 
-def _warm() -> None:
+_FORM = "application/x-www-form-urlencoded"
+_READS = (  # one cheap call of each service: (service, method, path, body, headers)
+    ("ec2", "POST", "/", "Action=DescribeVpcs&Version=2016-11-15", {"CONTENT_TYPE": _FORM}),
+    ("autoscaling", "POST", "/", "Action=DescribeAutoScalingGroups&Version=2011-01-01", {"CONTENT_TYPE": _FORM}),
+    ("iam", "POST", "/", "Action=ListRoles&Version=2010-05-08", {"CONTENT_TYPE": _FORM}),
+    ("sts", "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", {"CONTENT_TYPE": _FORM}),
+    ("ssm", "POST", "/", "{}", {"HTTP_X_AMZ_TARGET": "AmazonSSM.DescribeParameters"}),
+    ("logs", "POST", "/", "{}", {"HTTP_X_AMZ_TARGET": "Logs_20140328.DescribeLogGroups"}),
+    ("kms", "POST", "/", "{}", {"HTTP_X_AMZ_TARGET": "TrentService.ListKeys"}),
+    ("scheduler", "GET", "/schedules", "", {}),
+    ("s3", "GET", "/", "", {}),
+)
+
+
+def _warm(service: Service) -> None:
     """Pay moto's start-up once, before any fork; and give the default VPC its way out, which moto leaves out."""
-    for name in ("ec2", "autoscaling", "scheduler", "ssm", "logs"):
-        get_backend(name)[ACCOUNT]["us-east-1"]
-    for name in ("iam", "s3", "sts"):
-        get_backend(name)[ACCOUNT]["aws"]
+    werkzeug_app.backends.list_of_moto_modules = cache(lambda: frozenset(list_of_moto_modules()))
+    for name, method, path, body, headers in _READS:
+        scope = f"AWS4-HMAC-SHA256 Credential=stand-in/20260101/us-east-1/{name}/aws4_request, SignedHeaders=host"
+        builder = EnvironBuilder(path, method=method, data=body.encode())
+        environ = {**builder.get_environ(), "HTTP_AUTHORIZATION": scope, "HTTP_HOST": "127.0.0.1", **headers}
+        assert (service.serve(environ, body.encode()) or ("",))[0].startswith("200"), name
+    service.calls.clear()
+    get_backend("ec2")[ACCOUNT]["us-east-1"]._create_default_encryption_key()  # made by the first encrypted disk
     ec2 = get_backend("ec2")[ACCOUNT]["us-east-1"]
     vpc = next(iter(ec2.vpcs.values()))
     gateway = ec2.create_internet_gateway()

@@ -26,6 +26,8 @@ class Call:
     form: dict[str, str] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
     token: str | None = None
+    access_key: str = ""
+    thing: str = ""  # what the path names: a schedule, a bucket, an object in it
 
     @property
     def mutating(self) -> bool:
@@ -38,7 +40,12 @@ class Call:
 
 def read_call(environ: dict[str, Any], body: bytes) -> Call:
     scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    region, service = (scope[2], scope[3]) if scope else ("us-east-1", "s3")
+    call = _read(environ, body, *((scope[2], scope[3]) if scope else ("us-east-1", "s3")))
+    call.access_key = scope[1] if scope else ""
+    return call
+
+
+def _read(environ: dict[str, Any], body: bytes, region: str, service: str) -> Call:
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
         document = json.loads(body or b"{}")
@@ -54,8 +61,10 @@ def read_call(environ: dict[str, Any], body: bytes) -> Call:
         verb = {"POST": "Create", "PUT": "Update", "DELETE": "Delete", "GET": "Get"}[method]
         action = "ListSchedules" if path.rstrip("/") == "/schedules" else f"{verb}Schedule"
         document = json.loads(body) if body else {}
-        return Call(service, action, region, body, document=document, token=document.get("ClientToken"))
-    return Call(service, _s3_action(method, path, environ.get("QUERY_STRING", "")), region, body)
+        name = path.strip("/").partition("/")[2]
+        return Call(service, action, region, body, document=document, token=document.get("ClientToken"), thing=name)
+    action = _s3_action(method, path, environ.get("QUERY_STRING", ""))
+    return Call(service, action, region, body, thing=path.strip("/"))
 
 
 def _s3_action(method: str, path: str, query: str) -> str:

@@ -34,6 +34,11 @@ class World:
     bill: dict[str, float] = field(default_factory=dict)
     quotas: dict[str, float] = field(default_factory=lambda: {"L-DB2E81BA": 64.0, "L-3819A6DF": 64.0})
     denied: set[str] = field(default_factory=set)
+    denied_by_organization: set[str] = field(default_factory=set)
+    needed_context: dict[str, list[str]] = field(default_factory=dict)  # action -> keys that a simulation must be told
+    agent_online: bool = True
+    policy: dict[str, Any] | None = None  # what the caller may do; None: everything
+    used: set[str] = field(default_factory=set)  # "Sid action" of the policy that calls have needed
     made_at: dict[str, float] = field(default_factory=dict)
     iam_settles_in: float = 0.0
     launched_unarmed: list[str] = field(default_factory=list)
@@ -116,10 +121,12 @@ class World:
             state for state in group.instance_states if state.instance._state.name in ("pending", "running", "stopped")
         ]
         self._tried_at[group.name] = self.now()
-        while (
-            len(group.instance_states) > (group.desired_capacity or 0) and "Terminate" not in group._suspended_processes
-        ):
-            self._end(group, group.instance_states.pop())
+        while len(group.instance_states) > (group.desired_capacity or 0):
+            going = [state for state in group.instance_states if not state.protected_from_scale_in]
+            if not going or "Terminate" in group._suspended_processes:
+                break
+            group.instance_states.remove(going[-1])
+            self._end(group, going[-1])
         while self._short(group):
             if not self._launch(group):
                 return
@@ -252,6 +259,8 @@ class World:
         ]
         if not actions or "ScheduledActions" in group._suspended_processes or "Terminate" in group._suspended_processes:
             missing.append("no scheduled action")
+        elif any(state.protected_from_scale_in for state in group.instance_states):
+            missing.append("protected from the scheduled action")
         schedules = get_backend("scheduler")[ACCOUNT][group.region].schedule_groups["default"].schedules.values()
         deletes = [
             schedule

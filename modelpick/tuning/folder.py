@@ -1,0 +1,102 @@
+"""The output folder of a run: made, continued, taken away again, and what would make it another run."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from modelpick.errors import UsageError
+from modelpick.tuning import checkpoints
+from modelpick.tuning.run import RunSettings, settings_from
+
+
+def versions() -> dict[str, str]:
+    """Of everything that decides the bits of a run."""
+    return {name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")}
+
+
+def differences(record: Mapping[str, Any] | None) -> list[str]:
+    """What keeps a run that is continued or repeated from the same bits, as far as versions tell."""
+    now = versions()
+    was = (record or {}).get("versions", {})
+    changed = [f"{name} {was[name]} -> {now[name]}" for name in now if name in was and was[name] != now[name]]
+    return [f"versions differ from that run's, so may the last bits: {', '.join(changed)}"] if changed else []
+
+
+def refuse_contradictions(given: Mapping[str, Any]) -> None:
+    """Raise UsageError for a bad setting, and for one that another leaves without meaning."""
+    settings = settings_from(given)
+    names = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "merge")
+    default = RunSettings(model="", data="", output="")
+    for name in names if not settings.is_lora else ():
+        if given.get(name) is not None and given[name] != getattr(default, name):
+            raise UsageError(
+                f"{name} has no meaning for method full", fix=f"leave out {name}, or use lora", code="contradiction"
+            )
+
+
+def make(output: Path) -> bool:
+    """Make the output folder; whether it is new. Raises UsageError(code="cannot_write")."""
+    new = not output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        checkpoints.write_atomically(output / "progress.json", "{}\n")
+    except OSError as error:
+        raise UsageError(
+            f"{output} cannot be written: {error.strerror or error}",
+            fix="name a folder you may write with --output",
+            code="cannot_write",
+        ) from None
+    return new
+
+
+def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:
+    """Take away what a run wrote that ended before it learned anything: the same command is to start afresh."""
+    if (output / "metrics.jsonl").exists() or checkpoints.newest(output / "checkpoints") is not None:
+        return
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    for name in ("run.json", "before.json", *(() if keep_progress else ("progress.json",))):
+        (output / name).unlink(missing_ok=True)
+    if made and not any(output.iterdir()):
+        output.rmdir()
+
+
+def continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A resumed run keeps its settings; one that contradicts them is refused rather than mixed in."""
+    before = earlier.as_json()
+    for name, value in given.items():
+        if name != "output" and before.get(name) != value:
+            raise UsageError(
+                f"{name} was {before.get(name)!r} when this run began, and is {value!r} now",
+                fix="leave it out with --resume, or start another run with another --output",
+                code="settings_changed",
+            )
+    return {**before, "output": given["output"]}
+
+
+def finished(output: Path) -> dict[str, Any] | None:
+    """The result of a run that is over, so that the same command again ends at once."""
+    try:
+        result = json.loads((output / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if result.get("status") == "done" else None
+
+
+def check_disk(output: Path, settings: RunSettings) -> None:
+    """Refuse to start when two checkpoints and the result will not fit beside what is there."""
+    from modelpick.tuning.train import TrainingStoppedError
+
+    folder = Path(settings.model)
+    base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
+    # Full: weights and two Adam states, twice, and the result. LoRA: a few per cent of the base each time.
+    need = base * (3 * 2 * 2 + 1) if not settings.is_lora else base * 0.2 + (base if settings.merge else 0)
+    free = shutil.disk_usage(output).free
+    if free < need:
+        raise TrainingStoppedError(
+            f"{output} has {free / 2**30:.1f} GiB free, and the run writes up to {need / 2**30:.1f}",
+            fix="make room, or name another --output",
+            code="disk_full",
+        )
