@@ -50,19 +50,19 @@ class Tour:
 
 def walk(tour: Tour, running: Callable[[], list[str]]) -> None:
     """Choose, plan, up, talk, measure, leave, down."""
-    tour.types("recommend", "--commercial", "--max-params", "200M", "--limit", "3", "--all", "--offline")
+    tour.types("recommend", "--commercial", "--max-params", "200M", "--limit", "3", "--offline")
     tour.types("license", MODEL, "--offline")
     tour.types("probe", MODEL, "--write", "train.jsonl", "--cases", "24", "--wording", "plain", "--depth", "1")
     tour.types("plan", MODEL, *_WANTED, "--offline", "--output", "plan.json")
     tour.types("up", MODEL, *_WANTED, "--name", "tour", "--idle", "0.1m", "--offline", "--yes", "--follow")
     tour.types("status")
     session = tour.user.begins("connect", "tour")
-    key = ("--key-file", ".local/state/modelpick/tour/key")
+    key = ("--key-file", "~/.local/state/modelpick/tour/key")
     until(lambda: "opened" in session.text)
     tour.types("chat", *key, "-m", "All cats are animals. Tom is a cat. Is Tom an animal?", "--max-tokens", "24")
     tour.types(
         "bench", *key, "--plan", "plan.json", "--concurrency", "1,2", "--requests", "2", "--generate", "16",
-        "--prompt-tokens", "32",
+        "--prompt-tokens", "32", "--no-keep",
     )  # fmt: skip
     session.interrupt()
     tour.ends(session)

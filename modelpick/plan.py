@@ -22,6 +22,7 @@ from modelpick.plan_choice import ASSUMED_TOKENS, Ask, Candidate, Inputs, Refuse
 
 SCHEMA_VERSION = 1
 KIND = "modelpick-plan"
+_TAKEN_CARE_OF = ("transformers_serve_open",)  # by `modelpick serve`, which puts a proxy with a key before it
 _DERIVED = ("schema_version", "kind", "id", "stop", "actions")
 
 
@@ -143,7 +144,11 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "max_usd": best.limit_usd,
         "max_hours": best.limit_hours,
-        "care": [one.as_json() for one in (*asked.findings(best.offer), *_beyond_context(inputs))],
+        "care": [
+            one.as_json()
+            for one in (*asked.findings(best.offer), *_beyond_context(inputs))
+            if one.code not in _TAKEN_CARE_OF
+        ],
         "unchecked": _unchecked(inputs),
         "assumptions": _assumptions(asked, best),
         "sources": sorted({one.offer.source for one in chosen if one.offer.source} | set(inputs.rates.sources)),

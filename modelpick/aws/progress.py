@@ -117,9 +117,10 @@ def comparisons(account: Account, names: Names) -> list[Mapping[str, Any]]:
     return list(found.get("comparisons") or ()) if found else []
 
 
-def follow(account: Account, deployment: str, report: Callable[[str], None]) -> Progress:
+def follow(account: Account, deployment: str, report: Callable[[str], None], *, serves: bool = False) -> Progress:
     """Tell how far it is whenever that changes, until every model answers or the job is done.
 
+    With `serves` a machine that ends before it served has failed, whatever it had done until then.
     Raises ModelpickError (`job_failed`, `machine_gone`) when it will come to nothing more, MayBeBillingError when AWS
     cannot be asked any longer.
     """
@@ -145,16 +146,16 @@ def follow(account: Account, deployment: str, report: Callable[[str], None]) -> 
         if now.ready:
             return now
         if now.over or not alive:
-            return _ended(account, names, now)
+            return _ended(account, names, now, serves)
         account.sleep(_POLL)
 
 
-def _ended(account: Account, names: Names, now: Progress) -> Progress:
+def _ended(account: Account, names: Names, now: Progress, serves: bool) -> Progress:
     """Done, or an error that says why and what to do. Results and checkpoints are in the bucket either way."""
-    if now.training is not None and now.training.get("state") == "done" and now.serving is None:
+    if not serves and now.training is not None and now.training.get("state") == "done":
         return now
     lines = _text(account, names, _LOG).splitlines()[-_LAST_LINES:]
-    shown = "".join(f"\n    {line[:200]}" for line in lines)
+    shown = "".join(f"\n    {line if len(line) <= 400 else f'{line[:200]} ... {line[-200:]}'}" for line in lines)
     how = f"the machine of {names.deployment} is gone" if not now.over else f"{names.deployment} {now.text()}"
     raise ModelpickError(
         f"{how}{'; its last lines:' if shown else ''}{shown}",

@@ -85,12 +85,13 @@ def _told(name: str, answer: dict[str, Any]) -> list[str]:
     if answer["key_file"] is None:
         return [f"port {answer['port']} of {name} is {answer['address']}; it serves nothing, so there is no API key"]
     endpoint, path = answer["endpoint"], _typed(Path(answer["key_file"]))
+    named = "" if endpoint == "http://127.0.0.1:8000/v1" else f" --endpoint {endpoint}"  # else what chat asks anyway
     return [
         *([] if answer["ready"] else [f"{name} does not serve yet: {answer['progress']}"]),
         f"endpoint  {endpoint}",
         f"key       {path}",
         "in another terminal:",
-        f"  modelpick chat --endpoint {endpoint} --key-file {path}",
+        f"  modelpick chat{named} --key-file {path}",
         "or, for any OpenAI client:",
         f"  export OPENAI_BASE_URL={endpoint}",
         f"  export OPENAI_API_KEY=$(cat {path})",

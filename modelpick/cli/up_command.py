@@ -117,7 +117,7 @@ def up(
     payload = _payload(spec, place.account, job, data)
     machine = _run(out, account, spec, payload, place, waiting)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
-    told = _follow(out, account, machine) if stays else {}
+    told = _follow(out, account, machine, spec.serves) if stays else {}
     assumptions = [_priced(spec), *said]
     answer = {**machine.as_json(), **told, "assumptions": assumptions, "sources": list(plan.get("sources", ()))}
     out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
@@ -218,14 +218,14 @@ def _run(
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _follow(out: Output, account: "Account", machine: "Machine") -> dict[str, Any]:
+def _follow(out: Output, account: "Account", machine: "Machine", serves: bool) -> dict[str, Any]:
     """Say how far it is until it serves or is done. Ctrl-C looks away, and says what goes on."""
     from modelpick.aws import progress
     from modelpick.aws.names import Names
 
     out.note(_in_service(machine))
     try:
-        last = progress.follow(account, machine.deployment, out.note)
+        last = progress.follow(account, machine.deployment, out.note, serves=serves)
     except KeyboardInterrupt:
         sys.stderr.write(
             f"\n{machine.deployment} goes on without you, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
@@ -314,9 +314,9 @@ def _in_service(machine: "Machine") -> str:
 
 def _draw(console: "Console", machine: "Machine", serves: bool, told: dict[str, Any]) -> None:
     name, followed = machine.deployment, "progress" in told
-    lines = [] if followed else _in_service(machine).splitlines()
-    lines += [compared(row) for row in told.get("comparisons", ())]
-    lines += [f"results   {told['results']}"] if followed else []
+    lines = [f"results   {told['results']}"] if followed else _in_service(machine).splitlines()
+    for row in told.get("comparisons", ()):
+        console.print(compared(row), markup=False)
     hints = [(f"connect {name}", "its address here, and the key to it")] if serves else []
     hints += [
         (f"logs {name} -f", "what it does"),

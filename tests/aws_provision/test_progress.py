@@ -91,6 +91,15 @@ def test_following_ends_when_the_job_fails_with_its_last_words(account: Account,
     assert "modelpick down demo" in failed.value.fix
 
 
+def test_a_machine_that_ends_before_it_served_has_failed(account: Account, machine: provision.Machine) -> None:
+    put(account, MACHINE, {"stage": "ended", "detail": "spot interruption"})
+    put(account, TRAINING, {"state": "done"})
+    assert progress.follow(account, "demo", lambda _: None).training is not None
+    with pytest.raises(ModelpickError) as failed:
+        progress.follow(account, "demo", lambda _: None, serves=True)
+    assert failed.value.code == "job_failed"
+
+
 def test_following_ends_when_the_machine_is_gone(aws: Aws, account: Account, machine: provision.Machine) -> None:
     aws.power_off(machine.instance_id)
     with pytest.raises(ModelpickError) as gone:

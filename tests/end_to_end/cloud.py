@@ -92,7 +92,10 @@ class Cloud:
 
     def _run(self) -> None:
         while not self._stop.wait(0.5):
-            running = self._aws.state()["machines"]
+            try:
+                running = self._aws.state()["machines"]
+            except OSError:  # busy: the account answers one request at a time
+                continue
             for name in running:
                 if name not in self.machines:
                     machine = self.machines[name] = self._make(self._folder / name)

@@ -1,6 +1,6 @@
 """The rented machine of the whole way: the guest's own bootstrap, with this environment's packages on it.
 
-Beside what tests/aws_provision/guest.py stands in for (metadata, nvidia-smi, systemctl, shutdown), two things are not
+Beside what tests/aws_provision/guest.py stands in for (metadata, nvidia-smi, systemd, shutdown), two things are not
 as on a real machine: the locked CUDA packages are not installed, this environment's stand in for them; and the weights
 lie in the Hub's cache instead of being fetched. The virtual environment is real, and modelpick in it is the bundle's.
 """
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import site
 import sys
 from pathlib import Path
@@ -57,17 +56,6 @@ class RentedMachine(Machine):
             "MODELPICK_ROUND_SECONDS": "2",
         }
         self.port = port
-
-    def off(self) -> None:
-        """The power goes: every process of this machine ends, in whatever session. Its environment tells which."""
-        mine = f"MODELPICK_ROOT={self.root}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if mine in (folder / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(folder.name), signal.SIGKILL)
-            except (OSError, ValueError):
-                continue  # it has just ended, or is not ours to look at
-        super().off()
 
     def job_log(self) -> str:
         """What the job said so far."""

@@ -59,6 +59,7 @@ class User:
         return Screen(self, len(self.transcript) - 1, process, path)
 
     def _start(self, words: tuple[str, ...], out: int | IO[str], err: int, more: dict[str, str]) -> Any:
+        words = tuple(str(self.home / word[2:]) if word.startswith("~/") else word for word in words)  # as a shell does
         return subprocess.Popen(
             [sys.executable, "-m", "modelpick", *words], cwd=self.home, env={**self.environment, **more}, text=True,
             stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,

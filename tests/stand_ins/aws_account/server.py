@@ -249,6 +249,8 @@ def _body(environ: dict[str, Any]) -> bytes:
     size = int(environ.get("CONTENT_LENGTH") or 0)
     chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "")
     body = environ["wsgi.input"].read() if chunked else environ["wsgi.input"].read(size)
+    if not chunked and len(body) < size:  # the caller died while it sent: AWS does nothing with half a request
+        raise ConnectionAbortedError
     environ["wsgi.input"] = io.BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
     return bytes(body)
