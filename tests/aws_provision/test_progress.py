@@ -156,7 +156,7 @@ def test_connect_keeps_the_key_where_only_its_owner_reads(
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
     person = Program(aws, tmp_path)
-    person._environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    person.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
     (tmp_path / "key").write_text("an older one, open to all")
     told = person.json("connect", "demo", "--key-file", "key", "--local-port", "9000")
     assert (told["endpoint"], told["ready"]) == ("http://127.0.0.1:9000/v1", False)
