@@ -1,7 +1,8 @@
-"""Writes the real output of each `$ modelpick ...` block of README.md into it: `python scripts/fill_readme.py`.
+"""Writes the real output of each `$ modelpick ...` block into README.md and the tour: `python scripts/fill_readme.py`.
 
-tests/test_readme.py compares; this brings the page up to date when a screen or the data changed. A block whose text
-holds a line `...` keeps its first and last lines up to there.
+tests/test_readme.py compares; this brings the pages up to date when a screen or the data changed. A block whose text
+holds a line `...` keeps its first and last lines up to there. What needs an account is left as it is: the tour's other
+blocks are written by `python benchmarks/whole_way.py --write docs/tour.md`.
 """
 
 import os
@@ -10,18 +11,21 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+OFFLINE = ("recommend", "license", "estimate", "offers", "cost", "probe", "plan")
 _BLOCK = re.compile(r"(```console\n\$ (modelpick [^\n]*)\n)(.*?)(```)", re.DOTALL)
 
 
-def _filled(match: re.Match[str]) -> str:
+def _filled(folder: str, match: re.Match[str]) -> str:
     words = shlex.split(match[2])[1:]
-    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(README.parent)}
-    with tempfile.TemporaryDirectory() as folder:  # some commands write files
-        command = [sys.executable, "-m", "modelpick", *words]
-        run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    if words[0] not in OFFLINE:
+        return match[0]
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "modelpick", *words]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     printed = [line.rstrip() for line in (run.stdout + run.stderr).splitlines()]
     shown = match[3].splitlines()
     if "..." in shown:
@@ -32,8 +36,11 @@ def _filled(match: re.Match[str]) -> str:
 
 
 def main() -> None:
-    """Rewrite README.md in place."""
-    README.write_text(_BLOCK.sub(_filled, README.read_text(encoding="utf-8")), encoding="utf-8")
+    """Rewrite both pages in place; the commands of a page run in one folder, since some use what others wrote."""
+    for page in (ROOT / "README.md", ROOT / "docs" / "tour.md"):
+        with tempfile.TemporaryDirectory() as folder:
+            text = _BLOCK.sub(partial(_filled, folder), page.read_text(encoding="utf-8"))
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
