@@ -36,7 +36,7 @@ def run(
 
 def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "tuned"
-    result, events = run(base, data, output, probe=4)
+    result, events = run(base, data, output, probe=4, held_out=0.25)
     assert result["status"] == "done"
     assert {path.name for path in (output / "tuned").iterdir()} >= {
         "adapter_model.safetensors", "adapter_config.json", "README.md", "NOTICE", "tokenizer.json",
