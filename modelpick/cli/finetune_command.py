@@ -162,7 +162,7 @@ class _screen:
 
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=20),  # what is told beside it takes 45 of 80 columns
                 TextColumn("{task.fields[told]}"),
                 console=Console(stderr=True),
             )
@@ -182,7 +182,11 @@ class _screen:
             told = _figures(event)
             if self._bar is not None:
                 self._bar.update(
-                    self._task, description="training", total=event["steps"], completed=event["step"], told=told
+                    self._task,
+                    description=f"step {event['step']}/{event['steps']}",
+                    total=event["steps"],
+                    completed=event["step"],
+                    told=told,
                 )
             else:
                 self._out.note(f"step {event['step']}/{event['steps']}  {told}")

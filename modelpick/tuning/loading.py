@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Kind = Literal["causal", "encoder-decoder", "encoder"]
-_AUTO = {
+_AUTO: dict[Kind, str] = {
     "causal": "AutoModelForCausalLM",
     "encoder-decoder": "AutoModelForSeq2SeqLM",
     "encoder": "AutoModelForSequenceClassification",
@@ -83,6 +83,10 @@ def kind_of(config: Any) -> Kind:
             return "encoder"
     if config.model_type in CAUSAL:
         return "causal"
+    brought: dict[str, str] = getattr(config, "auto_map", None) or {}  # classes of the model's own code, once trusted
+    for kind, auto in _AUTO.items():
+        if auto in brought:
+            return kind
     raise CannotTellError(
         f"transformers has no text model for model_type {config.model_type!r}",
         fix="upgrade transformers, or pick a causal, encoder-decoder or encoder text model",

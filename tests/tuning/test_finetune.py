@@ -36,7 +36,7 @@ def run(
 
 def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "tuned"
-    result, events = run(base, data, output, probe=4)
+    result, events = run(base, data, output, probe=4, held_out=0.25)
     assert result["status"] == "done"
     assert {path.name for path in (output / "tuned").iterdir()} >= {
         "adapter_model.safetensors", "adapter_config.json", "README.md", "NOTICE", "tokenizer.json",
@@ -72,13 +72,18 @@ def test_encoder_decoders_and_encoders_train_through_trainer(family: str, data: 
     base = tiny.make(family, tmp_path / "base")
     (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
     if family == "xlm-roberta":
-        lines = [{"text": f"{word} {number}", "label": word} for number in range(12) for word in ("yes", "no")]
+        lines = [{"text": f"{word} {number}", "label": word} for number in range(12) for word in ("yes", "no", "or")]
         data.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     result, _ = run(base, data, tmp_path / "out", held_out=0.25, epochs=4.0)
     held_out = result["comparisons"][0]
     assert held_out["measure"] == ("accuracy" if family == "xlm-roberta" else "loss")
     if family == "t5":
         assert held_out["verdict"] == "better"
+    else:
+        from modelpick.tuning import adapters
+
+        again = adapters.load_adapter(str(base), tmp_path / "out" / "out", loading.LoadOptions())
+        assert again.model.config.id2label == {0: "no", 1: "or", 2: "yes"}
 
 
 def test_int8_counts_its_quantized_layers_into_the_result(base: Path, data: Path, tmp_path: Path) -> None:
@@ -377,3 +382,23 @@ def test_a_held_out_example_that_training_asks_too_proves_nothing(base: Path, da
     with pytest.raises(UsageError) as caught:
         run(base, data, tmp_path / "other", eval_data=str(held_out))
     assert caught.value.code == "leak"
+
+
+def test_code_that_came_with_a_model_runs_when_it_is_asked_for_by_name(base: Path, data: Path, tmp_path: Path) -> None:
+    config = json.loads((base / "config.json").read_text())
+    config |= {"model_type": "homemade", "auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"}}
+    (base / "config.json").write_text(json.dumps(config))
+    (base / "own.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        f"Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "class Own(LlamaConfig):\n    model_type = 'homemade'\n"
+        "class OwnModel(LlamaForCausalLM):\n    config_class = Own\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        run(base, data, tmp_path / "out")
+    assert caught.value.code == "remote_code"
+    assert not (tmp_path / "ran").exists()
+    result, _ = run(base, data, tmp_path / "out", trust_remote_code=True, method="lora", max_steps=1)
+    assert (tmp_path / "ran").exists()
+    assert result["status"] == "done"
