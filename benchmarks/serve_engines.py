@@ -222,7 +222,7 @@ class Trial:
         """SIGTERM while an answer is on its way."""
         assert self.process is not None
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(self.ask, self.names[0], "Tell me a story.", max_tokens=GENERATE)
+            asked = pool.submit(self.ask, self.names[0], "Tell me a story.", max_tokens=GENERATE // 2)
             time.sleep(0.3)
             began = time.monotonic()
             self.process.send_signal(signal.SIGTERM)

@@ -17,20 +17,22 @@ DRAIN_SECONDS = 30
 # are tokens"); half as much again for JSON's escapes. The servers behind the proxy do not count tokens themselves.
 BYTES_PER_TOKEN = 6
 _BYTES_AT_MOST = 64  # where the server counts: only against what no prompt can be
-_ENVELOPE = 4096  # the rest of a request: names, roles, parameters
+_ENVELOPE = 1024  # the rest of a request: names, roles, parameters
 _ASKING = ("/v1/chat/completions", "/v1/completions")
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What is guarded: `host:port` outside, `upstream` (as Caddy dials it) inside; `tokens` the longest prompt and
-    answer; `at_once` the requests let through together, None: the server queues itself."""
+    """What is guarded: `host:port` outside, `upstream` (as Caddy dials it) inside. `tokens`: the longest prompt and
+    answer, `prompt_tokens` of them for the prompt. `at_once`: requests let through together; None: the server queues.
+    """
 
     host: str
     port: int
     upstream: str
     names: tuple[str, ...]
     tokens: int
+    prompt_tokens: int
     at_once: int | None
     state: Path  # holds `ready`, license/ and requests.jsonl
     streams_only: bool = False  # answers that are not streamed would be wrong: they are refused
@@ -40,7 +42,7 @@ class Guard:
     @property
     def longest(self) -> int:
         """Bytes of a request that are read."""
-        return _ENVELOPE + (_BYTES_AT_MOST if self.counts_tokens else BYTES_PER_TOKEN) * self.tokens
+        return _ENVELOPE + (_BYTES_AT_MOST if self.counts_tokens else BYTES_PER_TOKEN) * self.prompt_tokens
 
 
 def configuration(guard: Guard) -> dict[str, Any]:

@@ -306,10 +306,18 @@ def merge(parts: Served, folder: Path) -> None:
 def _proxy(launch: Launch, secret: str) -> Child:
     engine = launch.choice.engine
     guard = proxy.Guard(
-        HOST, launch.port, launch.upstream, launch.served.names, launch.sizing.tokens,
-        None if engine.several_at_once else launch.sizing.concurrency, launch.state, launch.streams_only,
-        counts_tokens=engine.counts_tokens, own_metrics=engine.name == "vllm",
-    )  # fmt: skip
+        host=HOST,
+        port=launch.port,
+        upstream=launch.upstream,
+        names=launch.served.names,
+        tokens=launch.sizing.tokens,
+        prompt_tokens=launch.sizing.workload.context,
+        at_once=None if engine.several_at_once else launch.sizing.concurrency,
+        state=launch.state,
+        streams_only=launch.streams_only,
+        counts_tokens=engine.counts_tokens,
+        own_metrics=engine.name == "vllm",
+    )
     # By standard input: no file to protect, and nothing of it in a process list.
     return Child(
         [machine.program("caddy") or "caddy", "run", "--config", "-"],

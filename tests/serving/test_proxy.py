@@ -23,7 +23,7 @@ Ask = Callable[..., tuple[int, Any]]
 
 
 def guard_of(server: str, state: Path, **changes: Any) -> Guard:
-    values = {"names": ("base", "tuned"), "tokens": 1000, "at_once": 4, **changes}
+    values = {"names": ("base", "tuned"), "tokens": 1000, "prompt_tokens": 800, "at_once": 4, **changes}
     return Guard("127.0.0.1", free_port("127.0.0.1"), server.removeprefix("http://"), state=state, **values)
 
 

@@ -43,9 +43,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """`modelpick serve BASE --adapter DIR`, as a process; what it answered, and the process."""
-    from modelpick.serving.server import _program
+    from modelpick.serving.machine import program
 
-    if _program("caddy") is None or _program("transformers") is None:
+    if program("caddy") is None or program("transformers") is None:
         pytest.skip("the extra serve is absent")
     state, port = tmp_path_factory.mktemp("state"), free_port("127.0.0.1")
     words = ["serve", str(models / "base"), "--adapter", str(models / "tuned"), "--context", "256", "--generate", "64"]
