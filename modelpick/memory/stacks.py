@@ -47,9 +47,10 @@ class Stack:
     # (autograd/_functions.py MatMul4Bit, ctx.tensors); 0.50 does not.
     saves_quantized_inputs: bool = False
     # ... and such attributes live as long as the graph, not until its backward pass: finetune/lora.py still holds the
-    # loss and the logits of the batch before while the next one goes forward. How many tokens a sequence of that
-    # batch has, when batches are padded to their longest and are not packed: fitted on litgpt's 11 figures at 512
-    # tokens (residual 1 % median, 6 % at most); its 9 at 1034 to 1304 tokens are then told within 4 % (median), 12 %.
+    # loss and the logits of the batch before while the next one goes forward. How many tokens a sequence of that batch
+    # has for each sequence in it, at most the context, when batches are padded to their longest and are not packed:
+    # fitted on litgpt's 12 figures at 512 tokens (residual 3 % median, 5 % at most); its 8 figures at 1034 to 1304
+    # tokens, left out of the fit, are then told within 6 % (median), 11 % at most.
     kept_tokens: int = 0
     # litgpt replaces the embedding by bitsandbytes' StableEmbedding, after freezing: its gradient is kept.
     trains_quantized_embedding: bool = False
@@ -84,7 +85,7 @@ class Stack:
     # (litgpt's own tutorials, LoRA on 2 and 4 GPUs: 1.9 % median, 11.5 % at most; without it 31 % too little).
     keeps_unsharded_gradients: bool = False
     # Checkpointed LoRA under FSDP: the gradient of every layer's input stays until the backward pass ends. Fitted: on
-    # 56 figures of fms-acceleration (2 and 4 cards) 4 % median residual with it, 25 % without; full fine-tuning there
+    # 55 figures of fms-acceleration (2 and 4 cards) 2 % median residual with it, 24 % without; full fine-tuning there
     # shows nothing of it, nor does one card.
     keeps_input_gradients: bool = True
     # Whether transformers' own model classes run, with their choice of attention kernels.
