@@ -213,6 +213,7 @@ def test_estimate_exact_traces_in_place_of_the_formulas(modelpick: Run, base: Pa
     assert exact["parameters_source"] == "trace"
     assert sum(exact["parts_gib"].values()) == pytest.approx(exact["total_gib"])
     assert any(line.startswith("traced") for line in exact["assumptions"])
+    assert modelpick(*words, "--exact", "--stack", "litgpt").error["code"] == "not_traceable"
     allocated = modelpick(*words, "--exact", "--measure", "allocated").json
     assert allocated["parts_gib"]["runtime"] == 0
     assert allocated["total_gib"] < exact["total_gib"]
