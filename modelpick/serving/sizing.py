@@ -13,7 +13,7 @@ from modelpick.workload import Workload
 
 # What vLLM is left at least for itself beside its share: its profiling refuses a share above what is free.
 _SPARE_GIB = 0.5
-# What vLLM's own processes and its profiling take of its share on a CPU, measured with vLLM 0.32: 1.9 GiB.
+# What is left to vLLM's own processes and its profiling on a CPU, beside its share: assumed, not measured.
 _CPU_SPARE_GIB = 2.5
 _DEFAULT_UTILIZATION = 0.9  # vLLM's own --gpu-memory-utilization
 
