@@ -20,10 +20,11 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
     Sub-folders are left: they hold other formats of the same weights. Raises RemoteError: code "gated" where the terms
     were not accepted or the token opens nothing, "no_weights" for everything else that keeps the files away.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # also spares a request that asks what programs to report
     home = os.environ.get("HF_HOME")
     if not sys.stderr.isatty():
         disable_progress_bars()
