@@ -114,6 +114,7 @@ def test_an_up_that_pays_while_a_down_ends_has_its_switches_or_no_machine(
 ) -> None:
     """It began behind the record's deletion, has read its switches back, and pays just as `down` removes them."""
     up(account)
+    aws.advance(hours=0.1)  # what ran before is told from what runs now by the second it began
     other = Account("us-east-1", sleep=account.sleep, own_clock=account.now)
     paying: list[dict[str, Any]] = []
     seen: list[str] = []
