@@ -16,7 +16,9 @@ from tests.serving.conftest import wait_for
 
 pytest.importorskip("peft", reason="the extra train is absent")
 openai = pytest.importorskip("openai", reason="the extra serve is absent")
-pytestmark = pytest.mark.xdist_group("transformers serve")  # one server for all of them: it takes half a minute to start
+pytestmark = pytest.mark.xdist_group(
+    "transformers serve"
+)  # one server for all of them: it takes half a minute to start
 
 
 @pytest.fixture(scope="module")
