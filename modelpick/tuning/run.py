@@ -23,7 +23,8 @@ class RunSettings:
       of it ("LoRA Without Regret": LoRA wants about 10 x the rate of full fine-tuning).
     - effective batch 16, cosine, 10 % warm-up: QLoRA (batch 16); LLaMA-Factory's llama3 recipe (cosine, warm-up 0.1).
     - 3 epochs: LLaMA-Factory's recipe, the upper end of the published 1 to 3, since the data here are few.
-    - no dropout: peft's own default (LoraConfig, peft 0.21).
+    - no dropout: peft's own default (LoraConfig, peft 0.21). Fused AdamW: transformers' own (TrainingArguments, 5.23);
+      it needs no second copy of what is trained.
     """
 
     model: str
@@ -46,7 +47,7 @@ class RunSettings:
     warmup: float = 0.1  # share of all steps
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    optimizer: str = "adamw"
+    optimizer: str = "adamw-fused"
     epochs: float = 3.0
     max_steps: int | None = None
     dtype: str = "bf16"

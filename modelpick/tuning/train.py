@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import ModelpickError
 from modelpick.tuning import checkpoints
+from modelpick.tuning.loss import answer_loss, can_skip_questions
 from modelpick.tuning.run import RunSettings
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def build_trainer(settings: RunSettings, loaded: "Loaded", encoded: "Encoded", f
         arguments = trl.SFTConfig(
             **common, max_length=settings.context, dataset_kwargs={"skip_prepare_dataset": True}, packing=False
         )
-        trainer = _careful(trl.SFTTrainer)(args=arguments, **parts)
+        trainer = _careful(_brief(trl.SFTTrainer))(args=arguments, **parts)
         _adapters_in_fp32(loaded.model)
     else:
         collators: dict[str, Any] = {
@@ -176,6 +177,18 @@ def _arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
         "bf16": settings.dtype == "bf16" and settings.is_lora,
         "fp16": cuda and settings.dtype == "fp16" and settings.is_lora,
     }
+
+
+def _brief(base: type) -> type:
+    """`base` that leaves out the logits of the questions where TRL would compute and discard them."""
+
+    class BriefTrainer(base):
+        def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **names: Any) -> Any:
+            if arguments or names.get("return_outputs") or not can_skip_questions(self):
+                return super().compute_loss(model, inputs, *arguments, **names)
+            return answer_loss(model, inputs, names.get("num_items_in_batch"))
+
+    return BriefTrainer
 
 
 def _careful(base: type) -> type:

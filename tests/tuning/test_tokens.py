@@ -73,7 +73,9 @@ def test_of_the_other_forms_too_only_the_answer_is_learned(record: dict[str, Any
     assert learned(loading.PLAIN_CHAT_TEMPLATE, record) == [(shown, taught)]
 
 
-def test_the_trainer_hands_the_model_these_labels_and_no_others(tmp_path: Path) -> None:
+def test_the_trainer_hands_the_model_these_labels_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through SFTTrainer and its collator: what the model is given as labels is what was encoded."""
     import threading
 
@@ -91,5 +93,6 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(tmp_path: Path) 
 
     settings = RunSettings("m", "d", "o", batch=1, accumulation=1, context=200, epochs=1.0, dtype="fp32")
     watch = train.Watch(lambda event: None, None, threading.Event())
+    monkeypatch.setattr(train, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
     train.build_trainer(settings, replace(loaded, model=model), encoded, tmp_path / "out", watch).train()
     assert sorted(row for batch in seen for row in batch) == sorted(row["labels"] for row in encoded.rows)
