@@ -61,14 +61,15 @@ def side_by_side(
     model = lookup.look_up([name], catalog=index.load(), offline=offline).results[0]
     if isinstance(model, ModelpickError):
         raise model
-    asked = _ask(model, work, where, epochs)
+    open_names = frozenset() if isinstance(workload, Workload) or work.task == "serve" else planner.left_open(workload)
+    counted = planner.count_tokens(data, model, work, progress) if data is not None else None
+    asked = _ask(model, work, open_names, counted, where, epochs)
     for one in asked.findings():
         if one.level == "cannot":
             raise Refused(f"{model.id}: {one.why}", fix=one.way_out, code=one.code)
         if one.level == "unknown":
             raise CannotTellError(f"{model.id}: {one.why}", fix=one.way_out, code=one.code)
-    counted = planner.count_tokens(data, model, work, progress) if data is not None else None
-    passes = asked.recipe.epochs if asked.recipe else 1.0
+    passes = asked.tunings[0].recipe.epochs if asked.tunings else 1.0
     trained = (counted.count if counted else exactly(float(ASSUMED_TOKENS))).times(passes)
     spot = {offer.instance.name: offer for offer in api.offers(region=where, market="spot", discounts={})}
     question = Question(
@@ -82,7 +83,6 @@ def side_by_side(
         spot=spot,
         tokens=trained if work.task == "finetune" else None,
         data=counted,
-        accumulation=asked.recipe.accumulation if asked.recipe else 1,
         duty_cycle=duty_cycle,
         utilisation=utilisation,
         against_usd_per_mtok=against_usd_per_mtok,
@@ -91,7 +91,10 @@ def side_by_side(
     return compare(question, asked)
 
 
-def _ask(model: Any, work: Workload, region: str, epochs: float | None) -> Ask:
+def _ask(
+    model: Any, work: Workload, left_open: frozenset[str], counted: tokens.Tokens | None, region: str,
+    epochs: float | None,
+) -> Ask:  # fmt: skip
     """What the model alone tells; the license is another command's business."""
     unjudged = Judgement(model.id, model.revision, Verdict.REVIEW, (), (), ())
     return ask(
@@ -107,6 +110,8 @@ def _ask(model: Any, work: Workload, region: str, epochs: float | None) -> Ask:
             training=efficiency.training,
             finetune=work if work.task == "finetune" else None,
             serve=work if work.task == "serve" else None,
+            left_open=left_open,
+            tokens=counted,
             epochs=epochs,
         )
     )

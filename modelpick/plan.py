@@ -19,6 +19,7 @@ from modelpick.offers.compatibility import Finding
 from modelpick.offers.cost import disk_gb
 from modelpick.plan_actions import actions, stop_switches
 from modelpick.plan_choice import ASSUMED_TOKENS, Ask, Candidate, Inputs, Refused, ask, candidates
+from modelpick.plan_tuning import Tuning
 
 SCHEMA_VERSION = 1
 KIND = "modelpick-plan"
@@ -125,10 +126,11 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
             "obligations": [one.as_json() for one in inputs.judgement.obligations],
         },
         "policy": dict(inputs.policy),
-        "workloads": {name: workload.as_json() for name, workload in inputs.tasks},
-        "hyperparameters": _hyperparameters(asked),
+        "workloads": {name: one.workload.as_json() for name, one in best.setup.memory.items()},
+        "chosen": sorted(inputs.left_open),
+        "hyperparameters": _hyperparameters(inputs, best.setup.tuning),
         "data": inputs.tokens.as_json() if inputs.tokens else None,
-        "memory": {name: _memory(one, best) for name, one in asked.memory.items()},
+        "memory": {name: _memory(one, best) for name, one in best.setup.memory.items()},
         "region": inputs.region,
         "zones": None,
         "market": best.offer.market,
@@ -136,7 +138,11 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         "candidates": [_candidate(one) for one in chosen],
         "disk_gb": math.ceil(disk_gb(asked.weights_gb)),
         "download_gb": asked.weights_gb,
-        "time": {**best.hours.as_json("hours"), "job": best.time.as_json() if best.time else None},
+        "time": {
+            **best.hours.as_json("hours"),
+            "until_limit": inputs.serve is not None,
+            "job": best.time.as_json() if best.time else None,
+        },
         "cost": {
             **best.usd.as_json("usd"),
             "usd_per_hour": best.usd_per_hour,
@@ -165,13 +171,13 @@ def _beyond_context(inputs: Inputs) -> list[Finding]:
     return [Finding("beyond_context", "care", why, f"use --context {limit} or less", "the model's card or config.json")]
 
 
-def _hyperparameters(asked: Ask) -> dict[str, Any] | None:
+def _hyperparameters(inputs: Inputs, tuning: Tuning | None) -> dict[str, Any] | None:
     """The recipe, and the optimizer's steps where the rows are counted."""
-    if asked.recipe is None:
+    if tuning is None:
         return None
-    rows = asked.inputs.tokens.rows if asked.inputs.tokens else None
-    steps = math.ceil(rows * asked.recipe.epochs / asked.recipe.effective_batch) if rows is not None else None
-    return {**asked.recipe.as_json(), "optimizer_steps": steps}
+    recipe, rows = tuning.recipe, inputs.tokens.rows if inputs.tokens else None
+    steps = math.ceil(rows * recipe.epochs / recipe.effective_batch) if rows is not None else None
+    return {**recipe.as_json(), "optimizer_steps": steps}
 
 
 def _memory(memory: MemoryEstimate, best: Candidate) -> dict[str, Any]:
@@ -185,6 +191,7 @@ def _candidate(one: Candidate) -> dict[str, Any]:
     return {
         "offer": one.offer.as_json(),
         "headroom_gib": one.headroom_gib,
+        "finetune": one.setup.tuning.as_json() if one.setup.tuning else None,
         "training": one.training.as_json() if one.training else None,
         "serving": one.serving.as_json() if one.serving else None,
         "time": one.hours.as_json("hours"),
@@ -235,7 +242,7 @@ def _assumptions(asked: Ask, best: Candidate) -> list[str]:
         )
     if inputs.tokens is not None:
         listed += inputs.tokens.assumptions
-    listed += [one for memory in asked.memory.values() for one in memory.assumptions]
+    listed += [one for memory in best.setup.memory.values() for one in memory.assumptions]
     return list(dict.fromkeys(listed))
 
 

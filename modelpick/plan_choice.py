@@ -3,21 +3,23 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from modelpick import plan_tuning
 from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import EXIT_NO, ModelpickError, UsageError
 from modelpick.licensing.verdict import Judgement
-from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate
-from modelpick.memory.fit import fits
+from modelpick.memory.estimate import MemoryEstimate, architecture_of
+from modelpick.memory.fit import fits, on_device
 from modelpick.offers import job
 from modelpick.offers.compatibility import Finding, Rule, Subject, findings
 from modelpick.offers.cost import HOURS_PER_MONTH, BillingRates, disk_gb
+from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
 from modelpick.offers.ranges import Range, exactly
 from modelpick.offers.throughput import ServingEfficiency, Shape, TrainingEfficiency, shape_of
 from modelpick.offers.timing import Calibration, ServingSpeed, Speed, serving_speed, training_speed
+from modelpick.plan_tuning import Tuning
 from modelpick.tokens import Tokens
 from modelpick.workload import Workload
 
@@ -47,48 +49,13 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """Hyper-parameters. Sources: docs/data.md, "LoRA: published evidence" (defaults of LLaMA-Factory, torchtune, QLoRA,
-    Unsloth; LoRA Without Regret: all linear layers, a learning rate ten times that of full fine-tuning)."""
-
-    learning_rate: float
-    epochs: float
-    effective_batch: int
-    accumulation: int
-    lora_alpha: int | None
-    scheduler: str = "cosine"
-    warmup_share: float = 0.05
-
-    def as_json(self) -> dict[str, Any]:
-        """The names of the plan file."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-def recipe_for(workload: Workload, parameters: int, epochs: float | None = None) -> Recipe:
-    """Alpha twice the rank, 2e-4 (1e-4 above 13 B parameters; a tenth for full), effective batch 16, 2 epochs.
-
-    Raises UsageError for epochs that are not a number above 0.
-    """
-    if epochs is not None and not (math.isfinite(epochs) and epochs > 0):
-        raise UsageError(f"epochs is {epochs}", fix="give a number above 0", code="bad_epochs")
-    rate = 2e-4 if parameters <= 13e9 else 1e-4
-    accumulation = max(1, math.ceil(16 / workload.batch))
-    return Recipe(
-        learning_rate=rate if workload.is_lora else rate / 10,
-        epochs=2.0 if epochs is None else float(epochs),
-        effective_batch=accumulation * workload.batch,
-        accumulation=accumulation,
-        lora_alpha=2 * workload.lora_rank if workload.is_lora else None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything a plan is made from. `finetune`, `serve`: what is to be done (one of them at least).
 
     `offers` are those of one region and market that the user's filters leave; `serving` and `training` give the
-    calibrated constants of a stack and a method. `on_demand`: dollars an hour by type; a spot price may rise to them,
-    so they are what a cap is reckoned with.
+    calibrated constants of a stack and a method. `left_open` are the names of a fine-tuning's workload that nobody
+    said: they are chosen for each GPU (plan_tuning.CHOSEN). `on_demand`: dollars an hour by type; a spot price may
+    rise to them, so they are what a cap is reckoned with.
     """
 
     model: Model
@@ -102,6 +69,7 @@ class Inputs:
     training: Callable[[str, str], Calibration[TrainingEfficiency]]
     finetune: Workload | None = None
     serve: Workload | None = None
+    left_open: frozenset[str] = frozenset()
     tokens: Tokens | None = None
     epochs: float | None = None
     caps: Caps = field(default_factory=Caps)
@@ -115,22 +83,46 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Setup:
+    """What is asked, as it would be on one kind of GPU."""
+
+    tuning: Tuning | None
+    serving: MemoryEstimate | None
+
+    @property
+    def memory(self) -> dict[str, MemoryEstimate]:
+        """The estimate of each task, in order."""
+        both = (("finetune", self.tuning.memory if self.tuning else None), ("serve", self.serving))
+        return {name: one for name, one in both if one is not None}
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """The inputs, and what follows from the model alone."""
 
     inputs: Inputs
     architecture: Architecture
     shape: Shape
-    recipe: Recipe | None
-    memory: Mapping[str, MemoryEstimate]
+    tunings: tuple[Tuning, ...]  # the ways to fine-tune, in the order they are tried; none where nothing is tuned
+    serving: MemoryEstimate | None
     weights_gb: float
+
+    def on(self, instance: InstanceType) -> Setup:
+        """Everything as it would be on `instance`."""
+        return Setup(plan_tuning.on(self.tunings, instance) if self.tunings else None, self.serving)
+
+    @property
+    def least(self) -> MemoryEstimate:
+        """What the first task needs at the least."""
+        every = [one.memory for one in self.tunings] or [one for one in (self.serving,) if one is not None]
+        return min(every, key=lambda one: one.high)
 
     @property
     def result_gb(self) -> float:
         """What fine-tuning leaves: adapters as PEFT saves them (4 bytes a parameter), a full model in 16 bits."""
-        memory = self.memory.get("finetune")
-        if memory is None:
+        if not self.tunings:
             return 0.0
+        memory = self.tunings[0].memory
         return memory.trainable_parameters * (2 if memory.workload.method == "full" else 4) / 1e9
 
     def findings(self, offer: Offer | None = None) -> list[Finding]:
@@ -150,12 +142,15 @@ def ask(inputs: Inputs) -> Ask:
     """Reads the model. Raises CannotTellError for an architecture that is not understood."""
     architecture = architecture_of(inputs.model)
     shape = shape_of(architecture)
-    recipe = recipe_for(inputs.finetune, shape.parameters, inputs.epochs) if inputs.finetune else None
-    memory = {
-        name: estimate(architecture, replace(workload, measure="device"), inputs.model.parameters)
-        for name, workload in inputs.tasks
-    }
-    return Ask(inputs, architecture, shape, recipe, memory, download_gb(inputs.model, shape.parameters))
+    count = inputs.model.parameters
+    tunings: tuple[Tuning, ...] = ()
+    if inputs.finetune is not None:
+        rows = inputs.tokens.rows if inputs.tokens else None
+        tunings = plan_tuning.ways(
+            architecture, inputs.finetune, count, left_open=inputs.left_open, rows=rows, epochs=inputs.epochs
+        )
+    serving = on_device(architecture, inputs.serve, count) if inputs.serve is not None else None
+    return Ask(inputs, architecture, shape, tunings, serving, download_gb(inputs.model, shape.parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +158,7 @@ class Candidate:
     """An instance that holds everything asked of it, with its speed, time and cost."""
 
     offer: Offer
+    setup: Setup
     headroom_gib: float  # of the task that needs most, at the upper end of its interval
     training: Speed | None
     serving: ServingSpeed | None
@@ -184,20 +180,23 @@ def candidates(asked: Ask) -> list[Candidate]:
         if offer.usd_per_hour is None:
             continue
         stop = next((one for one in asked.findings(offer) if one.level == "cannot"), None)
-        held = [fits(one, offer.instance) for one in asked.memory.values()]
+        setup = asked.on(offer.instance)
+        held = [fits(one, offer.instance) for one in setup.memory.values()]
         if stop is not None:
             blocked = blocked or stop
         elif not all(held):
             reasons += [(one.free_gib, one.reason) for one in held if not one]
         else:
-            able.append(_candidate(asked, offer, min(one.free_gib for one in held)))
+            able.append(_candidate(asked, offer, setup, min(one.free_gib for one in held)))
     if not able:
         raise _nothing_fits(asked.inputs, reasons, blocked)
     able.sort(key=_preference)
     within = [one for one in able if one.hours.likely <= one.limit_hours * (1 + 1e-9)]
     if not within:
         raise _cap_too_small(asked.inputs.caps, able[0])
-    return within[:CANDIDATES]
+    # The next ones are for want of capacity, within the same limit: a slower one would be stopped before it is done.
+    limit = within[0].limit_hours
+    return [one for one in within if one.time is None or one.time.total.likely <= limit][:CANDIDATES]
 
 
 def _preference(one: Candidate) -> tuple[float, float, str]:
@@ -236,9 +235,9 @@ def _cap_too_small(caps: Caps, cheapest: Candidate) -> Refused:
     )
 
 
-def _candidate(asked: Ask, offer: Offer, headroom_gib: float) -> Candidate:
+def _candidate(asked: Ask, offer: Offer, setup: Setup, headroom_gib: float) -> Candidate:
     inputs, kind = asked.inputs, offer.instance
-    training, time, cost = _job(asked, offer)
+    training, time, cost = _job(asked, offer, setup.tuning)
     starting = job.BOOT_MINUTES.times(1 / 60) + job.INSTALL_MINUTES.times(1 / 60)
     needed = time.total if time is not None else starting + job.transfer_hours(kind, asked.weights_gb)
     per_hour = hourly_usd(offer, inputs.rates, asked.weights_gb)
@@ -253,19 +252,21 @@ def _candidate(asked: Ask, offer: Offer, headroom_gib: float) -> Candidate:
             asked.shape, kind, inputs.serving(inputs.serve.stack, inputs.serve.method), inputs.serve
         )
         if limit_hours > needed.likely:
-            hours = Range(min(needed.low, limit_hours), limit_hours, max(needed.high, limit_hours))
-            hours = exactly(limit_hours) if time is None else hours
+            hours = Range(limit_hours, limit_hours, max(needed.high, limit_hours))
     usd = cost.total if cost is not None and inputs.serve is None else hours.times(per_hour) + once
     return Candidate(
-        offer, headroom_gib, training, serving, time, cost, hours, per_hour, usd, limit_hours, limit_usd
+        offer, setup, headroom_gib, training, serving, time, cost, hours, per_hour, usd, limit_hours, limit_usd
     )  # fmt: skip
 
 
-def _job(asked: Ask, offer: Offer) -> tuple[Speed | None, job.JobTime | None, job.JobCost | None]:
+def _job(
+    asked: Ask, offer: Offer, tuning: Tuning | None
+) -> tuple[Speed | None, job.JobTime | None, job.JobCost | None]:
     """Speed, time and cost of the fine-tuning, where there is one."""
-    inputs, recipe, workload = asked.inputs, asked.recipe, asked.inputs.finetune
-    if workload is None or recipe is None:
+    inputs = asked.inputs
+    if tuning is None:
         return None, None, None
+    workload, recipe = tuning.workload, tuning.recipe
     by = inputs.training(workload.stack, workload.method)
     length = inputs.tokens.mean_length if inputs.tokens and not workload.packing else None
     speed = training_speed(

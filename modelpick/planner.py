@@ -21,7 +21,8 @@ from modelpick.offers import efficiency, embedded
 from modelpick.offers.price import Offer
 from modelpick.offers.rules import load_rules
 from modelpick.plan_choice import Caps, Inputs
-from modelpick.workload import SERVE_METHODS, Workload, workload_from
+from modelpick.plan_tuning import CHOSEN
+from modelpick.workload import ONLY_SERVE, SERVE_METHODS, Workload, workload_from
 
 
 def prepare(
@@ -74,6 +75,7 @@ def prepare(
             training=efficiency.training,
             finetune=tuned,
             serve=served,
+            left_open=left_open(finetune or {}) if tuned is not None else frozenset(),
             tokens=count_tokens(data, model, tuned, progress) if data is not None and tuned is not None else None,
             epochs=epochs,
             caps=caps,
@@ -86,18 +88,25 @@ def prepare(
     )
 
 
-def tasks(
-    names: Mapping[str, Any], method: str | None, *, data: bool, serve: bool, answers: Mapping[str, Any] = {}
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def tasks(names: Mapping[str, Any], *, data: bool, serve: bool) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """What is to be done, as `prepare` takes it (finetune, serve): data means tuning, a serving method means serving.
 
-    `names` hold for both, `answers` for serving alone.
+    `names` are a workload's, for both; where both are done, each is given what has a meaning for it.
     """
+    method = names.get("method")
     serving_method = method in SERVE_METHODS
     serving = serve or serving_method
+    tuning = data or not serving
+    served = {**names, "method": method if serving_method else None}
     tuned = {**names, "method": None if serving_method else method}
-    served = {**names, **answers, "method": method if serving_method else None}
-    return tuned if data or not serving else None, served if serving else None
+    if serving:
+        tuned = {name: value for name, value in tuned.items() if name not in ONLY_SERVE}
+    return tuned if tuning else None, served if serving else None
+
+
+def left_open(names: Mapping[str, Any]) -> frozenset[str]:
+    """What nobody said of a fine-tuning's workload, and is chosen for each GPU."""
+    return frozenset(name for name in CHOSEN if names.get(name) is None)
 
 
 def count_tokens(

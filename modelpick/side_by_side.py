@@ -1,7 +1,7 @@
 """Instances side by side for one model and one workload: speed, time, cost, and what another choice changes. Pure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.catalog.model import Model
@@ -16,6 +16,7 @@ from modelpick.offers.throughput import ServingEfficiency, TrainingEfficiency
 from modelpick.offers.timing import Calibration, ServingSpeed, Speed, serving_speed, training_speed
 from modelpick.offers.tokens_price import BreakEven, TokenPrices, break_even, token_prices
 from modelpick.plan_choice import Ask
+from modelpick.plan_tuning import Tuning
 from modelpick.tokens import Tokens
 from modelpick.workload import Workload
 
@@ -38,7 +39,6 @@ class Question:
     spot: dict[str, Offer] = field(default_factory=dict)
     tokens: Range | None = None
     data: Tokens | None = None
-    accumulation: int = 1
     duty_cycle: float = 1.0
     utilisation: float = 1.0
     against_usd_per_mtok: float | None = None
@@ -51,7 +51,9 @@ class Row:
 
     offer: Offer
     headroom_gib: float
+    memory: MemoryEstimate
     speed: Speed  # generated tokens a second of all sequences, or trained ones
+    tuning: Tuning | None = None
     serving: ServingSpeed | None = None
     month: MonthCost | None = None
     prices: TokenPrices | None = None
@@ -74,6 +76,7 @@ class Row:
         answer: dict[str, Any] = {
             "offer": self.offer.as_json(),
             "headroom_gib": self.headroom_gib,
+            "finetune": self.tuning.as_json() if self.tuning else None,
             "speed": self.serving.as_json() if self.serving else self.speed.as_json(),
         }
         parts: dict[str, Any] = {"month": self.month, "usd_per_mtok": self.prices, "break_even": self.break_even}
@@ -163,12 +166,13 @@ def _change(kind: str, here: Row, there: Row) -> Change:
 
 def compare(question: Question, asked: Ask) -> Comparison:
     """Every offer that holds the workload, with what it takes there. `asked` is what the model alone tells."""
-    memory = next(iter(asked.memory.values()))
     rows: list[Row] = []
     left_out: dict[str, str] = {}
     missed: list[tuple[float, str]] = []
     for offer in question.offers:
         name = offer.instance.name
+        setup = asked.on(offer.instance)
+        memory = next(iter(setup.memory.values()))
         stop = next((one for one in asked.findings(offer) if one.level == "cannot"), None)
         held = fits(memory, offer.instance)
         if stop is not None:
@@ -176,19 +180,17 @@ def compare(question: Question, asked: Ask) -> Comparison:
         elif not held:
             left_out[name] = held.reason
             missed.append((held.free_gib, held.reason))
+        elif setup.tuning is not None:
+            rows.append(_training(question, asked, offer, setup.tuning, held.free_gib))
         else:
-            row = (
-                _serving(question, asked, offer)
-                if question.workload.task == "serve"
-                else _training(question, asked, offer)
-            )
-            rows.append(replace(row, headroom_gib=held.free_gib))
+            rows.append(_serving(question, asked, offer, memory, held.free_gib))
     rows.sort(key=lambda row: (row.usd is None, row.usd or 0.0, row.offer.instance.name))
     if not question.all_sizes:
         rows = _one_size_each(rows, left_out)
     miss = max(missed)[1] if missed else next(iter(left_out.values()), None)
     told = _assumptions(question, rows)
-    return Comparison(question.model.id, tuple(rows), memory, left_out, told, None if rows else miss)
+    shown = rows[0].memory if rows else asked.least
+    return Comparison(question.model.id, tuple(rows), shown, left_out, told, None if rows else miss)
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
@@ -206,7 +208,7 @@ def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
     return kept
 
 
-def _serving(question: Question, asked: Ask, offer: Offer) -> Row:
+def _serving(question: Question, asked: Ask, offer: Offer, memory: MemoryEstimate, free_gib: float) -> Row:
     workload = question.workload
     by = question.serving(workload.stack, workload.method)
     speed = serving_speed(asked.shape, offer.instance, by, workload)
@@ -217,15 +219,15 @@ def _serving(question: Question, asked: Ask, offer: Offer) -> Row:
         even = break_even(against, month, speed, workload)
     spot = question.spot.get(offer.instance.name)
     spot = spot if spot is not None and spot.usd_per_hour is not None else None
-    return Row(offer, 0.0, speed.generated, speed, month, prices, even, spot=spot)
+    return Row(offer, free_gib, memory, speed.generated, None, speed, month, prices, even, spot=spot)
 
 
-def _training(question: Question, asked: Ask, offer: Offer) -> Row:
-    workload = question.workload
+def _training(question: Question, asked: Ask, offer: Offer, tuning: Tuning, free_gib: float) -> Row:
+    workload = tuning.workload
     by = question.training(workload.stack, workload.method)
     length = question.data.mean_length if question.data and not workload.packing else None
     speed = training_speed(
-        asked.shape, offer.instance, by, workload, accumulation=question.accumulation, length=length
+        asked.shape, offer.instance, by, workload, accumulation=tuning.recipe.accumulation, length=length
     )  # fmt: skip
     tokens = question.tokens if question.tokens is not None else exactly(1e6)
     weights_gb, result_gb = asked.weights_gb, asked.result_gb
@@ -233,10 +235,13 @@ def _training(question: Question, asked: Ask, offer: Offer) -> Row:
     cost = job_cost(offer, time, question.rates, weights_gb=weights_gb, result_gb=result_gb)
     spot = question.spot.get(offer.instance.name)
     if spot is None or spot.usd_per_hour is None:
-        return Row(offer, 0.0, speed, time=time, job=cost)
+        return Row(offer, free_gib, tuning.memory, speed, tuning, time=time, job=cost)
     longer = job_time(offer.instance, speed, tokens, weights_gb=weights_gb, result_gb=result_gb, spot=True)
     spot_cost = job_cost(spot, longer, question.rates, weights_gb=weights_gb, result_gb=result_gb)
-    return Row(offer, 0.0, speed, time=time, job=cost, spot=spot, spot_time=longer, spot_job=spot_cost)
+    return Row(
+        offer, free_gib, tuning.memory, speed, tuning,
+        time=time, job=cost, spot=spot, spot_time=longer, spot_job=spot_cost,
+    )  # fmt: skip
 
 
 def _assumptions(question: Question, rows: Sequence[Row]) -> tuple[str, ...]:

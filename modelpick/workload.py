@@ -86,7 +86,7 @@ _LARGEST = {
 }  # fmt: skip
 _ONLY_LORA = ("lora_rank", "lora_targets", "lora_dropout")
 _ONLY_FINETUNE = ("optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking")
-_ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
+ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
 
 
 def workload_from(names: Mapping[str, Any]) -> Workload:
@@ -104,7 +104,7 @@ def workload_from(names: Mapping[str, Any]) -> Workload:
     if given["method"] not in allowed:
         raise _contradiction(f"method {given['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
     given.setdefault("context", 4096 if task == "serve" else 1024)
-    wrong_task = _ONLY_FINETUNE if task == "serve" else _ONLY_SERVE
+    wrong_task = _ONLY_FINETUNE if task == "serve" else ONLY_SERVE
     for key in wrong_task:
         if given.get(key):
             raise _contradiction(f"{key} has no meaning for task {task}", f"leave out {key}")

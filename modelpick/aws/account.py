@@ -4,6 +4,7 @@ Profiles, SSO, assumed roles, AWS_ENDPOINT_URL, proxies and CA bundles work as b
 """
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -36,12 +37,13 @@ class Account:
         self._own_clock = own_clock or (lambda: datetime.now(UTC))
         self._skew = timedelta(0)
         self._clients: dict[tuple[str, str], Any] = {}
+        self._making = threading.Lock()  # clients may be used by several threads, a session may not
         self._session = session(profile, region)
         self.profile = profile
         self.log_in = how_to_log_in(self._session)
 
     def in_region(self, region: str) -> "Account":
-        """The same caller in another region."""
+        """The same caller in another region, which another thread may ask."""
         if region == self.region:
             return self
         other = Account.__new__(Account)
@@ -140,9 +142,10 @@ class Account:
 
     def _client(self, service: str) -> Any:
         key = (service, self.region)
-        if key not in self._clients:
-            self._clients[key] = client(service, self.region, of=self._session, patient=True)
-        return self._clients[key]
+        with self._making:
+            if key not in self._clients:
+                self._clients[key] = client(service, self.region, of=self._session, patient=True)
+            return self._clients[key]
 
     def _spoken(self, service: str, operation: str) -> AbstractContextManager[None]:
         name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"

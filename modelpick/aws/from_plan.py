@@ -1,5 +1,6 @@
 """A plan (modelpick.plan) and what its user adds, as the spec of a machine. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import DELAY_HOURS, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
+from modelpick.plan_tuning import CHOSEN
 from modelpick.workload import workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
@@ -22,6 +24,7 @@ done
 [ -z "$told" ] || exit 130
 [ $code -eq 0 ] || exit $code
 """
+PLANNED = "planned.json"  # beside the job
 _ROUNDING = 1.001  # a plan keeps six digits
 
 
@@ -53,27 +56,33 @@ def spec_from(
     """The machine that `plan` (a plan file's content) asks for. Raises UsageError for what contradicts it.
 
     The plan's cap is for the ordinary stop; the delay of the second switch comes on top of it, and is shown. A cap
-    given to `up` itself holds for both. Candidates too dear for the plan's hours within the cap are left out.
+    given to `up` itself holds for both. Candidates too dear for those hours within the cap, or too slow, are left out.
     """
     market = wishes.market or plan["market"]
     if market not in MARKETS:
         fix = nearest(str(market), MARKETS) or f"use one of {', '.join(MARKETS)}"
         raise UsageError(f"unknown market {market!r}", fix=fix, code="unknown_market")
-    listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"])) for row in plan["candidates"]]
+    listed = [(_candidate(row, discounts or {}), float(row["cost"]["usd_per_hour"]), row) for row in plan["candidates"]]
+    best, first, _ = listed[0]
     hours = wishes.max_hours or float(plan["max_hours"])
-    delay = DELAY_HOURS
-    first = listed[0][1]
-    cap = wishes.max_usd or max(float(plan["max_usd"]), hours * first) + delay * first
-    cpu = listed[0][0].cpu
-    kept = [one for one, hourly in listed if one.cpu == cpu and (hours + delay) * hourly <= cap * (1 + 1e-9)]
+    cap = wishes.max_usd or max(float(plan["max_usd"]), hours * first) + DELAY_HOURS * first
+    # The best one decides how long the money lasts; beside it stand those that are done by then and cost no more.
+    hours = min(hours, cap / first - DELAY_HOURS)
+    kept = [
+        one
+        for one, hourly, row in listed
+        if one.cpu == best.cpu
+        and (hours + DELAY_HOURS) * hourly <= cap * (1 + 1e-9)
+        and ("serve" in plan["tasks"] or float(row["time"]["likely_hours"]) <= hours)
+    ]
     return check(
         Spec(
             deployment=check_id(wishes.name or str(plan["id"]).removeprefix(f"{PREFIX}-")),
             region=str(plan["region"]),
-            candidates=tuple(kept) or (listed[0][0],),
+            candidates=tuple(kept) or (best,),
             max_hours=hours,
             max_usd=cap,
-            around_usd_per_hour=max(0.0, first - listed[0][0].usd_per_hour),
+            around_usd_per_hour=max(0.0, first - best.usd_per_hour),
             disk_gib=int(plan["disk_gb"]),
             job=job_of(plan, idle_minutes=wishes.idle_minutes, data=data, rules=rules, keep_data=wishes.keep_data),
             market=_market(market),
@@ -115,7 +124,8 @@ def job_of(
     job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
     vllm = {"vllm": True} if "serve" in plan["tasks"] and serves_with_vllm(plan) else {}
     kept = {"keep_data": True} if keep_data else {}  # data outlives the machine, until it expires
-    return {**job, **vllm, **kept, **({"files": dict(rules)} if rules else {})}
+    files = {**_planned(plan), **(rules or {})}
+    return {**job, **vllm, **kept, **({"files": files} if files else {})}
 
 
 def serves_with_vllm(plan: Mapping[str, Any]) -> bool:
@@ -140,7 +150,19 @@ def serves_with_vllm(plan: Mapping[str, Any]) -> bool:
 def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[str]:
     workload = plan["workloads"]["finetune"]
     words = ["modelpick", "finetune", model, "--method", workload["method"], "--context", str(workload["context"])]
-    words += _asked_for(workload, ("batch", "dtype", "lora_rank", "lora_targets", "optimizer"))
+    if workload["gpus"] > 1:
+        raise UsageError(
+            f"the plan fine-tunes over {workload['gpus']} GPUs, and a machine's own command uses one",
+            fix="make the plan for one GPU, with a smaller --method or a larger --instance",
+            code="several_gpus",
+        )
+    chosen = plan.get("chosen", ())
+    said = [name for name in ("batch", "gradient_accumulation") if name not in chosen]
+    words += _asked_for(workload, (*said, "dtype", "lora_rank", "lora_targets", "optimizer"))
+    if workload["gradient_checkpointing"] and "gradient_checkpointing" not in chosen:
+        words += ["--gradient-checkpointing"]
+    if _planned(plan):
+        words += ["--planned", PLANNED]
     if epochs := (plan["hyperparameters"] or {}).get("epochs"):
         words += ["--epochs", f"{epochs:g}"]
     for name in data:
@@ -160,7 +182,24 @@ def _asked_for(workload: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Flags for what the plan was asked for; what it left at its default is chosen for the device, or the default."""
     usual = workload_from({"task": workload["task"], "method": workload["method"]}).as_json()
     asked = [name for name in names if workload[name] != usual[name]]
-    return [word for name in asked for word in (f"--{name.replace('_', '-')}", str(workload[name]))]
+    flags = {"gradient_accumulation": "--accumulation"}
+    return [word for name in asked for word in (flags.get(name, f"--{name.replace('_', '-')}"), str(workload[name]))]
+
+
+def _planned(plan: Mapping[str, Any]) -> dict[str, str]:
+    """The file that tells the machine what it was priced with, by the size of the GPU that it turns out to have."""
+    from modelpick.offers import embedded
+
+    settled: dict[float, Mapping[str, Any]] = {}
+    for row in plan["candidates"]:
+        if told := row.get("finetune"):
+            usable = embedded.instance(row["offer"]["instance_type"]).usable_memory_gib
+            settled.setdefault(usable, {CHOSEN[name]: value for name, value in told.items()})
+    if not settled:
+        return {}
+    method = plan["workloads"]["finetune"]["method"]
+    gpus = [{"usable_gib": usable, "method": method, **one} for usable, one in settled.items()]
+    return {PLANNED: json.dumps({"schema_version": 1, "gpus": gpus}, indent=1)}
 
 
 def _quoted(words: Sequence[str]) -> str:

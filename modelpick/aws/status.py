@@ -1,18 +1,23 @@
 """What every deployment does now, by the account's own word: machine, switches, dollars, its own report."""
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from modelpick.aws import inventory, progress, record, switches
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
 from modelpick.aws.history import lives
 from modelpick.aws.inventory import Thing
 from modelpick.aws.names import Names
 from modelpick.aws.progress import Progress
 from modelpick.errors import ModelpickError
+
+# A region answers in seconds; one that is down is given up by botocore's own time-outs within about half of this.
+LOOK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +83,49 @@ def regions(account: Account) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Deployments of several regions; `unseen`: regions that could not be looked into -> why."""
+    """Deployments of the `regions` that were looked into; `unseen`: those that could not be -> why."""
 
     deployments: Sequence[Status]
+    regions: Sequence[str]
     unseen: Mapping[str, str]
 
 
-def everywhere(account: Account, report: Callable[[str], None] = lambda _: None) -> Seen:
-    """Every deployment of every region. A region that is denied to the caller does not hide the others."""
-    found: list[Status] = []
-    unseen: dict[str, str] = {}
-    for region in regions(account):
-        report(region)
+def everywhere(account: Account, within: float = LOOK_SECONDS) -> Seen:
+    """Every deployment of every enabled region, all asked at once.
+
+    A region that denies, fails, or does not answer in `within` seconds hides no other one: it is among the unseen.
+    Raises Refused when the regions cannot be listed, or not one could be looked into.
+    """
+    waiting = regions(account)
+    answers: SimpleQueue[tuple[str, list[Status] | Exception]] = SimpleQueue()
+
+    def look(region: str) -> None:
         try:
-            found += deployments(account.in_region(region))
-        except Refused as refused:
-            if refused.code not in ("access_denied", "bad_credentials", "aws_unreachable"):
-                raise
-            unseen[region] = refused.message
-    return Seen(found, unseen)
+            answers.put((region, deployments(account.in_region(region))))
+        except Exception as error:  # whatever it is, it is raised or told below, where somebody listens
+            answers.put((region, error))
+
+    for region in waiting:  # daemons: one that hangs keeps nobody from leaving
+        threading.Thread(target=look, args=(region,), daemon=True).start()
+    found: dict[str, list[Status]] = {}
+    failed: dict[str, ModelpickError] = {}
+    until = time.monotonic() + within
+    while len(found) + len(failed) < len(waiting):
+        try:
+            region, answer = answers.get(timeout=max(until - time.monotonic(), 0.0))
+        except Empty:
+            break
+        if isinstance(answer, ModelpickError):
+            failed[region] = answer
+        elif isinstance(answer, Exception):
+            raise answer
+        else:
+            found[region] = answer
+    if failed and len(failed) == len(waiting):
+        raise next(iter(failed.values()))
+    silent = f"no answer within {within:g} seconds"
+    unseen = {name: failed[name].message if name in failed else silent for name in waiting if name not in found}
+    return Seen([one for name in sorted(found) for one in found[name]], sorted(found), unseen)
 
 
 def is_orphan(status: Status) -> bool:
@@ -112,7 +141,11 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
             raise
         noted = None
     group = switches.find_group(account, names)
-    held = switches.read(account, names) if group else switches.Switches(None, None, ("there is no group",))
+    held = (
+        switches.read(account, names, by_any_name=True)
+        if group
+        else switches.Switches(None, None, ("there is no group",))
+    )
     machines = [thing for thing in things if thing.kind == "machine"]
     held = _reaching(held, group, machines)
     past = lives(account, names, noted.created_at) if noted else []

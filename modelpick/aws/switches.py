@@ -41,10 +41,14 @@ class Switches:
         return not self.problems
 
 
-def read(account: Account, names: Names) -> Switches:
-    """The switches as AWS holds them now. Raises Refused when they cannot be read."""
+def read(account: Account, names: Names, *, by_any_name: bool = False) -> Switches:
+    """The switches as AWS holds them now. Raises Refused when they cannot be read.
+
+    The stop is the action that `arm` sets; `by_any_name`: the earliest one to zero, whoever named it, as CloudFormation
+    names its own.
+    """
     group = find_group(account, names)
-    stop_at, first = _read_stop(account, names, group)
+    stop_at, first = _read_stop(account, names, group, by_any_name=by_any_name)
     delete_at, second = _read_backstop(account, names)
     protected = _protected(group or {})
     problems = [*first, *second, *protected]
@@ -105,27 +109,42 @@ def _put_backstop(account: Account, names: Names, stop_at: datetime) -> None:
         account.call("scheduler", "update_schedule", **wanted)
 
 
-def _read_stop(account: Account, names: Names, group: Mapping[str, Any] | None) -> tuple[datetime | None, list[str]]:
+def _read_stop(
+    account: Account, names: Names, group: Mapping[str, Any] | None, *, by_any_name: bool = False
+) -> tuple[datetime | None, list[str]]:
     if group is None:
         return None, ["there is no group"]
     suspended = {item["ProcessName"] for item in group.get("SuspendedProcesses", ())}
     problems = [f"{name} is suspended" for name in documents.STOPPING_PROCESSES if name in suspended]
-    answer = account.call(
+    wanted = {} if by_any_name else {"ScheduledActionNames": [names.stop_action]}
+    held = account.pages(
         "autoscaling",
         "describe_scheduled_actions",
+        "ScheduledUpdateGroupActions",
         AutoScalingGroupName=names.group,
-        ScheduledActionNames=[names.stop_action],
+        **wanted,
     )
-    found = [item for item in answer["ScheduledUpdateGroupActions"] if item["ScheduledActionName"] == names.stop_action]
-    if not found or not found[0].get("StartTime"):
+    actions = [
+        item
+        for item in held
+        if item.get("StartTime") and (by_any_name or item["ScheduledActionName"] == names.stop_action)
+    ]
+    if not actions:
         return None, [*problems, "the stop is not set"]
-    action = found[0]
-    at: datetime = action["StartTime"].astimezone(UTC)
-    if any(action.get(key) != value for key, value in documents.GROUP_AT_ZERO.items()) or action.get("Recurrence"):
-        problems.append("the stop does not set the group to zero")
-    if at <= account.now():
-        problems.append("the stop lies in the past")
-    return at, problems
+    times = sorted(item["StartTime"].astimezone(UTC) for item in actions if _to_zero(item))
+    if not times:
+        return None, [*problems, "the stop does not set the group to zero"]
+    ahead = [at for at in times if at > account.now()]
+    if not ahead:
+        return times[-1], [*problems, "the stop lies in the past"]
+    return ahead[0], problems
+
+
+def _to_zero(action: Mapping[str, Any]) -> bool:
+    """Whether a scheduled action ends a group, once and for all: one that recurs may be one of a pair."""
+    return all(action.get(key) == value for key, value in documents.GROUP_AT_ZERO.items()) and not action.get(
+        "Recurrence"
+    )
 
 
 def _read_backstop(account: Account, names: Names) -> tuple[datetime | None, list[str]]:

@@ -74,6 +74,8 @@ def look_up(
     results = session.all(list(ids))
     if ancestors and not offline:
         session.prefetch_ancestors(result for result in results if isinstance(result, Model))
+    if session.kept_more:
+        hub_cache.trim(folder)
     return LookUp(tuple(results), session.find)
 
 
@@ -95,6 +97,7 @@ class _Session:
         self._catalog, self._offline, self._cache = catalog, offline, cache
         self._bulk = many >= BULK
         self._known: dict[str, Found] = {}
+        self.kept_more = False  # whether the cache grew
 
     def all(self, asked: list[str]) -> list[Found]:
         """A result for each of `asked`."""
@@ -188,6 +191,7 @@ class _Session:
             parts, whole = hub_files.fetch(self._client, canonical, at, sha, names, record, self._bulk)
             if whole:
                 hub_files.save(self._cache, self._client.endpoint, parts)
+                self.kept_more = True
         model = merged(parts, record, asked=id)
         known = self._catalog.find(canonical)
         return model if known is None else catalog_completes(model, known, self._catalog.as_of)

@@ -1,18 +1,28 @@
 """What was read of a commit, kept on disk: a commit never changes, so a second look needs no file again.
 
 One JSON file per endpoint, repository and commit under the user's cache folder (XDG_CACHE_HOME, ~/.cache, LOCALAPPDATA;
-MODELPICK_CACHE outranks them). A damaged or foreign file is as good as none. Nothing behind a gate is kept.
+MODELPICK_CACHE outranks them). A damaged or foreign file is as good as none. Nothing behind a gate is kept. What was
+not looked at for KEPT_DAYS goes, and beyond LARGEST the longest unused (`trim`).
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+KEPT_DAYS = 90
+LARGEST = 256 * 2**20  # bytes: about a thousand commits of the longest cards there are, ten thousand ordinary ones
+_NEW = ".new-"  # a file that is being written
+_OVER_A_DAY = 86_400.0  # nobody writes one for that long: its writer died
+
+
+_NAME = re.compile("[0-9a-f]{40}")
 
 
 def default_folder() -> Path | None:
@@ -31,13 +41,16 @@ def load(folder: Path | None, endpoint: str, id: str, sha: str) -> dict[str, Any
     """What `save` kept of this commit, or None."""
     if folder is None:
         return None
+    file = _file(folder, endpoint, id, sha)
     try:
-        kept = json.loads(_file(folder, endpoint, id, sha).read_text("utf-8"))
+        kept = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     key = {"schema_version": SCHEMA_VERSION, "endpoint": endpoint, "id": id, "sha": sha}
     if not isinstance(kept, dict) or any(kept.get(name) != value for name, value in key.items()):
         return None
+    with contextlib.suppress(OSError):
+        os.utime(file)  # last used now: `trim` goes by it
     parts = kept.get("parts")
     return parts if isinstance(parts, dict) else None
 
@@ -50,7 +63,7 @@ def save(folder: Path | None, endpoint: str, id: str, sha: str, parts: dict[str,
     kept = {"schema_version": SCHEMA_VERSION, "endpoint": endpoint, "id": id, "sha": sha, "parts": parts}
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=_NEW)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 json.dump(kept, stream, separators=(",", ":"))
@@ -61,6 +74,37 @@ def save(folder: Path | None, endpoint: str, id: str, sha: str, parts: dict[str,
             raise
 
 
+def trim(folder: Path | None, *, days: float = KEPT_DAYS, largest: int = LARGEST) -> None:
+    """Removes what was not used for `days`, then the longest unused until `largest` bytes are left.
+
+    Safe beside other processes: a file is whole or gone, and one that goes while another wants it is fetched again.
+    Files of anybody else are left alone.
+    """
+    if folder is None:
+        return
+    found: list[tuple[float, int, str]] = []
+    now = time.time()
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            ours = _NAME.fullmatch(entry.name) is not None
+            if not ours and not entry.name.startswith(_NEW):
+                continue
+            with contextlib.suppress(OSError):
+                held = entry.stat(follow_symlinks=False)
+                age = now - held.st_mtime
+                if age > (days * 86_400 if ours else _OVER_A_DAY):
+                    os.unlink(entry.path)
+                elif ours:
+                    found.append((held.st_mtime, held.st_size, entry.path))
+    left = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if left <= largest:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        left -= size
+
+
 def _file(folder: Path, endpoint: str, id: str, sha: str) -> Path:
-    """Short, the same on every file system, and not under the control of whoever names a repository."""
+    """Short (see _NAME), the same on every file system, and not under the control of whoever names a repository."""
     return folder / hashlib.sha256(f"{endpoint}\n{id}\n{sha}".encode()).hexdigest()[:40]

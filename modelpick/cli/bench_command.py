@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.cli.endpoint_options import EndpointOptions
 from modelpick.cli.options import Instance, command, whole_number
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
@@ -29,12 +30,8 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     out: Output,
-    endpoint: Annotated[
-        str, typer.Option("--endpoint", metavar="URL", help="The address, up to /v1.")
-    ] = "http://127.0.0.1:8000/v1",
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="Default: the first that the server names.")
-    ] = None,
+    *,
+    server: EndpointOptions,
     concurrency: Annotated[
         str, typer.Option("--concurrency", metavar="LIST", help="Clients at once, one level each.")
     ] = "1,4,16",
@@ -52,13 +49,7 @@ def bench(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the difference for later estimates. Default: with --plan.")
     ] = True,
-    key_file: Annotated[
-        str | None, typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: OPENAI_API_KEY.")
-    ] = None,
     seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other prompts.")] = "0",
-    completions: Annotated[
-        bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
-    ] = False,
     tool: Annotated[
         str, typer.Option("--tool", metavar="own|vllm", help="What measures: vllm is `vllm bench serve`.")
     ] = "own",
@@ -86,18 +77,16 @@ def bench(
         _answer(out, _Measured(None, found[0].model, found[0].tool, levels), promised, keep)
         return
     measure = _measuring(tool, tokenizer)
-    at = client.endpoint(endpoint, Path(key_file) if key_file else None)
-    if at.exposed:
-        out.note(f"{at.url} is no https address: the key crosses the network unencrypted")
+    at = server.at(out)
     many = whole_number("--requests", requests, largest=1_000_000)
     sizes = _levels(concurrency)
     load = measuring.Load(
         prompt_tokens=whole_number("--prompt-tokens", prompt_tokens, largest=10_000_000) or 1,
         generate=whole_number("--generate", generate, smallest=2, largest=1_000_000) or 2,
         seed=whole_number("--seed", seed, smallest=0) or 0,
-        plain=completions,
+        plain=server.completions,
     )
-    name = client.pick_model(at, model)
+    name = client.pick_model(at, server.model)
     measuring.measure(at, name, load, concurrency=1, requests=1)  # the first request pays for what is lazy
     levels = []
     for size in sizes:
@@ -201,38 +190,35 @@ def _draw(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    titles = (
-        "clients",
-        "tokens/s",
-        "first p50",
-        "p95",
-        "next p50",
-        "p95",
-        "failed",
-        *(("promised",) if compared else ()),
-    )
-    for title in titles:
+    promised = ("promised",) if compared else ()
+    for title in ("clients", "tokens/s", *promised, "to the first", "between two", "failed"):
         table.add_column(title, justify="right", no_wrap=True)
     for number, level in enumerate(levels):
         told = level.as_json()
-        first, between = told["first_token_s"], told["inter_token_s"]
-        row = [
-            str(level.concurrency), f"{level.tokens_per_s:.1f}", _ms(first["p50"]), _ms(first["p95"]),
-            _ms(between["p50"]), _ms(between["p95"]), str(len(level.errors)),
-        ]  # fmt: skip
+        row = [str(level.concurrency), _rate(level.tokens_per_s)]
         if compared:
             one = compared[number]
-            row.append(
-                f"{one['promised_tokens_per_s']:.1f} ({one['low_tokens_per_s']:.1f} to {one['high_tokens_per_s']:.1f})"
-            )
-        table.add_row(*row)
+            row.append(f"{_rate(one['low_tokens_per_s'])} to {_rate(one['high_tokens_per_s'])}")
+        waits = (_wait(told[name]) for name in ("first_token_s", "inter_token_s"))
+        table.add_row(*row, *waits, str(len(level.errors)))
     console.print(name, markup=False, soft_wrap=True)
     console.print(table)
+    console.print("waits for tokens: half are shorter than the first figure, 95 % than the second", markup=False)
     if kept:
         console.print(f"kept in {kept}: later estimates use it and say so", markup=False, soft_wrap=True)
     if strange:
         console.print("more than 5 times off the promise: another machine than planned; not kept", markup=False)
 
 
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"
+def _rate(tokens_per_s: float) -> str:
+    return f"{tokens_per_s:,.1f}" if tokens_per_s < 100 else f"{tokens_per_s:,.0f}"
+
+
+def _wait(seconds: dict[str, float | None]) -> str:
+    """Half of the waits are shorter than the first figure, 95 % than the second, in one unit."""
+    middle, long = seconds["p50"], seconds["p95"]
+    if middle is None or long is None:
+        return "-"
+    if long >= 10:
+        return f"{middle:.1f} / {long:.1f} s"
+    return f"{middle * 1000:,.0f} / {long * 1000:,.0f} ms"

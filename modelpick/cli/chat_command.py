@@ -2,11 +2,11 @@
 
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.cli.endpoint_options import EndpointOptions
 from modelpick.cli.options import command, whole_number
 from modelpick.cli.output import Output
 from modelpick.errors import RemoteError, UsageError
@@ -42,12 +42,8 @@ def register(app: typer.Typer) -> None:
 
 def chat(
     out: Output,
-    endpoint: Annotated[
-        str, typer.Option("--endpoint", metavar="URL", help="The address, up to /v1.")
-    ] = "http://127.0.0.1:8000/v1",
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="Default: the first that the server names.")
-    ] = None,
+    *,
+    server: EndpointOptions,
     message: Annotated[
         str | None,
         typer.Option(
@@ -57,26 +53,18 @@ def chat(
     system: Annotated[
         str | None, typer.Option("--system", metavar="TEXT", help="What the model is told first.")
     ] = None,
-    key_file: Annotated[
-        str | None, typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: OPENAI_API_KEY.")
-    ] = None,
     max_tokens: Annotated[str, typer.Option("--max-tokens", metavar="N", help="The longest answer.")] = "512",
     temperature: Annotated[str, typer.Option("--temperature", metavar="X", help="0: always the likeliest word.")] = "0",
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Word by word, or the answer at once.")] = True,
-    completions: Annotated[
-        bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
-    ] = False,
     think: Annotated[bool, typer.Option("--think", help="Show on stderr what a reasoning model thinks first.")] = False,
 ) -> None:
     """Talk to any OpenAI-compatible address. An empty line or Ctrl-D ends the conversation."""
     from modelpick.serving import client
 
-    at = client.endpoint(endpoint, Path(key_file) if key_file else None)
-    if at.exposed:
-        out.note(f"{at.url} is no https address: the key crosses the network unencrypted")
+    at = server.at(out)
     longest = whole_number("--max-tokens", max_tokens, largest=10_000_000) or 1
-    way = client.Asking((), longest, _temperature(temperature), plain=completions, stream=stream)
-    name = client.pick_model(at, model)
+    way = client.Asking((), longest, _temperature(temperature), plain=server.completions, stream=stream)
+    name = client.pick_model(at, server.model)
     talk = _Talk(at, name, way, think)
     turns = [{"role": "system", "content": system}] if system else []
     if message is None and sys.stdin.isatty():

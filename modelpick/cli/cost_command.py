@@ -5,23 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
 from modelpick.cli.options import (
-    Batch,
-    Context,
     Data,
     Epochs,
     Family,
-    Gpus,
     Instance,
-    Method,
     Offline,
     Region,
+    RunOptions,
     Task,
     amount,
     command,
     fraction,
     not_both,
-    workload_names,
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
@@ -40,19 +37,10 @@ def register(app: typer.Typer) -> None:
 
 def cost(
     out: Output,
+    *,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
     task: Task = None,
-    method: Method = None,
-    context: Context = None,
-    generate: Annotated[
-        str | None, typer.Option("--generate", metavar="N", help="New tokens of an answer. Default: 256.")
-    ] = None,
-    batch: Batch = None,
-    gpus: Gpus = None,
-    stack: Annotated[
-        str | None, typer.Option("--stack", metavar="NAME", help="transformers, trl, llama-factory, torchtune, vllm.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", metavar="T", help="bf16, fp16 or fp32.")] = None,
+    work: RunOptions,
     data: Data = None,
     epochs: Epochs = None,
     duty: Annotated[
@@ -78,13 +66,13 @@ def cost(
     not_both("--instance", instance, "--family", family)
     if task is None and (data is not None or epochs is not None):
         task = "finetune"
-    typed = {"context": context, "generate": generate, "batch": batch, "gpus": gpus, "stack": stack, "dtype": dtype}
-    workload = workload_from(workload_names(task=task, method=method, **typed))
+    names = {"task": task, **work.names()}
+    workload = workload_from(names)
     if workload.task == "finetune":
         _only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against})
     found = costs.side_by_side(
         model,
-        workload,
+        names,
         region=region,
         family=family,
         instance=instance,
@@ -128,9 +116,8 @@ def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None
     from rich.text import Text
 
     serves = workload.task == "serve"
-    console.print(
-        f"[bold]{found.model}[/]: {workload.task} {workload.method}, {workload.context} tokens x {workload.batch}"
-    )
+    many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
+    console.print(f"[bold]{found.model}[/]: {workload.task} {workload.method}, {workload.context} tokens{many}")
     if not found.rows:
         console.print(f"no instance holds it: {found.nearest_miss or 'none matches the filters'}", markup=False)
         return
@@ -140,13 +127,15 @@ def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None
     titles = (
         ("$/h", "tokens/s", "$/Mtok out", "$/month")
         if serves
-        else ("$/h", "tokens/s", "hours", "$ for the job", "$ on spot")
+        else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
     )
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for row in found.rows:
         table.add_row(row.offer.instance.name, row.offer.instance.gpu.name, *_cells(row, serves))
     console.print(table)
+    if any(row.tuning and row.tuning.workload.gradient_checkpointing for row in found.rows):
+        console.print(RECOMPUTED, markup=False)
     console.print()
     for change in found.changes():
         console.print(f"{change.kind}  {change.text}", markup=False)
@@ -169,6 +158,7 @@ def _cells(row: "Row", serves: bool) -> list[str]:
         cells.append("" if prices is None else f"{prices.generated.likely:.2f}")
         cells.append("" if row.month is None else f"{row.month.total_usd:,.0f}")
         return cells
+    cells.append(micro_batch(row.tuning.as_json()) if row.tuning else "")
     cells.append(f"{rate.tokens_per_s:,.0f}")
     cells.append("" if row.time is None else f"{row.time.total.likely:.1f}")
     job, spot = (one.total if one else None for one in (row.job, row.spot_job))

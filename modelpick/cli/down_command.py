@@ -48,7 +48,10 @@ def down(
     if name:
         known = {thing.deployment for thing in inventory.everything(account, account.identity()["Account"])}
         if name not in known:  # gone already, or mistyped while the right one runs on
-            out.note(f"nothing is called {name} in {account.region}; there is: {', '.join(sorted(known)) or 'nothing'}")
+            out.note(
+                f"nothing is called {name} in {account.region}; there is: {', '.join(sorted(known)) or 'nothing'}\n"
+                "in all regions: modelpick status --all-regions"
+            )
     keep = teardown.Keep(results=not purge, data=keep_data)
     receipts = [teardown.down(account, one, keep=keep, report=out.note) for one in names]
     payload = {

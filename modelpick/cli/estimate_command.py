@@ -1,23 +1,18 @@
 """`modelpick estimate`: does it fit? Memory by part, against every card."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelpick.cli.batch import worst
 from modelpick.cli.options import (
-    Batch,
-    Context,
-    Dtype,
-    Gpus,
     Instance,
-    Method,
     Offline,
-    Stack,
+    RunOptions,
     Task,
     command,
     not_both,
-    workload_names,
 )
 from modelpick.cli.output import Output, report_error
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
@@ -28,6 +23,52 @@ if TYPE_CHECKING:
     from modelpick.memory.report import MemoryReport
 
 
+@dataclass(frozen=True)
+class EstimateOptions(RunOptions):
+    """Every name of a workload."""
+
+    lora_rank: Annotated[str | None, typer.Option("--lora-rank", metavar="N", help="Default: 16.")] = None
+    lora_targets: Annotated[
+        str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
+    ] = None
+    lora_dropout: Annotated[
+        str | None, typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0.")
+    ] = None
+    optimizer: Annotated[
+        str | None,
+        typer.Option("--optimizer", metavar="O", help="adamw, adamw-fused, adamw-8bit, paged-adamw-8bit, sgd."),
+    ] = None
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
+    ] = None
+    gradient_accumulation: Annotated[
+        str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
+    ] = None
+    attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None
+    stack_version: Annotated[
+        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
+    ] = None
+    measure: Annotated[
+        str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
+    ] = None
+    sharding: Annotated[
+        str | None,
+        typer.Option("--sharding", metavar="tensor-parallel|zero2|zero3|fsdp", help="How GPUs share the model."),
+    ] = None
+    packing: Annotated[bool | None, typer.Option("--packing/--no-packing", help="Training sequences are packed.")] = (
+        None
+    )
+    loss_chunking: Annotated[
+        bool | None, typer.Option("--loss-chunking/--no-loss-chunking", help="The loss is computed in chunks.")
+    ] = None
+    kv_cache_dtype: Annotated[
+        str | None, typer.Option("--kv-cache-dtype", metavar="auto|fp8|int8|int4", help="How the cache is held.")
+    ] = None
+    gpu_memory_utilization: Annotated[
+        str | None, typer.Option("--gpu-memory-utilization", metavar="X", help="vLLM's share of the GPU. Default: 0.9.")
+    ] = None
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     command(app, "estimate")(estimate)
@@ -35,58 +76,10 @@ def register(app: typer.Typer) -> None:
 
 def estimate(
     out: Output,
+    *,
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Hub ids or local folders.")] = None,
     task: Task = None,
-    method: Method = None,
-    context: Context = None,
-    generate: Annotated[
-        str | None, typer.Option("--generate", metavar="N", help="New tokens on top of the prompt. Default: 0.")
-    ] = None,
-    batch: Batch = None,
-    lora_rank: Annotated[str | None, typer.Option("--lora-rank", metavar="N", help="Default: 16.")] = None,
-    lora_targets: Annotated[
-        str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
-    ] = None,
-    lora_dropout: Annotated[
-        float | None,
-        typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0."),
-    ] = None,
-    optimizer: Annotated[
-        str | None,
-        typer.Option("--optimizer", metavar="O", help="adamw, adamw-fused, adamw-8bit, paged-adamw-8bit, sgd."),
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
-    ] = None,
-    gradient_accumulation: Annotated[
-        str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
-    ] = None,
-    dtype: Dtype = None,
-    attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
-    stack: Stack = None,
-    stack_version: Annotated[
-        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
-    ] = None,
-    measure: Annotated[
-        str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
-    ] = None,
-    gpus: Gpus = None,
-    sharding: Annotated[
-        str | None,
-        typer.Option("--sharding", metavar="tensor-parallel|zero2|zero3|fsdp", help="How GPUs share the model."),
-    ] = None,
-    packing: Annotated[
-        bool | None, typer.Option("--packing/--no-packing", help="Training sequences are packed.")
-    ] = None,
-    loss_chunking: Annotated[
-        bool | None, typer.Option("--loss-chunking/--no-loss-chunking", help="The loss is computed in chunks.")
-    ] = None,
-    kv_cache_dtype: Annotated[
-        str | None, typer.Option("--kv-cache-dtype", metavar="auto|fp8|int8|int4", help="How the cache is held.")
-    ] = None,
-    gpu_memory_utilization: Annotated[
-        str | None, typer.Option("--gpu-memory-utilization", metavar="X", help="vLLM's share of the GPU. Default: 0.9.")
-    ] = None,
+    work: EstimateOptions,
     fit: Annotated[
         str | None, typer.Option("--fit", metavar="TYPE", help="What is the most that fits this instance type?")
     ] = None,
@@ -107,14 +100,7 @@ def estimate(
     """
     from modelpick import api
 
-    names = workload_names(
-        task=task, method=method, context=context, generate=generate, batch=batch, lora_rank=lora_rank,
-        lora_targets=lora_targets, lora_dropout=lora_dropout, optimizer=optimizer,
-        gradient_checkpointing=gradient_checkpointing, gradient_accumulation=gradient_accumulation, dtype=dtype,
-        attention=attention, stack=stack, stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding,
-        packing=packing, loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype,
-        gpu_memory_utilization=gpu_memory_utilization,
-    )  # fmt: skip
+    names = {"task": task, **work.names()}
     if cases is not None:
         _answer_cases(out, cases, models, names, offline)
         return

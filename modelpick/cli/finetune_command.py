@@ -85,6 +85,9 @@ def finetune(
     run_file: Annotated[
         str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")
     ] = None,
+    planned: Annotated[
+        str | None, typer.Option("--planned", metavar="FILE", help="What a plan settled for each size of GPU.")
+    ] = None,
     job: Annotated[str | None, typer.Option("--job", metavar="FILE", help="A job file (docs/job-contract.md).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
     policy: PolicyName = None,
@@ -105,7 +108,7 @@ def finetune(
     """
     from modelpick.tuning.finetune import Request
     from modelpick.tuning.finetune import finetune as run
-    from modelpick.tuning.job import request_from_files
+    from modelpick.tuning.job import planned_from, request_from_files
 
     given: dict[str, Any] = {
         "model": model, "data": data, "eval_data": eval_data, "output": output, "method": method,
@@ -125,7 +128,8 @@ def finetune(
         given[name] = value
     if run_file and job:
         raise UsageError("--run and --job contradict each other", fix="give one of them", code="contradiction")
-    request = Request(given, policy=policy, reviewed_by=reviewed_by, resume=resume, offline=offline)
+    settled = planned_from(planned) if planned else ()
+    request = Request(given, policy, reviewed_by, resume=resume, offline=offline, planned=settled)
     request = request_from_files(request, run_file=run_file, job_file=job)
     with _screen(out) as screen:
         result = run(request, screen)

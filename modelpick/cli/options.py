@@ -3,10 +3,11 @@
 Numbers arrive as text and are read here, so a flag, a `--cases` line and a settings file complain alike.
 """
 
+import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -23,17 +24,25 @@ _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function `f(out: Output, ...)` as a command that also takes --json, -q, -v and --debug."""
+    """Register a function `f(out: Output, ...)` as a command that also takes --json, -q, -v and --debug.
+
+    A parameter whose annotation is a dataclass stands for its fields, each of them an option: how commands share them.
+    """
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(function)
+        listed = [parameter for key, parameter in inspect.signature(function).parameters.items() if key != "out"]
+        groups: dict[str, Any] = {
+            one.name: one.annotation for one in listed if dataclasses.is_dataclass(one.annotation)
+        }
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
             out = Output(**{field: values.pop(name) for field, name, _, _ in _COMMON})
+            for name, group in groups.items():
+                values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
             function(out, **values)
 
-        own = [parameter for key, parameter in signature.parameters.items() if key != "out"]
+        own = [one for each in listed for one in (_options_of(each.annotation) if each.name in groups else [each])]
         shared = [
             inspect.Parameter(
                 name,
@@ -50,6 +59,14 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         return function
 
     return wrap
+
+
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    """The fields of a group of options as parameters of a command."""
+    return [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in dataclasses.fields(group)
+    ]
 
 
 def whole_number(flag: str, text: str | None, *, smallest: int = 1, largest: int = 10**15) -> int | None:
@@ -69,22 +86,28 @@ def whole_number(flag: str, text: str | None, *, smallest: int = 1, largest: int
 
 def amount(flag: str, text: str | None) -> float | None:
     """A positive finite amount typed for `flag`, or None when it was not given. Raises UsageError."""
+    return _number(flag, text, lambda value: 0 < value < math.inf, "a number above zero")
+
+
+def fraction(flag: str, text: str | None) -> float | None:
+    """A share above 0 and at most 1 typed for `flag`, or None when it was not given. Raises UsageError."""
+    return _number(flag, text, lambda value: 0 < value <= 1, "a share above zero and at most 1")
+
+
+def chance(flag: str, text: str | None) -> float | None:
+    """A share from 0 to below 1 typed for `flag`, or None when it was not given. Raises UsageError."""
+    return _number(flag, text, lambda value: 0 <= value < 1, "a share from 0 to below 1")
+
+
+def _number(flag: str, text: str | None, meant: Callable[[float], bool], wanted: str) -> float | None:
     if text is None:
         return None
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise UsageError(f"{flag} is {text!r}", fix="give a number above zero", code="bad_number")
-    return value
-
-
-def fraction(flag: str, text: str | None) -> float | None:
-    """A share above 0 and at most 1 typed for `flag`, or None when it was not given. Raises UsageError."""
-    value = amount(flag, text)
-    if value is not None and value > 1:
-        raise UsageError(f"{flag} is {text!r}", fix="give a share above 0 and at most 1", code="bad_number")
+    if not meant(value):  # which no comparison with NaN is
+        raise UsageError(f"{flag} is {text!r}", fix=f"give {wanted}", code="bad_number")
     return value
 
 
@@ -97,23 +120,18 @@ _COUNTED: dict[str, tuple[int, int]] = {
     "gradient_accumulation": (1, 1_000_000),
     "gpus": (1, 4096),
 }
-_SHARES = ("gpu_memory_utilization",)
+_SHARES: Mapping[str, Callable[[str, str | None], float | None]] = {
+    "gpu_memory_utilization": fraction, "lora_dropout": chance,
+}  # fmt: skip
 
 
-def workload_names(**typed: Any) -> dict[str, Any]:
-    """What was typed for a workload's options, by the workload's names: counts and shares read, words as they are.
-
-    Raises UsageError for what is no number.
-    """
-
-    def read(name: str, value: Any) -> Any:
-        flag = f"--{name.replace('_', '-')}"
-        if name in _COUNTED:
-            smallest, largest = _COUNTED[name]
-            return whole_number(flag, value, smallest=smallest, largest=largest)
-        return fraction(flag, value) if name in _SHARES else value
-
-    return {name: read(name, value) for name, value in typed.items()}
+def _read(name: str, typed: Any) -> Any:
+    """What was typed for a workload's name: counts and shares read, words and switches as they are."""
+    flag = f"--{name.replace('_', '-')}"
+    if name in _COUNTED:
+        smallest, largest = _COUNTED[name]
+        return whole_number(flag, typed, smallest=smallest, largest=largest)
+    return _SHARES[name](flag, typed) if name in _SHARES else typed
 
 
 def not_both(flag: str, value: object, other: str, other_value: object) -> None:
@@ -164,3 +182,28 @@ Family = Annotated[
     str | None,
     typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones."),
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkloadOptions:
+    """The options that say what a model is asked to do: each field is a name of the workload."""
+
+    method: Method = None
+    context: Context = None
+    batch: Batch = None
+    gpus: Gpus = None
+
+    def names(self) -> dict[str, Any]:
+        """What was typed, by the workload's names; None: not given. Raises UsageError for what is no number."""
+        return {field.name: _read(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(WorkloadOptions):
+    """The same, and how it is run: where more than a ranking is asked for."""
+
+    generate: Annotated[
+        str | None, typer.Option("--generate", metavar="N", help="New tokens of an answer, when serving.")
+    ] = None
+    stack: Stack = None
+    dtype: Dtype = None

@@ -5,26 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.options import (
-    Batch,
-    Context,
-    Data,
-    Dtype,
-    Epochs,
-    Family,
-    Gpus,
-    Instance,
-    Method,
-    Offline,
-    PolicyName,
-    Region,
-    Stack,
-    amount,
-    command,
-    not_both,
-    workload_names,
-)
+from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
+from modelpick.cli.options import RunOptions, command
 from modelpick.cli.output import Output
+from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,61 +24,20 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     out: Output,
+    *,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
-    data: Data = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False,
-    method: Method = None,
-    context: Context = None,
-    batch: Batch = None,
-    generate: Annotated[
-        str | None, typer.Option("--generate", metavar="N", help="New tokens of an answer, when serving.")
-    ] = None,
-    gpus: Gpus = None,
-    stack: Stack = None,
-    dtype: Dtype = None,
-    epochs: Epochs = None,
-    max_usd: Annotated[
-        str | None, typer.Option("--max-usd", metavar="X", help="Dollars after which it is stopped.")
-    ] = None,
-    max_hours: Annotated[
-        str | None, typer.Option("--max-hours", metavar="H", help="Hours after which it is stopped.")
-    ] = None,
-    region: Region = None,
+    planned: PlanOptions,
+    work: RunOptions,
     market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="How it is bought.")] = "on-demand",
-    family: Family = None,
-    instance: Instance = None,
-    policy: PolicyName = None,
     output: Annotated[
         str | None, typer.Option("--output", metavar="FILE", help="Where the plan goes. Default: its id, here.")
     ] = None,
-    offline: Offline = False,
 ) -> None:
     """What would be created, how long it takes, what it costs, what stops it.
 
     Writes a plan file, which `modelpick up` carries out. Spends nothing and needs no credentials.
     """
-    from modelpick import planner
-
-    not_both("--instance", instance, "--family", family)
-    names = workload_names(context=context, batch=batch, gpus=gpus, stack=stack, dtype=dtype)
-    answers = workload_names(generate=generate)
-    tuned, served = planner.tasks(names, method, data=data is not None, serve=serve, answers=answers)
-    made = planner.prepare(
-        model,
-        finetune=tuned,
-        serve=served,
-        data=Path(data) if data is not None else None,
-        epochs=amount("--epochs", epochs),
-        region=region,
-        market=market,
-        instance=instance,
-        family=family,
-        max_usd=amount("--max-usd", max_usd),
-        max_hours=amount("--max-hours", max_hours),
-        policy=policy,
-        offline=offline,
-        progress=_progress(out),
-    )
+    made = planned.prepare(out, model, work, market)
     where = Path(output) if output else Path(f"{made.id}.json")
     _write(where, made)
     out.answer({**made.as_json(), "file": str(where)}, lambda console: _draw(console, made, where))
@@ -119,23 +62,6 @@ def _write(path: Path, made: "Plan") -> None:
         ) from None
 
 
-def _progress(out: Output) -> Any:
-    """A bar on stderr while a large file is read, on a terminal only."""
-    import sys
-
-    if out.quiet or out.as_json or not sys.stderr.isatty():
-        return None
-
-    def show(done: int, size: int) -> None:
-        columns = 30
-        filled = columns if size == 0 else round(columns * done / size)
-        end = "\n" if done == size else ""
-        sys.stderr.write(f"\rcounting tokens {'#' * filled}{'.' * (columns - filled)} {done / 1e6:.0f} MB{end}")
-        sys.stderr.flush()
-
-    return show
-
-
 def _draw(console: "Console", made: "Plan", where: Path) -> None:
     from rich.padding import Padding
     from rich.text import Text
@@ -147,7 +73,7 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
     for task, memory in body["memory"].items():
         work = body["workloads"][task]
         console.print(
-            f"memory   {task} {work['method']}, {work['context']} tokens x {work['batch']}: "
+            f"memory   {task} {work['method']}, {work['context']} tokens x {micro_batch(work)}: "
             f"{memory['total_gib']:.1f} GiB (up to {memory['high_gib']:.1f}) of {memory['usable_gib']:.1f}",
             markup=False,
         )
@@ -157,14 +83,11 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
         rows = f"{data['rows']:,} rows, " if data["rows"] is not None else ""
         how = "counted by the model's tokenizer" if data["counted"] else "estimated from the text"
         console.print(f"data     {rows}{tokens} an epoch, {how}", markup=False)
-    time, cost = body["time"], body["cost"]
-    console.print(f"time     {_hours(time, 'likely')} ({_hours(time, 'low')} to {_hours(time, 'high')})", markup=False)
+    console.print(f"time     {_time(body['time'])}", markup=False)
     console.print(
-        f"cost     ${cost['likely_usd']:.2f} (${cost['low_usd']:.2f} to ${cost['high_usd']:.2f}), "
-        f"at ${cost['usd_per_hour']:.3f}/h with disk and address",
-        markup=False,
+        f"cost     {_cost(body)}, at ${body['cost']['usd_per_hour']:.3f}/h with disk and address", markup=False
     )
-    console.print(f"[bold]limit    ${body['max_usd']:.2f} or {body['max_hours']:g} h: then it is stopped[/]")
+    console.print(f"[bold]limit    ${body['max_usd']:.2f} or {body['max_hours']:.4g} h: then it is stopped[/]")
     _draw_candidates(console, body)
     _draw_actions(console, body)
     console.print("\n[bold]stopped by[/]")
@@ -179,6 +102,22 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
     console.print(f"\nnothing was bought. The plan is in {where}\nnext: modelpick up {where}", markup=False)
 
 
+def _time(time: Any) -> str:
+    """How long the work takes; a server has no end of its own."""
+    done = time["job"] if time["until_limit"] else time
+    tuning = f"{_hours(done, 'likely')} ({_hours(done, 'low')} to {_hours(done, 'high')})" if done else ""
+    if not time["until_limit"]:
+        return tuning
+    return f"fine-tuning {tuning}, then it serves until the limit" if tuning else "serves until the limit (--max-hours)"
+
+
+def _cost(body: Any) -> str:
+    if body["time"]["until_limit"]:
+        return f"at most ${body['max_usd']:.2f}"
+    low, likely, high = (body["cost"][f"{end}_usd"] for end in ("low", "likely", "high"))
+    return f"${likely:.2f} (${low:.2f} to ${high:.2f})"
+
+
 def _hours(time: Any, end: str) -> str:
     hours = time[f"{end}_hours"]
     return f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h"
@@ -187,10 +126,12 @@ def _hours(time: Any, end: str) -> str:
 def _draw_candidates(console: "Console", body: Any) -> None:
     from rich.table import Table
 
+    tuned, serves = "finetune" in body["tasks"], body["time"]["until_limit"]
+    ends = ("limit", "at most") if serves else ("time", "cost")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("instance, in order", "GPU"):
         table.add_column(title, no_wrap=True)
-    for title in ("$/h", "free GiB", "time", "cost"):
+    for title in ("$/h", "free GiB", *(("batch",) if tuned else ()), *ends):
         table.add_column(title, justify="right", no_wrap=True)
     for one in body["candidates"]:
         offer = one["offer"]
@@ -199,11 +140,14 @@ def _draw_candidates(console: "Console", body: Any) -> None:
             offer["gpu"],
             f"{offer['usd_per_hour']:.3f}",
             f"{one['headroom_gib']:.1f}",
+            *((micro_batch(one["finetune"]),) if tuned else ()),
             _hours(one["time"], "likely"),
             f"${one['cost']['likely_usd']:.2f}",
         )
     console.print()
     console.print(table)
+    if tuned and any(one["finetune"]["gradient_checkpointing"] for one in body["candidates"]):
+        console.print(RECOMPUTED, markup=False)
 
 
 def _draw_actions(console: "Console", body: Any) -> None:

@@ -59,11 +59,17 @@ def show(
 
 def check(
     out: Output,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A policy file.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A policy file, or facts such as prose.toml.")],
 ) -> None:
     """Read a policy file and say whether it is sound; a typo is refused with the key that was probably meant."""
     from modelpick.licensing import files
 
+    path = Path(file)
+    if files.is_facts(path):
+        files.check_facts(path)
+        told = {"valid": True, "facts": path.stem, "assumptions": [], "sources": [file]}
+        out.answer(told, lambda console: console.print(f"{path.name}: sound", markup=False))
+        return
     policy = files.load_policy(file)
     payload = {"valid": True, **_as_json(policy), "assumptions": [], "sources": [policy.path]}
     out.answer(

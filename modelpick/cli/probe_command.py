@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.cli.endpoint_options import KeyFile
 from modelpick.cli.options import command, whole_number
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
@@ -28,9 +29,7 @@ def probe(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
     ] = None,
-    key_file: Annotated[
-        str | None, typer.Option("--key-file", metavar="FILE", help="Holds its API key. Default: OPENAI_API_KEY.")
-    ] = None,
+    key_file: KeyFile = None,
     cases: Annotated[str, typer.Option("--cases", metavar="N", help="How many, half of them valid.")] = "200",
     shots: Annotated[str, typer.Option("--shots", metavar="N", help="Solved cases shown first.")] = "0",
     ask: Annotated[

@@ -6,22 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli.options import (
-    Batch,
-    Context,
     Family,
-    Gpus,
     Instance,
-    Method,
     Offline,
     PolicyName,
     Region,
     Task,
+    WorkloadOptions,
     amount,
     command,
     not_both,
     parameter_count,
     whole_number,
-    workload_names,
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError, nearest
@@ -39,16 +35,14 @@ def register(app: typer.Typer) -> None:
 
 def recommend(
     out: Output,
+    *,
     commercial: Annotated[
         bool, typer.Option("--commercial", help="Under the commercial policy: the same as --policy commercial.")
     ] = False,
     policy: PolicyName = None,
     strict: Annotated[bool, typer.Option("--strict", help="Only models allowed without conditions.")] = False,
     task: Task = None,
-    method: Method = None,
-    context: Context = None,
-    batch: Batch = None,
-    gpus: Gpus = None,
+    work: WorkloadOptions,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,
@@ -104,7 +98,7 @@ def recommend(
         max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
         sort=sort,
     )
-    workload = workload_from(workload_names(task=task, method=method, context=context, batch=batch, gpus=gpus))
+    workload = workload_from({"task": task, **work.names()})
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
         policy="commercial" if commercial else policy,

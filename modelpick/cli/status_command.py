@@ -15,7 +15,7 @@ from modelpick.errors import EXIT_MAY_BE_BILLING, RemoteError, UsageError, neare
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.status import Status
+    from modelpick.aws.status import Seen, Status
 
 
 def register(app: typer.Typer) -> None:
@@ -34,47 +34,57 @@ def status(
     from modelpick.aws import status as statuses
 
     account = aws_options.account(region, profile)
-    seen = statuses.everywhere(account) if every else statuses.Seen(statuses.deployments(account), {})
+    seen = statuses.everywhere(account) if every else statuses.Seen(statuses.deployments(account), [account.region], {})
     found = list(seen.deployments)
     if name is not None:
         known = [item.deployment for item in found]
         if name not in known:
             near = nearest(name, known)
             fix = near or "modelpick status --all-regions lists every one"
-            raise UsageError(f"there is no deployment {name!r}", fix=fix, code="unknown_deployment")
+            here = "in any region" if every else f"in {account.region}"
+            raise UsageError(f"there is no deployment {name!r} {here}", fix=fix, code="unknown_deployment")
         found = [item for item in found if item.deployment == name]
-    where = "any region" if every else account.region
+    where = f"any of {len(seen.regions)} regions" if every else account.region
 
     def screen(console: "Console") -> None:
         draw(console, found, where, account.now())
         if not every:
             console.print(f"in {account.region} only; in all regions: modelpick status --all-regions", markup=False)
+        draw_unseen(console, seen.unseen)
 
-    out.answer(payload(found, seen.unseen), screen)
+    out.answer(payload(found, seen), screen)
     if any(item.unwatched for item in found):
         raise typer.Exit(EXIT_MAY_BE_BILLING)
     if seen.unseen:
         tell_unseen(seen.unseen)
 
 
-def payload(found: "list[Status]", unseen: Mapping[str, str]) -> dict[str, Any]:
+def payload(found: "list[Status]", seen: "Seen") -> dict[str, Any]:
     """Deployments in the names of `status --json`; `unseen_regions` could not be looked into, and why."""
     return {
         "deployments": [item.as_json() for item in found],
-        "unseen_regions": dict(unseen),
+        "regions": list(seen.regions),
+        "unseen_regions": dict(seen.unseen),
         "assumptions": ["dollars are hours by Auto Scaling's own memory times the prices noted at the start"],
         "sources": ["the account: tags, names, scaling activities"],
     }
 
 
 def tell_unseen(unseen: Mapping[str, str]) -> None:
-    """Regions that AWS did not let us look into may hold anything. Raises RemoteError."""
+    """Regions that could not be looked into may hold anything. Raises RemoteError."""
     region, why = next(iter(unseen.items()))
     raise RemoteError(
-        f"could not look into {', '.join(unseen)}: {why}",
-        fix=f"have ec2:Describe*, autoscaling:Describe* allowed there, then: modelpick status --region {region}",
+        f"{len(unseen)} region{'s' if len(unseen) > 1 else ''} could not be looked into ({', '.join(unseen)}): {why}",
+        fix=f"have the policy of `modelpick doctor --aws --iam-policy` allowed there, or look again: "
+        f"modelpick status --region {region}",
         code="unseen_regions",
     )
+
+
+def draw_unseen(console: "Console", unseen: Mapping[str, str]) -> None:
+    """A line a region that could not be looked into: it may hold anything."""
+    for region, why in unseen.items():
+        console.print(f"NOT LOOKED INTO: {region}: {why}", markup=False)
 
 
 def draw(console: "Console", found: "list[Status]", where: str, now: datetime) -> None:

@@ -9,9 +9,11 @@ from modelpick.cli.aws_options import Profile, Yes
 from modelpick.cli.down_command import draw_receipts
 from modelpick.cli.options import Region, command
 from modelpick.cli.output import Output, drawn
-from modelpick.cli.status_command import draw, payload, tell_unseen
+from modelpick.cli.status_command import draw, draw_unseen, payload, tell_unseen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from modelpick.aws.receipt import Receipt
 
 
@@ -26,17 +28,24 @@ def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes 
     from modelpick.aws import teardown
 
     account = aws_options.account(region, profile)
-    seen = statuses.everywhere(account, report=lambda name: out.detail(f"looking into {name}"))
+    seen = statuses.everywhere(account)
+    out.detail(f"looked into {', '.join(seen.regions)}")
     found = [item for item in seen.deployments if statuses.is_orphan(item)]
     receipts: list[Receipt] = []
     if found:
         out.note(drawn(lambda console: draw(console, found, "any region", account.now())))
         aws_options.agree(out, f"Take {len(found)} down?", yes=yes)
         receipts = [teardown.down(account.in_region(item.region), item.deployment, report=out.detail) for item in found]
-    answer = {**payload(found, seen.unseen), "receipts": [item.as_json() for item in receipts]}
-    nothing = "nothing was left behind in any region" + (" that could be looked into" if seen.unseen else "")
-    out.answer(
-        answer, lambda console: draw_receipts(console, receipts) if receipts else console.print(nothing, markup=False)
-    )
+    answer = {**payload(found, seen), "receipts": [item.as_json() for item in receipts]}
+    nothing = f"nothing was left behind in any of {len(seen.regions)} regions"
+
+    def screen(console: "Console") -> None:
+        if receipts:
+            draw_receipts(console, receipts)
+        else:
+            console.print(nothing, markup=False)
+        draw_unseen(console, seen.unseen)
+
+    out.answer(answer, screen)
     if seen.unseen:
         tell_unseen(seen.unseen)

@@ -12,8 +12,9 @@ import typer
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
-from modelpick.cli.options import Family, Instance, Method, Offline, PolicyName, Region, amount, command, not_both
+from modelpick.cli.options import RunOptions, amount, command
 from modelpick.cli.output import Output
+from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 
 if TYPE_CHECKING:
@@ -33,24 +34,16 @@ def register(app: typer.Typer) -> None:
 
 def up(
     out: Output,
+    *,
     target: Annotated[str, typer.Argument(metavar="PLAN|MODEL", help="A plan file, or a model to plan for.")],
-    data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="Training data; goes with the machine.")
-    ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Serve the model (after fine-tuning, with --data).")] = False,
-    method: Method = None,
+    planned: PlanOptions,
+    work: RunOptions,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The deployment's name.")] = None,
-    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="The most it may cost, in all.")] = None,
-    max_hours: Annotated[str | None, typer.Option("--max-hours", metavar="H", help="The longest it may run.")] = None,
     market: Annotated[
         str | None,
         typer.Option("--market", metavar="on-demand|spot|spot-then-on-demand", help="How to buy the machine."),
     ] = None,
     wait: Annotated[str, typer.Option("--wait", metavar="6h", help="How long to wait for capacity.")] = "15m",
-    instance: Instance = None,
-    family: Family = None,
-    region: Region = None,
-    policy: PolicyName = None,
     profile: Profile = None,
     expected_account: Annotated[
         str | None, typer.Option("--account", metavar="ID", help="Refuse any other AWS account.")
@@ -77,7 +70,6 @@ def up(
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Believe live prices that are far from the embedded ones.")
     ] = False,
-    offline: Offline = False,
     yes: Yes = False,
 ) -> None:
     """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money.
@@ -88,20 +80,19 @@ def up(
     from modelpick.aws import house_rules, preflight
     from modelpick.aws.from_plan import Wishes, job_of, spec_from
 
-    not_both("--instance", instance, "--family", family)
+    planned.check()
     waiting = aws_options.span("--wait", wait)
-    if data is not None and not data.is_file():
-        raise UsageError(f"there is no file {data}", fix="check --data", code="no_data")
     days = amount("--keep-results", keep_results) or 30
     wishes = Wishes(
-        name=name, max_usd=amount("--max-usd", max_usd), max_hours=amount("--max-hours", max_hours), market=market,
+        name=name, max_usd=planned.most_usd, max_hours=planned.most_hours, market=market,
         subnet=subnet, kms_key=kms_key, permission_boundary=permission_boundary, tags=aws_options.tags(tag or []),
         keep_results_days=max(int(days), 1), idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60,
         keep_data=keep_data,
     )  # fmt: skip
-    plan = _plan(target, data, serve, method, market, instance, family, region, policy, wishes, offline)
+    plan = _plan(out, target, planned, work, market)
+    data, offline = planned.data, planned.offline
     names = [data.name] if data else []
-    rules = house_rules.of_plan(plan, policy)
+    rules = house_rules.of_plan(plan, planned.policy)
     spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts, rules=rules)
     if export is not None:
         _export(out, spec, export)
@@ -123,10 +114,7 @@ def up(
     out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
 
 
-def _plan(
-    target: str, data: Path | None, serve: bool, method: str | None, market: str | None, instance: str | None,
-    family: str | None, region: str | None, policy: str | None, wishes: Any, offline: bool,
-) -> dict[str, Any]:  # fmt: skip
+def _plan(out: Output, target: str, planned: PlanOptions, work: RunOptions, market: str | None) -> dict[str, Any]:
     from modelpick import plan as plans
 
     if target.endswith(".json") or Path(target).is_file():
@@ -136,24 +124,9 @@ def _plan(
             raise UsageError(
                 f"{target} cannot be read: {error}", fix="make it with `modelpick plan`", code="bad_plan"
             ) from None
+        planned.refuse_what_is_settled(work, content["region"])
     else:
-        from modelpick import planner
-
-        tuned, served = planner.tasks({}, method, data=data is not None, serve=serve)
-        content = planner.prepare(
-            target,
-            finetune=tuned,
-            serve=served,
-            data=data,
-            region=region,
-            market="on-demand" if market != "spot" else "spot",
-            instance=instance,
-            family=family,
-            max_usd=wishes.max_usd,
-            max_hours=wishes.max_hours,
-            policy=policy,
-            offline=offline,
-        ).as_json()
+        content = planned.prepare(out, target, work, "spot" if market == "spot" else "on-demand").as_json()
     if content["license"]["verdict"] == "review":
         raise ModelpickError(
             f"the license of {content['model']['id']} needs a human's decision first",

@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,6 @@ from modelpick.licensing.schema import read
 from modelpick.licensing.territory import Territories
 
 LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
-_NOT_POLICIES = frozenset({"known_models", "approvals", "families", "restricted_datasets", "territories", "prose"})
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ def policies_directory() -> Path:
 def policy_names() -> tuple[str, ...]:
     """The embedded policies, by name."""
     found = (path.stem for path in policies_directory().glob("*.toml"))
-    return tuple(sorted(name for name in found if name not in _NOT_POLICIES))
+    return tuple(sorted(name for name in found if name not in _FACTS))
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
@@ -76,11 +75,7 @@ def load_families(path: Path | None = None) -> Families:
     try:
         return Families(_entries(where, "family", Family))
     except re.error as error:
-        raise UsageError(
-            f"{where}: {error.pattern!r} is no regular expression ({error.msg})",
-            fix="mend it in names or but_not",
-            code="bad_policy_file",
-        ) from error
+        raise _no_expression(where, error, "mend it in names or but_not") from error
 
 
 def load_restricted_datasets(path: Path | None = None) -> tuple[RestrictedDataset, ...]:
@@ -97,13 +92,41 @@ def load_territories(path: Path | None = None) -> Territories:
 def load_prose(path: Path | None = None) -> Prose:
     """policies/prose.toml."""
     where = path or policies_directory() / "prose.toml"
-    return read(Prose, _toml(where, "bad_policy_file")[0], str(where))
+    prose = read(Prose, _toml(where, "bad_policy_file")[0], str(where))
+    try:
+        prose.check()
+    except re.error as error:
+        raise _no_expression(where, error, "mend that pattern") from error
+    return prose
 
 
 def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
     """An approvals file; one that does not exist holds no approvals."""
     where = path or policies_directory() / "approvals.toml"
     return tuple(_entries(where, "approval", Approval)) if where.is_file() else ()
+
+
+# The files of facts beside the policies, by what each is called, with what reads it.
+_FACTS: Mapping[str, Callable[[Path], object]] = {
+    "known_models": load_known_models,
+    "families": load_families,
+    "restricted_datasets": load_restricted_datasets,
+    "territories": load_territories,
+    "prose": load_prose,
+    "approvals": load_approvals,
+}
+
+
+def is_facts(path: Path) -> bool:
+    """Whether a file is one of the facts that policies are applied to, by its name."""
+    return path.suffix == ".toml" and path.stem in _FACTS
+
+
+def check_facts(path: Path) -> None:
+    """Read one of the files of facts. Raises UsageError naming what is wrong in it."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", fix="name a file of facts or a policy", code="unknown_policy")
+    _FACTS[path.stem](path)
 
 
 def load_fingerprints() -> Iterator[Fingerprint]:
@@ -158,6 +181,11 @@ def _entries(path: Path, key: str, kind: type[T]) -> Iterator[T]:
         raise UsageError(f"{path}: {key} is not a list", fix=f"entries begin with [[{key}]]", code="bad_policy_file")
     for number, entry in enumerate(entries, 1):
         yield read(kind, entry, f"{path}: [[{key}]] number {number}")
+
+
+def _no_expression(path: Path, error: re.error, fix: str) -> UsageError:
+    told = f"{path}: {str(error.pattern)[:80]!r} is no regular expression ({error.msg})"
+    return UsageError(told, fix=fix, code="bad_policy_file")
 
 
 def _toml(path: Path, code: str) -> tuple[Mapping[str, Any], str]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from modelpick.errors import UsageError
 from modelpick.licensing.schema import IsoDate
 
 LONGEST_BODY = 200_000  # characters of a card that are read
@@ -16,7 +15,10 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*")
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """Regular expressions, each searched in one sentence, ignoring case. `forbids` is by language."""
+    """Regular expressions, each searched in one sentence, ignoring case. `forbids` is by language.
+
+    `check` is to be called before they are searched.
+    """
 
     source: str = ""
     date: IsoDate | None = None
@@ -29,6 +31,11 @@ class Prose:
     def patterns(self) -> Iterator[str]:
         """Every pattern."""
         yield from (*self.speaks, *self.permits, *self.about_else, *self.about_weights, *self._forbidding())
+
+    def check(self) -> None:
+        """Raises re.error for the first pattern that is no regular expression of its own."""
+        for pattern in self.patterns():
+            re.compile(pattern, re.I)
 
     def forbids_commerce(self, sentence: str) -> bool:
         """Whether the sentence forbids commercial use, in any of the languages."""
@@ -69,12 +76,4 @@ def _found(patterns: tuple[str, ...], text: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _one(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """Raises UsageError naming the pattern that is no regular expression."""
-    try:
-        return re.compile("|".join(patterns), re.I)
-    except re.error as error:
-        raise UsageError(
-            f"policies/prose.toml: {error.msg} in {str(error.pattern)[:80]!r}",
-            fix="mend that regular expression",
-            code="bad_policy_file",
-        ) from error
+    return re.compile("|".join(patterns), re.I)

@@ -1,6 +1,6 @@
 """What is not said is chosen: method, micro-batch and checkpointing, from the memory estimate of the device. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ _LARGE = 13_500_000_000
 _EFFECTIVE_BATCH = 16  # lora_defaults: QLoRA's recipe
 _CONTEXT_STEP = 64  # contexts are rounded up to a multiple of this: kernels are laid out in tiles of 64
 _FULL_RATE = 0.1  # "LoRA Without Regret": full fine-tuning wants about a tenth of LoRA's rate
+_TAKEN = 0.07  # an A10G is sold as 22.4 GiB usable, and its process sees 21.8 free; a T4 15.0 and 14.4
 _SAVES = 20  # checkpoints in a run: at most a twentieth of the work is ever lost
 
 HighBytes = Callable[[Workload], float]
@@ -53,12 +54,15 @@ def choose(
     examples: int,
     parameters: int | None,
     limit: int | None,
+    planned: Sequence[Mapping[str, Any]] = (),
 ) -> Choice:
     """Decide what `given` leaves open.
 
     `high` is the upper end of the estimate in bytes; `longest` the longest example in tokens; `limit` the longest
     context the model knows. The first of method x checkpointing x micro-batch, from the least costly, that fits is
-    taken. Raises DoesNotFitError naming the smallest need, UsageError for a context that the model does not know.
+    taken; or what a plan settled for such a GPU: `planned` holds settings by name, each with the `usable_gib` of the
+    card it was reckoned for. Raises DoesNotFitError naming the smallest need, UsageError for a context that the model
+    does not know.
     """
     fixed = {name: value for name, value in given.items() if value is not None}
     reasons = [f"device {device.name}, {device.usable_bytes / 2**30:.1f} GiB usable"]
@@ -71,16 +75,19 @@ def choose(
         )
     fixed["context"] = context
     fixed.setdefault("dtype", device.dtype)
-    effective = (
-        int(fixed.get("batch") or 1) * int(fixed["accumulation"]) if "accumulation" in fixed else _EFFECTIVE_BATCH
-    )
-    effective = max(1, min(effective, examples))
+    settled = _planned_for(device, planned)
+    if planned and settled is None:
+        reasons.append("not a GPU that the plan was made for: chosen anew")
+    if settled is not None:
+        settings = with_rates(settings_from({**settled, **fixed}), given, parameters, examples)
+        reasons.append(f"{settings.method}, micro-batch {settings.batch}: as planned for such a GPU")
+        return Choice(settings, high(settings.workload()), tuple(reasons))
     smallest = float("inf")
-    for settings in _candidates(fixed, effective, device):
+    for settings in ways(fixed, examples):
         need = high(settings.workload())
         smallest = min(smallest, need)
         if need <= device.usable_bytes:
-            settings = _with_rates(settings, given, parameters, examples)
+            settings = with_rates(settings, given, parameters, examples)
             known = (
                 f"at most {need / 2**30:.1f} GiB by the estimate" if need else "as asked; memory cannot be estimated"
             )
@@ -96,7 +103,23 @@ def choose(
     )
 
 
-def _candidates(fixed: dict[str, Any], effective: int, device: Device) -> list[RunSettings]:
+def _planned_for(device: Device, planned: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What was settled for a card of this size: the driver and our own process take a few percent of what is sold."""
+    if device.kind != "cuda":
+        return None
+    near = [one for one in planned if 1 - _TAKEN <= device.usable_bytes / 2**30 / one["usable_gib"] <= 1.02]
+    if not near:
+        return None
+    closest = min(near, key=lambda one: abs(one["usable_gib"] - device.usable_bytes / 2**30))
+    return {name: value for name, value in closest.items() if name != "usable_gib"}
+
+
+def ways(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
+    """Every way to run that what is `fixed` permits, from the least costly: what a device is asked about, in order."""
+    effective = (
+        int(fixed.get("batch") or 1) * int(fixed["accumulation"]) if "accumulation" in fixed else _EFFECTIVE_BATCH
+    )
+    effective = max(1, min(effective, examples))
     methods = (fixed["method"],) if "method" in fixed else _METHODS
     found = []
     for method in methods:
@@ -109,7 +132,7 @@ def _candidates(fixed: dict[str, Any], effective: int, device: Device) -> list[R
                     "batch": batch,
                     "accumulation": accumulation,
                 }
-                found.append(settings_from(fixed | chosen))
+                found.append(settings_from({**fixed, **chosen}))
     return found
 
 
@@ -123,7 +146,8 @@ def _context(longest: int, limit: int | None) -> int:
     return min(rounded, limit) if limit else rounded
 
 
-def _with_rates(settings: RunSettings, given: Mapping[str, Any], parameters: int | None, examples: int) -> RunSettings:
+def with_rates(settings: RunSettings, given: Mapping[str, Any], parameters: int | None, examples: int) -> RunSettings:
+    """The settings with what follows from them, where `given` does not say it: rates, and when to save and to log."""
     changes: dict[str, Any] = {}
     if given.get("learning_rate") is None:
         rate = 1e-4 if parameters and parameters > _LARGE else 2e-4

@@ -35,7 +35,8 @@ class StoppedEarlyError(ModelpickError):
 class Request:
     """What a user asked for: settings by name (None: choose), and how to treat the license and an earlier run.
 
-    `repeats` is the run.json that is done again; `watched`: somebody reads progress.json, also after a failed start.
+    `repeats` is the run.json that is done again; `watched`: somebody reads progress.json, also after a failed start;
+    `planned`: what a plan settled for each size of GPU (choose.choose).
     """
 
     given: Mapping[str, Any]
@@ -45,6 +46,7 @@ class Request:
     offline: bool = False
     repeats: Mapping[str, Any] | None = None
     watched: bool = False
+    planned: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _run(
     from modelpick.tuning.quiet import quietly
 
     with quietly():
-        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request.offline)
+        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request)
         if data.leaks:
             text = f"{data.leaks} held-out examples ask what training asks, and are left out"
             progress.tell({"event": "note", "text": text})
@@ -149,12 +151,12 @@ def _run(
         return result
 
 
-def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
+def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
     from modelpick.catalog import index, lookup
     from modelpick.memory.estimate import estimate_model
     from modelpick.tuning import device, loading, tokens
 
-    options = _options_from(given, data.labels, offline=offline)
+    options = _options_from(given, data.labels, offline=request.offline)
     config = loading.load_config(given["model"], options)
     kind = loading.kind_of(config)
     tokenizer, _ = loading.load_tokenizer(given["model"], options, kind)
@@ -163,7 +165,7 @@ def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
         limit -= 2  # RoBERTa's positions begin after the padding index
     longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
     asked = f"{given['model']}@{given['revision']}" if given.get("revision") else given["model"]
-    model = lookup.look_up([asked], catalog=index.load(), offline=offline).results[0]
+    model = lookup.look_up([asked], catalog=index.load(), offline=request.offline).results[0]
     if isinstance(model, ModelpickError):
         raise model
 
@@ -183,6 +185,7 @@ def _choose(given: dict[str, Any], data: Data, offline: bool) -> Choice:
         examples=len(data.train),
         parameters=model.parameters,
         limit=limit,
+        planned=request.planned,
     )
 
 

@@ -48,6 +48,29 @@ def request_from_files(request: "Request", *, run_file: str | None = None, job_f
     )
 
 
+def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
+    """What a plan settled for each size of GPU, as from_plan writes it: settings by name, and `usable_gib`.
+
+    Raises UsageError for a file that is missing, broken, or of another schema_version.
+    """
+    from modelpick.tuning.run import settings_from
+
+    content = _read(Path(file))
+    try:
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ValueError("another schema_version")
+        for one in content["gpus"]:
+            settled = {name: value for name, value in one.items() if name != "usable_gib"}
+            settings_from({"model": "", "data": "", "output": "", **settled})
+            if not one["usable_gib"] > 0:
+                raise ValueError("usable_gib")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UsageError(
+            f"{file} is not what a plan settled", fix="leave out --planned: it is chosen here", code="bad_planned"
+        ) from None
+    return tuple(content["gpus"])
+
+
 def check(job: Any) -> None:
     """Refuse a job that is not as docs/job-contract.md says. Raises UsageError."""
     if not isinstance(job, Mapping):

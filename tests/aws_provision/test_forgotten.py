@@ -1,14 +1,16 @@
 """What could leave a GPU running past its switches: hands in the console, and commands that race each other."""
 
 import contextlib
+import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from modelpick.aws import inventory, provision, record, status, switches, teardown
+from modelpick.aws import documents, inventory, provision, record, status, switches, teardown
 from modelpick.aws.account import Account
+from modelpick.aws.client import client, session
 from modelpick.aws.names import TAG_EXPIRES, Names
 from modelpick.errors import ModelpickError
 from tests.aws_provision import matrix
@@ -200,10 +202,94 @@ def test_what_is_kept_has_an_expiry_even_if_somebody_took_it_away(aws: Aws, acco
     assert aws.state()["unforgetting"] == []
 
 
-def test_a_region_that_is_denied_does_not_hide_the_others(aws: Aws, account: Account) -> None:
-    aws.world(regions=["eu-central-1", "us-east-1"])
+def test_a_region_that_is_denied_or_broken_does_not_hide_the_others(aws: Aws, account: Account) -> None:
+    aws.world(regions=["eu-central-1", "eu-west-1", "us-east-1"])
     up(account)
-    aws.fail("DescribeInstances", code="UnauthorizedOperation", status=403)  # eu-central-1, the first
+    aws.fail("DescribeInstances", code="UnauthorizedOperation", status=403, region="eu-central-1")
+    aws.fail("DescribeInstances", code="RequestLimitExceeded", status=503, region="eu-west-1", times=99)
     seen = status.everywhere(account)
     assert [item.deployment for item in seen.deployments] == ["demo"]
-    assert list(seen.unseen) == ["eu-central-1"]
+    assert seen.regions == ["us-east-1"]
+    assert "denies" in seen.unseen["eu-central-1"]
+    assert "throttles" in seen.unseen["eu-west-1"]
+
+
+def test_a_region_that_never_answers_holds_nobody_up(
+    aws: Aws, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket that is never read stands for the region; the others are told, and it is said."""
+    aws.world(regions=["eu-central-1", "us-east-1"])
+    up(account)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setitem(account._clients, ("sts", "eu-central-1"), client("sts", "eu-central-1", of=session()))
+        seen = status.everywhere(account, within=5.0)
+    assert [item.deployment for item in seen.deployments] == ["demo"]
+    assert seen.unseen == {"eu-central-1": "no answer within 5 seconds"}
+
+
+def test_no_region_at_all_is_an_error_of_its_own(aws: Aws, account: Account) -> None:
+    aws.fail("DescribeInstances", code="ExpiredToken", status=400)
+    assert refused(lambda: status.everywhere(account)).code == "expired_credentials"
+
+
+def named_by_another(account: Account, at: datetime, **sizes: int) -> None:
+    """The stop as CloudFormation makes it: the same action, under a name of its own making."""
+    account.call(
+        "autoscaling", "delete_scheduled_action", AutoScalingGroupName=NAMES.group,
+        ScheduledActionName=NAMES.stop_action,
+    )  # fmt: skip
+    account.call(
+        "autoscaling", "put_scheduled_update_group_action", AutoScalingGroupName=NAMES.group,
+        ScheduledActionName="demo-Stop-1X2Y3Z", StartTime=at, **{**documents.GROUP_AT_ZERO, **sizes},
+    )  # fmt: skip
+
+
+def test_a_stop_that_another_tool_named_counts_where_it_is_told_and_not_where_it_is_armed(
+    aws: Aws, account: Account
+) -> None:
+    machine = up(account)
+    sooner = machine.stop_at - timedelta(minutes=30)
+    named_by_another(account, sooner)
+    told = status.deployments(account)[0]
+    assert (told.armed, told.stop_at) == (True, sooner)
+    assert matrix.faults(aws) == []
+    assert switches.read(account, NAMES).problems == ("the stop is not set",)
+    switches.arm(account, NAMES, machine.stop_at)  # beside ours the earlier one still ends it
+    assert status.deployments(account)[0].stop_at == sooner
+    aws.advance(hours=1.6)
+    assert aws.state()["machines"] == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "hours", "said"),
+    [
+        ({"MaxSize": 1, "DesiredCapacity": 1}, 1.0, "the stop does not set the group to zero"),
+        ({"MinSize": 1, "MaxSize": 1}, 1.0, "the stop does not set the group to zero"),
+        ({}, -1.0, "the stop lies in the past"),
+        (None, 1.0, "the stop is not set"),
+    ],
+)
+def test_an_action_by_another_name_that_stops_nothing_is_no_stop(
+    sizes: dict[str, int] | None, hours: float, said: str, aws: Aws, account: Account
+) -> None:
+    up(account)
+    named_by_another(account, account.now() + timedelta(minutes=10 if hours < 0 else 60), **(sizes or {}))
+    if hours < 0:  # suspended while its time came: it is still listed, and did nothing
+        account.call(
+            "autoscaling", "suspend_processes", AutoScalingGroupName=NAMES.group, ScalingProcesses=["ScheduledActions"]
+        )
+        aws.advance(hours=0.5)
+        account.call(
+            "autoscaling", "resume_processes", AutoScalingGroupName=NAMES.group, ScalingProcesses=["ScheduledActions"]
+        )
+    if sizes is None:
+        account.call(
+            "autoscaling", "delete_scheduled_action", AutoScalingGroupName=NAMES.group,
+            ScheduledActionName="demo-Stop-1X2Y3Z",
+        )  # fmt: skip
+    told = status.deployments(account)[0]
+    assert told.unwatched
+    assert said in told.problems

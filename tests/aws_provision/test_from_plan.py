@@ -15,6 +15,9 @@ from modelpick.aws.from_plan import Wishes, spec_from
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
 from modelpick.licensing.files import policies_directory
+from modelpick.offers import embedded
+from modelpick.tuning.choose import Device, choose
+from modelpick.tuning.job import planned_from
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +109,59 @@ def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
 def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, vllm: bool) -> None:
     made = json.loads(planner.prepare(model, serve={"method": method}, offline=True).to_bytes())
     assert spec_from(made).job.get("vllm", False) is vllm
+
+
+def test_a_cap_shortens_the_best_one_s_hours_and_does_not_swap_it(plan: dict[str, Any]) -> None:
+    """The second switch's delay is paid from the cap: the plan's hours are cut by it, its first choice stays first."""
+    capped = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_usd=5.0).as_json()
+    spec = spec_from(capped, Wishes(max_usd=5.0))
+    assert spec.candidates[0].instance_type == capped["instance_type"]
+    assert spec.hours < capped["max_hours"]
+    assert spec.most_usd <= 5.0 + 1e-9
+
+
+def test_what_would_be_stopped_before_it_is_done_is_no_candidate(plan: dict[str, Any]) -> None:
+    times = [row["time"]["likely_hours"] for row in plan["candidates"]]
+    assert max(times) <= plan["max_hours"]
+    spec = spec_from(plan, Wishes(max_hours=times[0] * 1.01))
+    slow = {row["offer"]["instance_type"] for row, hours in zip(plan["candidates"], times, strict=True)
+            if hours > spec.hours}  # fmt: skip
+    assert slow
+    assert not slow & {one.instance_type for one in spec.candidates}
+
+
+def test_the_machine_is_told_what_it_was_priced_with(plan: dict[str, Any], tmp_path: Path) -> None:
+    """For every size of GPU that the group may start: the machine takes the entry of the one it has."""
+    job = spec_from(plan, data=["train.jsonl"]).job
+    assert "--planned planned.json" in job["command"][2]
+    assert not any(flag in job["command"][2] for flag in ("--batch", "--accumulation", "--gradient-checkpointing"))
+    file = tmp_path / "planned.json"
+    file.write_text(job["files"]["planned.json"])
+    planned = planned_from(str(file))
+    for row in plan["candidates"]:
+        usable = embedded.instance(row["offer"]["instance_type"]).usable_memory_gib
+        device = Device("cuda", "a card", usable * 0.975 * 2**30, "bf16")
+        given = {"model": "m", "data": "d", "output": "o", "method": "qlora", "context": 1024}
+        settings = choose(
+            given, device, lambda _: 1e15, longest=900, examples=400, parameters=8_000_000_000, limit=None,
+            planned=planned,
+        ).settings  # fmt: skip
+        told = row["finetune"]
+        assert (settings.batch, settings.accumulation, settings.gradient_checkpointing) == (
+            told["batch"], told["gradient_accumulation"], told["gradient_checkpointing"],
+        )  # fmt: skip
+        assert settings.effective_batch == 16
+
+
+def test_what_the_user_said_goes_as_it_was_said() -> None:
+    made = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora", "batch": 4}).as_json()
+    assert "batch" not in made["chosen"]
+    assert {row["finetune"]["batch"] for row in made["candidates"]} == {4}
+    assert "--batch 4" in spec_from(made).job["command"][2]
+
+
+def test_a_plan_for_several_gpus_is_not_carried_out_by_one() -> None:
+    made = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "lora", "gpus": 4}, family="any").as_json()
+    with pytest.raises(ModelpickError) as refused:
+        spec_from(made)
+    assert refused.value.code == "several_gpus"

@@ -37,12 +37,17 @@ from tests.cli.conftest import Run
         (["recommend", "--task", "serve", "--method", "qlora"], "bf16"),
         (["recommend", "--instance", "g5.xlarge", "--family", "g5"], "one of them"),
         (["recommend", "--limit"], "limit"),
+        *(
+            (["estimate", "Qwen/Qwen3-8B", "--method", "lora", "--lora-dropout", typed], "from 0 to below 1")
+            for typed in ("nan", "-0.1", "1", "inf", "some")
+        ),
         (["offers", "--gpu", "A10"], "A10G"),
         (["offers", "--market", "sport"], "spot"),
         (["offers", "--sort", "prise"], "price"),
         (["license"], "MODEL"),
         (["license", ""], "org/name"),
         (["policy", "check", "no-such-file.toml"], "no-such-file"),
+        (["policy", "check", "no/prose.toml"], "no/prose.toml"),
         (["catalog", "show", "qqqqzz"], "qqqqzz"),
     ],
 )

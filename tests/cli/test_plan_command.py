@@ -1,6 +1,7 @@
 """`modelpick plan`: writes a file, spends nothing, refuses what cannot end well."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,25 @@ def test_what_cannot_end_well_is_refused_with_the_way_out(
     assert said in answer.err
     assert Path("mine.txt").read_text() == "my notes"
     assert not list(Path().glob("modelpick-*.json"))
+
+
+def test_up_takes_every_option_that_decides_a_plan(modelpick: Run) -> None:
+    """Beside them `plan` has only where its file goes."""
+    offered = {name: set(re.findall(r"--[a-z][a-z-]+", modelpick(name, "--help").out)) for name in ("plan", "up")}
+    assert offered["plan"] - offered["up"] == {"--output"}
+    assert {"--epochs", "--context", "--batch", "--generate", "--gpus", "--stack", "--dtype"} <= offered["up"]
+
+
+@pytest.mark.parametrize("words", [("--context", "512"), ("--epochs", "1"), ("--serve",), ("--region", "eu-west-1")])
+def test_up_refuses_what_its_plan_has_settled(modelpick: Run, words: tuple[str, ...]) -> None:
+    made = modelpick("plan", "Qwen/Qwen3-8B", "--method", "qlora", "--offline", "--json")
+    answer = modelpick("up", made.json["file"], *words)
+    assert answer.code == 2
+    assert f"{words[0]} was settled" in answer.err
+
+
+def test_what_has_a_meaning_for_serving_alone_is_refused_where_nothing_is_served(modelpick: Run) -> None:
+    assert modelpick("plan", "Qwen/Qwen3-8B", "--generate", "64", "--serve", "--offline").code == 0
+    answer = modelpick("plan", "Qwen/Qwen3-8B", "--generate", "64", "--offline")
+    assert answer.code == 2
+    assert "generate" in answer.err

@@ -10,6 +10,7 @@ from modelpick.licensing import files
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.license import License
 from modelpick.licensing.policy import TrainingDataRules
+from modelpick.licensing.prose import Prose
 
 
 def test_every_license_has_a_source_and_a_day(facts: Facts) -> None:
@@ -129,3 +130,24 @@ def test_a_bad_pattern_is_refused(tmp_path: Path) -> None:
     path.write_text('[[family]]\nname="x"\nroot="x"\nbecause="x"\nsource="x"\ndate=2026-11-23\nnames=["(x"]\n')
     with pytest.raises(UsageError, match="regular expression"):
         files.load_families(path)
+
+
+def test_a_bad_pattern_of_prose_is_refused_when_it_is_loaded_not_when_a_card_is_read(
+    tmp_path: Path, repository: Path
+) -> None:
+    path = tmp_path / "prose.toml"
+    whole = (repository / "policies" / "prose.toml").read_text()
+    for broken in ("(unclosed", "a**", "[z-a]"):
+        path.write_text(whole.replace("'non[- ]?commercial',", f"'{broken}',", 1))
+        with pytest.raises(UsageError, match="regular expression") as caught:
+            files.load_prose(path)
+        assert broken in caught.value.message
+        assert str(path) in caught.value.message
+    path.write_text(whole)
+    assert files.load_prose(path).forbids_commerce("Only for non-commercial use.")
+
+
+def test_two_halves_that_make_a_pattern_only_together_are_none() -> None:
+    """They are searched as one expression: each must be whole."""
+    with pytest.raises(re.error):
+        Prose(speaks=("(licen", "se)")).check()

@@ -1,11 +1,13 @@
 """chat and bench against a server that is real enough; what is measured corrects later estimates, and is named."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modelpick.cli.bench_command import _draw
 from modelpick.errors import UsageError
 from modelpick.offers import efficiency, embedded, local_calibration
 from modelpick.offers.timing import serving_speed
@@ -170,3 +172,19 @@ def test_bench_against_a_plan(
     )
     assert bool(kept) == compared["believable"]
     assert Load().generate == 128
+
+
+def test_the_table_of_the_largest_figures_fits_eighty_columns() -> None:
+    """Hundreds of clients that wait minutes, and a promise of hundreds of thousands of tokens beside it."""
+    from rich.console import Console
+
+    slow = Level(512, 162.0, tuple(Timed(150.25, 162.0, 300_000, 9000, True) for _ in range(64)), ("timeout",) * 448)
+    quick = Level(1, 2.0, (Timed(1.6, 4.6, 11, 30, True),), ())
+    promised = [{"low_tokens_per_s": 99_999.9, "high_tokens_per_s": 123_456.7}] * 2
+    console = Console(width=80, file=io.StringIO(), highlight=False)
+    _draw(console, "a model", [slow, quick], promised, None, False)
+    drawn = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(len(line) <= 80 for line in drawn.splitlines())
+    assert "…" not in drawn
+    for words in ("100,000 to 123,457", "150.2 / 150.2 s", "1,600 / 1,600 ms", "448"):
+        assert words in drawn

@@ -43,7 +43,8 @@ def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, e
     job = job_of(made, idle_minutes=5, data=["train.jsonl"])
     first = said(job, tmp_path, echo)
     assert first == [
-        f"finetune {MODEL} --method lora --context 256 --epochs 2 --data data/train.jsonl --output results/run",
+        f"finetune {MODEL} --method lora --context 256 --planned planned.json --epochs 2 --data data/train.jsonl"
+        " --output results/run",
         f"serve results/run --method bf16 --context 512 --concurrency 3 {KEPT}",
     ]
     run = tmp_path / "results" / "run"

@@ -77,3 +77,34 @@ def test_whatever_is_chosen_fits_and_learns_from_a_sixteenth_at_most(
     assert choice.high_bytes == high(choice.settings.workload())
     assert choice.settings.effective_batch == min(16, examples)
     assert choice.settings.save_steps >= 1
+
+
+PLANNED = (
+    {"usable_gib": 22.4, "method": "qlora", "batch": 2, "accumulation": 8, "gradient_checkpointing": True},
+    {"usable_gib": 44.7, "method": "qlora", "batch": 8, "accumulation": 2, "gradient_checkpointing": False},
+)
+
+
+def planned_on(usable_gib: float, kind: str = "cuda", **given: Any) -> Choice:
+    device = Device(kind, "a card", usable_gib * GIB, "bf16")
+    return choose(
+        {**BASE, "method": "qlora", **given}, device, high, longest=1000, examples=400, parameters=None, limit=4096,
+        planned=PLANNED,
+    )  # fmt: skip
+
+
+def test_what_a_plan_settled_for_such_a_gpu_is_what_runs() -> None:
+    """A process sees a few percent less free memory than the card is sold with."""
+    for usable, batch, checkpointing in ((21.8, 2, True), (44.7, 8, False), (43.5, 8, False)):
+        settings = planned_on(usable).settings
+        assert (settings.batch, settings.gradient_checkpointing) == (batch, checkpointing)
+        assert settings.effective_batch == 16
+    assert planned_on(21.8, batch=4).settings.batch == 4  # what is said still stays
+
+
+@pytest.mark.parametrize(("usable", "kind"), [(16.0, "cuda"), (33.0, "cuda"), (80.0, "cuda"), (22.4, "cpu")])
+def test_another_device_than_planned_for_is_chosen_for_anew(usable: float, kind: str) -> None:
+    """Half a card that another process fills, a larger one, or none: by the rule, and it says so."""
+    choice = planned_on(usable, kind)
+    assert choice.high_bytes <= usable * GIB
+    assert any("not a GPU that the plan was made for" in reason for reason in choice.reasons)

@@ -40,6 +40,7 @@ class Plan:
     when: str = "before"
     call: int | None = None
     action: str | None = None
+    region: str | None = None
     pid: int | None = None
     code: str = "InternalFailure"
     message: str = ""
@@ -51,6 +52,8 @@ class Plan:
         if self.times <= 0 or (self.action is not None and self.action not in (call.action, call.name, "*")):
             return False
         if not call.mutating and self.action is None:
+            return False
+        if self.region not in (None, call.region):
             return False
         self.seen += 1
         if self.call is not None and self.seen < self.call:

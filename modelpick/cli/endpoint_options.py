@@ -1,0 +1,41 @@
+"""What `bench`, `chat` and `probe` are told alike: an OpenAI-compatible address, and how it is asked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelpick.cli.output import Output
+
+if TYPE_CHECKING:
+    from modelpick.serving.client import Endpoint
+
+KeyFile = Annotated[
+    str | None, typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: OPENAI_API_KEY.")
+]
+
+
+@dataclass(frozen=True)
+class EndpointOptions:
+    """A server, one of its models, and by which of its two doors."""
+
+    endpoint: Annotated[str, typer.Option("--endpoint", metavar="URL", help="The address, up to /v1.")] = (
+        "http://127.0.0.1:8000/v1"
+    )
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Default: the first that the server names.")
+    ] = None
+    key_file: KeyFile = None
+    completions: Annotated[
+        bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
+    ] = False
+
+    def at(self, out: Output) -> "Endpoint":
+        """The address with its key; says where the key is not safe on its way. Raises UsageError."""
+        from modelpick.serving import client
+
+        found = client.endpoint(self.endpoint, Path(self.key_file) if self.key_file else None)
+        if found.exposed:
+            out.note(f"{found.url} is no https address: the key crosses the network unencrypted")
+        return found
