@@ -16,7 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from modelpick.tuning import finetune, tokens, train
+from modelpick.tuning import finetune, loss, tokens, train
 from modelpick.tuning.examples import Example, Turn
 from modelpick.tuning.quiet import quietly
 from modelpick.tuning.run import RunSettings
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--all-logits", action="store_true", help="let modelpick compute what TRL computes")
     options = parser.parse_args()
     if options.all_logits:
-        train.can_skip_questions = lambda trainer: False
+        loss.can_skip_questions = lambda trainer: False
     with quietly(), tempfile.TemporaryDirectory() as folder:
         base = _tiny(Path(folder) / "base")
         settings = RunSettings(

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import ModelpickError
-from modelpick.tuning import checkpoints
-from modelpick.tuning.loss import answer_loss, can_skip_questions
+from modelpick.tuning import checkpoints, loss
 from modelpick.tuning.run import RunSettings
 
 if TYPE_CHECKING:
@@ -184,9 +183,9 @@ def _brief(base: type) -> type:
 
     class BriefTrainer(base):
         def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **names: Any) -> Any:
-            if arguments or names.get("return_outputs") or not can_skip_questions(self):
+            if arguments or names.get("return_outputs") or not loss.can_skip_questions(self):
                 return super().compute_loss(model, inputs, *arguments, **names)
-            return answer_loss(model, inputs, names.get("num_items_in_batch"))
+            return loss.answer_loss(model, inputs, names.get("num_items_in_batch"))
 
     return BriefTrainer
 

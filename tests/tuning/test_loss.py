@@ -50,7 +50,7 @@ def test_loss_and_gradients_are_those_of_trl(
     counted = None if items is None else torch.tensor(items)
     assert loss.can_skip_questions(trainer)
     ours, gradients = loss_and_gradients(trainer, batch, counted)
-    monkeypatch.setattr(train, "can_skip_questions", lambda trainer: False)
+    monkeypatch.setattr(loss, "can_skip_questions", lambda trainer: False)
     theirs, expected = loss_and_gradients(trainer, batch, counted)
     assert ours == pytest.approx(theirs, rel=1e-5)
     assert len(gradients) == len(expected) > 0

@@ -79,7 +79,7 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     """Through SFTTrainer and its collator: what the model is given as labels is what was encoded."""
     import threading
 
-    from modelpick.tuning import adapters, train
+    from modelpick.tuning import adapters, loss, train
     from modelpick.tuning.run import RunSettings
 
     loaded = loading.load(str(tiny.make("llama", tmp_path / "base")), loading.LoadOptions())
@@ -93,6 +93,6 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
 
     settings = RunSettings("m", "d", "o", batch=1, accumulation=1, context=200, epochs=1.0, dtype="fp32")
     watch = train.Watch(lambda event: None, None, threading.Event())
-    monkeypatch.setattr(train, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
+    monkeypatch.setattr(loss, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
     train.build_trainer(settings, replace(loaded, model=model), encoded, tmp_path / "out", watch).train()
     assert sorted(row for batch in seen for row in batch) == sorted(row["labels"] for row in encoded.rows)
