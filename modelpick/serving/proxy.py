@@ -40,6 +40,11 @@ class Guard:
     own_metrics: bool = False  # the server's /metrics say more than the proxy's
 
     @property
+    def answer_tokens(self) -> int:
+        """The longest answer that memory was counted for."""
+        return max(self.tokens - self.prompt_tokens, 1)
+
+    @property
     def longest(self) -> int:
         """Bytes of a request that are read."""
         return _ENVELOPE + (_BYTES_AT_MOST if self.counts_tokens else BYTES_PER_TOKEN) * self.prompt_tokens
@@ -89,6 +94,7 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
                 "routes": [
                     *([_whole_answers_refused()] if guard.streams_only else []),
                     _ambiguous_refused(),
+                    *([] if guard.counts_tokens else _long_answers_refused(guard.answer_tokens)),
                     _route([_names_one_of(guard.names)], to_server),
                     _route([], _json(404, _error(f"the models here are {', '.join(guard.names)}", "model_not_found"))),
                 ],
@@ -105,12 +111,40 @@ def _names_one_of(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _ambiguous_refused() -> dict[str, Any]:
-    """A body in which a reader of JSON could find another model than the pattern below does: two of that key, or one
-    written with escapes. No client writes either."""
+    """A body in which a reader of JSON could find other keys than the patterns here do: two models, or keys written
+    with escapes. No client writes either: JSON needs no escape for a letter."""
     twice = '"model"\\s*:\\s*"[\\s\\S]*"model"\\s*:\\s*"'
-    escaped = r"(?:^|[^\\])(?:\\\\)*\\u006[4-6c-fC-F]"  # one of the letters of the word
+    escaped = r"(?:^|[^\\])(?:\\\\)*\\u00(?:4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aA])"  # a letter, or _
     found = {"vars_regexp": {"{http.request.body}": {"pattern": f"{twice}|{escaped}"}}}
     return _route([found], _json(400, _error("the body names its model in two ways", "ambiguous_model")))
+
+
+def _long_answers_refused(most: int) -> list[dict[str, Any]]:
+    """transformers 5.23 takes any number of new tokens from a request (cli/serving/utils.py, _build_generation_config),
+    and a whole generation_config beside it: beams, copies, another cache. Without either it writes 1,024 tokens."""
+    named = '"max_(?:completion_)?tokens"\\s*:\\s*'
+    too_many = {"vars_regexp": {"{http.request.body}": {"pattern": f'{named}(?:"|\\d+[.eE]|{_beyond(most)})'}}}
+    said = f"an answer has at most {most} tokens here, by a plain number in max_tokens (serve --generate)"
+    own = {"vars_regexp": {"{http.request.body}": {"pattern": '"generation_config"\\s*:\\s*[^n\\s]'}}}
+    return [
+        _route([too_many], _json(400, _error(said, "max_tokens_exceeded"))),
+        _route([own], _json(400, _error("generation_config is not taken from requests here", "not_taken"))),
+    ]
+
+
+def _beyond(number: int) -> str:
+    """A pattern for the digits of the whole numbers above `number`: more of them, or a larger one after the same ones.
+
+    Without braces, which Caddy may take for placeholders.
+    """
+    digits, any_digit = str(number), "\\d"
+    longer = "[1-9]" + any_digit * len(digits)
+    larger = [
+        f"{digits[:place]}[{int(digit) + 1}-9]" + any_digit * (len(digits) - place - 1)
+        for place, digit in enumerate(digits)
+        if digit != "9"
+    ]
+    return f"0*(?:{'|'.join([longer, *larger])})"
 
 
 def _whole_answers_refused() -> dict[str, Any]:

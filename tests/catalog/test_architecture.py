@@ -1,6 +1,6 @@
 """Reading config.json: exact parameter counts, caches as the families keep them, typed errors for broken configs.
 
-`architectures.jsonl` holds for 121 published models the config keys that matter and the parameter count of the model
+`architectures.jsonl` holds for 122 published models the config keys that matter and the parameter count of the model
 class in transformers 5.23.0 built from them (T5 1.1 and OPT-350m: of the published checkpoint, whose output matrix and
 final norm that version handles differently; DeepSeek-V3: with its router's correction bias; Gemma 3: its text tower).
 """
@@ -43,6 +43,7 @@ def test_parameters_follow_exactly_from_the_config(row: dict[str, Any]) -> None:
         ("mosaicml/mpt-7b", 2 * 32 * 32 * 128),
         ("meta-llama/Meta-Llama-3-8B", 2 * 32 * 8 * 128),
         ("google/gemma-2b", 2 * 18 * 1 * 256),
+        ("databricks/dbrx-base", 2 * 40 * 8 * 128),  # its attention and its experts are told in tables of their own
         ("ai21labs/AI21-Jamba-Mini-1.5", 2 * 4 * 8 * 128),  # 4 of 32 layers attend
         ("state-spaces/mamba-2.8b-hf", 0),
         ("FacebookAI/xlm-roberta-large", 0),
@@ -149,3 +150,59 @@ def test_an_unknown_row_of_the_catalog_is_read_as_a_decoder_that_says_so() -> No
     assert any("brand_new" in said for said in found.assumptions)
     assert found.parameters == pytest.approx(6_738_415_616, rel=0.01)
     assert kv_cache.bytes_per_token(found, 1.0) == kv_cache.bytes_per_token(architecture.read(LLAMA), 1.0)
+
+
+# inclusionAI/Ling-3.0-flash by the names of its configuration class (transformers 5.23.0): five layers of Kimi Delta
+# Attention, then one of latent attention.
+LING = {
+    "model_type": "bailing_hybrid", "vocab_size": 157184, "hidden_size": 2560, "intermediate_size": 6144,
+    "moe_intermediate_size": 768, "num_hidden_layers": 42, "num_attention_heads": 32, "num_key_value_heads": 32,
+    "head_dim": 128, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128,
+    "num_experts": 512, "num_experts_per_tok": 8, "num_shared_experts": 1, "first_k_dense_replace": 2,
+    "model_max_length": 262144, "short_conv_kernel_size": 4, "layer_group_size": 6, "num_nextn_predict_layers": 1,
+    "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_a_hybrid_of_delta_and_latent_attention() -> None:
+    """Its class holds 124,414,191,072 parameters; the repository's module of predicted tokens comes on top of them."""
+    shape = architecture.read(LING)
+    assert shape.parameters == 124_414_191_072
+    assert not shape.exact
+    assert shape.context == 262_144
+    assert sum(run.count for run in shape.layers if run.attention) == 7
+    assert kv_cache.bytes_per_token(shape, 1.0) == 7 * 32 * (192 + 128)
+    assert kv_cache.bytes_per_token(shape, 1.0, latent=True) == 7 * (512 + 64)
+    states = kv_cache.cache_bytes(shape, 1, 1, 2.0) - kv_cache.bytes_per_token(shape, 2.0)
+    assert states == 35 * (32 * 128 * 128 * 4 + 3 * 4096 * 4 * 2)
+    saved = {**LING, "head_dim": 64, "linear_head_dim": 128, "linear_num_heads": 32}  # as transformers writes it
+    assert architecture.read(saved) == shape
+
+
+@pytest.mark.parametrize("lacking", ["layer_group_size", "short_conv_kernel_size", "num_experts"])
+def test_a_hybrid_that_does_not_tell_its_layers_is_not_guessed(lacking: str) -> None:
+    """Ling 2.5 bears the same model_type and has other layers."""
+    with pytest.raises(CannotTellError) as caught:
+        architecture.read({name: value for name, value in LING.items() if name != lacking})
+    assert caught.value.code == "unknown_architecture"
+
+
+def test_a_picture_model_is_its_text_tower_however_its_config_is_laid_out() -> None:
+    """GLM-4.1V: its text tower's class holds 8,779,522,048 parameters without the output matrix."""
+    text = {
+        "vocab_size": 151552, "hidden_size": 4096, "intermediate_size": 13696, "num_hidden_layers": 40,
+        "num_attention_heads": 32, "num_key_value_heads": 2, "tie_word_embeddings": False,
+    }  # fmt: skip
+    nested = architecture.read({"model_type": "glm4v", "text_config": {**text, "model_type": "glm4v_text"}})
+    flat = architecture.read({"model_type": "glm4v", **text})
+    for shape in (nested, flat):
+        assert shape.parameters - shape.head_parameters == 8_779_522_048
+        assert kv_cache.bytes_per_token(shape, 1.0) == 2 * 40 * 2 * 128
+        assert not shape.exact
+
+
+def test_a_t5_is_read_to_the_positions_its_config_states_and_no_further() -> None:
+    """Its positions are relative: what it does not state stays unknown."""
+    flan = CONFIGS["google/flan-t5-base"]
+    assert architecture.read(flan).context is None
+    assert architecture.read({**flan, "n_positions": 512}).context == 512

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelpick.serving.child import Child
 from modelpick.serving.machine import free_port
-from modelpick.serving.proxy import KEY_VARIABLE, Guard, configuration
+from modelpick.serving.proxy import KEY_VARIABLE, Guard, _beyond, configuration
 from tests.serving.conftest import DIRECT, is_up, wait_for
 
 KEY = "mp-0123456789abcdefghij"
@@ -95,6 +97,8 @@ def test_only_what_is_served_reaches_the_server(
         b'{"prompt": "x", "messages": [{"model": "base"}], "model": "/etc"}',
         b'{"m\\u006fdel": "/etc", "prompt": {"model": "base"}}',
         b'{"\\u006D\\u006f\\u0064\\u0065\\u006c": "/etc", "x": {"model":"base"}}',
+        b'{"model": "base", "prompt": "x", "m\\u0061x_tokens": 100000}',
+        b'{"model": "base", "prompt": "x", "max\\u005Ftokens": 100000}',
     ],
 )
 def test_no_second_name_is_smuggled_past(
@@ -206,3 +210,42 @@ def test_whole_answers_of_encoder_decoders_are_refused_since_they_would_be_cut(
     code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1})
     assert (code, json.loads(said)["error"]["code"]) == (400, "stream_required")
     assert ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1, "stream": True})[0] == 200
+
+
+@given(st.integers(1, 10**7), st.integers(0, 10**9))
+def test_the_pattern_of_larger_numbers_is_exact(most: int, asked: int) -> None:
+    assert (re.match(_beyond(most), str(asked)) is not None) == (asked > most)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ('"max_tokens": 200', 200),
+        ('"max_completion_tokens": 7, "max_tokens":null', 200),
+        ('"max_tokens": 201', 400),
+        ('"max_tokens" :\n1000', 400),
+        ('"max_completion_tokens": 20000000000', 400),
+        ('"max_tokens": 5, "max_tokens": 300', 400),
+        ('"max_tokens": "300"', 400),
+        ('"max_tokens": 3e9', 400),
+        ('"max_tokens": 300.0', 400),
+        ('"generation_config": "{\\"num_beams\\": 500}"', 400),
+        ('"generation_config": null', 200),
+        ('"stop": "\\"max_tokens\\": 9999"', 200),
+        ('"tools": [{"function": {"parameters": {"properties": {"max_tokens": {"type": "integer"}}}}}]', 200),
+    ],
+)
+def test_no_answer_is_longer_than_memory_was_counted_for(
+    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path, asked: str, code: int
+) -> None:
+    guard = guard_of(start(), tmp_path)
+    run(guard)
+    got, said = ask(guard, "/v1/completions", f'{{"model": "base", "prompt": "x", {asked}}}'.encode())
+    assert got == code, said
+    if code == 400:
+        assert json.loads(said)["error"]["code"] in ("max_tokens_exceeded", "not_taken")
+
+
+def test_a_server_that_counts_tokens_limits_answers_itself(tmp_path: Path) -> None:
+    assert "max_tokens" in json.dumps(configuration(guard_of("http://127.0.0.1:9", tmp_path)))
+    assert "max_tokens" not in json.dumps(configuration(guard_of("http://127.0.0.1:9", tmp_path, counts_tokens=True)))

@@ -48,6 +48,8 @@ class Family:
     caps_scores: bool = False  # attn_logit_softcapping is set by default
     caps_logits: bool = False  # final_logit_softcapping is set by default
     upcasts_logits: bool = True  # transformers loss_utils.py does; a repository's own modeling file may not
+    hybrid: bool = False  # only some layers attend: a config that does not tell which cannot be read
+    head_gate: bool = False  # latent attention whose heads are gated by a projection of their own
     routed: bool = False  # always a mixture of experts: a config without their number cannot be read
     composed: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
@@ -201,6 +203,7 @@ FAMILIES: dict[str, Family] = {
     "glm": _GLM,
     "glm4": replace(_GLM, norms=4),
     "glm4_moe": Family(qkv_bias=True, qk_norm="head"),
+    "glm4v": replace(_GLM, norms=4),
     "glm4v_text": replace(_GLM, norms=4),
     "glm4v_moe_text": Family(qkv_bias=True),
     "minicpm": Family(tied=True),
@@ -216,6 +219,8 @@ FAMILIES: dict[str, Family] = {
     "hunyuan_v1_moe": _QWEN3,
     "afmoe": Family(norms=4, qk_norm="head", window="pattern", pattern=4),
     "bitnet": Family(norms=4),
+    "dbrx": Family(names=Names(("Wqkv",), "out_proj", ("w1", "v1"), "w2"), norm="layer"),
+    "bailing_hybrid": Family(hybrid=True, head_gate=True),
     "solar": _LLAMA,
     "xverse": _LLAMA,
     "yi": _LLAMA,
@@ -236,7 +241,7 @@ FAMILIES: dict[str, Family] = {
 _ROUTED = (
     "mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_5_moe", "qwen3_5_moe_text", "gpt_oss", "phimoe", "olmoe",
     "flex_olmo", "granitemoe", "granitemoeshared", "glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "hunyuan_v1_moe",
-    "minimax_m2", "cohere2_moe", "lfm2_moe", "kimi_k2",
+    "minimax_m2", "cohere2_moe", "lfm2_moe", "kimi_k2", "dbrx", "bailing_hybrid",
 )  # fmt: skip
 FAMILIES.update({name: replace(FAMILIES[name], routed=True) for name in _ROUTED})
 
@@ -248,6 +253,7 @@ COUNTED = frozenset(
     {
         "bert",
         "bloom",
+        "dbrx",
         "deepseek_v2",
         "deepseek_v3",
         "falcon",

@@ -39,6 +39,8 @@ def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[s
     found = _by_interval(config, kind, depth)
     if found is not None:
         return found, ()
+    if family.hybrid:
+        raise fields.missing(kind, "config.json does not tell which layers attend")
     if kind in (
         "jamba",
         "nemotron_h",
@@ -83,7 +85,7 @@ def _by_interval(config: Config, kind: str, depth: int) -> list[str] | None:
     if kind == "jamba" and period:
         offset = whole(config, ("attn_layer_offset",), smallest=0) or 0
         return ["full" if layer % period == offset else "mamba" for layer in range(depth)]
-    every = whole(config, ("full_attention_interval",))
+    every = whole(config, ("full_attention_interval", "layer_group_size"))
     if every:
         return ["linear" if (layer + 1) % every else "full" for layer in range(depth)]
     attending = config.get("attn_layer_indices") or config.get("full_attn_idxs")
@@ -119,7 +121,7 @@ def mixer(config: Config, kind: str, token_kind: str, hidden: int) -> tuple[Mixe
     if token_kind == "mamba":
         return _mamba(config, kind, hidden)
     if token_kind == "linear":
-        return _delta_net(config, hidden)
+        return _kimi_delta(config, hidden) if kind == "bailing_hybrid" else _delta_net(config, hidden)
     if token_kind == "conv":
         taps = whole(config, ("conv_L_cache",)) or 3
         made = [Projection("in_proj", "other", hidden, 3 * hidden), Projection("out_proj", "other", hidden, hidden)]
@@ -183,3 +185,21 @@ def _delta_net(config: Config, hidden: int) -> tuple[Mixer, list[Projection], in
     mixed = 2 * key_width + value_width
     state = values * key_size * value_size
     return Mixer(value_width, state, mixed * taps), made, mixed * taps + 2 * values + value_size
+
+
+def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], int]:
+    """Kimi Delta Attention (arXiv 2510.26692; modeling_bailing_hybrid.py, BailingHybridDeltaAttention).
+
+    The short convolution tells it from the lightning attention of earlier models of the same model_type.
+    """
+    heads, size = needed(config, ("linear_num_heads", *fields.HEADS)), needed(config, ("linear_head_dim", "head_dim"))
+    taps = needed(config, ("short_conv_kernel_size",))
+    width = heads * size
+    inward = [Projection(name, "other", hidden, width) for name in ("q_proj", "k_proj", "v_proj", "f_proj", "g_proj")]
+    made = [
+        *inward,
+        Projection("b_proj", "other", hidden, heads),
+        Projection("o_proj", "other", width, hidden),
+    ]
+    convolution = 3 * width * taps
+    return Mixer(width, heads * size * size, convolution), made, convolution + heads + width + size

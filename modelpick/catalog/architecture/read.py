@@ -21,6 +21,7 @@ from modelpick.catalog.architecture.shape import (
 )
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
+_PARTS = ("attn_config", "ffn_config")  # mpt and dbrx tell of attention and MLP in tables of their own
 _DEEPEST = 3  # text_config of text_config: thinker_config.text_config is the deepest published
 
 
@@ -76,7 +77,11 @@ def _text(config: Config) -> tuple[Config, bool]:
         text = {**inherited, **inner}
     else:
         raise fields.bad("text_config", "nested", "one text tower")
-    return text, text is not config
+    towers = text is not config
+    for part in _PARTS:
+        if isinstance(text.get(part), Mapping):  # what the model itself says outranks its parts
+            text = {**text[part], **text}
+    return text, towers
 
 
 def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: tuple[str, ...]) -> Architecture:
@@ -216,9 +221,6 @@ def _kv_heads(config: Config, kind: str, heads: int) -> int:
         return 1 if flag(config, "multi_query", True) else heads
     if kind == "chatglm" and not flag(config, "multi_query_attention", True):
         return heads
-    inner = config.get("attn_config")
-    if kind == "mpt" and isinstance(inner, Mapping):
-        return whole(inner, ("kv_n_heads",)) or heads
     return whole(config, fields.KV_HEADS) or heads
 
 
@@ -226,7 +228,8 @@ def _attention_projections(config: Config, family: Family, hidden: int, attentio
     query, output = attention.query_width, attention.output_width
     bias = _bias(config, family, "qkv")
     if attention.latent:
-        return _latent_projections(config, hidden, attention, flag(config, "attention_bias", False))
+        made = _latent_projections(config, hidden, attention, flag(config, "attention_bias", False))
+        return [*made, Projection("g_proj", "other", hidden, attention.heads)] if family.head_gate else made
     keys, values = attention.kv_heads * attention.head_dim, attention.kv_heads * attention.value_dim
     if flag(config, "attn_output_gate", False):  # qwen3_next: a gate beside the queries
         query *= 2
