@@ -72,7 +72,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     TrainingStoppedError with the last good state kept. A stop asked for by signal is no error: status "interrupted".
     """
     require_train()
-    given = {name: value for name, value in request.given.items() if value is not None}
+    given = folder.with_absolute_paths({name: value for name, value in request.given.items() if value is not None})
     output = Path(_required(given, "output"))
     gate.refuse_existing(output, resume=request.resume)
     if request.resume and (finished := folder.finished(output)) is not None:

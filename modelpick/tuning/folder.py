@@ -1,6 +1,7 @@
 """The output folder of a run: made, continued, taken away again, and what would make it another run."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -24,6 +25,12 @@ def differences(record: Mapping[str, Any] | None) -> list[str]:
     was = (record or {}).get("versions", {})
     changed = [f"{name} {was[name]} -> {now[name]}" for name in now if name in was and was[name] != now[name]]
     return [f"versions differ from that run's, so may the last bits: {', '.join(changed)}"] if changed else []
+
+
+def with_absolute_paths(given: dict[str, Any]) -> dict[str, Any]:
+    """Files and folders by their whole path: a run is continued, repeated and served from anywhere."""
+    here = {name: os.path.abspath(given[name]) for name in ("model", "data", "eval_data") if given.get(name)}
+    return {**given, **{name: path for name, path in here.items() if os.path.exists(path)}}
 
 
 def refuse_contradictions(given: Mapping[str, Any]) -> None:

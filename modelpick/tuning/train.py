@@ -158,7 +158,9 @@ def build_trainer(
             "encoder": lambda: transformers.DataCollatorWithPadding(loaded.tokenizer),
         }
         arguments = transformers.TrainingArguments(**common)
-        trainer = _careful(transformers.Trainer)(args=arguments, data_collator=collators[loaded.kind](), **parts)
+        trainer = _careful(transformers.Trainer)(
+            args=arguments, data_collator=collators[loaded.kind](), compute_loss_func=_mean_over_step, **parts
+        )
     trainer.remove_callback(transformers.PrinterCallback)  # the report goes through Watch
     for callback in (_reporter(watch, encoded, settings, until), *_tracking_callbacks(settings, watch, folder.parent)):
         trainer.add_callback(callback)
@@ -198,6 +200,18 @@ def _arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
         "bf16": settings.dtype == "bf16" and settings.is_lora,
         "fp16": cuda and settings.dtype == "fp16" and settings.is_lora,
     }
+
+
+def _mean_over_step(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
+    """The mean over all labels of a step, however many micro-batches it has.
+
+    T5's and the encoders' own loss is the mean of a micro-batch; Trainer 5.23 takes it for one that was divided by the
+    step's labels, since their forward takes any keyword, and adds them up: `accumulation` times the loss and gradient.
+    """
+    from torch.nn.functional import cross_entropy
+
+    logits = outputs.logits
+    return cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum") / num_items_in_batch
 
 
 def _careful(base: type) -> type:

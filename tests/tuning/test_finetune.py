@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.serving import source
-from modelpick.tuning import gate, loading, proof, train
+from modelpick.tuning import gate, loading, metrics, proof, train
 from modelpick.tuning.finetune import Request, finetune
 from modelpick.tuning.inputs import read_data
 from modelpick.tuning.job import request_from_files
@@ -116,9 +116,9 @@ def test_full_fine_tuning_writes_a_whole_model_that_answers_as_it_was_measured(
         assert result["comparisons"][0]["verdict"] == "better"
 
 
-def licensed(family: str, folder: Path, data: Path) -> Path:
+def licensed(family: str, folder: Path, data: Path, **changes: Any) -> Path:
     """A tiny base under Apache-2.0, and data that suit it."""
-    tiny.make(family, folder)
+    tiny.make(family, folder, **changes)
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
     if family in tiny.ENCODERS:
         lines = [{"text": f"{word} {number}", "label": word} for number in range(12) for word in ("yes", "no", "or")]
@@ -160,6 +160,20 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     weights = "m/m/model.safetensors" if changes.get("method") == "full" else "m/m/adapter_model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     assert done["comparisons"] == whole["comparisons"]
+
+
+@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
+def test_an_effective_batch_is_the_same_step_however_it_is_parted(family: str, data: Path, tmp_path: Path) -> None:
+    """T5's and the encoders' own loss, summed over micro-batches, would be as many times too large."""
+    dropout = {"dropout_rate": 0.0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    base = licensed(family, tmp_path / "base", data, **dropout)
+    steps = []
+    for batch in (8, 2):
+        output = tmp_path / str(batch)
+        run(base, data, output, batch=batch, accumulation=8 // batch, max_steps=1, log_steps=1, held_out=0.0)
+        steps.append(metrics.read(output / "metrics.jsonl")[0])
+    assert steps[0]["loss"] == pytest.approx(steps[1]["loss"], rel=1e-4)
+    assert steps[0]["grad_norm"] == pytest.approx(steps[1]["grad_norm"], rel=1e-3)
 
 
 def test_out_of_memory_halves_the_micro_batch_and_the_run_can_be_done_again_bit_by_bit(
