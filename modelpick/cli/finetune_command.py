@@ -66,6 +66,10 @@ def finetune(
     probe: Annotated[
         str | None, typer.Option("--probe", metavar="N", help="Reasoning cases before and after. Default: 0.")
     ] = None,
+    probe_shots: Annotated[
+        str | None,
+        typer.Option("--probe-shots", metavar="K", help="Ask them again after K solved ones. Default: 0."),
+    ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Also write the merged model.")] = False,
     track: Annotated[
         str | None, typer.Option("--track", metavar="T", help="mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.")
@@ -118,7 +122,8 @@ def finetune(
         "epochs": amount("--epochs", epochs), "max_steps": whole_number("--max-steps", max_steps),
         "learning_rate": amount("--learning-rate", learning_rate), "dtype": dtype, "optimizer": optimizer,
         "seed": whole_number("--seed", seed, smallest=0), "save_steps": whole_number("--save-steps", save_steps),
-        "probe": whole_number("--probe", probe, smallest=0), "merge": merge or None, "track": track,
+        "probe": whole_number("--probe", probe, smallest=0),
+        "probe_shots": whole_number("--probe-shots", probe_shots, smallest=0), "merge": merge or None, "track": track,
         "checkpoint_to": checkpoint_to, "usd_per_hour": amount("--usd-per-hour", usd_per_hour),
         "trust_remote_code": trust_remote_code or None, "allow_pickles": allow_pickles or None,
     }  # fmt: skip

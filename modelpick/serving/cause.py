@@ -41,6 +41,11 @@ _CAUSES = (
         "this machine ran out of memory",
         "stop other programs, or lower --context",
     ),
+    (
+        ("stayed in full precision",),
+        "not all of its layers could be quantized, so it would not be what was asked for",
+        "use --method bf16, or another model",
+    ),
     (("address already in use",), "another program took the port", "give another --port"),
     (
         ("no module named", "missing dependencies", "modulenotfounderror"),

@@ -51,7 +51,8 @@ def environment(engine: Engine, key: str) -> dict[str, str]:
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
     # vllm/envs.py. VLLM_HOST_IP: else its processes talk to each other over the machine's address.
     own = {"VLLM_API_KEY": key, "VLLM_HOST_IP": "127.0.0.1"}
-    return {**quiet, **own} if engine.name == "vllm" else quiet
+    # Started where folders bear the names of models: none of them may pass for a package (`python -m`).
+    return {**quiet, **(own if engine.name == "vllm" else {"PYTHONSAFEPATH": "1"})}
 
 
 def _vllm(served: Served, sizing: Sizing) -> list[str]:
@@ -77,7 +78,10 @@ def _vllm(served: Served, sizing: Sizing) -> list[str]:
 
 
 def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: bool) -> list[str]:
-    """`transformers serve`, started where each name is a folder. One model is pinned; of two the client names one."""
+    """`transformers serve`, started where each name is a folder. One model is pinned; of two the client names one.
+
+    Quantized, it is started by the module that counts what was quantized.
+    """
     workload = sizing.workload
     quantization = {"int8": "bnb-8bit", "nf4": "bnb-4bit"}.get(workload.method)
     flags: dict[str, str | None] = {
@@ -90,7 +94,8 @@ def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: boo
         "--log-level": "warning",
     }
     pinned = list(served.names) if len(served.names) == 1 else []
-    return ["transformers", "serve", *pinned, *_listed(flags)]
+    program = ["python", "-m", "modelpick.serving.counted"] if quantization else ["transformers"]
+    return [*program, "serve", *pinned, *_listed(flags)]
 
 
 def _llama_cpp(served: Served, sizing: Sizing, host: str, port: int, gpu: bool, key_file: Path) -> list[str]:

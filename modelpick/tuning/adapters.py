@@ -25,7 +25,8 @@ def targets_for(model: "nn.Module", asked: str) -> str | list[str]:
     Raises UsageError(code="unknown_lora_target") suggesting the nearest name.
     """
     if asked == ALL_LINEAR:
-        return ALL_LINEAR
+        trial = _as_peft_reads(ALL_LINEAR, model)
+        return sorted(trial.target_modules) if trial.target_parameters else ALL_LINEAR
     from torch import nn
 
     known = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
@@ -37,7 +38,51 @@ def targets_for(model: "nn.Module", asked: str) -> str | list[str]:
                 fix=nearest(name, known) or f"use all-linear, or some of {', '.join(sorted(known))}",
                 code="unknown_lora_target",
             )
+    lost = set(wanted) - set(_as_peft_reads(wanted, model).target_modules)
+    if lost:
+        raise UsageError(
+            f"peft takes {', '.join(sorted(lost))} of this family for its experts, on which no adapters are put",
+            fix="leave them out, or use all-linear",
+            code="no_lora",
+        )
     return wanted
+
+
+def _as_peft_reads(targets: str | list[str], model: "nn.Module") -> Any:
+    """The LoRA targets as peft 0.21 rewrites them for this family (utils/transformers_weight_conversion.py).
+
+    Names that were an expert's before transformers 5 (`gate_proj`, `w1`) become the fused experts, one tensor a layer.
+    An adapter there is added to the whole tensor at every step, and the sum is kept for the backward pass: as much
+    memory again as the experts, which are nearly all of such a model and which no estimate counts. So what peft would
+    move there is left out.
+    """
+    import peft
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
+    trial = peft.LoraConfig(target_modules=targets)
+    try:
+        convert_peft_config_for_transformers(trial, model, None)
+    except ValueError:  # half of what is one tensor now
+        trial.target_modules = set()
+    return trial
+
+
+def share_without_adapter(model: "nn.Module") -> float:
+    """Of the elements of all matrices but embeddings and the output, how many lie where no adapter is."""
+    from torch import nn
+
+    embedded = {id(model.get_output_embeddings()), id(model.get_input_embeddings())}
+    adapted = without = 0
+    modules: Any = model.named_modules()
+    for name, module in modules:
+        if "lora_" in name or isinstance(module, nn.Embedding) or id(module) in embedded:
+            continue
+        size = sum(weight.numel() for weight in module.parameters(recurse=False) if weight.ndim > 1)
+        if name.endswith(".base_layer"):
+            adapted += size
+        elif not any(weight.requires_grad for weight in module.parameters(recurse=False)):
+            without += size
+    return without / max(1, adapted + without)
 
 
 def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: str, checkpointing: bool) -> Any:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from modelpick.tuning.extra import require_train
 from modelpick.tuning.inputs import Data, base_sha256, read_data, refuse_changed
 from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
-from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json
+from modelpick.tuning.run import SCHEMA_VERSION, Halving, RunSettings, run_from_json
 from modelpick.tuning.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from modelpick.tuning.probe.suite import Answers
     from modelpick.tuning.train import Trained
     from modelpick.workload import Workload
+
+
+# Routers and convolutions are below it, any layer of fused experts is above.
+_TOLD_FROM = 0.01
+_BARE = (
+    "{share:.0%} of the weights get no adapter and learn nothing: they are no linear layers (fused experts), or peft "
+    "takes them for such"
+)
 
 
 class StoppedEarlyError(ModelpickError):
@@ -56,6 +64,7 @@ class Before:
     held_out: "Scores | None"
     general: "Scores | None"
     probe: "Answers | None"
+    few_shot: "Answers | None" = None  # the same cases, after solved ones
 
 
 def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> dict[str, Any]:
@@ -65,7 +74,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     TrainingStoppedError with the last good state kept. A stop asked for by signal is no error: status "interrupted".
     """
     require_train()
-    given = {name: value for name, value in request.given.items() if value is not None}
+    given = folder.with_absolute_paths({name: value for name, value in request.given.items() if value is not None})
     output = Path(_required(given, "output"))
     gate.refuse_existing(output, resume=request.resume)
     if request.resume and (finished := folder.finished(output)) is not None:
@@ -94,10 +103,16 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     made = folder.make(output)
     stop = stop or threading.Event()
     try:
-        with stopping_on_signals(stop), Progress(output, screen, given.get("usd_per_hour")) as progress:
+        with (
+            stopping_on_signals(stop),
+            Progress(output, screen, given.get("usd_per_hour")) as progress,
+            tracking.ended(given.get("track")) as end,
+        ):
             for text in folder.differences(record):
                 progress.tell({"event": "note", "text": text})
-            return _run(request, given, earlier, data, permission, data_notes, output, progress, stop)
+            result = _run(request, given, earlier, record, data, permission, data_notes, output, progress, stop)
+            end(result["status"])
+            return result
     except ModelpickError as error:
         if earlier is None and not isinstance(error, StoppedEarlyError):
             folder.remove_unbegun(output, made, keep_progress=request.watched)
@@ -105,8 +120,8 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
 
 
 def _run(
-    request: Request, given: dict[str, Any], earlier: RunSettings | None, data: Data, permission: gate.Permission,
-    data_notes: Sequence[str], output: Path, progress: Progress, stop: threading.Event,
+    request: Request, given: dict[str, Any], earlier: RunSettings | None, record: Mapping[str, Any] | None, data: Data,
+    permission: gate.Permission, data_notes: Sequence[str], output: Path, progress: Progress, stop: threading.Event,
 ) -> dict[str, Any]:  # fmt: skip
     from modelpick.tuning import train
     from modelpick.tuning.quiet import quietly
@@ -120,20 +135,28 @@ def _run(
             progress.tell({"event": "note", "text": reason})
         for _, text in permission.obligations:
             progress.tell({"event": "note", "text": f"license {permission.verdict}: {text}"})
-        if earlier is None:
-            write_run(output, choice, permission, data, data_notes)
         settings = choice.settings
+        halvings = folder.halvings_to_follow(record, settings)
+        if earlier is None:
+            write_run(output, choice, permission, data, data_notes, halvings)
         store = _store(settings)
         folder.check_disk(output, settings)
         progress.state("before")
         _go_on_unless(stop)
         before = _before(settings, data, output)
         _go_on_unless(stop)
-        watch = train.Watch(progress.tell, store, stop)
+
+        def report(event: Mapping[str, Any]) -> None:
+            if "halvings" in event:  # before the first smaller step: a life after this one must know
+                folder.record_halvings(output, event["halvings"])
+            progress.tell(event)
+
+        watch = train.Watch(report, store, stop)
         progress.state("training")
         trained = train.train(
-            settings, lambda: _prepare(settings, data, progress), output / "checkpoints", watch, resume=request.resume
-        )
+            settings, lambda: _prepare(settings, data, progress), output / "checkpoints", watch,
+            resume=request.resume, halvings=halvings,
+        )  # fmt: skip
         if not trained.finished:
             progress.state("interrupted")
             return _result(output, "interrupted", trained, {}, (), permission)
@@ -197,6 +220,9 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> Any:
     encoded = tokens.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
     for note in loaded.notes:
         progress.tell({"event": "note", "text": note})
+    if settings.probe and loaded.kind == "encoder":
+        text = "not probed: a classifier fills no masks; its held-out examples judge it, modelpick probe BASE its base"
+        progress.tell({"event": "note", "text": text})
     if encoded.cut or encoded.left_out:
         text = (
             f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out for want of room"
@@ -223,7 +249,9 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> "L
         targets=settings.lora_targets,
         checkpointing=settings.gradient_checkpointing,
     )
-    return replace(loaded, model=model)
+    bare = adapters.share_without_adapter(model) if settings.lora_targets == adapters.ALL_LINEAR else 0.0
+    notes = (*loaded.notes, *([_BARE.format(share=bare)] if bare >= _TOLD_FROM else []))
+    return replace(loaded, model=model, notes=notes)
 
 
 def _go_on_unless(stop: threading.Event) -> None:
@@ -308,13 +336,17 @@ def _result(
         "comparisons": [one.as_json() for one in comparisons],
         "loss_curve": metrics.sparkline(metrics.losses(records)),
         "license": permission.as_json(),
+        "notes": list(trained.loaded.notes),
         **shown,
     }
     checkpoints.write_atomically(output / "result.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
-def write_run(output: Path, choice: Choice, permission: gate.Permission, data: Data, data_notes: Sequence[str]) -> None:
+def write_run(
+    output: Path, choice: Choice, permission: gate.Permission, data: Data, data_notes: Sequence[str],
+    halvings: Sequence[Halving],
+) -> None:  # fmt: skip
     """Write run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -325,6 +357,7 @@ def write_run(output: Path, choice: Choice, permission: gate.Permission, data: D
         "data": {**data.as_json(), "notes": list(data_notes)},
         "base_sha256": base_sha256(choice.settings.model),
         "versions": folder.versions(),
+        "halvings": [asdict(one) for one in halvings],
     }
     checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
 

@@ -1,15 +1,17 @@
 """The output folder of a run: made, continued, taken away again, and what would make it another run."""
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from modelpick.errors import UsageError
 from modelpick.tuning import checkpoints
-from modelpick.tuning.run import RunSettings, settings_from
+from modelpick.tuning.run import Halving, RunSettings, halvings_of, settings_from
 
 
 def versions() -> dict[str, str]:
@@ -25,6 +27,12 @@ def differences(record: Mapping[str, Any] | None) -> list[str]:
     return [f"versions differ from that run's, so may the last bits: {', '.join(changed)}"] if changed else []
 
 
+def with_absolute_paths(given: dict[str, Any]) -> dict[str, Any]:
+    """Files and folders by their whole path: a run is continued, repeated and served from anywhere."""
+    here = {name: os.path.abspath(given[name]) for name in ("model", "data", "eval_data") if given.get(name)}
+    return {**given, **{name: path for name, path in here.items() if os.path.exists(path)}}
+
+
 def refuse_contradictions(given: Mapping[str, Any]) -> None:
     """Raise UsageError for a bad setting, and for one that another leaves without meaning."""
     settings = settings_from(given)
@@ -35,6 +43,10 @@ def refuse_contradictions(given: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"{name} has no meaning for method full", fix=f"leave out {name}, or use lora", code="contradiction"
             )
+    if settings.probe_shots and not settings.probe:
+        raise UsageError(
+            "--probe-shots says how to ask, and nothing is asked", fix="give --probe N too", code="contradiction"
+        )
 
 
 def make(output: Path) -> bool:
@@ -74,6 +86,22 @@ def continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]:
                 code="settings_changed",
             )
     return {**before, "output": given["output"]}
+
+
+def halvings_to_follow(record: Mapping[str, Any] | None, settings: RunSettings) -> tuple[Halving, ...]:
+    """Of the run that is continued or repeated, unless its micro-batch is another one now."""
+    if record is None:
+        return ()
+    was = settings_from(record["settings"])
+    same = (was.batch, was.accumulation) == (settings.batch, settings.accumulation)
+    return halvings_of(record) if same else ()
+
+
+def record_halvings(output: Path, halvings: Sequence[Halving]) -> None:
+    """Add them to run.json: without them neither --resume nor --run would take the same steps."""
+    file = output / "run.json"
+    record = json.loads(file.read_text(encoding="utf-8")) | {"halvings": [asdict(one) for one in halvings]}
+    checkpoints.write_atomically(file, json.dumps(record, indent=1) + "\n")
 
 
 def finished(output: Path) -> dict[str, Any] | None:

@@ -217,11 +217,10 @@ def load(model: str, options: LoadOptions) -> Loaded:
         "dtype": torch_dtype(options.dtype),
         "use_safetensors": None if options.allow_pickles else True,
     }
-    if kind == "encoder":
-        config.num_labels = max(2, len(options.labels))
-        if options.labels:
-            config.id2label = dict(enumerate(options.labels))
-            config.label2id = {name: number for number, name in enumerate(options.labels)}
+    if kind == "encoder" and options.labels:  # without them a tuned classifier keeps its own
+        config.num_labels = len(options.labels)
+        config.id2label = dict(enumerate(options.labels))
+        config.label2id = {name: number for number, name in enumerate(options.labels)}
     arguments["attn_implementation"] = {"flash": "flash_attention_2"}.get(options.attention, options.attention)
     auto = getattr(transformers, _AUTO[kind])
     folder = folder_of(model, options)
@@ -297,7 +296,7 @@ def _modules_of(model: Any, absent: set[str]) -> tuple[str, ...]:
 
 
 def _kept_modules(auto: Any, config: Any, options: LoadOptions, label: str) -> tuple[str, ...]:
-    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32.
+    """What stays in full precision, by the skeleton of a model whose weights are not loaded yet.
 
     Raises CannotTellError(code="not_quantizable") for a model whose weights are not in linear layers.
     """
@@ -305,14 +304,7 @@ def _kept_modules(auto: Any, config: Any, options: LoadOptions, label: str) -> t
 
     with torch.device("meta"):
         skeleton = auto.from_config(config, trust_remote_code=options.trust_remote_code)
-    names = {
-        name.rsplit(".", 1)[-1]
-        for name, module in skeleton.named_modules()
-        if module is skeleton.get_output_embeddings()
-    }
-    heads = {name.split(".")[0] for name, _ in skeleton.named_modules() if name.split(".")[0] in quantized.TASK_HEADS}
-    in_fp32 = set(getattr(skeleton, "_keep_in_fp32_modules", None) or ())
-    keep = tuple(sorted((names | heads | in_fp32) - {""}))
+    keep = quantized.kept_by_intent(skeleton)
     quantized.refuse_unquantizable(skeleton, keep, label)
     return keep
 

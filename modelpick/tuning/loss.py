@@ -1,4 +1,4 @@
-"""The loss of a causal model over its answers, without logits for the questions.
+"""What a step minimizes: the mean over all its labels, and for causal models without logits for the questions.
 
 TRL's fused LM head (trl 1.16, trainer/utils.py, add_fused_lm_head) projects the answers' positions only where Triton
 runs, and every position elsewhere. On a CPU that is up to a third of a step spent on figures that nobody reads.
@@ -30,3 +30,15 @@ def answer_loss(model: Any, inputs: dict[str, Any], answer_tokens: Any = None) -
     wanted = following[:, asked]
     total = cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORED, reduction="sum")
     return total / ((wanted != IGNORED).sum() if answer_tokens is None else answer_tokens)
+
+
+def mean_over_step(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
+    """The mean over all labels of a step, however many micro-batches it has.
+
+    T5's and the encoders' own loss is the mean of a micro-batch; Trainer 5.23 takes it for one that was divided by the
+    step's labels, since their forward takes any keyword, and adds them up: `accumulation` times the loss and gradient.
+    """
+    from torch.nn.functional import cross_entropy
+
+    logits = outputs.logits
+    return cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum") / num_items_in_batch

@@ -9,7 +9,9 @@ from modelpick.tuning import dataset, tokens
 from modelpick.tuning.checkpoints import write_atomically
 from modelpick.tuning.evaluate import Comparison, Scores, compare, score
 from modelpick.tuning.intervals import Interval
-from modelpick.tuning.probe import ask, suite
+from modelpick.tuning.probe import ask
+from modelpick.tuning.probe.run import Suite
+from modelpick.tuning.probe.suite import Answers, Case
 
 if TYPE_CHECKING:
     from modelpick.tuning.finetune import Before
@@ -29,14 +31,16 @@ def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> "Before"
     if data.held_out:
         encoded = tokens.encode(data.held_out, loaded.tokenizer, loaded.kind, settings.context, data.labels)
         held_out = score(model, encoded, loaded.kind, pad, settings.batch)
-    general = probe = None
+    general = probe = few_shot = None
     if loaded.kind != "encoder":
         questions = dataset.read(data_file("tuning", "general.jsonl")).examples
         encoded = tokens.encode(questions, loaded.tokenizer, loaded.kind, 4096)
         general = score(model, encoded, loaded.kind, pad, settings.batch)
         if settings.probe:
-            probe = ask.ask_loaded(loaded, suite.cases(settings.probe, seed=settings.seed))
-    return Before(held_out, general, probe)
+            asked = Suite(settings.probe, settings.probe_shots, seed=settings.seed)
+            probe = ask.ask_loaded(loaded, asked.made())
+            few_shot = ask.ask_loaded(loaded, asked.made(), asked.solved()) if settings.probe_shots else None
+    return Before(held_out, general, probe, few_shot)
 
 
 def comparisons(before: "Before", after: "Before") -> tuple[tuple[Comparison, ...], dict[str, Any]]:
@@ -45,10 +49,13 @@ def comparisons(before: "Before", after: "Before") -> tuple[tuple[Comparison, ..
     shown: dict[str, Any] = {}
     if before.held_out and after.held_out:
         made.append(compare("held-out examples", before.held_out, after.held_out))
-    if before.probe and after.probe:
-        scores = [Scores("accuracy", answers.right()) for answers in (before.probe, after.probe)]
-        made.append(compare("reasoning probe", *scores))
-        shown["probe"] = {"before": before.probe.as_json(), "after": after.probe.as_json()}
+    for key, name in (("probe", "reasoning probe"), ("few_shot", "reasoning probe, few-shot")):
+        answered = [getattr(one, key) for one in (before, after)]
+        if all(answered):
+            made.append(compare(name, *(Scores("accuracy", answers.right()) for answers in answered)))
+            shown["probe" if key == "probe" else "probe_few_shot"] = {
+                when: answers.as_json() for when, answers in zip(("before", "after"), answered, strict=True)
+            }
     if before.general and after.general:
         made.append(compare("general knowledge", before.general, after.general))
     return tuple(made), shown
@@ -57,13 +64,8 @@ def comparisons(before: "Before", after: "Before") -> tuple[tuple[Comparison, ..
 def write_before(path: Path, before: "Before") -> None:
     """Keep what the untuned model scored."""
     scores = {name: _scores_json(getattr(before, name)) for name in ("held_out", "general")}
-    probe = before.probe
-    kept = (
-        None
-        if probe is None
-        else {"concluded": list(probe.concluded), "seed_cases": [case.prompt for case in probe.cases]}
-    )
-    write_atomically(path, json.dumps({"schema_version": 1, **scores, "probe": kept}))
+    answers = {name: _answers_json(getattr(before, name)) for name in ("probe", "few_shot")}
+    write_atomically(path, json.dumps({"schema_version": 1, **scores, **answers}))
 
 
 def read_before(path: Path) -> "Before":
@@ -73,12 +75,21 @@ def read_before(path: Path) -> "Before":
     record = json.loads(path.read_text(encoding="utf-8"))
     held_out, general = (_scores_from(record[name]) for name in ("held_out", "general"))
     settings = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["settings"]
-    probe = None
-    if record["probe"] is not None:
-        made = suite.cases(settings["probe"], seed=settings["seed"])
-        if [case.prompt for case in made] == record["probe"]["seed_cases"]:
-            probe = suite.Answers(made, tuple(record["probe"]["concluded"]))
-    return Before(held_out, general, probe)
+    made = Suite(settings["probe"], seed=settings["seed"]).made()
+    probe, few_shot = (_answers_from(record.get(name), made) for name in ("probe", "few_shot"))
+    return Before(held_out, general, probe, few_shot)
+
+
+def _answers_json(answers: Answers | None) -> dict[str, Any] | None:
+    if answers is None:
+        return None
+    return {"concluded": list(answers.concluded), "seed_cases": [case.prompt for case in answers.cases]}
+
+
+def _answers_from(record: dict[str, Any] | None, made: tuple[Case, ...]) -> Answers | None:
+    if record is None or [case.prompt for case in made] != record["seed_cases"]:
+        return None
+    return Answers(made, tuple(record["concluded"]))
 
 
 def _scores_json(scores: Scores | None) -> dict[str, Any] | None:

@@ -112,6 +112,18 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
     return QuantizedLayers(quantized=quantized, left=(*left, *weights_elsewhere(model, keep)), kept=tuple(kept))
 
 
+def kept_by_intent(model: Any) -> tuple[str, ...]:
+    """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32.
+
+    A skeleton on the meta device tells as much as a loaded model.
+    """
+    output = model.get_output_embeddings()
+    names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module is output}
+    heads = {name.split(".")[0] for name, _ in model.named_modules() if name.split(".")[0] in TASK_HEADS}
+    in_fp32 = set(getattr(model, "_keep_in_fp32_modules", None) or ())
+    return tuple(sorted((names | heads | in_fp32) - {""}))
+
+
 def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, ...]:
     """Matrices outside linear layers and embeddings, largest first, when they are too much of the model to ignore.
 

@@ -1,7 +1,7 @@
 """Everything that determines a run, in one record: written to run.json, and enough to do the run again. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -56,6 +56,7 @@ class RunSettings:
     save_steps: int = 50
     log_steps: int = 5
     probe: int = 0  # cases of the probe suite before and after; 0: none
+    probe_shots: int = 0  # solved cases shown first when the same cases are asked a second time; 0: asked once, bare
     merge: bool = False
     track: str | None = None  # mlflow, mlflow:URI or dagshub:OWNER/REPO
     checkpoint_to: str | None = None  # s3://bucket/prefix
@@ -102,6 +103,33 @@ class RunSettings:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class Halving:
+    """Memory ran out: what comes after step `after_step` was learned in micro-batches of `batch`."""
+
+    after_step: int
+    batch: int
+
+
+def in_force(settings: RunSettings, halvings: Sequence[Halving], step: int) -> tuple[RunSettings, int | None]:
+    """The settings in force after `step`, and the step at which the next halving takes over (None: no other one).
+
+    A run is the same bits again only when each of its steps is taken in the micro-batches it was taken in before.
+    """
+    done = [halving for halving in halvings if halving.after_step <= step]
+    later = [halving.after_step for halving in halvings if halving.after_step > step]
+    if done:
+        batch = max(done, key=lambda halving: halving.after_step).batch
+        settings = replace(settings, batch=batch, accumulation=settings.effective_batch // batch)
+    return settings, min(later, default=None)
+
+
+def halvings_of(record: Mapping[str, Any] | None) -> tuple[Halving, ...]:
+    """Those of a run file; () for none, and for one that never ran out of memory."""
+    told = (record or {}).get("halvings", ())
+    return tuple(Halving(int(one["after_step"]), int(one["batch"])) for one in told)
+
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "method": FINETUNE_METHODS,
     "schedule": ("cosine", "linear", "constant", "constant_with_warmup"),
@@ -115,7 +143,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "max_grad_norm": (1e-6, 1e6), "epochs": (1e-3, 1000.0),
     "max_steps": (1, 100_000_000), "seed": (0, 2**32 - 1), "save_steps": (1, 100_000_000),
     "log_steps": (1, 100_000_000),
-    "probe": (0, 100_000), "usd_per_hour": (0.0, 100_000.0),
+    "probe": (0, 100_000), "probe_shots": (0, 100), "usd_per_hour": (0.0, 100_000.0),
 }  # fmt: skip
 
 

@@ -3,19 +3,24 @@
 The run's own folder is always written, so a tracking server may be refused before a run, but never ends one.
 """
 
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from modelpick.errors import RemoteError, UsageError
+from modelpick.tuning.checkpoints import write_atomically
 from modelpick.tuning.extra import require
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 EXPERIMENT = "modelpick"
+RECORD = "tracking.json"  # in the run folder: which MLflow run it is
+_STATUS = {"done": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _SMALL_FILES = ("run.json", "result.json", "loss.svg", "metrics.jsonl")
 # No telemetry, nothing on stdout but the answer, and a dead server costs seconds, not MLflow's minutes.
 _MANNERS = {
@@ -77,10 +82,11 @@ def environment(track: str) -> dict[str, str]:
     return names
 
 
-def callbacks(track: str | None, note: Callable[[str], None]) -> "list[TrainerCallback]":
+def callbacks(track: str | None, output: Path, note: Callable[[str], None]) -> "list[TrainerCallback]":
     """The tracking callback of one option, none without it. Its variables are set for this process.
 
-    `note` is told, once, when the server stops taking what it is sent; training goes on.
+    The MLflow run is named in the run folder, and continued by whatever continues the run there. `note` is told, once,
+    when the server stops taking what it is sent; training goes on.
     """
     if track is None:
         return []
@@ -88,7 +94,18 @@ def callbacks(track: str | None, note: Callable[[str], None]) -> "list[TrainerCa
 
     _set(environment(track))
     base = DagsHubCallback if track.startswith("dagshub") else MLflowCallback
-    return [_forgiving(base, MLflowCallback.on_train_end, note)()]
+    return [_forgiving(base, output / RECORD, note)()]
+
+
+@contextmanager
+def ended(track: str | None) -> Iterator[Callable[[str], None]]:
+    """Whatever way a run ends, its MLflow run says so: the status of result.json is told to what is yielded."""
+    told = ["failed"]
+    try:
+        yield told.append
+    finally:
+        if track is not None:
+            _end(_STATUS[told[-1]])
 
 
 def log_results(
@@ -103,14 +120,14 @@ def log_results(
     import mlflow
 
     try:
-        run: Any = mlflow.last_active_run()
+        run = _run_of(output / RECORD)
         if run is not None:
             client = mlflow.MlflowClient()
             for name, value in results.items():
-                client.log_metric(run.info.run_id, name, value)
+                client.log_metric(run, name, value)
             for file in _SMALL_FILES:
                 if (output / file).is_file():
-                    client.log_artifact(run.info.run_id, str(output / file))
+                    client.log_artifact(run, str(output / file))
         if track.startswith("dagshub"):
             _upload(track.partition(":")[2], output, data)
     except Exception as error:  # whatever the server or its client does, the result is already on disk
@@ -129,8 +146,8 @@ def _upload(repository: str, output: Path, data: Path) -> None:
     )
 
 
-def _forgiving(base: type, end: Callable[..., None], note: Callable[[str], None]) -> type:
-    """`base`, whose first failing event is told and whose later ones are left out; every run is ended."""
+def _forgiving(base: type, file: Path, note: Callable[[str], None]) -> type:
+    """`base`, which continues the run named in `file`; its first failing event is told, later ones are left out."""
 
     def careful(name: str, does: Callable[..., None]) -> Callable[..., None]:
         def event(self: Any, args: Any, state: Any, control: Any, **names: Any) -> None:
@@ -139,14 +156,85 @@ def _forgiving(base: type, end: Callable[..., None], note: Callable[[str], None]
             try:
                 does(self, args, state, control, **names)
             except Exception as error:
-                self.lost, self._auto_end_run = True, False
+                self.lost = True
                 note(f"tracking: lost at {name} ({_first_line(error)}); the run folder has everything")
 
         return event
 
-    events = {name: careful(name, getattr(base, name)) for name in ("on_train_begin", "on_log", "on_save")}
-    # DagsHub's callback of transformers 5.23 does not end the MLflow run that it began.
-    return type(f"Forgiving{base.__name__}", (base,), {"lost": False, **events, "on_train_end": careful("end", end)})
+    def setup(self: Any, *args: Any, **names: Any) -> None:
+        import mlflow
+
+        known = _run_to_continue(file, note)
+        # MLflow refuses other values of a parameter it has: those of the first life stand.
+        with _while_set({"MLFLOW_RUN_ID": known, "MLFLOW_MAX_LOG_PARAMS": "0"} if known else {}):
+            base.setup(self, *args, **names)  # type: ignore[attr-defined]
+        run: Any = mlflow.active_run()
+        write_atomically(file, json.dumps({"schema_version": 1, "mlflow_run_id": run.info.run_id}) + "\n")
+
+    def on_save(self: Any, *args: Any, **names: Any) -> None:
+        import mlflow
+
+        base.on_save(self, *args, **names)  # type: ignore[attr-defined]
+        mlflow.flush_async_logging()  # what a checkpoint holds is not logged a second time: it must have arrived
+
+    events = {name: careful(name, getattr(base, name)) for name in ("on_train_begin", "on_log")}
+    events["on_save"] = careful("on_save", on_save)
+    # The run is ended by `ended`, once its before and after are known; transformers' __del__ would end whichever run
+    # is active when it is collected.
+    silent = dict.fromkeys(("on_train_end", "__del__"), lambda *args, **names: None)
+    return type(f"Forgiving{base.__name__}", (base,), {"lost": False, "setup": setup, **events, **silent})
+
+
+def _run_to_continue(file: Path, note: Callable[[str], None]) -> str | None:
+    """The MLflow run of this run folder, unless it is no longer on the server; one still open here is ended first."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    known = _run_of(file)
+    if known is None:
+        return None
+    try:
+        stage = mlflow.MlflowClient().get_run(known).info.lifecycle_stage
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        stage = "deleted"
+    if stage != "active":
+        note(f"tracking: run {known} is no longer there; what follows is recorded in a new one")
+        return None
+    active = mlflow.active_run()
+    if active is not None and active.info.run_id == known:
+        mlflow.end_run("RUNNING")  # this process begins again with a smaller micro-batch
+    return known
+
+
+def _run_of(file: Path) -> str | None:
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["mlflow_run_id"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _end(status: str) -> None:
+    import mlflow
+
+    with suppress(Exception):  # a server that is gone was told of already
+        if mlflow.active_run() is not None:
+            mlflow.end_run(status)
+
+
+@contextmanager
+def _while_set(names: Mapping[str, str]) -> Iterator[None]:
+    """Variables that transformers' callback reads once, put back afterwards."""
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _reach(track: str) -> None:

@@ -6,7 +6,7 @@ good state, and too large a micro-batch is halved with the effective batch kept.
 
 import gc
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import ModelpickError
 from modelpick.tuning import checkpoints, loss
-from modelpick.tuning.run import RunSettings
+from modelpick.tuning.run import Halving, RunSettings, in_force
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -60,45 +60,65 @@ class Trained:
 
 
 def train(
-    settings: RunSettings, prepare: "Callable[[], tuple[Loaded, Encoded]]", folder: Path, watch: Watch, *, resume: bool
-) -> Trained:
+    settings: RunSettings, prepare: "Callable[[], tuple[Loaded, Encoded]]", folder: Path, watch: Watch, *,
+    resume: bool, halvings: Sequence[Halving] = (),
+) -> Trained:  # fmt: skip
     """Train until done or asked to stop, halving the micro-batch whenever memory runs out.
 
     `prepare` loads the model fresh for every attempt: after running out of memory nothing of the old one is trusted.
+    `halvings` of an earlier life of this run, or of the run that is done again, are followed to the step.
     Raises TrainingStoppedError for a loss that is not finite, a full disk, or a micro-batch of 1 that does not fit.
     """
+    halvings = list(halvings)
     while True:
+        start = _start(folder, watch, resume=resume)
+        now, until = in_force(settings, halvings, checkpoints.step_of(start) if start else 0)
         try:
-            return _attempt(settings, prepare, folder, watch, resume=resume)
+            trained = _attempt(now, prepare, folder, watch, start, until)
+            if trained.step != until or watch.stop.is_set():
+                return trained
+            resume = True
         except _OutOfMemory:
-            smaller = settings.smaller_batch()
+            smaller = now.smaller_batch()
             if smaller is None:
                 raise TrainingStoppedError(
                     "one sequence at a time does not fit in memory",
                     fix="lower --context, or use --gradient-checkpointing or --method qlora",
                     code="out_of_memory",
                 ) from None
+            good = checkpoints.newest(folder)
+            step = checkpoints.step_of(good) if good else 0
+            halvings = [*(one for one in halvings if one.after_step < step), Halving(step, smaller.batch)]
             watch.report(
                 {
                     "event": "out_of_memory",
-                    "text": f"out of memory: micro-batch {settings.batch} -> {smaller.batch}, accumulation "
-                    f"{settings.accumulation} -> {smaller.accumulation}; "
+                    "text": f"out of memory: micro-batch {now.batch} -> {smaller.batch}, accumulation "
+                    f"{now.accumulation} -> {smaller.accumulation}; "
                     f"the effective batch stays {smaller.effective_batch}",
+                    "halvings": halvings,
                 }
             )
-            settings, resume = smaller, True
+            resume = True
             _free_memory()
 
 
-def _attempt(settings: RunSettings, prepare: Any, folder: Path, watch: Watch, *, resume: bool) -> Trained:
+def _start(folder: Path, watch: Watch, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from: the newest whole one, here or in the second place."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints.remove_partial(folder)
-    if resume and watch.store is not None:
+    if not resume:
+        return None
+    if watch.store is not None:
         checkpoints.download_newest(folder, watch.store)
-    start = checkpoints.newest(folder) if resume else None
+    return checkpoints.newest(folder)
+
+
+def _attempt(
+    settings: RunSettings, prepare: Any, folder: Path, watch: Watch, start: Path | None, until: int | None
+) -> Trained:
     try:
         loaded, encoded = prepare()
-        trainer = build_trainer(settings, loaded, encoded, folder, watch)
+        trainer = build_trainer(settings, loaded, encoded, folder, watch, until)
         trainer.train(resume_from_checkpoint=str(start) if start else None)
     except ModelpickError:
         raise
@@ -114,8 +134,10 @@ def _attempt(settings: RunSettings, prepare: Any, folder: Path, watch: Watch, *,
     return Trained(reached, reached >= trainer.state.max_steps, settings, loaded)
 
 
-def build_trainer(settings: RunSettings, loaded: "Loaded", encoded: "Encoded", folder: Path, watch: Watch) -> Any:
-    """The Trainer for the kind of model, with this module's care mixed in."""
+def build_trainer(
+    settings: RunSettings, loaded: "Loaded", encoded: "Encoded", folder: Path, watch: Watch, until: int | None = None
+) -> Any:
+    """The Trainer for the kind of model, with this module's care mixed in; it stops at step `until`, where given."""
     import datasets
     import transformers
 
@@ -136,9 +158,11 @@ def build_trainer(settings: RunSettings, loaded: "Loaded", encoded: "Encoded", f
             "encoder": lambda: transformers.DataCollatorWithPadding(loaded.tokenizer),
         }
         arguments = transformers.TrainingArguments(**common)
-        trainer = _careful(transformers.Trainer)(args=arguments, data_collator=collators[loaded.kind](), **parts)
+        trainer = _careful(transformers.Trainer)(
+            args=arguments, data_collator=collators[loaded.kind](), compute_loss_func=loss.mean_over_step, **parts
+        )
     trainer.remove_callback(transformers.PrinterCallback)  # the report goes through Watch
-    for callback in (_reporter(watch, encoded, settings), *_tracking_callbacks(settings, watch)):
+    for callback in (_reporter(watch, encoded, settings, until), *_tracking_callbacks(settings, watch, folder.parent)):
         trainer.add_callback(callback)
     trainer.modelpick_watch = watch
     return trainer
@@ -197,14 +221,14 @@ def _careful(base: type) -> type:
         modelpick_watch: Watch
 
         def training_step(self, *arguments: Any, **names: Any) -> Any:
-            loss = super().training_step(*arguments, **names)
-            if not bool(loss.isfinite().all()):
+            of_step = super().training_step(*arguments, **names)
+            if not bool(of_step.isfinite().all()):
                 raise TrainingStoppedError(
-                    f"the loss is {loss.item()} at step {self.state.global_step + 1}",
+                    f"the loss is {of_step.item()} at step {self.state.global_step + 1}",
                     fix=f"resume from {_last_good(self.args.output_dir)} with a lower --learning-rate",
                     code="loss_not_finite",
                 )
-            return loss
+            return of_step
 
         def _save_checkpoint(self, *arguments: Any, **names: Any) -> None:
             folder = Path(self.args.output_dir)
@@ -234,7 +258,7 @@ def _careful(base: type) -> type:
     return CarefulTrainer
 
 
-def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "TrainerCallback":
+def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings, until: int | None) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     tokens_per_step = encoded.tokens / max(1, len(encoded.rows)) * settings.effective_batch
@@ -257,7 +281,7 @@ def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "Train
             )
 
         def on_step_end(self, args: Any, state: Any, control: Any, **names: Any) -> Any:
-            if watch.stop.is_set() and state.global_step < state.max_steps:
+            if (watch.stop.is_set() or state.global_step == until) and state.global_step < state.max_steps:
                 control.should_save = True
                 control.should_training_stop = True
             return control
@@ -268,10 +292,10 @@ def _reporter(watch: Watch, encoded: "Encoded", settings: RunSettings) -> "Train
     return Reporter()
 
 
-def _tracking_callbacks(settings: RunSettings, watch: Watch) -> "list[TrainerCallback]":
+def _tracking_callbacks(settings: RunSettings, watch: Watch, output: Path) -> "list[TrainerCallback]":
     from modelpick.tuning.tracking import callbacks
 
-    return callbacks(settings.track, lambda text: watch.report({"event": "note", "text": text}))
+    return callbacks(settings.track, output, lambda text: watch.report({"event": "note", "text": text}))
 
 
 def _adapters_in_fp32(model: Any) -> None:

@@ -9,8 +9,12 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
-from modelpick.tuning import gate, loading, train
+from modelpick.serving import source
+from modelpick.tuning import gate, loading, metrics, proof, train
 from modelpick.tuning.finetune import Request, finetune
+from modelpick.tuning.inputs import read_data
+from modelpick.tuning.job import request_from_files
+from modelpick.tuning.run import run_from_json
 from tests.stand_ins.hub import Hub
 from tests.tuning import tiny
 
@@ -36,13 +40,14 @@ def run(
 
 def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "tuned"
-    result, events = run(base, data, output, probe=4, held_out=0.25)
+    result, events = run(base, data, output, probe=4, probe_shots=2, held_out=0.25)
     assert result["status"] == "done"
     assert {path.name for path in (output / "tuned").iterdir()} >= {
         "adapter_model.safetensors", "adapter_config.json", "README.md", "NOTICE", "tokenizer.json",
     }  # fmt: skip
     names = {row["name"]: row for row in result["comparisons"]}
-    assert set(names) == {"held-out examples", "reasoning probe", "general knowledge"}
+    assert set(names) == {"held-out examples", "reasoning probe", "reasoning probe, few-shot", "general knowledge"}
+    assert result["probe_few_shot"]["after"]["cases"] == 4
     assert names["held-out examples"]["verdict"] == "better"
     record = json.loads((output / "run.json").read_text())
     assert record["settings"]["batch"] == 4
@@ -59,8 +64,6 @@ def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path,
     assert any(event["event"] == "progress" for event in events)
 
     again = tmp_path / "again"
-    from modelpick.tuning.job import request_from_files
-
     request = request_from_files(Request({"output": str(again)}, offline=True), run_file=str(output / "run.json"))
     finetune(request, lambda event: None)
     weights = "adapter_model.safetensors"
@@ -69,12 +72,9 @@ def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path,
 
 @pytest.mark.parametrize("family", ["t5", "xlm-roberta"])
 def test_encoder_decoders_and_encoders_train_through_trainer(family: str, data: Path, tmp_path: Path) -> None:
-    base = tiny.make(family, tmp_path / "base")
-    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
-    if family == "xlm-roberta":
-        lines = [{"text": f"{word} {number}", "label": word} for number in range(12) for word in ("yes", "no", "or")]
-        data.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    result, _ = run(base, data, tmp_path / "out", held_out=0.25, epochs=4.0)
+    base = licensed(family, tmp_path / "base", data)
+    result, events = run(base, data, tmp_path / "out", held_out=0.25, epochs=4.0, probe=2)
+    assert any("not probed" in event.get("text", "") for event in events) is (family == "xlm-roberta")
     held_out = result["comparisons"][0]
     assert held_out["measure"] == ("accuracy" if family == "xlm-roberta" else "loss")
     if family == "t5":
@@ -92,11 +92,38 @@ def test_int8_counts_its_quantized_layers_into_the_result(base: Path, data: Path
     assert (tmp_path / "out" / "out" / "merged" / "model.safetensors").is_file()
 
 
-def test_full_fine_tuning_writes_a_whole_model(base: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lora_rank has no meaning"):
-        run(base, data, tmp_path / "out", method="full")
-    run(base, data, tmp_path / "out", method="full", max_steps=2, lora_rank=None)
-    assert loading.load(str(tmp_path / "out" / "out"), loading.LoadOptions()).kind == "causal"
+FULL: dict[str, Any] = {"method": "full", "lora_rank": None, "learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
+def test_full_fine_tuning_writes_a_whole_model_that_answers_as_it_was_measured(
+    family: str, data: Path, tmp_path: Path
+) -> None:
+    base = licensed(family, tmp_path / "base", data)
+    if family == "llama":
+        with pytest.raises(UsageError, match="lora_rank has no meaning"):
+            run(base, data, tmp_path / "out", method="full")
+    result, _ = run(base, data, tmp_path / "out", **FULL, held_out=0.25, epochs=4.0)
+    found = source.find(str(tmp_path / "out"))  # what serve takes of a finished run
+    assert (found.served.folder, found.served.adapter) == (tmp_path / "out" / "out", None)
+    again = loading.load(str(found.served.folder), loading.LoadOptions())
+    assert again.fresh == ()
+    settings = run_from_json(json.loads((tmp_path / "out" / "run.json").read_text()))
+    measured = proof.measure(again, settings, read_data({"data": str(data), "held_out": 0.25}))
+    assert measured.held_out is not None
+    assert round(measured.held_out.mean, 4) == result["comparisons"][0]["after"]
+    if family != "xlm-roberta":
+        assert result["comparisons"][0]["verdict"] == "better"
+
+
+def licensed(family: str, folder: Path, data: Path, **changes: Any) -> Path:
+    """A tiny base under Apache-2.0, and data that suit it."""
+    tiny.make(family, folder, **changes)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
+    if family in tiny.ENCODERS:
+        lines = [{"text": f"{word} {number}", "label": word} for number in range(12) for word in ("yes", "no", "or")]
+        data.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -105,16 +132,17 @@ def test_full_fine_tuning_writes_a_whole_model(base: Path, data: Path, tmp_path:
         ("llama", {"lora_dropout": 0.2}),
         ("llama", {"method": "lora-int8"}),
         ("llama", {"method": "qlora", "lora_dropout": 0.2, "gradient_checkpointing": True}),
-        ("llama", {"method": "full", "lora_rank": None, "learning_rate": 1e-3}),
+        ("llama", FULL),
         ("t5", {"lora_dropout": 0.2}),
+        ("t5", FULL),
+        ("xlm-roberta", FULL),
     ],
-    ids=["lora", "int8", "qlora", "full", "seq2seq"],
+    ids=["lora", "int8", "qlora", "full", "seq2seq", "full-seq2seq", "full-encoder"],
 )
 def test_a_stopped_run_resumes_to_the_same_bits(
     family: str, changes: dict[str, Any], data: Path, tmp_path: Path
 ) -> None:
-    base = tiny.make(family, tmp_path / "base")
-    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
+    base = licensed(family, tmp_path / "base", data)
     whole, _ = run(base, data, tmp_path / "whole" / "m", **changes)
     stop, seen = threading.Event(), []
 
@@ -134,24 +162,58 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     assert done["comparisons"] == whole["comparisons"]
 
 
-def test_out_of_memory_halves_the_micro_batch_and_keeps_the_effective_one(
+@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
+def test_an_effective_batch_is_the_same_step_however_it_is_parted(family: str, data: Path, tmp_path: Path) -> None:
+    """T5's and the encoders' own loss, summed over micro-batches, would be as many times too large."""
+    dropout = {"dropout_rate": 0.0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    base = licensed(family, tmp_path / "base", data, **dropout)
+    steps = []
+    for batch in (8, 2):
+        output = tmp_path / str(batch)
+        run(base, data, output, batch=batch, accumulation=8 // batch, max_steps=1, log_steps=1, held_out=0.0)
+        steps.append(metrics.read(output / "metrics.jsonl")[0])
+    assert steps[0]["loss"] == pytest.approx(steps[1]["loss"], rel=1e-4)
+    assert steps[0]["grad_norm"] == pytest.approx(steps[1]["grad_norm"], rel=1e-3)
+
+
+def test_out_of_memory_halves_the_micro_batch_and_the_run_can_be_done_again_bit_by_bit(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
+    """Memory runs out in the middle, twice: the same steps in the same micro-batches are the same bits elsewhere."""
     import torch
 
-    def small_device(module: Any, inputs: Any) -> None:
-        if isinstance(module, torch.nn.Embedding) and module.training and inputs[0].shape[0] > 2:
-            raise torch.OutOfMemoryError("a device that holds two sequences")
+    steps = 0
 
+    def small_device(module: Any, inputs: Any) -> None:
+        nonlocal steps
+        if isinstance(module, torch.nn.Embedding) and module.training:
+            steps += 1
+            if steps > 3 and inputs[0].shape[0] > 2:
+                raise torch.OutOfMemoryError("a device that holds two sequences by now")
+
+    changes = {"batch": 8, "accumulation": 1, "lora_dropout": 0.1, "save_steps": 2}
     hook = torch.nn.modules.module.register_module_forward_pre_hook(small_device)
     try:
-        result, events = run(base, data, tmp_path / "out", batch=8, accumulation=1)
+        result, events = run(base, data, tmp_path / "one" / "out", **changes)
     finally:
         hook.remove()
     assert (result["batch"], result["accumulation"]) == (2, 4)
     told = [event["text"] for event in events if event["event"] == "out_of_memory"]
     assert len(told) == 2
     assert "effective batch stays 8" in told[-1]
+    record = json.loads((tmp_path / "one" / "out" / "run.json").read_text())
+    assert record["settings"]["batch"] == 8
+    assert record["halvings"] == [{"after_step": 2, "batch": 2}]
+
+    file, output = tmp_path / "one" / "out" / "run.json", tmp_path / "two" / "out"
+    request = request_from_files(Request({"output": str(output)}, offline=True), run_file=str(file))
+    repeated = finetune(request, lambda event: None)
+    assert repeated["batch"] == 2
+    weights = "out/out/adapter_model.safetensors"
+    assert (tmp_path / "one" / weights).read_bytes() == (tmp_path / "two" / weights).read_bytes()
+    assert json.loads((output / "run.json").read_text())["halvings"] == record["halvings"]
+    run(base, data, tmp_path / "three" / "out", **{**changes, "batch": 2, "accumulation": 4})
+    assert (tmp_path / "one" / weights).read_bytes() != (tmp_path / "three" / weights).read_bytes()
 
 
 def test_a_device_too_small_for_one_sequence_ends_with_what_to_do(base: Path, data: Path, tmp_path: Path) -> None:
@@ -333,8 +395,6 @@ def test_a_run_is_not_continued_or_repeated_on_other_data_or_another_base(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     run(base, data, tmp_path / "out", max_steps=1)
-    from modelpick.tuning.job import request_from_files
-
     request = request_from_files(
         Request({"output": str(tmp_path / "again")}, offline=True), run_file=str(tmp_path / "out" / "run.json")
     )

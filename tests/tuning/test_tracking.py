@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="the extra train is absent")
+torch = pytest.importorskip("torch", reason="the extra train is absent")
 pytest.importorskip("mlflow", reason="the extra track is absent")
-from modelpick.errors import RemoteError, UsageError
-from modelpick.tuning import tracking
-from modelpick.tuning.finetune import Request, finetune
-from tests.stand_ins import dagshub
+from transformers import TrainerControl, TrainerState, TrainingArguments  # noqa: E402
+
+from modelpick.errors import RemoteError, UsageError  # noqa: E402
+from modelpick.tuning import tracking  # noqa: E402
+from modelpick.tuning.finetune import Request, finetune  # noqa: E402
+from tests.stand_ins import dagshub  # noqa: E402
 
 TOKEN = "a-token-that-nobody-may-see"
 SHORT = {"max_steps": 3, "accumulation": 1, "batch": 4, "log_steps": 1}
@@ -71,31 +74,85 @@ def recorded(server: str, learning_rate: str) -> tuple[Any, set[str]]:
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT)
     (run,) = client.search_runs([experiment.experiment_id], f"params.learning_rate = '{learning_rate}'")
     assert run.info.status == "FINISHED"
-    assert len(client.get_metric_history(run.info.run_id, "loss")) == 3
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3]
     assert "after_held-out examples" in run.data.metrics
     return run, {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
 @pytest.mark.usefixtures("clean")
-def test_a_run_is_recorded_in_mlflow(server: str, base: Path, data: Path, tmp_path: Path) -> None:
-    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{server}"}
-    finetune(Request({**given, **SHORT, "learning_rate": 0.0003}, offline=True), lambda event: None)
-    _, artifacts = recorded(server, "0.0003")
+@pytest.mark.parametrize("kept", ["by a server", "in a file"])
+def test_a_run_of_two_lives_is_one_run_in_mlflow(
+    kept: str, server: str, base: Path, data: Path, tmp_path: Path
+) -> None:
+    """In the first of which memory runs out, so that it begins twice."""
+    import mlflow
+
+    where = server if kept == "by a server" else f"sqlite:///{tmp_path}/mlflow.db"
+    stop, rate = threading.Event(), "0.0003"
+
+    def small_device(module: Any, inputs: Any) -> None:
+        if isinstance(module, torch.nn.Embedding) and module.training and inputs[0].shape[0] > 2:
+            raise torch.OutOfMemoryError("a device that holds two sequences")
+
+    def stop_after_two_steps(event: Any) -> None:
+        if event["event"] == "progress" and event["step"] == 1:  # told after the step, heeded at the end of the next
+            stop.set()
+
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{where}"}
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(small_device)
+    try:
+        request = Request({**given, **SHORT, "learning_rate": float(rate)}, offline=True)
+        assert finetune(request, stop_after_two_steps, stop)["status"] == "interrupted"
+    finally:
+        hook.remove()
+    run = json.loads((tmp_path / "out" / tracking.RECORD).read_text())["mlflow_run_id"]
+    assert mlflow.MlflowClient(where).get_run(run).info.status == "KILLED"
+    told: list[str] = []
+    request = Request({"output": str(tmp_path / "out")}, offline=True, resume=True)
+    finetune(request, lambda event: told.append(event.get("text", "")))
+    found, artifacts = recorded(where, rate)
+    assert found.info.run_id == run
     assert artifacts >= {"run.json", "result.json", "loss.svg"}
+    assert not [text for text in told if "tracking" in text]
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_run_that_was_deleted_from_the_server_begins_anew_and_says_so(base: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    told: list[str] = []
+    where = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking.check(f"mlflow:{where}")
+    (callback,) = tracking.callbacks(f"mlflow:{where}", tmp_path / "out", told.append)
+    file = tmp_path / "out" / tracking.RECORD
+    file.write_text('{"mlflow_run_id": "%s"}' % ("0" * 32))
+    args, state, model = TrainingArguments(str(tmp_path)), TrainerState(), torch.nn.Linear(1, 1)
+    with tracking.ended("mlflow") as end:
+        callback.on_train_begin(args, state, TrainerControl(), model=model)
+        end("done")
+    assert len(told) == 1
+    assert "no longer there" in told[0]
+    assert "0" * 32 not in file.read_text()
 
 
 def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
     server: str, base: Path, data: Path, tmp_path: Path
 ) -> None:
+    """And a run that was stopped and continued is one run there too."""
+    given = {**SHORT, "model": str(base), "data": str(data), "output": str(tmp_path / "out"), "learning_rate": 0.0004}
+    first = (
+        "import threading\nfrom modelpick.tuning.finetune import Request, finetune\nstop = threading.Event()\n"
+        "see = lambda event: stop.set() if event['event'] == 'progress' and event['step'] == 1 else None\n"
+        f"request = Request({ {**given, 'track': 'dagshub:me/mine'}!r}, offline=True)\n"
+        "assert finetune(request, see, stop)['status'] == 'interrupted'\n"
+    )
     with dagshub.running(TOKEN, server) as hub:
         names = {"DAGSHUB_CLIENT_HOST": hub.url, "DAGSHUB_USER_TOKEN": TOKEN, "HOME": str(tmp_path)}
-        command = [
-            sys.executable, "-m", "modelpick.cli.main", "finetune", str(base), "--data", str(data), "--json",
-            "--offline", "--output", str(tmp_path / "out"), "--track", "dagshub:me/mine", "--max-steps", "3",
-            "--accumulation", "1", "--batch", "4", "--learning-rate", "0.0004", "--save-steps", "2",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **names}, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        words = ["-m", "modelpick", "finetune", "--resume", "--json", "--offline", "--output", str(tmp_path / "out")]
+        for command in (["-c", first], words):
+            done = subprocess.run(
+                [sys.executable, *command], capture_output=True, text=True, env={**os.environ, **names}, cwd=tmp_path
+            )
+            assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "done"
     _, artifacts = recorded(server, "0.0004")
     assert "result.json" in artifacts

@@ -113,7 +113,9 @@ def _check_room(model: Any, tokens: int) -> None:
     limit = next((found for name in _LIMITS if (found := getattr(model.config, name, None))), None)
     if limit is not None and tokens > limit:
         raise UsageError(
-            f"the cases take up to {tokens} tokens, and the model reads {limit}", fix="lower --shots", code="too_long"
+            f"the cases take up to {tokens} tokens, and the model reads {limit}",
+            fix="lower --shots (of finetune: --probe-shots)",
+            code="too_long",
         )
 
 
