@@ -48,6 +48,13 @@ def wait_for_checkpoint(folder: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.02)
 
 
+def state_of(progress: Path) -> str:
+    text = progress.read_text()
+    told: dict[str, str] = json.loads(text)
+    assert "state" in told, text
+    return told["state"]
+
+
 def test_killed_by_force_or_by_notice_a_job_ends_in_the_same_bits(base: Path, data: Path, tmp_path: Path) -> None:
     whole = start(write_job(tmp_path / "whole", base, data))
     cut_file = write_job(tmp_path / "cut", base, data, checkpoint_to=str(tmp_path / "kept"))
@@ -63,7 +70,7 @@ def test_killed_by_force_or_by_notice_a_job_ends_in_the_same_bits(base: Path, da
     progress.unlink()  # the killed process's
     noticed = start(cut_file)
     deadline = time.monotonic() + 240
-    while not progress.exists() or json.loads(progress.read_text())["state"] != "training":
+    while not progress.exists() or state_of(progress) != "training":
         assert noticed.poll() is None, noticed.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
