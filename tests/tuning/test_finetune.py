@@ -350,6 +350,30 @@ def test_a_folder_that_cannot_be_loaded_is_one_sentence(base: Path, spoil: Any, 
     assert caught.value.code == code
 
 
+def test_a_pickle_is_loaded_when_it_is_asked_for_and_runs_nothing(base: Path, tmp_path: Path) -> None:
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    class Runs:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    tensors = load_file(base / "model.safetensors")
+    (base / "model.safetensors").unlink()
+    torch.save(tensors, base / "pytorch_model.bin")
+    options = loading.LoadOptions(allow_pickles=True)
+    assert torch.equal(
+        loading.load(str(base), options).model.state_dict()["model.norm.weight"], tensors["model.norm.weight"]
+    )
+    (base / "pytorch_model.bin").write_bytes(pickle.dumps(Runs()))
+    with pytest.raises(UsageError) as caught:
+        loading.load(str(base), options)
+    assert caught.value.code == "pickle_weights"
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_tokenizer_without_pad_or_template_is_given_both_and_it_is_said(tmp_path: Path) -> None:
     loaded = loading.load(str(tiny.make("llama", tmp_path, pad=False)), loading.LoadOptions())
     assert loaded.tokenizer.pad_token
