@@ -43,7 +43,7 @@ class BucketStore:
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise RemoteError(
                 f"cannot {what} checkpoints in s3://{self.bucket}/{self.prefix}: {error}",
-                fix="check the bucket's name and the credentials",
+                fix="check the bucket's name and the credentials; a run that had begun goes on with --resume",
                 code="checkpoint_store",
             ) from None
 

@@ -47,12 +47,18 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
             fix=f"accept its terms on the page of {id} on the Hub, then set HF_TOKEN",
             code="gated",
         ) from None
-    except LocalEntryNotFoundError:
+    except LocalEntryNotFoundError as error:
+        why = f": {_first_line(error.__cause__)}" if error.__cause__ else ""
         fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
-        raise RemoteError(f"{id} is not on this machine and cannot be fetched", fix=fix, code="no_weights") from None
+        message = f"{id} is not on this machine and cannot be fetched{why}"
+        raise RemoteError(message, fix=fix, code="no_weights") from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise RemoteError(
-            f"{id} cannot be fetched: {str(error).splitlines()[0][:200]}",
+            f"{id} cannot be fetched: {_first_line(error)}",
             fix="check the id and HF_TOKEN",
             code="no_weights",
         ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -199,7 +199,7 @@ def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -
         fix = f"try again in {pause:.0f} s"
         code = "endpoint_busy" if error.code == 429 else "endpoint_loading"
         return RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code=code)
-    fix = "check the address (up to /v1), --model and the length of the prompt"
+    fix = "check the address (up to /v1), --model and the length of the prompt; no chat template: --completions"
     if "template" in said.lower():
         fix = "the model has no chat template: ask with --completions"
     return RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code="endpoint_refused")

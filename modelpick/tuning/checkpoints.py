@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -79,7 +80,8 @@ def remove_partial(folder: Path) -> None:
 
 
 def keep_newest(folder: Path, count: int = 2) -> None:
-    """Remove all but the newest whole checkpoints. Two stay: one to resume from if the other is found damaged."""
+    """Remove all but the newest whole checkpoints. Two stay: one to resume from if the other is found damaged. One,
+    while the next is written: a disk has to hold two at most."""
     whole = sorted((path for path in folder.iterdir() if step_of(path) >= 0 and is_whole(path)), key=step_of)
     for path in whole[:-count]:
         shutil.rmtree(path, ignore_errors=True)
@@ -115,11 +117,16 @@ def download_newest(folder: Path, store: Store) -> Path | None:
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that a reader sees the old text or the new, never a part."""
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def is_disk_full(error: BaseException) -> bool:

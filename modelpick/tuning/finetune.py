@@ -16,6 +16,7 @@ from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
 from modelpick.tuning.run import SCHEMA_VERSION, Halving, RunSettings, run_from_json
 from modelpick.tuning.signals import stopping_on_signals
+from modelpick.tuning.train import disk_full_as_error
 
 if TYPE_CHECKING:
     from modelpick.tuning.evaluate import Comparison, Scores
@@ -107,6 +108,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
             stopping_on_signals(stop),
             Progress(output, screen, given.get("usd_per_hour")) as progress,
             tracking.ended(given.get("track")) as end,
+            disk_full_as_error(output / "checkpoints"),
         ):
             for text in folder.differences(record):
                 progress.tell({"event": "note", "text": text})
@@ -289,31 +291,29 @@ def _save(
     import shutil
 
     from modelpick.tuning import adapters, loading
-    from modelpick.tuning.train import disk_full_as_error
 
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     settings = trained.settings
-    with disk_full_as_error(target.parent / "checkpoints"):
-        model: Any = trained.loaded.model
-        model.save_pretrained(partial)
-        trained.loaded.tokenizer.save_pretrained(partial)
-        if data.labels and settings.is_lora:
-            (partial / adapters.LABELS).write_text(json.dumps(data.labels), encoding="utf-8")
-        options = _options(settings, data.labels)
-        base = loading.folder_of(settings.model, options)
-        results = [one.as_json() for one in comparisons]
-        merged = partial / "merged"
-        if settings.merge and settings.is_lora:
-            adapters.merge(settings.model, partial, merged, options)
-            gate.write_notices(permission, base, merged, name)
-            text = card.card(name, settings, permission, data.as_json(), results, merged=True)
-            (merged / "README.md").write_text(text, encoding="utf-8")
-        gate.write_notices(permission, base, partial, name)
-        text = card.card(name, settings, permission, data.as_json(), results)
-        (partial / "README.md").write_text(text, encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+    model: Any = trained.loaded.model
+    model.save_pretrained(partial)
+    trained.loaded.tokenizer.save_pretrained(partial)
+    if data.labels and settings.is_lora:
+        (partial / adapters.LABELS).write_text(json.dumps(data.labels), encoding="utf-8")
+    options = _options(settings, data.labels)
+    base = loading.folder_of(settings.model, options)
+    results = [one.as_json() for one in comparisons]
+    merged = partial / "merged"
+    if settings.merge and settings.is_lora:
+        adapters.merge(settings.model, partial, merged, options)
+        gate.write_notices(permission, base, merged, name)
+        text = card.card(name, settings, permission, data.as_json(), results, merged=True)
+        (merged / "README.md").write_text(text, encoding="utf-8")
+    gate.write_notices(permission, base, partial, name)
+    text = card.card(name, settings, permission, data.as_json(), results)
+    (partial / "README.md").write_text(text, encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
 
 
 def _result(
@@ -381,7 +381,9 @@ def _store(settings: RunSettings) -> checkpoints.Store | None:
         return None
     from modelpick.tuning.stores import store_for
 
-    return store_for(settings.checkpoint_to)
+    store = store_for(settings.checkpoint_to)
+    store.names()  # one that does not answer is told before the first checkpoint has been paid for
+    return store
 
 
 def _flat(comparisons: "Sequence[Comparison]") -> dict[str, float]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 
-_HEARTBEAT = ("progress.json", "progress.json.partial")
 _LICENSE_FILES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
 
@@ -172,11 +171,16 @@ def refuse_existing(output: Path, *, resume: bool) -> None:
         raise UsageError(f"{output} holds no run to resume", fix="leave out --resume", code="nothing_to_resume")
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file", fix="name another folder with --output", code="output_exists")
-    # A run killed before its settings were decided leaves its heartbeat only: nothing is lost by beginning again.
-    if not resume and output.is_dir() and any(path.name.strip(".") not in _HEARTBEAT for path in output.iterdir()):
+    if not resume and output.is_dir() and any(_is_kept(path.name) for path in output.iterdir()):
         fix = (
             "continue it with --resume, or name another with --output"
             if run.is_file()
             else "name another with --output"
         )
         raise UsageError(f"{output} exists and is not empty", fix=fix, code="output_exists")
+
+
+def _is_kept(name: str) -> bool:
+    """A run killed before its settings were decided leaves its heartbeat, and perhaps half a file: begun again, nothing
+    is lost."""
+    return name != "progress.json" and not name.endswith(".partial")

@@ -103,7 +103,7 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
     if (path / "adapter_config.json").exists() and not config.exists():
         raise UsageError(
             f"{path} holds an adapter, not a base model",
-            fix="give the base model, and the adapter with --adapter",
+            fix=f"give the base it was made for ({_base_of(path)}); probe and serve take --adapter beside it",
             code="adapter_not_base",
         )
     if not config.exists():
@@ -126,6 +126,14 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
             code="pickle_weights",
         )
     raise UsageError(f"{path} has no weights", fix="fetch the *.safetensors files too", code="no_weights")
+
+
+def _base_of(adapter: Path) -> str:
+    try:
+        found = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(found["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "see adapter_config.json"
 
 
 def folder_of(model: str, options: LoadOptions) -> Path:
@@ -268,7 +276,13 @@ def _from_pretrained(
         raise UsageError(
             f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
         ) from None
-    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:
+        raise UsageError(
+            f"{model} has a pickle with more than tensors in it, which would run code: it is not loaded",
+            fix="ask its author for safetensors",
+            code="pickle_weights",
+        ) from None
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise UsageError(
             f"{model}'s weights cannot be loaded: {_first_line(error)}",
             fix="fetch the safetensors files again; pickles need --allow-pickles",

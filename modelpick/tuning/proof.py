@@ -26,6 +26,9 @@ def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> "Before"
     from modelpick.tuning.finetune import Before
 
     model = device.place(loaded.model)
+    # Only training needs gradients at the inputs; with them bitsandbytes takes another 4-bit kernel on a CPU than the
+    # saved adapter will be run with.
+    model.disable_input_require_grads()
     held_out = None
     pad = loaded.tokenizer.pad_token_id
     if data.held_out:

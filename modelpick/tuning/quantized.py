@@ -35,11 +35,12 @@ TASK_HEADS = ("classifier", "score", "qa_outputs")
 
 @dataclass(frozen=True, slots=True)
 class QuantizedLayers:
-    """How many linear layers a loaded model has, how many hold quantized weights, and which were left by intent."""
+    """How many layers hold quantized weights, which linear ones do not (`kept`: by intent), what is no linear layer."""
 
     quantized: int
     left: tuple[str, ...]
     kept: tuple[str, ...]
+    elsewhere: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """For the run file."""
@@ -95,7 +96,7 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
     """Count the linear layers of a loaded model by whether their weights are quantized.
 
     A layer is kept by intent when its path ends in, or passes through, one of `keep`. Weights outside linear layers are
-    among `left` when together they are more than a hundredth of the model.
+    `elsewhere` when together they are more than a hundredth of the model.
     """
     import bitsandbytes as bnb
 
@@ -109,7 +110,7 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
                 left.append(name)
         elif isinstance(module, _linear_classes()):
             (kept if _is_kept(name, keep) else left).append(name)
-    return QuantizedLayers(quantized=quantized, left=(*left, *weights_elsewhere(model, keep)), kept=tuple(kept))
+    return QuantizedLayers(quantized, tuple(left), tuple(kept), weights_elsewhere(model, keep))
 
 
 def kept_by_intent(model: Any) -> tuple[str, ...]:
@@ -170,17 +171,20 @@ def _linear_classes() -> tuple[type, ...]:
     return (nn.Linear, Conv1D)
 
 
-def assert_quantized(model: "nn.Module", keep: tuple[str, ...], label: str) -> QuantizedLayers:
+def assert_quantized(
+    model: "nn.Module", keep: tuple[str, ...], label: str, *, linear_only: bool = False
+) -> QuantizedLayers:
     """The layer count of a model that must be quantized.
 
     Raises CannotTellError(code="not_quantized") when any linear layer outside `keep` holds full-precision weights, when
-    too much of the model is no linear layer, or when there is no quantized layer at all.
+    too much of the model is no linear layer (unless `linear_only`), or when there is no quantized layer at all.
     """
     layers = count_layers(model, keep)
-    if layers.left or not layers.quantized:
-        shown = ", ".join(layers.left[:3]) or "every layer"
+    left = (*layers.left, *(() if linear_only else layers.elsewhere))
+    if left or not layers.quantized:
+        shown = ", ".join(left[:3]) or "every layer"
         raise CannotTellError(
-            f"{label}: {len(layers.left)} layers stayed in full precision ({shown}), {layers.quantized} were quantized",
+            f"{label}: {len(left)} layers stayed in full precision ({shown}), {layers.quantized} were quantized",
             fix="use --method lora, which needs no quantization",
             code="not_quantized",
         )

@@ -119,7 +119,8 @@ def _attempt(
     try:
         loaded, encoded = prepare()
         trainer = build_trainer(settings, loaded, encoded, folder, watch, until)
-        trainer.train(resume_from_checkpoint=str(start) if start else None)
+        if not _is_last(trainer, start):
+            trainer.train(resume_from_checkpoint=str(start) if start else None)
     except ModelpickError:
         raise
     except Exception as error:
@@ -132,6 +133,24 @@ def _attempt(
         raise
     reached = trainer.state.global_step
     return Trained(reached, reached >= trainer.state.max_steps, settings, loaded)
+
+
+def _is_last(trainer: Any, start: Path | None) -> bool:
+    """Whether all steps were taken when `start` was written; its weights are loaded then.
+
+    Trainer 5.23 would take one step more: it looks at the limit after a step only.
+    """
+    from transformers import TrainerState
+
+    if start is None:
+        return False
+    state = TrainerState.load_from_json(str(start / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        return False
+    trainer._load_from_checkpoint(str(start))
+    trainer.state = state
+    trainer.callback_handler.on_train_begin(trainer.args, state, trainer.control)
+    return True
 
 
 def build_trainer(
@@ -233,6 +252,7 @@ def _careful(base: type) -> type:
         def _save_checkpoint(self, *arguments: Any, **names: Any) -> None:
             folder = Path(self.args.output_dir)
             self._refuse_broken_weights()
+            checkpoints.keep_newest(folder, 1)
             try:
                 super()._save_checkpoint(*arguments, **names)
                 made = folder / f"checkpoint-{self.state.global_step}"
@@ -330,6 +350,8 @@ def disk_full_as_error(checkpoint_folder: Path) -> Iterator[None]:
     """Turn a write that fails for lack of room into TrainingStoppedError(code="disk_full")."""
     try:
         yield
+    except ModelpickError:
+        raise
     except Exception as error:
         if checkpoints.is_disk_full(error):
             raise _disk_full(checkpoint_folder) from None
@@ -344,6 +366,6 @@ def _last_good(folder: str | Path) -> str:
 def _disk_full(folder: Path) -> TrainingStoppedError:
     return TrainingStoppedError(
         f"the disk of {folder} is full; the last good state is {_last_good(folder)}",
-        fix="make room, then run the same command with --resume",
+        fix=f"make room, then run the same command again, with --resume if {folder.parent / 'run.json'} is there",
         code="disk_full",
     )

@@ -33,9 +33,9 @@ def test_falcon_that_stays_in_full_precision_is_not_served(tmp_path: Path, monke
     assert caught.value.code == "not_quantized"
 
 
-@pytest.mark.parametrize("family", ["llama", "t5"])
+@pytest.mark.parametrize("family", ["llama", "t5", "mixtral"])
 def test_what_transformers_quantizes_by_itself_is_served_as_before(family: str, tmp_path: Path) -> None:
-    model = load(tiny.make(family, tmp_path), "bnb-8bit")
+    model = load(tiny.make(family, tmp_path, num_local_experts=4), "bnb-8bit")
     assert model.is_quantized
 
 

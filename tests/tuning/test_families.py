@@ -1,5 +1,6 @@
 """Every promised family trains in 8-bit and 4-bit LoRA, for real: loss falls, save, reload, merge, same output."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ torch = pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.catalog import snapshot  # noqa: E402
 from modelpick.errors import CannotTellError, UsageError  # noqa: E402
 from modelpick.memory.estimate import estimate_model  # noqa: E402
-from modelpick.tuning import adapters, loading, quantized  # noqa: E402
+from modelpick.tuning import adapters, loading, proof, quantized  # noqa: E402
+from modelpick.tuning.examples import examples_from  # noqa: E402
 from modelpick.tuning.finetune import load_for_training  # noqa: E402
+from modelpick.tuning.inputs import Data  # noqa: E402
 from modelpick.tuning.run import RunSettings  # noqa: E402
 from tests.tuning import tiny  # noqa: E402
 
@@ -80,6 +83,20 @@ def test_a_family_trains_saves_reloads_and_merges(family: str, method: str, tmp_
     ).model.eval()
     with torch.no_grad():
         torch.testing.assert_close(merged(**batch).logits, plain(**batch).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_measured_after_training_is_what_a_reloaded_adapter_says(tmp_path: Path) -> None:
+    """OLMo 2 has no norm before its first layer: its input is the one whose gradients training asked for."""
+    options = loading.LoadOptions(method="qlora")
+    loaded = loading.load(str(tiny.make("olmo2", tmp_path / "base")), options)
+    model = adapters.add_lora(loaded, rank=4, alpha=8, dropout=0.0, targets="all-linear", checkpointing=False)
+    batch = batch_for(loaded)
+    train(model, batch)
+    data = Data((), examples_from({"prompt": "one two", "completion": "three"}, 1), "", (), ())
+    settings = RunSettings("m", "d", "o", context=32)
+    model.save_pretrained(tmp_path / "adapter")
+    again = adapters.load_adapter(str(tmp_path / "base"), tmp_path / "adapter", options)
+    assert proof.measure(replace(loaded, model=model), settings, data) == proof.measure(again, settings, data)
 
 
 @pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])

@@ -1,6 +1,7 @@
 """`modelpick finetune` from file to model card, on a tiny model, for real."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,20 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     weights = "m/m/model.safetensors" if changes.get("method") == "full" else "m/m/adapter_model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
     assert done["comparisons"] == whole["comparisons"]
+
+
+@pytest.mark.parametrize("changes", [{}, FULL], ids=["lora", "full"])
+def test_a_run_that_died_between_its_last_step_and_its_result_takes_no_step_more(
+    changes: dict[str, Any], base: Path, data: Path, tmp_path: Path
+) -> None:
+    done, _ = run(base, data, tmp_path / "m", max_steps=3, **changes)  # in the middle of an epoch
+    name = "model.safetensors" if changes else "adapter_model.safetensors"
+    weights = (tmp_path / "m" / "m" / name).read_bytes()
+    shutil.rmtree(tmp_path / "m" / "m")
+    (tmp_path / "m" / "result.json").unlink()
+    again, _ = run(base, data, tmp_path / "m", resume=True)
+    assert (again["step"], again["comparisons"]) == (3, done["comparisons"])
+    assert (tmp_path / "m" / "m" / name).read_bytes() == weights
 
 
 @pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
@@ -333,6 +348,30 @@ def test_a_folder_that_cannot_be_loaded_is_one_sentence(base: Path, spoil: Any, 
     with pytest.raises(UsageError) as caught:
         loading.load(str(base), loading.LoadOptions())
     assert caught.value.code == code
+
+
+def test_a_pickle_is_loaded_when_it_is_asked_for_and_runs_nothing(base: Path, tmp_path: Path) -> None:
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    class Runs:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "ran",))
+
+    tensors = load_file(base / "model.safetensors")
+    (base / "model.safetensors").unlink()
+    torch.save(tensors, base / "pytorch_model.bin")
+    options = loading.LoadOptions(allow_pickles=True)
+    assert torch.equal(
+        loading.load(str(base), options).model.state_dict()["model.norm.weight"], tensors["model.norm.weight"]
+    )
+    (base / "pytorch_model.bin").write_bytes(pickle.dumps(Runs()))
+    with pytest.raises(UsageError) as caught:
+        loading.load(str(base), options)
+    assert caught.value.code == "pickle_weights"
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_tokenizer_without_pad_or_template_is_given_both_and_it_is_said(tmp_path: Path) -> None:
