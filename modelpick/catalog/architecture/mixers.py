@@ -210,3 +210,12 @@ def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], i
     ]
     convolution = 3 * width * taps
     return Mixer(width, heads * size * size, convolution, _KIMI_DELTA), made, convolution + heads + width + size
+
+
+def most(hidden: int, heads: int) -> Mixer:
+    """A delta rule as large as any published: twice the hidden size, or all the heads there are (`heads`, their width).
+
+    Kimi Linear has 4096 channels at a hidden size of 2304, Ling 3.0 4096 at 2560.
+    """
+    width = max(2 * hidden, heads)
+    return Mixer(width, width * 128, 3 * width * 4, _KIMI_DELTA)
