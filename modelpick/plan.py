@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelpick import plan_tuning
 from modelpick.errors import CannotTellError, UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
@@ -127,7 +128,7 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "policy": dict(inputs.policy),
         "workloads": {name: one.workload.as_json() for name, one in best.setup.memory.items()},
-        "chosen": sorted(inputs.left_open),
+        "chosen": sorted(plan_tuning.chosen(inputs.finetune, inputs.left_open)) if inputs.finetune else [],
         "hyperparameters": _hyperparameters(inputs, best.setup.tuning),
         "data": inputs.tokens.as_json() if inputs.tokens else None,
         "memory": {name: _memory(one, best) for name, one in best.setup.memory.items()},

@@ -52,6 +52,12 @@ class Tuning:
         return {name: getattr(self.workload, name) for name in CHOSEN}
 
 
+def chosen(workload: Workload, left_open: Collection[str]) -> frozenset[str]:
+    """What is chosen of the names that nobody said: over several GPUs the accumulation alone, since the rule is one
+    card's."""
+    return frozenset(left_open) & ({"gradient_accumulation"} if workload.gpus > 1 else set(CHOSEN))
+
+
 def ways(
     architecture: Architecture,
     workload: Workload,
@@ -63,11 +69,9 @@ def ways(
 ) -> tuple[Tuning, ...]:
     """Every way that what is said permits, in the order in which `finetune` takes the first that fits.
 
-    `left_open` are the names of CHOSEN that nobody said. Over several GPUs only the accumulation is chosen: the rule is
-    one card's. Raises UsageError for what a run cannot have.
+    `left_open` are the names of CHOSEN that nobody said. Raises UsageError for what a run cannot have.
     """
-    if workload.gpus > 1:
-        left_open = {"gradient_accumulation"} & set(left_open)
+    left_open = chosen(workload, left_open)
     fixed = {
         "model": architecture.model_type, "data": "train", "output": "run", "method": workload.method,
         "context": workload.context, "optimizer": workload.optimizer, "dtype": workload.dtype,

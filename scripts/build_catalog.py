@@ -21,6 +21,7 @@ from typing import Any
 
 from catalog_configs import (
     HUB_ID,
+    MIXED,
     believable_parameters,
     derived_tie,
     native_config,
@@ -88,9 +89,11 @@ def build(facts: Path) -> list[dict[str, Any]]:
     templates = [(row, configs[row["id"]]) for row in raw if row["id"] in configs and row.get("params_total")]
     described = [row for row in raw if row.get("model_type") and row.get("vocab_size") and shape_of(row)]
     by_shape = {shape_of(row): row for row in sorted(described, key=lambda row: row.get("downloads_30d") or 0)}
+    hybrids = {shape_of(row): row for row in described if row.get(MIXED[0])}
     rows = []
     for fact in raw:
-        row = model_row(fact, configs.get(fact["id"]), templates, by_shape.get(shape_of(fact)), hub_licenses)
+        twins = by_shape.get(shape_of(fact)), hybrids.get(shape_of(fact))
+        row = model_row(fact, configs.get(fact["id"]), templates, twins, hub_licenses)
         add_card(row, told.get(fact["id"].lower()))
         if score := scores.get(fact["id"].lower()):
             row["quality"] = quality_of(score)
@@ -127,11 +130,12 @@ def model_row(
     fact: Mapping[str, Any],
     by_hand: Mapping[str, Any] | None,
     templates: list[tuple[dict[str, Any], dict[str, Any]]],
-    twin: Mapping[str, Any] | None,
+    twins: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
     hub_licenses: set[str],
 ) -> dict[str, Any]:
-    """One model in the catalog's schema. `twin` is another model of the very same shape and parameter count."""
-    config, sources, conflicts = native_config(fact, by_hand, templates, twin)
+    """One model in the catalog's schema. `twins` are other models of the very same shape and parameter count, the
+    second one with what its layers are."""
+    config, sources, conflicts = native_config(fact, by_hand, templates, *twins)
     row: dict[str, Any] = {"id": fact["id"], "config": config or None}
     parameters, contradiction = believable_parameters(fact)
     row["parameters"] = parameters
@@ -171,7 +175,8 @@ def model_row(
                 conflict["other_src"],
             ]
         )
-    notes = [note for note in (contradiction, fact.get("vram_caveat")) if note]
+    unsaid = None if MIXED[0] in config else fact.get("vram_caveat")  # which layers attend, where it is not known
+    notes = [note for note in (contradiction, unsaid) if note]
     row |= {"sources": sources, "conflicts": conflicts, "notes": notes}
     return row
 

@@ -19,6 +19,11 @@ NOT_SHARED = (
     "sliding_window", "max_position_embeddings", "n_positions", "max_seq_len", "rope_scaling", "rope_theta",
     "torch_dtype", "quantization_config", "num_nextn_predict_layers", "architectures", "text_config", "layer_types",
 )  # fmt: skip
+# Which layers attend, and what the others do: the config's own business, and the same in the same shape.
+MIXED = (
+    "full_attention_interval", "linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim",
+    "linear_value_head_dim", "linear_conv_kernel_dim",
+)  # fmt: skip
 Sources = dict[str, str | None]
 
 
@@ -27,8 +32,12 @@ def native_config(
     by_hand: Mapping[str, Any] | None,
     templates: list[tuple[dict[str, Any], dict[str, Any]]],
     twin: Mapping[str, Any] | None,
+    hybrid: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Sources, list[list[Any]]]:
-    """The config, the source of each key, conflicts. A config entered by hand is taken whole and wins."""
+    """The config, the source of each key, conflicts. A config entered by hand is taken whole and wins.
+
+    `twin` and `hybrid` are other models of the very same shape, `hybrid` one that tells which of its layers attend.
+    """
     keyed, sources = _from_facts(fact)
     conflicts: list[list[Any]] = []
     if by_hand is not None:
@@ -43,6 +52,11 @@ def native_config(
                 keyed[_key(name, twin.get("model_type"))] = twin[name]
                 sources[f"config.{_key(name, twin.get('model_type'))}"] = f"same shape as {twin['id']}"
     family = keyed.get("model_type")
+    alike = hybrid is not None and hybrid.get("model_type") == family and same_shape(hybrid, fact)
+    if hybrid is not None and alike and fact.get(MIXED[0]) is None:
+        told = {name: hybrid[name] for name in MIXED if hybrid.get(name) is not None}
+        keyed |= told
+        sources |= {f"config.{name}": f"same shape as {hybrid['id']}" for name in told}
     for owner, template in templates:
         if template.get("model_type") == family and owner["id"] != fact["id"] and same_shape(owner, fact):
             for key, value in template.items():

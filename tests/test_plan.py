@@ -14,8 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick import plan, planner
+from modelpick.catalog import index
 from modelpick.errors import ModelpickError, UsageError
+from modelpick.memory.estimate import estimate_model
+from modelpick.offers import embedded
 from modelpick.plan_choice import Caps
+from modelpick.tuning.choose import Device, choose
 
 MODEL = "Qwen/Qwen3-8B"
 
@@ -238,3 +242,44 @@ def test_caps_are_numbers_above_zero() -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError):
             Caps(max_usd=wrong)
+
+
+def test_the_micro_batch_is_the_one_that_fine_tuning_would_take_on_each_gpu(data: Path) -> None:
+    """The rule of `finetune`, over the same estimate: what is priced fits, and the next larger way does not."""
+    content = planner.prepare(MODEL, finetune={"method": "qlora"}, data=data, family="any", max_hours=200.0).content
+    assert content["chosen"] == ["batch", "gradient_accumulation", "gradient_checkpointing"]
+    assert content["workloads"]["finetune"]["batch"] == content["candidates"][0]["finetune"]["batch"]
+    model, seen = index.load().models[MODEL], set()
+    for row in content["candidates"]:
+        kind, told = embedded.instance(row["offer"]["instance_type"]), row["finetune"]
+        settings = choose(
+            {"model": "m", "data": "d", "output": "o", "method": "qlora", "context": 1024},
+            Device("cuda", kind.gpu.name, kind.usable_memory_gib * 2**30, "bf16"),
+            lambda workload: estimate_model(model, workload).high,
+            longest=900, examples=2000, parameters=None, limit=None,
+        ).settings  # fmt: skip
+        assert told == {
+            "batch": settings.batch,
+            "gradient_accumulation": settings.accumulation,
+            "gradient_checkpointing": settings.gradient_checkpointing,
+        }
+        seen.add(told["batch"])
+    assert len(seen) > 1
+
+
+def test_what_is_said_is_not_chosen() -> None:
+    said = planner.prepare(MODEL, finetune={"method": "qlora", "batch": 1, "gradient_checkpointing": True}).content
+    assert said["chosen"] == ["gradient_accumulation"]
+    assert all(row["finetune"]["batch"] == 1 for row in said["candidates"])
+    assert all(row["finetune"]["gradient_checkpointing"] for row in said["candidates"])
+    assert said["hyperparameters"]["accumulation"] == 16
+
+
+def test_a_server_has_no_end_of_its_own_and_a_time_that_is_no_interval(data: Path) -> None:
+    served = planner.prepare(MODEL, serve={"method": "int8"}, max_hours=2.0).content["time"]
+    assert served == {"low_hours": 2.0, "likely_hours": 2.0, "high_hours": 2.0, "until_limit": True, "job": None}
+    both = planner.prepare(
+        MODEL, finetune={"method": "qlora"}, serve={"method": "int8"}, data=data, max_hours=2.0
+    ).content["time"]
+    assert (both["low_hours"], both["likely_hours"], both["until_limit"]) == (2.0, 2.0, True)
+    assert both["job"]["likely_hours"] < 2.0

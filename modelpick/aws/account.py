@@ -67,6 +67,13 @@ class Account:
                 return None
             raise
 
+    def must_find(self, absent: RemoteError, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Like `call`, but raises `absent` when AWS says that the thing does not exist."""
+        found = self.find(service, operation, **parameters)
+        if found is None:
+            raise absent
+        return found
+
     def make(self, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """Like `call`, but None when the thing is there already (ours by its name: a repeated or a lost call)."""
         try:

@@ -59,14 +59,12 @@ def problems(account: Account, document: Mapping[str, Any], role: Mapping[str, A
 
 
 def _document(account: Account, arn: str) -> str:
-    found = account.find("iam", "get_policy", PolicyArn=arn)
-    if found is None:
-        raise RemoteError(
-            f"there is no policy {arn} to be the permission boundary",
-            fix="aws iam list-policies --scope Local shows those there are",
-            code="unknown_boundary",
-        )
-    version = found["Policy"]["DefaultVersionId"]
+    absent = RemoteError(
+        f"there is no policy {arn} to be the permission boundary",
+        fix="aws iam list-policies --scope Local shows those there are",
+        code="unknown_boundary",
+    )
+    version = account.must_find(absent, "iam", "get_policy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
     held = account.call("iam", "get_policy_version", PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
     return held if isinstance(held, str) else documents.canonical(held)
 

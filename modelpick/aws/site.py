@@ -73,14 +73,10 @@ def owner_of(arn: str) -> str:
 def image(account: Account, cpu: str) -> str:
     """The id of today's image for `cpu` (x86_64 or arm64). Raises RemoteError when the region has none."""
     parameter = IMAGE_PARAMETER.format(cpu=cpu)
-    found = account.find("ssm", "get_parameter", Name=parameter)
-    if found is None:
-        raise RemoteError(
-            f"{account.region} has no GPU image ({parameter})",
-            fix="choose another --region",
-            code="no_image",
-        )
-    return str(found["Parameter"]["Value"])
+    absent = RemoteError(
+        f"{account.region} has no GPU image ({parameter})", fix="choose another --region", code="no_image"
+    )
+    return str(account.must_find(absent, "ssm", "get_parameter", Name=parameter)["Parameter"]["Value"])
 
 
 def offered_zones(account: Account, types: Sequence[str]) -> dict[str, set[str]]:

@@ -16,7 +16,7 @@ from modelpick.aws.names import Names
 from modelpick.aws.progress import Progress
 from modelpick.errors import ModelpickError
 
-# A region answers in seconds; one that is down is given up by botocore's own time-outs within about half of this.
+# A region answers in seconds. One that does not would be waited for five times ten seconds and longer, call by call.
 LOOK_SECONDS = 60.0
 
 

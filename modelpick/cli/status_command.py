@@ -44,7 +44,7 @@ def status(
             here = "in any region" if every else f"in {account.region}"
             raise UsageError(f"there is no deployment {name!r} {here}", fix=fix, code="unknown_deployment")
         found = [item for item in found if item.deployment == name]
-    where = f"any of {len(seen.regions)} regions" if every else account.region
+    where = f"any region ({len(seen.regions)} looked into)" if every else account.region
 
     def screen(console: "Console") -> None:
         draw(console, found, where, account.now())

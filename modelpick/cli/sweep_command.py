@@ -37,7 +37,7 @@ def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes 
         aws_options.agree(out, f"Take {len(found)} down?", yes=yes)
         receipts = [teardown.down(account.in_region(item.region), item.deployment, report=out.detail) for item in found]
     answer = {**payload(found, seen), "receipts": [item.as_json() for item in receipts]}
-    nothing = f"nothing was left behind in any of {len(seen.regions)} regions"
+    nothing = f"nothing was left behind in any region ({len(seen.regions)} looked into)"
 
     def screen(console: "Console") -> None:
         if receipts:

@@ -261,6 +261,8 @@ def _export(out: Output, spec: "Spec", path: Path) -> None:
 
 def _summary(spec: "Spec", plan: dict[str, Any], place: "Site") -> str:
     needs = plan.get("time") or {}
+    if needs.get("until_limit"):  # a server has no end of its own: what must be done by then is the fine-tuning
+        needs = needs["job"] or {}
     lines = [
         f"{plan['model']['id']}: {' and '.join(plan['tasks'])}, deployment {spec.deployment}",
         f"  account {place.account} ({place.owner}), {spec.region}, {spec.market}, the first that is free of",

@@ -4,7 +4,7 @@ Lower-case names are those of the field: h hidden, i MLP width, b bytes of the c
 Every count of saved tensors below was read off a trace of the stack's own code (see stacks.py).
 """
 
-from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
+from modelpick.catalog.architecture.shape import Architecture, Layers, Mixer, Projection
 from modelpick.memory.quantization import ELEMENT_BYTES
 from modelpick.memory.stacks import DEEPSPEED, Stack
 from modelpick.workload import Workload
@@ -27,14 +27,14 @@ def is_gated(run: Layers) -> bool:
 
 
 def transient_bytes(
-    architecture: Architecture, runs: tuple[Layers, ...], tokens: float, b: float, int8: bool = False
+    architecture: Architecture, runs: tuple[Layers, ...], tokens: float, b: float, stack: Stack, int8: bool = False
 ) -> float:
     """Transients of a forward pass over `tokens` tokens in all, in bytes: the widest layer's MLP or attention.
 
     A gated MLP holds gate, up and their product beside the residual, the normed input and its fp32 form
     (modeling_llama.py, traced): T*b*(3i + 4h); an ungated one T*b*(2i + 4h). Attention holds q, k, v and its output.
     LLM.int8 adds the int32 accumulator of the widest product and the int8 copy of its input
-    (bitsandbytes backends/default/ops.py int8_scaled_mm): T*(4i + 3h).
+    (bitsandbytes backends/default/ops.py int8_scaled_mm): T*(4i + 3h). A mixer holds what it saves when training.
     """
     widest = 0.0
     h = architecture.hidden
@@ -45,9 +45,16 @@ def transient_bytes(
         if run.attention:
             wide = 2 * run.attention.query_width + run.attention.kv_width + run.attention.output_width
             attention = (wide + 3 * h) * b + (4 * run.attention.query_width if int8 else 0)
-        mixer = 8.0 * run.mixer.width * b if run.mixer else 0.0
+        mixer = mixer_bytes(run.mixer, stack, b) if run.mixer else 0.0
         widest = max(widest, mlp, attention, mixer)
     return tokens * widest
+
+
+def mixer_bytes(mixer: Mixer, stack: Stack, b: float) -> float:
+    """Bytes per token of a recurrent mixer: eight elements a channel (traced on modeling_mamba.py and
+    modeling_falcon_h1.py without kernels), and what delta rules hold in fp32 where transformers runs them without
+    flash-linear-attention, which its own packages do not bring."""
+    return mixer.width * (8 * b + (mixer.plain if stack.transformers_models else 0.0))
 
 
 def eager_scores_bytes(runs: tuple[Layers, ...], batch: int, tokens: int, b: float) -> float:
@@ -76,7 +83,7 @@ def saved_bytes(
         if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
             total += _partly_adapted(run, adapted) * b
     if run.mixer:
-        total += 8 * run.mixer.width * b  # traced on modeling_mamba.py and modeling_falcon_h1.py without kernels
+        total += mixer_bytes(run.mixer, stack, b)
     if full:
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
         total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b

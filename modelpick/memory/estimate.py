@@ -200,13 +200,15 @@ def _serve(
     at_once = float(batch) * prompt
     if stack.paged_cache:
         at_once = min(at_once, _CHUNK)
-    prefill = activations.transient_bytes(architecture, runs, at_once, b, int8) * share.activations
+    prefill = activations.transient_bytes(architecture, runs, at_once, b, stack, int8) * share.activations
     if workload.attention == "eager":
         prefill += activations.eager_scores_bytes(runs, batch, prompt, b) * share.activations
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
     growing = _grown_layer(architecture, after, batch, element) * share.cache if stack.grows_cache else 0.0
-    decode = activations.transient_bytes(architecture, architecture.layers, float(batch), b, int8) * share.activations
+    decode = (
+        activations.transient_bytes(architecture, architecture.layers, float(batch), b, stack, int8) * share.activations
+    )
     logits = float(batch) * architecture.vocabulary * (b + 4)
     kept = cache(after)
     if stack.all_logits and architecture.kind == "decoder":
@@ -337,7 +339,10 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("targets are as long as the context; shorter ones take less")
     if workload.stack_version is not None and workload.stack != "transformers":
         said.append(f"{stack.name} {workload.stack_version} is taken to be like the version described in stacks.py")
-    if any(run.mixer for run in architecture.layers):
+    mixers = [run.mixer for run in architecture.layers if run.mixer]
+    if any(mixer.plain for mixer in mixers) and stack.transformers_models:
+        said.append("delta-rule layers run as transformers does without flash-linear-attention; with it they take less")
+    elif mixers:
         said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
     if architecture.kind == "encoder" and workload.task == "finetune":
         said.append("the loss is taken over the whole vocabulary; a classification head takes less")

@@ -16,7 +16,7 @@ _LARGE = 13_500_000_000
 _EFFECTIVE_BATCH = 16  # lora_defaults: QLoRA's recipe
 _CONTEXT_STEP = 64  # contexts are rounded up to a multiple of this: kernels are laid out in tiles of 64
 _FULL_RATE = 0.1  # "LoRA Without Regret": full fine-tuning wants about a tenth of LoRA's rate
-_TAKEN = 0.07  # an A10G is sold as 22.4 GiB usable, and its process sees 21.8 free; a T4 15.0 and 14.4
+_TAKEN = 0.07  # of a card's memory, that its driver and this process may hold: a judgement; sizes lie further apart
 _SAVES = 20  # checkpoints in a run: at most a twentieth of the work is ever lost
 
 HighBytes = Callable[[Workload], float]

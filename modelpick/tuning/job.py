@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelpick.tuning.finetune import Request
 
 SCHEMA_VERSION = 1
+_PLANNED = frozenset({"method", "batch", "accumulation", "gradient_checkpointing"})
 _KEYS = ("schema_version", "kind", "settings", "policy", "reviewed_by", "offline")
 
 
@@ -61,6 +62,8 @@ def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
             raise ValueError("another schema_version")
         for one in content["gpus"]:
             settled = {name: value for name, value in one.items() if name != "usable_gib"}
+            if not settled.keys() <= _PLANNED:
+                raise ValueError("another setting")
             settings_from({"model": "", "data": "", "output": "", **settled})
             if not one["usable_gib"] > 0:
                 raise ValueError("usable_gib")

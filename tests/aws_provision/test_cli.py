@@ -115,6 +115,53 @@ def test_what_was_left_behind_is_swept(program: Program, aws: Aws) -> None:
     assert aws.state()["left"] == []
 
 
+def test_status_says_where_it_looked_and_where_it_could_not(program: Program, aws: Aws) -> None:
+    """A region that denies hides nothing, is named on the screen, and makes the answer no "nothing runs" (exit 4)."""
+    aws.world(regions=["eu-central-1", "us-east-1"])
+    program.json(*UP)
+    here = program.json("status")
+    assert (here["regions"], here["unseen_regions"]) == (["us-east-1"], {})
+    code, out, _ = program.run("status", "--region", "eu-central-1")
+    assert code == 0
+    assert "in eu-central-1 only; in all regions: modelpick status --all-regions" in out
+    everywhere = program.json("status", "--all-regions")
+    assert everywhere["regions"] == ["eu-central-1", "us-east-1"]
+    assert [item["deployment"] for item in everywhere["deployments"]] == ["box"]
+    aws.fail("DescribeInstances", code="UnauthorizedOperation", status=403, region="eu-central-1")
+    code, out, err = program.run("status", "--all-regions")
+    assert code == 4
+    assert "box" in out
+    assert "NOT LOOKED INTO: eu-central-1: AWS denies ec2:DescribeInstances" in out
+    assert "eu-central-1" in err
+    _, _, err = program.run("down", "box", "--region", "eu-central-1")  # the wrong one
+    assert "nothing is called box in eu-central-1" in err
+    assert "modelpick status --all-regions" in err
+    assert len(aws.state()["machines"]) == 1
+
+
+def test_something_unwatched_outranks_a_region_that_could_not_be_seen(program: Program, aws: Aws) -> None:
+    aws.world(regions=["eu-central-1", "us-east-1"])
+    machine = program.json(*UP)
+    aws.fail("DescribeInstances", code="UnauthorizedOperation", status=403, region="eu-central-1")
+    _ended_by_hand(aws, program, machine)
+    code, out, _ = program.run("status", "--all-regions")
+    assert code == 5
+    assert "NOT SAFE: box" in out
+    assert "NOT LOOKED INTO: eu-central-1" in out
+
+
+def _ended_by_hand(aws: Aws, program: Program, machine: dict[str, Any]) -> None:
+    """Somebody takes the first switch away in the console."""
+    boto3 = pytest.importorskip("boto3")
+    scaling = boto3.client(
+        "autoscaling", region_name="us-east-1", endpoint_url=aws.endpoint, aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )  # fmt: skip
+    scaling.delete_scheduled_action(
+        AutoScalingGroupName=f"modelpick-{machine['deployment']}", ScheduledActionName="modelpick-box-stop"
+    )
+
+
 def test_an_interrupt_says_what_runs(program: Program, aws: Aws) -> None:
     aws.no_capacity()
     process = program.start(*UP)

@@ -17,6 +17,8 @@ from modelpick.catalog import architecture
 from modelpick.catalog.architecture.families import COUNTED
 from modelpick.errors import CannotTellError
 from modelpick.memory import kv_cache
+from modelpick.memory.estimate import estimate
+from modelpick.workload import workload_from
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "architectures.jsonl").read_text().splitlines()]
 CONFIGS: dict[str, dict[str, Any]] = {row["model"]: row["config"] for row in ROWS}
@@ -206,3 +208,23 @@ def test_a_t5_is_read_to_the_positions_its_config_states_and_no_further() -> Non
     flan = CONFIGS["google/flan-t5-base"]
     assert architecture.read(flan).context is None
     assert architecture.read({**flan, "n_positions": 512}).context == 512
+
+
+def test_a_hybrid_of_unknown_layers_is_bounded_where_its_parameters_are_known() -> None:
+    """As the catalog holds Ling 3.0 tiny: every layer caches, and holds what a delta rule does without its kernel."""
+    row = {
+        "model_type": "bailing_hybrid", "num_hidden_layers": 24, "hidden_size": 1536, "intermediate_size": 4608,
+        "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 128, "vocab_size": 157184,
+        "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 512,
+    }  # fmt: skip
+    bound = architecture.read_as_decoder(row, 7_893_392_800)
+    told = architecture.read({**row, **{key: LING[key] for key in (
+        "kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim", "short_conv_kernel_size",
+        "layer_group_size", "first_k_dense_replace", "num_shared_experts",
+    )}})  # fmt: skip
+    for workload in ({"method": "int8"}, {"method": "lora"}, {"method": "bf16", "stack": "vllm"}):
+        asked = workload_from(workload)
+        assert estimate(bound, asked, 7_893_392_800).total >= estimate(told, asked, 7_893_392_800).total
+    assert "upper bound" in bound.assumptions[-1]
+    plain = architecture.read_as_decoder({**row, "model_type": "never_heard_of"}, 7_893_392_800)
+    assert all(run.mixer is None for run in plain.layers)

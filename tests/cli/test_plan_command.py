@@ -82,3 +82,15 @@ def test_what_has_a_meaning_for_serving_alone_is_refused_where_nothing_is_served
     answer = modelpick("plan", "Qwen/Qwen3-8B", "--generate", "64", "--offline")
     assert answer.code == 2
     assert "generate" in answer.err
+
+
+def test_a_server_s_time_is_its_limit_and_its_cost_at_most(modelpick: Run) -> None:
+    answer = modelpick("plan", "Qwen/Qwen3-8B", "--serve", "--max-hours", "2", "--offline")
+    assert "time     serves until the limit (--max-hours)\n" in answer.out
+    assert "cost     at most $1.65, at $0.822/h with disk and address\n" in answer.out
+    Path("train.jsonl").write_text(_DATA)
+    answer = modelpick("plan", "Qwen/Qwen3-8B", "--data", "train.jsonl", "--serve", "--max-hours", "2", "--offline")
+    assert re.search(
+        r"time     fine-tuning \d+ min \(\d+ min to \d+ min\), then it serves until the limit\n", answer.out
+    )
+    assert all(len(line) <= 80 for line in answer.out.splitlines() if not line.startswith(("next", "nothing")))

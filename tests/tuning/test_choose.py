@@ -1,12 +1,15 @@
 """What is left open is chosen by memory: nothing that does not fit, nothing more costly than needed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelpick.errors import UsageError
 from modelpick.tuning.choose import Choice, Device, DoesNotFitError, choose
+from modelpick.tuning.job import planned_from
 from modelpick.workload import Workload
 
 GIB = 2**30
@@ -108,3 +111,25 @@ def test_another_device_than_planned_for_is_chosen_for_anew(usable: float, kind:
     choice = planned_on(usable, kind)
     assert choice.high_bytes <= usable * GIB
     assert any("not a GPU that the plan was made for" in reason for reason in choice.reasons)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"schema_version": 2, "gpus": []}',
+        '{"schema_version": 1, "gpus": [{"batch": 4}]}',
+        '{"schema_version": 1, "gpus": [{"usable_gib": -1, "batch": 4}]}',
+        '{"schema_version": 1, "gpus": [{"usable_gib": 22.4, "batch": 0}]}',
+        '{"schema_version": 1, "gpus": [{"usable_gib": 22.4, "batches": 4}]}',
+        '{"schema_version": 1, "gpus": [{"usable_gib": 22.4, "trust_remote_code": true}]}',
+    ],
+)
+def test_a_broken_file_of_what_was_planned_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "planned.json"
+    file.write_text(content)
+    with pytest.raises(UsageError):
+        planned_from(str(file))
+    with pytest.raises(UsageError):
+        planned_from(str(tmp_path / "absent.json"))

@@ -221,6 +221,7 @@ FAMILIES: dict[str, Family] = {
     "bitnet": Family(norms=4),
     "dbrx": Family(names=Names(("Wqkv",), "out_proj", ("w1", "v1"), "w2"), norm="layer"),
     "bailing_hybrid": Family(hybrid=True, head_gate=True),
+    "kimi_linear": Family(hybrid=True),
     "solar": _LLAMA,
     "xverse": _LLAMA,
     "yi": _LLAMA,
@@ -241,7 +242,7 @@ FAMILIES: dict[str, Family] = {
 _ROUTED = (
     "mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_5_moe", "qwen3_5_moe_text", "gpt_oss", "phimoe", "olmoe",
     "flex_olmo", "granitemoe", "granitemoeshared", "glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "hunyuan_v1_moe",
-    "minimax_m2", "cohere2_moe", "lfm2_moe", "kimi_k2", "dbrx", "bailing_hybrid",
+    "minimax_m2", "cohere2_moe", "lfm2_moe", "kimi_k2", "dbrx", "bailing_hybrid", "kimi_linear",
 )  # fmt: skip
 FAMILIES.update({name: replace(FAMILIES[name], routed=True) for name in _ROUTED})
 

@@ -5,6 +5,12 @@ from modelpick.catalog.architecture.families import Family
 from modelpick.catalog.architecture.fields import Config, flag, needed, whole
 from modelpick.catalog.architecture.shape import Mixer, Projection
 
+# Bytes per channel and token, beside 8 elements of the compute type, that the plain paths of transformers 5.23 save for
+# the backward pass; a forward pass alone holds a little less. Measured in bf16, by counting the saved storages of one
+# layer (tests/memory/test_delta_rules.py): torch_chunk_gated_delta_rule 89 in all with as many key heads as value heads
+# (84 with half as many), chunk_kimi_delta_attention 910 with heads of 128, whose decay is a number for each pair of
+# tokens in a chunk and each channel.
+_GATED_DELTA, _KIMI_DELTA = 89.0 - 16, 910.0 - 16
 ATTENTIVE = frozenset({"full", "sliding", "global", "both"})
 RECURRENT = frozenset({"mamba", "mamba2", "linear", "conv", "both"})
 _MAMBA_ONLY = frozenset({"mamba", "falcon_mamba", "mamba2"})
@@ -184,7 +190,8 @@ def _delta_net(config: Config, hidden: int) -> tuple[Mixer, list[Projection], in
     ]
     mixed = 2 * key_width + value_width
     state = values * key_size * value_size
-    return Mixer(value_width, state, mixed * taps), made, mixed * taps + 2 * values + value_size
+    extra = mixed * taps + 2 * values + value_size
+    return Mixer(value_width, state, mixed * taps, _GATED_DELTA), made, extra
 
 
 def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], int]:
@@ -202,4 +209,13 @@ def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], i
         Projection("o_proj", "other", width, hidden),
     ]
     convolution = 3 * width * taps
-    return Mixer(width, heads * size * size, convolution), made, convolution + heads + width + size
+    return Mixer(width, heads * size * size, convolution, _KIMI_DELTA), made, convolution + heads + width + size
+
+
+def most(hidden: int, heads: int) -> Mixer:
+    """A delta rule as large as any published: twice the hidden size, or all the heads there are (`heads`, their width).
+
+    Kimi Linear has 4096 channels at a hidden size of 2304, Ling 3.0 4096 at 2560.
+    """
+    width = max(2 * hidden, heads)
+    return Mixer(width, width * 128, 3 * width * 4, _KIMI_DELTA)

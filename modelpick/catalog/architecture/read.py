@@ -4,6 +4,7 @@ A family is settled by `families.FAMILIES`; whatever the config says itself outr
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelpick.catalog.architecture import encoders, fields, mixers
@@ -45,8 +46,9 @@ def read(config: Config | None) -> Architecture:
 def read_as_decoder(config: Config, parameters: int) -> Architecture:
     """A config that `read` cannot read, as a standard gated decoder; only where `parameters` is known otherwise.
 
-    Every layer is taken to cache keys and values of all tokens, which is an upper bound, and the result says so; an MLP
-    width that is not told follows from the parameter count. Raises CannotTellError as `read` does.
+    Every layer is taken to cache keys and values of all tokens, which is an upper bound, and the result says so; one of
+    a family with delta-rule layers is taken to do both. An MLP width that is not told follows from the parameter count.
+    Raises CannotTellError as `read` does.
     """
     text, towers = _text(config)
     kind = str(text.get("model_type") or "unknown")
@@ -58,7 +60,12 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
         experts = max((run.experts.count for run in narrow.layers if run.experts), default=1)
         text["intermediate_size"] = spare // (3 * narrow.hidden * narrow.depth * experts) + 1
         told += ("its MLP width follows from the parameter count",)
-    return _read(text, kind, STANDARD, towers, told)
+    shape = _read(text, kind, STANDARD, towers, told)
+    if not FAMILIES.get(kind, STANDARD).hybrid:
+        return shape
+    both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
+    told = (*shape.assumptions, "which layers attend is not told: each is taken to mix both ways, an upper bound")
+    return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=told)
 
 
 def _text(config: Config) -> tuple[Config, bool]:

@@ -78,11 +78,15 @@ class Experts:
 
 @dataclass(frozen=True, slots=True)
 class Mixer:
-    """A recurrent or convolutional mixer: `width` inner channels, states that do not grow with the context."""
+    """A recurrent or convolutional mixer: `width` inner channels, states that do not grow with the context.
+
+    `plain`: bytes per channel and token that transformers' plain PyTorch path holds in fp32 beside what its kernels do.
+    """
 
     width: int
     state: int  # elements kept per sequence, fp32 (mamba_ssm and transformers keep the recurrent state in fp32)
     convolution: int  # elements of the convolution's window per sequence, in the compute type
+    plain: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
