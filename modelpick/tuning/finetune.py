@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,18 +104,26 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     data_notes = gate.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
     made = folder.make(output)
     stop = stop or threading.Event()
+    with (
+        folder.held(output),
+        _tidied(request, earlier, output, made),
+        stopping_on_signals(stop),
+        Progress(output, screen, given.get("usd_per_hour")) as progress,
+        tracking.ended(given.get("track")) as end,
+        disk_full_as_error(output / "checkpoints"),
+    ):
+        for text in folder.differences(record):
+            progress.tell({"event": "note", "text": text})
+        result = _run(request, given, earlier, record, data, permission, data_notes, output, progress, stop)
+        end(result["status"])
+        return result
+
+
+@contextmanager
+def _tidied(request: Request, earlier: RunSettings | None, output: Path, made: bool) -> Iterator[None]:
+    """A run that fails before it learned anything leaves nothing in the way of the same command."""
     try:
-        with (
-            stopping_on_signals(stop),
-            Progress(output, screen, given.get("usd_per_hour")) as progress,
-            tracking.ended(given.get("track")) as end,
-            disk_full_as_error(output / "checkpoints"),
-        ):
-            for text in folder.differences(record):
-                progress.tell({"event": "note", "text": text})
-            result = _run(request, given, earlier, record, data, permission, data_notes, output, progress, stop)
-            end(result["status"])
-            return result
+        yield
     except ModelpickError as error:
         if earlier is None and not isinstance(error, StoppedEarlyError):
             folder.remove_unbegun(output, made, keep_progress=request.watched)

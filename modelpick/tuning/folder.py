@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -64,6 +65,33 @@ def make(output: Path) -> bool:
             code="cannot_write",
         ) from None
     return new
+
+
+@contextmanager
+def held(output: Path) -> Iterator[None]:
+    """One process at a time in a run folder; the system lets go when it dies. Raises UsageError("already_running").
+
+    The folder itself is locked, so nothing is left behind; where that cannot be done (Windows, NFS) it is not.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    opened = os.open(output, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another process is at work in {output}",
+                    fix="wait for it, or name another --output",
+                    code="already_running",
+                ) from None
+        yield
+    finally:
+        os.close(opened)
 
 
 def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:

@@ -468,6 +468,20 @@ def test_a_run_that_cannot_begin_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_two_processes_do_not_work_in_one_folder(base: Path, data: Path, tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def a_second_one(event: Any) -> None:
+        if event["event"] == "checkpoint" and not tried:
+            with pytest.raises(UsageError) as caught:
+                run(base, data, tmp_path / "out", resume=True)
+            tried.append(caught.value.code)
+
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **QUICK, "max_steps": 3}
+    assert finetune(Request(given, offline=True), a_second_one)["status"] == "done"
+    assert tried == ["already_running"]
+
+
 def test_an_output_that_cannot_be_written_is_one_sentence(base: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError) as caught:
