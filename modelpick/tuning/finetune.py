@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, 
 from modelpick.tuning import card, checkpoints, folder, gate, metrics, tracking
 from modelpick.tuning.choose import Choice, choose
 from modelpick.tuning.extra import require_train
-from modelpick.tuning.inputs import Data, base_sha256, read_data, refuse_changed
+from modelpick.tuning.inputs import Data, read_data, refuse_changed
 from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
-from modelpick.tuning.run import SCHEMA_VERSION, Halving, RunSettings, run_from_json
+from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json
 from modelpick.tuning.signals import stopping_on_signals
 from modelpick.tuning.train import disk_full_as_error
 
@@ -149,7 +149,7 @@ def _run(
         settings = choice.settings
         halvings = folder.halvings_to_follow(record, settings)
         if earlier is None:
-            write_run(output, choice, permission, data, data_notes, halvings)
+            folder.write_run(output, choice, permission, data, data_notes, halvings)
         store = _store(settings)
         folder.check_disk(output, settings)
         progress.state("before")
@@ -350,25 +350,6 @@ def _result(
     }
     checkpoints.write_atomically(output / "result.json", json.dumps(result, indent=1) + "\n")
     return result
-
-
-def write_run(
-    output: Path, choice: Choice, permission: gate.Permission, data: Data, data_notes: Sequence[str],
-    halvings: Sequence[Halving],
-) -> None:  # fmt: skip
-    """Write run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "settings": choice.settings.as_json(),
-        "chosen_because": list(choice.reasons),
-        "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
-        "license": permission.as_json(),
-        "data": {**data.as_json(), "notes": list(data_notes)},
-        "base_sha256": base_sha256(choice.settings.model),
-        "versions": folder.versions(),
-        "halvings": [asdict(one) for one in halvings],
-    }
-    checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def _options(settings: RunSettings, labels: tuple[str, ...]) -> "LoadOptions":

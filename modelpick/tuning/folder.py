@@ -8,11 +8,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import UsageError
 from modelpick.tuning import checkpoints
-from modelpick.tuning.run import Halving, RunSettings, halvings_of, settings_from
+from modelpick.tuning.inputs import base_sha256
+from modelpick.tuning.run import SCHEMA_VERSION, Halving, RunSettings, halvings_of, settings_from
+
+if TYPE_CHECKING:
+    from modelpick.tuning.choose import Choice
+    from modelpick.tuning.gate import Permission
+    from modelpick.tuning.inputs import Data
 
 
 def versions() -> dict[str, str]:
@@ -125,6 +131,25 @@ def halvings_to_follow(record: Mapping[str, Any] | None, settings: RunSettings) 
     was = settings_from(record["settings"])
     same = (was.batch, was.accumulation) == (settings.batch, settings.accumulation)
     return halvings_of(record) if same else ()
+
+
+def write_run(
+    output: Path, choice: "Choice", permission: "Permission", data: "Data", data_notes: Sequence[str],
+    halvings: Sequence[Halving],
+) -> None:  # fmt: skip
+    """Write run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": choice.settings.as_json(),
+        "chosen_because": list(choice.reasons),
+        "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
+        "license": permission.as_json(),
+        "data": {**data.as_json(), "notes": list(data_notes)},
+        "base_sha256": base_sha256(choice.settings.model),
+        "versions": versions(),
+        "halvings": [asdict(one) for one in halvings],
+    }
+    checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def record_halvings(output: Path, halvings: Sequence[Halving]) -> None:
