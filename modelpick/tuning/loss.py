@@ -40,5 +40,6 @@ def mean_over_step(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
     """
     from torch.nn.functional import cross_entropy
 
-    logits = outputs.logits
-    return cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum") / num_items_in_batch
+    # The mean times its share, not the sum: a sum of thousands of labels is beyond fp16, and rough in bf16.
+    mean = cross_entropy(outputs.logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED)
+    return mean * ((labels != IGNORED).sum() / num_items_in_batch)

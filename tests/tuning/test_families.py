@@ -31,6 +31,16 @@ LINEAR_LAYERS = {
 }  # 2 tiny layers; others 14
 
 
+MIXTURES: dict[str, dict[str, Any]] = {
+    "mixtral": {"num_local_experts": 4},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "head_dim": 16},
+    "qwen2_moe": {
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 96,
+    },
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16},
+}  # fmt: skip
+
+
 def batch_for(loaded: Any) -> dict[str, Any]:
     """Two sequences with something to learn, shaped for the kind of model."""
     ids = torch.tensor([[7, 9, 11, 13, 15, 17, 19, 21], [8, 10, 12, 14, 16, 18, 20, 22]])
@@ -99,12 +109,12 @@ def test_what_is_measured_after_training_is_what_a_reloaded_adapter_says(tmp_pat
     assert proof.measure(replace(loaded, model=model), settings, data) == proof.measure(again, settings, data)
 
 
-@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta"])
+@pytest.mark.parametrize("family", ["llama", "t5", "xlm-roberta", "mixtral", "gpt_oss"])
 def test_all_weights_train_and_are_read_back(family: str, tmp_path: Path) -> None:
     labels = ("no", "or", "yes") if family in tiny.ENCODERS else ()
     torch.manual_seed(1)
     options = loading.LoadOptions(method="full", labels=labels)
-    loaded = loading.load(str(tiny.make(family, tmp_path / "base")), options)
+    loaded = loading.load(str(tiny.make(family, tmp_path / "base", **MIXTURES.get(family, {}))), options)
     before = {name: weight.clone() for name, weight in loaded.model.named_parameters()}
     batch = batch_for(loaded)
     losses = train(loaded.model, batch, lr=1e-3)
@@ -160,16 +170,6 @@ def test_falcon_mended_trains_in_8_bits_as_on_a_gpu(tmp_path: Path) -> None:
     model, batch = falcon_with_adapters_on_attention(tmp_path)
     losses = train(model, batch)
     assert losses[-1] < losses[0]
-
-
-MIXTURES: dict[str, dict[str, Any]] = {
-    "mixtral": {"num_local_experts": 4},
-    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "head_dim": 16},
-    "qwen2_moe": {
-        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 96,
-    },
-    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16},
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", MIXTURES)
