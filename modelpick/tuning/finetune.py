@@ -81,7 +81,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     gate.refuse_existing(output, resume=request.resume)
     if request.resume and (finished := folder.finished(output)) is not None:
         return finished
-    record = json.loads((output / "run.json").read_text(encoding="utf-8")) if request.resume else request.repeats
+    record = folder.read_run(output) if request.resume else request.repeats
     earlier = run_from_json(record) if request.resume else None
     if earlier is not None:
         given = folder.continued(earlier, given)

@@ -133,6 +133,19 @@ def halvings_to_follow(record: Mapping[str, Any] | None, settings: RunSettings) 
     return halvings_of(record) if same else ()
 
 
+def read_run(output: Path) -> Any:
+    """The record of a run that is continued. Raises UsageError(code="bad_run_file")."""
+    file = output / "run.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}",
+            fix="put back the one that the run wrote, or start another run with another --output",
+            code="bad_run_file",
+        ) from None
+
+
 def write_run(
     output: Path, choice: "Choice", permission: "Permission", data: "Data", data_notes: Sequence[str],
     halvings: Sequence[Halving],

@@ -217,3 +217,9 @@ def test_estimate_exact_traces_in_place_of_the_formulas(modelpick: Run, base: Pa
     allocated = modelpick(*words, "--exact", "--measure", "allocated").json
     assert allocated["parts_gib"]["runtime"] == 0
     assert allocated["total_gib"] < exact["total_gib"]
+
+
+def test_a_broken_run_file_is_one_sentence(modelpick: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    answer = modelpick("finetune", "--resume", "--output", str(tmp_path), "--json")
+    assert (answer.code, answer.error["code"]) == (2, "bad_run_file")
