@@ -62,10 +62,14 @@ def estimate(
         str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
     ] = None,
     dtype: Dtype = None,
+    autocast: Annotated[
+        bool | None, typer.Option("--autocast/--no-autocast", help="Train under torch.autocast. Default: as the stack.")
+    ] = None,
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None,
     stack: Stack = None,
     stack_version: Annotated[
-        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
+        str | None,
+        typer.Option("--stack-version", metavar="V", help="transformers before 4.45 took more, trl from 1.16 less."),
     ] = None,
     measure: Annotated[
         str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
@@ -111,8 +115,8 @@ def estimate(
         task=task, method=method, context=context, generate=generate, batch=batch, lora_rank=lora_rank,
         lora_targets=lora_targets, lora_dropout=lora_dropout, optimizer=optimizer,
         gradient_checkpointing=gradient_checkpointing, gradient_accumulation=gradient_accumulation, dtype=dtype,
-        attention=attention, stack=stack, stack_version=stack_version, measure=measure, gpus=gpus, sharding=sharding,
-        packing=packing, loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype,
+        autocast=autocast, attention=attention, stack=stack, stack_version=stack_version, measure=measure, gpus=gpus,
+        sharding=sharding, packing=packing, loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype,
         gpu_memory_utilization=gpu_memory_utilization,
     )  # fmt: skip
     if cases is not None:
