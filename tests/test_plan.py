@@ -192,7 +192,7 @@ def test_a_region_that_the_license_excludes_is_refused() -> None:
 
 
 def test_more_tokens_than_the_makers_state_are_pointed_out() -> None:
-    care = planner.prepare("tiiuae/falcon-7b", finetune={"method": "lora", "context": 4096}, family="any").content[
+    care = planner.prepare("EleutherAI/pythia-1b", finetune={"method": "lora", "context": 4096}, family="any").content[
         "care"
     ]
     assert "beyond_context" in [one["code"] for one in care]

@@ -89,7 +89,12 @@ def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> floa
 
 
 def is_unfused(attention: Attention | None, workload: Workload, stack: Stack) -> bool:
-    """Whether sdpa falls back to plain products, which flash attention's own package does not."""
+    """Whether sdpa falls back to plain products. `modelpick finetune` keeps it from that (tuning/attention.py)."""
+    mended = workload.task == "finetune" and stack.name in ("transformers", "trl")
+    return _has_single_key(attention, workload, stack) and not mended
+
+
+def _has_single_key(attention: Attention | None, workload: Workload, stack: Stack) -> bool:
     return attention is not None and attention.unfused and stack.transformers_models and workload.attention == "sdpa"
 
 
@@ -197,6 +202,7 @@ def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload
     if a is None:
         return 0.0
     masked = workload.attention == "sdpa" and workload.batch > 1 and not workload.packing and not stack.repeats_kv
+    masked = masked or _has_single_key(a, workload, stack)  # modeling_falcon.py makes its mask in any case
     if is_unfused(a, workload, stack):  # queries, keys and values in fp32, and the softmax
         return (a.query_width + a.kv_width + a.heads * workload.context) * 4.0
     grouped = a.kv_heads < a.heads

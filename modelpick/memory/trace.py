@@ -182,6 +182,7 @@ def _other_kernels(model: nn.Module) -> str | None:
 def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool) -> nn.Module:
     """Quantize, and freeze or add real peft adapters, in the order of `modelpick finetune`: still without storage."""
     from modelpick.tuning.adapters import add_lora
+    from modelpick.tuning.attention import repeat_single_key
     from modelpick.tuning.loading import Loaded
     from modelpick.tuning.quantized import QuantizedLayers
 
@@ -190,6 +191,7 @@ def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool)
         quantize(model, bits, double=bits == "nf4" and stack_of(workload).double_quantization)
     if workload.task == "serve":
         return model.requires_grad_(False)
+    repeat_single_key(model)
     any_model: Any = model
     if workload.gradient_checkpointing:
         any_model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})

@@ -107,7 +107,9 @@ def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, wo
     the type of its input, which a layer norm under autocast gives in fp32)."""
     training_int8 = workload.method == "lora-int8"
     if scheme is not None and scheme.name == "int8" and stack.quantizes_head:
-        return 3.0 * architecture.head_parameters  # bitsandbytes 0.41 Int8Params.cuda: fp16 copy and transposed int8
+        # Lightning's plugin loads over what it made empty (bitsandbytes.py _Linear8bitLt.quantize): an fp16 copy, and
+        # double_quant's int8 and transposed int8, are there beside the matrix. falcon-7b: 8.70 GB, as published.
+        return 4.0 * architecture.head_parameters
     if scheme is None or not (scheme.dequantizes or training_int8):
         return 0.0
     if scheme.covers == "experts" and architecture.expert_weights:
