@@ -119,6 +119,7 @@ def estimate(
         sharding=sharding, packing=packing, loss_chunking=loss_chunking, kv_cache_dtype=kv_cache_dtype,
         gpu_memory_utilization=gpu_memory_utilization,
     )  # fmt: skip
+    not_both("--cases", cases, "--exact", exact or None)
     if cases is not None:
         _answer_cases(out, cases, models, names, offline)
         return
@@ -182,7 +183,7 @@ def _traced(answer: "MemoryReport | ModelpickError") -> "MemoryReport | Modelpic
     if isinstance(answer, ModelpickError):
         return answer
     try:
-        return exact(answer)[0]
+        return exact(answer)
     except ModelpickError as error:
         return error
 

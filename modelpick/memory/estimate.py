@@ -322,9 +322,9 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
     if any(run.attention and run.attention.unfused for run in architecture.layers) and stack.transformers_models:
         said.append(
-            "its one key head is repeated for attention, as modelpick finetune does: CUDA has no fused kernel else"
+            "its one key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel takes it"
             if workload.task == "finetune"
-            else "CUDA has no fused attention kernel for its one key head: the scores of a prompt are held in fp32"
+            else "no fused attention kernel takes its one key head: the scores of a prompt are held in fp32"
         )
     deepspeed = workload.sharding in DEEPSPEED
     if workload.sharding == "fsdp" and workload.method == "full" and stack.fsdp_bytes:

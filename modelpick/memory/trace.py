@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class Trace:
     parameters: int
     trainable_parameters: int
     operations: int
+    code: tuple[str, ...]  # the libraries whose code ran, with their versions
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
@@ -51,6 +53,7 @@ class Trace:
             "reserved_gib": self.reserved / 2**30,
             "peak_phase": self.peak_phase,
             "operations": self.operations,
+            "code": list(self.code),
             "seconds": round(self.seconds, 2),
         }
 
@@ -91,8 +94,14 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
         parameters=parameters,
         trainable_parameters=sum(p.numel() for p in trainable),
         operations=tracker.operations,
+        code=_code(workload, fused=fused),
         seconds=time.monotonic() - started,
     )
+
+
+def _code(workload: Workload, *, fused: bool) -> tuple[str, ...]:
+    names = ["transformers", *(["peft"] if workload.is_lora else []), *(["trl"] if fused else [])]
+    return tuple(f"{name} {version(name)}" for name in names)
 
 
 def _refused(why: str) -> CannotTellError:
@@ -120,8 +129,6 @@ def _not_traced(workload: Workload) -> str | None:
 
 def _is_installed(package: str, told: str) -> bool:
     """Whether a version as far as it is told ("1.16") is the one installed (1.16.0)."""
-    from importlib.metadata import version
-
     return f"{version(package)}.".startswith(f"{told}.")
 
 
