@@ -14,7 +14,7 @@ from modelpick.tuning.extra import require_train
 from modelpick.tuning.inputs import Data, base_sha256, read_data, refuse_changed
 from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
-from modelpick.tuning.run import SCHEMA_VERSION, Halving, RunSettings, run_from_json
+from modelpick.tuning.run import SCHEMA_VERSION, Halving, RunSettings, as_trained, run_from_json
 from modelpick.tuning.signals import stopping_on_signals
 from modelpick.tuning.train import disk_full_as_error
 
@@ -194,9 +194,11 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
     if isinstance(model, ModelpickError):
         raise model
 
+    here = device.current()
+
     def high(workload: "Workload") -> float:
         try:
-            return estimate_model(model, workload).high
+            return estimate_model(model, as_trained(workload, kind, gpu=here.kind == "cuda")).high
         except CannotTellError:
             if {"method", "batch"} <= given.keys():  # all that memory would decide has been decided
                 return 0.0
@@ -204,7 +206,7 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
 
     return choose(
         given,
-        device.current(),
+        here,
         high,
         longest=longest,
         examples=len(data.train),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from modelpick.catalog import download
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.tuning import quantized
+from modelpick.tuning.attention import repeat_single_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -249,6 +250,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
     if bits:
         layers = quantized.assert_quantized(loaded, keep, model)
         quantized.mend_in_place_adds(loaded, config.model_type)
+    repeat_single_key(loaded)
     loaded.config.pad_token_id = tokenizer.pad_token_id
     loaded.name_or_path = loaded.config._name_or_path = (
         model  # what an adapter says it was made for: not a cache folder
