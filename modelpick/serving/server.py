@@ -150,6 +150,8 @@ def prepare(request: Request) -> Launch:
     state = (request.state or settings.state_folder(f"serve-{request.port}")).resolve()
     served = _merged(found, state) if choice.merged else found.served
     served, sized = _sized(found.base, served, workload, choice, here, asked_context)
+    if found.doubt is not None:
+        sized = replace(sized, notes=(found.doubt, *sized.notes))
     key_file = request.key_file or state / "key"
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
     if not choice.engine.own_key and machine.program("caddy") is None:

@@ -27,6 +27,7 @@ class Source:
     base: Model
     judged: str  # a Hub id or a folder
     merged: Path | None = None  # base and adapter as one model, where a run wrote it
+    doubt: str | None = None  # the adapter names another base, though its shapes fit this one
 
 
 def find(asked: str, *, adapter: Path | None = None, name: str | None = None, offline: bool = False) -> Source:
@@ -81,8 +82,17 @@ def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | N
     check_adapter(folder, adapter)
     tuned = name or served_name(str(adapter.resolve()))
     tuned = f"{tuned}-tuned" if tuned == own else tuned
-    rank = _rank(read_json(adapter / "adapter_config.json"))
-    return Source(Served(own, folder.resolve(), tuned, adapter.resolve(), rank), base, judged)
+    config = read_json(adapter / "adapter_config.json")
+    served = Served(own, folder.resolve(), tuned, adapter.resolve(), _rank(config))
+    return Source(served, base, judged, doubt=_doubt(str(config.get("base_model_name_or_path") or ""), judged))
+
+
+def _doubt(made_for: str, base: str) -> str | None:
+    """Two bases of one family have the same shapes: only their names tell that an adapter was made for the other."""
+    names = [os.path.abspath(name) if is_folder(name) else name.partition("@")[0].lower() for name in (made_for, base)]
+    if not made_for or names[0] == names[1]:
+        return None
+    return f"the adapter says it was made for {made_for}, not for {base}: its shapes fit, its answers may not"
 
 
 def served_name(asked: str) -> str:

@@ -76,6 +76,14 @@ def test_an_unfinished_run_is_not_served(tmp_path: Path) -> None:
     assert "--resume" in refused.value.fix
 
 
+def test_an_adapter_of_another_base_of_the_same_shapes_is_doubted(tmp_path: Path) -> None:
+    own, other = model(tmp_path / "own"), model(tmp_path / "other")
+    tuned = adapter(tmp_path / "tuned", own)
+    assert source.find(str(own), adapter=tuned).doubt is None
+    assert source.find(str(tuned)).doubt is None
+    assert str(own) in str(source.find(str(other), adapter=tuned).doubt)
+
+
 @pytest.mark.parametrize("changes", [{"inputs": 16}, {"module": "mlp.router"}])
 def test_an_adapter_of_another_base_is_refused_by_its_shapes(tmp_path: Path, changes: dict[str, object]) -> None:
     base = model(tmp_path / "base")
