@@ -62,6 +62,13 @@ def encode(
     return Encoded(tuple(rows), cut, left_out, longest, tokens)
 
 
+def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", kind: "Kind") -> list[int]:
+    """The tokens that each example takes of the context when `kind` is trained on it. Raises UsageError as `encode`."""
+    _check_form(examples, kind)
+    rows = (_ENCODERS[kind](example, tokenizer) for example in examples)
+    return [max(len(row["input_ids"]), len(row["labels"])) for row in rows]
+
+
 def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
     """The class names of a classification file, sorted (numbers by value)."""
     names = {example.answer for example in examples if example.form == "classification" and example.answer is not None}
