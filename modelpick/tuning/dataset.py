@@ -66,7 +66,7 @@ def read(path: Path, *, labelled: bool = True, tell: Tell | None = None) -> Data
         examples.extend(made)
     if not examples and not problems:
         raise UsageError(f"{path} holds no example", fix="put one example on each line", code="empty_data")
-    form = max(counts, key=counts.__getitem__) if counts else None
+    form = counts.most_common(1)[0][0] if counts else None
     if form and len(counts) > 1:
         others = {example.line: example.form for example in examples if example.form != form}
         problems += [
