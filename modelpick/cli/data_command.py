@@ -68,7 +68,7 @@ def check(
             tell=tell,
         )
     payload = {**report.as_json(), "assumptions": [] if model else [_ESTIMATED], "sources": []}
-    out.answer(payload, lambda console: draw_report(console, file, report))
+    out.answer(payload, lambda console: draw_report(console, file, report, held_out))
     if report.errors:
         raise typer.Exit(EXIT_NO)
 

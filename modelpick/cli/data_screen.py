@@ -20,7 +20,7 @@ _SHOWN_ALIKE = 3
 _SHOWN = 12
 
 
-def draw_report(console: Console, file: str, report: "Report") -> None:
+def draw_report(console: Console, file: str, report: "Report", held_out: str | None = None) -> None:
     """What `data check` found."""
     about = "" if report.tokens_exact else "about "
     lines = len(report.data.wholes)
@@ -44,7 +44,7 @@ def draw_report(console: Console, file: str, report: "Report") -> None:
         _draw_problems(console, report.problems)
     warnings = len(report.problems) - report.errors
     console.print(f"\n{count(report.errors, 'error')}, {count(warnings, 'warning')}")
-    _draw_steps(console, _after_check(file, report))
+    _draw_steps(console, _after_check(file, report, held_out))
 
 
 def _draw_lengths(console: Console, report: "Report") -> None:
@@ -91,13 +91,14 @@ def _draw_problems(console: Console, problems: Sequence["Problem"]) -> None:
     console.print(table)
 
 
-def _after_check(file: str, report: "Report") -> list[str]:
+def _after_check(file: str, report: "Report", held_out: str | None) -> list[str]:
     codes = {problem.code for problem in report.problems}
     if report.errors:
         return ["mend what is called an error: fine-tuning refuses the file as it is"]
     steps = []
     if codes & {"duplicate", "secret_data", "personal_data", "leak"}:
-        steps.append(f"modelpick data curate {file} --output curated.jsonl leaves those lines out")
+        apart = f" --held-out {held_out}" if "leak" in codes else ""
+        steps.append(f"leave those lines out: modelpick data curate {file}{apart} --output curated.jsonl")
     if "too_long" in codes:
         steps.append(f"shorten what is too long, or train with --context {max(report.tokens)}")
     if codes & {"conflicting_labels", "rare_label"}:
@@ -129,10 +130,10 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     table.add_column("")
     table.add_row("examples", f"{read:,}", f"{len(chosen.chosen):,}")
-    table.add_row("quality", f"{chosen.quality_before:.2f}", f"{chosen.quality:.2f}", "mean share of plain signs")
+    table.add_row("quality", f"{chosen.quality_before:.2f}", f"{chosen.quality:.2f}", "share of plain signs, mean")
     table.add_row("tokens", f"{tokens[0]:,}", f"{tokens[1]:,}", "of the middle example, 4 characters each")
     table.add_row("vocabulary", "100 %", f"{100 * chosen.vocabulary:.0f} %", "telling words still there")
-    table.add_row("likeness", "", f"{chosen.coverage:.2f}", "of what the budget left out to its nearest chosen, 0 to 1")
+    table.add_row("likeness", "", f"{chosen.coverage:.2f}", "what the budget left out, to the nearest chosen")
     console.print(table)
     _draw_steps(console, ["read a handful of them", f"modelpick finetune MODEL --data {target}"])
 
@@ -158,6 +159,7 @@ def draw_picked(console: Console, target: str, picked: "Picked") -> None:
 
 
 def _draw_steps(console: Console, steps: Sequence[str]) -> None:
+    console.print()
     for number, step in enumerate(steps):
         console.print(f"{'next: ' if number == 0 else '      '}{escape(step)}", soft_wrap=True)
 

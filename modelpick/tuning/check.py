@@ -148,7 +148,7 @@ def _few_or_uneven(data: DataFile, labels: Counter[str]) -> list[Problem]:
     """What is wrong with the file as a whole: what fine-tuning would refuse, and classes hardly there."""
     found = []
     if len(data.examples) < FEWEST_EXAMPLES and not data.errors:
-        text = f"{len(data.examples)} examples are too few to learn from: give at least {FEWEST_EXAMPLES}"
+        text = f"with {len(data.examples)} there is too little to learn from: give at least {FEWEST_EXAMPLES} examples"
         found.append(Problem(0, "too_few_examples", text))
     if len(labels) == 1:
         found.append(Problem(0, "one_label", f"every example has the label {next(iter(labels))!r}"))

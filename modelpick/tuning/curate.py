@@ -22,6 +22,8 @@ _SENTENCE_END = re.compile(r"[.!?:;)\]}\"'`\d。！？」』”]\s*$")
 _BOILERPLATE = re.compile(r"(?i)\bas an ai\b|\blanguage model\b|\bi cannot (?:help|assist)\b|\bi'm sorry, but\b")
 _LOOSE_MARKUP = re.compile(r"<(?:div|span|br|p|table|script)\b|&nbsp;|�")
 
+_SIGNS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Curated:
@@ -83,7 +85,7 @@ def curate(
     kept = near.repeats(texts, tell)
     alone = [place for place, first in enumerate(kept) if first == place]
     matrix = vectors([texts[place] for place in alone])
-    picked, nearest = spread(matrix, budget, [quality[order[place]] for place in alone], tell=tell)
+    picked, nearest = spread(matrix, budget, [_weight(quality[order[place]]) for place in alone], tell=tell)
     passed_over = sorted(set(range(len(alone))) - set(picked))
     chosen = sorted(order[alone[place]] for place in picked)
     line = [example.line for example in examples]
@@ -121,6 +123,15 @@ def _terms(matrix: Any) -> int:
     return int((matrix.getnnz(axis=0) > 0).sum())
 
 
+def _weight(quality: float) -> float:
+    """What a distance counts for: half for each sign that is missing.
+
+    Distances between texts on different things are all near 1, so a gentler weight lets what is odd win over what is
+    good: dirt is unlike everything.
+    """
+    return float(0.5 ** (_SIGNS * (1 - quality)))
+
+
 def worth(example: Example) -> float:
     """Plain signs of a good example, between 0 and 1: an answer that is there, whole, not boilerplate, not an echo.
 
@@ -139,7 +150,7 @@ def worth(example: Example) -> float:
         not _LOOSE_MARKUP.search(answer),
         bool(answered) and len(set(answered)) >= 0.3 * len(answered),
     ]
-    return sum(marks) / len(marks)
+    return sum(marks) / _SIGNS
 
 
 def pick_next(
