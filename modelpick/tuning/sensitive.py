@@ -77,9 +77,9 @@ def _iban(text: str) -> bool:
 
 
 def _phone(text: str) -> bool:
-    """E.164 allows at most 15 digits; fewer than 8 with the country code are no subscriber's number."""
+    """E.164 allows at most 15 digits; fewer than 9 with the country code are hardly a subscriber's number."""
     digits = [letter for letter in text if letter.isdigit()]
-    return 8 <= len(digits) <= 15 and len(set(digits)) > 2
+    return 9 <= len(digits) <= 15 and len(set(digits)) > 2
 
 
 _CHECKS = {"luhn": _luhn, "iban": _iban, "phone": _phone}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
-from modelpick.tuning import dataset, near, sensitive, similarity
+from modelpick.tuning import dataset, near, similarity
 from modelpick.tuning.check import check
 from modelpick.tuning.curate import curate, pick_next
 from modelpick.tuning.examples import Example, Turn, examples_from
@@ -181,37 +181,6 @@ def test_declared_sources_are_judged_by_the_policy(tmp_path: Path) -> None:
     assert report.sources == ("tatsu-lab/alpaca",)
     assert report.sources_verdict in ("review", "deny")
     assert any(problem.code == "restricted_source" for problem in report.problems)
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("card 4111 1111 1111 1111", "payment card number"),
-        ("IBAN DE89 3704 0044 0532 0130 00", "IBAN"),
-        ("password = hunter2hunter2", "password assignment"),
-        ("call +49 30 1234567", "phone number"),
-        ("-----BEGIN RSA PRIVATE KEY-----", "private key"),
-    ],
-)
-def test_sensitive_text_is_recognised(text: str, name: str) -> None:
-    assert name in {found.name for found in sensitive.find(text)}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "order 4111 1111 1111 1112",
-        "user@example.com",
-        "in 1999-2004",
-        "version 1.2.3.4",
-        "git@github.com:a/b",
-        "password = os.environ['A1']",
-        "api_key = your_api_key_here",
-        "DE00 1234 5678 9012 3456 78",
-    ],
-)
-def test_lookalikes_are_left_alone(text: str) -> None:
-    assert sensitive.find(text) == ()
 
 
 def test_curation_is_diverse_free_of_duplicates_and_prefers_whole_answers() -> None:
