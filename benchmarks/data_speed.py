@@ -3,9 +3,9 @@
 python benchmarks/data_speed.py [--lines 100000] [--datasketch]
 
 Makes lines of about a hundred words, one in twenty a copy of an earlier line with up to four words changed: as prose,
-and as instructions that share a template of sixty words. The vocabulary is made up and as uneven as a language's (Zipf).
+and as instructions that share a template of sixty words. The vocabulary is made up, and uneven as a language's (Zipf).
 Every row is measured in a process of its own. `--datasketch` (pip install datasketch) also measures MinHash and LSH with
-every candidate verified, which the decision 0040 was weighed against; a row that takes over ten minutes is given up.
+every candidate verified, which the decision 0040 was weighed against; a row that takes over five minutes is given up.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from modelpick.tuning.curate import curate
 from modelpick.tuning.similarity import words
 
 KINDS = ("prose", "templated")
-_PATIENCE = 600  # seconds
+_PATIENCE = 300  # seconds
 _BANDS, _ROWS = 25, 5  # proposes all but one in 20,000 pairs of similarity 0.8
 
 

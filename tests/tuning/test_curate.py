@@ -17,7 +17,7 @@ from modelpick.tuning import near, sensitive
 from modelpick.tuning.curate import curate, fresh, pick_next
 from modelpick.tuning.examples import Example, Turn
 
-WORDS = [
+WORDS = ["the", "a", "of", "tide", "moon", "bread", "yeast", "oven", "treaty", "king", "engine", "piston", "leaf", "green"]
     "the",
     "a",
     "of",

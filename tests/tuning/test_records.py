@@ -57,7 +57,7 @@ def test_any_records_become_examples_or_problems(tmp_path_factory: pytest.TempPa
             data = dataset.read(file, labelled=labelled)
         except UsageError as error:
             if error.code != "empty_data":
-            raise
+                raise
             continue
         lines = {one.line for one in data.examples} | {one.line for one in data.problems}
         assert lines == set(range(1, len(made) + 1))  # nothing is lost
