@@ -17,23 +17,7 @@ from modelpick.tuning import near, sensitive
 from modelpick.tuning.curate import curate, fresh, pick_next
 from modelpick.tuning.examples import Example, Turn
 
-WORDS = ["the", "a", "of", "tide", "moon", "bread", "yeast", "oven", "treaty", "king", "engine", "piston", "leaf", "green"]
-    "the",
-    "a",
-    "of",
-    "tide",
-    "moon",
-    "bread",
-    "yeast",
-    "oven",
-    "treaty",
-    "king",
-    "engine",
-    "piston",
-    "leaf",
-    "green",
-    "autumn",
-]
+WORDS = "the a of tide moon bread yeast oven treaty king engine piston leaf green".split()  # noqa: SIM905
 TEXTS = st.lists(st.sampled_from([*WORDS, "anna@firma.de"]), min_size=1, max_size=12).map(" ".join)
 ANSWERS = st.sampled_from(["Because it is so.", "", "As an AI I cannot help", "<div> no", "it it it it it it it it it"])
 PAIRS = st.lists(st.tuples(TEXTS, ANSWERS), min_size=1, max_size=25)
