@@ -4,8 +4,8 @@ python benchmarks/data_speed.py [--lines 100000] [--datasketch]
 
 Makes lines of about a hundred words, one in twenty a copy of an earlier line with up to four words changed: as prose,
 and as instructions that share a template of sixty words. The words are made up, and as uneven as a language's (Zipf).
-Every row is measured in a process of its own. `--datasketch` (pip install datasketch) also measures MinHash and LSH, every
-candidate verified, which decision 0040 weighs; a row that takes over five minutes is given up.
+Every row is measured in a process of its own. `--datasketch` (pip install datasketch) also measures MinHash and LSH,
+every candidate verified, which decision 0040 weighs; a row that takes over five minutes is given up.
 """
 
 import argparse

@@ -132,7 +132,7 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
     table.add_row("examples", f"{read:,}", f"{len(chosen.chosen):,}")
     table.add_row("quality", f"{chosen.quality_before:.2f}", f"{chosen.quality:.2f}", "share of plain signs, mean")
     table.add_row("tokens", f"{tokens[0]:,}", f"{tokens[1]:,}", "of the middle example, 4 characters each")
-    table.add_row("vocabulary", "100 %", f"{100 * chosen.vocabulary:.0f} %", "telling words still there")
+    table.add_row("vocabulary", "100 %", f"{100 * chosen.vocabulary:.0f} %", "words of at least two examples")
     table.add_row("likeness", "", f"{chosen.coverage:.2f}", "what the budget left out, to the nearest chosen")
     console.print(table)
     _draw_steps(console, ["read a handful of them", f"modelpick finetune MODEL --data {target}"])

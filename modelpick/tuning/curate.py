@@ -37,7 +37,7 @@ class Curated:
     quality: float  # mean over the chosen
     quality_before: float  # mean over everything read
     coverage: float  # mean cosine of everything the budget left out to its nearest chosen example
-    vocabulary: float  # share of the distinct telling words of the candidates that the chosen still have
+    vocabulary: float  # share of the words of at least two candidates that the chosen still have
 
     @property
     def lines(self) -> tuple[int, ...]:
@@ -100,7 +100,7 @@ def curate(
         quality=sum(quality[number] for number in chosen) / max(1, len(chosen)),
         quality_before=sum(quality) / max(1, len(quality)),
         coverage=float(nearest[passed_over].mean()) if passed_over else 1.0,
-        vocabulary=_terms(matrix[picked]) / max(1, _terms(matrix)),
+        vocabulary=_still_there(matrix, picked),
     )
 
 
@@ -119,8 +119,10 @@ def _digest(example: Example) -> bytes:
     return hashlib.blake2b(example.text.encode(), digest_size=8).digest()
 
 
-def _terms(matrix: Any) -> int:
-    return int((matrix.getnnz(axis=0) > 0).sum())
+def _still_there(matrix: Any, picked: Sequence[int]) -> float:
+    """The share of the terms of at least two texts that the picked ones have."""
+    several = matrix.getnnz(axis=0) > 1
+    return float((matrix[picked].getnnz(axis=0) > 0)[several].mean()) if several.any() else 1.0
 
 
 def _weight(quality: float) -> float:

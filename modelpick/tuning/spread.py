@@ -6,7 +6,8 @@ from typing import Any
 from modelpick.tuning.extra import require
 from modelpick.tuning.similarity import Tell, words
 
-_COMMON = 0.2  # a term in over a fifth of the texts tells them little apart, and is most of the work
+# Among so many texts a term in over a fifth tells them little apart, and such terms are most of the work.
+_MANY, _COMMON = 10_000, 0.2
 
 
 def vectors(texts: Sequence[str]) -> Any:
@@ -19,11 +20,11 @@ def vectors(texts: Sequence[str]) -> Any:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    for common in (_COMMON, 1.0) if len(texts) >= 10 else (1.0,):
+    for common in (_COMMON, 1.0) if len(texts) >= _MANY else (1.0,):
         try:
             weigh = TfidfVectorizer(analyzer=words, sublinear_tf=True, max_df=common, dtype=numpy.float32)
             return weigh.fit_transform(texts)
-        except ValueError:  # no term is left: all of them are common, or there is none
+        except ValueError:  # no term is left: all of them are common, or there are none
             continue
     return csr_matrix((len(texts), 1), dtype=numpy.float32)
 
