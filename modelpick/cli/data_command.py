@@ -170,4 +170,9 @@ def _as_trained(model: str) -> "tuple[Lengths, int | None]":
         config = loading.load_config(model, options)
         kind = loading.kind_of(config)
         tokenizer = loading.load_tokenizer(model, options, kind)[0]
-    return lambda examples: tokens.lengths(examples, tokenizer, kind), loading.longest_known(config, kind)
+
+    def lengths(examples: "Sequence[Example]") -> list[int]:
+        with quietly():
+            return tokens.lengths(examples, tokenizer, kind)
+
+    return lengths, loading.longest_known(config, kind)

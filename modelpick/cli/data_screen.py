@@ -39,6 +39,9 @@ def draw_report(console: Console, file: str, report: "Report", held_out: str | N
         _bars(console, "label", [(Text(_cut(label, 24)), number, "") for label, number in report.labels[:_SHOWN]])
         if len(report.labels) > _SHOWN:
             console.print(f"and {len(report.labels) - _SHOWN:,} more labels: --json", style="dim")
+    if report.sources:
+        named = ", ".join(report.sources[:5]) + (", ..." if len(report.sources) > 5 else "")
+        console.print(f"\ndeclared sources: {escape(named)}; by the policy: {report.sources_verdict}")
     if report.problems:
         console.print()
         _draw_problems(console, report.problems)
