@@ -106,6 +106,8 @@ def _after_check(file: str, report: "Report", held_out: str | None) -> list[str]
         steps.append(f"shorten what is too long, or train with --context {max(report.tokens)}")
     if codes & {"conflicting_labels", "rare_label"}:
         steps.append("look at the labels above: correct them, or find more examples of the rare ones")
+    if "restricted_source" in codes:
+        steps.append("let a human decide about the sources: fine-tuning asks who did (--reviewed-by)")
     return steps or [f"modelpick finetune MODEL --data {file}"]
 
 
