@@ -185,9 +185,7 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
     config = loading.load_config(given["model"], options)
     kind = loading.kind_of(config)
     tokenizer, _ = loading.load_tokenizer(given["model"], options, kind)
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    if kind == "encoder" and limit:
-        limit -= 2  # RoBERTa's positions begin after the padding index
+    limit = loading.longest_known(config, kind)
     longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
     asked = f"{given['model']}@{given['revision']}" if given.get("revision") else given["model"]
     model = lookup.look_up([asked], catalog=index.load(), offline=request.offline).results[0]

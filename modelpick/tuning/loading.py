@@ -177,6 +177,14 @@ def load_config(model: str, options: LoadOptions) -> Any:
         ) from None
 
 
+def longest_known(config: Any, kind: Kind) -> int | None:
+    """The most tokens a model has positions for; None where its config names no bound."""
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    if kind == "encoder" and limit:
+        limit -= 2  # RoBERTa's positions begin after the padding index
+    return limit
+
+
 def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:
     """The tokenizer, with a pad token and (causal models) a chat template supplied where the model brings none."""
     from transformers import AutoTokenizer

@@ -131,6 +131,8 @@ def test_tokens_are_counted_by_the_models_own_tokenizer(modelpick: Run, base: Pa
     counted = modelpick(*words).json
     assert counted["tokens"]["exact"]
     assert any(problem["code"] == "too_long" for problem in counted["problems"])
+    known = modelpick("data", "check", str(data), "--model", str(base), "--json").json["tokens"]
+    assert known["context"] > known["longest"] > 5  # what the model has positions for
 
 
 def test_data_curate_writes_what_finetune_reads(modelpick: Run, data: Path, tmp_path: Path) -> None:
