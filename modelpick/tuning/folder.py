@@ -54,7 +54,9 @@ def make(output: Path) -> bool:
     new = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
-        checkpoints.write_atomically(output / "progress.json", "{}\n")
+        trial = output / ".trial.partial"  # not progress.json: whoever reads it finds a state there
+        trial.write_text("\n", encoding="utf-8")
+        trial.unlink()
     except OSError as error:
         raise UsageError(
             f"{output} cannot be written: {error.strerror or error}",
