@@ -45,6 +45,8 @@ def transient_bytes(
         i = mlp_width(run)
         composed = 2 if run.feed_forward is not None and run.feed_forward.composed else 0
         mlp = ((3 if is_gated(run) else 2) * i + 4 * h) * b + max(4 * i + 3 * h if int8 else 0, composed * i * b)
+        if int8 and any(projection.role == "gate_up" for projection in run.projections):
+            mlp += 6 * i  # both halves at once: their accumulator, and their fp16 beside the compute type
         attention = 0.0
         if run.attention:
             wide = 2 * run.attention.query_width + run.attention.kv_width + run.attention.output_width
@@ -73,8 +75,8 @@ def scores_bytes(
         each = 4 + b if architecture.sdpa else 8 + 2 * b
     elif any(is_unfused(run.attention, workload, stack) for run in runs):
         each = 8.0
-    elif architecture.biases_scores:
-        each = 2 * b
+    elif architecture.score_bias and stack.transformers_models:
+        each = (2 if architecture.score_bias == "layers" else 1) * b
     return float(workload.batch) * heads * workload.context * workload.context * each
 
 
@@ -89,7 +91,7 @@ def moving_bytes(architecture: Architecture, run: Layers, workload: Workload, st
 
 def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> float:
     """Bytes of the biases of every head that all layers share, and of their mask. Checkpoints keep all as inputs."""
-    if not architecture.biases_scores:
+    if not architecture.score_bias:
         return 0.0
     heads = max((run.attention.heads for run in architecture.layers if run.attention), default=0)
     return (3 if workload.gradient_checkpointing else 1) * float(heads) * workload.context**2 * b
@@ -119,7 +121,7 @@ def saved_bytes(
         total += run.norms * h + (i if architecture.norm == "t5" else 0)  # a byte for each of what is dropped or not
     if run.attention:
         total += _attention_bytes(architecture, run, workload, stack, b) * (2 if run.cross_attention else 1)
-        if architecture.biases_scores:
+        if architecture.score_bias == "layers":
             total += run.attention.heads * workload.context * b  # the mask of every head, made anew in each layer
         if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
             total += _partly_adapted(run, adapted) * b

@@ -74,14 +74,14 @@ def _quantized_rows(rows: torch.Tensor) -> torch.Tensor:
 class QuantizedLinear(nn.Linear):
     """A linear layer whose weight takes the bytes of its quantized form. peft adapts it like any nn.Linear."""
 
-    def __init__(self, plain: nn.Linear, bits: str, *, double: bool) -> None:
+    def __init__(self, plain: Any, shape: tuple[int, int], bits: str, *, double: bool) -> None:
         nn.Module.__init__(self)
-        self.out_features, self.in_features = plain.weight.shape
-        self.full_shape, self.bits, self.bias = tuple(plain.weight.shape), bits, plain.bias
+        self.out_features, self.in_features = self.full_shape = shape
+        self.bits, self.bias = bits, plain.bias
         self.compute_dtype = plain.weight.dtype
         count, device = plain.weight.numel(), plain.weight.device
         if bits == "int8":
-            packed = torch.empty(plain.weight.shape, dtype=torch.int8, device=device)
+            packed = torch.empty(shape, dtype=torch.int8, device=device)
             self.register_buffer("row_scales", torch.empty(self.out_features, dtype=torch.float32, device=device))
         else:
             packed = torch.empty((count // 2, 1), dtype=torch.uint8, device=device)
@@ -105,18 +105,22 @@ class QuantizedLinear(nn.Linear):
 
 
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
-    """Replace every linear layer but the output embedding, task heads, and those that the family keeps in full
-    precision (T5's `wo`); returns how many were replaced."""
+    """Replace every linear layer (GPT-2's Conv1D is one) but the output embedding, task heads, and those that the
+    family keeps in full precision (T5's `wo`); returns how many were replaced."""
+    from transformers.pytorch_utils import Conv1D
+
     output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     kept = ("classifier", "score", "qa_outputs")
     whole = set(getattr(model, "_keep_in_fp32_modules", None) or ())
     replaced = 0
     for name, module in list(model.named_modules()):
-        if not isinstance(module, nn.Linear) or module is output or name.split(".")[0] in kept:
+        if not isinstance(module, nn.Linear | Conv1D) or module is output or name.split(".")[0] in kept:
             continue
         if name.rpartition(".")[2] in whole:
             continue
+        first, second = module.weight.shape
+        shape = (second, first) if isinstance(module, Conv1D) else (first, second)
         parent = model.get_submodule(name.rpartition(".")[0])
-        setattr(parent, name.rpartition(".")[2], QuantizedLinear(module, bits, double=double))
+        setattr(parent, name.rpartition(".")[2], QuantizedLinear(module, shape, bits, double=double))
         replaced += 1
     return replaced

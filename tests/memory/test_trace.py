@@ -161,6 +161,8 @@ CASES = [
     ("tiiuae/falcon-7b", {"method": "lora", **_RUN}),
     ("tiiuae/falcon-7b", {"method": "lora-int8", **_TRL}),
     ("tiiuae/falcon-7b", {"method": "lora-int8", **_TRL, "gradient_checkpointing": True}),
+    ("tiiuae/falcon-rw-1b", {"method": "int8", "context": 2048}),
+    ("openai-community/gpt2-medium", {"method": "int8", "context": 1024}),
     ("mosaicml/mpt-7b", {"method": "lora", **_TRL}),
     ("mosaicml/mpt-7b", {"method": "lora-int8", **_RUN}),
     ("google/flan-t5-base", {"method": "lora", **_RUN}),

@@ -43,7 +43,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
         tied=tied,
         other_parameters=2 * hidden + (0 if every else 2 * bias),
         norm="t5",
-        biases_scores=True,
+        score_bias="layers",
         dropout=config.get("dropout_rate") != 0,
         parallel=False,
         context=whole(config, ("n_positions",)),

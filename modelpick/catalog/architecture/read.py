@@ -131,6 +131,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
         sdpa=family.sdpa,
+        score_bias="shared" if flag(config, "alibi", False) else "",  # modeling_falcon.py: in the mask, made once
         rotary=family.rotary,
         upcasts_logits=family.upcasts_logits,
         caps_scores=_caps(config, "attn_logit_softcapping", family.caps_scores),

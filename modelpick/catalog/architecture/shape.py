@@ -149,7 +149,8 @@ class Architecture:
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
     caps_scores: bool = False  # tanh over the attention scores: no fused kernel outside flash attention takes it
     caps_logits: bool = False  # tanh over the logits
-    biases_scores: bool = False  # positions are a bias on the attention scores: a mask for every head
+    # Positions are a bias on the attention scores, a mask for every head: one that all layers share, or one in each.
+    score_bias: Literal["", "shared", "layers"] = ""
     dropout: bool = False  # trained with dropout after each block, as its config has it by default
     rotary: bool = False  # positions are rotations of queries and keys
     upcasts_logits: bool = True  # the loss is taken over fp32 logits also without autocast
