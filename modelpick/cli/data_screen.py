@@ -123,7 +123,7 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
     for number, why in (
         (len(chosen.sensitive), "hold secrets or personal data" + _such_as(map(str, chosen.sensitive))),
         (len(chosen.leaked), "say what the held-out file says" + _such_as(leaks)),
-        (len(chosen.duplicates), "say what another says, who is better" + _such_as(pairs)),
+        (len(chosen.duplicates), "say what a better one says" + _such_as(pairs)),
         (chosen.beyond_budget, "are beyond the budget: less good, or like one that was chosen"),
     ):
         table.add_row(f"{number:,}", Text(why, style="" if number else "dim"))
