@@ -15,13 +15,15 @@ from typing import Any
 from modelpick import api, plan, settings, tokens
 from modelpick.catalog import index, lookup
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.licensing.verdict import judge
+from modelpick.memory.estimate import architecture_of
 from modelpick.offers import efficiency, embedded
 from modelpick.offers.price import Offer
 from modelpick.offers.rules import load_rules
 from modelpick.plan_choice import Caps, Inputs
 from modelpick.plan_tuning import CHOSEN
+from modelpick.tuning.run import as_trained
 from modelpick.workload import ONLY_SERVE, SERVE_METHODS, Workload, workload_from
 
 
@@ -58,6 +60,8 @@ def prepare(
     model = looked.results[0]
     if isinstance(model, ModelpickError):
         raise model
+    if tuned is not None and tuned.gpus == 1 and not (finetune or {}).get("stack"):
+        tuned = _as_it_runs(model, tuned)
     chosen = api.policy(policy)
     here = replace(
         chosen, company=replace(chosen.company, regions=tuple(dict.fromkeys((*chosen.company.regions, where))))
@@ -114,6 +118,15 @@ def count_tokens(
 ) -> tokens.Tokens:
     """The tokens of a file as `model` reads them: by its tokenizer when it is at hand, else estimated."""
     return tokens.measure(data, workload.context, tokens.counter_at_hand(_tokenizer_of(model)), progress)
+
+
+def _as_it_runs(model: Model, workload: Workload) -> Workload:
+    """In the words of what `modelpick finetune` runs on the machine; of an unknown shape as it was asked."""
+    try:
+        kind = architecture_of(model).kind
+    except CannotTellError:
+        return workload
+    return as_trained(workload, "causal" if kind == "decoder" else kind, gpu=True)
 
 
 def _workloads(

@@ -49,9 +49,10 @@ class Workload:
     gradient_checkpointing: bool = False
     gradient_accumulation: int = 1  # micro-batches a step: with more than one, gradients stay through the next forward
     dtype: Dtype = "bf16"
+    autocast: bool | None = None  # training under torch.autocast; None: where the stack does so by default
     attention: Attention = "sdpa"
     stack: Stack = "transformers"
-    stack_version: str | None = None  # "4.42"; None: the version that memory/stacks.py describes
+    stack_version: str | None = None  # "4.42"; None: what memory/stacks.py takes it for
     measure: Measure = "device"
     gpus: int = 1
     sharding: Sharding = "none"
@@ -74,9 +75,9 @@ _TYPES: dict[str, Any] = {
     "task": Task, "method": Method, "context": int, "generate": int, "batch": int, "lora_rank": int,
     "lora_targets": str, "lora_dropout": float, "optimizer": Optimizer, "gradient_checkpointing": bool,
     "gradient_accumulation": int,
-    "dtype": Dtype, "attention": Attention, "stack": Stack, "stack_version": str, "measure": Measure, "gpus": int,
-    "sharding": Sharding, "packing": bool, "loss_chunking": bool, "kv_cache_dtype": KvCacheDtype,
-    "gpu_memory_utilization": float,
+    "dtype": Dtype, "autocast": bool, "attention": Attention, "stack": Stack, "stack_version": str,
+    "measure": Measure, "gpus": int, "sharding": Sharding, "packing": bool, "loss_chunking": bool,
+    "kv_cache_dtype": KvCacheDtype, "gpu_memory_utilization": float,
 }  # fmt: skip
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 _SMALLEST = {"generate": 0}
@@ -85,7 +86,14 @@ _LARGEST = {
     "gradient_accumulation": 1_000_000,
 }  # fmt: skip
 _ONLY_LORA = ("lora_rank", "lora_targets", "lora_dropout")
-_ONLY_FINETUNE = ("optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking")
+_ONLY_FINETUNE = (
+    "optimizer",
+    "gradient_checkpointing",
+    "gradient_accumulation",
+    "autocast",
+    "packing",
+    "loss_chunking",
+)
 ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
 
 

@@ -20,6 +20,7 @@ from modelpick.memory.estimate import estimate_model
 from modelpick.offers import embedded
 from modelpick.plan_choice import Caps
 from modelpick.tuning.choose import Device, choose
+from modelpick.tuning.run import as_trained
 
 MODEL = "Qwen/Qwen3-8B"
 
@@ -196,7 +197,7 @@ def test_a_region_that_the_license_excludes_is_refused() -> None:
 
 
 def test_more_tokens_than_the_makers_state_are_pointed_out() -> None:
-    care = planner.prepare("tiiuae/falcon-7b", finetune={"method": "lora", "context": 4096}, family="any").content[
+    care = planner.prepare("EleutherAI/pythia-1b", finetune={"method": "lora", "context": 4096}, family="any").content[
         "care"
     ]
     assert "beyond_context" in [one["code"] for one in care]
@@ -255,7 +256,7 @@ def test_the_micro_batch_is_the_one_that_fine_tuning_would_take_on_each_gpu(data
         settings = choose(
             {"model": "m", "data": "d", "output": "o", "method": "qlora", "context": 1024},
             Device("cuda", kind.gpu.name, kind.usable_memory_gib * 2**30, "bf16"),
-            lambda workload: estimate_model(model, workload).high,
+            lambda workload: estimate_model(model, as_trained(workload, "causal", gpu=True)).high,
             longest=900, examples=2000, parameters=None, limit=None,
         ).settings  # fmt: skip
         assert told == {

@@ -1,26 +1,25 @@
 """`modelpick data check|curate|next`: training data, before a GPU is paid for."""
 
-from collections.abc import Callable, Iterable
-from itertools import groupby, islice
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelpick.cli.options import Context, PolicyName, command, whole_number
+from modelpick.cli.options import PolicyName, command, whole_number
 from modelpick.cli.output import Output
+from modelpick.cli.waiting import Waiting
 from modelpick.errors import EXIT_NO, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from modelpick.tuning.check import Lengths
+    from modelpick.tuning.examples import Example
 
-    from modelpick.tuning.examples import Example, Problem
-
-File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet; text may be .gz or .zst.")]
 Budget = Annotated[str, typer.Option("--budget", metavar="N", help="At most so many examples.")]
 Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Where the chosen examples go.")]
-_SHOWN = 20
-_SHOWN_ALIKE = 5
+_ESTIMATED = "4 characters a token"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,43 +39,36 @@ def check(
     held_out: Annotated[
         str | None, typer.Option("--held-out", metavar="FILE", help="Look for leaks into this file.")
     ] = None,
-    context: Context = None,
-    tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", metavar="MODEL", help="Count tokens exactly. Needs the extra train.")
+    context: Annotated[
+        str | None,
+        typer.Option("--context", metavar="N", help="Tokens a sequence may have. Default: what the model knows."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "--tokenizer", metavar="MODEL",
+            help="Count tokens as this model is trained: its tokenizer, its chat template. Needs the extra train.",
+        ),
     ] = None,
     policy: PolicyName = None,
-) -> None:
+) -> None:  # fmt: skip
     """What is wrong with a file of examples, by line. Exit: 0 nothing that stops training, 1 something does."""
+    from modelpick.cli.data_screen import draw_report
     from modelpick.tuning.check import check as look
 
-    report = look(
-        Path(file),
-        held_out=Path(held_out) if held_out else None,
-        context=whole_number("--context", context),
-        length=_counter(tokenizer) if tokenizer else None,
-        policy=policy,
-    )
-    payload = {**report.as_json(), "assumptions": [] if tokenizer else ["4 characters a token"], "sources": []}
-
-    def draw(console: "Console") -> None:
-        about = "" if report.tokens_exact else "about "
-        console.print(
-            f"{file}: {_count(len(report.data.examples), 'example')} ({report.data.form or 'no form'}), "
-            f"{about}{report.tokens_total:,} "
-            f"tokens, the longest {about}{report.tokens_longest:,}",
-            markup=False,
+    limit = whole_number("--context", context)
+    with Waiting(out) as tell:
+        lengths, known = _as_trained(model) if model else (None, None)
+        report = look(
+            Path(file),
+            held_out=Path(held_out) if held_out else None,
+            context=limit or known,
+            lengths=lengths,
+            policy=policy,
+            tell=tell,
         )
-        for code, alike in groupby(sorted(report.problems, key=_by_code), key=lambda problem: problem.code):
-            listed = list(alike)
-            for problem in listed[:_SHOWN_ALIKE]:
-                where = f"line {problem.line}" if problem.line else "file"
-                console.print(f"  {problem.severity:7} {where}: {problem.text} [{code}]", markup=False)
-            if len(listed) > _SHOWN_ALIKE:
-                more = f"          and {len(listed) - _SHOWN_ALIKE:,} more [{code}]: --json lists them all"
-                console.print(more, markup=False)
-        console.print(f"{_count(report.errors, 'error')}, {_count(len(report.problems) - report.errors, 'warning')}")
-
-    out.answer(payload, draw)
+    payload = {**report.as_json(), "assumptions": [] if model else [_ESTIMATED], "sources": []}
+    out.answer(payload, lambda console: draw_report(console, file, report, held_out))
     if report.errors:
         raise typer.Exit(EXIT_NO)
 
@@ -86,39 +78,29 @@ def curate(
     file: File,
     output: Into,
     budget: Budget = "1000",
+    held_out: Annotated[
+        str | None, typer.Option("--held-out", metavar="FILE", help="Leave out what this file says too.")
+    ] = None,
     keep_sensitive: Annotated[
         bool, typer.Option("--keep-sensitive", help="Do not drop secrets and personal data.")
     ] = False,
 ) -> None:
     """Choose few and good examples: no duplicates, diverse, ranked by quality, to a budget."""
+    from modelpick.cli.data_screen import draw_curated
     from modelpick.tuning import dataset
     from modelpick.tuning.curate import curate as choose
 
     target = _fresh(output)
-    data = dataset.read_for_training(Path(file))
-    chosen = choose(data.examples, whole_number("--budget", budget) or 1, keep_sensitive=keep_sensitive)
-    dataset.write_jsonl(target, chosen.chosen)
-    payload = {"output": str(target), "read": len(data.examples), **chosen.as_json(), "assumptions": [], "sources": []}
-
-    def draw(console: "Console") -> None:
-        console.print(
-            f"{target}: {len(chosen.chosen):,} of {len(data.examples):,} examples", markup=False, soft_wrap=True
-        )
-        drawn = [
-            (
-                f"{len(chosen.duplicates):,}",
-                "say what another says" + _such_as(f"{a} as {b}" for a, b in chosen.duplicates),
-            ),
-            (f"{len(chosen.sensitive):,}", "hold secrets or personal data" + _such_as(map(str, chosen.sensitive))),
-            (f"{chosen.beyond_budget:,}", "are beyond the budget: the least good, or the most like one chosen"),
-        ]
-        for number, why in drawn:
-            console.print(f"  {number:>8} left out: they {why}", markup=False)
-        mean = sum(chosen.quality) / max(1, len(chosen.quality))
-        console.print(f"  {mean:>8.2f} mean quality, {chosen.quality_before:.2f} before (share of six plain signs)")
-        console.print(f"  {chosen.coverage:>8.2f} likeness of what the budget left out to its nearest chosen (0 to 1)")
-
-    out.answer(payload, draw)
+    wanted = whole_number("--budget", budget) or 1
+    with Waiting(out) as tell:
+        data = dataset.read_for_training(Path(file), tell=tell)
+        apart = dataset.read(Path(held_out), tell=tell).wholes if held_out else ()
+        chosen = choose(data.wholes, wanted, keep_sensitive=keep_sensitive, held_out=apart, tell=tell)
+        dataset.copy_lines(Path(file), set(chosen.lines), target)
+    read = len(data.wholes)
+    payload = {"output": str(target), "read": read, **chosen.as_json(), "assumptions": [_ESTIMATED], "sources": []}
+    tokens = _middle(data.wholes), _middle(chosen.chosen)
+    out.answer(payload, lambda console: draw_curated(console, output, read, tokens, chosen))
 
 
 def next_(
@@ -129,55 +111,68 @@ def next_(
     adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="Its adapter, if it has one.")] = None,
     seen: Annotated[str | None, typer.Option("--seen", metavar="FILE", help="What is labelled already.")] = None,
     count: Annotated[str, typer.Option("--count", metavar="N", help="How many to pick.")] = "20",
+    ask: Annotated[
+        str,
+        typer.Option("--ask", metavar="N", help="Ask the model about at most so many of the pool, spread out over it."),
+    ] = "2000",
 ) -> None:
     """Pick what to label next: what the model is least sure of, and most unlike what it has seen."""
+    from modelpick.cli.data_screen import draw_picked
     from modelpick.tuning import dataset
     from modelpick.tuning.active import next_to_label
 
     target = _fresh(output)
     wanted = whole_number("--count", count) or 1
-    picked = next_to_label(Path(pool), model, wanted, adapter=adapter, seen=Path(seen) if seen else None)
-    dataset.write_jsonl(target, [example for example, _ in picked])
-    rows = [{"line": example.line, "uncertainty": round(unsure, 4)} for example, unsure in picked]
-    payload = {"output": str(target), "picked": rows, "assumptions": [], "sources": []}
-
-    def draw(console: "Console") -> None:
-        console.print(f"{target}: {len(picked)} to label next", markup=False, soft_wrap=True)
-        for example, unsure in picked[:_SHOWN]:
-            console.print(f"  line {example.line}: unsure {unsure:.2f}", markup=False)
-
-    out.answer(payload, draw)
+    most = whole_number("--ask", ask) or 1
+    with Waiting(out) as tell:
+        picked = next_to_label(
+            Path(pool), model, wanted, adapter=adapter, seen=Path(seen) if seen else None, ask=most, tell=tell
+        )
+        dataset.copy_lines(Path(pool), {example.line for example, _ in picked.rows}, target)
+    payload = {"output": str(target), **picked.as_json(), "assumptions": [], "sources": []}
+    out.answer(payload, lambda console: draw_picked(console, output, picked))
 
 
-def _by_code(problem: "Problem") -> tuple[bool, str, int]:
-    """Errors first, like with like, by line."""
-    return problem.severity != "error", problem.code, problem.line
+def _middle(examples: "Sequence[Example]") -> int:
+    from modelpick.tuning.check import about
 
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _such_as(lines: Iterable[str]) -> str:
-    shown = list(islice(lines, 4))
-    return f" (line {', '.join(shown[:3])}{', ...' if len(shown) > 3 else ''})" if shown else ""
+    return sorted(map(about, examples))[len(examples) // 2] if examples else 0
 
 
 def _fresh(output: str) -> Path:
+    """Where the answer goes, refused before the work and not after it."""
     target = Path(output)
     if target.exists():
         raise UsageError(f"{target} exists", fix="name another with --output", code="output_exists")
+    if target.suffix.lower() != ".jsonl":
+        raise UsageError(f"{target} is to hold JSON lines", fix="name it .jsonl with --output", code="not_jsonl")
     if not target.parent.is_dir():
         raise UsageError(
             f"{target.parent} is no folder", fix="make it, or name another with --output", code="no_folder"
         )
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(
+            f"{target.parent} may not be written to", fix="name another with --output", code="cannot_write"
+        )
     return target
 
 
-def _counter(tokenizer: str) -> "Callable[[Example], int]":
+def _as_trained(model: str) -> "tuple[Lengths, int | None]":
+    """How many tokens examples have for a model, and how many it knows at most."""
     from modelpick.tuning.extra import require_train
-    from modelpick.tuning.loading import LoadOptions, load_tokenizer
 
     require_train()
-    loaded: Any = load_tokenizer(tokenizer, LoadOptions(), "causal")[0]
-    return lambda example: len(loaded(example.text)["input_ids"])
+    from modelpick.tuning import loading, tokens
+    from modelpick.tuning.quiet import quietly
+
+    with quietly():
+        options = loading.LoadOptions()
+        config = loading.load_config(model, options)
+        kind = loading.kind_of(config)
+        tokenizer = loading.load_tokenizer(model, options, kind)[0]
+
+    def lengths(examples: "Sequence[Example]") -> list[int]:
+        with quietly():
+            return tokens.lengths(examples, tokenizer, kind)
+
+    return lengths, loading.longest_known(config, kind)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _EXTRAS = {
     "aws": ("boto3",),
     "bom": ("cyclonedx",),
+    "data": ("sklearn", "scipy", "pyarrow"),
     "train": ("torch", "transformers", "peft", "bitsandbytes", "trl"),
     "serve": ("fastapi", "uvicorn", "openai"),
 }

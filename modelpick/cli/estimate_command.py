@@ -44,9 +44,13 @@ class EstimateOptions(RunOptions):
     gradient_accumulation: Annotated[
         str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
     ] = None
+    autocast: Annotated[
+        bool | None, typer.Option("--autocast/--no-autocast", help="Train under torch.autocast. Default: as the stack.")
+    ] = None
     attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None
     stack_version: Annotated[
-        str | None, typer.Option("--stack-version", metavar="V", help="Of transformers: before 4.45 it took more.")
+        str | None,
+        typer.Option("--stack-version", metavar="V", help="transformers before 4.45 took more, trl from 1.16 less."),
     ] = None
     measure: Annotated[
         str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
@@ -101,6 +105,7 @@ def estimate(
     from modelpick import api
 
     names = {"task": task, **work.names()}
+    not_both("--cases", cases, "--exact", exact or None)
     if cases is not None:
         _answer_cases(out, cases, models, names, offline)
         return
@@ -164,7 +169,7 @@ def _traced(answer: "MemoryReport | ModelpickError") -> "MemoryReport | Modelpic
     if isinstance(answer, ModelpickError):
         return answer
     try:
-        return exact(answer)[0]
+        return exact(answer)
     except ModelpickError as error:
         return error
 

@@ -4,7 +4,9 @@ Lower-case names are those of the field: h hidden, i MLP width, b bytes of the c
 Every count of saved tensors below was read off a trace of the stack's own code (see stacks.py).
 """
 
-from modelpick.catalog.architecture.shape import Architecture, Layers, Mixer, Projection
+from dataclasses import dataclass
+
+from modelpick.catalog.architecture.shape import Architecture, Attention, Layers, Mixer, Projection
 from modelpick.memory.quantization import ELEMENT_BYTES
 from modelpick.memory.stacks import DEEPSPEED, Stack
 from modelpick.workload import Workload
@@ -32,7 +34,8 @@ def transient_bytes(
     """Transients of a forward pass over `tokens` tokens in all, in bytes: the widest layer's MLP or attention.
 
     A gated MLP holds gate, up and their product beside the residual, the normed input and its fp32 form
-    (modeling_llama.py, traced): T*b*(3i + 4h); an ungated one T*b*(2i + 4h). Attention holds q, k, v and its output.
+    (modeling_llama.py, traced): T*b*(3i + 4h); an ungated one T*b*(2i + 4h); an activation made of elementary
+    operations two tensors more. Attention holds q, k, v and its output.
     LLM.int8 adds the int32 accumulator of the widest product and the int8 copy of its input
     (bitsandbytes backends/default/ops.py int8_scaled_mm): T*(4i + 3h). A mixer holds what it saves when training.
     """
@@ -40,7 +43,10 @@ def transient_bytes(
     h = architecture.hidden
     for run in runs:
         i = mlp_width(run)
-        mlp = ((3 if is_gated(run) else 2) * i + 4 * h) * b + (4 * i + 3 * h if int8 else 0)
+        composed = 2 if run.feed_forward is not None and run.feed_forward.composed else 0
+        mlp = ((3 if is_gated(run) else 2) * i + 4 * h) * b + max(4 * i + 3 * h if int8 else 0, composed * i * b)
+        if int8 and any(projection.role == "gate_up" for projection in run.projections):
+            mlp += 6 * i  # both halves at once: their accumulator, and their fp16 beside the compute type
         attention = 0.0
         if run.attention:
             wide = 2 * run.attention.query_width + run.attention.kv_width + run.attention.output_width
@@ -57,10 +63,48 @@ def mixer_bytes(mixer: Mixer, stack: Stack, b: float) -> float:
     return mixer.width * (8 * b + (mixer.plain if stack.transformers_models else 0.0))
 
 
-def eager_scores_bytes(runs: tuple[Layers, ...], batch: int, tokens: int, b: float) -> float:
-    """Attention scores that eager attention materializes, one layer at a time: an fp32 softmax beside the scores."""
+def scores_bytes(
+    architecture: Architecture, runs: tuple[Layers, ...], workload: Workload, stack: Stack, b: float
+) -> float:
+    """Attention scores of a prompt that exist one layer at a time, in bytes: in eager attention an fp32 softmax beside
+    them (where that is the only path, before and after the mask, and in fp32), without a fused kernel both in fp32, and
+    a bias of each head with the mask made of it."""
     heads = max((run.attention.heads for run in runs if run.attention), default=0)
-    return float(batch) * heads * tokens * tokens * (4 + b)
+    each = 0.0
+    if workload.attention == "eager":
+        each = 4 + b if architecture.sdpa else 8 + 2 * b
+    elif any(is_unfused(run.attention, workload, stack) for run in runs):
+        each = 8.0
+    elif architecture.score_bias and stack.transformers_models:
+        each = (2 if architecture.score_bias == "layers" else 1) * b
+    return float(workload.batch) * heads * workload.context * workload.context * each
+
+
+def moving_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+    """Bytes per token of the gradients that are at work inside a layer: of the gate, of up and of the residual; of
+    attention scores that were materialized, before and after their softmax."""
+    scores = 0.0
+    if run.attention and (workload.attention == "eager" or is_unfused(run.attention, workload, stack)):
+        scores = 8.0 * run.attention.heads * workload.context
+    return max(b * (2 * mlp_width(run) + 2 * architecture.hidden), scores)
+
+
+def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> float:
+    """Bytes of the biases of every head that all layers share, and of their mask. Checkpoints keep all as inputs."""
+    if not architecture.score_bias:
+        return 0.0
+    heads = max((run.attention.heads for run in architecture.layers if run.attention), default=0)
+    return (3 if workload.gradient_checkpointing else 1) * float(heads) * workload.context**2 * b
+
+
+def is_unfused(attention: Attention | None, workload: Workload, stack: Stack) -> bool:
+    """Whether sdpa falls back to plain products. `modelpick finetune` keeps it from that (tuning/attention.py)."""
+    mended = workload.task == "finetune" and stack.name in ("transformers", "trl")
+    return _has_single_key(attention, workload, stack) and not mended
+
+
+def _has_single_key(attention: Attention | None, workload: Workload, stack: Stack) -> bool:
+    return attention is not None and attention.unfused and stack.transformers_models and workload.attention == "sdpa"
 
 
 def saved_bytes(
@@ -68,32 +112,76 @@ def saved_bytes(
     adapted: list[tuple[Projection, int]],
 ) -> float:  # fmt: skip
     """Bytes that one layer saves per token for its backward pass."""
-    h = architecture.hidden
-    full = workload.method == "full"
-    i = mlp_width(run)
-    # RMSNorm saves its fp32 input, LayerNorm its input (parallel blocks: one for both).
-    total = run.norms * 4.0 * h if architecture.norm == "rms" else (1 if architecture.parallel else run.norms) * b * h
-    # Gate, activated gate and up; or the one input of the activation; gelu_new saves three tensors more.
-    composed = run.feed_forward is not None and run.feed_forward.composed and stack.name != "litgpt"
-    total += ((3 if is_gated(run) else 1) + (3 if composed else 0)) * i * b
+    h, i = architecture.hidden, mlp_width(run)
+    widths = _widths(architecture, run, workload, stack, b)
+    total = _norm_bytes(architecture, run, widths) + _activation_bytes(run, widths, b) * i
     if run.experts:
         total += run.experts.per_token * h * b  # the tokens gathered for each expert
+    if architecture.dropout:
+        total += run.norms * h + (i if architecture.norm == "t5" else 0)  # a byte for each of what is dropped or not
     if run.attention:
         total += _attention_bytes(architecture, run, workload, stack, b) * (2 if run.cross_attention else 1)
+        if architecture.score_bias == "layers":
+            total += run.attention.heads * workload.context * b  # the mask of every head, made anew in each layer
         if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
             total += _partly_adapted(run, adapted) * b
+        if run.attention.rotates_fused and not stack.keeps_fused_qkv and widths.linear > b:
+            total -= _rotated(run.attention) * b  # fp32 is cast for attention: no view keeps the fused tensor
     if run.mixer:
         total += mixer_bytes(run.mixer, stack, b)
-    if full:
+    if workload.method == "full":
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
-        total += run.norms * b * h * (2 if architecture.norm == "rms" else 1) + i * b
+        total += run.norms * b * h * (1 if architecture.norm == "layer" else 2) + i * b
         return total
     if workload.lora_dropout and not stack.dropout:  # peft: each adapter's own result and a one-byte mask
         width = 0.0 if workload.method != "lora" or not stack.casts_adapter_input else stack.adapter_bytes
         total += sum(projection.inputs * (1 if width else b + 1) for projection, _ in adapted)
     if workload.method in ("lora-int8", "qlora") and not stack.saves_quantized_inputs:
-        return total + _quantized_inputs(run, adapted, workload, stack, h, b)
+        return total + _quantized_inputs(architecture, run, adapted, workload, stack, b)
     return total + kept_bytes(architecture, run, workload, stack, b) + _adapter_bytes(adapted, workload, stack, b)
+
+
+@dataclass(frozen=True, slots=True)
+class _Widths:
+    """Bytes per element: of what a norm reads and gives, of what a linear layer gives, of what the activation gives.
+
+    CUDA's autocast computes layer norms and powers in fp32 (aten/src/ATen/autocast_mode.h, AT_FORALL_FP32); a plain
+    linear layer takes that back, bitsandbytes' layers give the type they are given (Linear4bit, MatMul8bitLt).
+    """
+
+    norm: float
+    linear: float
+    activated: float
+    composed: bool
+
+
+def _widths(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> _Widths:
+    autocast = stack.autocasts(workload)
+    norm = 4.0 if autocast and architecture.norm == "layer" else b
+    linear = norm if workload.method in ("lora-int8", "qlora") else b
+    composed = run.feed_forward is not None and run.feed_forward.composed and stack.name != "litgpt"
+    return _Widths(norm, linear, 4.0 if autocast and composed else linear, composed)
+
+
+def _norm_bytes(architecture: Architecture, run: Layers, widths: _Widths) -> float:
+    """RMSNorm saves its fp32 input, T5's the input as it was beside it, LayerNorm its input: parallel blocks the same
+    one, unless autocast makes a copy for each."""
+    h = architecture.hidden
+    if architecture.norm == "rms":
+        return run.norms * 4.0 * h
+    if architecture.norm == "t5":
+        return run.norms * (4.0 + widths.norm) * h
+    return (1 if architecture.parallel and widths.norm < 4 else run.norms) * widths.norm * h
+
+
+def _activation_bytes(run: Layers, widths: _Widths, b: float) -> float:
+    """Bytes per channel of the MLP: gate, activated gate and up, or the one input of the activation. gelu_new saves the
+    base of its power, the tanh and the two factors of its product (activations.py NewGELUActivation)."""
+    gated = is_gated(run)
+    if not widths.composed:
+        return (3 if gated else 1) * widths.linear
+    inner = 3 * widths.activated + widths.linear
+    return inner + (widths.activated + widths.linear if gated else 0)
 
 
 def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
@@ -106,8 +194,15 @@ def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stac
     keeps = workload.method == "lora-int8" or (workload.method == "qlora" and stack.saves_quantized_inputs)
     if not keeps:
         return 0.0
+    widths = _widths(architecture, run, workload, stack, b)
     output = run.attention.output_width if run.attention else 0
-    return (min(run.norms, 2) * architecture.hidden + output + mlp_width(run)) * b
+    down = 0.0 if architecture.kind == "encoder-decoder" else widths.activated * mlp_width(run)
+    return _linear_inputs(run) * architecture.hidden * widths.norm + output * b + down
+
+
+def _linear_inputs(run: Layers) -> int:
+    """Normed inputs that linear layers read: of attention, of cross attention, of the MLP, or one for all."""
+    return min(run.norms, 3 if run.cross_attention else 2)
 
 
 def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
@@ -116,6 +211,9 @@ def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload
     if a is None:
         return 0.0
     masked = workload.attention == "sdpa" and workload.batch > 1 and not workload.packing and not stack.repeats_kv
+    masked = masked or _has_single_key(a, workload, stack)  # modeling_falcon.py makes its mask in any case
+    if is_unfused(a, workload, stack):  # queries, keys and values in fp32, and the softmax
+        return (a.query_width + a.kv_width + a.heads * workload.context) * 4.0
     grouped = a.kv_heads < a.heads
     if grouped and (stack.repeats_kv or masked or workload.attention == "eager"):
         kept = a.heads * (a.head_dim + a.value_dim)
@@ -124,8 +222,10 @@ def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload
     # Flash attention keeps its output; eager attention does not, unless the next matrix is trained.
     output = 0 if workload.attention == "eager" and workload.method != "full" else a.output_width
     total = (a.query_width + output + kept) * b
+    if a.normed and architecture.norm == "rms":  # in fp32, as any RMS norm
+        total += _rotated(a) * 4.0
     if (stack.keeps_fused_qkv and not grouped) or (a.rotates_fused and not stack.keeps_fused_qkv):
-        total += (a.query_width + a.kv_heads * a.head_dim) * b
+        total += _rotated(a) * b
     if masked:
         total += workload.context * b  # the mask in the compute type, made anew in each layer
     if workload.attention == "eager":
@@ -135,20 +235,37 @@ def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload
 
 
 def _quantized_inputs(
-    run: Layers, adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack, h: int, b: float
-) -> float:
-    """Inputs of quantized layers that stay for the backward pass, each tensor once: LLM.int8 keeps all of them
-    (bitsandbytes autograd/_functions.py MatMul8bitLt, ctx.tensors), 4-bit those with an adapter."""
+    architecture: Architecture, run: Layers, adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack,
+    b: float,
+) -> float:  # fmt: skip
+    """Inputs of quantized layers that stay for the backward pass, each tensor once: LLM.int8 keeps all of them, 4-bit
+    those with an adapter. An adapter whose input is wider than the compute type keeps a cast of it beside.
+
+    The attention output is there already where a fused kernel keeps it.
+    """
+    widths = _widths(architecture, run, workload, stack, b)
     roles = {projection.role for projection, _ in adapted}
-    int8 = workload.method == "lora-int8"
-    kept = 0.0
-    if int8 or roles & _ATTENTION:
-        kept += h
-    if int8 or roles & _ENTRY:
-        kept += h
-    if int8 or "down" in roles:
-        kept += mlp_width(run)
-    return kept * b + len(adapted) * workload.lora_rank * stack.adapter_bytes
+    total = 0.0
+    if workload.method == "lora-int8":
+        total += kept_bytes(architecture, run, workload, stack, b)
+        keeps_output = workload.attention != "eager" and not is_unfused(run.attention, workload, stack)
+        if run.attention is not None and keeps_output:
+            total -= run.attention.output_width * b
+    else:
+        read = (roles & _ATTENTION and (2 if run.cross_attention else 1)) or 0
+        read = min(read + bool(roles & _ENTRY), _linear_inputs(run))
+        total += read * architecture.hidden * b if widths.norm == b else 0.0
+        total += mlp_width(run) * b if "down" in roles and widths.activated == b else 0.0
+    rank_bytes = b if stack.autocasts(workload) else stack.adapter_bytes
+    for projection, _ in adapted:
+        source = widths.activated if projection.role == "down" else b if projection.role == "output" else widths.norm
+        total += projection.inputs * b if source > b else 0.0
+        total += workload.lora_rank * rank_bytes
+    return total
+
+
+def _rotated(attention: Attention) -> int:
+    return attention.query_width + attention.kv_heads * attention.head_dim
 
 
 def _partly_adapted(run: Layers, adapted: list[tuple[Projection, int]]) -> float:
@@ -161,14 +278,16 @@ def _partly_adapted(run: Layers, adapted: list[tuple[Projection, int]]) -> float
 
 
 def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack, b: float) -> float:
-    """Bytes per token that adapters save beside: an fp32 cast of each input, or dropout's results, or the input."""
+    """Bytes per token that adapters save beside: a cast of each input (to fp32, under autocast back again), or
+    dropout's results, or the input."""
     total = 0.0
     seen: set[str] = set()
+    each_bytes = b if stack.autocasts(workload) else stack.adapter_bytes
     for projection, _ in adapted:
-        total += workload.lora_rank * stack.adapter_bytes
+        total += workload.lora_rank * each_bytes
         shared = "qkv" if projection.role in _ATTENTION else "mlp" if projection.role in _ENTRY else projection.name
         if stack.casts_adapter_input and b < stack.adapter_bytes:
-            total += stack.adapter_bytes * projection.inputs
+            total += each_bytes * projection.inputs
         elif stack.dropout:
             # litgpt: one dropout for the fused qkv, one for every other adapted layer: output and a one-byte mask
             name = "qkv" if projection.role in _ATTENTION else projection.name
@@ -189,6 +308,8 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
     nodes made last first).
     """
     tokens = float(workload.batch) * workload.context
+    if stack.fused_head and architecture.kind == "decoder":
+        return _fused_head_bytes(architecture, workload, tokens)
     logits = tokens * architecture.vocabulary
     capped = 2.0 if architecture.caps_logits else 0.0  # tanh keeps its result
     each = stack.loss_bytes + capped
@@ -206,3 +327,15 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
     each = stack.piece_loss_bytes + capped
     piece = float(workload.batch) * architecture.vocabulary * min(stack.piece_tokens, workload.context)
     return max(each * (logits + piece), 0.75 * each * logits + rebuilt)
+
+
+# trl/kernels/chunked_logprob.py (1.16): tokens of a tile, and its width, which a smaller vocabulary does not narrow.
+_TILE = 4096, 32768
+
+
+def _fused_head_bytes(architecture: Architecture, workload: Workload, tokens: float) -> float:
+    """TRL's fused output matrix when every position has a label, in bytes: a tile of logits, the hidden states picked
+    out for it, their gradient in fp32 and its cast; a trained matrix's gradient likewise (ChunkedLogProbFunction)."""
+    b = ELEMENT_BYTES[workload.dtype]
+    trained = architecture.head_parameters if workload.method == "full" else 0
+    return min(tokens, _TILE[0]) * _TILE[1] * b + tokens * architecture.hidden * (2 * b + 4) + trained * (b + 4)

@@ -201,8 +201,7 @@ def _serve(
     if stack.paged_cache:
         at_once = min(at_once, _CHUNK)
     prefill = activations.transient_bytes(architecture, runs, at_once, b, stack, int8) * share.activations
-    if workload.attention == "eager":
-        prefill += activations.eager_scores_bytes(runs, batch, prompt, b) * share.activations
+    prefill += activations.scores_bytes(architecture, runs, workload, stack, b) * share.activations
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
     growing = _grown_layer(architecture, after, batch, element) * share.cache if stack.grows_cache else 0.0
@@ -282,25 +281,28 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
     """Bytes alive when the backward pass starts: everything saved, and the loss's spike or a layer at work."""
     tokens = float(workload.batch) * workload.context
     loss = activations.loss_bytes(architecture, workload, stack, held.rebuilt if stack.quantizes_head else 0.0)
-    saved = widest = borders = kept = 0.0
+    shared = saved = activations.bias_bytes(architecture, workload, b)
+    widest = moving = borders = kept = 0.0
+    if workload.is_lora and stack.autocasts(workload):  # adapters in fp32 are cast, and the casts stay
+        saved += b * training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
     for run in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
         one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
         saved += run.count * one
         kept += run.count * tokens * activations.kept_bytes(architecture, run, workload, stack, b)
         borders += run.count * tokens * architecture.hidden * b
-        # gradients at work inside a layer: of the gate, of up, and of the residual
-        widest = max(widest, one + tokens * b * (2 * activations.mlp_width(run) + 2 * architecture.hidden))
+        at_work = tokens * activations.moving_bytes(architecture, run, workload, stack, b)
+        widest, moving = max(widest, one + at_work), max(moving, at_work)
     if workload.gradient_checkpointing and (stack.checkpoints_alone or workload.gpus > 1):
         stays = 0.0 if stack.reentrant else kept
         at_work = widest + held.rebuilt
         if workload.sharding == "fsdp" and workload.is_lora and stack.keeps_input_gradients:
             at_work += borders
-        return min(borders + stays + max(at_work, loss), saved + max(loss, at_work))
+        return min(shared + borders + stays + max(at_work, loss), saved + max(loss, at_work))
     ends_forward = 0.0
     if kept and stack.kept_tokens:
         ends_forward = _ends_forward(architecture, workload, stack, b, kept / tokens) + held.rebuilt
-    return saved + max(loss, held.rebuilt, ends_forward)
+    return saved + max(loss, moving + held.rebuilt, ends_forward)
 
 
 def _ends_forward(architecture: Architecture, workload: Workload, stack: Stack, b: float, kept: float) -> float:
@@ -320,6 +322,12 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append(f"{stack.name} leaves fused experts unquantized: bitsandbytes covers linear layers only")
     if bitsandbytes and architecture.model_type == "falcon":
         said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
+    if any(run.attention and run.attention.unfused for run in architecture.layers) and stack.transformers_models:
+        said.append(
+            "its one key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel takes it"
+            if workload.task == "finetune"
+            else "no fused attention kernel takes its one key head: the scores of a prompt are held in fp32"
+        )
     deepspeed = workload.sharding in DEEPSPEED
     if workload.sharding == "fsdp" and workload.method == "full" and stack.fsdp_bytes:
         said.append("FSDP under bf16 or fp16 mixed precision holds its shards in fp32; without it half as much")
@@ -337,7 +345,9 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
         said.append("DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast")
     if architecture.kind == "encoder-decoder" and workload.task == "finetune":
         said.append("targets are as long as the context; shorter ones take less")
-    if workload.stack_version is not None and workload.stack != "transformers":
+    if workload.stack == "trl" and workload.task == "finetune" and not stack.fused_head:
+        said.append("trl before 1.16, which makes all logits; --stack-version 1.16 makes a tile of them at a time")
+    if workload.stack_version is not None and workload.stack not in ("transformers", "trl"):
         said.append(f"{stack.name} {workload.stack_version} is taken to be like the version described in stacks.py")
     mixers = [run.mixer for run in architecture.layers if run.mixer]
     if any(mixer.plain for mixer in mixers) and stack.transformers_models:

@@ -1,38 +1,39 @@
 """`estimate --exact`: the same report with the traced peak in place of the formulas'. Needs the extra `train`."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from modelpick.errors import CannotTellError
 from modelpick.memory.estimate import MemoryEstimate, Parts
 from modelpick.memory.report import MemoryReport
 from modelpick.memory.runtime import CONTEXT
-from modelpick.memory.trace import Trace, trace
 from modelpick.workload import Workload
 
-# Traced against published peaks (benchmarks/trace_accuracy.py): median 0.2 %, worst 4.4 % of 18 rows of transformers,
-# none of them with 8-bit or 4-bit weights. The worst is doubled and rounded up, since the rows are few. litgpt's own
-# implementation is up to 17.7 % away: other stacks are not traced.
+if TYPE_CHECKING:
+    from modelpick.memory.trace import Trace
+
+# Traced against published peaks (benchmarks/trace_accuracy.py): worst 4.4 % of 18 rows of transformers. That is doubled
+# and rounded up, since the rows are few and none has 8-bit weights: those are held to bitsandbytes' code alone.
 BELOW, ABOVE = 0.10, 0.10
 # Tied or untied output embeddings move a count by a few per cent; another model's class by more.
 _SAME_MODEL = 0.10
 
 
-def exact(report: MemoryReport) -> tuple[MemoryReport, Trace]:
+def exact(report: MemoryReport) -> MemoryReport:
     """The report with its memory, and what must fit a card, from a trace of the real transformers and peft code.
 
     Longest context and largest batch stay the formulas'. Raises CannotTellError for what cannot be traced.
     """
+    from modelpick.memory.trace import trace
+    from modelpick.tuning.quiet import quietly
+
     config = report.model.config
     if config is None:
         raise CannotTellError(
             f"{report.model.id} has no config.json to trace", fix="leave out --exact", code="unknown_architecture"
         )
-    stack = report.memory.workload.stack
-    if stack not in ("transformers", "trl"):
-        raise CannotTellError(
-            f"--exact runs the code of transformers, not of {stack}", fix="leave out --exact", code="not_traceable"
-        )
-    traced = trace(config, report.memory.workload)
+    with quietly():
+        traced = trace(config, report.memory.workload)
     known = report.model.parameters
     if known and abs(traced.parameters / known - 1) > _SAME_MODEL:
         raise CannotTellError(
@@ -42,11 +43,14 @@ def exact(report: MemoryReport) -> tuple[MemoryReport, Trace]:
             code="not_traceable",
         )
     return replace(
-        report, memory=traced_estimate(report.memory, traced), device=traced_estimate(report.device, traced)
-    ), traced
+        report,
+        memory=traced_estimate(report.memory, traced),
+        device=traced_estimate(report.device, traced),
+        exact=traced.as_json(),
+    )
 
 
-def traced_estimate(estimate: MemoryEstimate, traced: Trace) -> MemoryEstimate:
+def traced_estimate(estimate: MemoryEstimate, traced: "Trace") -> MemoryEstimate:
     """An estimate whose parts are the trace's, counted as its workload's `measure` says.
 
     `runtime` is what the allocator holds beyond the tensors, and on the device the CUDA context as well.
@@ -54,7 +58,9 @@ def traced_estimate(estimate: MemoryEstimate, traced: Trace) -> MemoryEstimate:
     parts = Parts(
         **{name: float(size) for name, size in traced.parts.items()}, runtime=_runtime(estimate.workload, traced)
     )
-    told = f"traced: {traced.operations:,} operations of transformers and peft, peak in {traced.peak_phase}"
+    told = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
+    if estimate.workload.task == "finetune" and estimate.workload.stack == "transformers":
+        told.append("a loop of transformers: modelpick finetune trains decoders as --stack trl --stack-version 1.16")
     return replace(
         estimate,
         parts=parts,
@@ -63,11 +69,11 @@ def traced_estimate(estimate: MemoryEstimate, traced: Trace) -> MemoryEstimate:
         parameters=traced.parameters,
         parameters_source="trace",
         trainable_parameters=traced.trainable_parameters,
-        assumptions=(told, *estimate.assumptions),
+        assumptions=(*told, *estimate.assumptions),
     )
 
 
-def _runtime(workload: Workload, traced: Trace) -> float:
+def _runtime(workload: Workload, traced: "Trace") -> float:
     if workload.measure == "allocated":
         return 0.0
     reserve = float(traced.reserved - traced.allocated)

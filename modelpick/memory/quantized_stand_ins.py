@@ -1,11 +1,9 @@
 """Stand-ins for bitsandbytes' linear layers in a trace: their true sizes and temporaries, none of their arithmetic.
 
 The 8-bit kernels and the double-quantized 4-bit state cannot run on fake tensors, so what they allocate is written
-down. LLM.int8 (bitsandbytes 0.50, autograd/_functions.py MatMul8bitLt and functional.py int8_*): weights as int8 with
-an fp32 scale a row; per call an fp16 input, its int8 copy, an int32 accumulator and an fp16 output; backward
-dequantizes the whole weight.
-NF4 (functional.py quantize_4bit): half a byte a weight, an fp32 scale per 64, or with double quantization a byte per 64
-and an fp32 per 256 of those; forward and backward dequantize the whole weight.
+down, operation by operation (bitsandbytes 0.50.2, CUDA). Weights of LLM.int8 are int8 with an fp32 scale a row; of NF4
+half a byte a weight with an fp32 scale per 64 or, double-quantized, a byte per 64 and an fp32 per 256 of those.
+Outlier columns are not counted: how many there are, only real activations tell.
 """
 
 from typing import Any
@@ -16,7 +14,10 @@ from torch.nn import functional
 
 
 class _Dequantized(torch.autograd.Function):
-    """y = x W with W dequantized for the call, and again for backward; only the quantized weight is saved."""
+    """y = x W with W dequantized for the call, and again for backward; only the quantized weight is saved.
+
+    autograd/_functions.py MatMul4Bit; a handful of tokens takes a kernel that rebuilds nothing (gemm_4bit).
+    """
 
     @staticmethod
     def forward(
@@ -35,40 +36,52 @@ class _Dequantized(torch.autograd.Function):
 
 
 class _Int8(torch.autograd.Function):
-    """The temporaries of LLM.int8's forward (arXiv 2208.07339) without outlier columns beyond a hundredth."""
+    """LLM.int8 (arXiv 2208.07339): autograd/_functions.py MatMul8bitLt over backends/cuda/ops.py.
+
+    The input is kept as an attribute of the node whenever it needs a gradient: as long as the graph, not until its
+    backward pass. The result has the input's type, and so has the weight that backward rebuilds.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, packed: torch.Tensor, shape: tuple[int, int], bias: torch.Tensor | None
     ) -> torch.Tensor:
         rows = x.reshape(-1, shape[1])
-        half = rows.to(torch.float16)
-        inputs = torch.empty(half.shape, dtype=torch.int8, device=x.device)
-        accumulator = torch.empty((half.shape[0], shape[0]), dtype=torch.int32, device=x.device)
-        output = torch.empty((half.shape[0], shape[0]), dtype=torch.float16, device=x.device)
-        ctx.save_for_backward(packed)
-        ctx.shape = shape
+        inputs = _quantized_rows(rows)
+        accumulator = torch.empty((rows.shape[0], shape[0]), dtype=torch.int32, device=x.device)
+        result = torch.empty(accumulator.shape, dtype=torch.float16, device=x.device).to(x.dtype)
         del inputs, accumulator
-        result = output.to(x.dtype)
+        ctx.shape, ctx.input_dtype = shape, x.dtype
+        ctx.tensors = rows if ctx.needs_input_grad[0] else None
         return result.view(*x.shape[:-1], shape[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        gradient = gradients[0]
-        weight = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device)
+        gradient = gradients[0].to(ctx.input_dtype)
+        weight = torch.empty(ctx.shape, dtype=ctx.input_dtype, device=gradient.device)
         return gradient @ weight, None, None, None
+
+
+def _quantized_rows(rows: torch.Tensor) -> torch.Tensor:
+    """int8_vectorwise_quant: an fp16 input, its int8 copy, and the search for outliers, which leaves nothing here."""
+    half = rows.to(torch.float16)
+    inputs = torch.empty(half.shape, dtype=torch.int8, device=rows.device)
+    outliers = half.abs() >= 6.0
+    del outliers
+    return inputs
 
 
 class QuantizedLinear(nn.Linear):
     """A linear layer whose weight takes the bytes of its quantized form. peft adapts it like any nn.Linear."""
 
-    def __init__(self, plain: nn.Linear, bits: str, *, double: bool) -> None:
+    def __init__(self, plain: Any, shape: tuple[int, int], bits: str, *, double: bool) -> None:
         nn.Module.__init__(self)
-        self.out_features, self.in_features = plain.weight.shape
-        self.full_shape, self.bits, self.bias = tuple(plain.weight.shape), bits, plain.bias
+        self.out_features, self.in_features = self.full_shape = shape
+        self.bits, self.bias = bits, plain.bias
+        self.compute_dtype = plain.weight.dtype
         count, device = plain.weight.numel(), plain.weight.device
         if bits == "int8":
-            packed = torch.empty(plain.weight.shape, dtype=torch.int8, device=device)
+            packed = torch.empty(shape, dtype=torch.int8, device=device)
             self.register_buffer("row_scales", torch.empty(self.out_features, dtype=torch.float32, device=device))
         else:
             packed = torch.empty((count // 2, 1), dtype=torch.uint8, device=device)
@@ -82,25 +95,32 @@ class QuantizedLinear(nn.Linear):
         self.weight = nn.Parameter(packed, requires_grad=False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        kernel = _Int8 if self.bits == "int8" else _Dequantized
-        result: torch.Tensor = kernel.apply(input, self.weight, self.full_shape, self.bias)
-        return result
+        result: torch.Tensor
+        if self.bits == "int8":
+            result = _Int8.apply(input, self.weight, self.full_shape, self.bias)
+            return result
+        narrow = input.to(self.compute_dtype)  # nn/modules.py Linear4bit
+        result = _Dequantized.apply(narrow, self.weight, self.full_shape, self.bias)
+        return result.to(input.dtype)
 
 
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
-    """Replace every linear layer but the output embedding, task heads, and those that the family keeps in fp32 (T5's
-    `wo`, which transformers then loads in fp32); returns how many were replaced."""
+    """Replace every linear layer (GPT-2's Conv1D is one) but the output embedding, task heads, and those that the
+    family keeps in full precision (T5's `wo`); returns how many were replaced."""
+    from transformers.pytorch_utils import Conv1D
+
     output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     kept = ("classifier", "score", "qa_outputs")
-    in_fp32 = set(getattr(model, "_keep_in_fp32_modules", None) or ())
+    whole = set(getattr(model, "_keep_in_fp32_modules", None) or ())
     replaced = 0
     for name, module in list(model.named_modules()):
-        if name.rpartition(".")[2] in in_fp32:
-            module.float()
+        if not isinstance(module, nn.Linear | Conv1D) or module is output or name.split(".")[0] in kept:
             continue
-        if not isinstance(module, nn.Linear) or module is output or name.split(".")[0] in kept:
+        if name.rpartition(".")[2] in whole:
             continue
+        first, second = module.weight.shape
+        shape = (second, first) if isinstance(module, Conv1D) else (first, second)
         parent = model.get_submodule(name.rpartition(".")[0])
-        setattr(parent, name.rpartition(".")[2], QuantizedLinear(module, bits, double=double))
+        setattr(parent, name.rpartition(".")[2], QuantizedLinear(module, shape, bits, double=double))
         replaced += 1
     return replaced

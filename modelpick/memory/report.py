@@ -37,6 +37,7 @@ class MemoryReport:
     device: MemoryEstimate
     offers: tuple[Offer, ...]
     on: Offer | None
+    exact: dict[str, Any] | None = None  # what `--exact` traced, in its JSON names
 
     @property
     def seat_fits(self) -> bool:
@@ -123,6 +124,7 @@ class MemoryReport:
             "fits": [self._fit_as_json(offer) for offer in self.offers],
             **(room.as_json() if (room := self.cache_room()) is not None else {}),
             **({"solved": self.solved()} if solve else {}),
+            **({"exact": self.exact} if self.exact is not None else {}),
             **({"explain": self.memory.explain()} if explain else {}),
             "sources": sorted({offer.source for offer in self.offers if offer.source}),
         }

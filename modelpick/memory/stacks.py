@@ -17,9 +17,14 @@ class Stack:
     # Bytes per LoRA parameter: peft keeps them in fp32 (mapping_func.py, autocast_adapter_dtype); litgpt and torchtune
     # in the model's own type.
     adapter_bytes: float = 4.0
-    # peft tuners/lora/layer.py casts each adapted input to the adapter's type: one more copy an adapter. Over quantized
-    # layers (tuners/lora/bnb.py) it does not under autocast, which Trainer(bf16=True) is taken to use.
+    # peft tuners/lora/layer.py casts each adapted input to the adapter's type: one more copy an adapter, in the compute
+    # type under autocast. Over quantized layers (tuners/lora/bnb.py) it does not under autocast.
     casts_adapter_input: bool = True
+    # Trained under torch.autocast when the workload does not say: adapters over plain weights, and over quantized.
+    # trl sft_config.py: bf16 is True by default. Loops of one's own over a model in bf16, as peft's comparison has
+    # them, use none; over quantized weights Trainer(bf16=True) is taken.
+    autocasts_plain: bool = False
+    autocasts_quantized: bool = False
     # litgpt finetune/lora.py: lora_dropout 0.05 by default: mask and output of every dropout are saved.
     dropout: bool = False
     # Loss, per logit. transformers loss_utils.py upcasts: log-softmax 4, its gradient 4, the gradient's scatter 4
@@ -35,6 +40,9 @@ class Stack:
     # With a loss over pieces (loss_chunking), this much remains, per logit; None: Liger's, which never holds more
     # logits than the hidden states have elements (liger_kernel ops/fused_linear_cross_entropy.py: T*h/V tokens each).
     chunked_loss_bytes: float | None = None
+    # trl trainer/utils.py add_fused_lm_head, from 1.16 on: logits exist a tile at a time, forward and backward. A
+    # version that is not said is taken to be older, which holds more.
+    fused_head: bool = False
     # transformers before 4.50 (loss_utils.py): logits in the compute type, in fp32, shifted into a copy unless the
     # batch is one sequence, and log-softmax, all alive at the end of the forward pass.
     copies_shifted_logits: bool = False
@@ -100,6 +108,14 @@ class Stack:
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
     grows_cache: bool = True
 
+    def autocasts(self, workload: Workload) -> bool:
+        """Whether training computes under torch.autocast in the compute type; DeepSpeed's engine casts by itself."""
+        if workload.task == "serve" or workload.dtype == "fp32" or workload.sharding in DEEPSPEED:
+            return False
+        if workload.autocast is not None:
+            return workload.autocast
+        return {"lora": self.autocasts_plain, "full": False}.get(workload.method, self.autocasts_quantized)
+
     def trained_bytes(self, workload: Workload, compute_bytes: float) -> float:
         """Bytes of a trainable parameter as the model holds it. DeepSpeed casts the whole model to the compute type
         (runtime/engine.py, _configure_distributed_model)."""
@@ -114,11 +130,14 @@ class Stack:
 DEEPSPEED = frozenset({"zero2", "zero3"})
 
 STACKS: dict[str, Stack] = {
-    "transformers": Stack("transformers"),
-    # trl sft_trainer.py: adapters of quantized models in bf16; no upcast of the rest.
-    "trl": Stack("trl"),
+    "transformers": Stack("transformers", autocasts_quantized=True),
+    # trl sft_trainer.py casts adapters of quantized models to bf16: counted in fp32, which `modelpick finetune` makes
+    # of them again.
+    "trl": Stack("trl", autocasts_plain=True, autocasts_quantized=True),
     # llamafactory hparams/model_args.py: double_quantization = True, use_reentrant_gc = True
-    "llama-factory": Stack("llama-factory", double_quantization=True, full_bytes=4.0, reentrant=True),
+    "llama-factory": Stack(
+        "llama-factory", autocasts_quantized=True, double_quantization=True, full_bytes=4.0, reentrant=True
+    ),
     "litgpt": Stack(
         "litgpt",
         adapter_bytes=2.0,
@@ -173,8 +192,10 @@ STACKS: dict[str, Stack] = {
 def stack_of(workload: Workload) -> Stack:
     """The habits of the workload's stack, at the version it names."""
     stack = STACKS[workload.stack]
-    if workload.stack == "transformers" and workload.stack_version is not None:
-        version = tuple(int(part) for part in workload.stack_version.split("."))
+    version = tuple(int(part) for part in (workload.stack_version or "").split(".") if part)
+    if workload.stack == "trl":
+        return replace(stack, fused_head=version >= (1, 16))
+    if workload.stack == "transformers" and version:
         old = version < (4, 45)
         return replace(
             stack, all_logits=old, rotary_tables=old, copies_shifted_logits=version < (4, 50),

@@ -1,33 +1,35 @@
-"""`estimate --exact`: the real transformers and peft code, run on tensors that have sizes but no storage.
+"""`estimate --exact`: the real transformers, peft and TRL code, run on tensors that have sizes but no storage.
 
 FakeTensorMode carries shapes and dtypes through forward, backward and the optimizer; a dispatch mode sees every tensor
-come and go and replays torch's caching allocator; attention takes the kernels that CUDA would. No GPU, no weights.
+come and go and replays torch's caching allocator; attention and autocast follow the rules of CUDA. No GPU, no weights.
+Fine-tuning is traced as `modelpick finetune` does it: its own adapters, autocast where the workload has it, and with
+the stack `trl` the fused output matrix of SFTTrainer, every position of a sequence having a label.
 Needs the extra `train`.
 """
 
+import inspect
 import time
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from modelpick.errors import CannotTellError, UsageError
-from modelpick.memory.allocator import CachingAllocator
+from modelpick.errors import CannotTellError
+from modelpick.memory.cuda_rules import checkpoint_contexts, cuda_rules
 from modelpick.memory.quantized_stand_ins import quantize
+from modelpick.memory.stacks import stack_of
+from modelpick.memory.storage_tracker import StorageTracker
 from modelpick.workload import Workload
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _BITS = {"int8": "int8", "lora-int8": "int8", "nf4": "nf4", "qlora": "nf4"}
-_STEPS = 2  # the optimizer's states exist from the first step on: the second shows the true peak
 _NEW_TOKENS = 2  # steps traced at the end of the cache: the second one finds all that the first one leaves
+_PARTS = ("weights", "kv_cache", "activations", "gradients", "optimizer", "adapter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,124 +39,105 @@ class Trace:
     allocated: int
     reserved: int
     parts: Mapping[str, int]  # at the peak: weights, kv_cache, activations, gradients, optimizer, adapter
-    peak_phase: str  # prefill, decode, forward, backward, optimizer
+    peak_phase: str  # weights, prefill, decode, forward, backward, optimizer
     parameters: int
     trainable_parameters: int
     operations: int
+    code: tuple[str, ...]  # the libraries whose code ran, with their versions
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         """The `exact` object of `estimate --exact --json`."""
         return {
-            "allocated_gib": round(self.allocated / 2**30, 4),
-            "reserved_gib": round(self.reserved / 2**30, 4),
-            "parts_gib": {name: round(size / 2**30, 4) for name, size in self.parts.items()},
+            "allocated_gib": self.allocated / 2**30,
+            "reserved_gib": self.reserved / 2**30,
             "peak_phase": self.peak_phase,
-            "parameters": self.parameters,
-            "trainable_parameters": self.trainable_parameters,
+            "operations": self.operations,
+            "code": list(self.code),
             "seconds": round(self.seconds, 2),
         }
-
-
-class _Tracker(TorchDispatchMode):
-    """Counts every storage from the operation that makes it to the moment it dies."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.allocator = CachingAllocator()
-        self.phase = "weights"
-        self.present: Counter[str] = Counter()
-        self.at_peak: dict[str, int] = {}
-        self.peak = self.operations = self.peak_operation = 0
-        self.peak_phase = ""
-        self._live: dict[int, tuple[int, str, int]] = {}  # bytes, part, operation of birth
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.operations += 1
-        result = function(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor):
-                self._see(leaf)
-        return result
-
-    def name(self, tensor: torch.Tensor, part: str) -> None:
-        """Count a tensor's storage as `part` from now on."""
-        key = id(tensor.untyped_storage())
-        if key in self._live:
-            size, old, born = self._live[key]
-            self._live[key] = (size, part, born)
-            self.present[old] -= size
-            self.present[part] += size
-            if born <= self.peak_operation:  # it was there at the peak, not yet known for what it is
-                self.at_peak[old] = self.at_peak.get(old, 0) - size
-                self.at_peak[part] = self.at_peak.get(part, 0) + size
-
-    def _see(self, tensor: torch.Tensor) -> None:
-        try:
-            storage = tensor.untyped_storage()
-        except NotImplementedError:  # sparse and other tensors without one storage
-            return
-        key, size = id(storage), -(-storage.nbytes() // 512) * 512
-        if key in self._live or size == 0:
-            return
-        part = "weights" if self.phase == "weights" else "activations"
-        self._live[key] = (size, part, self.operations)
-        self.present[part] += size
-        self.allocator.allocate(key, size)
-        weakref.finalize(storage, self._gone, key)
-        if self.allocator.allocated > self.peak:
-            self.peak, self.at_peak, self.peak_phase = self.allocator.allocated, dict(self.present), self.phase
-            self.peak_operation = self.operations
-
-    def _gone(self, key: int) -> None:
-        size, part, _ = self._live.pop(key, (0, "activations", 0))
-        self.present[part] -= size
-        self.allocator.release(key)
 
 
 def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     """Trace one workload on the architecture of a config.json.
 
-    Raises CannotTellError for a family transformers does not have, and for methods and layers whose kernels are not
-    traced.
+    Raises CannotTellError for a family transformers does not have, and for methods, layers and stacks whose code or
+    kernels are not what would be traced.
     """
-    if workload.method not in (*_BITS, "bf16", "full", "lora"):
-        raise CannotTellError(
-            f"--exact does not trace {workload.method} weights",
-            fix="leave out --exact: the formulas know them",
-            code="not_traceable",
-        )
-    if workload.gpus > 1:
-        raise CannotTellError("--exact traces one GPU", fix="leave out --gpus or --exact", code="not_traceable")
+    if (why := _not_traced(workload)) is not None:
+        raise _refused(why)
     started = time.monotonic()
-    tracker = _Tracker()
-    model = _skeleton(config, workload)
-    _refuse_other_kernels(model, workload)
+    tracker = StorageTracker()
+    model, kind = _skeleton(config, workload)
+    if (why := _other_kernels(model)) is not None:
+        raise _refused(why)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    fused = workload.stack == "trl" and stack_of(workload).fused_head
+    if fused and kind != "causal":
+        raise _refused(f"SFTTrainer on an {kind} model, which it does not train")
     with torch.device("meta"):
-        model = _for_method(model, workload)
-    with FakeTensorMode(allow_non_fake_inputs=True), _cuda_attention(), tracker:
-        model = _prepare(model, workload, tracker)
+        model = _for_method(model, kind, workload, fused=fused)
+    with FakeTensorMode(allow_non_fake_inputs=True), cuda_rules(padded=_padded(workload), trl=fused), tracker:
+        _on_fake_device(model)
+        for tensor in [*model.parameters(), *model.buffers()]:
+            tracker.name(tensor, "adapter" if workload.is_lora and tensor.requires_grad else "weights")
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        run: Callable[..., None] = _train if workload.task == "finetune" else _serve
-        run(model, workload, tracker, trainable)
-    names = ("weights", "kv_cache", "activations", "gradients", "optimizer", "adapter")
+        if workload.task == "finetune":
+            _train(model.train(), kind, workload, tracker, trainable)
+        else:
+            _serve(model.eval(), workload, tracker)
     return Trace(
         allocated=tracker.allocator.peak_allocated,
         reserved=tracker.allocator.peak_reserved,
-        parts={name: tracker.at_peak.get(name, 0) for name in names},
+        parts={name: tracker.at_peak.get(name, 0) for name in _PARTS},
         peak_phase=tracker.peak_phase,
         parameters=parameters,
-        trainable_parameters=sum(p.numel() for p in trainable) if workload.task == "finetune" else 0,
+        trainable_parameters=sum(p.numel() for p in trainable),
         operations=tracker.operations,
+        code=_code(workload, fused=fused),
         seconds=time.monotonic() - started,
     )
 
 
-def _skeleton(config: Mapping[str, Any], workload: Workload) -> nn.Module:
-    """The model class that the config names, on torch's meta device."""
+def _code(workload: Workload, *, fused: bool) -> tuple[str, ...]:
+    names = ["transformers", *(["peft"] if workload.is_lora else []), *(["trl"] if fused else [])]
+    return tuple(f"{name} {version(name)}" for name in names)
+
+
+def _refused(why: str) -> CannotTellError:
+    return CannotTellError(
+        f"--exact does not trace {why}", fix="leave out --exact: the formulas answer", code="not_traceable"
+    )
+
+
+def _not_traced(workload: Workload) -> str | None:
+    """Why a workload is refused: a trace of other code than what runs would be a figure that only looks exact."""
+    if workload.stack not in ("transformers", "trl"):
+        return f"{workload.stack}: it runs models of its own, and this is the code of transformers, peft and TRL"
+    if workload.stack_version is not None and not _is_installed(workload.stack, workload.stack_version):
+        return f"{workload.stack} {workload.stack_version}: it runs the version that is installed"
+    if workload.method not in (*_BITS, "bf16", "full", "lora"):
+        return f"{workload.method} weights, whose kernels it has no stand-in for"
+    if workload.gpus > 1 or workload.sharding != "none":
+        return "several GPUs or DeepSpeed's engine"
+    if workload.loss_chunking:
+        return "a chunked loss (--loss-chunking), which comes from Liger's kernels"
+    if workload.kv_cache_dtype != "auto":
+        return f"a cache in {workload.kv_cache_dtype}"
+    return None
+
+
+def _is_installed(package: str, told: str) -> bool:
+    """Whether a version as far as it is told ("1.16") is the one installed (1.16.0)."""
+    return f"{version(package)}.".startswith(f"{told}.")
+
+
+def _skeleton(config: Mapping[str, Any], workload: Workload) -> tuple[nn.Module, str]:
+    """The model that `modelpick finetune` or a server would load, on torch's meta device, and its kind."""
     import transformers
     from transformers.models.auto import configuration_auto
+
+    from modelpick.tuning.loading import kind_of
 
     values = {key: value for key, value in config.items() if key not in ("quantization_config", "auto_map")}
     family = str(values.pop("model_type", ""))
@@ -165,85 +148,80 @@ def _skeleton(config: Mapping[str, Any], workload: Workload) -> nn.Module:
             code="unknown_architecture",
         )
     shape = transformers.AutoConfig.for_model(family, **values)
-    name = (getattr(shape, "architectures", None) or [""])[0]
-    model_class = getattr(transformers, {"MPTForCausalLM": "MptForCausalLM"}.get(name, name), None)
-    auto = (
-        transformers.AutoModelForSeq2SeqLM
-        if getattr(shape, "is_encoder_decoder", False)
-        else transformers.AutoModelForCausalLM
-    )
-    maker: Any = model_class._from_config if model_class is not None else auto.from_config
+    kind = kind_of(shape)
+    heads = {"causal": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
+    if workload.task == "finetune":
+        heads["encoder"] = "AutoModelForSequenceClassification"
+    maker = getattr(transformers, heads.get(kind, "AutoModelForMaskedLM"))
     dtype = _DTYPES[workload.dtype]
     attention = {"flash": "sdpa"}.get(workload.attention, workload.attention)
     with torch.device("meta"):
         try:
-            model = maker(shape, dtype=dtype, attn_implementation=attention)
+            model = maker.from_config(shape, dtype=dtype, attn_implementation=attention)
         except ValueError:  # MPT has no sdpa path
-            model = maker(shape, dtype=dtype, attn_implementation="eager")
+            model = maker.from_config(shape, dtype=dtype, attn_implementation="eager")
     model.tie_weights()
-    skeleton: nn.Module = model
-    return skeleton
+    if config.get("tie_word_embeddings") is False:
+        _untie(model)
+    if workload.dtype == "fp16":  # modeling_utils.py _get_dtype_plan
+        for name, module in model.named_modules():
+            if name.rpartition(".")[2] in (model._keep_in_fp32_modules or ()):
+                module.float()
+    return model, kind
 
 
-def _refuse_other_kernels(model: nn.Module, workload: Workload) -> None:
-    """Layers that CUDA computes otherwise than these operations do have no trace, nor has a head nobody named."""
-    why = None
+def _untie(model: Any) -> None:
+    """T5's config is made to say "tied" whatever the file says; a checkpoint with both matrices is loaded with both."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and head.weight is embedding.weight:
+        head.weight = nn.Parameter(torch.empty_like(head.weight))
+
+
+def _other_kernels(model: nn.Module) -> str | None:
+    """Layers that CUDA computes otherwise than these operations do have no trace."""
     if any("expert" in name.rpartition(".")[2] for name, _ in model.named_modules()):
-        why = "a mixture of experts: its grouped products run other kernels on CUDA"
-    elif any(isinstance(module, nn.Conv1d) for module in model.modules()):
-        why = "state-space layers: their scan runs other kernels on CUDA"
-    elif workload.task == "finetune" and not hasattr(model, "prepare_inputs_for_generation"):
-        why = "an encoder, which is trained with a task head that its config does not name"
-    if why is not None:
-        raise CannotTellError(f"--exact does not trace {why}", fix="leave out --exact", code="not_traceable")
+        return "a mixture of experts: its grouped products run other kernels on CUDA"
+    if any(isinstance(module, nn.Conv1d) for module in model.modules()):
+        return "state-space layers: their scan runs other kernels on CUDA"
+    return None
 
 
-def _for_method(model: nn.Module, workload: Workload) -> nn.Module:
-    """Quantize, and freeze or add real peft adapters: still without storage."""
+def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool) -> nn.Module:
+    """Quantize, and freeze or add real peft adapters, in the order of `modelpick finetune`: still without storage."""
+    from modelpick.tuning.adapters import add_lora
+    from modelpick.tuning.attention import repeat_single_key
+    from modelpick.tuning.loading import Loaded
+    from modelpick.tuning.quantized import QuantizedLayers
+
     bits = _BITS.get(workload.method)
     if bits:
-        quantize(model, bits, double=workload.method in ("nf4", "qlora") and workload.stack != "litgpt")
+        quantize(model, bits, double=bits == "nf4" and stack_of(workload).double_quantization)
     if workload.task == "serve":
-        return model.eval().requires_grad_(False)
-    return _with_adapters(model, workload) if workload.is_lora else model
-
-
-def _prepare(model: nn.Module, workload: Workload, tracker: _Tracker) -> nn.Module:
-    """Make every parameter a fake tensor, counted as what it is, and set the model to its task."""
-    _on_fake_device(model)
-    for tensor in [*model.parameters(), *model.buffers()]:
-        tracker.name(tensor, "adapter" if workload.is_lora and tensor.requires_grad else "weights")
-    if workload.task == "serve":
-        return model
+        return model.requires_grad_(False)
+    repeat_single_key(model)
+    any_model: Any = model
     if workload.gradient_checkpointing:
-        any_model: Any = model
-        any_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        any_model.enable_input_require_grads()
-    return model.train()
+        any_model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
+    if fused:
+        from trl.trainer.utils import add_fused_lm_head
 
-
-def _with_adapters(model: nn.Module, workload: Workload) -> nn.Module:
-    import peft
-
-    targets: Any = workload.lora_targets
-    if targets != "all-linear":
-        targets = [name.strip() for name in targets.split(",")]
-    task = "SEQ_2_SEQ_LM" if getattr(model.config, "is_encoder_decoder", False) else "CAUSAL_LM"
-    config = peft.LoraConfig(
-        r=workload.lora_rank, lora_alpha=2 * workload.lora_rank, target_modules=targets, task_type=task
+        add_fused_lm_head(any_model, outputs=("log_probs", "entropy", "is_top1"))
+    if not workload.is_lora:
+        return model
+    layers = QuantizedLayers(0, (), ()) if bits else None
+    tokenizer: Any = None
+    adapted: nn.Module = add_lora(
+        Loaded(any_model, tokenizer, kind, layers, ()),  # type: ignore[arg-type]
+        rank=workload.lora_rank,
+        alpha=2 * workload.lora_rank,
+        dropout=workload.lora_dropout,
+        targets=workload.lora_targets,
+        checkpointing=workload.gradient_checkpointing,
     )
-    try:
-        adapted: nn.Module = peft.get_peft_model(model, config)
-    except ValueError as error:  # no layer of these names
-        raise UsageError(
-            f"the model has no layers for lora_targets {workload.lora_targets!r}",
-            fix="use all-linear",
-            code="unknown_lora_target",
-        ) from error
     for parameter in adapted.parameters():
         if parameter.requires_grad and parameter.dtype.itemsize == 2:
             parameter.data = parameter.data.float()  # peft's autocast_adapter_dtype
-    if workload.method in _BITS:
+    if bits and stack_of(workload).autocasts(workload):
         for module in adapted.modules():  # under autocast peft's bitsandbytes layers take their input as it is
             if hasattr(module, "cast_input_dtype_enabled"):
                 module.cast_input_dtype_enabled = False
@@ -268,22 +246,23 @@ def _empty(like: torch.Tensor) -> torch.Tensor:
     return torch.empty(like.shape, dtype=like.dtype)
 
 
-def _train(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: list[nn.Parameter]) -> None:
+def _train(
+    model: nn.Module, kind: str, workload: Workload, tracker: StorageTracker, trainable: list[nn.Parameter]
+) -> None:
+    """Two steps: the optimizer's states exist from the first on, so the second shows the true peak. With accumulation
+    it takes two micro-batches, the second of which finds the gradients of the first."""
     optimizer = _optimizer(trainable, workload.optimizer)
-    ids = torch.zeros(workload.batch, workload.context, dtype=torch.long)
-    any_model: Any = model
-    encoder_decoder = any_model.config.is_encoder_decoder
-    for _ in range(_STEPS):
-        tracker.phase = "forward"
-        inputs = {"input_ids": ids, "labels": ids} | ({} if encoder_decoder else {"use_cache": False})
-        with _cuda_autocast(workload):
-            loss = any_model(**inputs).loss
-        tracker.phase = "backward"
-        loss.backward()
-        del loss
-        for parameter in trainable:
-            if parameter.grad is not None:
-                tracker.name(parameter.grad, "gradients")
+    loss_of = _loss_of(model, kind, workload)
+    for micro_batches in (1, min(workload.gradient_accumulation, 2)):
+        for _ in range(micro_batches):
+            tracker.phase = "forward"
+            loss = loss_of()
+            tracker.phase = "backward"
+            loss.backward()
+            del loss
+            for parameter in trainable:
+                if parameter.grad is not None:
+                    tracker.name(parameter.grad, "gradients")
         tracker.phase = "optimizer"
         optimizer.step()
         for state in optimizer.state.values():
@@ -291,6 +270,46 @@ def _train(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: l
                 if isinstance(value, torch.Tensor):
                     tracker.name(value, "optimizer")
         optimizer.zero_grad(set_to_none=True)
+
+
+def _padded(workload: Workload) -> bool:
+    """Whether attention gets a mask: one sequence needs none, packed ones have no padding, flash attention cuts it out,
+    and a server's prompts are taken to be of one length."""
+    one = workload.batch == 1 or workload.packing or workload.attention == "flash"
+    return workload.task == "finetune" and not one
+
+
+def _loss_of(model: nn.Module, kind: str, workload: Workload) -> Callable[[], torch.Tensor]:
+    """A forward pass and its loss, as Trainer (transformers) and SFTTrainer (trl) compute it."""
+    ids = torch.zeros(workload.batch, workload.context, dtype=torch.long)
+    inputs: dict[str, Any] = {"input_ids": ids, "labels": ids[:, 0] if kind == "encoder" else ids}
+    if kind == "causal":
+        inputs["use_cache"] = False
+    if _padded(workload):
+        inputs["attention_mask"] = torch.ones_like(ids)
+    any_model: Any = model
+    fused = workload.stack == "trl" and stack_of(workload).fused_head
+
+    def loss() -> torch.Tensor:
+        with _autocast(workload):
+            if not fused:
+                found: torch.Tensor = any_model(**inputs).loss
+                return found
+            given = any_model(**inputs, fused_lm_head=True)
+            per_token = -given.log_probs
+            summed: torch.Tensor = per_token.sum() / given.label_mask.sum()
+            return summed
+
+    return loss
+
+
+@contextmanager
+def _autocast(workload: Workload) -> Iterator[None]:
+    if not stack_of(workload).autocasts(workload):
+        yield
+        return
+    with torch.autocast("cpu", dtype=_DTYPES[workload.dtype]):
+        yield
 
 
 def _optimizer(trainable: list[nn.Parameter], name: str) -> torch.optim.Optimizer:
@@ -319,7 +338,7 @@ class _EightBitAdam(torch.optim.Optimizer):
                         self.state[parameter][f"absmax{number}"] = torch.empty(scales)
 
 
-def _serve(model: nn.Module, workload: Workload, tracker: _Tracker, trainable: list[nn.Parameter]) -> None:
+def _serve(model: nn.Module, workload: Workload, tracker: StorageTracker) -> None:
     any_model: Any = model
     ids = torch.zeros(workload.batch, workload.context, dtype=torch.long)
     with torch.no_grad():
@@ -357,85 +376,13 @@ def _as_if_written(cache: Any, tokens: int) -> None:
 
 def _last_logits_only(model: Any) -> dict[str, int]:
     """`generate` asks for the last position's logits only, where the model's forward takes the request."""
-    import inspect
-
     return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
 
 
-def _name_cache(cache: Any, tracker: _Tracker) -> None:
+def _name_cache(cache: Any, tracker: StorageTracker) -> None:
     halves = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
     for part in [half for half in halves if half is not None] or [cache]:
         for layer in getattr(part, "layers", ()):
             for tensor in (getattr(layer, "keys", None), getattr(layer, "values", None)):
                 if isinstance(tensor, torch.Tensor):
                     tracker.name(tensor, "kv_cache")
-
-
-@contextmanager
-def _cuda_autocast(workload: Workload) -> Iterator[None]:
-    """Autocast, under which adapters on quantized weights are trained, as CUDA has it: layer norms in fp32 too.
-
-    Source: aten/src/ATen/autocast_mode.h, AT_FORALL_FP32.
-    """
-    if workload.method not in _BITS or workload.dtype == "fp32":
-        yield
-        return
-    functional = torch.nn.functional
-    before = functional.layer_norm
-
-    def in_fp32(input: Any, shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> torch.Tensor:
-        widened = [part if part is None else part.float() for part in (input, weight, bias)]
-        return before(widened[0], shape, widened[1], widened[2], eps)
-
-    functional.layer_norm = in_fp32
-    try:
-        with torch.autocast("cpu", dtype=_DTYPES[workload.dtype]):
-            yield
-    finally:
-        functional.layer_norm = before
-
-
-@contextmanager
-def _cuda_attention() -> Iterator[None]:
-    """Give scaled_dot_product_attention the kernels CUDA takes (aten/native/transformers/cuda/sdp_utils.cpp)."""
-    functional = torch.nn.functional
-    before = functional.scaled_dot_product_attention
-    functional.scaled_dot_product_attention = _attend
-    try:
-        yield
-    finally:
-        functional.scaled_dot_product_attention = before
-
-
-def _attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attn_mask: torch.Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> torch.Tensor:
-    """Flash without a mask in 16 bits up to a head of 256, memory-efficient otherwise; masks are expanded as there."""
-    half = query.dtype in (torch.float16, torch.bfloat16)
-    if enable_gqa and key.size(-3) != query.size(-3) and (attn_mask is not None or not half):
-        repeat = query.size(-3) // key.size(-3)
-        key, value = key.repeat_interleave(repeat, -3), value.repeat_interleave(repeat, -3)
-    aten: Any = torch.ops.aten
-    if attn_mask is None and half and query.size(-1) <= 256:
-        flash: torch.Tensor = aten._scaled_dot_product_flash_attention(
-            query, key, value, dropout_p, is_causal, False, scale=scale
-        )[0]
-        return flash
-    if attn_mask is not None:
-        if attn_mask.dtype == torch.bool:
-            filled = torch.zeros_like(attn_mask, dtype=query.dtype)
-            filled.masked_fill_(attn_mask.logical_not(), float("-inf"))
-            attn_mask = filled
-        attn_mask = attn_mask.expand(query.size(0), query.size(1), query.size(2), key.size(2))
-    for_backward = query.requires_grad or key.requires_grad
-    efficient: torch.Tensor = aten._scaled_dot_product_efficient_attention(
-        query, key, value, attn_mask, for_backward, dropout_p, is_causal, scale=scale
-    )[0]
-    return efficient

@@ -80,6 +80,8 @@ def weight_bytes(
     )
     split = min(linear + experts, inner)
     rest = max(split - covered, 0.0) * element_bytes
+    if workload.dtype == "fp16":  # modeling_utils.py _get_dtype_plan: in fp32, since fp16 overflows there
+        rest += kept_linear(architecture, stack) * max(4.0 - element_bytes, 0.0)
     return Weights(
         linear=quantized + rest,
         embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
@@ -87,22 +89,27 @@ def weight_bytes(
         loading=architecture.embedding_parameters * element_bytes
         if scheme is not None and scheme.copies_embedding and architecture.tied
         else 0.0,
-        rebuilt=_rebuilt(architecture, scheme, stack, workload.method == "lora-int8"),
+        rebuilt=_rebuilt(architecture, scheme, stack, workload),
     )
 
 
 def kept_linear(architecture: Architecture, stack: Stack) -> int:
-    """Linear weights that bitsandbytes leaves alone: T5's `wo` (_keep_in_fp32_modules in modeling_t5.py)."""
+    """Linear weights that bitsandbytes leaves alone, and fp16 holds in fp32: T5's `wo` (_keep_in_fp32_modules in
+    modeling_t5.py)."""
     if architecture.kind != "encoder-decoder" or stack.quantizes_head:
         return 0
     runs = architecture.layers + architecture.encoder
     return sum(run.count * p.inputs * p.outputs for run in runs for p in run.projections if p.role == "down")
 
 
-def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, training_int8: bool) -> float:
-    """Bytes of the largest quantized matrix while a kernel has it dequantized (LLM.int8: in the backward pass only)."""
+def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, workload: Workload) -> float:
+    """Bytes of the largest quantized matrix while a kernel has it dequantized (LLM.int8: in the backward pass only, in
+    the type of its input, which a layer norm under autocast gives in fp32)."""
+    training_int8 = workload.method == "lora-int8"
     if scheme is not None and scheme.name == "int8" and stack.quantizes_head:
-        return 3.0 * architecture.head_parameters  # bitsandbytes 0.41 Int8Params.cuda: fp16 copy and transposed int8
+        # Lightning's plugin loads over what it made empty (bitsandbytes.py _Linear8bitLt.quantize): an fp16 copy, and
+        # double_quant's int8 and transposed int8, are there beside the matrix. falcon-7b: 8.70 GB, as published.
+        return 4.0 * architecture.head_parameters
     if scheme is None or not (scheme.dequantizes or training_int8):
         return 0.0
     if scheme.covers == "experts" and architecture.expert_weights:
@@ -110,4 +117,5 @@ def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, tr
     largest = max((p.inputs * p.outputs for run in architecture.layers for p in run.projections), default=0)
     if stack.quantizes_head:
         largest = max(largest, architecture.head_parameters)
-    return largest * stack.dequantized_bytes
+    wide = training_int8 and architecture.norm == "layer" and stack.autocasts(workload)
+    return largest * (4.0 if wide else stack.dequantized_bytes)

@@ -1,21 +1,19 @@
 """Reading training data from JSONL, CSV or Parquet, with the line of everything that is wrong."""
 
-import codecs
-import csv
 import hashlib
 import json
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from modelpick.errors import UsageError
 from modelpick.tuning.examples import BadExampleError, Example, Form, Problem, examples_from
-from modelpick.tuning.extra import require
+from modelpick.tuning.records import SUFFIXES, kind_of, records
+from modelpick.tuning.similarity import Tell
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 # A tenth held out must hold at least one example, and one left over to learn from is no training: ten is the floor.
 FEWEST_EXAMPLES = 10
 
@@ -31,32 +29,30 @@ class DataFile:
     problems: tuple[Problem, ...]
 
     @property
+    def wholes(self) -> tuple[Example, ...]:
+        """One example a line: of a chat with several answers the last, which holds all that came before."""
+        return tuple({example.line: example for example in self.examples}.values())
+
+    @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that stop training."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def read(path: Path, *, labelled: bool = True) -> DataFile:
+def read(path: Path, *, labelled: bool = True, tell: Tell | None = None) -> DataFile:
     """Every example of a file, and every line that is none.
 
-    Raises UsageError when the file is missing, empty or of no known kind; what is wrong within is in `problems`.
+    The form is the one that most lines have; the others are problems. Raises UsageError when the file is missing, empty
+    or of no known kind; what is wrong within is in `problems`.
     """
-    if not path.is_file():
-        wrong = "is a folder" if path.is_dir() else "is not a file"
-        raise UsageError(f"{path} {wrong}", fix="give a .jsonl, .csv or .parquet file", code="no_data_file")
-    if not os.access(path, os.R_OK):
-        raise UsageError(f"{path} may not be read", fix="give yourself the right to read it", code="no_data_file")
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(
-            f"{path} is neither JSONL, CSV nor Parquet", fix=f"name it {', '.join(SUFFIXES)}", code="unknown_data_kind"
-        )
-    if path.stat().st_size == 0:
-        raise UsageError(f"{path} is empty", fix="put one example on each line", code="empty_data")
+    _refuse_unreadable(path)
     examples: list[Example] = []
     problems: list[Problem] = []
-    form: Form | None = None
-    first = 0
-    for line, record in _records(path):
+    first: dict[Form, int] = {}
+    counts: Counter[Form] = Counter()
+    for done, (line, record) in enumerate(records(path)):
+        if tell and done % 1000 == 0:
+            tell("reading", done, None)
         if isinstance(record, Problem):
             problems.append(record)
             continue
@@ -65,22 +61,49 @@ def read(path: Path, *, labelled: bool = True) -> DataFile:
         except BadExampleError as error:
             problems.append(Problem(line, error.code, str(error)))
             continue
-        form, first = (form, first) if form else (made[0].form, line)
-        if made[0].form != form:
-            problems.append(Problem(line, "mixed_forms", f"written as {made[0].form}, while line {first} is {form}"))
-            continue
+        counts[made[0].form] += 1
+        first.setdefault(made[0].form, line)
         examples.extend(made)
     if not examples and not problems:
         raise UsageError(f"{path} holds no example", fix="put one example on each line", code="empty_data")
+    form = counts.most_common(1)[0][0] if counts else None
+    if form and len(counts) > 1:
+        others = {example.line: example.form for example in examples if example.form != form}
+        problems += [
+            Problem(line, "mixed_forms", f"written as {other}, while most, as line {first[form]}, are {form}")
+            for line, other in others.items()
+        ]
+        examples = [example for example in examples if example.form == form]
+        problems.sort(key=lambda problem: problem.line)
     return DataFile(path, sha256_of(path), form, tuple(examples), tuple(problems))
 
 
-def read_for_training(path: Path) -> DataFile:
+def _refuse_unreadable(path: Path) -> None:
+    if path.is_dir():
+        within = sorted(file.name for file in path.iterdir() if kind_of(file)[0] in SUFFIXES)
+        fix = f"give one of its files: {', '.join(within[:4])}" if within else "give a .jsonl, .csv or .parquet file"
+        raise UsageError(f"{path} is a folder", fix=fix, code="no_data_file")
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file", fix="give a .jsonl, .csv or .parquet file", code="no_data_file")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path} may not be read", fix="give yourself the right to read it", code="no_data_file")
+    suffix, compression = kind_of(path)
+    if suffix not in SUFFIXES or (compression and suffix == ".parquet"):
+        raise UsageError(
+            f"{path} is neither JSONL, CSV nor Parquet by its name",
+            fix=f"name it {', '.join(SUFFIXES)}; text may be compressed: .jsonl.gz, .csv.zst",
+            code="unknown_data_kind",
+        )
+    if path.stat().st_size == 0:
+        raise UsageError(f"{path} is empty", fix="put one example on each line", code="empty_data")
+
+
+def read_for_training(path: Path, *, tell: Tell | None = None) -> DataFile:
     """`read`, refusing a file with any bad line or with too few examples.
 
     Raises UsageError(code="bad_data") naming the first bad line and how many there are, or code="too_few_examples".
     """
-    data = read(path)
+    data = read(path, tell=tell)
     if data.errors:
         first, more = data.errors[0], len(data.errors) - 1
         raise UsageError(
@@ -125,121 +148,20 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_jsonl(path: Path, examples: Sequence[Example]) -> None:
-    """Write examples as chat (or text/label) records, one a line."""
-    with path.open("w", encoding="utf-8") as file:
-        for example in examples:
-            file.write(json.dumps(as_record(example), ensure_ascii=False) + "\n")
+def copy_lines(source: Path, lines: Collection[int], target: Path) -> None:
+    """Write the records that stand at `lines` of `source` to `target` as JSON lines, with every field they have.
 
-
-def as_record(example: Example) -> dict[str, Any]:
-    """One example in the form it came in, so that what was curated trains the same way."""
-    source = {} if example.source is None else {"source": example.source}
-    if example.form == "classification":
-        return {"text": example.prompt, "label": example.answer, **source}
-    if example.form == "completion":
-        if not example.prompt:
-            return {"text": example.answer, **source}
-        return {
-            "prompt": example.prompt,
-            **({} if example.answer is None else {"completion": example.answer}),
-            **source,
-        }
-    messages = example.messages()
-    if example.answer is not None:
-        messages.append({"role": "assistant", "content": example.answer})
-    return {"messages": messages, **source}
-
-
-def _records(path: Path) -> Iterator[tuple[int, Any]]:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return _parquet(path)
-    if suffix in (".csv", ".tsv"):
-        return _csv(path, "\t" if suffix == ".tsv" else ",")
-    if suffix == ".json":
-        return _json(path)
-    return _jsonl(path)
-
-
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    if _encoding(path) == "utf-16":
-        yield 1, Problem(1, "not_utf8", "written in UTF-16; save the file as UTF-8")
-        return
-    with path.open("rb") as file:
-        for line, raw in enumerate(file, start=1):
-            try:
-                text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()
-                if text:
-                    yield line, json.loads(text)
-            except UnicodeDecodeError as error:
-                yield line, Problem(line, "not_utf8", f"not UTF-8 at byte {error.start}")
-            except json.JSONDecodeError as error:
-                yield line, Problem(line, "broken_json", f"{error.msg} at column {error.colno}")
-            except (RecursionError, ValueError):
-                yield line, Problem(line, "broken_json", "nested too deeply, or a number too long")
-
-
-def _json(path: Path) -> Iterator[tuple[int, Any]]:
-    """A JSON list of records (as Alpaca's is); a file of JSON lines under this name is read as such."""
-    with path.open("rb") as file:
-        first = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if first != b"[":
-        yield from _jsonl(path)
-        return
+    `target` is there whole or not at all. Raises UsageError(code="cannot_write") when it cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.partial")
     try:
-        records = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 1)
-        yield line, Problem(line, "broken_json", getattr(error, "msg", "not UTF-8, or nested too deeply"))
-        return
-    yield from enumerate(records, start=1)
-
-
-def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Any]]:
-    csv.field_size_limit(2**31 - 1)  # a long field is reported as too_large by its reader, not by a csv.Error
-    line = 1
-    try:
-        with path.open(encoding=_encoding(path), newline="") as file:
-            header = file.readline()
-            file.seek(0)
-            # Spreadsheets write semicolons where the comma is the decimal mark, and tabs into files named .csv.
-            reader = csv.DictReader(file, delimiter=max((delimiter, ",", ";", "\t"), key=header.count), strict=True)
-            names = [(name or "").strip() for name in reader.fieldnames or ()]
-            if twice := next((name for name in names if names.count(name) > 1), None):
-                yield 1, Problem(1, "bad_header", f"two columns are named {twice!r}")
-                return
-            reader.fieldnames = [name.lower() for name in names]
-            for row in reader:
-                line = reader.line_num
-                if None in row or None in row.values():
-                    yield line, Problem(line, "ragged_row", "more or fewer fields than the header names")
-                else:
-                    yield line, {key: value for key, value in row.items() if value != ""}
-    except UnicodeError:
-        yield line, Problem(line + 1, "not_utf8", "not UTF-8")
-    except csv.Error as error:
-        yield line, Problem(line + 1, "broken_csv", str(error))
-
-
-def _encoding(path: Path) -> str:
-    """UTF-8, or UTF-16 where the file begins with its mark: what spreadsheets call "Unicode text"."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
-    require("train", "pyarrow")
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.ParquetFile(path)
-        row = 0
-        for batch in table.iter_batches(batch_size=1024):
-            for record in batch.to_pylist():
-                row += 1
-                yield row, record
-    except (pyarrow.ArrowException, OSError) as error:
-        yield 1, Problem(1, "broken_parquet", str(error).splitlines()[0][:200])
+        with partial.open("w", encoding="utf-8") as file:
+            for line, record in records(source):
+                if line in lines:
+                    file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UsageError(
+            f"{target} cannot be written: {error.strerror}", fix="name another with --output", code="cannot_write"
+        ) from None

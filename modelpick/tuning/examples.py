@@ -55,6 +55,17 @@ class Example:
         """Everything, as plain text."""
         return self.prompt if self.answer is None else f"{self.prompt}\n{self.answer}"
 
+    @property
+    def said(self) -> str:
+        """Everything but the system turns, which tell the same in every example."""
+        spoken = [turn.content for turn in self.turns if turn.role != "system"]
+        return "\n".join(spoken if self.answer is None else [*spoken, self.answer])
+
+    @property
+    def asked(self) -> str:
+        """What is asked, without the system turns."""
+        return "\n".join(turn.content for turn in self.turns if turn.role != "system")
+
     def messages(self) -> list[dict[str, str]]:
         """The turns before the answer in the shape chat templates take."""
         return [{"role": turn.role, "content": turn.content} for turn in self.turns]
@@ -84,7 +95,7 @@ class BadExampleError(ValueError):
 
 def form_of(record: Mapping[str, Any]) -> Form:
     """The form a record is written in. Raises BadExampleError(code="unknown_form") naming the keys found."""
-    keys = {key for key, value in record.items() if value is not None}
+    keys = set(record)
     if keys & {"messages", "conversations"}:
         return "chat"
     if "label" in keys and keys & {"text", "sentence"}:
@@ -108,6 +119,7 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
         raise BadExampleError(
             "not_an_object", f"a {type(record).__name__}, where an object with named fields is expected"
         )
+    record = {key: value for key, value in record.items() if value is not None}  # tables fill every column
     form = form_of(record)
     source = record.get("source")
     if not isinstance(source, str | None):

@@ -15,7 +15,7 @@ from modelpick.tuning.extra import require_train
 from modelpick.tuning.inputs import Data, read_data, refuse_changed
 from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
-from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, run_from_json
+from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, as_trained, run_from_json
 from modelpick.tuning.signals import stopping_on_signals
 from modelpick.tuning.train import disk_full_as_error
 
@@ -194,18 +194,18 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
     config = loading.load_config(given["model"], options)
     kind = loading.kind_of(config)
     tokenizer, _ = loading.load_tokenizer(given["model"], options, kind)
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    if kind == "encoder" and limit:
-        limit -= 2  # RoBERTa's positions begin after the padding index
+    limit = loading.longest_known(config, kind)
     longest = tokens.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
     asked = f"{given['model']}@{given['revision']}" if given.get("revision") else given["model"]
     model = lookup.look_up([asked], catalog=index.load(), offline=request.offline).results[0]
     if isinstance(model, ModelpickError):
         raise model
 
+    here = device.current()
+
     def high(workload: "Workload") -> float:
         try:
-            return estimate_model(model, workload).high
+            return estimate_model(model, as_trained(workload, kind, gpu=here.kind == "cuda")).high
         except CannotTellError:
             if {"method", "batch"} <= given.keys():  # all that memory would decide has been decided
                 return 0.0
@@ -213,7 +213,7 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
 
     return choose(
         given,
-        device.current(),
+        here,
         high,
         longest=longest,
         examples=len(data.train),

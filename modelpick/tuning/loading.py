@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from modelpick.catalog import download
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.tuning import quantized
+from modelpick.tuning.attention import repeat_single_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -176,6 +177,14 @@ def load_config(model: str, options: LoadOptions) -> Any:
         ) from None
 
 
+def longest_known(config: Any, kind: Kind) -> int | None:
+    """The most tokens a model has positions for; None where its config names no bound."""
+    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
+    if kind == "encoder" and limit:
+        limit -= 2  # RoBERTa's positions begin after the padding index
+    return limit
+
+
 def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:
     """The tokenizer, with a pad token and (causal models) a chat template supplied where the model brings none."""
     from transformers import AutoTokenizer
@@ -249,6 +258,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
     if bits:
         layers = quantized.assert_quantized(loaded, keep, model)
         quantized.mend_in_place_adds(loaded, config.model_type)
+    repeat_single_key(loaded)
     loaded.config.pad_token_id = tokenizer.pad_token_id
     loaded.name_or_path = loaded.config._name_or_path = (
         model  # what an adapter says it was made for: not a cache folder

@@ -9,6 +9,7 @@ from modelpick.errors import UsageError, nearest
 from modelpick.workload import FINETUNE_METHODS, Workload, workload_from
 
 SCHEMA_VERSION = 1
+TRL = "1.16"  # the version that pyproject.toml and deploy/requirements.in ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,14 @@ def halvings_of(record: Mapping[str, Any] | None) -> tuple[Halving, ...]:
     """Those of a run file; () for none, and for one that never ran out of memory."""
     told = (record or {}).get("halvings", ())
     return tuple(Halving(int(one["after_step"]), int(one["batch"])) for one in told)
+
+
+def as_trained(workload: Workload, kind: str, *, gpu: bool) -> Workload:
+    """A fine-tuning workload in the words of what train.py runs: adapters under autocast, and a causal model on a GPU
+    through SFTTrainer's fused output matrix, whose kernels exist there alone. `kind`: causal, or anything else.
+    """
+    trained = replace(workload, autocast=workload.is_lora)
+    return replace(trained, stack="trl", stack_version=TRL) if gpu and kind == "causal" else trained
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from modelpick.tuning.loading import Kind
 
+_TOGETHER = 1000  # texts that a tokenizer is given at once: it works through them in parallel
 IGNORED = -100  # torch.nn.CrossEntropyLoss's ignore_index
 
 
@@ -62,6 +63,35 @@ def encode(
     return Encoded(tuple(rows), cut, left_out, longest, tokens)
 
 
+def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", kind: "Kind") -> list[int]:
+    """The tokens that each example takes of the context when `kind` is trained on it. Raises UsageError as `encode`."""
+    _check_form(examples, kind)
+
+    def counts(texts: list[str], **options: Any) -> list[int]:
+        found: list[int] = []
+        for start in range(0, len(texts), _TOGETHER):
+            found.extend(map(len, tokenizer(texts[start : start + _TOGETHER], **options)["input_ids"]))
+        return found
+
+    answers = [example.answer or "" for example in examples]
+    if kind == "encoder":
+        return counts([example.prompt for example in examples])
+    if kind == "encoder-decoder":
+        rows = zip(examples, counts([example.prompt for example in examples]), strict=True)
+        return [max(asked, len(_encoder_decoder(example, tokenizer)["labels"])) for example, asked in rows]
+    if examples and examples[0].form == "completion":
+        ends = int(begins_with_bos(tokenizer)) + int(tokenizer.eos_token_id is not None)
+        prompts = counts([example.prompt for example in examples], add_special_tokens=False)
+        both = zip(prompts, counts(answers, add_special_tokens=False), strict=True)
+        return [ends + asked + answered for asked, answered in both]
+    said = zip(examples, answers, strict=True)
+    whole = [
+        _template_text(tokenizer, [*example.messages(), {"role": "assistant", "content": answer}])
+        for example, answer in said
+    ]
+    return counts(whole, add_special_tokens=False)
+
+
 def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
     """The class names of a classification file, sorted (numbers by value)."""
     names = {example.answer for example in examples if example.form == "classification" and example.answer is not None}
@@ -110,16 +140,20 @@ def _causal(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str,
 
 
 def _template_ids(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> list[int]:
+    text = _template_text(tokenizer, messages, **options)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _template_text(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, **options)
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except Exception as error:  # jinja2 errors: a template that refuses a system turn, or turns out of order
         raise UsageError(
             f"the model's chat template refuses an example: {str(error).splitlines()[0][:160]}",
             fix="give turns in the order user, assistant, ... and put system text into the first user turn",
             code="template_refused",
         ) from None
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def _encoder_decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:

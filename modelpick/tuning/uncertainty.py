@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelpick.tuning.examples import Example
+from modelpick.tuning.similarity import Tell
 
 if TYPE_CHECKING:
     from modelpick.tuning.loading import Loaded
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 _ANSWER_TOKENS = 16  # the opening of an answer shows whether the model knows where it is going
 
 
-def uncertainties(loaded: "Loaded", pool: Sequence[Example], batch: int = 8) -> list[float]:
+def uncertainties(loaded: "Loaded", pool: Sequence[Example], batch: int = 8, tell: Tell | None = None) -> list[float]:
     """Between 0 (sure) and 1 for each example, in order.
 
     Encoders: the entropy of the class distribution over its maximum (Shannon). Others: one minus the geometric mean
@@ -28,18 +29,28 @@ def uncertainties(loaded: "Loaded", pool: Sequence[Example], batch: int = 8) -> 
     model.eval()
     tokenizer.padding_side = "left" if loaded.kind == "causal" else "right"
     prompts = [prompt_text(example, tokenizer, loaded.kind) for example in pool]
-    found: list[float] = []
+    found = [0.0] * len(prompts)
+    by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))  # so that little is padded
     try:
         with torch.inference_mode():
             for start in range(0, len(prompts), batch):
+                if tell:
+                    tell("asking the model", start, len(prompts))
+                numbers = by_length[start : start + batch]
                 inputs = tokenizer(
-                    prompts[start : start + batch], return_tensors="pt", padding=True, truncation=True, max_length=1024
+                    [prompts[number] for number in numbers],
+                    return_tensors="pt",
+                    padding=True,
+                    truncation=True,
+                    max_length=1024,
                 )
                 inputs.pop("token_type_ids", None)
                 inputs = inputs.to(next(model.parameters()).device)
-                found.extend(
+                unsure = (
                     _entropies(model, inputs) if loaded.kind == "encoder" else _hesitations(model, tokenizer, inputs)
                 )
+                for number, value in zip(numbers, unsure, strict=True):
+                    found[number] = value
     finally:
         model.train(was_training)
         tokenizer.padding_side = side

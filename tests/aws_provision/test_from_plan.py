@@ -120,7 +120,8 @@ def test_a_cap_shortens_the_best_one_s_hours_and_does_not_swap_it(plan: dict[str
     assert spec.most_usd <= 5.0 + 1e-9
 
 
-def test_what_would_be_stopped_before_it_is_done_is_no_candidate(plan: dict[str, Any]) -> None:
+def test_what_would_be_stopped_before_it_is_done_is_no_candidate() -> None:
+    plan = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "lora-int8"}, max_hours=6.0, max_usd=12.0).as_json()
     times = [row["time"]["likely_hours"] for row in plan["candidates"]]
     assert max(times) <= plan["max_hours"]
     spec = spec_from(plan, Wishes(max_hours=times[0] * 1.01))

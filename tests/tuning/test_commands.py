@@ -131,6 +131,8 @@ def test_tokens_are_counted_by_the_models_own_tokenizer(modelpick: Run, base: Pa
     counted = modelpick(*words).json
     assert counted["tokens"]["exact"]
     assert any(problem["code"] == "too_long" for problem in counted["problems"])
+    known = modelpick("data", "check", str(data), "--model", str(base), "--json").json["tokens"]
+    assert known["context"] > known["longest"] > 5  # what the model has positions for
 
 
 def test_data_curate_writes_what_finetune_reads(modelpick: Run, data: Path, tmp_path: Path) -> None:
@@ -212,11 +214,17 @@ def test_estimate_exact_traces_in_place_of_the_formulas(modelpick: Run, base: Pa
     assert exact["parameters"] == formula["parameters"]
     assert exact["parameters_source"] == "trace"
     assert sum(exact["parts_gib"].values()) == pytest.approx(exact["total_gib"])
-    assert any(line.startswith("traced") for line in exact["assumptions"])
+    assert exact["exact"]["allocated_gib"] <= exact["exact"]["reserved_gib"] < exact["total_gib"]
+    assert exact["assumptions"][0].startswith("traced: ")
+    assert [name.split()[0] for name in exact["exact"]["code"]] == ["transformers", "peft"]
+    assert "exact" not in formula
     assert modelpick(*words, "--exact", "--stack", "litgpt").error["code"] == "not_traceable"
     allocated = modelpick(*words, "--exact", "--measure", "allocated").json
     assert allocated["parts_gib"]["runtime"] == 0
-    assert allocated["total_gib"] < exact["total_gib"]
+    assert allocated["total_gib"] == pytest.approx(exact["exact"]["allocated_gib"])
+    fused = modelpick(*words, "--exact", "--stack", "trl", "--stack-version", "1.16").json
+    assert fused["exact"]["code"][2].startswith("trl 1.16")
+    assert fused["exact"]["allocated_gib"] != exact["exact"]["allocated_gib"]
 
 
 def test_a_broken_run_file_is_one_sentence(modelpick: Run, tmp_path: Path) -> None:

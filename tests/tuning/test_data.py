@@ -1,6 +1,7 @@
 """Training data: forms, bad lines, duplicates, leaks, secrets, a selection that is fewer and better."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
-from modelpick.tuning import dataset, sensitive, similarity
+from modelpick.tuning import dataset, near, similarity
 from modelpick.tuning.check import check
 from modelpick.tuning.curate import curate, pick_next
 from modelpick.tuning.examples import Example, Turn, examples_from
@@ -128,19 +129,35 @@ def test_a_question_never_stands_on_both_sides_of_the_split(prompts: list[str], 
     assert train
 
 
-@given(
-    st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=8), max_size=12), st.sampled_from([0.5, 0.8, 1.0])
-)
-def test_near_duplicates_are_exactly_those_of_comparing_all_pairs(words: list[list[str]], threshold: float) -> None:
-    texts = [" ".join(one) for one in words]
-    sets = [similarity.shingles(text) for text in texts]
-    expected = [
-        (i, j)
-        for j in range(len(sets))
-        for i in range(j)
-        if len(sets[i] & sets[j]) / len(sets[i] | sets[j]) >= threshold
-    ]
-    assert [(i, j) for i, j, _ in similarity.near_duplicates(texts, threshold)] == expected
+@given(st.lists(st.lists(st.sampled_from("abcde"), max_size=9), max_size=14), st.sampled_from([1, 2, 4, 100]))
+def test_near_duplicates_are_exactly_those_of_comparing_all_pairs(texts: list[list[str]], template: int) -> None:
+    """Greedily, from the first: each text repeats the first kept one that is near, found by comparing with all."""
+    said = [" ".join(one) for one in texts]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near, "TEMPLATE", template)
+        found = near.repeats(said)
+    sets = [shingles(text) for text in said]
+    counts = Counter(triple for one in set(sets) for triple in one)
+
+    def alike(one: frozenset[Any], other: frozenset[Any]) -> bool:
+        if one == other:
+            return bool(one)
+        rare, other_rare = ({triple for triple in both if counts[triple] <= template} for both in (one, other))
+        if not rare or not other_rare or len(one & other) < near.NEAR * len(one | other):
+            return False
+        return len(rare & other_rare) >= near.DISTINCT * len(rare | other_rare)
+
+    kept: list[int] = []
+    for number, one in enumerate(sets):
+        same = next((other for other in kept if alike(sets[other], one)), number)
+        assert found[number] == same
+        if same == number:
+            kept.append(number)
+
+
+def shingles(text: str) -> frozenset[tuple[str, ...]]:
+    words = similarity.words(text)
+    return frozenset(tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))) if words else frozenset()
 
 
 def test_check_finds_duplicates_leaks_lengths_and_secrets(tmp_path: Path) -> None:
@@ -164,37 +181,6 @@ def test_declared_sources_are_judged_by_the_policy(tmp_path: Path) -> None:
     assert report.sources == ("tatsu-lab/alpaca",)
     assert report.sources_verdict in ("review", "deny")
     assert any(problem.code == "restricted_source" for problem in report.problems)
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("card 4111 1111 1111 1111", "payment card number"),
-        ("IBAN DE89 3704 0044 0532 0130 00", "IBAN"),
-        ("password = hunter2hunter2", "password assignment"),
-        ("call +49 30 1234567", "phone number"),
-        ("-----BEGIN RSA PRIVATE KEY-----", "private key"),
-    ],
-)
-def test_sensitive_text_is_recognised(text: str, name: str) -> None:
-    assert name in {found.name for found in sensitive.find(text)}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "order 4111 1111 1111 1112",
-        "user@example.com",
-        "in 1999-2004",
-        "version 1.2.3.4",
-        "git@github.com:a/b",
-        "password = os.environ['A1']",
-        "api_key = your_api_key_here",
-        "DE00 1234 5678 9012 3456 78",
-    ],
-)
-def test_lookalikes_are_left_alone(text: str) -> None:
-    assert sensitive.find(text) == ()
 
 
 def test_curation_is_diverse_free_of_duplicates_and_prefers_whole_answers() -> None:

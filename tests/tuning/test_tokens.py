@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.tuning import loading
 from modelpick.tuning.examples import examples_from
-from modelpick.tuning.tokens import IGNORED, encode
+from modelpick.tuning.tokens import IGNORED, encode, lengths
 from tests.tuning import tiny
 
 TURNS = [
@@ -96,3 +96,21 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     monkeypatch.setattr(loss, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
     train.build_trainer(settings, replace(loaded, model=model), encoded, tmp_path / "out", watch).train()
     assert sorted(row for batch in seen for row in batch) == sorted(row["labels"] for row in encoded.rows)
+
+
+@pytest.mark.parametrize(
+    ("kind", "record"),
+    [
+        ("causal", CHAT),
+        ("causal", {"prompt": "one two", "completion": " three"}),
+        ("causal", {"text": "one two three"}),
+        ("encoder-decoder", {"instruction": "one two", "output": "three four five six"}),
+        ("encoder", {"text": "one two", "label": "yes"}),
+    ],
+)
+def test_lengths_are_those_of_training(kind: loading.Kind, record: dict[str, Any]) -> None:
+    tokenizer = tiny.tokenizer(chat_template=THINKING)
+    examples = examples_from(record, 1)
+    longest = encode(examples, tokenizer, kind, 10_000, ("yes",)).longest
+    assert max(lengths(examples, tokenizer, kind)) == longest
+    assert len(lengths(examples, tokenizer, kind)) == len(examples)

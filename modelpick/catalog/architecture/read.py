@@ -131,6 +131,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
         sdpa=family.sdpa,
+        score_bias="shared" if flag(config, "alibi", False) else "",  # modeling_falcon.py: in the mask, made once
         rotary=family.rotary,
         upcasts_logits=family.upcasts_logits,
         caps_scores=_caps(config, "attn_logit_softcapping", family.caps_scores),
@@ -217,8 +218,17 @@ def _attention(
         kv_heads = whole(config, ("num_global_key_value_heads",)) or kv_heads
     if heads % kv_heads:
         raise fields.bad("num_key_value_heads", kv_heads, f"a divisor of num_attention_heads {heads}")
-    fused = family.rotary and len(family.names.qkv) == 1
-    return Attention(heads, kv_heads, size, whole(config, ("v_head_dim",)) or size, window, rotates_fused=fused)
+    one_key = kind == "falcon" and kv_heads == 1  # modeling_falcon.py: neither repeated nor told to sdpa
+    fused = family.rotary and len(family.names.qkv) == 1 and not one_key
+    width = whole(config, ("v_head_dim",)) or size
+    normed = _norms_queries(config, family)
+    return Attention(
+        heads, kv_heads, size, width, window, rotates_fused=fused, normed=normed, unfused=one_key
+    )  # fmt: skip
+
+
+def _norms_queries(config: Config, family: Family) -> bool:
+    return flag(config, "use_qk_norm", flag(config, "qk_layernorm", bool(family.qk_norm)))
 
 
 def _kv_heads(config: Config, kind: str, heads: int) -> int:
@@ -274,7 +284,7 @@ def _attention_extras(config: Config, family: Family, attention: Attention) -> i
         return needed(config, ("kv_lora_rank",)) + (whole(config, ("q_lora_rank",)) or 0)
     extra = attention.heads if family.sinks else 0
     norm = family.qk_norm
-    if flag(config, "use_qk_norm", flag(config, "qk_layernorm", bool(norm))):
+    if attention.normed:
         if norm == "full":
             extra += attention.query_width + attention.kv_heads * attention.head_dim
         elif norm == "head":

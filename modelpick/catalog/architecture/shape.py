@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["decoder", "encoder-decoder", "encoder"]
-Norm = Literal["rms", "layer"]
+Norm = Literal["rms", "layer", "t5"]  # t5: an RMS norm that keeps its input in both types (modeling_t5.py T5LayerNorm)
 Role = Literal["qkv", "query", "key", "value", "output", "gate_up", "gate", "up", "down", "other"]
 
 
@@ -35,6 +35,10 @@ class Attention:
     window: int | None = None  # tokens a layer looks back; None: all
     latent: int = 0  # MLA: kv_lora_rank + qk_rope_head_dim (arXiv 2405.04434, section 2.1)
     rotates_fused: bool = False  # q and k are rotated copies beside the fused tensor that v is a view of
+    normed: bool = False  # queries and keys go through norms of their own
+    # One head of keys and values reaches scaled_dot_product_attention beside many of queries, as it is: CUDA's fused
+    # kernels refuse that (sdp_utils_cpp.h check_batch_size_and_num_heads_dense), and plain products in fp32 remain.
+    unfused: bool = False
 
     @property
     def query_width(self) -> int:
@@ -145,6 +149,9 @@ class Architecture:
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
     caps_scores: bool = False  # tanh over the attention scores: no fused kernel outside flash attention takes it
     caps_logits: bool = False  # tanh over the logits
+    # Positions are a bias on the attention scores, a mask for every head: one that all layers share, or one in each.
+    score_bias: Literal["", "shared", "layers"] = ""
+    dropout: bool = False  # trained with dropout after each block, as its config has it by default
     rotary: bool = False  # positions are rotations of queries and keys
     upcasts_logits: bool = True  # the loss is taken over fp32 logits also without autocast
 
