@@ -17,7 +17,7 @@ from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
 from modelpick.memory.runtime import runtime_bytes
 from modelpick.memory.sharding import Shares, shares
 from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
-from modelpick.memory.weights import Weights, parameter_count, weight_bytes
+from modelpick.memory.weights import Weights, kept_linear, parameter_count, weight_bytes
 from modelpick.workload import Workload
 
 GIB = 2.0**30
@@ -281,8 +281,9 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
     loss = activations.loss_bytes(architecture, workload, stack, held.rebuilt if stack.quantizes_head else 0.0)
     shared = saved = activations.bias_bytes(architecture, workload, b)
     widest = moving = borders = kept = 0.0
-    if workload.is_lora and stack.autocasts(workload):  # adapters in fp32 are cast, and the casts stay
+    if workload.is_lora and stack.autocasts(workload):  # what is in fp32 is cast, and the casts stay
         saved += b * training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
+        saved += b * kept_linear(architecture, stack) if workload.dtype == "fp16" else 0.0
     for run in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
         one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
