@@ -21,6 +21,7 @@ from modelpick.memory.weights import Weights, kept_linear, parameter_count, weig
 from modelpick.workload import Workload
 
 GIB = 2.0**30
+WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
 PARTS = ("weights", "kv_cache", "activations", "gradients", "optimizer", "adapter", "runtime")
 
 
@@ -351,7 +352,7 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
     if any(run.mixer for run in architecture.layers):
         said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
     if architecture.kind == "encoder" and workload.task == "finetune":
-        said.append("the loss is taken over the whole vocabulary; a classification head takes less")
+        said.append(WHOLE_VOCABULARY)
     if workload.method == "gguf":
         said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
     if workload.method in ("gptq", "awq", "fp8", "mxfp4"):
