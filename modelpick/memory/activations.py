@@ -81,12 +81,16 @@ def scores_bytes(
 
 
 def moving_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
-    """Bytes per token of the gradients that are at work inside a layer: of the gate, of up and of the residual; of
-    attention scores that were materialized, before and after their softmax."""
+    """Bytes per token of the gradients that are at work inside a layer: of the gate, of up and of the residual, and of
+    down's input in fp32 where an adapter under autocast reads a cast of it; of attention scores that were materialized,
+    before and after their softmax."""
     scores = 0.0
     if run.attention and (workload.attention == "eager" or is_unfused(run.attention, workload, stack)):
         scores = 8.0 * run.attention.heads * workload.context
-    return max(b * (2 * mlp_width(run) + 2 * architecture.hidden), scores)
+    linear = _widths(architecture, run, workload, stack, b).linear
+    casts = linear > b or (workload.method == "lora" and stack.autocasts(workload) and b < stack.adapter_bytes)
+    mlp = (2 * linear + (4.0 if casts else 0.0)) * mlp_width(run) + 2 * b * architecture.hidden
+    return max(mlp, scores)
 
 
 def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> float:

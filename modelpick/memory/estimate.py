@@ -17,10 +17,11 @@ from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
 from modelpick.memory.runtime import runtime_bytes
 from modelpick.memory.sharding import Shares, shares
 from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
-from modelpick.memory.weights import Weights, parameter_count, weight_bytes
+from modelpick.memory.weights import Weights, kept_linear, parameter_count, weight_bytes
 from modelpick.workload import Workload
 
 GIB = 2.0**30
+WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
 PARTS = ("weights", "kv_cache", "activations", "gradients", "optimizer", "adapter", "runtime")
 
 
@@ -283,8 +284,9 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
     loss = activations.loss_bytes(architecture, workload, stack, held.rebuilt if stack.quantizes_head else 0.0)
     shared = saved = activations.bias_bytes(architecture, workload, b)
     widest = moving = borders = kept = 0.0
-    if workload.is_lora and stack.autocasts(workload):  # adapters in fp32 are cast, and the casts stay
+    if workload.is_lora and stack.autocasts(workload):  # what is in fp32 is cast, and the casts stay
         saved += b * training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
+        saved += b * kept_linear(architecture, stack) if workload.dtype == "fp16" else 0.0
     for run in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
         one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
@@ -355,7 +357,7 @@ def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None,
     elif mixers:
         said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
     if architecture.kind == "encoder" and workload.task == "finetune":
-        said.append("the loss is taken over the whole vocabulary; a classification head takes less")
+        said.append(WHOLE_VOCABULARY)
     if workload.method == "gguf":
         said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
     if workload.method in ("gptq", "awq", "fp8", "mxfp4"):

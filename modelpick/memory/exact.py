@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelpick.errors import CannotTellError
-from modelpick.memory.estimate import MemoryEstimate, Parts
+from modelpick.memory.estimate import WHOLE_VOCABULARY, MemoryEstimate, Parts
 from modelpick.memory.report import MemoryReport
 from modelpick.memory.runtime import CONTEXT
 from modelpick.workload import Workload
@@ -34,23 +34,35 @@ def exact(report: MemoryReport) -> MemoryReport:
         )
     with quietly():
         traced = trace(config, report.memory.workload)
-    known = report.model.parameters
-    if known and abs(traced.parameters / known - 1) > _SAME_MODEL:
+    known = report.memory.parameters  # the repository's, a tied output matrix counted once
+    if abs(traced.parameters / known - 1) > _SAME_MODEL:
         raise CannotTellError(
             f"the class that transformers has for {report.model.id} holds {traced.parameters / 1e9:.2f} B parameters, "
             f"the repository {known / 1e9:.2f} B",
             fix="leave out --exact",
             code="not_traceable",
         )
+    told = _told(report, traced)
     return replace(
         report,
-        memory=traced_estimate(report.memory, traced),
-        device=traced_estimate(report.device, traced),
+        memory=traced_estimate(report.memory, traced, told),
+        device=traced_estimate(report.device, traced, told),
         exact=traced.as_json(),
     )
 
 
-def traced_estimate(estimate: MemoryEstimate, traced: "Trace") -> MemoryEstimate:
+def _told(report: MemoryReport, traced: "Trace") -> tuple[str, ...]:
+    """What was traced, then what the formulas assume of the same workload."""
+    told = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
+    work, kind = report.memory.workload, report.architecture.kind
+    if work.task == "finetune" and work.stack == "transformers" and kind == "decoder":
+        told.append("a loop of transformers: modelpick finetune trains decoders as --stack trl --stack-version 1.16")
+    if work.task == "finetune" and kind == "encoder":
+        told.append("trained with a classification head of two labels")
+    return (*told, *(said for said in report.memory.assumptions if said != WHOLE_VOCABULARY))
+
+
+def traced_estimate(estimate: MemoryEstimate, traced: "Trace", told: tuple[str, ...]) -> MemoryEstimate:
     """An estimate whose parts are the trace's, counted as its workload's `measure` says.
 
     `runtime` is what the allocator holds beyond the tensors, and on the device the CUDA context as well.
@@ -58,9 +70,6 @@ def traced_estimate(estimate: MemoryEstimate, traced: "Trace") -> MemoryEstimate
     parts = Parts(
         **{name: float(size) for name, size in traced.parts.items()}, runtime=_runtime(estimate.workload, traced)
     )
-    told = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
-    if estimate.workload.task == "finetune" and estimate.workload.stack == "transformers":
-        told.append("a loop of transformers: modelpick finetune trains decoders as --stack trl --stack-version 1.16")
     return replace(
         estimate,
         parts=parts,
@@ -69,7 +78,7 @@ def traced_estimate(estimate: MemoryEstimate, traced: "Trace") -> MemoryEstimate
         parameters=traced.parameters,
         parameters_source="trace",
         trainable_parameters=traced.trainable_parameters,
-        assumptions=(*told, *estimate.assumptions),
+        assumptions=told,
     )
 
 
