@@ -119,8 +119,15 @@ def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:
 def estimate(architecture: Architecture, workload: Workload, parameters: int | None = None) -> MemoryEstimate:
     """The peak memory of `workload`, per GPU. `parameters`: the repository's own count, where known.
 
-    Raises UsageError for LoRA targets that the model does not have.
+    Raises UsageError for LoRA targets that the model does not have, CannotTellError for training a model whose
+    layers are only guessed: recurrent ones keep tens of times more for the backward pass than attention does.
     """
+    if architecture.guessed and workload.task == "finetune":
+        raise CannotTellError(
+            f"what fine-tuning {architecture.model_type} takes cannot be told: its layers are not known",
+            fix="fine-tune a model of a known architecture; estimate --task serve is bounded from above",
+            code="unknown_architecture",
+        )
     stack = stack_of(workload)
     count, source = parameter_count(architecture, parameters)
     b = ELEMENT_BYTES[workload.dtype]

@@ -82,6 +82,7 @@ _PHI3 = Family(names=_PHI3_NAMES, window="all")
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
     "mistral": Family(window="all"),
+    "mistral3": Family(window="all"),  # its text part, where that is told flat
     "ministral": Family(window="all"),
     "ministral3": _LLAMA,
     "mistral4": _LLAMA,

@@ -62,7 +62,7 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
         told += ("its MLP width follows from the parameter count",)
     shape = _read(text, kind, STANDARD, towers, told)
     if not FAMILIES.get(kind, STANDARD).hybrid:
-        return shape
+        return replace(shape, guessed=kind not in FAMILIES)
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
     told = (*shape.assumptions, "which layers attend is not told: each is taken to mix both ways, an upper bound")
     return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=told)

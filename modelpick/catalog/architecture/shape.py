@@ -146,6 +146,8 @@ class Architecture:
     checkpoint: Checkpoint | None
     exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
+    # The model_type is not known: sizes are an upper bound, and what its layers keep for a backward pass is unknown.
+    guessed: bool = False
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
     caps_scores: bool = False  # tanh over the attention scores: no fused kernel outside flash attention takes it
     caps_logits: bool = False  # tanh over the logits
