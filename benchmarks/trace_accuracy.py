@@ -146,7 +146,8 @@ def _is_traceable(row: dict[str, Any]) -> bool:
     plain = row["quantization"] in ("none", "bnb.nf4") and not work.get("loss_chunking")
     asked = "baseline-peft-bnb" not in row["notes"]  # prepare_model_for_kbit_training, which no workload names
     counted = row["metric"].startswith("torch max_memory") and work.get("measure") in ("allocated", "reserved")
-    return plain and asked and counted and work.get("gpus", 1) == 1 and _is_recent(row)
+    one = work.get("gpus", 1) == 1 and row["summed_over"] == 1
+    return plain and asked and counted and one and _is_recent(row)
 
 
 def _spread(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

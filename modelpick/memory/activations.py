@@ -94,11 +94,12 @@ def moving_bytes(architecture: Architecture, run: Layers, workload: Workload, st
 
 
 def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> float:
-    """Bytes of the biases of every head that all layers share, and of their mask. Checkpoints keep all as inputs."""
+    """Bytes of the biases of every head that all layers share. Checkpoints keep three: bias, mask and their sum are
+    inputs of each layer."""
     if not architecture.score_bias:
         return 0.0
     heads = max((run.attention.heads for run in architecture.layers if run.attention), default=0)
-    return (3 if workload.gradient_checkpointing else 1) * float(heads) * workload.context**2 * b
+    return float(heads) * workload.context**2 * b
 
 
 def is_unfused(attention: Attention | None, workload: Workload, stack: Stack) -> bool:

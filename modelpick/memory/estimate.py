@@ -307,7 +307,7 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
         at_work = widest + held.rebuilt
         if workload.sharding == "fsdp" and workload.is_lora and stack.keeps_input_gradients:
             at_work += borders
-        return min(shared + borders + stays + max(at_work, loss), saved + max(loss, at_work))
+        return min(3 * shared + borders + stays + max(at_work, loss), saved + max(loss, at_work))
     ends_forward = 0.0
     if kept and stack.kept_tokens:
         ends_forward = _ends_forward(architecture, workload, stack, b, kept / tokens) + held.rebuilt
