@@ -16,7 +16,6 @@ from modelpick import plan_tuning
 from modelpick.errors import CannotTellError, UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
-from modelpick.offers.compatibility import Finding
 from modelpick.offers.cost import disk_gb
 from modelpick.plan_actions import actions, stop_switches
 from modelpick.plan_choice import ASSUMED_TOKENS, Ask, Candidate, Inputs, Refused, ask, candidates
@@ -151,25 +150,11 @@ def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
         },
         "max_usd": best.limit_usd,
         "max_hours": best.limit_hours,
-        "care": [
-            one.as_json()
-            for one in (*asked.findings(best.offer), *_beyond_context(inputs))
-            if one.code not in _TAKEN_CARE_OF
-        ],
+        "care": [one.as_json() for one in asked.findings(best.offer) if one.code not in _TAKEN_CARE_OF],
         "unchecked": _unchecked(inputs),
         "assumptions": _assumptions(asked, best),
         "sources": sorted({one.offer.source for one in chosen if one.offer.source} | set(inputs.rates.sources)),
     }
-
-
-def _beyond_context(inputs: Inputs) -> list[Finding]:
-    """A word where more tokens are asked for than the makers state."""
-    limit = inputs.model.context
-    longest = max((work.context + work.generate for _, work in inputs.tasks), default=0)
-    if limit is None or longest <= limit:
-        return []
-    why = f"{longest} tokens are asked for, {limit} are what its makers state"
-    return [Finding("beyond_context", "care", why, f"use --context {limit} or less", "the model's card or config.json")]
 
 
 def _hyperparameters(inputs: Inputs, tuning: Tuning | None) -> dict[str, Any] | None:

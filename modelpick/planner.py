@@ -24,7 +24,9 @@ from modelpick.offers.rules import load_rules
 from modelpick.plan_choice import Caps, Inputs
 from modelpick.plan_tuning import CHOSEN
 from modelpick.tuning.run import as_trained
-from modelpick.workload import ONLY_SERVE, SERVE_METHODS, Workload, workload_from
+from modelpick.workload import ONLY_SERVE, SERVE_METHODS, SERVED_ANSWER, Workload, workload_from
+
+_PADDED_POSITIONS = 2  # RoBERTa's positions begin after the padding index; tuning/loading.py holds every encoder to it
 
 
 def prepare(
@@ -60,6 +62,8 @@ def prepare(
     model = looked.results[0]
     if isinstance(model, ModelpickError):
         raise model
+    tuned = tuned and _within_context(model, tuned, finetune or {})
+    served = served and _within_context(model, served, serve or {})
     if tuned is not None and tuned.gpus == 1 and not (finetune or {}).get("stack"):
         tuned = _as_it_runs(model, tuned)
     chosen = api.policy(policy)
@@ -120,6 +124,33 @@ def count_tokens(
     return tokens.measure(data, workload.context, tokens.counter_at_hand(_tokenizer_of(model)), progress)
 
 
+def _within_context(model: Model, workload: Workload, asked: Mapping[str, Any]) -> Workload:
+    """At most as many tokens as the model knows: the machine refuses more, and by then it is paid for.
+
+    What was asked for by name is not changed: raises UsageError("context_too_long") beyond the limit.
+    """
+    try:
+        architecture = architecture_of(model)
+    except CannotTellError:
+        return workload
+    limit = architecture.context
+    if limit is None or architecture.kind == "encoder-decoder":  # whose positions are relative
+        return workload
+    if architecture.kind == "encoder" and workload.task == "finetune":
+        limit -= _PADDED_POSITIONS
+    if asked.get("generate") is None:
+        workload = replace(workload, generate=min(workload.generate, limit // 2))
+    if workload.context + workload.generate <= limit:
+        return workload
+    if asked.get("context") is not None or workload.generate >= limit:
+        raise UsageError(
+            f"{workload.context + workload.generate} tokens are asked for, and {model.id} knows at most {limit}",
+            fix=f"use --context {max(limit - workload.generate, 1)} or less",
+            code="context_too_long",
+        )
+    return replace(workload, context=limit - workload.generate)
+
+
 def _as_it_runs(model: Model, workload: Workload) -> Workload:
     """In the words of what `modelpick finetune` runs on the machine; of an unknown shape as it was asked."""
     try:
@@ -137,7 +168,7 @@ def _workloads(
     if finetune is None and serve is None:
         finetune = {}
     tuned = None if finetune is None else workload_from({"task": "finetune", **finetune})
-    served = None if serve is None else workload_from({"task": "serve", **serve})
+    served = None if serve is None else workload_from(_with_answers({"task": "serve", **serve}))
     if tuned is not None and served is not None and tuned.gpus != served.gpus:
         raise UsageError(
             f"fine-tuning on {tuned.gpus} GPUs and serving on {served.gpus} is not one machine",
@@ -145,6 +176,11 @@ def _workloads(
             code="contradiction",
         )
     return tuned, served
+
+
+def _with_answers(names: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As many new tokens as the server will leave room for."""
+    return names if names.get("generate") is not None else {**names, "generate": SERVED_ANSWER}
 
 
 def offers_for(

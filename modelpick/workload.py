@@ -81,6 +81,7 @@ _TYPES: dict[str, Any] = {
 }  # fmt: skip
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
 _SMALLEST = {"generate": 0}
+SERVED_ANSWER = 512  # new tokens that a server leaves room for, where none are named
 _LARGEST = {
     "context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096,
     "gradient_accumulation": 1_000_000,

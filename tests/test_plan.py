@@ -196,12 +196,17 @@ def test_a_region_that_the_license_excludes_is_refused() -> None:
     assert "--region" in error.fix
 
 
-def test_more_tokens_than_the_makers_state_are_pointed_out() -> None:
-    care = planner.prepare("EleutherAI/pythia-1b", finetune={"method": "lora", "context": 4096}, family="any").content[
-        "care"
-    ]
-    assert "beyond_context" in [one["code"] for one in care]
-    assert planner.prepare(MODEL).content["care"] == []
+def test_no_machine_is_paid_for_that_would_refuse_the_context() -> None:
+    """Asked for: refused here. Not asked for: as much as the model knows, for training and for serving."""
+    for task in ({"finetune": {"method": "lora", "context": 4096}}, {"serve": {"context": 4096}}):
+        error = refused(name="EleutherAI/pythia-1b", family="any", **task)
+        assert error.code == "context_too_long"
+        assert f"--context {2048 if 'finetune' in task else 1536}" in error.fix
+    falcon = planner.prepare("tiiuae/falcon-7b", finetune={"method": "qlora"}, serve={"method": "nf4"}).content
+    assert falcon["workloads"]["finetune"]["context"] == 1024
+    assert falcon["workloads"]["serve"]["context"] + falcon["workloads"]["serve"]["generate"] == 2048
+    encoder = planner.prepare("FacebookAI/xlm-roberta-large", finetune={"method": "lora"}).content
+    assert encoder["workloads"]["finetune"]["context"] == 512
 
 
 def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) -> None:

@@ -171,10 +171,11 @@ def _finetune(plan: Mapping[str, Any], model: str, data: Sequence[str]) -> list[
 
 
 def _serve(plan: Mapping[str, Any], served: str) -> list[str]:
-    """What was planned for is what is served: method, context, sequences at once."""
+    """What was planned for is what is served: method, context, answers, sequences at once."""
     workload = plan["workloads"]["serve"]
-    words = ["modelpick", "serve", served, "--method", workload["method"], "--context", str(workload["context"])]
-    words += ["--concurrency", str(workload["batch"]), *_asked_for(workload, ("generate", "gpus"))]
+    words = ["modelpick", "serve", served, "--method", workload["method"]]
+    words += ["--context", str(workload["context"]), "--generate", str(workload["generate"])]
+    words += ["--concurrency", str(workload["batch"]), *_asked_for(workload, ("gpus",))]
     return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
 
 

@@ -23,12 +23,11 @@ from modelpick.serving.machine import Machine
 from modelpick.serving.sizing import NoRoomError, Sizing
 from modelpick.serving.supervise import Watch
 from modelpick.tuning import gate
-from modelpick.workload import Workload, workload_from
+from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = (
     "127.0.0.1"  # loopback only: from elsewhere through port forwarding (modelpick connect), never opened to a network
 )
-DEFAULT_GENERATE = 512  # tokens of an answer that the context leaves room for, where none are named
 _MENDED_BY_PROXY = ("transformers_serve_open",)  # what the table warns of and the proxy takes care of
 _TERMS = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
@@ -235,7 +234,7 @@ def _workload(request: Request, folder: Path, here: Machine) -> tuple[Workload, 
         names.setdefault("method", "gguf")
     names.setdefault("method", _checkpoint_method(folder) or "bf16")
     names.setdefault("dtype", here.gpu.dtype if here.gpu else "bf16")
-    names.setdefault("generate", DEFAULT_GENERATE)
+    names.setdefault("generate", SERVED_ANSWER)
     return workload_from({"task": "serve", **names}), asked_context
 
 

@@ -45,7 +45,7 @@ def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, e
     assert first == [
         f"finetune {MODEL} --method lora --context 256 --planned planned.json --epochs 2 --data data/train.jsonl"
         " --output results/run",
-        f"serve results/run --method bf16 --context 512 --concurrency 3 {KEPT}",
+        f"serve results/run --method bf16 --context 512 --generate 512 --concurrency 3 {KEPT}",
     ]
     run = tmp_path / "results" / "run"
     run.mkdir(parents=True)
@@ -101,5 +101,5 @@ def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: di
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
     made = planner.prepare(MODEL, serve={"method": "bf16", "context": 512}).as_json()
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
-        f"serve {MODEL} --method bf16 --context 512 --concurrency 1 {KEPT}"
+        f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 1 {KEPT}"
     ]
