@@ -15,7 +15,7 @@ from modelpick.tuning.extra import require_train
 from modelpick.tuning.inputs import Data, read_data, refuse_changed
 from modelpick.tuning.loading import check_folder
 from modelpick.tuning.progress import Progress, Screen
-from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, as_trained, run_from_json
+from modelpick.tuning.run import SCHEMA_VERSION, RunSettings, as_trained, run_from_json, settings_from
 from modelpick.tuning.signals import stopping_on_signals
 from modelpick.tuning.train import disk_full_as_error
 
@@ -85,6 +85,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     earlier = run_from_json(record) if request.resume else None
     if earlier is not None:
         given = folder.continued(earlier, given)
+        earlier = settings_from(given)
     for name in ("model", "data"):
         _required(given, name)
     tracking.check(given.get("track"))
@@ -93,7 +94,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
         check_folder(Path(given["model"]), allow_pickles=bool(given.get("allow_pickles")))
     data = read_data(given, labelled_by=earlier)
     if record is not None:
-        refuse_changed(record, given, data)
+        refuse_changed(record, given, data, continues=earlier is not None)
     permission = gate.permission_for(
         given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
     )

@@ -34,9 +34,12 @@ def differences(record: Mapping[str, Any] | None) -> list[str]:
     return [f"versions differ from that run's, so may the last bits: {', '.join(changed)}"] if changed else []
 
 
+_PLACES = ("model", "data", "eval_data")  # settings that name a file or a folder
+
+
 def with_absolute_paths(given: dict[str, Any]) -> dict[str, Any]:
     """Files and folders by their whole path: a run is continued, repeated and served from anywhere."""
-    here = {name: os.path.abspath(given[name]) for name in ("model", "data", "eval_data") if given.get(name)}
+    here = {name: os.path.abspath(given[name]) for name in _PLACES if given.get(name)}
     return {**given, **{name: path for name, path in here.items() if os.path.exists(path)}}
 
 
@@ -112,16 +115,26 @@ def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:
 
 
 def continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A resumed run keeps its settings; one that contradicts them is refused rather than mixed in."""
+    """A resumed run keeps its settings; one that contradicts them is refused rather than mixed in.
+
+    Files and folders may have moved, as on the next machine: what is in them must be the same (inputs.refuse_changed).
+    """
     before = earlier.as_json()
+    moved = {name: given[name] for name in _PLACES if name in given and _may_have_moved(name, before, given)}
     for name, value in given.items():
-        if name != "output" and before.get(name) != value:
+        if name != "output" and name not in moved and before.get(name) != value:
             raise UsageError(
                 f"{name} was {before.get(name)!r} when this run began, and is {value!r} now",
                 fix="leave it out with --resume, or start another run with another --output",
                 code="settings_changed",
             )
-    return {**before, "output": given["output"]}
+    return {**before, **moved, "output": given["output"]}
+
+
+def _may_have_moved(name: str, before: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    if before.get(name) is None or not os.path.exists(given[name]):
+        return False
+    return name != "model" or os.path.isabs(before[name])  # a Hub id is no place
 
 
 def halvings_to_follow(record: Mapping[str, Any] | None, settings: RunSettings) -> tuple[Halving, ...]:

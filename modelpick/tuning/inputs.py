@@ -90,23 +90,25 @@ def base_sha256(model: str) -> str | None:
     return digest.hexdigest()
 
 
-def refuse_changed(record: Mapping[str, Any], given: Mapping[str, Any], data: Data) -> None:
+def refuse_changed(record: Mapping[str, Any], given: Mapping[str, Any], data: Data, *, continues: bool) -> None:
     """Refuse to continue or repeat a run on other data or another base than those it began with.
 
-    `record` is its run.json; a file or base named anew on purpose is not compared. Raises UsageError: data_changed,
-    base_changed.
+    `record` is its run.json. A repeated run may name another file or base on purpose, which is not compared; one that
+    is continued may not: another name is another place for the same. Raises UsageError: data_changed, base_changed.
     """
     settings, kept = record["settings"], record.get("data", {})
     now = {"data": data.sha256, "eval_data": data.eval_sha256}
     for name, key in (("data", "sha256"), ("eval_data", "eval_sha256")):
-        if given.get(name) == settings.get(name) and kept.get(key) not in (None, now[name]):
+        compared = continues or given.get(name) == settings.get(name)
+        if compared and kept.get(key) not in (None, now[name]):
             raise UsageError(
                 f"{given[name]} is not the file that this run began with: its SHA-256 was {kept[key][:12]}...",
                 fix="put that file back, or start another run with another --output",
                 code="data_changed",
             )
     was = record.get("base_sha256")
-    if given.get("model") == settings.get("model") and was and was != base_sha256(str(given["model"])):
+    compared = continues or given.get("model") == settings.get("model")
+    if compared and was and was != base_sha256(str(given["model"])):
         raise UsageError(
             f"the weights in {given['model']} are not those that this run began with",
             fix="put them back, or start another run with another --output",

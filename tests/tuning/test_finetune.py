@@ -156,7 +156,10 @@ def test_a_stopped_run_resumes_to_the_same_bits(
     cut = finetune(Request(given, offline=True), stop_after_a_step, stop)
     assert cut["status"] == "interrupted"
     assert cut["step"] < whole["step"]
-    done, _ = run(base, data, tmp_path / "cut" / "m", resume=True)
+    # The next machine keeps base and data elsewhere.
+    moved = {"model": base.rename(tmp_path / "moved"), "data": data.rename(tmp_path / "moved.jsonl")}
+    places = {name: str(path) for name, path in {**moved, "output": tmp_path / "cut" / "m"}.items()}
+    done = finetune(Request(places, offline=True, resume=True), lambda event: None)
     assert done["status"] == "done"
     weights = "m/m/model.safetensors" if changes.get("method") == "full" else "m/m/adapter_model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
@@ -438,8 +441,15 @@ def test_a_run_is_not_continued_or_repeated_on_other_data_or_another_base(
         Request({"output": str(tmp_path / "again")}, offline=True), run_file=str(tmp_path / "out" / "run.json")
     )
     (tmp_path / "out" / "result.json").unlink()
-    data.write_text(data.read_text().replace("one", "eleven"))
-    for asked in (request, Request({"output": str(tmp_path / "out")}, offline=True, resume=True)):
+    other = tmp_path / "other.jsonl"
+    other.write_text(data.read_text().replace("one", "eleven"))
+    data.write_text(other.read_text())
+    continued = {"output": str(tmp_path / "out")}
+    for asked in (
+        request,
+        Request(continued, offline=True, resume=True),
+        Request({**continued, "data": str(other)}, offline=True, resume=True),
+    ):
         with pytest.raises(UsageError) as caught:
             finetune(asked, lambda event: None)
         assert caught.value.code == "data_changed"
