@@ -124,7 +124,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     """
     if architecture.guessed and workload.task == "finetune":
         raise CannotTellError(
-            f"what fine-tuning {architecture.model_type} takes cannot be told: its layers are not known",
+            f"what fine-tuning {architecture.model_type} takes cannot be told: what its layers are is not known",
             fix="fine-tune a model of a known architecture; estimate --task serve is bounded from above",
             code="unknown_architecture",
         )

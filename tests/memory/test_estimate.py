@@ -278,3 +278,22 @@ def test_every_part_is_explained() -> None:
     found = estimate(LLAMA_7B, workload_from({"method": "qlora"}))
     assert [row["part"] for row in found.explain()] == list(PARTS)
     assert found.as_json()["parts_gib"]["weights"] == pytest.approx(found.parts.weights / GIB)
+
+
+@pytest.mark.parametrize("method", FINETUNE_METHODS)
+@pytest.mark.parametrize(
+    "id",
+    [
+        "allenai/Olmo-Hybrid-7B",  # its model_type is not read
+        "Qwen/Qwen3-Next-80B-A3B-Instruct",  # nobody tells which layers attend
+        "tiiuae/Falcon-H1-0.5B-Base",  # nor how large its state-space part is
+    ],
+)
+def test_what_guessed_layers_keep_for_a_backward_pass_is_not_told(id: str, method: str) -> None:
+    """An upper bound for serving is none for training: recurrent layers keep more than attention does."""
+    model = index.load().models[id]
+    assert estimate_model(model, workload_from({"task": "serve", "method": "bf16"})).total > 0
+    with pytest.raises(CannotTellError) as caught:
+        estimate_model(model, workload_from({"task": "finetune", "method": method}))
+    assert caught.value.code == "unknown_architecture"
+    assert caught.value.fix

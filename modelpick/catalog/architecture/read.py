@@ -62,7 +62,7 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
         told += ("its MLP width follows from the parameter count",)
     shape = _read(text, kind, STANDARD, towers, told)
     if not FAMILIES.get(kind, STANDARD).hybrid:
-        return replace(shape, guessed=kind not in FAMILIES)
+        return replace(shape, guessed=shape.guessed or kind not in FAMILIES)
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
     told = (*shape.assumptions, "which layers attend is not told: each is taken to mix both ways, an upper bound")
     return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=told)
@@ -130,6 +130,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         checkpoint=checkpoint(config),
         exact=kind in COUNTED and not towers and not told,
         assumptions=assumptions + told,
+        guessed=bool(told),
         sdpa=family.sdpa,
         score_bias="shared" if flag(config, "alibi", False) else "",  # modeling_falcon.py: in the mask, made once
         rotary=family.rotary,

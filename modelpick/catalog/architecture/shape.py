@@ -146,7 +146,8 @@ class Architecture:
     checkpoint: Checkpoint | None
     exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
-    # The model_type is not known: sizes are an upper bound, and what its layers keep for a backward pass is unknown.
+    # What its layers are is not known, or not told: an upper bound for serving, and nothing for a backward pass, for
+    # which recurrent layers keep more than attention does.
     guessed: bool = False
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention
     caps_scores: bool = False  # tanh over the attention scores: no fused kernel outside flash attention takes it
