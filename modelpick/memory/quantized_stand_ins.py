@@ -105,20 +105,18 @@ class QuantizedLinear(nn.Linear):
 
 
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
-    """Replace every linear layer (GPT-2's Conv1D is one) but the output embedding, task heads, and those that the
-    family keeps in full precision (T5's `wo`); returns how many were replaced."""
+    """Replace what loading for `modelpick finetune` quantizes, by its own rule; returns how many were replaced."""
     from transformers.pytorch_utils import Conv1D
 
-    output: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    kept = ("classifier", "score", "qa_outputs")
-    whole = set(getattr(model, "_keep_in_fp32_modules", None) or ())
+    from modelpick.tuning.quantized import is_kept, kept_by_intent, linear_classes
+
+    keep = kept_by_intent(model)
     replaced = 0
     for name, module in list(model.named_modules()):
-        if not isinstance(module, nn.Linear | Conv1D) or module is output or name.split(".")[0] in kept:
+        if not isinstance(module, linear_classes()) or is_kept(name, keep):
             continue
-        if name.rpartition(".")[2] in whole:
-            continue
-        first, second = module.weight.shape
+        layer: Any = module
+        first, second = layer.weight.shape
         shape = (second, first) if isinstance(module, Conv1D) else (first, second)
         parent = model.get_submodule(name.rpartition(".")[0])
         setattr(parent, name.rpartition(".")[2], QuantizedLinear(module, shape, bits, double=double))

@@ -72,7 +72,7 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     if (why := _other_kernels(model)) is not None:
         raise _refused(why)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    fused = workload.stack == "trl" and stack_of(workload).fused_head
+    fused = stack_of(workload).fused_head
     if fused and kind != "causal":
         raise _refused(f"SFTTrainer on an {kind} model, which it does not train")
     with torch.device("meta"):
@@ -188,7 +188,7 @@ def _other_kernels(model: nn.Module) -> str | None:
 
 def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool) -> nn.Module:
     """Quantize, and freeze or add real peft adapters, in the order of `modelpick finetune`: still without storage."""
-    from modelpick.tuning.adapters import add_lora
+    from modelpick.tuning.adapters import add_lora, in_fp32
     from modelpick.tuning.attention import repeat_single_key
     from modelpick.tuning.loading import Loaded
     from modelpick.tuning.quantized import QuantizedLayers
@@ -218,9 +218,7 @@ def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool)
         targets=workload.lora_targets,
         checkpointing=workload.gradient_checkpointing,
     )
-    for parameter in adapted.parameters():
-        if parameter.requires_grad and parameter.dtype.itemsize == 2:
-            parameter.data = parameter.data.float()  # peft's autocast_adapter_dtype
+    in_fp32(adapted)
     if bits and stack_of(workload).autocasts(workload):
         for module in adapted.modules():  # under autocast peft's bitsandbytes layers take their input as it is
             if hasattr(module, "cast_input_dtype_enabled"):
@@ -288,7 +286,7 @@ def _loss_of(model: nn.Module, kind: str, workload: Workload) -> Callable[[], to
     if _padded(workload):
         inputs["attention_mask"] = torch.ones_like(ids)
     any_model: Any = model
-    fused = workload.stack == "trl" and stack_of(workload).fused_head
+    fused = stack_of(workload).fused_head
 
     def loss() -> torch.Tensor:
         with _autocast(workload):

@@ -120,6 +120,13 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
         ) from None
 
 
+def in_fp32(model: Any) -> None:
+    """Hold what is trained of a model with adapters in fp32, as peft makes it and the estimate counts it."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype.itemsize == 2 and hasattr(model, "peft_config"):
+            parameter.data = parameter.data.float()
+
+
 def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: bool = False) -> Loaded:
     """A base with a saved adapter on it. Raises UsageError(code="other_base") when its shapes are of another base."""
     import peft

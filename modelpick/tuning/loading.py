@@ -10,6 +10,7 @@ from modelpick.catalog import download
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.tuning import quantized
 from modelpick.tuning.attention import repeat_single_key
+from modelpick.tuning.run import PADDED_POSITIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -181,7 +182,7 @@ def longest_known(config: Any, kind: Kind) -> int | None:
     """The most tokens a model has positions for; None where its config names no bound."""
     limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
     if kind == "encoder" and limit:
-        limit -= 2  # RoBERTa's positions begin after the padding index
+        limit -= PADDED_POSITIONS
     return limit
 
 

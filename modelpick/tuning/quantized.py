@@ -108,8 +108,8 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
             quantized += 1 if _holds_quantized_weights(module) else 0
             if not _holds_quantized_weights(module):
                 left.append(name)
-        elif isinstance(module, _linear_classes()):
-            (kept if _is_kept(name, keep) else left).append(name)
+        elif isinstance(module, linear_classes()):
+            (kept if is_kept(name, keep) else left).append(name)
     return QuantizedLayers(quantized, tuple(left), tuple(kept), weights_elsewhere(model, keep))
 
 
@@ -136,9 +136,9 @@ def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, .
     inside = 0
     modules: Any = model.named_modules()
     for name, module in modules:
-        if isinstance(module, nn.Embedding) or _is_kept(name, keep):
+        if isinstance(module, nn.Embedding) or is_kept(name, keep):
             continue
-        if isinstance(module, _linear_classes()):
+        if isinstance(module, linear_classes()):
             # A 4-bit layer packs two weights into a byte; its features tell how many it stands for.
             layer: Any = module
             inside += layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else layer.weight.numel()
@@ -163,7 +163,7 @@ def refuse_unquantizable(skeleton: "nn.Module", keep: tuple[str, ...], label: st
         )
 
 
-def _linear_classes() -> tuple[type, ...]:
+def linear_classes() -> tuple[type, ...]:
     """What transformers replaces by a quantized layer, and its subclasses, which it does not."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -197,5 +197,6 @@ def _holds_quantized_weights(module: Any) -> bool:
     return module.weight.dtype in (torch.int8, torch.uint8)
 
 
-def _is_kept(name: str, keep: tuple[str, ...]) -> bool:
+def is_kept(name: str, keep: tuple[str, ...]) -> bool:
+    """Whether a module's path ends in, or passes through, one of `keep`."""
     return any(name == part or name.endswith(f".{part}") or f".{part}." in f".{name}." for part in keep)

@@ -131,6 +131,10 @@ def halvings_of(record: Mapping[str, Any] | None) -> tuple[Halving, ...]:
     return tuple(Halving(int(one["after_step"]), int(one["batch"])) for one in told)
 
 
+# RoBERTa's positions begin after the padding index: an encoder takes so many tokens less than it has positions.
+PADDED_POSITIONS = 2
+
+
 def as_trained(workload: Workload, kind: str, *, gpu: bool) -> Workload:
     """A fine-tuning workload in the words of what train.py runs: adapters under autocast, and a causal model on a GPU
     through SFTTrainer's fused output matrix, whose kernels exist there alone. `kind`: causal, or anything else.

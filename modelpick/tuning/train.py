@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import ModelpickError
-from modelpick.tuning import checkpoints, loss
+from modelpick.tuning import adapters, checkpoints, loss
 from modelpick.tuning.run import Halving, RunSettings, in_force
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def build_trainer(
             **common, max_length=settings.context, dataset_kwargs={"skip_prepare_dataset": True}, packing=False
         )
         trainer = _careful(_brief(trl.SFTTrainer))(args=arguments, **parts)
-        _adapters_in_fp32(loaded.model)
+        # TRL 1.16 casts those of a quantized model to bf16, whose 8 bits of precision lose small updates.
+        adapters.in_fp32(loaded.model)
     else:
         collators: dict[str, Any] = {
             "encoder-decoder": lambda: transformers.DataCollatorForSeq2Seq(loaded.tokenizer, model=loaded.model),
@@ -316,16 +317,6 @@ def _tracking_callbacks(settings: RunSettings, watch: Watch, output: Path) -> "l
     from modelpick.tuning.tracking import callbacks
 
     return callbacks(settings.track, output, lambda text: watch.report({"event": "note", "text": text}))
-
-
-def _adapters_in_fp32(model: Any) -> None:
-    """TRL 1.16 casts the adapters of a quantized model to bf16, whose 8 bits of precision lose small updates.
-
-    Put back to fp32, as peft makes them and as the memory estimate counts them.
-    """
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype.itemsize == 2 and hasattr(model, "peft_config"):
-            parameter.data = parameter.data.float()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
