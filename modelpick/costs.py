@@ -61,7 +61,9 @@ def side_by_side(
     model = lookup.look_up([name], catalog=index.load(), offline=offline).results[0]
     if isinstance(model, ModelpickError):
         raise model
-    open_names = frozenset() if isinstance(workload, Workload) or work.task == "serve" else planner.left_open(workload)
+    open_names: frozenset[str] = frozenset()
+    if work.task == "finetune" and not isinstance(workload, Workload):  # as `plan` would have it
+        open_names, work = planner.left_open(workload), planner.as_it_runs(model, work, workload)
     counted = planner.count_tokens(data, model, work, progress) if data is not None else None
     asked = _ask(model, work, open_names, counted, where, epochs)
     for one in asked.findings():

@@ -23,10 +23,8 @@ from modelpick.offers.price import Offer
 from modelpick.offers.rules import load_rules
 from modelpick.plan_choice import Caps, Inputs
 from modelpick.plan_tuning import CHOSEN
-from modelpick.tuning.run import as_trained
+from modelpick.tuning.run import PADDED_POSITIONS, as_trained
 from modelpick.workload import ONLY_SERVE, SERVE_METHODS, SERVED_ANSWER, Workload, workload_from
-
-_PADDED_POSITIONS = 2  # RoBERTa's positions begin after the padding index; tuning/loading.py holds every encoder to it
 
 
 def prepare(
@@ -64,8 +62,7 @@ def prepare(
         raise model
     tuned = tuned and _within_context(model, tuned, finetune or {})
     served = served and _within_context(model, served, serve or {})
-    if tuned is not None and tuned.gpus == 1 and not (finetune or {}).get("stack"):
-        tuned = _as_it_runs(model, tuned)
+    tuned = tuned and as_it_runs(model, tuned, finetune or {})
     chosen = api.policy(policy)
     here = replace(
         chosen, company=replace(chosen.company, regions=tuple(dict.fromkeys((*chosen.company.regions, where))))
@@ -137,7 +134,7 @@ def _within_context(model: Model, workload: Workload, asked: Mapping[str, Any]) 
     if limit is None or architecture.kind == "encoder-decoder":  # whose positions are relative
         return workload
     if architecture.kind == "encoder" and workload.task == "finetune":
-        limit -= _PADDED_POSITIONS
+        limit -= PADDED_POSITIONS
     if asked.get("generate") is None:
         workload = replace(workload, generate=min(workload.generate, limit // 2))
     if workload.context + workload.generate <= limit:
@@ -151,8 +148,13 @@ def _within_context(model: Model, workload: Workload, asked: Mapping[str, Any]) 
     return replace(workload, context=limit - workload.generate)
 
 
-def _as_it_runs(model: Model, workload: Workload) -> Workload:
-    """In the words of what `modelpick finetune` runs on the machine; of an unknown shape as it was asked."""
+def as_it_runs(model: Model, workload: Workload, asked: Mapping[str, Any]) -> Workload:
+    """A fine-tuning in the words of what `modelpick finetune` runs on the machine.
+
+    As it was asked where a stack was asked for, over several GPUs, and of an unknown shape.
+    """
+    if workload.gpus > 1 or asked.get("stack"):
+        return workload
     try:
         kind = architecture_of(model).kind
     except CannotTellError:
