@@ -59,6 +59,11 @@ class MayBeBillingError(ModelpickError):
     exit_code = EXIT_MAY_BE_BILLING
 
 
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """The first line of what a library's error says, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:longest]
+
+
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """The clause `did you mean a, b?` for a mistyped word, or an empty string when nothing is near."""
     by_lower = {name.lower(): name for name in known}

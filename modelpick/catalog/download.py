@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelpick.errors import RemoteError
+from modelpick.errors import RemoteError, first_line
 
 # What loading needs and what its license owes; never pickles and never code unless they are added by name.
 SAFE_FILES = (
@@ -48,17 +48,13 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
             code="gated",
         ) from None
     except LocalEntryNotFoundError as error:
-        why = f": {_first_line(error.__cause__)}" if error.__cause__ else ""
+        why = f": {first_line(error.__cause__)}" if error.__cause__ else ""
         fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
         message = f"{id} is not on this machine and cannot be fetched{why}"
         raise RemoteError(message, fix=fix, code="no_weights") from None
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise RemoteError(
-            f"{id} cannot be fetched: {_first_line(error)}",
+            f"{id} cannot be fetched: {first_line(error)}",
             fix="check the id and HF_TOKEN",
             code="no_weights",
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import UsageError, nearest
+from modelpick.errors import UsageError, first_line, nearest
 from modelpick.tuning.loading import Kind, Loaded, LoadOptions, load
 from modelpick.tuning.quantized import TASK_HEADS
 
@@ -114,7 +114,7 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
         return peft.get_peft_model(model, config)
     except (ValueError, TypeError) as error:
         raise UsageError(
-            f"peft cannot put adapters on this model: {str(error).splitlines()[0][:200]}",
+            f"peft cannot put adapters on this model: {first_line(error)}",
             fix="name other layers with --lora-targets, or use --method full",
             code="no_lora",
         ) from None
@@ -143,8 +143,7 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
     except (RuntimeError, ValueError) as error:
         made_for = peft.PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
         raise UsageError(
-            f"the adapter in {adapter} was made for {made_for}, and does not fit {base}: "
-            f"{str(error).splitlines()[0][:160]}",
+            f"the adapter in {adapter} was made for {made_for}, and does not fit {base}: {first_line(error)}",
             fix=f"use it with {made_for}",
             code="other_base",
         ) from None

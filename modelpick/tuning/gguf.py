@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, first_line
 
 
 def convert(file: Path, output: Path, dtype: str = "bf16") -> Path:
@@ -26,7 +26,7 @@ def convert(file: Path, output: Path, dtype: str = "bf16") -> Path:
         tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except (ValueError, KeyError, OSError, RuntimeError, NotImplementedError) as error:
         raise UsageError(
-            f"{file} cannot be converted: {str(error).splitlines()[0][:200]}",
+            f"{file} cannot be converted: {first_line(error)}",
             fix="use a model in safetensors",
             code="bad_gguf",
         ) from None

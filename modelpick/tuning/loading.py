@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import download
-from modelpick.errors import CannotTellError, ModelpickError, UsageError
+from modelpick.errors import CannotTellError, ModelpickError, UsageError, first_line
 from modelpick.tuning import quantized
 from modelpick.tuning.attention import repeat_single_key
 from modelpick.tuning.run import PADDED_POSITIONS
@@ -174,7 +174,7 @@ def load_config(model: str, options: LoadOptions) -> Any:
                 code="remote_code",
             ) from None
         raise UsageError(
-            f"{model} cannot be loaded: {_first_line(error)}", fix="check the id or the folder", code="cannot_load"
+            f"{model} cannot be loaded: {first_line(error)}", fix="check the id or the folder", code="cannot_load"
         ) from None
 
 
@@ -198,7 +198,7 @@ def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTr
         raise
     except Exception as error:  # tokenizers raises bare Exception for a broken file
         raise UsageError(
-            f"{model} has no tokenizer that can be loaded: {_first_line(error)}",
+            f"{model} has no tokenizer that can be loaded: {first_line(error)}",
             fix="put tokenizer.json and tokenizer_config.json beside the weights",
             code="no_tokenizer",
         ) from None
@@ -285,7 +285,7 @@ def _from_pretrained(
         if "attn_implementation" in str(error) and arguments["attn_implementation"] != "eager":
             return _from_pretrained(auto, model, config, {**arguments, "attn_implementation": "eager"}, kind)
         raise UsageError(
-            f"{model} cannot be loaded: {_first_line(error)}", fix="see the message", code="cannot_load"
+            f"{model} cannot be loaded: {first_line(error)}", fix="see the message", code="cannot_load"
         ) from None
     except pickle.UnpicklingError:
         raise UsageError(
@@ -295,7 +295,7 @@ def _from_pretrained(
         ) from None
     except (OSError, RuntimeError, SafetensorError) as error:
         raise UsageError(
-            f"{model}'s weights cannot be loaded: {_first_line(error)}",
+            f"{model}'s weights cannot be loaded: {first_line(error)}",
             fix="fetch the safetensors files again; pickles need --allow-pickles",
             code="cannot_load",
         ) from None
@@ -332,8 +332,3 @@ def _kept_modules(auto: Any, config: Any, options: LoadOptions, label: str) -> t
     keep = quantized.kept_by_intent(skeleton)
     quantized.refuse_unquantizable(skeleton, keep, label)
     return keep
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return text[0][:300] if text else type(error).__name__

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from modelpick.errors import first_line
 from modelpick.tuning.examples import Problem
 from modelpick.tuning.extra import require
 
@@ -32,8 +33,7 @@ def records(path: Path) -> Records:
         for line, record in _READERS[kind_of(path)[0]](path):
             yield line, record
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        yield line + 1, Problem(line + 1, "broken_file", f"the file cannot be read from here on: {said}")
+        yield line + 1, Problem(line + 1, "broken_file", f"the file cannot be read from here on: {first_line(error)}")
 
 
 def kind_of(path: Path) -> tuple[str, str]:
@@ -189,9 +189,9 @@ def _parquet(path: Path) -> Records:
                 try:
                     yield row, batch.slice(place, 1).to_pylist()[0]
                 except (ValueError, OverflowError) as error:  # bytes that are no text, a date beyond Python's
-                    yield row, Problem(row, "broken_parquet", str(error).splitlines()[0][:200])
+                    yield row, Problem(row, "broken_parquet", first_line(error))
     except (pyarrow.ArrowException, OSError) as error:
-        yield row + 1, Problem(row + 1, "broken_parquet", str(error).splitlines()[0][:200])
+        yield row + 1, Problem(row + 1, "broken_parquet", first_line(error))
 
 
 _READERS: dict[str, Callable[[Path], Records]] = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, first_line
 from modelpick.tuning.examples import Example
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _template_text(tokenizer: Any, messages: list[dict[str, Any]], **options: An
         return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except Exception as error:  # jinja2 errors: a template that refuses a system turn, or turns out of order
         raise UsageError(
-            f"the model's chat template refuses an example: {str(error).splitlines()[0][:160]}",
+            f"the model's chat template refuses an example: {first_line(error)}",
             fix="give turns in the order user, assistant, ... and put system text into the first user turn",
             code="template_refused",
         ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelpick.errors import RemoteError, UsageError
+from modelpick.errors import RemoteError, UsageError, first_line
 from modelpick.tuning.checkpoints import write_atomically
 from modelpick.tuning.extra import require
 
@@ -131,7 +131,7 @@ def log_results(
         if track.startswith("dagshub"):
             _upload(track.partition(":")[2], output, data)
     except Exception as error:  # whatever the server or its client does, the result is already on disk
-        note(f"tracking: not all of the result was recorded ({_first_line(error)})")
+        note(f"tracking: not all of the result was recorded ({first_line(error)})")
 
 
 def _upload(repository: str, output: Path, data: Path) -> None:
@@ -157,7 +157,7 @@ def _forgiving(base: type, file: Path, note: Callable[[str], None]) -> type:
                 does(self, args, state, control, **names)
             except Exception as error:
                 self.lost = True
-                note(f"tracking: lost at {name} ({_first_line(error)}); the run folder has everything")
+                note(f"tracking: lost at {name} ({first_line(error)}); the run folder has everything")
 
         return event
 
@@ -253,7 +253,7 @@ def _reach(track: str) -> None:
         mlflow.MlflowClient().search_experiments(max_results=1)
     except Exception as error:  # httpx, requests, sqlalchemy and MLflow each have their own
         raise RemoteError(
-            f"tracking at {os.environ['MLFLOW_TRACKING_URI']} does not answer: {_first_line(error)}",
+            f"tracking at {os.environ['MLFLOW_TRACKING_URI']} does not answer: {first_line(error)}",
             fix="check that the server runs and the token is right, or leave out --track",
             code="tracking_silent",
         ) from None
@@ -263,7 +263,3 @@ def _set(names: Mapping[str, str]) -> None:
     """Set variables for this process; all but the address give way to what the user has set."""
     for name, value in names.items():
         os.environ[name] = value if name == "MLFLOW_TRACKING_URI" else os.environ.get(name, value)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
