@@ -6,6 +6,7 @@
 - classification: `text` + `label`, for encoders.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -116,9 +117,9 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
     `labelled=False` reads a pool: an answer may be absent. Raises BadExampleError when the record is no example.
     """
     if not isinstance(record, Mapping):
-        raise BadExampleError(
-            "not_an_object", f"a {type(record).__name__}, where an object with named fields is expected"
-        )
+        written = json.dumps(record, ensure_ascii=False, default=str)
+        shown = written if len(written) <= 40 else f"{written[:40]}..."
+        raise BadExampleError("not_an_object", f"{shown}, where an object with named fields is expected")
     record = {key: value for key, value in record.items() if value is not None}  # tables fill every column
     form = form_of(record)
     source = record.get("source")
