@@ -21,10 +21,10 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from modelpick.tuning import dataset, near
-from modelpick.tuning.check import check
-from modelpick.tuning.curate import curate
-from modelpick.tuning.similarity import words
+from modelpick.datasets import duplicates, read
+from modelpick.datasets.check import check
+from modelpick.datasets.curate import curate
+from modelpick.datasets.similarity import words
 
 KINDS = ("prose", "templated")
 _PATIENCE = 300  # seconds
@@ -70,7 +70,7 @@ def with_datasketch(texts: list[str]) -> list[int]:
     found: list[int] = []
     for number, sketch in enumerate(sketches):
         for other in sorted(index.query(sketch)):
-            if _jaccard(triples[number], triples[other]) >= near.NEAR:
+            if _jaccard(triples[number], triples[other]) >= duplicates.NEAR:
                 found.append(other)
                 break
         else:
@@ -94,7 +94,7 @@ def finding(find: Callable[[list[str]], list[int]], kind: str, count: int) -> st
     before, start = _peak(), time.process_time()
     found = find(texts)
     seconds, memory = time.process_time() - start, _peak() - before
-    near_pairs = [pair for pair in planted if _jaccard(*(_checksums(texts[one]) for one in pair)) >= near.NEAR]
+    near_pairs = [pair for pair in planted if _jaccard(*(_checksums(texts[one]) for one in pair)) >= duplicates.NEAR]
     missed = sum(found[copy] == copy and found[original] == original for copy, original in near_pairs)
     return f"{seconds:7.1f} s CPU {memory:6.0f} MB more, missed {missed} of {len(near_pairs)} planted"
 
@@ -115,8 +115,8 @@ def whole(command: str, kind: str, count: int) -> str:
         if command == "check":
             check(file)
         else:
-            chosen = curate(dataset.read_for_training(file).wholes, 1000)
-            dataset.copy_lines(file, set(chosen.lines), Path(folder) / "few.jsonl")
+            chosen = curate(read.read_for_training(file).wholes, 1000)
+            read.copy_lines(file, set(chosen.lines), Path(folder) / "few.jsonl")
     return f"{time.process_time() - start:7.1f} s CPU {_peak():6.0f} MB in all"
 
 
@@ -145,7 +145,10 @@ def main() -> None:
         for command in ("check", "curate"):
             row = measured(whole, command, kind, asked.lines)
             print(f"{asked.lines:,} lines, {kind:9} data {command:18} {row}", flush=True)
-        finders = {"near-duplicates": near.repeats, **({"datasketch": with_datasketch} if asked.datasketch else {})}
+        finders = {
+            "near-duplicates": duplicates.repeats,
+            **({"datasketch": with_datasketch} if asked.datasketch else {}),
+        }
         for name, find in finders.items():
             row = measured(finding, find, kind, asked.lines)
             print(f"{asked.lines:,} lines, {kind:9} {name:23} {row}", flush=True)

@@ -16,10 +16,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from modelpick.tuning import finetune, loss, tokens, train
-from modelpick.tuning.examples import Example, Turn
-from modelpick.tuning.quiet import quietly
-from modelpick.tuning.run import RunSettings
+from modelpick.datasets.examples import Example, Turn
+from modelpick.loading import tokenize
+from modelpick.loading.quiet import quietly
+from modelpick.planning.recipe import RunSettings
+from modelpick.training import finetune, loss, train
 
 CONFIG = {
     "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8, "vocab_size": 2048,
@@ -85,7 +86,7 @@ def _ours(settings: RunSettings, folder: Path) -> Any:
 def _prepared(settings: RunSettings) -> Any:
     loaded = finetune.load_for_training(settings)
     examples = [Example(n, "chat", (Turn("user", f"count to {n} " * 8),), f"up to {n} " * 8) for n in range(240)]
-    return loaded, tokens.encode(examples, loaded.tokenizer, loaded.kind, settings.context)
+    return loaded, tokenize.encode(examples, loaded.tokenizer, loaded.kind, settings.context)
 
 
 def _tiny(folder: Path) -> Path:

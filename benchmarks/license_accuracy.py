@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from modelpick.catalog import card as cards
 from modelpick.catalog import index
 from modelpick.catalog.model import Model
-from modelpick.licensing import files
+from modelpick.licensing import load
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.known import KnownModels
+from modelpick.licensing.overrides import KnownModels
 from modelpick.licensing.verdict import judge
 from tests.licensing.table import PARENTS, Row, rows
 
@@ -67,7 +67,7 @@ def main() -> None:
     table = list(rows())
     print(f"{len(table)} models of tests/licensing/data/verdicts.csv, policy commercial\n")
     print(f"{'':44}{'agreement':>12}{'wrong allows':>14}{'abstentions':>13}{'denies let by':>15}")
-    facts = files.load_facts()
+    facts = load.load_facts()
     report("modelpick", table, modelpick(table, facts))
     report("modelpick, nothing known of any repository", table, modelpick(table, replace(facts, known=KnownModels([]))))
     report("tag filter", table, tag_filter(table))
@@ -89,7 +89,7 @@ def report(name: str, table: Sequence[Row], found: Mapping[str, str]) -> None:
 
 def modelpick(table: Sequence[Row], facts: Facts) -> Mapping[str, str]:
     """The verdicts of this program; ancestors come from the table and from the embedded catalog."""
-    catalog, policy = index.load(), files.load_policy("commercial")
+    catalog, policy = index.load(), load.load_policy("commercial")
     known = {id.lower(): _model(id, {"license": license}, False) for id, license in PARENTS.items()}
     known |= {row.id.lower(): _model(row.id, row.card, row.gated) for row in table}
     start = time.process_time()

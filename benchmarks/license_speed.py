@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelpick.catalog import index
-from modelpick.licensing import files
-from modelpick.licensing.text import read_text
+from modelpick.licensing import load
+from modelpick.licensing.license_text import read_text
 from modelpick.licensing.verdict import judge
 
 
@@ -16,8 +16,8 @@ def main() -> None:
     """Print one line a figure, the best of five runs."""
     catalog, facts, policy, today = (
         index.load(),
-        files.load_facts(),
-        files.load_policy("commercial"),
+        load.load_facts(),
+        load.load_policy("commercial"),
         datetime.date.today(),
     )
     models = [catalog.models[id] for id in catalog.models]
@@ -31,7 +31,7 @@ def main() -> None:
         for model in models:
             judge(model, policy, facts, catalog.find, today)
 
-    report("load policies/", lambda: files.load_facts())
+    report("load policies/", lambda: load.load_facts())
     report(f"verdicts of {len(models)} catalog models", judge_all)
     report("one cached model with its files", lambda: judge(cached, policy, facts, catalog.find, today))
     report("one license text identified", lambda: read_text(text, facts.prints, facts.licenses))

@@ -9,8 +9,8 @@ from itertools import cycle, islice
 
 from modelpick.catalog import index
 from modelpick.errors import ModelpickError
-from modelpick.memory.cases import estimate_cases
 from modelpick.memory.estimate import architecture_of, estimate
+from modelpick.planning.cases import estimate_cases
 from modelpick.workload import workload_from
 
 METHODS = ("bf16", "int8", "nf4", "lora", "lora-int8", "qlora", "full")

@@ -274,8 +274,8 @@ def make_models(base: Path, adapter: Path) -> None:
     import torch
     import transformers
 
-    from modelpick.tuning import gguf
-    from modelpick.tuning.quiet import quietly
+    from modelpick.loading.quiet import quietly
+    from modelpick.training import gguf
 
     with quietly():
         gguf.convert(packaged_gguf(), base)

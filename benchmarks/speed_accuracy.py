@@ -7,7 +7,7 @@ Every source in turn is taken out, the constants are fitted on the others, and t
 all that a repository published at once, which is stricter. Beside it stands what is usually quoted: serving at the full
 memory bandwidth, training at 6 FLOPs a parameter and 40 % of the datasheet's peak. --rows predicts the rows of another
 file (the format of data/speeds.jsonl, or CSV as collected) with the constants as shipped. --write refits on everything
-and writes modelpick/offers/data/efficiency.json.
+and writes modelpick/speed/data/efficiency.json.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from typing import Any
 import speed_fit
 from speed_fit import Row
 
-from modelpick.offers import throughput as speed
+from modelpick.speed import roofline as speed
 
-TARGET = Path(__file__).parent.parent / "modelpick" / "offers" / "data" / "efficiency.json"
+TARGET = Path(__file__).parent.parent / "modelpick" / "speed" / "data" / "efficiency.json"
 STRATA = ("batch1", "loaded", "prefill", "training")
 
 

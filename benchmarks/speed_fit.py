@@ -1,4 +1,4 @@
-"""Fits the constants of modelpick.offers.throughput on published measurements. Pure Python, a minute on one core.
+"""Fits the constants of modelpick.speed.roofline on published measurements. Pure Python, a minute on one core.
 
 Robust least squares of log(predicted / measured) with a prior on every constant, by coordinate search. The prior of a
 class is the fit of its family, and that of a family the fit of all serving or training rows: few rows move little.
@@ -18,7 +18,7 @@ import speed_rows
 from modelpick.catalog import index
 from modelpick.catalog.architecture import read
 from modelpick.offers import embedded
-from modelpick.offers import throughput as speed
+from modelpick.speed import roofline as speed
 
 DATA = Path(__file__).parent / "data"
 E = TypeVar("E", speed.ServingEfficiency, speed.TrainingEfficiency)

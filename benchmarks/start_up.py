@@ -46,8 +46,8 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
     from modelpick import api
     from modelpick.catalog import index
     from modelpick.memory.estimate import estimate_model
-    from modelpick.memory.fit import fits
-    from modelpick.recommend import Tools, Wanted, recommend
+    from modelpick.planning.fit import fits
+    from modelpick.planning.recommend import Tools, Wanted, recommend
     from modelpick.workload import workload_from
 
     catalog = index.load()

@@ -27,7 +27,7 @@ from typing import Any
 
 from modelpick.catalog import index
 from modelpick.errors import ModelpickError
-from modelpick.memory.trace import trace
+from modelpick.tracing.trace import trace
 from modelpick.workload import workload_from
 
 TABLES = sorted((Path(__file__).parent / "data").glob("memory_cases*.jsonl"))

@@ -19,37 +19,31 @@ from pathlib import Path
 from typing import Any, cast
 
 from modelpick import settings as _settings
-from modelpick.answer import FINETUNE_WORKLOAD, Answer
 from modelpick.catalog import index, lookup
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, nearest
-from modelpick.licensing import files
+from modelpick.licensing import load
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.lineage import Find
 from modelpick.licensing.policy import Company, Policy
-from modelpick.licensing.schema import read as read_table
 from modelpick.licensing.verdict import Judgement
 from modelpick.licensing.verdict import judge as _judge
-from modelpick.memory import fit
-from modelpick.memory.cases import CaseResult, models_named
-from modelpick.memory.cases import estimate_cases as _estimate_cases
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate_model
-from modelpick.memory.report import MemoryReport
-from modelpick.memory.report import report as _report
-from modelpick.offers import cost, efficiency, embedded, job, rules, throughput, timing
+from modelpick.offers import embedded, rules
 from modelpick.offers.price import Market, Offer
-from modelpick.offers.ranges import exactly
-from modelpick.recommend import (
-    Families,
-    Recommendation,
-    Rejection,
-    Seat,
-    Tools,
-    Wanted,
-    eligible_offers,
-    seat,
-)
-from modelpick.recommend import recommend as _recommend
+from modelpick.planning import cost, fit, job
+from modelpick.planning.answer import FINETUNE_WORKLOAD, Answer
+from modelpick.planning.cases import CaseResult, models_named
+from modelpick.planning.cases import estimate_cases as _estimate_cases
+from modelpick.planning.recommend import Families, Recommendation, Rejection, Seat, Tools, Wanted, eligible_offers, seat
+from modelpick.planning.recommend import recommend as _recommend
+from modelpick.planning.report import MemoryReport
+from modelpick.planning.report import report as _report
+from modelpick.ranges import exactly
+from modelpick.schema import read as read_table
+from modelpick.speed import calibration as efficiency
+from modelpick.speed import roofline
+from modelpick.speed import speed as timing
 from modelpick.workload import Workload, workload_from
 
 __all__ = [
@@ -117,7 +111,7 @@ def policy(name: str | None = None) -> Policy:
     Raises UsageError for an unknown name or a bad file.
     """
     settled = _settings.load({"policy": name})
-    chosen = files.load_policy(settled.policy)
+    chosen = load.load_policy(settled.policy)
     if not settled.company:
         return chosen
     said = read_table(Company, settled.company, "modelpick.toml: company")
@@ -249,7 +243,7 @@ def offers(
 
 def facts() -> Facts:
     """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
-    return files.load_facts(APPROVALS if APPROVALS.is_file() else None)
+    return load.load_facts(APPROVALS if APPROVALS.is_file() else None)
 
 
 def families(text: str | None) -> Families:
@@ -317,7 +311,7 @@ def _tuning_cost(model: Model, taken: Seat, rates: cost.BillingRates) -> Mapping
     """Hours and dollars of the job everybody plans first: a thousand good examples, three times over (LIMA)."""
     workload, kind = taken.memory.workload, taken.offer.instance
     calibration = efficiency.training(workload.stack, workload.method)
-    shape = throughput.shape_of(architecture_of(model))
+    shape = roofline.shape_of(architecture_of(model))
     speed = timing.training_speed(shape, kind, calibration, workload, length=LIMA_TOKENS_PER_EXAMPLE)
     downloaded = taken.memory.parameters * 2 / 1e9  # in 16 bits
     adapter = taken.memory.parts.adapter / 1e9

@@ -12,8 +12,8 @@ from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
-from modelpick.licensing.files import policies_directory
 from modelpick.licensing.fingerprint import fingerprint, pack, words_of
+from modelpick.licensing.load import policies_directory
 
 
 def main() -> None:

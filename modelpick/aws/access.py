@@ -12,7 +12,7 @@ from typing import Any
 
 from modelpick.aws import inventory
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
+from modelpick.aws.errors import Refused
 from modelpick.aws.names import Names
 from modelpick.errors import RemoteError, UsageError
 

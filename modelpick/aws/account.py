@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.aws.client import client, how_to_log_in, session
-from modelpick.aws.faults import Refused, refusal, spoken
+from modelpick.aws.errors import Refused, refusal, spoken
 from modelpick.errors import RemoteError, UsageError
 
 _TOLERATED_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures (Signature Version 4, "request expired")

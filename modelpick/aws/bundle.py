@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import modelpick
-from modelpick import resources
+from modelpick import files as resources
 from modelpick.aws.names import Names
-from modelpick.aws.scaffold import Payload
+from modelpick.aws.resources import Payload
 from modelpick.aws.spec import Spec
 from modelpick.errors import UsageError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.errors import RemoteError, UsageError
-from modelpick.tuning.extra import require
+from modelpick.extras import require
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ work.
 
 from typing import Any
 
-from modelpick.aws.faults import LOG_IN, spoken
+from modelpick.aws.errors import LOG_IN, spoken
 from modelpick.errors import UsageError
 
 # A look at prices gives up soon; a call that makes or ends something is repeated longer.

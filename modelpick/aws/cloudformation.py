@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from modelpick.aws import bundle, documents
+from modelpick.aws import bundle, templates
+from modelpick.aws.location import IMAGE_PARAMETER
 from modelpick.aws.names import Names, tag_list
-from modelpick.aws.site import IMAGE_PARAMETER
 from modelpick.aws.spec import Spec
 
 _ACCOUNT = "123456789012"  # a placeholder of the documents' ARNs, replaced by AWS::AccountId below
@@ -22,7 +22,7 @@ _STOP_AT = "9999-12-31T23:59:59Z"  # a placeholder in user-data, replaced by the
 def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
     """The template as a document. Times and network are its parameters; the machine runs the bundle of that hash."""
     names = Names(spec.deployment, _ACCOUNT, spec.region)
-    tags = tag_list({**documents.tags(spec, owner="cloudformation")})
+    tags = tag_list({**templates.tags(spec, owner="cloudformation")})
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"modelpick {spec.deployment}: a GPU machine that two switches stop",
@@ -31,16 +31,16 @@ def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
             "Bucket": _bucket(spec, names, tags),
             "LogGroup": _resource(
                 "AWS::Logs::LogGroup",
-                {"LogGroupName": names.log_group, "RetentionInDays": documents.LOG_RETENTION_DAYS, "Tags": tags},
+                {"LogGroupName": names.log_group, "RetentionInDays": templates.LOG_RETENTION_DAYS, "Tags": tags},
             ),
             "GuestRole": _role(
-                spec, names, "ec2.amazonaws.com", "guest", documents.guest_policy(names, spec.kms_key), tags
+                spec, names, "ec2.amazonaws.com", "guest", templates.guest_policy(names, spec.kms_key), tags
             ),
             "GuestProfile": _resource(
                 "AWS::IAM::InstanceProfile",
                 {"InstanceProfileName": names.guest_role, "Path": "/modelpick/", "Roles": [{"Ref": "GuestRole"}]},
             ),
-            "SwitchRole": _role(spec, names, "scheduler.amazonaws.com", "switch", documents.switch_policy(names), tags),
+            "SwitchRole": _role(spec, names, "scheduler.amazonaws.com", "switch", templates.switch_policy(names), tags),
             "SecurityGroup": _resource(
                 "AWS::EC2::SecurityGroup",
                 {
@@ -52,9 +52,9 @@ def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
             ),
             "LaunchTemplate": _launch_template(spec, names, bundle_sha256),
             "Group": _group(spec, names, tags),
-            "Stop": _action({"Ref": "StopAt"}, documents.GROUP_AT_ZERO, []),
+            "Stop": _action({"Ref": "StopAt"}, templates.GROUP_AT_ZERO, []),
             "Backstop": _backstop(names),
-            "Start": _action({"Ref": "StartAt"}, documents.GROUP_AT_ONE, ["Stop", "Backstop"]),
+            "Start": _action({"Ref": "StartAt"}, templates.GROUP_AT_ONE, ["Stop", "Backstop"]),
         },
         "Outputs": {
             "Bundle": {"Value": f"s3://{names.bucket}/bundle/{bundle_sha256}.tar.gz", "Description": "Goes there"},
@@ -98,7 +98,7 @@ def _resource(kind: str, properties: Mapping[str, Any], **more: Any) -> dict[str
 
 def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:
     rules = []
-    for rule in documents.lifecycle(spec.keep_results_days, int(spec.hours // 24) + 2)["Rules"]:
+    for rule in templates.lifecycle(spec.keep_results_days, int(spec.hours // 24) + 2)["Rules"]:
         own = {"Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"], "Status": rule["Status"]}
         if unfinished := rule.get("AbortIncompleteMultipartUpload"):
             own["AbortIncompleteMultipartUpload"] = unfinished
@@ -108,7 +108,7 @@ def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, A
         "AWS::S3::Bucket",
         {
             "BucketName": names.bucket,
-            "PublicAccessBlockConfiguration": dict.fromkeys(documents.BLOCKED_TO_PUBLIC, True),
+            "PublicAccessBlockConfiguration": dict.fromkeys(templates.BLOCKED_TO_PUBLIC, True),
             "BucketEncryption": {"ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": cipher}]},
             "LifecycleConfiguration": {"Rules": rules},
             "Tags": tags,
@@ -128,7 +128,7 @@ def _role(
         {
             "RoleName": name,
             "Path": "/modelpick/",
-            "AssumeRolePolicyDocument": documents.trust(service, names),
+            "AssumeRolePolicyDocument": templates.trust(service, names),
             "Policies": [{"PolicyName": policy, "PolicyDocument": dict(document)}],
             "Tags": tags,
             **boundary,
@@ -137,14 +137,14 @@ def _role(
 
 
 def _launch_template(spec: Spec, names: Names, bundle_sha256: str) -> dict[str, Any]:
-    data = documents.launch_template(
+    data = templates.launch_template(
         spec,
         names,
         image="",
         security_group="",
         user_data="",
         public=True,
-        tags=documents.tags(spec, owner="cloudformation"),
+        tags=templates.tags(spec, owner="cloudformation"),
     )
     data["ImageId"] = {"Ref": "Image"}
     data["UserData"] = {"Fn::Base64": {"Fn::Join": ["", _user_data(spec, names, bundle_sha256)]}}
@@ -162,12 +162,12 @@ def _user_data(spec: Spec, names: Names, bundle_sha256: str) -> list[Any]:
 
 def _group(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:
     types = [candidate.instance_type for candidate in spec.candidates]
-    policy = documents.mixed_instances(names, types=types, on_demand=spec.market == "on-demand")
+    policy = templates.mixed_instances(names, types=types, on_demand=spec.market == "on-demand")
     policy["LaunchTemplate"]["LaunchTemplateSpecification"] = {
         "LaunchTemplateId": {"Ref": "LaunchTemplate"},
         "Version": {"Fn::GetAtt": ["LaunchTemplate", "LatestVersionNumber"]},
     }
-    sizes = {key: str(value) for key, value in documents.GROUP_AT_ZERO.items()}
+    sizes = {key: str(value) for key, value in templates.GROUP_AT_ZERO.items()}
     return _resource(
         "AWS::AutoScaling::AutoScalingGroup",
         {
@@ -204,7 +204,7 @@ def _backstop(names: Names) -> dict[str, Any]:
             "Target": {
                 "Arn": f"arn:{names.partition}:scheduler:::aws-sdk:autoscaling:deleteAutoScalingGroup",
                 "RoleArn": {"Fn::GetAtt": ["SwitchRole", "Arn"]},
-                "Input": documents.canonical({"AutoScalingGroupName": names.group, "ForceDelete": True}),
+                "Input": templates.canonical({"AutoScalingGroupName": names.group, "ForceDelete": True}),
                 "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
             },
         },

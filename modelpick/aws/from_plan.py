@@ -8,7 +8,7 @@ from typing import Any
 from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import DELAY_HOURS, MARKETS, Candidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
-from modelpick.plan_tuning import CHOSEN
+from modelpick.planning.plan_tuning import CHOSEN
 from modelpick.workload import workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
@@ -134,7 +134,7 @@ def serves_with_vllm(plan: Mapping[str, Any]) -> bool:
     from modelpick.catalog import index
     from modelpick.catalog.model import Model
     from modelpick.offers.rules import load_rules, subject_of
-    from modelpick.serving.engine import ENGINES, choose
+    from modelpick.serving.engines import ENGINES, choose
     from modelpick.workload import Workload
 
     tuned = plan["workloads"].get("finetune")

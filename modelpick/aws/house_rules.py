@@ -11,7 +11,7 @@ from typing import Any
 
 from modelpick import api, settings
 from modelpick.errors import UsageError
-from modelpick.licensing import files
+from modelpick.licensing import load
 from modelpick.licensing.policy import Policy
 
 _POLICY, _SETTINGS, _APPROVALS = "policy.toml", "modelpick.toml", "approvals.toml"
@@ -24,7 +24,7 @@ def of_plan(plan: Mapping[str, Any], policy: str | None) -> dict[str, str]:
     """
     made_under = plan["policy"]
     chosen = api.policy(policy)
-    if chosen.sha256 != made_under["sha256"] and made_under["name"] in files.policy_names():
+    if chosen.sha256 != made_under["sha256"] and made_under["name"] in load.policy_names():
         chosen = api.policy(made_under["name"])
     if chosen.sha256 != made_under["sha256"]:
         raise UsageError(

@@ -7,7 +7,7 @@ Auto Scaling acts by its service-linked role, which a customer managed key must 
 import json
 
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
+from modelpick.aws.errors import Refused
 from modelpick.errors import RemoteError
 
 _LINKED = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"

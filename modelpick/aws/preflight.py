@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from modelpick.aws import boundary, keys, permissions, record, site, switches
+from modelpick.aws import guardrails, iam, keys, kill_switches, location, record
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
+from modelpick.aws.errors import Refused
+from modelpick.aws.location import Site
 from modelpick.aws.names import Names
-from modelpick.aws.site import Site
 from modelpick.aws.spec import Candidate, Spec
 from modelpick.errors import ModelpickError, RemoteError
 
@@ -47,15 +47,15 @@ def ready(account: Account, spec: Spec, *, expected_account: str | None = None) 
 
     A deployment whose machine runs is only found; one that is begun is not asked again for what it was allowed.
     """
-    place = site.look(account, spec, expected_account=expected_account)
+    place = location.look(account, spec, expected_account=expected_account)
     names = Names(spec.deployment, place.account, spec.region)
-    if switches.wants_machine(switches.find_group(account, names)):
+    if kill_switches.wants_machine(kill_switches.find_group(account, names)):
         return place
-    place = replace(place, offered=site.check_headroom(account, spec, place.offered))
+    place = replace(place, offered=location.check_headroom(account, spec, place.offered))
     if spec.kms_key:
         keys.check(account, spec.kms_key)
     if spec.permission_boundary:
-        boundary.check(account, names, spec.permission_boundary, spec.kms_key)
+        guardrails.check(account, names, spec.permission_boundary, spec.kms_key)
     if record.read(account, names) is None:
         _refuse_if_denied(account, names, spec)
     return place
@@ -64,7 +64,7 @@ def ready(account: Account, spec: Spec, *, expected_account: str | None = None) 
 def _refuse_if_denied(account: Account, names: Names, spec: Spec) -> None:
     """All that would be denied, at once instead of half-way. Not being able to ask stops nothing."""
     try:
-        found = permissions.ask(
+        found = iam.ask(
             account, account.identity(), partition=names.partition, deployment=names.deployment, tags=spec.tags,
             kms_key=spec.kms_key,
         )  # fmt: skip
@@ -90,7 +90,7 @@ def check(account: Account, wanted: Wanted) -> list[Check]:
         ("permissions", lambda: _permissions(account, caller, names, wanted)),
         ("network", lambda: _network(account, wanted.subnet)),
         ("zones", lambda: _zones(account, candidates)),
-        ("machine image", lambda: site.image(account, candidates[0].cpu)),
+        ("machine image", lambda: location.image(account, candidates[0].cpu)),
         ("quota", lambda: _quota(account, candidates, wanted.spot)),
     ]
     if wanted.kms_key:
@@ -103,7 +103,7 @@ def check(account: Account, wanted: Wanted) -> list[Check]:
 
 
 def _boundary(account: Account, names: Names, arn: str, kms_key: str | None) -> str:
-    boundary.check(account, names, arn, kms_key)
+    guardrails.check(account, names, arn, kms_key)
     return "machine and backstop can do their work under it"
 
 
@@ -118,7 +118,7 @@ def _look(name: str, look: Callable[[], str | Check]) -> Check:
 
 def _permissions(account: Account, caller: Mapping[str, Any], names: Names, wanted: Wanted) -> Check:
     try:
-        found = permissions.ask(
+        found = iam.ask(
             account, caller, partition=names.partition, tags=wanted.tags, kms_key=wanted.kms_key
         )  # fmt: skip
     except Refused as refused:
@@ -145,13 +145,13 @@ def _dry_run(account: Account) -> Check:
 
 
 def _network(account: Account, subnet: str | None) -> str:
-    found, public = site.subnets(account, subnet)
+    found, public = location.subnets(account, subnet)
     kind = "public" if public else "private, with a NAT"
     return f"{len(found)} subnet{'s' if len(found) > 1 else ''} with a way out ({kind}); nothing comes in"
 
 
 def _zones(account: Account, candidates: Sequence[Candidate]) -> Check:
-    zones = site.offered_zones(account, [candidate.instance_type for candidate in candidates])
+    zones = location.offered_zones(account, [candidate.instance_type for candidate in candidates])
     text = "; ".join(f"{kind} in {', '.join(sorted(where)) or 'no zone'}" for kind, where in zones.items())
     if any(zones.values()):
         return Check("zones", "ok", text)
@@ -159,7 +159,7 @@ def _zones(account: Account, candidates: Sequence[Candidate]) -> Check:
 
 
 def _quota(account: Account, candidates: Sequence[Candidate], spot: bool) -> Check:
-    rows = site.headroom(account, candidates, spot=spot)
+    rows = location.headroom(account, candidates, spot=spot)
     text = "; ".join(f"{row.name}: {row.limit:g} vCPUs, {row.used} in use, {row.needed} needed" for row in rows)
     short = [row for row in rows if not row.enough]
     if not rows:

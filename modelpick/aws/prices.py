@@ -14,7 +14,7 @@ from statistics import quantiles
 from typing import Any
 
 from modelpick.aws.client import client
-from modelpick.aws.faults import spoken
+from modelpick.aws.errors import spoken
 from modelpick.errors import RemoteError
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer, believable

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelpick.aws import inventory, provision, record
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
+from modelpick.aws.errors import Refused
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelpick.aws import documents, inventory, preflight, record, scaffold, switches
+from modelpick.aws import inventory, kill_switches, preflight, record, resources, templates
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
+from modelpick.aws.errors import Refused
 from modelpick.aws.history import lives
+from modelpick.aws.location import Site
 from modelpick.aws.names import TAG_EXPIRES, Names
-from modelpick.aws.scaffold import Payload, Works
-from modelpick.aws.site import Site
+from modelpick.aws.resources import Payload, Works
 from modelpick.aws.spec import Spec
 from modelpick.errors import MayBeBillingError, ModelpickError, RemoteError, UsageError
 
@@ -78,9 +78,9 @@ def up(
     names = Names(spec.deployment, place.account, spec.region)
     held = record.begin(account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now()))
     works = Works(account, names, spec, place, held, payload)
-    if not switches.wants_machine(switches.find_group(account, names)):
+    if not kill_switches.wants_machine(kill_switches.find_group(account, names)):
         _refuse_if_over(account, names, held)
-        for title, step in scaffold.STEPS:
+        for title, step in resources.STEPS:
             report(title)
             step(works)
     return start(works, wait, report)
@@ -90,11 +90,11 @@ def start(works: Works, wait: timedelta, report: Report) -> Machine:
     """Arm, pay, wait: what follows when the scaffolding stands."""
     account, names = works.account, works.names
     report("switches")
-    running = switches.wants_machine(switches.find_group(account, names))
-    if running and not switches.read(account, names).armed:
+    running = kill_switches.wants_machine(kill_switches.find_group(account, names))
+    if running and not kill_switches.read(account, names).armed:
         _rearm_or_stop(works)
     elif not running:
-        held = switches.arm(account, names, account.now() + timedelta(hours=works.record.hours))
+        held = kill_switches.arm(account, names, account.now() + timedelta(hours=works.record.hours))
         tell_limit(account, names, held)
         report("capacity to one")
         _pay(works)
@@ -110,8 +110,8 @@ def _pay(works: Works) -> None:
     noted = record.read(account, names)
     if noted is None or noted.going_down:
         raise _going_down(names)
-    held = switches.read(account, names)
-    if not held.armed or held.stop_at is None or held.stop_at - account.now() < switches.NEAREST:
+    held = kill_switches.read(account, names)
+    if not held.armed or held.stop_at is None or held.stop_at - account.now() < kill_switches.NEAREST:
         raise RemoteError(
             f"not started: {'; '.join(held.problems) or 'the stop is too near'}",
             fix="the same command again",
@@ -119,7 +119,7 @@ def _pay(works: Works) -> None:
         )
     try:
         account.call(
-            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **documents.GROUP_AT_ONE
+            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **templates.GROUP_AT_ONE
         )
     except Refused as refused:
         # A lost answer can hide behind any last error: what was done is asked, not concluded.
@@ -130,7 +130,7 @@ def _pay(works: Works) -> None:
 
 def _surely_at_zero(account: Account, names: Names) -> bool:
     try:
-        return not switches.wants_machine(switches.find_group(account, names))
+        return not kill_switches.wants_machine(kill_switches.find_group(account, names))
     except RemoteError:
         return False
 
@@ -142,9 +142,9 @@ def _rearm_or_stop(works: Works) -> None:
         past = lives(account, names, works.record.created_at)
         began = past[0].started_at if past else account.now()
         limit = began + timedelta(hours=works.record.hours)
-        if limit - account.now() < switches.NEAREST:
+        if limit - account.now() < kill_switches.NEAREST:
             raise RemoteError("its time is over", fix=f"modelpick down {names.deployment}", code="deployment_ended")
-        switches.arm(account, names, limit)
+        kill_switches.arm(account, names, limit)
     except RemoteError as error:
         raise _stopped(account, names, f"its switches could not be armed: {error.message}", error.fix) from None
 
@@ -152,7 +152,7 @@ def _rearm_or_stop(works: Works) -> None:
 def _stopped(account: Account, names: Names, why: str, fix: str) -> ModelpickError:
     """Set the group to zero since nothing else would stop its machine; the error that says whether that did it."""
     to_zero(account, names)
-    held = switches.read(account, names)
+    held = kill_switches.read(account, names)
     if held.out_of_reach:
         error = RemoteError(f"{why}; {'; '.join(held.out_of_reach)}", fix="", code="switches_not_armed")
         return may_be_billing(error, names, held)
@@ -164,8 +164,8 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
     began = moved_at = started_at = account.now()
     on_demand = works.spec.market != "spot-then-on-demand"
     while True:
-        found = switches.find_group(account, names)
-        if not switches.wants_machine(found):
+        found = kill_switches.find_group(account, names)
+        if not kill_switches.wants_machine(found):
             raise RemoteError(
                 f"the group of {names.deployment} was set to zero meanwhile (its limit, its own end, or a `down`)",
                 fix=f"modelpick status {names.deployment}",
@@ -181,7 +181,7 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
             report(f"waiting for capacity: {failures[-1]}")
         if failures and not on_demand:
             report("no spot machine to be had: on-demand from here")
-            policy = documents.mixed_instances(names, types=works.site.types, on_demand=True)
+            policy = templates.mixed_instances(names, types=works.site.types, on_demand=True)
             account.call(
                 "autoscaling",
                 "update_auto_scaling_group",
@@ -200,12 +200,12 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
 def _move_limit(works: Works, now: datetime) -> None:
     """No machine yet: the limit moves on, so that one that comes late has its full time."""
     try:
-        held = switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
+        held = kill_switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
         tell_limit(works.account, works.names, held)
         _tell_expiry(works.account, works.names, held)
     except RemoteError:
         # The earlier limit still holds unless a switch is gone; then nothing may start.
-        if not switches.read(works.account, works.names).armed:
+        if not kill_switches.read(works.account, works.names).armed:
             to_zero(works.account, works.names)
             raise
 
@@ -220,9 +220,9 @@ def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
         "autoscaling",
         "suspend_processes",
         AutoScalingGroupName=names.group,
-        ScalingProcesses=list(documents.REPLACING_PROCESSES),
+        ScalingProcesses=list(templates.REPLACING_PROCESSES),
     )
-    held = switches.read(account, names)
+    held = kill_switches.read(account, names)
     if not held.armed or held.stop_at is None or held.delete_at is None:
         fix = f"modelpick down {names.deployment}, then the same command again"
         raise _stopped(account, names, "; ".join(held.problems), fix)
@@ -243,21 +243,21 @@ def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
 
 def to_zero(account: Account, names: Names, *, unprotected: bool = False) -> None:
     """Set the group, if there is one, to zero; `unprotected`: and let it be deleted, whoever forbade that."""
-    wanted: dict[str, Any] = {**documents.GROUP_AT_ZERO}
+    wanted: dict[str, Any] = {**templates.GROUP_AT_ZERO}
     if unprotected:
         wanted["DeletionProtection"] = "none"
     account.find("autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **wanted)
 
 
-def switches_known(account: Account, names: Names) -> switches.Switches | None:
+def switches_known(account: Account, names: Names) -> kill_switches.Switches | None:
     """The switches, or None when even they cannot be asked for."""
     try:
-        return switches.read(account, names)
+        return kill_switches.read(account, names)
     except RemoteError:
         return None
 
 
-def may_be_billing(error: RemoteError, names: Names, held: switches.Switches | None) -> MayBeBillingError:
+def may_be_billing(error: RemoteError, names: Names, held: kill_switches.Switches | None) -> MayBeBillingError:
     """`error` once a machine may run: what is known of its end, and the command that ends it."""
     end = "its switches were read back before it was paid for"
     if held is not None and held.stop_at is not None and held.armed:
@@ -269,14 +269,18 @@ def may_be_billing(error: RemoteError, names: Names, held: switches.Switches | N
     )
 
 
-def extend(account: Account, deployment: str, hours: float, *, max_usd: float | None = None) -> switches.Switches:
+def extend(account: Account, deployment: str, hours: float, *, max_usd: float | None = None) -> kill_switches.Switches:
     """Let a running machine run `hours` longer. The switches are at no instant both off, nor the second one first.
 
     Raises UsageError when nothing runs or the new total exceeds the cap and no new cap is given.
     """
     names = Names(deployment, account.identity()["Account"], account.region)
-    noted, held = record.read(account, names), switches.read(account, names)
-    if noted is None or held.stop_at is None or not switches.wants_machine(switches.find_group(account, names)):
+    noted, held = record.read(account, names), kill_switches.read(account, names)
+    if (
+        noted is None
+        or held.stop_at is None
+        or not kill_switches.wants_machine(kill_switches.find_group(account, names))
+    ):
         raise UsageError(
             f"{deployment} has no machine whose end could be moved", fix="modelpick status", code="not_running"
         )
@@ -288,7 +292,7 @@ def extend(account: Account, deployment: str, hours: float, *, max_usd: float | 
             fix=f"add --max-usd {longer.most_usd + 0.01:.2f}",
             code="cap_too_small",
         )
-    moved = switches.arm(account, names, held.stop_at + timedelta(hours=hours))
+    moved = kill_switches.arm(account, names, held.stop_at + timedelta(hours=hours))
     tell_limit(account, names, moved)
     _tell_expiry(account, names, moved)
     still = record.read(account, names)
@@ -298,13 +302,13 @@ def extend(account: Account, deployment: str, hours: float, *, max_usd: float | 
     return moved
 
 
-def tell_limit(account: Account, names: Names, held: switches.Switches) -> None:
+def tell_limit(account: Account, names: Names, held: kill_switches.Switches) -> None:
     """Tell the machine when it must be gone: it saves its results before, and moves its own power-off behind."""
-    body = documents.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
+    body = templates.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
     account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
 
 
-def _tell_expiry(account: Account, names: Names, held: switches.Switches) -> None:
+def _tell_expiry(account: Account, names: Names, held: kill_switches.Switches) -> None:
     """Move the expiry tag of all that is paid for: a company's own cleaner must not come too early, or never."""
     if held.delete_at is None:
         return

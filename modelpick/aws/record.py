@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelpick.aws import documents
+from modelpick.aws import templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import PREFIX, Names, tag_list
 from modelpick.aws.spec import BACKSTOP_AFTER, DELAY_HOURS, Spec
@@ -133,9 +133,9 @@ def begin(account: Account, names: Names, spec: Spec, record: Record) -> Record:
         "put_parameter",
         Name=names.record,
         Type="String",
-        Value=documents.canonical(record.as_json()),
+        Value=templates.canonical(record.as_json()),
         Description="modelpick: what this deployment was asked to be",
-        Tags=tag_list(documents.tags(spec, owner=record.owner, expires=record.expires)),
+        Tags=tag_list(templates.tags(spec, owner=record.owner, expires=record.expires)),
     )
     held = record if made is not None else (read(account, names) or record)
     if held.going_down:
@@ -160,7 +160,7 @@ def store(account: Account, names: Names, record: Record) -> None:
         "put_parameter",
         Name=names.record,
         Type="String",
-        Value=documents.canonical(record.as_json()),
+        Value=templates.canonical(record.as_json()),
         Overwrite=True,
     )
 

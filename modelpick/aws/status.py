@@ -8,7 +8,7 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from modelpick.aws import inventory, progress, record, switches
+from modelpick.aws import inventory, kill_switches, progress, record
 from modelpick.aws.account import Account
 from modelpick.aws.history import lives
 from modelpick.aws.inventory import Thing
@@ -140,11 +140,11 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
         if error.code != "bad_record":  # one of another version: the rest can still be told
             raise
         noted = None
-    group = switches.find_group(account, names)
+    group = kill_switches.find_group(account, names)
     held = (
-        switches.read(account, names, by_any_name=True)
+        kill_switches.read(account, names, by_any_name=True)
         if group
-        else switches.Switches(None, None, ("there is no group",))
+        else kill_switches.Switches(None, None, ("there is no group",))
     )
     machines = [thing for thing in things if thing.kind == "machine"]
     held = _reaching(held, group, machines)
@@ -173,7 +173,9 @@ def _status(account: Account, names: Names, things: list[Thing]) -> Status:
     )
 
 
-def _reaching(held: switches.Switches, group: dict[str, Any] | None, machines: list[Thing]) -> switches.Switches:
+def _reaching(
+    held: kill_switches.Switches, group: dict[str, Any] | None, machines: list[Thing]
+) -> kill_switches.Switches:
     """The switches, with every machine they do not reach as a problem: they stop the group and what is in it."""
     inside = {item["InstanceId"] for item in (group or {}).get("Instances", ())}
     outside = [f"{thing.name} is not in the group" for thing in machines if thing.name not in inside]

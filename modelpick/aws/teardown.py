@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelpick.aws import documents, inventory, provision, record, switches
+from modelpick.aws import inventory, kill_switches, provision, record, templates
 from modelpick.aws.account import Account
-from modelpick.aws.faults import Refused
+from modelpick.aws.errors import Refused
 from modelpick.aws.history import lives
 from modelpick.aws.names import Names
 from modelpick.aws.receipt import Kept, Receipt, receipt
@@ -59,7 +59,7 @@ def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Repo
 def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[record.Record | None, datetime, datetime]:
     """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
     report("machine")
-    found = switches.find_group(account, names)
+    found = kill_switches.find_group(account, names)
     began = found["CreatedTime"].astimezone(UTC) if found else account.now()
     provision.to_zero(account, names, unprotected=True)
     noted = record.mark_going_down(account, names)
@@ -73,7 +73,7 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
         stray = [item["InstanceId"] for item in running if item["State"]["Name"] != "shutting-down"]
         if stray:
             account.find("ec2", "terminate_instances", InstanceIds=stray)
-        if not running and switches.find_group(account, names) is None:
+        if not running and kill_switches.find_group(account, names) is None:
             break
         if account.now() > deadline:
             raise MayBeBillingError(
@@ -159,7 +159,7 @@ def _bucket(account: Account, names: Names, keep: Keep) -> None:
         account.find("s3", "delete_bucket", Bucket=names.bucket)
     elif "results/" not in _days(account, names):  # somebody took the expiry away: nothing is kept without one
         noted = record.read(account, names)
-        rules = documents.lifecycle(noted.keep_results_days if noted else _KEEP_DAYS, passing_days=_KEEP_DAYS)
+        rules = templates.lifecycle(noted.keep_results_days if noted else _KEEP_DAYS, passing_days=_KEEP_DAYS)
         account.call("s3", "put_bucket_lifecycle_configuration", Bucket=names.bucket, LifecycleConfiguration=rules)
 
 

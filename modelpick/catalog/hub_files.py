@@ -5,7 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import card, headers, hub_cache, snapshot
+from modelpick.catalog import card, headers, hub_cache
+from modelpick.catalog import folder as snapshot
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
 from modelpick.catalog.parts import NO_CONFIG, Parts
 from modelpick.errors import UsageError

@@ -14,7 +14,7 @@ from typing import Any
 
 from modelpick.catalog.model import BaseModel, Conflict, Model, Quality
 from modelpick.errors import UsageError, nearest
-from modelpick.resources import data_file
+from modelpick.files import data_file
 
 SCHEMA_VERSION = 1
 _ID_STARTS = len('{"id":"')

@@ -32,10 +32,10 @@ def look_up(names: Sequence[str], *, catalog: Catalog, offline: bool, ancestors:
 
 
 def _folder(name: str) -> Model | ModelpickError:
-    from modelpick.catalog import snapshot
+    from modelpick.catalog import folder
 
     try:
-        return snapshot.read_folder(Path(name).expanduser())
+        return folder.read_folder(Path(name).expanduser())
     except ModelpickError as error:
         return error
 

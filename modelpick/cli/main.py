@@ -15,7 +15,7 @@ from modelpick import __version__
 from modelpick.cli.output import report_error
 from modelpick.errors import EXIT_INTERRUPTED, EXIT_USAGE, ModelpickError, UsageError, nearest
 
-# Name -> what `--help` says of it. The command itself lives in <name>_command.py and is imported when it is named;
+# Name -> what `--help` says of it. The command itself lives in commands/<name>.py and is imported when it is named;
 # tests/cli/test_start_up.py holds these lines to the commands' own.
 COMMANDS = {
     "recommend": "Which open models we may use, that fit a GPU we can rent, at what price.",
@@ -61,7 +61,7 @@ def program(words: Sequence[str]) -> typer.Typer:
     completing = any(name.endswith("_COMPLETE") for name in os.environ)
     for name, line in COMMANDS.items():
         if name == named or completing:
-            import_module(f"modelpick.cli.{name}_command").register(app)
+            import_module(f"modelpick.cli.commands.{name}").register(app)
         else:
             app.command(name, help=line, add_help_option=False)(_not_named)
     return app

@@ -23,7 +23,7 @@ from modelpick.cli.output import Output
 from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
-    from modelpick.plan import Plan
+    from modelpick.planning.plan import Plan
 
 # What a plan file has settled: beside one, such an option would be silently without effect.
 _SETTLED = ("serve", "epochs", "family", "instance", "region")
@@ -64,11 +64,11 @@ class PlanOptions:
 
     def prepare(self, out: Output, model: str, work: RunOptions, market: str) -> "Plan":
         """The plan for a model. Raises as planner.prepare does."""
-        from modelpick import planner
+        from modelpick.planning import gather
 
         self.check()
-        tuned, served = planner.tasks(work.names(), data=self.data is not None, serve=self.serve)
-        return planner.prepare(
+        tuned, served = gather.tasks(work.names(), data=self.data is not None, serve=self.serve)
+        return gather.prepare(
             model,
             finetune=tuned,
             serve=served,

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelpick.licensing.card_prose import Prose
 from modelpick.licensing.fingerprint import Fingerprints
-from modelpick.licensing.known import Approval, Families, KnownModels, RestrictedDataset
 from modelpick.licensing.license import LicenseBook
 from modelpick.licensing.namesakes import Namesakes
-from modelpick.licensing.prose import Prose
+from modelpick.licensing.overrides import Approval, Families, KnownModels, RestrictedDataset
 from modelpick.licensing.territory import Territories
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from modelpick.licensing.schema import IsoDate
+from modelpick.schema import IsoDate
 
 CommercialUse = Literal["yes", "conditional", "no", "unknown"]
 Derivatives = Literal["own-license", "same-restrictions", "same-license", "not-shared"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelpick.catalog.model import Model, Relation
-from modelpick.licensing.known import KnownModels
+from modelpick.licensing.overrides import KnownModels
 
 DEEPEST = 30  # ancestors, docs/contracts.md
 MOST = 1000  # ancestors in all; a merge of merges beyond it is not followed further

@@ -13,11 +13,11 @@ from typing import Any
 
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
-from modelpick.licensing.evidence import is_terms
+from modelpick.licensing.file_evidence import is_terms
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.schema import read
 from modelpick.licensing.verdict import Judgement
+from modelpick.schema import read
 
 SCHEMA_VERSION = 1
 FILE = "modelpick.lock.json"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from modelpick.licensing.schema import IsoDate
+from modelpick.schema import IsoDate
 
 
 @dataclass(frozen=True, slots=True)

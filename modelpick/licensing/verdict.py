@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.approval import approved
-from modelpick.licensing.assess import Assessment, combine
-from modelpick.licensing.evidence import weigh_body
+from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.facts import Facts
+from modelpick.licensing.file_evidence import weigh_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
+from modelpick.licensing.model_evidence import Weighed, modality_of, repository_of, weigh, weigh_missing
 from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.weigh import Weighed, modality_of, repository_of, weigh, weigh_missing
 
 __all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
 

@@ -13,8 +13,8 @@ from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
 from modelpick.memory import activations, kv_cache, training
 from modelpick.memory.intervals import interval
+from modelpick.memory.overhead import runtime_bytes
 from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
-from modelpick.memory.runtime import runtime_bytes
 from modelpick.memory.sharding import Shares, shares
 from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
 from modelpick.memory.weights import Weights, kept_linear, parameter_count, weight_bytes

@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import Any
 
 from modelpick.errors import UsageError, nearest
-from modelpick.offers.cost import BillingRates, EgressTier
+from modelpick.files import data_file
 from modelpick.offers.instance import Gpu, InstanceType
 from modelpick.offers.price import MARKETS, Market, Offer
-from modelpick.resources import data_file
+from modelpick.planning.cost import BillingRates, EgressTier
 
 DEFAULT_REGION = "us-east-1"
 

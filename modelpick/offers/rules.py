@@ -6,10 +6,10 @@ from typing import Any
 
 from modelpick.catalog.architecture.fields import EXPERTS
 from modelpick.catalog.model import Model
+from modelpick.files import data_file
 from modelpick.offers import embedded
 from modelpick.offers.compatibility import Rule, Subject, narrowed, obstacle, rule_from
 from modelpick.offers.instance import InstanceType
-from modelpick.resources import data_file
 from modelpick.workload import Workload
 
 

@@ -6,9 +6,9 @@ One file that loads nothing: it can be mailed, archived with the purchase, and o
 from pathlib import Path
 from typing import Any
 
-from modelpick.answer import ASSUMPTIONS, Answer
 from modelpick.memory.estimate import GIB, PARTS
-from modelpick.recommend import Recommendation, Seat
+from modelpick.planning.answer import ASSUMPTIONS, Answer
+from modelpick.planning.recommend import Recommendation, Seat
 from modelpick.report import chart
 
 _TEMPLATES = Path(__file__).resolve().parent

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelpick.serving.engine import Engine, lora_rank_setting
+from modelpick.serving.engines import Engine, lora_rank_setting
 from modelpick.serving.sizing import Sizing
 
 SOCKET = "server.sock"  # in the state folder, where server and proxy are started: a path of any depth would be too long
@@ -94,7 +94,7 @@ def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: boo
         "--log-level": "warning",
     }
     pinned = list(served.names) if len(served.names) == 1 else []
-    program = ["python", "-m", "modelpick.serving.counted"] if quantization else ["transformers"]
+    program = ["python", "-m", "modelpick.serving.quantized_server"] if quantization else ["transformers"]
     return [*program, "serve", *pinned, *_listed(flags)]
 
 

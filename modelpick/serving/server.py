@@ -13,16 +13,16 @@ from typing import Any
 from modelpick import settings
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
+from modelpick.licensing import license_check
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import rules
 from modelpick.serving import command, key, machine, proxy, sizing, source
-from modelpick.serving.child import Child
 from modelpick.serving.command import Served
-from modelpick.serving.engine import ENGINES, Choice, choose
+from modelpick.serving.engines import ENGINES, Choice, choose
 from modelpick.serving.machine import Machine
+from modelpick.serving.process import Child
 from modelpick.serving.sizing import NoRoomError, Sizing
 from modelpick.serving.supervise import Watch
-from modelpick.tuning import gate
 from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = (
@@ -57,7 +57,7 @@ class Launch:
     choice: Choice
     sizing: Sizing
     machine: Machine
-    permission: gate.Permission
+    permission: license_check.Permission
     words: tuple[str, ...]
     port: int
     server_port: int
@@ -129,7 +129,7 @@ def prepare(request: Request) -> Launch:
             fix="give another with --port, or stop what uses it",
             code="port_in_use",
         )
-    permission = gate.permission_for(
+    permission = license_check.permission_for(
         _judged(request.model), request.policy, reviewed_by=request.reviewed_by, offline=request.offline
     )
     found = source.find(request.model, adapter=request.adapter, name=request.name, offline=request.offline)
@@ -292,15 +292,15 @@ def _merged(found: source.Source, state: Path) -> Served:
 
 def merge(parts: Served, folder: Path) -> None:
     """Write base + adapter as one model, whole or not at all. Needs the extra `train`; an earlier merge is replaced."""
-    from modelpick.tuning import adapters, loading
-    from modelpick.tuning.extra import require_train
+    from modelpick.extras import require_train
+    from modelpick.loading import adapters, load
 
     require_train()
     assert parts.adapter is not None
     partial = folder.with_name(f".{folder.name}.partial")
     for old in (partial, folder):
         shutil.rmtree(old, ignore_errors=True)
-    adapters.merge(str(parts.folder), parts.adapter, partial, loading.LoadOptions())
+    adapters.merge(str(parts.folder), parts.adapter, partial, load.LoadOptions())
     partial.rename(folder)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
-from modelpick.serving.engine import Engine
+from modelpick.serving.engines import Engine
 from modelpick.serving.machine import Holder, Machine
 from modelpick.workload import Workload
 

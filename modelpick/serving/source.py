@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import download, headers, snapshot
+from modelpick.catalog import download, headers
+from modelpick.catalog import folder as snapshot
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError

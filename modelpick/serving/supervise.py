@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelpick.errors import ModelpickError
-from modelpick.serving.cause import likely_cause, telling
-from modelpick.serving.child import Child
+from modelpick.serving.diagnose import likely_cause, telling
+from modelpick.serving.process import Child
 from modelpick.serving.proxy import DRAIN_SECONDS
 
 _LOAD_SECONDS = 3600.0  # a 70B model from a slow disk; a server that dies earlier is noticed at once

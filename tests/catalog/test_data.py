@@ -189,7 +189,7 @@ def test_conflicts_keep_both_values_and_both_sources() -> None:
 
 
 def test_the_file_is_small_enough_to_ship() -> None:
-    from modelpick.resources import data_file
+    from modelpick.files import data_file
 
     assert data_file("catalog", "models.jsonl").stat().st_size < 2_500_000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpick import plan as plans
+from modelpick.planning import plan as plans
 from tests.cli.conftest import Run
 
 _DATA = "\n".join(json.dumps({"prompt": f"What is {n}?", "completion": "A number. " * 20}) for n in range(200))

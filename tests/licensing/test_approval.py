@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
-from modelpick.licensing import approve, files
+from modelpick.licensing import approvals, load
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.known import Approval
+from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement, Verdict, judge
 from tests.licensing.conftest import TODAY, codes, model
@@ -27,7 +27,7 @@ def answer(asked: object, facts: Facts, policy: Policy, today: datetime.date = T
 @pytest.fixture
 def given_approval(facts: Facts, commercial: Policy) -> Approval:
     review = answer(ASKED, facts, commercial)
-    return approve.approval_of(
+    return approvals.approval_of(
         review, commercial, by="Jane Counsel", because="asked the author", until="2027-01-31", today=DAY
     )
 
@@ -37,10 +37,10 @@ def test_an_approved_review_is_conditions_and_shows_what_it_overrode(
 ) -> None:
     path = tmp_path / "approvals.toml"
     path.write_text("# our decisions\n")
-    approve.record(given_approval, path)
-    approve.record(replace(given_approval, model="other/thing"), path)
+    approvals.record(given_approval, path)
+    approvals.record(replace(given_approval, model="other/thing"), path)
     assert path.read_text().startswith("# our decisions\n")
-    loaded = files.load_approvals(path)
+    loaded = load.load_approvals(path)
     assert loaded[0] == given_approval
     approved = answer(ASKED, replace(facts, approvals=loaded), commercial)
     assert approved.verdict is Verdict.CONDITIONS
@@ -63,7 +63,7 @@ def test_an_approval_lapses(facts: Facts, commercial: Policy, given_approval: Ap
 def test_a_deny_cannot_be_approved(facts: Facts, commercial: Policy, given_approval: Approval) -> None:
     denied = replace(ASKED, license="cc-by-nc-4.0")
     with pytest.raises(UsageError) as refused:
-        approve.approval_of(answer(denied, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY)
+        approvals.approval_of(answer(denied, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY)
     assert refused.value.code == "deny_not_approvable"
     forged = replace(given_approval, overrides=("non_commercial", "no_license"))
     assert answer(denied, replace(facts, approvals=(forged,)), commercial).verdict is Verdict.DENY
@@ -85,7 +85,7 @@ def test_an_approval_names_who_why_and_until_when(
 ) -> None:
     said = {"by": "Jane", "because": "asked", "until": "2027-01-31"} | change
     with pytest.raises(UsageError) as refused:
-        approve.approval_of(answer(ASKED, facts, commercial), commercial, today=DAY, **said)
+        approvals.approval_of(answer(ASKED, facts, commercial), commercial, today=DAY, **said)
     assert refused.value.code == code
 
 
@@ -95,7 +95,9 @@ def test_no_approval_without_a_commit_or_a_question(facts: Facts, commercial: Po
         (replace(ASKED, license="mit"), "nothing_to_approve"),
     ):
         with pytest.raises(UsageError) as refused:
-            approve.approval_of(answer(asked, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY)
+            approvals.approval_of(
+                answer(asked, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY
+            )
         assert refused.value.code == code
 
 
@@ -105,15 +107,15 @@ def test_whatever_is_written_is_read_back(tmp_path_factory: pytest.TempPathFacto
     one = Approval("a/b", "c" * 40, by, because, "2027-01-01", "2026-01-01", "commercial", ("x",), ())  # type: ignore[arg-type]
     path = tmp_path_factory.mktemp("approvals") / "approvals.toml"
     try:
-        approve.record(one, path)
+        approvals.record(one, path)
     except UnicodeEncodeError:
         pytest.fail("text that cannot be stored is refused with a sentence")
-    assert files.load_approvals(path) == (one,)
+    assert load.load_approvals(path) == (one,)
 
 
 def test_a_broken_approvals_file_is_refused_before_it_is_added_to(given_approval: Approval, tmp_path: Path) -> None:
     path = tmp_path / "approvals.toml"
     path.write_text("[[approval]]\nmodle = 'a/b'\n")
     with pytest.raises(UsageError, match="modle"):
-        approve.record(given_approval, path)
+        approvals.record(given_approval, path)
     assert path.read_text() == "[[approval]]\nmodle = 'a/b'\n"

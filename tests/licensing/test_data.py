@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from modelpick.errors import UsageError
-from modelpick.licensing import files
+from modelpick.licensing import load
+from modelpick.licensing.card_prose import Prose
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.license import License
 from modelpick.licensing.policy import TrainingDataRules
-from modelpick.licensing.prose import Prose
 
 
 def test_every_license_has_a_source_and_a_day(facts: Facts) -> None:
@@ -115,7 +115,7 @@ def test_a_bad_license_file_is_refused(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "mit.toml").write_text(text)
         with pytest.raises(UsageError, match=r"mit\.toml"):
-            files.load_licenses(folder)
+            load.load_licenses(folder)
 
 
 def test_no_license_text_is_kept(repository: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_bad_pattern_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "families.toml"
     path.write_text('[[family]]\nname="x"\nroot="x"\nbecause="x"\nsource="x"\ndate=2026-11-23\nnames=["(x"]\n')
     with pytest.raises(UsageError, match="regular expression"):
-        files.load_families(path)
+        load.load_families(path)
 
 
 def test_a_bad_pattern_of_prose_is_refused_when_it_is_loaded_not_when_a_card_is_read(
@@ -140,11 +140,11 @@ def test_a_bad_pattern_of_prose_is_refused_when_it_is_loaded_not_when_a_card_is_
     for broken in ("(unclosed", "a**", "[z-a]"):
         path.write_text(whole.replace("'non[- ]?commercial',", f"'{broken}',", 1))
         with pytest.raises(UsageError, match="regular expression") as caught:
-            files.load_prose(path)
+            load.load_prose(path)
         assert broken in caught.value.message
         assert str(path) in caught.value.message
     path.write_text(whole)
-    assert files.load_prose(path).forbids_commerce("Only for non-commercial use.")
+    assert load.load_prose(path).forbids_commerce("Only for non-commercial use.")
 
 
 def test_two_halves_that_make_a_pattern_only_together_are_none() -> None:

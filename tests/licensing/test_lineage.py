@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.known import KnownModel, KnownModels
 from modelpick.licensing.namesakes import Namesakes
-from modelpick.licensing.schema import IsoDate
+from modelpick.licensing.overrides import KnownModel, KnownModels
 from modelpick.licensing.verdict import Verdict
+from modelpick.schema import IsoDate
 from tests.licensing.conftest import Judged, codes, model
 
 LLAMA2 = model("meta-llama/Llama-2-7b-hf", "llama2")

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
-from modelpick.licensing import files
+from modelpick.licensing import load as files
 from modelpick.licensing.policy import Company, Policy, Rules, TrainingDataRules
 from modelpick.licensing.verdict import Verdict
 
@@ -123,7 +123,7 @@ _keys = st.sampled_from([item.name for kind in (Policy, Company, Rules) for item
 @example({"name": "x", "company": {"monthly_active_users": 10**400}})
 @example({"name": "x", "rules": {"training_data": []}})
 def test_any_table_is_a_policy_or_a_sentence(table: dict[str, object]) -> None:
-    from modelpick.licensing.schema import read
+    from modelpick.schema import read
 
     policy, refused = _try(lambda: read(Policy, table, "ours.toml"))
     if refused is not None:

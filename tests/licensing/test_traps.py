@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from modelpick.catalog.model import Model
-from modelpick.licensing import files
+from modelpick.licensing import load
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
@@ -75,7 +75,7 @@ def test_restricted_training_data_is_a_question(judged: Judged, dataset: str, co
     assert judged(tuned, *PARENTS).verdict is Verdict.REVIEW
     child = model("a/c", "apache-2.0", bases=("a/b",))
     assert judged(child, tuned, *PARENTS).verdict is Verdict.REVIEW  # an ancestor's data reach its children
-    research = files.load_policy("research")
+    research = load.load_policy("research")
     assert judged(tuned, *PARENTS, policy=research).verdict <= Verdict.CONDITIONS
     data = replace(commercial.rules.training_data, output_restricted=Verdict.DENY, non_commercial=Verdict.DENY)
     strict = replace(commercial, rules=replace(commercial.rules, training_data=data))

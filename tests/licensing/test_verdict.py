@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpick.licensing import files
+from modelpick.licensing import load
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.policy import Policy, Rules
 from modelpick.licensing.verdict import Verdict, join, judge
@@ -101,7 +101,7 @@ def test_a_stricter_policy_never_gives_a_weaker_verdict(facts: Facts, commercial
 
 
 def test_the_permissive_policy_is_stricter_than_the_commercial_one(facts: Facts, commercial: Policy) -> None:
-    permissive = files.load_policy("permissive")
+    permissive = load.load_policy("permissive")
     for one in facts.licenses.licenses:
         owner = one.named.by[0] if one.named and one.named.by else "a"
         name = one.named.names[0] if one.named else None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelpick import api
-from modelpick.recommend import Recommendations, Rejection, Wanted
+from modelpick.planning.recommend import Recommendations, Rejection, Wanted
 from modelpick.report.html import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from modelpick.cli.bench_command import _draw
+from modelpick.cli.commands.bench import _draw
 from modelpick.errors import UsageError
-from modelpick.offers import efficiency, embedded, local_calibration
-from modelpick.offers.timing import serving_speed
-from modelpick.serving import bench, client, promise
+from modelpick.offers import embedded
+from modelpick.serving import bench, client, prediction
 from modelpick.serving.bench import Level, Load, Timed
+from modelpick.speed import calibration, local_calibration
+from modelpick.speed.speed import serving_speed
 from modelpick.workload import workload_from
 from tests.cli.conftest import Run
 
@@ -86,9 +87,9 @@ def test_no_two_prompts_are_the_same() -> None:
     assert len({bench.prompt(64, seed) for seed in range(200)}) == 200
 
 
-def promised() -> promise.Promise:
+def promised() -> prediction.Promise:
     work = workload_from({"task": "serve", "method": "bf16", "context": 256, "batch": 4})
-    return promise.of_workload(MODEL, "g5.xlarge", work)
+    return prediction.of_workload(MODEL, "g5.xlarge", work)
 
 
 def level(tokens_per_s: float) -> Level:
@@ -109,7 +110,7 @@ def test_what_was_measured_corrects_later_estimates_and_is_named(
     told = after.calibration.standing(after.instance.gpu.name)
     assert "2 measurements of yours till" in told
     assert str(tmp_path / "calibration.json") in told
-    other = efficiency.serving("transformers", "bf16").local_factor("L4")
+    other = calibration.serving("transformers", "bf16").local_factor("L4")
     assert other == 1.0
 
 

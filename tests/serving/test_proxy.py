@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpick.serving.child import Child
 from modelpick.serving.machine import free_port
+from modelpick.serving.process import Child
 from modelpick.serving.proxy import KEY_VARIABLE, Guard, _beyond, configuration
 from tests.serving.conftest import DIRECT, is_up, wait_for
 

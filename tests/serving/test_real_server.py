@@ -28,12 +28,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     import transformers
 
-    from tests.tuning import tiny
+    from tests import tiny_models
 
     folder = tmp_path_factory.mktemp("models")
-    base = tiny.make("llama", folder / "base")
+    base = tiny_models.make("llama", folder / "base")
     template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-    tiny.tokenizer(chat_template=template).save_pretrained(base)
+    tiny_models.tokenizer(chat_template=template).save_pretrained(base)
     (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n# tiny\n")
     (base / "NOTICE").write_text("the notice of the base\n")
     torch.manual_seed(7)

@@ -12,7 +12,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.errors import UsageError
 from modelpick.memory.estimate import architecture_of
 from modelpick.serving.command import Served, environment, words
-from modelpick.serving.engine import ENGINES
+from modelpick.serving.engines import ENGINES
 from modelpick.serving.machine import Gpu, Holder, Machine
 from modelpick.serving.sizing import NoRoomError, size
 from modelpick.workload import Workload, workload_from

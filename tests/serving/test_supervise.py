@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from modelpick.serving.cause import likely_cause
-from modelpick.serving.child import Child
+from modelpick.serving.diagnose import likely_cause
 from modelpick.serving.machine import free_port
+from modelpick.serving.process import Child
 from modelpick.serving.supervise import ServerDiedError, Watch
 from tests.serving.conftest import DIRECT, PROGRAM, is_up, wait_for
 
@@ -182,7 +182,7 @@ def is_there(pid: int) -> bool:
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     port = free_port("127.0.0.1")
     script = (
-        "import sys, time; from pathlib import Path; from modelpick.serving.child import Child\n"
+        "import sys, time; from pathlib import Path; from modelpick.serving.process import Child\n"
         f"Child([sys.executable, {str(PROGRAM)!r}, '--port', '{port}'], {{}}, Path('.'), Path('log')).start()\n"
         "time.sleep(60)\n"
     )

@@ -1,0 +1,84 @@
+"""Permission boundaries: what a company's outermost policy leaves of the roles that `up` makes, asked of IAM itself.
+
+A role does only what its policy and its boundary both allow (IAM user guide, "Permissions boundaries"). A boundary that
+keeps the backstop's role from deleting the group would make it a switch that never fires.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelpick.aws import templates
+from modelpick.aws.account import Account
+from modelpick.aws.errors import Refused
+from modelpick.aws.names import Names
+from modelpick.errors import RemoteError
+
+
+def denied(account: Account, document: Mapping[str, Any], boundary_arn: str) -> list[str]:
+    """The actions of a role's policy that its boundary takes away. Raises Refused where IAM may not be asked."""
+    boundary = _document(account, boundary_arn)
+    lost = []
+    for statement in document["Statement"]:
+        answer = account.call(
+            "iam",
+            "simulate_custom_policy",
+            PolicyInputList=[templates.canonical(document)],
+            PermissionsBoundaryPolicyInputList=[boundary],
+            ActionNames=list(statement["Action"]),
+            ResourceArns=list(statement["Resource"]),
+            ContextEntries=_context(account.region, statement),
+        )
+        lost += [row["EvalActionName"] for row in answer["EvaluationResults"] if row["EvalDecision"] != "allowed"]
+    return sorted(set(lost))
+
+
+def check(account: Account, names: Names, boundary_arn: str, kms_key: str | None) -> None:
+    """Whether machine and backstop can do their work under a boundary. Raises RemoteError naming what they cannot."""
+    policies = (templates.switch_policy(names), templates.guest_policy(names, kms_key))
+    lost = sorted({action for policy in policies for action in denied(account, policy, boundary_arn)})
+    if lost:
+        raise RemoteError(
+            f"the permission boundary {boundary_arn} denies the roles of {names.deployment}: {', '.join(lost)}",
+            fix=f"have {' '.join(lost)} added to that boundary, or name another by --permission-boundary",
+            code="boundary_denies",
+        )
+
+
+def problems(account: Account, document: Mapping[str, Any], role: Mapping[str, Any]) -> list[str]:
+    """What a role's boundary, if it has one, keeps it from doing. Not being able to tell is a problem too."""
+    arn = (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
+    if arn is None:
+        return []
+    try:
+        lost = denied(account, document, arn)
+    except Refused as refused:
+        if refused.code != "access_denied":
+            raise
+        return [f"whether the boundary {arn} lets the backstop act cannot be asked ({refused.operation} is denied)"]
+    return [f"the boundary {arn} denies the backstop {', '.join(lost)}"] if lost else []
+
+
+def _document(account: Account, arn: str) -> str:
+    absent = RemoteError(
+        f"there is no policy {arn} to be the permission boundary",
+        fix="aws iam list-policies --scope Local shows those there are",
+        code="unknown_boundary",
+    )
+    version = account.must_find(absent, "iam", "get_policy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    held = account.call("iam", "get_policy_version", PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    return held if isinstance(held, str) else templates.canonical(held)
+
+
+def _context(region: str, statement: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Boundaries often ask for the region; without the key a `StringNotEquals` denies everything."""
+    keys = {"aws:RequestedRegion": region}
+    for held in statement.get("Condition", {}).values():
+        keys |= held
+    return [
+        {
+            "ContextKeyName": key,
+            "ContextKeyValues": [value],
+            "ContextKeyType": "numeric" if value.isdigit() else "string",
+        }
+        for key, value in keys.items()
+    ]

@@ -1,0 +1,200 @@
+"""The two switches that AWS itself holds: armed, read back, moved. A machine without both is the one forbidden state.
+
+1. A scheduled action of the group: minimum, maximum and desired capacity become 0 at the limit.
+2. An EventBridge Scheduler schedule: the group and all in it is deleted by force 20 minutes later.
+
+Neither needs this program, this computer or the machine itself. What matters is not what was sent but what is read
+back: times, targets, the role the second one acts by, and that nothing suspends the first.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from modelpick.aws import guardrails, templates
+from modelpick.aws.account import Account
+from modelpick.aws.names import Names
+from modelpick.aws.spec import BACKSTOP_AFTER
+from modelpick.errors import RemoteError
+
+# A one-time scheduled action must lie in the future when it is made; nearer than this it could fire before it counts.
+NEAREST = timedelta(minutes=5)
+# IAM and the schedulers are eventually consistent: what was just made may not be read back at the first look.
+_LOOKS, _BETWEEN_LOOKS = 5, 4.0
+_ROLE_NOT_SEEN = r"assume the role|does not exist|cannot be found"
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What AWS says of the switches. `problems` names everything that keeps them from stopping a machine."""
+
+    stop_at: datetime | None
+    delete_at: datetime | None
+    problems: tuple[str, ...]
+    out_of_reach: tuple[str, ...] = ()  # those of the problems that setting the group to zero does not mend
+
+    @property
+    def armed(self) -> bool:
+        """Whether both are set, in the future, and able to act."""
+        return not self.problems
+
+
+def read(account: Account, names: Names, *, by_any_name: bool = False) -> Switches:
+    """The switches as AWS holds them now. Raises Refused when they cannot be read.
+
+    The stop is the action that `arm` sets; `by_any_name`: the earliest one to zero, whoever named it, as CloudFormation
+    names its own.
+    """
+    group = find_group(account, names)
+    stop_at, first = _read_stop(account, names, group, by_any_name=by_any_name)
+    delete_at, second = _read_backstop(account, names)
+    protected = _protected(group or {})
+    problems = [*first, *second, *protected]
+    if stop_at and delete_at and delete_at < stop_at:
+        problems.append("the backstop comes before the stop")
+    return Switches(stop_at, delete_at, tuple(problems), tuple(protected))
+
+
+def arm(account: Account, names: Names, stop_at: datetime) -> Switches:
+    """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they do not hold.
+
+    Safe at any instant when switches exist already: a later limit moves the second one first, an earlier one the
+    first, so that at every moment both are armed and the second is behind the first.
+    """
+    stop_at = stop_at.astimezone(UTC).replace(microsecond=0)
+    before, _ = _read_stop(account, names, {})
+    later = before is None or stop_at >= before
+    for put in (_put_backstop, _put_stop) if later else (_put_stop, _put_backstop):
+        put(account, names, stop_at)
+    held = read(account, names)
+    for _ in range(_LOOKS):
+        if held.armed and held.stop_at == stop_at:
+            break
+        account.sleep(_BETWEEN_LOOKS)
+        held = read(account, names)
+    if not held.armed or held.stop_at != stop_at:
+        said = "; ".join(held.problems) or f"the stop is set for {held.stop_at}, not for {stop_at}"
+        raise RemoteError(
+            f"the switches that stop the machine do not hold: {said}",
+            fix=f"modelpick down {names.deployment}, then the same command again",
+            code="switches_not_armed",
+        )
+    return held
+
+
+def find_group(account: Account, names: Names) -> dict[str, Any] | None:
+    """The Auto Scaling group as described, or None."""
+    answer = account.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[names.group])
+    groups: list[dict[str, Any]] = answer["AutoScalingGroups"]
+    return groups[0] if groups else None
+
+
+def wants_machine(group: Mapping[str, Any] | None) -> bool:
+    """Whether a group has a machine, or will have one as soon as AWS can."""
+    return group is not None and (group["DesiredCapacity"] > 0 or bool(group["Instances"]))
+
+
+def _put_stop(account: Account, names: Names, stop_at: datetime) -> None:
+    account.call("autoscaling", "put_scheduled_update_group_action", **templates.stop_action(names, stop_at))
+
+
+def _put_backstop(account: Account, names: Names, stop_at: datetime) -> None:
+    wanted = templates.backstop(names, stop_at + BACKSTOP_AFTER)
+    exists = account.find("scheduler", "get_schedule", Name=names.group) is not None
+    verb = "update_schedule" if exists else "create_schedule"
+    # None: another run of the same command made it since it was looked for.
+    if account.once_settled(_ROLE_NOT_SEEN, "scheduler", verb, **wanted) is None:
+        account.call("scheduler", "update_schedule", **wanted)
+
+
+def _read_stop(
+    account: Account, names: Names, group: Mapping[str, Any] | None, *, by_any_name: bool = False
+) -> tuple[datetime | None, list[str]]:
+    if group is None:
+        return None, ["there is no group"]
+    suspended = {item["ProcessName"] for item in group.get("SuspendedProcesses", ())}
+    problems = [f"{name} is suspended" for name in templates.STOPPING_PROCESSES if name in suspended]
+    wanted = {} if by_any_name else {"ScheduledActionNames": [names.stop_action]}
+    held = account.pages(
+        "autoscaling",
+        "describe_scheduled_actions",
+        "ScheduledUpdateGroupActions",
+        AutoScalingGroupName=names.group,
+        **wanted,
+    )
+    actions = [
+        item
+        for item in held
+        if item.get("StartTime") and (by_any_name or item["ScheduledActionName"] == names.stop_action)
+    ]
+    if not actions:
+        return None, [*problems, "the stop is not set"]
+    times = sorted(item["StartTime"].astimezone(UTC) for item in actions if _to_zero(item))
+    if not times:
+        return None, [*problems, "the stop does not set the group to zero"]
+    ahead = [at for at in times if at > account.now()]
+    if not ahead:
+        return times[-1], [*problems, "the stop lies in the past"]
+    return ahead[0], problems
+
+
+def _to_zero(action: Mapping[str, Any]) -> bool:
+    """Whether a scheduled action ends a group, once and for all: one that recurs may be one of a pair."""
+    return all(action.get(key) == value for key, value in templates.GROUP_AT_ZERO.items()) and not action.get(
+        "Recurrence"
+    )
+
+
+def _read_backstop(account: Account, names: Names) -> tuple[datetime | None, list[str]]:
+    held = account.find("scheduler", "get_schedule", Name=names.group)
+    if held is None:
+        return None, ["the backstop is not set"]
+    try:
+        at = datetime.strptime(held["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
+    except ValueError:
+        return None, ["the backstop's time cannot be read"]
+    wanted = templates.backstop(names, at)
+    problems = [
+        f"the backstop's {key} is not ours"
+        for key in ("State", "ScheduleExpressionTimezone", "FlexibleTimeWindow")
+        if held.get(key) != wanted[key]
+    ]
+    target = held.get("Target", {})
+    if any(target.get(key) != wanted["Target"][key] for key in ("Arn", "RoleArn", "Input")):
+        problems.append("the backstop does not delete the group")
+    if at <= account.now():
+        problems.append("the backstop lies in the past")
+    return at, problems + _read_role(account, names)
+
+
+def _read_role(account: Account, names: Names) -> list[str]:
+    role = account.find("iam", "get_role", RoleName=names.switch_role)
+    if role is None:
+        return ["the backstop's role is gone"]
+    policy = account.find("iam", "get_role_policy", RoleName=names.switch_role, PolicyName="switch")
+    wanted = templates.switch_policy(names)
+    if _document(role["Role"]["AssumeRolePolicyDocument"]) != templates.trust("scheduler.amazonaws.com", names):
+        return ["the backstop's role cannot be assumed"]
+    if policy is None or _document(policy["PolicyDocument"]) != wanted:
+        return ["the backstop's role may not delete the group"]
+    return guardrails.problems(account, wanted, role["Role"])
+
+
+def _protected(group: Mapping[str, Any]) -> list[str]:
+    """What somebody may have set by hand that lets a machine outlive its switches."""
+    problems = []
+    if group.get("DeletionProtection", "none") != "none":
+        problems.append("the group is protected from deletion")
+    for item in group.get("Instances", ()):
+        if item.get("ProtectedFromScaleIn"):
+            problems.append(f"{item['InstanceId']} is protected from scale-in")
+        if item["LifecycleState"].startswith(("Standby", "EnteringStandby", "Detach", "Retained")):
+            problems.append(f"{item['InstanceId']} is in {item['LifecycleState']}, out of the switches' reach")
+    return problems
+
+
+def _document(value: Any) -> Any:
+    # botocore decodes IAM documents; some endpoints answer with the text.
+    return json.loads(value) if isinstance(value, str) else value

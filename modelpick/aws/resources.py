@@ -1,0 +1,234 @@
+"""Everything a machine needs that costs nothing: made in order, each by its name, each again without harm."""
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from modelpick.aws import templates
+from modelpick.aws.account import Account
+from modelpick.aws.location import Site
+from modelpick.aws.names import PREFIX, Names, tag_list
+from modelpick.aws.record import Record
+from modelpick.aws.spec import Spec
+
+_PROFILE_NOT_SEEN = r"(?i)iaminstanceprofile|instance profile"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What the machine is given: the small user-data, the bundle it fetches, data files (key below data/ -> file)."""
+
+    user_data: str
+    bundle: bytes
+    bundle_sha256: str
+    data: Mapping[str, Path] = field(default_factory=dict)
+    hub_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Works:
+    """All that a scaffolding step needs to know."""
+
+    account: Account
+    names: Names
+    spec: Spec
+    site: Site
+    record: Record
+    payload: Payload
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """The tags that everything carries."""
+        return self.tags_until(self.record.expires)
+
+    def tags_until(self, expires: datetime) -> list[dict[str, str]]:
+        """The same with another expiry."""
+        return tag_list(templates.tags(self.spec, owner=self.record.owner, expires=expires))
+
+
+def bucket(works: Works) -> None:
+    """The deployment's bucket: private, encrypted, and forgetting by itself before anything is put into it."""
+    account, names, spec = works.account, works.names, works.spec
+    where = {} if names.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": names.region}}
+    account.make("s3", "create_bucket", Bucket=names.bucket, **where)
+    account.call(
+        "s3",
+        "put_public_access_block",
+        Bucket=names.bucket,
+        PublicAccessBlockConfiguration=dict.fromkeys(templates.BLOCKED_TO_PUBLIC, True),
+    )
+    cipher = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": spec.kms_key} if spec.kms_key else {"SSEAlgorithm": "AES256"}
+    account.call(
+        "s3",
+        "put_bucket_encryption",
+        Bucket=names.bucket,
+        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": cipher}]},
+    )
+    passing = int(works.record.hours // 24) + 2
+    account.call(
+        "s3",
+        "put_bucket_lifecycle_configuration",
+        Bucket=names.bucket,
+        LifecycleConfiguration=templates.lifecycle(spec.keep_results_days, passing),
+    )
+    results_go = works.record.expires + timedelta(days=spec.keep_results_days)
+    account.call("s3", "put_bucket_tagging", Bucket=names.bucket, Tagging={"TagSet": works.tags_until(results_go)})
+
+
+def logs(works: Works) -> None:
+    """The log group, forgetting by itself."""
+    account, names = works.account, works.names
+    flat = {tag["Key"]: tag["Value"] for tag in works.tags}
+    account.make("logs", "create_log_group", logGroupName=names.log_group, tags=flat)
+    account.call(
+        "logs", "put_retention_policy", logGroupName=names.log_group, retentionInDays=templates.LOG_RETENTION_DAYS
+    )
+
+
+def guest_role(works: Works) -> None:
+    """The machine's role and instance profile."""
+    account, names = works.account, works.names
+    policy = templates.guest_policy(names, works.spec.kms_key)
+    _role(works, names.guest_role, "ec2.amazonaws.com", "guest", policy)
+    account.make(
+        "iam", "create_instance_profile", InstanceProfileName=names.guest_role, Path=f"/{PREFIX}/", Tags=works.tags
+    )
+    held = account.call("iam", "get_instance_profile", InstanceProfileName=names.guest_role)["InstanceProfile"]
+    if not held["Roles"]:
+        account.call(
+            "iam", "add_role_to_instance_profile", InstanceProfileName=names.guest_role, RoleName=names.guest_role
+        )
+
+
+def switch_role(works: Works) -> None:
+    """The role the backstop acts by."""
+    names = works.names
+    _role(works, names.switch_role, "scheduler.amazonaws.com", "switch", templates.switch_policy(names))
+
+
+def security_group(works: Works) -> None:
+    """A security group that lets nothing in."""
+    works.account.make(
+        "ec2",
+        "create_security_group",
+        GroupName=works.names.group,
+        Description="modelpick: nothing comes in",
+        VpcId=works.site.vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": works.tags}],
+    )
+
+
+def hub_token(works: Works) -> None:
+    """The Hub token, as a SecureString and nowhere else."""
+    if works.payload.hub_token is not None:
+        value = _secret(works, works.names.hub_token, works.payload.hub_token)
+        if works.account.make("ssm", "put_parameter", **value, Tags=works.tags) is None:
+            works.account.call("ssm", "put_parameter", **value, Overwrite=True)
+
+
+def api_key(works: Works) -> None:
+    """The key of what will be served, as a SecureString and nowhere else; a second `up` keeps the first one's."""
+    from modelpick.serving.key import new_key
+
+    if works.spec.serves:
+        value = _secret(works, works.names.api_key, new_key())
+        works.account.make("ssm", "put_parameter", **value, Tags=works.tags)
+
+
+def upload(works: Works) -> None:
+    """The bundle and the data, into the bucket that will forget them."""
+    account, names, payload = works.account, works.names, works.payload
+    key = f"bundle/{payload.bundle_sha256}.tar.gz"
+    if account.find("s3", "head_object", Bucket=names.bucket, Key=key) is None:
+        account.call("s3", "put_object", Bucket=names.bucket, Key=key, Body=payload.bundle)
+    for name, path in sorted(payload.data.items()):
+        account.upload(path, names.bucket, f"data/{name}")
+
+
+def template(works: Works) -> None:
+    """The launch template."""
+    account, names = works.account, works.names
+    data = templates.launch_template(
+        works.spec,
+        names,
+        image=works.record.image,
+        security_group=find_security_group(account, names) or "",
+        user_data=base64.b64encode(works.payload.user_data.encode()).decode(),
+        public=works.site.public,
+        tags={tag["Key"]: tag["Value"] for tag in works.tags},
+    )
+    account.once_settled(
+        _PROFILE_NOT_SEEN,
+        "ec2",
+        "create_launch_template",
+        LaunchTemplateName=names.group,
+        LaunchTemplateData=data,
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": works.tags}],
+    )
+
+
+def group(works: Works) -> None:
+    """The group of one, at zero: it cannot grow before the one paid call says so."""
+    spec, names = works.spec, works.names
+    works.account.once_settled(
+        _PROFILE_NOT_SEEN,
+        "autoscaling",
+        "create_auto_scaling_group",
+        AutoScalingGroupName=names.group,
+        **templates.GROUP_AT_ZERO,
+        MixedInstancesPolicy=templates.mixed_instances(
+            names, types=works.site.types, on_demand=spec.market == "on-demand"
+        ),
+        VPCZoneIdentifier=",".join(works.site.subnets),
+        HealthCheckType="EC2",
+        HealthCheckGracePeriod=300,
+        NewInstancesProtectedFromScaleIn=False,
+        Tags=[{**tag, "PropagateAtLaunch": True} for tag in works.tags],
+    )
+
+
+STEPS: tuple[tuple[str, Callable[[Works], None]], ...] = (
+    ("bucket", bucket),
+    ("log group", logs),
+    ("machine's role", guest_role),
+    ("backstop's role", switch_role),
+    ("security group", security_group),
+    ("Hub token", hub_token),
+    ("API key", api_key),
+    ("bundle", upload),
+    ("launch template", template),
+    ("group at zero", group),
+)
+
+
+def find_security_group(account: Account, names: Names) -> str | None:
+    """The id of the deployment's security group, or None."""
+    found = account.call("ec2", "describe_security_groups", Filters=[{"Name": "group-name", "Values": [names.group]}])
+    groups = found["SecurityGroups"]
+    return str(groups[0]["GroupId"]) if groups else None
+
+
+def _secret(works: Works, name: str, value: str) -> dict[str, str]:
+    """A SecureString, encrypted with the company's key where one was named."""
+    key = {"KeyId": works.spec.kms_key} if works.spec.kms_key else {}
+    return {"Name": name, "Type": "SecureString", "Value": value, **key}
+
+
+def _role(works: Works, name: str, service: str, policy_name: str, policy: dict[str, Any]) -> None:
+    boundary = {"PermissionsBoundary": works.spec.permission_boundary} if works.spec.permission_boundary else {}
+    works.account.make(
+        "iam",
+        "create_role",
+        RoleName=name,
+        Path=f"/{PREFIX}/",
+        AssumeRolePolicyDocument=templates.canonical(templates.trust(service, works.names)),
+        Description=f"modelpick {works.names.deployment}",
+        Tags=works.tags,
+        **boundary,
+    )
+    works.account.call(
+        "iam", "put_role_policy", RoleName=name, PolicyName=policy_name, PolicyDocument=templates.canonical(policy)
+    )

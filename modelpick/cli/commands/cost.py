@@ -1,0 +1,184 @@
+"""`modelpick cost`: instances side by side: time, cost of a job, of a month, of a million tokens."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
+from modelpick.cli.options import (
+    Data,
+    Epochs,
+    Family,
+    Instance,
+    Offline,
+    Region,
+    RunOptions,
+    Task,
+    amount,
+    command,
+    fraction,
+    not_both,
+)
+from modelpick.cli.output import Output
+from modelpick.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.planning.compare import Comparison, Row
+    from modelpick.workload import Workload
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "cost")(cost)
+
+
+def cost(
+    out: Output,
+    *,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
+    task: Task = None,
+    work: RunOptions,
+    data: Data = None,
+    epochs: Epochs = None,
+    duty: Annotated[
+        str | None, typer.Option("--duty", metavar="SHARE", help="Share of the month a server is on. Default: 1.")
+    ] = None,
+    utilisation: Annotated[
+        str | None, typer.Option("--utilisation", metavar="SHARE", help="Share of its tokens that is used. Default: 1.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", metavar="USD_PER_MTOK", help="An API's price: where does renting beat it?"),
+    ] = None,
+    region: Region = None,
+    family: Family = None,
+    instance: Instance = None,
+    all_sizes: Annotated[bool, typer.Option("--all-sizes", help="Also larger sizes with the same GPU.")] = False,
+    offline: Offline = False,
+) -> None:
+    """Instances side by side: speed, time and cost, and what the next cheaper or faster one changes."""
+    from modelpick.planning import costs
+    from modelpick.workload import workload_from
+
+    not_both("--instance", instance, "--family", family)
+    if task is None and (data is not None or epochs is not None):
+        task = "finetune"
+    names = {"task": task, **work.names()}
+    workload = workload_from(names)
+    if workload.task == "finetune":
+        _only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against})
+    found = costs.side_by_side(
+        model,
+        names,
+        region=region,
+        family=family,
+        instance=instance,
+        data=Path(data) if data is not None else None,
+        epochs=amount("--epochs", epochs),
+        duty_cycle=fraction("--duty", duty) or 1.0,
+        utilisation=fraction("--utilisation", utilisation) or 1.0,
+        against_usd_per_mtok=amount("--against", against),
+        all_sizes=all_sizes,
+        offline=offline,
+    )
+    out.answer(_payload(model, workload, found), lambda console: _draw(console, workload, found))
+    if not found.rows:
+        raise typer.Exit(1)
+
+
+def _only_serving(given: dict[str, str | None]) -> None:
+    for flag, value in given.items():
+        if value is not None:
+            raise UsageError(f"{flag} has no meaning for task finetune", fix=f"leave out {flag}", code="contradiction")
+
+
+def _payload(model: str, workload: "Workload", found: "Comparison") -> dict[str, Any]:
+    memory = found.memory.as_json()
+    return {
+        "model": found.model,
+        "asked": model,
+        "workload": workload.as_json(),
+        "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
+        "rows": [row.as_json() for row in found.rows],
+        "changes": [change.as_json() for change in found.changes()],
+        "left_out": found.left_out,
+        "assumptions": list(found.assumptions),
+        "sources": sorted({row.offer.source for row in found.rows if row.offer.source}),
+    }
+
+
+def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    serves = workload.task == "serve"
+    many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
+    console.print(f"[bold]{found.model}[/]: {workload.task} {workload.method}, {workload.context} tokens{many}")
+    if not found.rows:
+        console.print(f"no instance holds it: {found.nearest_miss or 'none matches the filters'}", markup=False)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if serves else 1, 0, 0), header_style="bold")
+    table.add_column("instance", no_wrap=True)
+    table.add_column("GPU", no_wrap=True)
+    titles = (
+        ("$/h", "tokens/s", "$/Mtok out", "$/month")
+        if serves
+        else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
+    )
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in found.rows:
+        table.add_row(row.offer.instance.name, row.offer.instance.gpu.name, *_cells(row, serves))
+    console.print(table)
+    if any(row.tuning and row.tuning.workload.gradient_checkpointing for row in found.rows):
+        console.print(RECOMPUTED, markup=False)
+    console.print()
+    for change in found.changes():
+        console.print(f"{change.kind}  {change.text}", markup=False)
+    for row in found.rows[:1]:
+        if row.break_even is not None:
+            console.print(_break_even(row), markup=False)
+    for line in found.assumptions:
+        console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
+    if found.left_out:
+        console.print(f"{len(found.left_out)} types are left out; --json says why, --all-sizes shows larger ones")
+
+
+def _cells(row: "Row", serves: bool) -> list[str]:
+    price = row.offer.usd_per_hour
+    cells = ["unknown" if price is None else f"{price:.3f}"]
+    rate = row.speed
+    if serves:
+        cells.append(f"{rate.tokens_per_s:,.0f} ({rate.low:,.0f}-{rate.high:,.0f})")
+        prices = row.prices
+        cells.append("" if prices is None else f"{prices.generated.likely:.2f}")
+        cells.append("" if row.month is None else f"{row.month.total_usd:,.0f}")
+        return cells
+    cells.append(micro_batch(row.tuning.as_json()) if row.tuning else "")
+    cells.append(f"{rate.tokens_per_s:,.0f}")
+    cells.append("" if row.time is None else f"{row.time.total.likely:.1f}")
+    job, spot = (one.total if one else None for one in (row.job, row.spot_job))
+    cells.append("unknown" if job is None else f"{job.likely:.2f} ({job.low:.2f}-{job.high:.2f})")
+    cells.append("" if spot is None else f"{spot.likely:.2f}")
+    return cells
+
+
+def _break_even(row: "Row") -> str:
+    even = row.break_even
+    if even is None:
+        return ""
+    name, share = row.offer.instance.name, even.share_of_capacity
+    if not even.reachable:
+        return (
+            f"against ${even.against_usd_per_mtok:g} a million tokens renting {name} does not pay: it would take "
+            f"{share.likely:.1f} times what the instance can do"
+        )
+    return (
+        f"against ${even.against_usd_per_mtok:g} a million tokens renting {name} pays above "
+        f"{even.mtok_per_month:,.0f} million tokens a month: {share.likely:.0%} of what it can do "
+        f"({share.low:.0%}-{share.high:.0%})"
+    )

@@ -1,0 +1,270 @@
+"""`modelpick doctor`: what is installed, what is configured, how old the embedded facts are. No network."""
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick import __version__
+from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags
+from modelpick.cli.options import Instance, Region, command
+from modelpick.cli.output import Output
+from modelpick.errors import ModelpickError, RemoteError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick.aws.account import Account
+    from modelpick.offers.price import Offer
+
+# What each extra brings, by the module whose presence shows it.
+_EXTRAS = {
+    "aws": ("boto3",),
+    "bom": ("cyclonedx",),
+    "data": ("sklearn", "scipy", "pyarrow"),
+    "train": ("torch", "transformers", "peft", "bitsandbytes", "trl"),
+    "serve": ("fastapi", "uvicorn", "openai"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    name: str
+    state: str  # ok | absent | problem
+    detail: str
+    fix: str | None = None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "doctor")(doctor)
+
+
+def doctor(
+    out: Output,
+    aws: Annotated[bool, typer.Option("--aws", help="Also ask the AWS account whether `up` would work.")] = False,
+    iam_policy: Annotated[
+        bool, typer.Option("--iam-policy", help="With --aws: the least policy that suffices.")
+    ] = False,
+    instance: Instance = None,
+    market: Annotated[
+        str, typer.Option("--market", metavar="on-demand|spot", help="Whose quota to look at.")
+    ] = "on-demand",
+    subnet: Subnet = None,
+    kms_key: KmsKey = None,
+    permission_boundary: Boundary = None,
+    tag: Tags = None,
+    region: Region = None,
+    profile: Profile = None,
+) -> None:
+    """What is installed and configured, and how old the embedded facts are."""
+    if iam_policy:
+        if not aws:
+            raise UsageError("--iam-policy needs the account's number", fix="add --aws", code="contradiction")
+        _show_policy(out, region, profile, kms_key)
+        return
+    if market not in ("on-demand", "spot"):
+        raise UsageError(f"unknown market {market!r}", fix="use on-demand or spot", code="unknown_market")
+    checks = [*_versions(), *_extras(), *_credentials(), *_data(), _settings()]
+    if aws:
+        company = {"subnet": subnet, "kms_key": kms_key, "permission_boundary": permission_boundary}
+        checks += _account(region, profile, instance or "g5.xlarge", market == "spot", tag or [], company)
+    broken = [check for check in checks if check.state == "problem"]
+    payload = {
+        "healthy": not broken,
+        "checks": [
+            {"name": check.name, "state": check.state, "detail": check.detail, "fix": check.fix} for check in checks
+        ],
+        "assumptions": [],
+        "sources": [],
+    }
+    out.answer(payload, lambda console: _draw(console, checks, asked=aws))
+    if broken:
+        raise typer.Exit(1)
+
+
+def _versions() -> list[_Check]:
+    from importlib import metadata
+
+    system = f"{platform.system()} {platform.machine()}"
+    python = f"{platform.python_version()} on {system}"
+    rows = [_Check("modelpick", "ok", __version__), _Check("python", "ok", python)]
+    for package in ("typer", "rich", "huggingface_hub", "license-expression", "licenseclassifier", "PyYAML"):
+        try:
+            rows.append(_Check(package, "ok", metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            rows.append(_Check(package, "problem", "not installed", "install modelpick again"))
+    return rows
+
+
+def _extras() -> list[_Check]:
+    rows = []
+    for extra, modules in _EXTRAS.items():
+        missing = [module for module in modules if find_spec(module) is None]
+        fix = f'pip install "modelpick[{extra}]"' if missing else None
+        detail = f"missing {', '.join(missing)}" if missing else "installed"
+        rows.append(_Check(f"extra {extra}", "absent" if missing else "ok", detail, fix))
+    return rows
+
+
+def _credentials() -> list[_Check]:
+    """Whether credentials are there; never what they are."""
+    home = _home()
+    token = os.environ.get("HF_TOKEN") or _exists(os.environ.get("HF_HOME"), "token")
+    token = token or _exists(home, ".cache/huggingface/token")
+    aws = os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get("AWS_PROFILE") or _exists(home, ".aws/credentials")
+    aws = aws or _exists(home, ".aws/config")
+    return [
+        _Check(
+            "Hub token",
+            "ok" if token else "absent",
+            "present" if token else "none: gated models show their card, not their files",
+            None if token else "set HF_TOKEN, or hf auth login",
+        ),
+        _Check(
+            "AWS credentials",
+            "ok" if aws else "absent",
+            "present" if aws else "none: needed only for live prices and up",
+            None if aws else "aws configure, or set AWS_PROFILE",
+        ),
+        _Check("Hub endpoint", "ok", os.environ.get("HF_ENDPOINT") or "the default"),
+    ]
+
+
+def _home() -> str | None:
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        return None
+
+
+def _exists(folder: str | None, name: str) -> bool:
+    return folder is not None and (Path(folder) / name).is_file()
+
+
+def _data() -> list[_Check]:
+    from modelpick.catalog import index
+    from modelpick.licensing import load
+    from modelpick.offers import embedded
+
+    def catalog() -> str:
+        loaded = index.load()
+        return f"{len(loaded.models)} models, as of {loaded.as_of}"
+
+    def prices() -> str:
+        return f"{len(embedded.instances())} instance types, as of {embedded.as_of()}"
+
+    def licenses() -> str:
+        return f"{len(load.load_licenses().licenses)} license files"
+
+    return [_probe("catalog", catalog), _probe("prices", prices), _probe("licenses", licenses)]
+
+
+def _probe(name: str, look: Any) -> _Check:
+    try:
+        return _Check(name, "ok", look())
+    except (ModelpickError, OSError, ValueError) as error:
+        fix = error.fix if isinstance(error, ModelpickError) else "install modelpick again"
+        return _Check(name, "problem", str(error), fix)
+
+
+def _settings() -> _Check:
+    from modelpick import settings
+
+    try:
+        settled = settings.load()
+    except ModelpickError as error:
+        return _Check("settings", "problem", error.message, error.fix)
+    origin = settled.origins
+    return _Check(
+        "settings",
+        "ok",
+        f"policy {settled.policy} ({origin['policy']}), region {settled.region} ({origin['region']})",
+    )
+
+
+def _account(
+    region: str | None, profile: str | None, instance: str, spot: bool, tag: list[str], company: dict[str, str | None]
+) -> list[_Check]:
+    """The account, looked at as `up` would; nothing is made."""
+    from modelpick.aws import preflight
+    from modelpick.aws.spec import Candidate
+    from modelpick.cli import aws_options
+    from modelpick.offers import embedded
+
+    kind = embedded.instance(instance)
+    account = aws_options.account(region, profile)
+    offer = embedded.offer(kind.name, account.region)
+    candidate = Candidate(kind.name, offer.usd_per_hour or 0.0, kind.vcpus, kind.cpu)
+    wanted = preflight.Wanted([candidate], spot=spot, tags=aws_options.tags(tag), **company)
+    found = preflight.check(account, wanted)
+    states = {"ok": "ok", "problem": "problem", "unknown": "absent"}
+    checks = [_Check(check.name, states[check.state], check.detail, check.fix) for check in found]
+    return [*checks, _price(account, offer)]
+
+
+def _price(account: "Account", offer: "Offer") -> _Check:
+    """The embedded price, how old it is, and what AWS says today."""
+    from datetime import UTC, date, datetime
+
+    from modelpick.aws import prices
+
+    name, today = f"price of {offer.instance.name}", datetime.now(UTC).date()
+    known = "none embedded"
+    if offer.usd_per_hour is not None and offer.as_of:
+        known = f"${offer.usd_per_hour:.3f} an hour, {(today - date.fromisoformat(offer.as_of)).days} days old"
+    try:
+        (live,) = prices.on_demand([offer], today, make=account.client_in)
+    except RemoteError as error:
+        return _Check(name, "absent", f"{known}; AWS's could not be asked: {error.message}", error.fix)
+    if live.usd_per_hour is None:
+        return _Check(name, "absent", f"{known}; AWS lists none", "choose another --region or --instance")
+    told = f"{known}; AWS says ${live.usd_per_hour:.3f} today"
+    if live.held:
+        return _Check(name, "problem", f"{told}: too far away", "if that is right: modelpick up ... --confirm")
+    return _Check(name, "ok", told)
+
+
+def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: str | None) -> None:
+    """The policy itself: `modelpick doctor --aws --iam-policy > policy.json`."""
+    import json
+
+    from modelpick.aws.names import Names
+    from modelpick.aws.operator_policy import operator_policy
+    from modelpick.cli import aws_options
+
+    account = aws_options.account(region, profile)
+    names = Names("any", account.identity()["Account"], account.region)
+    document = operator_policy(names.account, names.partition, kms_key)
+    text = json.dumps(document, indent=2)
+    out.answer(
+        {"policy": document, "assumptions": [], "sources": []},
+        lambda console: console.print(text, markup=False, soft_wrap=True),
+    )
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:
+    from rich.markup import escape
+
+    marks = {"ok": "[green]ok     [/]", "absent": "[yellow]absent [/]", "problem": "[red]problem[/]"}
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        lines = _wrapped(check.detail, console.width - width - 10)
+        lines += [] if check.fix is None else _wrapped(f"-> {check.fix}", console.width - width - 10)
+        console.print(marks[check.state], f"{check.name:<{width}}", escape(f" {lines[0]}"), soft_wrap=True)
+        for line in lines[1:]:
+            console.print(f"{'':7} {'':<{width}}  {line}", markup=False, soft_wrap=True)
+    console.print()
+    network = "AWS was asked, nothing was made" if asked else "nothing was asked over the network"
+    console.print(f"modelpick {__version__}; {network}. Python: {sys.executable}", markup=False)

@@ -1,0 +1,225 @@
+"""`modelpick finetune`: make a better model from a company's own examples, and prove that it got better."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli.comparison import compared
+from modelpick.cli.options import Batch, Context, Method, Offline, PolicyName, amount, command, whole_number
+from modelpick.cli.output import Output
+from modelpick.errors import EXIT_INTERRUPTED, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "finetune")(finetune)
+
+
+def finetune(
+    out: Output,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Base model: a Hub id or a local folder.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Examples: JSONL, CSV or Parquet.")] = None,
+    eval_data: Annotated[
+        str | None, typer.Option("--eval-data", metavar="FILE", help="Held-out examples. Default: a tenth of FILE.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="DIR", help="Where the run is kept. Default: ./run.")
+    ] = None,
+    method: Method = None,
+    lora_rank: Annotated[str | None, typer.Option("--lora-rank", metavar="N", help="Default: 16.")] = None,
+    lora_targets: Annotated[
+        str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
+    ] = None,
+    context: Context = None,
+    batch: Batch = None,
+    accumulation: Annotated[
+        str | None, typer.Option("--accumulation", metavar="N", help="Micro-batches a step. Default: to 16 examples.")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--gradient-checkpointing/--no-gradient-checkpointing",
+            help="Recompute activations. Default: if memory asks.",
+        ),
+    ] = None,
+    epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Default: 3.")] = None,
+    max_steps: Annotated[str | None, typer.Option("--max-steps", metavar="N", help="Stop after N steps.")] = None,
+    learning_rate: Annotated[
+        str | None, typer.Option("--learning-rate", metavar="X", help="Default: 2e-4; 1e-4 above 13B.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", metavar="O", help="adamw, adamw-8bit, paged-adamw-8bit, sgd.")
+    ] = None,
+    seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Default: 42.")] = None,
+    save_steps: Annotated[
+        str | None, typer.Option("--save-steps", metavar="N", help="Steps between checkpoints. Default: 20 in all.")
+    ] = None,
+    probe: Annotated[
+        str | None, typer.Option("--probe", metavar="N", help="Reasoning cases before and after. Default: 0.")
+    ] = None,
+    probe_shots: Annotated[
+        str | None,
+        typer.Option("--probe-shots", metavar="K", help="Ask them again after K solved ones. Default: 0."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Also write the merged model.")] = False,
+    track: Annotated[
+        str | None, typer.Option("--track", metavar="T", help="mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.")
+    ] = None,
+    checkpoint_to: Annotated[
+        str | None, typer.Option("--checkpoint-to", metavar="S3", help="Keep checkpoints there too.")
+    ] = None,
+    usd_per_hour: Annotated[
+        str | None, typer.Option("--usd-per-hour", metavar="X", help="What the machine costs: shown as it runs.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting of run.json, e.g. lora_alpha=64; repeatable."
+        ),
+    ] = None,
+    run_file: Annotated[
+        str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")
+    ] = None,
+    planned: Annotated[
+        str | None, typer.Option("--planned", metavar="FILE", help="What a plan settled for each size of GPU.")
+    ] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="FILE", help="A job file (docs/job-contract.md).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
+    policy: PolicyName = None,
+    reviewed_by: Annotated[
+        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run the Python that came with the model.")
+    ] = False,
+    allow_pickles: Annotated[
+        bool, typer.Option("--allow-pickles", help="Load pickled weights, which can run code.")
+    ] = False,
+    offline: Offline = False,
+) -> None:
+    """Fine-tune a model on your examples; resumable, checked, measured before and after.
+
+    Exit: 0 done; 1 stopped (out of memory, disk, loss); 130 interrupted, go on with --resume.
+    """
+    from modelpick.training.finetune import Request
+    from modelpick.training.finetune import finetune as run
+    from modelpick.training.job_file import planned_from, request_from_files
+
+    given: dict[str, Any] = {
+        "model": model, "data": data, "eval_data": eval_data, "output": output, "method": method,
+        "lora_rank": whole_number("--lora-rank", lora_rank), "lora_targets": lora_targets,
+        "context": whole_number("--context", context), "batch": whole_number("--batch", batch),
+        "accumulation": whole_number("--accumulation", accumulation), "gradient_checkpointing": gradient_checkpointing,
+        "epochs": amount("--epochs", epochs), "max_steps": whole_number("--max-steps", max_steps),
+        "learning_rate": amount("--learning-rate", learning_rate), "dtype": dtype, "optimizer": optimizer,
+        "seed": whole_number("--seed", seed, smallest=0), "save_steps": whole_number("--save-steps", save_steps),
+        "probe": whole_number("--probe", probe, smallest=0),
+        "probe_shots": whole_number("--probe-shots", probe_shots, smallest=0), "merge": merge or None, "track": track,
+        "checkpoint_to": checkpoint_to, "usd_per_hour": amount("--usd-per-hour", usd_per_hour),
+        "trust_remote_code": trust_remote_code or None, "allow_pickles": allow_pickles or None,
+    }  # fmt: skip
+    for name, value in map(_setting, set_ or ()):
+        if given.get(name) is not None:
+            raise UsageError(f"{name} is given twice", fix="give it once", code="contradiction")
+        given[name] = value
+    if run_file and job:
+        raise UsageError("--run and --job contradict each other", fix="give one of them", code="contradiction")
+    settled = planned_from(planned) if planned else ()
+    request = Request(given, policy, reviewed_by, resume=resume, offline=offline, planned=settled)
+    request = request_from_files(request, run_file=run_file, job_file=job)
+    with _screen(out) as screen:
+        result = run(request, screen)
+    out.answer(result, lambda console: _draw(console, result))
+    if result["status"] == "interrupted":
+        out.note(f"stopped after step {result['step']}; continue with --resume")
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value read as JSON where it is JSON, else as text; RunSettings says what it may be."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} names no value", fix="give --set NAME=VALUE", code="bad_setting")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:
+        return name.strip(), value
+
+
+class _screen:
+    """Progress on stderr: a bar on a terminal, a line an event elsewhere, nothing under -q."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._terminal = sys.stderr.isatty() and not out.quiet and not out.as_json
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
+        if self._terminal:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),  # what is told beside it takes 45 of 80 columns
+                TextColumn("{task.fields[told]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("preparing", total=None, told="")
+            self._bar.start()
+        return self._show
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _show(self, event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind in ("note", "out_of_memory"):
+            self._out.note(str(event["text"]))
+        elif kind == "progress" and "loss" in event:
+            told = _figures(event)
+            if self._bar is not None:
+                self._bar.update(
+                    self._task,
+                    description=f"step {event['step']}/{event['steps']}",
+                    total=event["steps"],
+                    completed=event["step"],
+                    told=told,
+                )
+            else:
+                self._out.note(f"step {event['step']}/{event['steps']}  {told}")
+        elif kind == "state" and self._bar is not None:
+            self._bar.update(self._task, description=str(event["state"]))
+
+
+def _figures(event: Mapping[str, Any]) -> str:
+    parts = [f"loss {event['loss']:.3f}"]
+    if event.get("tokens_per_second"):
+        parts.append(f"{event['tokens_per_second']:,.0f} tokens/s")
+    if event.get("eta_seconds") is not None:
+        minutes, seconds = divmod(round(event["eta_seconds"]), 60)
+        parts.append(f"{minutes}:{seconds:02} left")
+    if event.get("usd_so_far") is not None:
+        parts.append(f"${event['usd_so_far']:.2f}")
+    return "  ".join(parts)
+
+
+def _draw(console: "Console", result: Mapping[str, Any]) -> None:
+    if result["status"] != "done":
+        console.print(f"interrupted after step {result['step']}", markup=False)
+        return
+    console.print(f"{result['model']}", markup=False, soft_wrap=True)
+    console.print(f"loss {result['loss_curve']}", markup=False)
+    for row in result["comparisons"]:
+        console.print(compared(row), markup=False)

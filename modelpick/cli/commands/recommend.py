@@ -1,0 +1,166 @@
+"""`modelpick recommend`: which models are allowed, fit, and at what price."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from modelpick.cli.options import (
+    Family,
+    Instance,
+    Offline,
+    PolicyName,
+    Region,
+    Task,
+    WorkloadOptions,
+    amount,
+    command,
+    not_both,
+    parameter_count,
+    whole_number,
+)
+from modelpick.cli.output import Output
+from modelpick.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from modelpick import api
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    command(app, "recommend")(recommend)
+
+
+def recommend(
+    out: Output,
+    *,
+    commercial: Annotated[
+        bool, typer.Option("--commercial", help="Under the commercial policy: the same as --policy commercial.")
+    ] = False,
+    policy: PolicyName = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Only models allowed without conditions.")] = False,
+    task: Task = None,
+    work: WorkloadOptions,
+    region: Region = None,
+    family: Family = None,
+    instance: Instance = None,
+    max_usd_per_hour: Annotated[
+        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Dollars an hour, at most.")
+    ] = None,
+    languages: Annotated[
+        str | None, typer.Option("--languages", metavar="en,de", help="Languages its card must name.")
+    ] = None,
+    min_params: Annotated[str | None, typer.Option("--min-params", metavar="N", help="At least, e.g. 7B.")] = None,
+    max_params: Annotated[str | None, typer.Option("--max-params", metavar="N", help="At most, e.g. 14B.")] = None,
+    sort: Annotated[str, typer.Option("--sort", metavar="quality|cost|memory|downloads", help="Order.")] = "quality",
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows to show. Default: 20.")] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Every row, and every model left out with its reason.")
+    ] = False,
+    why_not: Annotated[
+        str | None, typer.Option("--why-not", metavar="MODEL", help="Why is it not in the list?")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the answer as a page to look at, too.")
+    ] = None,
+    offline: Offline = False,
+) -> None:
+    """Which open models we may use, that fit a GPU we can rent, at what price.
+
+    The others are counted with their reasons; --all lists them, --why-not MODEL asks for one.
+    """
+    from modelpick import api
+    from modelpick.offers import embedded
+    from modelpick.planning.recommend import SORT_KEYS, Wanted
+    from modelpick.workload import workload_from
+
+    del offline  # the ranking reads embedded facts only
+    if commercial and policy not in (None, "commercial"):
+        raise UsageError(
+            f"--commercial and --policy {policy} contradict each other", fix="give one of them", code="contradiction"
+        )
+    if sort not in SORT_KEYS:
+        fix = nearest(sort, SORT_KEYS) or f"use one of {', '.join(SORT_KEYS)}"
+        raise UsageError(f"unknown --sort {sort!r}", fix=fix, code="unknown_sort")
+    not_both("--instance", instance, "--family", family)
+    low, high = parameter_count("--min-params", min_params), parameter_count("--max-params", max_params)
+    if low is not None and high is not None and low > high:
+        raise UsageError("--min-params is above --max-params", fix="swap them", code="contradiction")
+    wanted = Wanted(
+        strict=strict,
+        languages=tuple(word.strip().lower() for word in (languages or "").split(",") if word.strip()),
+        min_parameters=low,
+        max_parameters=high,
+        families=api.families(family),
+        instance=embedded.instance(instance).name if instance else None,
+        max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
+        sort=sort,
+    )
+    workload = workload_from({"task": task, **work.names()})
+    rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
+    answer = api.recommend(
+        policy="commercial" if commercial else policy,
+        workload=workload,
+        wanted=wanted,
+        region=region,
+        finetune_rows=rows or len(embedded.instances()) * 10_000,
+    )
+    if why_not is not None:
+        _explain_absence(out, answer, why_not)
+        return
+
+    def draw(console: "Console") -> None:
+        from modelpick.cli.render.recommend import draw_answer
+
+        draw_answer(console, answer, rows, show_all)
+
+    out.answer(answer.as_json(rows), draw)
+    if html is not None:
+        _write_page(out, html, answer, rows)
+    if not answer.recommendations.passed:
+        raise typer.Exit(1)
+
+
+def _write_page(out: Output, file: Path, answer: "api.Answer", rows: int | None) -> None:
+    from modelpick.report.html import page
+
+    try:
+        file.write_text(page(answer, rows), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}", fix="name a file you may write", code="cannot_write"
+        ) from None
+    out.note(f"wrote {file}")
+
+
+def _explain_absence(out: Output, answer: "api.Answer", name: str) -> None:
+    found = answer.why_not(name)
+    if found is None:
+        raise UsageError(
+            f"{name} is not in the catalog",
+            fix=answer.catalog.nearest(name) or "judge it by itself: modelpick license, modelpick estimate",
+            code="model_unknown",
+        )
+    if isinstance(found, int):
+        payload: dict[str, Any] = {
+            "model": name,
+            "recommended": True,
+            "rank": found,
+            "reason_code": None,
+            "reason": None,
+        }
+        text = f"{name} is recommended: number {found} of {len(answer.recommendations.passed)}."
+    else:
+        payload = {
+            "model": found.model,
+            "recommended": False,
+            "rank": None,
+            "reason_code": found.code,
+            "reason": found.reason,
+        }
+        text = f"{found.model} is left out ({found.code}): {found.reason}"
+    out.answer({**payload, "assumptions": [], "sources": []}, lambda console: console.print(text, markup=False))
+    if not isinstance(found, int):
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Screens: what a command's answer looks like on a terminal."""

@@ -1,0 +1,123 @@
+"""How a memory report looks: a bar a part, then every card with its room, or one card in full."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from modelpick.planning import fit
+from modelpick.planning.report import MemoryReport
+
+_BAR = 32  # columns of a bar
+
+
+def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve: bool) -> None:
+    """Draw one report; `explain` names formulas, `solve` asks what the most is that fits the report's card."""
+    memory, work = report.memory, report.memory.workload
+    what = f"{work.task} {work.method}, {work.context} tokens"
+    if work.generate:
+        what += f" + {work.generate} new"
+    what += f" x {work.batch}, {work.stack}, {work.measure} memory"
+    if work.gpus > 1:
+        what += f", per GPU of {work.gpus} ({work.sharding})"
+    console.print(f"[bold]{report.model.id}[/]: {what}", highlight=False)
+    count = f"{memory.parameters / 1e9:.2f} B parameters ({memory.parameters_source})"
+    console.print(count, style="dim", markup=False)
+    console.print()
+    _draw_parts(console, report, explain)
+    console.print()
+    if solve:
+        _draw_reach(console, report)
+    else:
+        _draw_cards(console, report)
+    room = report.cache_room()
+    if room is not None and report.on is not None:
+        tokens = "" if room.tokens is None else f", {room.tokens:,} tokens"
+        console.print(
+            f"{report.on.instance.name} at utilization {work.gpu_memory_utilization:g}: {room.gib:.1f} GiB of cache"
+            f"{tokens}; {room.sequences:,} sequences of {work.context:,} at once",
+            markup=False,
+        )
+    for said in memory.assumptions:
+        console.print(f"assumed: {said}", style="dim", markup=False)
+
+
+def _draw_parts(console: Console, report: MemoryReport, explain: bool) -> None:
+    memory = report.memory
+    columns = max(8, min(_BAR, console.width - 26))
+    scale = columns / max(memory.high, 1.0)
+    colours = ("cyan", "green", "yellow", "magenta", "blue", "red", "white")
+    for row, colour in zip(memory.explain(), colours, strict=True):
+        gib = row["gib"]
+        if gib == 0 and not explain:
+            continue
+        bar = "█" * round(gib * 2**30 * scale)
+        console.print(f"{row['part']:<12}{gib:8.2f} GiB  [{colour}]{bar}[/]")
+        if explain:
+            console.print(f"{'':12}{row['formula']}", style="dim", markup=False)
+    spread = f"90 % of such runs: {memory.low / 2**30:.1f} to {memory.high / 2**30:.1f}"
+    console.print(f"[bold]{'total':<12}{memory.total / 2**30:8.2f} GiB[/]  {spread}")
+
+
+def _draw_cards(console: Console, report: MemoryReport) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("GPU", no_wrap=True, overflow="ellipsis")
+    for title in ("usable", "fits"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("room", no_wrap=True)
+    table.add_column("longest context", justify="right", no_wrap=True)
+    table.add_column("batch", justify="right", no_wrap=True)
+    table.add_column("cheapest", no_wrap=True)
+    table.add_column("$/h", justify="right", no_wrap=True)
+    for offer in report.cards():
+        outcome = fit.fits(report.device, offer.instance)
+        reach = report.reach_on(offer.instance)
+        room = offer.instance.usable_memory_gib * 2**30
+        filled = min(8, round(8 * report.device.high / room))
+        share = f" 1/{round(1 / offer.instance.gpu_fraction)}" if offer.instance.gpu_fraction < 1 else ""
+        table.add_row(
+            offer.instance.gpu.name + share,
+            f"{offer.instance.usable_memory_gib:.1f}",
+            "[green]yes[/]" if outcome.fits else "[red]no[/]",
+            "█" * filled + "░" * (8 - filled),
+            _count(reach.longest_context),
+            _count(reach.largest_batch),
+            offer.instance.name,
+            "unknown" if offer.usd_per_hour is None else f"{offer.usd_per_hour:.3f}",
+        )
+    console.print(table)
+    console.print(f"\nfits: the upper bound, {report.device.high / 2**30:.1f} GiB, against one GPU's usable memory.")
+    lacking = {offer.instance.gpu.name: fit.fits(report.device, offer.instance).reason for offer in report.cards()}
+    for reason in lacking.values():
+        if "lacks" in reason:
+            console.print(reason, style="dim", markup=False)
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _draw_reach(console: Console, report: MemoryReport) -> None:
+    assert report.on is not None
+    instance = report.on.instance
+    outcome = fit.fits(report.device, instance)
+    room = instance.usable_memory_gib
+    columns = max(8, min(_BAR, console.width - 30))
+    filled = min(columns, round(columns * report.device.high / 2**30 / room))
+    console.print(f"{instance.name:<12}{room:8.2f} GiB  {'█' * filled}{'░' * (columns - filled)}", markup=False)
+    if outcome.fits:
+        console.print(f"[green]fits[/], {outcome.free_gib:.1f} GiB free at the upper bound")
+    else:
+        console.print(f"[red]does not fit[/]: {outcome.reason}")
+    for name, value in report.solved().items():
+        if name != "change_recipe" or not outcome.fits:
+            console.print(f"  {name.replace('_', ' '):20} {_shown(value)}", markup=False)
+
+
+def _shown(value: Any) -> str:
+    """A number, a word, or changes to a recipe as the flags that make them."""
+    if isinstance(value, dict):
+        return " ".join(
+            f"--{name.replace('_', '-')}" + ("" if new is True else f" {new}") for name, new in value.items()
+        )
+    return value if isinstance(value, str) else f"{value:.1f}" if isinstance(value, float) else _count(value)

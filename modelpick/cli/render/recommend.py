@@ -1,0 +1,162 @@
+"""How recommendations look: one line a model, obligations below, the counts of what was left out, the next command."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from modelpick.planning.answer import Answer
+from modelpick.planning.recommend import Recommendation, Seat
+
+_WIDE = 110  # columns from which a row also shows its fine-tuning set-up
+
+
+def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bool) -> None:
+    passed = answer.recommendations.passed
+    shown = passed[:rows]
+    work = answer.workload
+    console.print(
+        f"[bold]{answer.policy.name}[/] policy, {work.task} {work.method}, {work.context} tokens x {work.batch}, "
+        f"on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}",
+        highlight=False,
+    )
+    console.print()
+    if not shown:
+        console.print("No model passes. What stopped them is counted below; loosen that first.")
+        if any(left.code == "no_offer" for left in answer.recommendations.rejected):
+            console.print(
+                f"Prices of {answer.region} that are not known here: modelpick offers --live --region {answer.region}",
+                markup=False,
+            )
+    else:
+        obligations = _draw_table(console, shown)
+        console.print()
+        for mark, text in obligations:
+            console.print(f"{mark} {text}", markup=False)
+    _draw_tuning(console, shown)
+    _draw_left_out(console, answer, show_all)
+    _draw_next(console, answer, shown)
+
+
+def _newest_price(answer: Answer) -> str:
+    dates = [row.seat.offer.as_of for row in answer.recommendations.passed if row.seat.offer.as_of]
+    return f"prices {max(dates)}" if dates else "no price in use"
+
+
+def _draw_table(console: Console, shown: tuple[Recommendation, ...]) -> list[tuple[str, str]]:
+    """The table; returns the footnotes that its license column refers to."""
+    wide = console.width >= _WIDE
+    titles = ["#", "model", "score", "license", "GiB", "instance", "$/h"]
+    titles += ["LoRA-int8", "on", "$/h"] if wide else []
+    notes: dict[tuple[str, ...], str] = {}
+    rows = [_cells(rank, row, notes, 30 if wide else 12, wide) for rank, row in enumerate(shown, 1)]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    widths = [max(len(title), *(len(row[number]) for row in rows)) for number, title in enumerate(titles)]
+    # Only the model's name gives way; a terminal too narrow even for that cuts the other columns too.
+    widths[1] = max(12, min(widths[1], console.width - sum(widths) + widths[1] - len(widths) + 1))
+    for title, width in zip(titles, widths, strict=True):
+        justify: Any = "left" if title in ("model", "license", "instance", "on") else "right"
+        table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    return [(mark, f"on conditions: {'; '.join(texts)}") for texts, mark in notes.items()]
+
+
+def _cells(
+    rank: int, row: Recommendation, notes: dict[tuple[str, ...], str], license_width: int, wide: bool
+) -> list[str]:
+    cells = [
+        str(rank),
+        row.model.id,
+        _score(row),
+        _shortened(_license(row, notes), license_width),
+        f"{row.seat.memory.total / 2**30:.1f}",
+        row.seat.offer.instance.name,
+        f"{row.seat.offer.usd_per_hour:.3f}",
+    ]
+    return cells + _tuning_cells(row) if wide else cells
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _score(row: Recommendation) -> str:
+    quality = row.model.quality
+    if quality is None:
+        return "-"
+    suffix = {"rated": " ", "vendor-only": "v", "legacy": "o"}[quality.status]
+    return f"{quality.score:.0f}±{(quality.high - quality.low) / 2:.0f}{suffix}"
+
+
+def _license(row: Recommendation, notes: dict[tuple[str, ...], str]) -> str:
+    ids = "+".join(dict.fromkeys(license.id for license in row.judgement.licenses)) or "by approval"
+    if row.judgement.verdict.value == "allow":
+        return ids
+    owed = tuple(obligation.text for obligation in row.judgement.obligations)
+    mark = notes.setdefault(owed, f"[{len(notes) + 1}]")
+    return f"{mark} {ids}"
+
+
+def _tuning_cells(row: Recommendation) -> list[str]:
+    if row.finetune is None:
+        return ["-", "-", "-"]
+    offer = row.finetune.offer
+    return [f"{row.finetune.memory.total / 2**30:.1f}", offer.instance.name, f"{offer.usd_per_hour:.3f}"]
+
+
+def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
+    if not shown or console.width >= _WIDE:
+        return
+    first = shown[0]
+    if first.finetune is None:
+        text = f"fine-tuning {first.model.id} with LoRA over int8: {first.finetune_why}"
+    else:
+        seat = first.finetune
+        text = (
+            f"Fine-tuning number 1 with LoRA over int8 takes {seat.memory.total / 2**30:.1f} GiB: "
+            f"{seat.offer.instance.name} at ${seat.offer.usd_per_hour:.3f}/h{_job(seat)}. "
+            f"All rows: --json, or {_WIDE} columns."
+        )
+    console.print(text, markup=False)
+
+
+def _job(seat: Seat) -> str:
+    """The price of the job everybody plans first, or nothing where it is not known."""
+    usd = seat.cost.get("usd")
+    if not usd:
+        return ""
+    low, likely, high = (usd[f"{end}_usd"] for end in ("low", "likely", "high"))
+    return f", about ${likely:.0f} (${low:.0f} to ${high:.0f}) for {seat.cost['examples']:,} examples"
+
+
+def _draw_left_out(console: Console, answer: Answer, show_all: bool) -> None:
+    counts = answer.recommendations.counts()
+    total = len(answer.recommendations.rejected)
+    listed = ", ".join(f"{count} {code}" for code, count in counts)
+    console.print(
+        f"\n{len(answer.recommendations.passed)} of {len(answer.catalog.models)} models pass; "
+        f"{total} left out: {listed}.",
+        markup=False,
+    )
+    if show_all:
+        console.print()
+        for left in sorted(answer.recommendations.rejected, key=lambda left: (left.code, left.model)):
+            console.print(f"{left.code:20} {left.model}: {left.reason}", markup=False, soft_wrap=True)
+
+
+def _draw_next(console: Console, answer: Answer, shown: tuple[Recommendation, ...]) -> None:
+    console.print(
+        "score: public boards, 80 % interval (v vendor's own, o archived board, - none); overlapping scores are ties,"
+        " the cheaper first.",
+        style="dim",
+        markup=False,
+    )
+    if shown:
+        console.print(f"next: modelpick license {shown[0].model.id}", markup=False)
+    left = answer.recommendations.rejected
+    if left:
+        best_known = max(left, key=lambda one: answer.catalog.models[one.model].downloads or 0)
+        console.print(f"      modelpick recommend --why-not {best_known.model}", markup=False)

@@ -1,0 +1,1 @@
+"""Training examples: read, check, curate, split. No torch."""

@@ -1,0 +1,225 @@
+"""`modelpick data check`: what is wrong with a file of examples, by line, before an hour of GPU time is spent on it."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelpick.datasets import duplicates as near
+from modelpick.datasets import personal_data
+from modelpick.datasets.examples import Example, Problem
+from modelpick.datasets.read import FEWEST_EXAMPLES, DataFile, read
+from modelpick.datasets.similarity import Tell, normalized
+
+Lengths = Callable[[Sequence[Example]], list[int]]
+# English text has about 4 characters a token in BPE vocabularies (OpenAI, "What are tokens"): used, and said to be
+# used, only where no tokenizer is at hand.
+CHARACTERS_A_TOKEN = 4.0
+# A class this much rarer than its fair share (one over the number of classes) is hardly learned: cleanlab's threshold
+# for class imbalance.
+RARE_CLASS = 0.1
+_SHORTEST_BAR = 16  # tokens: the upper end of the first bar of the lengths
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything found in one file, and where duplicates stand."""
+
+    data: DataFile
+    problems: tuple[Problem, ...]
+    duplicates: tuple[tuple[int, ...], ...]  # groups of lines that say the same, exactly or nearly
+    leaks: tuple[tuple[int, int], ...]  # (line here, line in the held-out file)
+    tokens: tuple[int, ...]  # of each example, in order
+    tokens_exact: bool
+    context: int | None
+    labels: tuple[tuple[str, int], ...]  # (label, examples), the most frequent first
+    sources: tuple[str, ...]
+    sources_verdict: str
+
+    @property
+    def errors(self) -> int:
+        """Problems that stop training."""
+        return sum(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def too_long(self) -> int:
+        """Examples that the context would cut."""
+        return sum(tokens > self.context for tokens in self.tokens) if self.context else 0
+
+    def quantile(self, share: float) -> int:
+        """The tokens that a share of the examples have at most (nearest rank)."""
+        ordered = sorted(self.tokens)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
+
+    def bars(self) -> list[tuple[int, int]]:
+        """(tokens at most, examples) by doublings, from the shortest example to the longest."""
+        if not self.tokens:
+            return []
+        ends = [_SHORTEST_BAR]
+        while ends[-1] < max(self.tokens):
+            ends.append(2 * ends[-1])
+        counts = Counter(next(end for end in ends if tokens <= end) for tokens in self.tokens)
+        return [(end, counts[end]) for end in ends if end >= min(counts)]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `data check --json`."""
+        return {
+            "file": str(self.data.path),
+            "sha256": self.data.sha256,
+            "form": self.data.form,
+            "examples": len(self.data.examples),
+            "errors": self.errors,
+            "warnings": len(self.problems) - self.errors,
+            "problems": [problem.as_json() for problem in self.problems],
+            "duplicates": [list(lines) for lines in self.duplicates],
+            "leaks": [{"line": here, "held_out_line": there} for here, there in self.leaks],
+            "tokens": {
+                "total": sum(self.tokens),
+                "median": self.quantile(0.5),
+                "p95": self.quantile(0.95),
+                "longest": max(self.tokens, default=0),
+                "exact": self.tokens_exact,
+                "context": self.context,
+                "too_long": self.too_long,
+                "bars": [{"up_to": end, "examples": count} for end, count in self.bars()],
+            },
+            "labels": dict(self.labels),
+            "declared_sources": {"names": list(self.sources), "verdict": self.sources_verdict},
+        }
+
+
+def check(
+    path: Path,
+    *,
+    held_out: Path | None = None,
+    context: int | None = None,
+    lengths: Lengths | None = None,
+    policy: str | None = None,
+    tell: Tell | None = None,
+) -> Report:
+    """Check a file: its lines, duplicates, leaks into `held_out`, lengths against `context`, sensitive text, sources.
+
+    `lengths` counts tokens; without it they are estimated from characters, and the report says so. Raises UsageError
+    for a file that is missing, empty or of no known kind.
+    """
+    from modelpick.licensing.license_check import judge_sources
+
+    data = read(path, tell=tell)
+    counted = lengths(data.examples) if lengths else [about(example) for example in data.examples]
+    labels = Counter(example.answer or "" for example in data.examples if example.form == "classification")
+    duplicates = _duplicates(data.wholes, tell)
+    leaks = _leaks(data.examples, read(held_out, tell=tell).examples, tell) if held_out else ()
+    sources = tuple(sorted({example.source for example in data.examples if example.source}))
+    verdict, reasons = judge_sources(sources, policy)
+    severity: Any = "error" if verdict == "deny" else "warning"
+    problems = [
+        *data.problems,
+        *_too_long(data.examples, counted, context),
+        *_sensitive(data.wholes, tell),
+        *(Problem(group[0], "duplicate", _same(group), "warning") for group in duplicates),
+        *(
+            Problem(here, "leak", f"line {there} of the held-out file says the same", "warning")
+            for here, there in leaks
+        ),
+        *(Problem(0, "restricted_source", reason, severity) for reason in dict.fromkeys(reasons)),
+        *_conflicts(data.examples),
+        *_few_or_uneven(data, labels),
+    ]
+    return Report(
+        data=data,
+        problems=tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.code))),
+        duplicates=duplicates,
+        leaks=leaks,
+        tokens=tuple(counted),
+        tokens_exact=lengths is not None,
+        context=context,
+        labels=tuple(labels.most_common()),
+        sources=sources,
+        sources_verdict=verdict,
+    )
+
+
+def about(example: Example) -> int:
+    """The tokens of an example, estimated from its characters."""
+    return max(1, round(len(example.text) / CHARACTERS_A_TOKEN))
+
+
+def _few_or_uneven(data: DataFile, labels: Counter[str]) -> list[Problem]:
+    """What is wrong with the file as a whole: what fine-tuning would refuse, and classes hardly there."""
+    found = []
+    if len(data.examples) < FEWEST_EXAMPLES and not data.errors:
+        text = f"with {len(data.examples)} there is too little to learn from: give at least {FEWEST_EXAMPLES} examples"
+        found.append(Problem(0, "too_few_examples", text))
+    if len(labels) == 1:
+        found.append(Problem(0, "one_label", f"every example has the label {next(iter(labels))!r}"))
+    for label, count in labels.items():
+        if len(labels) > 1 and count < RARE_CLASS * labels.total() / len(labels):
+            text = f"label {label!r} has {count:,} of {labels.total():,} examples: too rare to be learned well"
+            found.append(Problem(0, "rare_label", text, "warning"))
+    return found
+
+
+def _conflicts(examples: Sequence[Example]) -> list[Problem]:
+    """The same text under two labels: one of them is wrong, and nothing can be learned from both."""
+    first: dict[str, Example] = {}
+    found = []
+    for example in examples:
+        if example.form != "classification":
+            continue
+        before = first.setdefault(normalized(example.prompt), example)
+        if before.answer != example.answer:
+            text = f"labelled {example.answer!r}, and the same text at line {before.line} {before.answer!r}"
+            found.append(Problem(example.line, "conflicting_labels", text, "warning"))
+    return found
+
+
+def _too_long(examples: Sequence[Example], counted: Sequence[int], context: int | None) -> list[Problem]:
+    if context is None:
+        return []
+    return [
+        Problem(
+            example.line,
+            "too_long",
+            f"{tokens:,} tokens, and the context has {context:,}: its end would be cut",
+            "warning",
+        )
+        for example, tokens in zip(examples, counted, strict=True)
+        if tokens > context
+    ]
+
+
+def _sensitive(examples: Sequence[Example], tell: Tell | None) -> list[Problem]:
+    problems = []
+    for number, example in enumerate(examples):
+        if tell and number % 1000 == 0:
+            tell("looking for secrets", number, len(examples))
+        for found in personal_data.find(example.text):
+            text = f"looks like {found.article} {found.name} ({found.hint})"
+            problems.append(Problem(example.line, f"{found.kind}_data", text, "warning"))
+    return problems
+
+
+def _same(lines: Sequence[int]) -> str:
+    return f"lines {', '.join(map(str, lines[:6]))}{', ...' if len(lines) > 6 else ''} say the same"
+
+
+def _duplicates(examples: Sequence[Example], tell: Tell | None) -> tuple[tuple[int, ...], ...]:
+    """Groups of lines, the first of which the others repeat."""
+    groups: dict[int, list[int]] = {}
+    for example, first in zip(examples, near.repeats([one.said for one in examples], tell), strict=True):
+        groups.setdefault(first, []).append(example.line)
+    return tuple(sorted(tuple(lines) for lines in groups.values() if len(lines) > 1))
+
+
+def _leaks(train: Sequence[Example], held_out: Sequence[Example], tell: Tell | None) -> tuple[tuple[int, int], ...]:
+    """Pairs of lines: of each training example, the first held-out one whose question, or whole text, is the same."""
+    found: set[tuple[int, int]] = set()
+    for mine, theirs in (
+        ([one.asked for one in train], [one.asked for one in held_out]),
+        ([one.said for one in train], [one.said for one in held_out]),
+    ):
+        for here, there in zip(train, near.found_in(mine, theirs, tell), strict=True):
+            if there is not None:
+                found.add((here.line, held_out[there].line))
+    return tuple(sorted(found))

@@ -1,0 +1,126 @@
+"""Texts that say the same, exactly or nearly, found without comparing all pairs. Pure, and needs no extra.
+
+Two texts say nearly the same when their sets of word triples have a Jaccard similarity of at least NEAR, and at least
+DISTINCT over the triples that are no template: a triple in more than TEMPLATE texts is part of the instruction that a
+thousand examples begin with, and would make them all alike. Such pairs are found by prefix filtering (Bayardo, Ma,
+Srikant: Scaling Up All Pairs Similarity Search, WWW 2007; Xiao et al.: PPJoin, WWW 2008): two such sets share one of
+their rarest elements. Unlike MinHash it misses none.
+"""
+
+import math
+from array import array
+from collections.abc import Iterable, Sequence
+
+from modelpick.datasets.similarity import SHINGLE, Tell, words
+
+# Broder (1997) calls documents "roughly the same" by the resemblance of their shingles; 0.8 is the threshold that
+# web-scale corpora use (e.g. FineWeb 0.75, RefinedWeb 0.8).
+NEAR = 0.8
+DISTINCT = 0.5
+TEMPLATE = 100
+_WORD_BITS = 21  # three words in 63 bits: without a collision up to two million different words
+_ALL_BITS = (1 << 64) - 1
+# Fibonacci hashing (Knuth, TAOCP 3, 6.4), which is one-to-one: the upper bits of the product are a triple's bucket.
+_GOLDEN = 0x9E3779B97F4A7C15
+_TO_BUCKET = 39  # 2^25 buckets of a byte: two triples in one are at most thought less rare than they are
+
+
+def repeats(texts: Sequence[str], tell: Tell | None = None) -> list[int]:
+    """For each text the number of the earlier one that it repeats, or its own.
+
+    What is repeated repeats nothing itself: the texts that have their own number are all different.
+    """
+    index = _Index(texts, tell)
+    found = []
+    for number in range(len(texts)):
+        if tell and number % 1000 == 0:
+            tell("comparing", number, len(texts))
+        rarest = index.rarest(number)
+        like = index.like(number, rarest)
+        if like is None:
+            index.add(number, rarest)
+        found.append(number if like is None else like)
+    return found
+
+
+def found_in(texts: Sequence[str], known: Sequence[str], tell: Tell | None = None) -> list[int | None]:
+    """For each text the number of the first in `known` that says the same, or None. Texts without words say nothing."""
+    if not known:
+        return [None] * len(texts)
+    index = _Index([*known, *texts], tell)
+    for number in range(len(known)):
+        index.add(number, index.rarest(number))
+    places = range(len(known), len(known) + len(texts))
+    return [index.like(number, index.rarest(number)) for number in places]
+
+
+class _Index:
+    """Some of `texts`, found again by what is rare in them."""
+
+    def __init__(self, texts: Sequence[str], tell: Tell | None) -> None:
+        ids: dict[str, int] = {}
+        self._triples: list[array[int]] = []
+        for number, text in enumerate(texts):
+            if tell and number % 1000 == 0:
+                tell("reading words", number, len(texts))
+            self._triples.append(_triples([ids.setdefault(word, len(ids) + 1) for word in words(text)]))
+        self._counts = counts = bytearray(1 << 64 - _TO_BUCKET)  # of texts that have a triple, at most TEMPLATE + 1
+        for one in {triples.tobytes(): triples for triples in self._triples}.values():  # a copy makes no template
+            for triple in one:
+                bucket = triple >> _TO_BUCKET
+                if counts[bucket] <= TEMPLATE:
+                    counts[bucket] += 1
+        self._by_whole: dict[bytes, int] = {}
+        self._by_triple: dict[int, list[int]] = {}
+
+    def add(self, number: int, rarest: Sequence[int]) -> None:
+        """Let a text be found."""
+        if self._triples[number]:
+            self._by_whole.setdefault(self._triples[number].tobytes(), number)
+        for triple in rarest:
+            self._by_triple.setdefault(triple, []).append(number)
+
+    def like(self, number: int, rarest: Sequence[int]) -> int | None:
+        """The first text added that says what this one says."""
+        mine = self._triples[number]
+        candidates = {other for triple in rarest for other in self._by_triple.get(triple, ())}
+        same = self._by_whole.get(mine.tobytes())
+        near = (other for other in sorted(candidates) if self._is_near(mine, self._triples[other]))
+        return min((one for one in (same, next(near, None)) if one is not None), default=None)
+
+    def rarest(self, number: int) -> list[int]:
+        """The triples of which similar texts share at least one, less those that no other text has."""
+        triples, counts = self._triples[number], self._counts
+        known = bytes([counts[triple >> _TO_BUCKET] for triple in triples])
+        telling = len(known) - known.count(TEMPLATE + 1)
+        wanted = telling - math.ceil(DISTINCT * telling) + 1 - known.count(1)
+        if not telling or wanted <= 0:
+            return []
+        shared = sorted(
+            count << 64 | triple for count, triple in zip(known, triples, strict=True) if 1 < count <= TEMPLATE
+        )
+        return [one & _ALL_BITS for one in shared[:wanted]]
+
+    def _is_near(self, mine: Sequence[int], other: Sequence[int]) -> bool:
+        small, large = sorted((len(mine), len(other)))
+        if small < NEAR * large:
+            return False
+        shared = set(mine).intersection(other)
+        if len(shared) < NEAR * (small + large - len(shared)):
+            return False
+        telling = self._telling(shared)
+        return telling >= DISTINCT * (self._telling(mine) + self._telling(other) - telling)
+
+    def _telling(self, triples: Iterable[int]) -> int:
+        return sum(self._counts[triple >> _TO_BUCKET] <= TEMPLATE for triple in triples)
+
+
+def _triples(numbers: list[int]) -> "array[int]":
+    """The set of triples of a text's words, each as one number, in order; a shorter text is one."""
+    if numbers:
+        numbers = [0] * (SHINGLE - len(numbers)) + numbers
+    found = {
+        ((first << 2 * _WORD_BITS) + (second << _WORD_BITS) + third) * _GOLDEN & _ALL_BITS
+        for first, second, third in zip(numbers, numbers[1:], numbers[2:], strict=False)
+    }
+    return array("Q", sorted(found))

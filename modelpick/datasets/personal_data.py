@@ -1,0 +1,85 @@
+"""Secrets and personal data in training text, by the embedded patterns; what is found is never repeated in full."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from modelpick.files import data_file
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitive:
+    """One find: what it looks like, its kind (secret or personal), and its first characters."""
+
+    name: str
+    kind: str
+    hint: str
+
+    @property
+    def article(self) -> str:
+        """The English article before the name."""
+        return "an" if self.name.startswith(("AWS", "API", "IBAN", "e-mail")) else "a"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    name: str
+    kind: str
+    needs: tuple[str, ...]
+    regex: re.Pattern[str]
+    check: str | None
+
+
+def find(text: str) -> tuple[Sensitive, ...]:
+    """The first find of each pattern in a text."""
+    found = []
+    for pattern in _patterns():
+        if pattern.needs and not any(needed in text for needed in pattern.needs):
+            continue
+        for match in pattern.regex.finditer(text):
+            if pattern.check is None or _CHECKS[pattern.check](match.group()):
+                found.append(Sensitive(pattern.name, pattern.kind, f"{match.group()[:4]}..."))
+                break
+    return tuple(found)
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    with data_file("datasets", "personal_data.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+@cache
+def _patterns() -> tuple[_Pattern, ...]:
+    return tuple(
+        _Pattern(one["name"], one["kind"], tuple(one.get("needs", ())), re.compile(one["regex"]), one.get("check"))
+        for one in _facts()["pattern"]
+    )
+
+
+def _luhn(text: str) -> bool:
+    """The check digit of ISO/IEC 7812-1, annex B."""
+    digits = [int(letter) for letter in text if letter.isdigit()]
+    doubled = [digit * 2 - 9 * (digit > 4) if place % 2 else digit for place, digit in enumerate(reversed(digits))]
+    return len(set(digits)) > 1 and sum(doubled) % 10 == 0
+
+
+def _iban(text: str) -> bool:
+    """The check digits of ISO 13616-1: the rearranged number is 1 modulo 97.
+
+    Words in capitals after the number look like more of it, so it is cut at its country's length.
+    """
+    bare = text.replace(" ", "")
+    bare = bare[: _facts()["iban_lengths"].get(bare[:2], 0)]
+    return len(bare) > 4 and int("".join(str(int(letter, 36)) for letter in bare[4:] + bare[:4])) % 97 == 1
+
+
+def _phone(text: str) -> bool:
+    """E.164 allows at most 15 digits; fewer than 9 with the country code are hardly a subscriber's number."""
+    digits = [letter for letter in text if letter.isdigit()]
+    return 9 <= len(digits) <= 15 and len(set(digits)) > 2
+
+
+_CHECKS = {"luhn": _luhn, "iban": _iban, "phone": _phone}

@@ -1,0 +1,1 @@
+"""Is the tuned model better? Scores, the probe, before and after."""

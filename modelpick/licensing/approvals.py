@@ -1,0 +1,87 @@
+"""Records a human's decision in approvals.toml: reviewable, for one commit, expiring. I/O."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+from modelpick.errors import UsageError
+from modelpick.licensing import load
+from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.overrides import Approval
+from modelpick.licensing.policy import Policy
+from modelpick.licensing.verdict import Judgement
+from modelpick.schema import IsoDate
+
+_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+
+
+def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, until: str, today: str) -> Approval:
+    """The approval of one answer; dates as 2026-11-23.
+
+    Raises UsageError: a verdict other than review (a deny needs the policy changed), no commit, no name or reason, a
+    date that is none, past, or more than two years off.
+    """
+    if answer.verdict is Verdict.DENY:
+        raise _refused(
+            f"{answer.model} is denied, and a deny cannot be approved", "change the policy", "deny_not_approvable"
+        )
+    if answer.verdict is not Verdict.REVIEW:
+        raise _refused(
+            f"{answer.model} is {answer.verdict.value}: there is nothing to approve",
+            "leave it as it is",
+            "nothing_to_approve",
+        )
+    if answer.revision is None:
+        raise _refused(
+            f"the commit of {answer.model} is not known",
+            "name one: org/name@sha, with the Hub reachable",
+            "no_revision",
+        )
+    if not by.strip() or not because.strip():
+        raise _refused("an approval names who and why", "give --by NAME and --because TEXT", "approval_incomplete")
+    if not _DAY.fullmatch(until):
+        raise _refused(f"--until is {until!r}", "give a date such as 2027-06-30", "bad_date")
+    if until < today or int(until[:4]) - int(today[:4]) > 2:
+        raise _refused(f"--until is {until}", "give a day from today on, at most two years off", "bad_date")
+    return Approval(
+        model=answer.model,
+        revision=answer.revision,
+        by=by.strip(),
+        because=" ".join(because.split()),
+        until=IsoDate(until),
+        on=IsoDate(today),
+        policy=policy.name,
+        overrides=tuple(sorted({one.code for one in answer.reasons if one.verdict is Verdict.REVIEW})),
+        licenses=answer.license_ids,
+    )
+
+
+def record(approval: Approval, path: Path) -> None:
+    """Add an approval to a file (made if absent); what stands in it stays as it is, comments too.
+
+    A file that is not sound is refused before anything is written. Raises UsageError where it cannot be written.
+    """
+    load.load_approvals(path)
+    entry = "\n[[approval]]\n" + "".join(f"{key:9} = {_toml(key, value)}\n" for key, value in asdict(approval).items())
+    try:
+        old = path.read_text(encoding="utf-8") if path.is_file() else ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(path.name + ".new")
+        fresh.write_text(old + ("" if not old or old.endswith("\n") else "\n") + entry, encoding="utf-8", newline="\n")
+        fresh.replace(path)
+    except OSError as error:
+        raise _refused(
+            f"{path} cannot be written: {error.strerror}", "name a file you may write", "cannot_write"
+        ) from error
+
+
+def _toml(key: str, value: object) -> str:
+    if key in ("until", "on"):
+        return str(value)  # a TOML date
+    # JSON's strings and lists of strings are TOML's, but for DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _refused(message: str, fix: str, code: str) -> UsageError:
+    return UsageError(message, fix=fix, code=code)

@@ -1,0 +1,184 @@
+"""What is known about particular repositories and families that no card tells, and decisions humans took. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from modelpick.schema import IsoDate
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """Facts about one repository: each entry says because of what, from which source, as of when."""
+
+    id: str
+    because: str
+    source: str
+    date: IsoDate
+    revision: str | None = None  # only at this commit
+    license: str | None = None  # a license id: what the weights are under, where the card does not say it
+    bases: tuple[str, ...] = ()  # undeclared ancestors
+    datasets: tuple[str, ...] = ()  # undeclared training data
+    renamed_to: str | None = None
+    gone: bool = False  # deleted, but its name lives on in cards
+    disputed: bool = False  # a human has to look, whatever the tag says
+    independent: bool = False  # weights of its own: name and shape betray nobody
+
+
+class KnownModels:
+    """The entries by id, ignoring case. Immutable once made."""
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self, entries: Iterable[KnownModel]) -> None:
+        self._by_id: dict[str, tuple[KnownModel, ...]] = {}
+        for entry in entries:
+            key = entry.id.lower()
+            self._by_id[key] = (*self._by_id.get(key, ()), entry)
+
+    def about(self, id: str, revision: str | None = None) -> tuple[KnownModel, ...]:
+        """What is known of this repository at this commit."""
+        found = self._by_id.get(id.lower(), ())
+        return tuple(entry for entry in found if entry.revision in (None, revision)) if found else ()
+
+    def canonical(self, id: str) -> str:
+        """The id a renamed repository has today; of a chain of renames, the last."""
+        for _ in range(len(self._by_id)):
+            target = next((entry.renamed_to for entry in self.about(id) if entry.renamed_to), None)
+            if target is None:
+                return id
+            id = target
+        return id
+
+    def __iter__(self) -> Iterator[KnownModel]:
+        return (entry for entries in self._by_id.values() for entry in entries)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Values of config.json that, together, only weights of one family have."""
+
+    model_type: str
+    vocab_size: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+    num_hidden_layers: int | None = None
+
+    def values(self) -> tuple[tuple[str, int], ...]:
+        """The keys of config.json beside model_type that have to agree, with their values."""
+        named = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
+        return tuple((key, value) for key in named if (value := getattr(self, key)) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Weights whose name or shape betrays them. `license` binds them (None: one of `licenses`, it is not told which).
+
+    `owners` are the organisations whose own tag is believed. Names are regular expressions searched in the repository's
+    name, ignoring case; `but_not` are parts of a name that would match and mean something else.
+    """
+
+    name: str
+    root: str
+    because: str
+    source: str
+    date: IsoDate
+    license: str | None = None
+    licenses: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # one of them stands in every name that `names` match; none given: the root
+    names: tuple[str, ...] = ()
+    but_not: tuple[str, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Betrayal:
+    """A family that a repository's name or shape points to, and what pointed."""
+
+    family: Family
+    by: str
+
+
+class Families:
+    """Finds the families a name or a config betrays. Of one root (all the Llamas) the first that matches counts."""
+
+    __slots__ = ("_all", "_roots", "_shapes", "_words")
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._all = tuple(families)
+        self._roots: dict[str, list[tuple[Family, re.Pattern[str], re.Pattern[str] | None]]] = {}
+        self._shapes: dict[str, list[tuple[Family, tuple[tuple[str, int], ...]]]] = {}
+        for family in self._all:
+            if family.names:
+                entry = (family, re.compile("|".join(family.names), re.I), _any_of(family.but_not))
+                self._roots.setdefault(family.root, []).append(entry)
+            for shape in family.shapes:
+                self._shapes.setdefault(shape.model_type, []).append((family, shape.values()))
+        # Looking for plain words first is ten times faster than trying every pattern on every name.
+        self._words = tuple(
+            (word, root)
+            for root, entries in self._roots.items()
+            for word in {word for family, _, _ in entries for word in family.words or (root,)}
+        )
+
+    def __iter__(self) -> Iterator[Family]:
+        return iter(self._all)
+
+    def of(self, id: str, config: Mapping[str, Any] | None) -> tuple[Betrayal, ...]:
+        """What the repository's name betrays, and where the name is silent about a root, what its shape betrays."""
+        name = id.rsplit("/", 1)[-1]
+        found: dict[str, Betrayal] = {}
+        lowered = name.lower()
+        for root in {root: None for word, root in self._words if word in lowered}:
+            for family, pattern, but_not in self._roots[root]:
+                if pattern.search(but_not.sub("", name) if but_not else name):
+                    found[root] = Betrayal(family, f"the name {name}")
+                    break
+        config = config or {}
+        for family, values in self._shapes.get(str(config.get("model_type")), ()):
+            if family.root not in found and all(config.get(key) == value for key, value in values):
+                found[family.root] = Betrayal(family, f"the shape of its config.json ({config['model_type']})")
+        return tuple(found.values())
+
+
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(patterns), re.I) if patterns else None
+
+
+Restriction = Literal["non_commercial", "output_restricted", "academic_only", "unspecified"]
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedDataset:
+    """A data set whose terms reach the models trained on it. `id` may end in * and is compared ignoring case."""
+
+    id: str
+    terms: str
+    source: str
+    date: IsoDate
+    restrictions: tuple[Restriction, ...]  # the keys of [rules.training_data]
+
+    def matches(self, dataset: str) -> bool:
+        """Whether a data set's id, as a card wrote it, is this one."""
+        return fnmatchcase(dataset.strip().lower(), self.id.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A human's decision on a `review`, for one commit, until a day."""
+
+    model: str
+    revision: str
+    by: str
+    because: str
+    until: IsoDate
+    on: IsoDate
+    policy: str
+    overrides: tuple[str, ...] = ()  # the reason codes that were weighed; others arising later are not covered
+    licenses: tuple[str, ...] = field(default=())  # the license ids found at that time

@@ -1,0 +1,1 @@
+"""A model in memory: load, quantize, adapt, tokenize. torch is imported inside functions."""

@@ -1,0 +1,1 @@
+"""Which model, where, for how much: placement, recommend, compare, plan."""

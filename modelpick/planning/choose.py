@@ -1,0 +1,162 @@
+"""What is not said is chosen: method, micro-batch and checkpointing, from the memory estimate of the device. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.planning.recipe import RunSettings, settings_from
+from modelpick.workload import Workload
+
+# From least to most compressed: quantization costs accuracy (QLoRA, arXiv 2305.14314, table 4) and speed, so it is
+# taken only when memory asks for it.
+_METHODS = ("lora", "lora-int8", "qlora")
+# The size above which QLoRA's recipe halves the learning rate (arXiv 2305.14314, table 9).
+_LARGE = 13_500_000_000
+_EFFECTIVE_BATCH = 16  # lora_defaults: QLoRA's recipe
+_CONTEXT_STEP = 64  # contexts are rounded up to a multiple of this: kernels are laid out in tiles of 64
+_FULL_RATE = 0.1  # "LoRA Without Regret": full fine-tuning wants about a tenth of LoRA's rate
+_TAKEN = 0.07  # of a card's memory, that its driver and this process may hold: a judgement; sizes lie further apart
+_SAVES = 20  # checkpoints in a run: at most a twentieth of the work is ever lost
+
+HighBytes = Callable[[Workload], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where the run will be: its kind, a name, what it can hold, and the dtype it computes fastest in."""
+
+    kind: str  # cuda or cpu
+    name: str
+    usable_bytes: float
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Settings with every value decided, the upper end of their memory estimate, and the reasons."""
+
+    settings: RunSettings
+    high_bytes: float
+    reasons: tuple[str, ...]
+
+
+class DoesNotFitError(ModelpickError):
+    """No permitted combination fits the device."""
+
+
+def choose(
+    given: Mapping[str, Any],
+    device: Device,
+    high: HighBytes,
+    *,
+    longest: int,
+    examples: int,
+    parameters: int | None,
+    limit: int | None,
+    planned: Sequence[Mapping[str, Any]] = (),
+) -> Choice:
+    """Decide what `given` leaves open.
+
+    `high` is the upper end of the estimate in bytes; `longest` the longest example in tokens; `limit` the longest
+    context the model knows. The first of method x checkpointing x micro-batch, from the least costly, that fits is
+    taken; or what a plan settled for such a GPU: `planned` holds settings by name, each with the `usable_gib` of the
+    card it was reckoned for. Raises DoesNotFitError naming the smallest need, UsageError for a context that the model
+    does not know.
+    """
+    fixed = {name: value for name, value in given.items() if value is not None}
+    reasons = [f"device {device.name}, {device.usable_bytes / 2**30:.1f} GiB usable"]
+    context = fixed.get("context") or _context(longest, limit)
+    if limit and context > limit:
+        raise UsageError(
+            f"context is {context}, and the model knows at most {limit} tokens",
+            fix=f"give at most {limit}",
+            code="context_too_long",
+        )
+    fixed["context"] = context
+    fixed.setdefault("dtype", device.dtype)
+    settled = _planned_for(device, planned)
+    if planned and settled is None:
+        reasons.append("not a GPU that the plan was made for: chosen anew")
+    if settled is not None:
+        settings = with_rates(settings_from({**settled, **fixed}), given, parameters, examples)
+        reasons.append(f"{settings.method}, micro-batch {settings.batch}: as planned for such a GPU")
+        return Choice(settings, high(settings.workload()), tuple(reasons))
+    smallest = float("inf")
+    for settings in ways(fixed, examples):
+        need = high(settings.workload())
+        smallest = min(smallest, need)
+        if need <= device.usable_bytes:
+            settings = with_rates(settings, given, parameters, examples)
+            known = (
+                f"at most {need / 2**30:.1f} GiB by the estimate" if need else "as asked; memory cannot be estimated"
+            )
+            reasons.append(f"{settings.method}, micro-batch {settings.batch}: {known}")
+            if settings.gradient_checkpointing and "gradient_checkpointing" not in fixed:
+                reasons.append("gradient checkpointing, since nothing fits without it")
+            return Choice(settings, need, tuple(reasons))
+    raise DoesNotFitError(
+        f"fine-tuning at {context} tokens needs up to {smallest / 2**30:.1f} GiB at the least, and {device.name} has "
+        f"{device.usable_bytes / 2**30:.1f}",
+        fix="lower --context, allow --method qlora, or use a larger GPU: modelpick plan MODEL",
+        code="does_not_fit",
+    )
+
+
+def _planned_for(device: Device, planned: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What was settled for a card of this size: the driver and our own process take a few percent of what is sold."""
+    if device.kind != "cuda":
+        return None
+    near = [one for one in planned if 1 - _TAKEN <= device.usable_bytes / 2**30 / one["usable_gib"] <= 1.02]
+    if not near:
+        return None
+    closest = min(near, key=lambda one: abs(one["usable_gib"] - device.usable_bytes / 2**30))
+    return {name: value for name, value in closest.items() if name != "usable_gib"}
+
+
+def ways(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
+    """Every way to run that what is `fixed` permits, from the least costly: what a device is asked about, in order."""
+    effective = (
+        int(fixed.get("batch") or 1) * int(fixed["accumulation"]) if "accumulation" in fixed else _EFFECTIVE_BATCH
+    )
+    effective = max(1, min(effective, examples))
+    methods = (fixed["method"],) if "method" in fixed else _METHODS
+    found = []
+    for method in methods:
+        for checkpointing in (fixed["gradient_checkpointing"],) if "gradient_checkpointing" in fixed else (False, True):
+            for batch in (fixed["batch"],) if "batch" in fixed else _divisors(effective):
+                accumulation = fixed.get("accumulation") or max(1, effective // batch)
+                chosen = {
+                    "method": method,
+                    "gradient_checkpointing": checkpointing,
+                    "batch": batch,
+                    "accumulation": accumulation,
+                }
+                found.append(settings_from({**fixed, **chosen}))
+    return found
+
+
+def _divisors(number: int) -> list[int]:
+    """Micro-batches that divide the effective batch, largest first, at most 8: beyond that GPUs gain little."""
+    return [size for size in range(min(8, number), 0, -1) if number % size == 0]
+
+
+def _context(longest: int, limit: int | None) -> int:
+    rounded = -(-max(longest, 1) // _CONTEXT_STEP) * _CONTEXT_STEP
+    return min(rounded, limit) if limit else rounded
+
+
+def with_rates(settings: RunSettings, given: Mapping[str, Any], parameters: int | None, examples: int) -> RunSettings:
+    """The settings with what follows from them, where `given` does not say it: rates, and when to save and to log."""
+    changes: dict[str, Any] = {}
+    if given.get("learning_rate") is None:
+        rate = 1e-4 if parameters and parameters > _LARGE else 2e-4
+        changes["learning_rate"] = rate if settings.is_lora else rate * _FULL_RATE
+    if given.get("lora_alpha") is None:
+        changes["lora_alpha"] = 2 * settings.lora_rank
+    steps = settings.max_steps or max(1, round(settings.epochs * -(-examples // settings.effective_batch)))
+    if given.get("save_steps") is None:
+        changes["save_steps"] = max(1, steps // _SAVES)
+    if given.get("log_steps") is None:
+        changes["log_steps"] = max(1, min(10, steps // _SAVES))
+    return replace(settings, **changes)

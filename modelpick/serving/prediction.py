@@ -1,0 +1,105 @@
+"""What a plan promised for the load that was really measured. I/O: reads the plan file and the embedded facts."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from modelpick.catalog import index, lookup
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.memory.estimate import architecture_of
+from modelpick.offers import embedded
+from modelpick.offers.instance import InstanceType
+from modelpick.planning import plan as plans
+from modelpick.serving.bench import Level
+from modelpick.speed import calibration as efficiency
+from modelpick.speed import local_calibration
+from modelpick.speed.roofline import Shape, shape_of
+from modelpick.speed.speed import Calibration, Speed, serving_speed
+from modelpick.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A plan's serving speed, made again for another load: same model, instance, stack and method."""
+
+    plan: str
+    model: str
+    instance: InstanceType
+    workload: Workload
+    shape: Shape
+    calibration: Calibration[Any]
+
+    def speed(self, level: Level, *, corrected: bool = True) -> Speed:
+        """Tokens per second promised at the level's concurrency and lengths; `corrected` by this user's own file."""
+        load = replace(
+            self.workload,
+            batch=level.concurrency,
+            context=max(round(level.prompt_tokens or self.workload.context), 1),
+            generate=max(round(level.generated), 1),
+        )
+        by = self.calibration if corrected else replace(self.calibration, local={})
+        return serving_speed(self.shape, self.instance, by, load).generated
+
+    def compare(self, level: Level) -> dict[str, Any]:
+        """Measured against promised, for `bench --json`."""
+        speed = self.speed(level)
+        raw = self.speed(level, corrected=False)
+        measured = level.tokens_per_s
+        within = speed.low <= measured <= speed.high
+        return {
+            "concurrency": level.concurrency,
+            "measured_tokens_per_s": measured,
+            "promised_tokens_per_s": speed.tokens_per_s,
+            "low_tokens_per_s": speed.low,
+            "high_tokens_per_s": speed.high,
+            "within": within,
+            "ratio": measured / speed.tokens_per_s,
+            "believable": local_calibration.believable(measured, raw.tokens_per_s),
+        }
+
+    def row(self, level: Level) -> dict[str, Any]:
+        """The measurement as the calibration file keeps it."""
+        return {
+            "stack": self.calibration.stack,
+            "method": self.workload.method,
+            "gpu": self.instance.gpu.name,
+            "model": self.model,
+            "concurrency": level.concurrency,
+            "prompt_tokens": level.prompt_tokens,
+            "generated_tokens": level.generated,
+            "measured_tokens_per_s": level.tokens_per_s,
+            "predicted_tokens_per_s": self.speed(level, corrected=False).tokens_per_s,
+            "at": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+
+
+def read(file: Path, instance: str | None = None) -> Promise:
+    """The serving part of a plan, on its first instance or the one it really got.
+
+    Raises UsageError for a file that is no plan, or one that serves nothing.
+    """
+    try:
+        body = plans.load(file.read_text(encoding="utf-8")).content
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", fix="name a plan file", code="no_file") from None
+    work = body["workloads"].get("serve")
+    if work is None:
+        raise UsageError(f"{file} plans no serving", fix="modelpick plan MODEL --serve", code="no_promise")
+    return of_workload(
+        str(body["model"]["id"]), str(instance or body["instance_type"]), Workload(**work), plan=str(body["id"])
+    )
+
+
+def of_workload(model: str, instance: str, workload: Workload, *, plan: str = "") -> Promise:
+    """The promise for a model on an instance type. Raises UsageError, CannotTellError."""
+    kinds: Mapping[str, InstanceType] = embedded.instances()
+    if instance not in kinds:
+        raise UsageError(f"unknown instance type {instance!r}", fix="see modelpick offers", code="unknown_instance")
+    found = lookup.look_up([model], catalog=index.load(), offline=True).results[0]
+    if isinstance(found, ModelpickError):
+        raise found
+    shape = shape_of(architecture_of(found))
+    by = efficiency.serving(workload.stack, workload.method)
+    return Promise(plan, found.id, kinds[instance], workload, shape, by)

@@ -1,0 +1,1 @@
+"""How fast? A roofline model and its calibration. Pure."""

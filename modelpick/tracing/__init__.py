@@ -1,0 +1,1 @@
+"""estimate --exact: the engine's own code traced on fake tensors."""

@@ -1,0 +1,95 @@
+"""The model card of a tuned model: lineage, data declared, hyper-parameters, before and after. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelpick.licensing.license_check import Permission
+from modelpick.planning.recipe import RunSettings
+
+
+def card(
+    name: str,
+    settings: RunSettings,
+    permission: Permission,
+    data: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    merged: bool = False,
+) -> str:
+    """README.md with front matter that the Hub, and modelpick's own license command, read.
+
+    `merged`: of the adapter joined with its base, which is a model of its own.
+    """
+    adapter = settings.is_lora and not merged
+    front = [
+        "---",
+        f"base_model: {json.dumps(permission.model)}",
+        "base_model_relation: " + ("adapter" if adapter else "finetune"),
+    ]
+    if permission.licenses:
+        front.append(f"license: {_license_tag(permission.licenses)}")
+        if len(permission.licenses) > 1 or _license_tag(permission.licenses) == "other":
+            front.append(f"license_name: {json.dumps(' AND '.join(permission.licenses))}")
+    if data.get("sources"):
+        front += ["datasets:", *(f"- {json.dumps(source)}" for source in data["sources"])]
+    if adapter:
+        front.append("library_name: peft")
+    front += ["tags:", "- modelpick", "---", ""]
+    return "\n".join([*front, *_body(name, settings, permission, data, results)]) + "\n"
+
+
+def _body(
+    name: str,
+    settings: RunSettings,
+    permission: Permission,
+    data: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+) -> list[str]:
+    lines = [
+        f"# {name}",
+        "",
+        f"Fine-tuned from `{permission.model}`" + (f" at `{permission.revision}`." if permission.revision else "."),
+    ]
+    if permission.lineage:
+        lines.append(f"Its ancestors: {', '.join(f'`{step}`' for step in permission.lineage)}.")
+    lines += ["", "## License", "", f"Verdict under policy `{permission.policy}`: {permission.verdict}."]
+    if permission.reviewed_by:
+        lines.append(f"Decided by {permission.reviewed_by}.")
+    lines += [f"- {text}" for _, text in permission.obligations]
+    lines += [
+        "",
+        "## Data",
+        "",
+        f"- {data['examples']} examples to learn from, {data['held_out']} held out",
+        f"- SHA-256 `{data['sha256']}`",
+    ]
+    lines.append(f"- declared sources: {', '.join(data['sources']) if data.get('sources') else 'none declared'}")
+    lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
+    shown = (
+        "method", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "learning_rate", "schedule", "warmup",
+        "weight_decay", "max_grad_norm", "epochs", "max_steps", "batch", "accumulation", "context",
+        "gradient_checkpointing", "optimizer", "dtype", "seed",
+    )  # fmt: skip
+    lines += [
+        f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")
+    ]
+    lines += ["", "## Before and after", ""]
+    if results:
+        lines += [
+            "| on | measure | cases | before | after | difference (95 %) | |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for row in results:
+            gap = row["difference"]
+            lines.append(
+                f"| {row['name']} | {row['measure']} | {row['cases']} | {row['before']} | {row['after']} | "
+                f"{gap['value']} ({gap['low']} to {gap['high']}) | {row['verdict']} |"
+            )
+    else:
+        lines.append("Not measured.")
+    return lines
+
+
+def _license_tag(licenses: Sequence[str]) -> str:
+    return licenses[0] if len(licenses) == 1 else "other"

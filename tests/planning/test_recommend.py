@@ -1,0 +1,206 @@
+"""Filter, fit, price, rank: the rules of the ranking, on small made-up models and offers."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelpick.catalog.model import Model, Quality
+from modelpick.errors import CannotTellError
+from modelpick.licensing.outcome import Reason, Verdict
+from modelpick.licensing.verdict import Judgement
+from modelpick.offers import embedded
+from modelpick.planning.fit import Fit
+from modelpick.planning.recommend import Families, Recommendations, Tools, Wanted, recommend
+from modelpick.workload import Workload
+
+GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class FakeMemory:
+    """Only what ranking reads of an estimate."""
+
+    total: float
+    high: float
+
+
+def quality(score: float, spread: float = 5.0, status: Any = "rated") -> Quality:
+    return Quality(score, score - spread, score + spread, status, ("board",), "2026-08-22")
+
+
+def model(id: str, score: float | None = None, gib: float = 10.0, **facts: Any) -> Model:
+    spread = facts.pop("spread", 5.0)
+    status = facts.pop("status", "rated")
+    rated = None if score is None else quality(score, spread, status)
+    return Model(id=id, origin="catalog", quality=rated, parameters=int(gib * GIB), **{"context": 32768, **facts})
+
+
+def judgement(subject: Model, verdict: Verdict) -> Judgement:
+    reason = Reason("because", f"it is {verdict.value}", "a card", verdict)
+    return Judgement(subject.id, None, verdict, (), (reason,), ())
+
+
+def estimated(subject: Model, workload: Workload) -> Any:
+    if subject.parameters is None:
+        raise CannotTellError("shape unknown", fix="none", code="unknown_architecture")
+    return FakeMemory(float(subject.parameters), subject.parameters * 1.1)
+
+
+def fits(memory: Any, instance: Any) -> Fit:
+    free = instance.usable_memory_gib - memory.high / GIB
+    return Fit(free >= 0, free, "")
+
+
+def run(*models: Model, verdicts: dict[str, Verdict] | None = None, **wanted: Any) -> Recommendations:
+    tools = Tools(
+        judge=lambda subject: judgement(subject, (verdicts or {}).get(subject.id, Verdict.ALLOW)),
+        estimate=estimated,
+        fits=fits,
+    )
+    asked = Wanted(**{"families": Families(gpu_class="G"), **wanted})
+    return recommend(models, Workload(), asked, embedded.offers("us-east-1"), tools)
+
+
+def names(found: Recommendations) -> list[str]:
+    return [row.model.id for row in found.passed]
+
+
+def test_the_cheapest_single_gpu_that_fits_is_taken() -> None:
+    row = run(model("a/a", 60, gib=18)).passed[0]
+    prices = {
+        offer.instance.name: offer.usd_per_hour
+        for offer in embedded.offers("us-east-1")
+        if offer.instance.gpu_class == "G"
+        and offer.instance.gpu_count == 1
+        and offer.instance.usable_memory_gib >= 18 * 1.1
+        and offer.usd_per_hour is not None
+    }
+    assert row.seat.offer.usd_per_hour == min(prices.values())
+
+
+def test_memories_of_several_gpus_are_never_added_up() -> None:
+    left = run(model("a/big", 60, gib=200)).rejected[0]
+    assert left.code == "does_not_fit"
+    single = run(model("a/big", 60, gib=40), instance="g5.48xlarge").rejected[0]
+    assert single.code == "does_not_fit"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "strict", "code"),
+    [
+        (Verdict.DENY, False, "license_deny"),
+        (Verdict.REVIEW, False, "license_review"),
+        (Verdict.CONDITIONS, True, "license_conditions"),
+        (Verdict.CONDITIONS, False, None),
+        (Verdict.ALLOW, True, None),
+    ],
+)
+def test_only_what_may_be_used_is_recommended(verdict: Verdict, strict: bool, code: str | None) -> None:
+    found = run(model("a/a", 60), verdicts={"a/a": verdict}, strict=strict)
+    assert [left.code for left in found.rejected] == ([] if code is None else [code])
+
+
+def test_a_fact_that_is_missing_stops_a_recommendation() -> None:
+    shapeless = replace(model("a/a", 90), parameters=None)
+    assert run(shapeless).rejected[0].code == "unknown_architecture"
+    assert run(shapeless, min_parameters=1).rejected[0].code == "parameters_unknown"
+    assert run(model("a/a", 90), languages=("de",)).rejected[0].code == "languages_unknown"
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted", "code"),
+    [
+        ({"languages": ("en",)}, {"languages": ("de",)}, "language"),
+        ({}, {"min_parameters": 10**15}, "too_small"),
+        ({}, {"max_parameters": 5}, "too_large"),
+        ({"context": 2048}, {}, "context_too_long"),
+        ({"context": None}, {}, "context_unknown"),
+        ({"pipeline_tag": "fill-mask"}, {}, "not_generative"),
+        ({}, {"max_usd_per_hour": 0.01}, "too_expensive"),
+        ({}, {"families": Families(names=("p9",))}, "no_offer"),
+    ],
+)
+def test_every_gate_names_its_reason(facts: dict[str, Any], wanted: dict[str, Any], code: str) -> None:
+    left = run(model("a/a", 60, **facts), **wanted).rejected[0]
+    assert left.code == code
+    assert left.reason
+
+
+def test_a_price_that_is_not_known_is_never_taken_for_cheap() -> None:
+    unpriced = tuple(replace(offer, usd_per_hour=None) for offer in embedded.offers("us-east-1"))
+    tools = Tools(judge=lambda subject: judgement(subject, Verdict.ALLOW), estimate=estimated, fits=fits)
+    found = recommend([model("a/a", 60)], Workload(), Wanted(), unpriced, tools)
+    assert [left.code for left in found.rejected] == ["no_offer"]
+
+
+def test_overlapping_scores_are_ties_and_the_cheaper_wins() -> None:
+    found = run(model("a/dear", 66, gib=60), model("a/cheap", 62, gib=10))
+    assert names(found) == ["a/cheap", "a/dear"]
+
+
+def test_a_clearly_better_model_is_above_however_cheap_the_other() -> None:
+    found = run(model("a/cheap", 50, gib=10), model("a/dear", 80, gib=60))
+    assert names(found) == ["a/dear", "a/cheap"]
+
+
+def test_scores_of_different_standing_are_never_mixed() -> None:
+    found = run(
+        model("a/unrated"),
+        model("a/legacy", 95, status="legacy"),
+        model("a/vendor", 90, status="vendor-only"),
+        model("a/rated", 20),
+    )
+    assert names(found) == ["a/rated", "a/vendor", "a/legacy", "a/unrated"]
+
+
+def test_other_orders() -> None:
+    models = [model("a/a", 90, gib=60, downloads=1), model("a/b", 40, gib=5, downloads=9), model("a/c", 60, gib=15)]
+    assert names(run(*models, sort="cost"))[0] in ("a/b", "a/c")
+    assert names(run(*models, sort="memory")) == ["a/b", "a/c", "a/a"]
+    assert names(run(*models, sort="downloads")) == ["a/b", "a/a", "a/c"]
+
+
+_MODELS = st.lists(
+    st.tuples(st.floats(10, 90), st.floats(0.5, 15), st.sampled_from([5.0, 18.0, 40.0, 80.0])), min_size=1, max_size=25
+)
+
+
+@given(_MODELS, st.randoms())
+def test_nobody_stands_above_a_clearly_better_model_whatever_the_input_order(
+    drawn: list[tuple[float, float, float]], random: Any
+) -> None:
+    models = [model(f"a/{index}", score, gib, spread=spread) for index, (score, spread, gib) in enumerate(drawn)]
+    order = names(run(*models))
+    rows = run(*models).passed
+    for index, above in enumerate(rows):
+        for below in rows[index + 1 :]:
+            assert above.model.quality is not None
+            assert below.model.quality is not None
+            assert not below.model.quality.low > above.model.quality.high
+    shuffled = list(models)
+    random.shuffle(shuffled)
+    assert names(run(*shuffled)) == order
+
+
+@given(_MODELS)
+def test_every_model_is_either_recommended_or_rejected_with_a_reason(drawn: list[tuple[float, float, float]]) -> None:
+    models = [model(f"a/{index}", score, gib * 2) for index, (score, _, gib) in enumerate(drawn)]
+    found = run(*models)
+    assert sorted(names(found) + [left.model for left in found.rejected]) == sorted(entry.id for entry in models)
+    assert sum(count for _, count in found.counts()) == len(found.rejected)
+
+
+def test_a_method_that_a_checkpoint_brings_needs_such_a_checkpoint() -> None:
+    tools = Tools(
+        judge=lambda subject: judgement(subject, Verdict.ALLOW),
+        estimate=estimated,
+        fits=fits,
+        checkpoint=lambda subject: "gptq" if subject.id == "a/gptq" else None,
+    )
+    models = [model("a/gptq", 50), model("a/plain", 60)]
+    found = recommend(models, Workload(method="gptq"), Wanted(), embedded.offers("us-east-1"), tools)
+    assert names(found) == ["a/gptq"]
+    assert [left.code for left in found.rejected] == ["no_checkpoint"]
