@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modelpick.licensing.judge_models import facts_in_force, policy_in_force
+
 _BARE = """
 import typer
 app = typer.Typer(rich_markup_mode=None)
@@ -52,11 +54,11 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
 
     catalog = index.load()
     models = list(catalog.models.values())
-    policy = api.policy("commercial")
+    policy = policy_in_force("commercial")
     offers = api.offers()
     times = []
     for _ in range(runs):
-        verdict = partial(_judged, policy=policy, facts=api.facts(), find=catalog.find)
+        verdict = partial(_judged, policy=policy, facts=facts_in_force(), find=catalog.find)
         tools = Tools(verdict, estimate_model, fits)
         start = time.process_time()
         recommend(models, workload_from({}), Wanted(), offers, tools)

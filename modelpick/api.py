@@ -16,31 +16,34 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from modelpick import settings as _settings
-from modelpick.catalog import index, lookup
+from modelpick.catalog import index
+from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
-from modelpick.errors import CannotTellError, ModelpickError, UsageError, nearest
-from modelpick.licensing import load
+from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.licensing.facts import Facts
+from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
+from modelpick.licensing.judge_models import judge_model as judge
 from modelpick.licensing.lineage import Find
-from modelpick.licensing.policy import Company, Policy
-from modelpick.licensing.verdict import Judgement
+from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import judge as _judge
 from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate_model
 from modelpick.offers import embedded, rules
-from modelpick.offers.price import Market, Offer
+from modelpick.offers.embedded import discounted_offers
+from modelpick.offers.embedded import discounted_offers as offers
+from modelpick.offers.instance import Families
+from modelpick.offers.price import BillingRates, Market, Offer
 from modelpick.planning import cost, fit, job
 from modelpick.planning.answer import FINETUNE_WORKLOAD, Answer
 from modelpick.planning.cases import CaseResult, models_named
 from modelpick.planning.cases import estimate_cases as _estimate_cases
-from modelpick.planning.recommend import Families, Recommendation, Rejection, Seat, Tools, Wanted, eligible_offers, seat
+from modelpick.planning.recommend import Recommendation, Rejection, Seat, Tools, Wanted, eligible_offers, seat
 from modelpick.planning.recommend import recommend as _recommend
 from modelpick.planning.report import MemoryReport
 from modelpick.planning.report import report as _report
 from modelpick.ranges import exactly
-from modelpick.schema import read as read_table
 from modelpick.speed import calibration as efficiency
 from modelpick.speed import roofline
 from modelpick.speed import speed as timing
@@ -55,19 +58,13 @@ __all__ = [
     "estimate",
     "estimate_cases",
     "estimate_many",
-    "facts",
-    "families",
     "judge",
-    "judge_many",
-    "judge_pairs",
+    "judge_models",
     "offers",
-    "policy",
     "recommend",
     "workload_from",
 ]
 
-APPROVALS = Path("approvals.toml")
-"""Where a project keeps what its people approved: beside modelpick.toml."""
 
 # arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs: the usual upper end of
 # LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
@@ -95,75 +92,14 @@ def recommend(
     wanted = wanted or Wanted()
     work = workload if isinstance(workload, Workload) else workload_from(workload or {})
     catalog = index.load()
-    chosen_policy = _policy(policy)
-    priced = offers(region=settled.region, market=market, discounts=settled.discounts)
-    tools = _tools(chosen_policy, catalog.find, facts())
+    chosen_policy = policy_in_force(policy)
+    priced = discounted_offers(region=settled.region, market=market, discounts=settled.discounts)
+    tools = _tools(chosen_policy, catalog.find, facts_in_force())
     found = _recommend(catalog.models.values(), work, wanted, priced, tools)
     head = [_completed(row, wanted, priced, tools) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
     where = embedded.check_region(settled.region)
     return Answer(found, chosen_policy, work, wanted, where, market, catalog)
-
-
-def policy(name: str | None = None) -> Policy:
-    """A policy by name or file (default: the settings' choice), with the settings' company facts put in.
-
-    Raises UsageError for an unknown name or a bad file.
-    """
-    settled = _settings.load({"policy": name})
-    chosen = load.load_policy(settled.policy)
-    if not settled.company:
-        return chosen
-    said = read_table(Company, settled.company, "modelpick.toml: company")
-    return replace(chosen, company=replace(chosen.company, **{key: getattr(said, key) for key in settled.company}))
-
-
-def judge(model: str | Model, *, policy: str | None = None, offline: bool = True) -> Judgement:
-    """The license verdict on one model (a Hub id, a folder, or a Model) under a policy, with its evidence.
-
-    Raises UsageError for a bad policy, RemoteError for an id that neither the catalog nor a reachable Hub knows.
-    """
-    found = judge_many([model], policy=policy, offline=offline)[0]
-    if isinstance(found, ModelpickError):
-        raise found
-    return found
-
-
-def judge_many(
-    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
-) -> list[Judgement | ModelpickError]:
-    """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
-    found = judge_pairs(models, policy=policy, offline=offline)
-    return [one if isinstance(one, ModelpickError) else one[1] for one in found]
-
-
-def judge_pairs(
-    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
-) -> list[tuple[Model, Judgement] | ModelpickError]:
-    """As `judge_many`, each verdict with the facts it was made from: their texts are what a lock freezes."""
-    subjects, find = _subjects(models, offline, ancestors=True)
-    known = facts()
-    tools = _tools(_policy(policy), find, known)
-
-    def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
-        if isinstance(subject, ModelpickError):
-            remembered = _remembered(asked, subject, known)
-            if remembered is None:
-                return subject
-            subject = remembered
-        return subject, tools.judge(subject)
-
-    return [one(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
-
-
-def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
-    """A repository that nobody can look at now (deleted, or the Hub is out of reach) but that known_models tells of."""
-    if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
-        return None
-    if not known.known.about(asked):
-        return None
-    note = f"{error.message}: judged by what is known of this repository alone"
-    return Model(id=asked, origin="catalog", notes=(note,))
 
 
 def estimate_many(
@@ -180,7 +116,7 @@ def estimate_many(
     """
     work = workload if isinstance(workload, Workload) else workload_from(workload)
     settled = _settings.load({"region": region})
-    priced = offers(region=settled.region, discounts=settled.discounts)
+    priced = discounted_offers(region=settled.region, discounts=settled.discounts)
     on = None
     if instance is not None:
         named = embedded.instance(instance).name
@@ -194,7 +130,7 @@ def estimate_many(
         except ModelpickError as error:
             return error
 
-    return [one(subject) for subject in _subjects(models, offline)[0]]
+    return [one(subject) for subject in look_up_all(models, offline)[0]]
 
 
 def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> MemoryEstimate:
@@ -202,7 +138,7 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
 
     Raises UsageError for a contradictory workload, CannotTellError for an architecture that is not understood.
     """
-    subject = _subjects([model], offline)[0][0]
+    subject = look_up_all([model], offline)[0][0]
     if isinstance(subject, ModelpickError):
         raise subject
     return estimate_model(subject, workload_from(workload))
@@ -219,7 +155,7 @@ def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UsageError(f"{path} cannot be read: {why}", fix="give a file of JSON lines", code="no_cases") from None
     names = models_named(lines)
-    looked = dict(zip(names, _subjects(names, offline)[0], strict=True))
+    looked = dict(zip(names, look_up_all(names, offline)[0], strict=True))
 
     def find(name: str) -> Model:
         found = looked[name]
@@ -228,52 +164,6 @@ def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult
         return found
 
     return list(_estimate_cases(lines, find))
-
-
-def offers(
-    *, region: str = embedded.DEFAULT_REGION, market: str = "on-demand", discounts: Mapping[str, float] | None = None
-) -> tuple[Offer, ...]:
-    """Every NVIDIA instance type with its price in `region` (None where unknown), negotiated discounts taken off.
-
-    `market` is on-demand or spot. Raises UsageError for an unknown region or market.
-    """
-    asked = cast(Market, market)  # embedded.offers refuses any other word
-    return tuple(offer.discounted(discounts or {}) for offer in embedded.offers(region, asked))
-
-
-def facts() -> Facts:
-    """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
-    return load.load_facts(APPROVALS if APPROVALS.is_file() else None)
-
-
-def families(text: str | None) -> Families:
-    """The instance families a user named: None means the G families, `any`, or names joined by commas."""
-    if text is None:
-        return Families(gpu_class="G")
-    words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
-    if words == ("any",):
-        return Families()
-    known = {instance.family for instance in embedded.instances().values()}
-    for word in words:
-        if word not in known:
-            fix = nearest(word, known) or f"use any, or some of {', '.join(sorted(known))}"
-            raise UsageError(f"unknown instance family {word!r}", fix=fix, code="unknown_family")
-    if not words:
-        raise UsageError("--family is empty", fix="use any, or names joined by commas", code="unknown_family")
-    return Families(names=words)
-
-
-_policy = policy  # the name is also a parameter of the functions above
-
-
-def _subjects(
-    models: Sequence[str | Model], offline: bool, *, ancestors: bool = False
-) -> tuple[list[Model | ModelpickError], Find]:
-    """Each model as facts, what was typed looked up in one batch; and how to find their ancestors."""
-    typed = [model for model in models if isinstance(model, str)]
-    looked = lookup.look_up(typed, catalog=index.load(), offline=offline, ancestors=ancestors)
-    results = iter(looked.results)
-    return [next(results) if isinstance(model, str) else model for model in models], looked.find
 
 
 def _tools(policy: Policy, find: Find, known: Facts) -> Tools:
@@ -307,7 +197,7 @@ def _completed(row: Recommendation, wanted: Wanted, priced: Sequence[Offer], too
     return replace(row, seat=serving, finetune=replace(tuned, cost=_tuning_cost(row.model, tuned, rates)))
 
 
-def _tuning_cost(model: Model, taken: Seat, rates: cost.BillingRates) -> Mapping[str, Any]:
+def _tuning_cost(model: Model, taken: Seat, rates: BillingRates) -> Mapping[str, Any]:
     """Hours and dollars of the job everybody plans first: a thousand good examples, three times over (LIMA)."""
     workload, kind = taken.memory.workload, taken.offer.instance
     calibration = efficiency.training(workload.stack, workload.method)

@@ -7,6 +7,7 @@ from typing import Any
 from modelpick.audit.names import ModelName
 from modelpick.audit.scan import Location, Scan, scan
 from modelpick.errors import ModelpickError
+from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
 from modelpick.licensing.outcome import Reason, Verdict
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
@@ -86,11 +87,10 @@ def audit(
 
     Raises UsageError for a bad policy or a path that cannot be looked at; what goes wrong with one model is its answer.
     """
-    from modelpick import api
     from modelpick.catalog import index
 
-    chosen = api.policy(policy)
-    catalog, particular = index.load(), api.facts().known
+    chosen = policy_in_force(policy)
+    catalog, particular = index.load(), facts_in_force().known
 
     def known(id: str) -> str | None:
         return catalog.canonical(id) or (particular.canonical(id) if particular.about(id) else None)
@@ -106,13 +106,12 @@ def _judged(
     asked: Sequence[ModelName], policy: str | None, offline: bool
 ) -> dict[ModelName, Judgement | ModelpickError]:
     """An answer for each; where nobody could look at a pinned revision, what the catalog's facts say, as a review."""
-    from modelpick import api
 
-    found = api.judge_many([_written(name) for name in asked], policy=policy, offline=offline)
+    found = judge_models([_written(name) for name in asked], policy=policy, offline=offline)
     answers = dict(zip(asked, found, strict=True))
     unseen = [name for name, answer in answers.items() if _code(answer) == "revision_unknown"]
     # A Hub that answers for the model itself was reachable, so it has no such revision: that error stays.
-    unpinned = api.judge_many([name.id for name in unseen], policy=policy, offline=offline) if unseen else []
+    unpinned = judge_models([name.id for name in unseen], policy=policy, offline=offline) if unseen else []
     for name, answer in zip(unseen, unpinned, strict=True):
         if isinstance(answer, Judgement) and answer.revision is None:
             answers[name] = _of_another_revision(name, answer)

@@ -6,6 +6,8 @@ from typing import Any
 
 from modelpick.errors import RemoteError, UsageError
 from modelpick.extras import require
+from modelpick.training.checkpoints import Store
+from modelpick.training.stores import open_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,8 @@ def open_bucket(address: str) -> BucketStore:
     if not address.startswith("s3://") or not bucket:
         raise UsageError(f"{address!r} is no bucket", fix="give it like s3://bucket/prefix", code="bad_store")
     return BucketStore(boto3.client("s3"), bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else "")
+
+
+def open_store(address: str) -> Store:
+    """The store an address means: `s3://bucket/prefix`, otherwise a folder."""
+    return open_bucket(address) if address.startswith("s3://") else open_folder(address)

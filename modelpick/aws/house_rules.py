@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from modelpick import api, settings
+from modelpick import settings
 from modelpick.errors import UsageError
 from modelpick.licensing import load
+from modelpick.licensing.judge_models import APPROVALS, policy_in_force
 from modelpick.licensing.policy import Policy
 
 _POLICY, _SETTINGS, _APPROVALS = "policy.toml", "modelpick.toml", "approvals.toml"
@@ -23,9 +24,9 @@ def of_plan(plan: Mapping[str, Any], policy: str | None) -> dict[str, str]:
     Raises UsageError when the policy that the plan was made under is not at hand.
     """
     made_under = plan["policy"]
-    chosen = api.policy(policy)
+    chosen = policy_in_force(policy)
     if chosen.sha256 != made_under["sha256"] and made_under["name"] in load.policy_names():
-        chosen = api.policy(made_under["name"])
+        chosen = policy_in_force(made_under["name"])
     if chosen.sha256 != made_under["sha256"]:
         raise UsageError(
             f"the plan was made under the policy {made_under['name']}, and {chosen.path} is another",
@@ -33,8 +34,8 @@ def of_plan(plan: Mapping[str, Any], policy: str | None) -> dict[str, str]:
             code="other_policy",
         )
     told = {_POLICY: Path(chosen.path).read_text(encoding="utf-8"), _SETTINGS: _settings(chosen, str(plan["region"]))}
-    if api.APPROVALS.is_file():
-        told[_APPROVALS] = api.APPROVALS.read_text(encoding="utf-8")
+    if APPROVALS.is_file():
+        told[_APPROVALS] = APPROVALS.read_text(encoding="utf-8")
     return told
 
 

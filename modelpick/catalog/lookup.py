@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelpick.catalog import index
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError
@@ -45,3 +46,13 @@ def is_folder(name: str) -> bool:
     if name.startswith(("/", "./", "../", "~", ".\\")) or name in (".", "..") or (len(name) > 2 and name[1] == ":"):
         return True
     return bool(name.strip()) and Path(name).is_dir()  # an empty name would mean the folder one is in
+
+
+def look_up_all(
+    models: Sequence[str | Model], offline: bool, *, ancestors: bool = False
+) -> tuple[list[Model | ModelpickError], Callable[[str], Model | None]]:
+    """Each model as facts, what was typed looked up in one batch; and how to find their ancestors."""
+    typed = [model for model in models if isinstance(model, str)]
+    looked = look_up(typed, catalog=index.load(), offline=offline, ancestors=ancestors)
+    results = iter(looked.results)
+    return [next(results) if isinstance(model, str) else model for model in models], looked.find

@@ -1,6 +1,6 @@
 """What a run is made from: its examples, parted, and proof that they and the base are still the same ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,6 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
     A held-out example that asks what training asks, word for word, proves nothing and is left out. Raises UsageError
     for a file that cannot be learned from, and code="leak" when nothing of a held-out file is left.
     """
-    from modelpick.loading.tokenize import labels_of
-
     defaults = labelled_by or RunSettings(model="", data="", output="")
     read = dataset.read_for_training(Path(given["data"]))
     seed = defaults.seed if given.get("seed") is None else int(given["seed"])
@@ -115,3 +113,9 @@ def refuse_changed(record: Mapping[str, Any], given: Mapping[str, Any], data: Da
             fix="put them back, or start another run with another --output",
             code="base_changed",
         )
+
+
+def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The class names of a classification file, sorted (numbers by value)."""
+    names = {example.answer for example in examples if example.form == "classification" and example.answer is not None}
+    return tuple(sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)))

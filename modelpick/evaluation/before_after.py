@@ -1,6 +1,7 @@
 """Better, or not: the same measurements before and after, on what was to be learned and on what should not be lost."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,28 @@ from modelpick.evaluation.probe import ask
 from modelpick.evaluation.probe.run import Suite
 from modelpick.evaluation.probe.suite import Answers, Case
 from modelpick.evaluation.score import Comparison, Scores, compare, score
-from modelpick.files import data_file
+from modelpick.files import data_file, write_atomically
 from modelpick.loading import tokenize
-from modelpick.training.checkpoints import write_atomically
 
 if TYPE_CHECKING:
     from modelpick.datasets.split import Data
     from modelpick.loading.load import Loaded
     from modelpick.planning.recipe import RunSettings
-    from modelpick.training.finetune import Before
 
 
-def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> "Before":
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the untuned model scored, kept on disk so that a resumed run compares with the same figures."""
+
+    held_out: Scores | None
+    general: Scores | None
+    probe: Answers | None
+    few_shot: Answers | None = None  # the same cases, after solved ones
+
+
+def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> Before:
     """Score held-out examples, the general questions and the probe with the model as it is now."""
     from modelpick.loading import environment
-    from modelpick.training.finetune import Before
 
     model = environment.place(loaded.model)
     # Only training needs gradients at the inputs; with them bitsandbytes takes another 4-bit kernel on a CPU than the
@@ -47,7 +55,7 @@ def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> "Before"
     return Before(held_out, general, probe, few_shot)
 
 
-def comparisons(before: "Before", after: "Before") -> tuple[tuple[Comparison, ...], dict[str, Any]]:
+def comparisons(before: Before, after: Before) -> tuple[tuple[Comparison, ...], dict[str, Any]]:
     """Every measurement made both times, compared; and the probe's figures in full for result.json."""
     made: list[Comparison] = []
     shown: dict[str, Any] = {}
@@ -65,17 +73,15 @@ def comparisons(before: "Before", after: "Before") -> tuple[tuple[Comparison, ..
     return tuple(made), shown
 
 
-def write_before(path: Path, before: "Before") -> None:
+def write_before(path: Path, before: Before) -> None:
     """Keep what the untuned model scored."""
     scores = {name: _scores_json(getattr(before, name)) for name in ("held_out", "general")}
     answers = {name: _answers_json(getattr(before, name)) for name in ("probe", "few_shot")}
     write_atomically(path, json.dumps({"schema_version": 1, **scores, **answers}))
 
 
-def read_before(path: Path) -> "Before":
+def read_before(path: Path) -> Before:
     """Read it back; the probe's cases are made again, and must be the same ones."""
-    from modelpick.training.finetune import Before
-
     record = json.loads(path.read_text(encoding="utf-8"))
     held_out, general = (_scores_from(record[name]) for name in ("held_out", "general"))
     settings = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["settings"]

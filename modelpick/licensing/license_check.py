@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
+from modelpick.licensing.judge_models import judge_model
 
 _LICENSE_FILES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
@@ -52,11 +53,10 @@ def permission_for(
     Raises LicenseDeniedError for deny, and CannotTellError(code="license_review") for review unless a named person has
     decided. A denial is not a matter of decision: the policy would have to change.
     """
-    from modelpick import api
     from modelpick.licensing import notice
     from modelpick.licensing.load import load_licenses
 
-    judged = api.judge(model, policy=policy, offline=offline)
+    judged = judge_model(model, policy=policy, offline=offline)
     answer = judged.as_json()
     book: Any = load_licenses()
     names = tuple(dict.fromkeys(found["id"] for found in answer["licenses"]))
@@ -132,13 +132,12 @@ def judge_sources(sources: Sequence[str], policy: str | None) -> tuple[str, tupl
 
     They are weighed as the data sets of a model of ours under a permissive license, so that only the data speak.
     """
-    from modelpick import api
     from modelpick.catalog.model import Model
 
     if not sources:
         return "allow", ()
     ours = Model(id="local/declared-data", origin="folder", license="apache-2.0", datasets=tuple(sorted(set(sources))))
-    answer = api.judge(ours, policy=policy).as_json()
+    answer = judge_model(ours, policy=policy).as_json()
     reasons = tuple(reason["text"] for reason in answer["reasons"] if reason["code"].startswith("training_data"))
     return (answer["verdict"] if reasons else "allow"), reasons
 

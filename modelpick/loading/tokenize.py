@@ -92,12 +92,6 @@ def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", k
     return counts(whole, add_special_tokens=False)
 
 
-def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The class names of a classification file, sorted (numbers by value)."""
-    names = {example.answer for example in examples if example.form == "classification" and example.answer is not None}
-    return tuple(sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)))
-
-
 def prompt_text(example: Example, tokenizer: "PreTrainedTokenizerBase", kind: "Kind") -> str:
     """What the model is shown before it answers."""
     if kind == "causal" and example.form in ("chat", "instruction"):

@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from modelpick.errors import UsageError, nearest
 from modelpick.files import data_file
-from modelpick.offers.instance import Gpu, InstanceType
-from modelpick.offers.price import MARKETS, Market, Offer
-from modelpick.planning.cost import BillingRates, EgressTier
+from modelpick.offers.instance import Families, Gpu, InstanceType
+from modelpick.offers.price import MARKETS, BillingRates, EgressTier, Market, Offer
 
 DEFAULT_REGION = "us-east-1"
 
@@ -88,6 +87,34 @@ def offers(region: str = DEFAULT_REGION, market: Market = "on-demand") -> tuple[
 def offer(name: str, region: str = DEFAULT_REGION, market: Market = "on-demand") -> Offer:
     """The offer of one instance type. Raises UsageError for an unknown type or region."""
     return _offer(instance(name), check_region(region), market)
+
+
+def discounted_offers(
+    *, region: str = DEFAULT_REGION, market: str = "on-demand", discounts: Mapping[str, float] | None = None
+) -> tuple[Offer, ...]:
+    """Every NVIDIA instance type with its price in `region` (None where unknown), negotiated discounts taken off.
+
+    `market` is on-demand or spot. Raises UsageError for an unknown region or market.
+    """
+    asked = cast(Market, market)  # offers() refuses any other word
+    return tuple(offer.discounted(discounts or {}) for offer in offers(region, asked))
+
+
+def families_named(text: str | None) -> Families:
+    """The instance families a user named: None means the G families, `any`, or names joined by commas."""
+    if text is None:
+        return Families(gpu_class="G")
+    words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
+    if words == ("any",):
+        return Families()
+    known = {instance.family for instance in instances().values()}
+    for word in words:
+        if word not in known:
+            fix = nearest(word, known) or f"use any, or some of {', '.join(sorted(known))}"
+            raise UsageError(f"unknown instance family {word!r}", fix=fix, code="unknown_family")
+    if not words:
+        raise UsageError("--family is empty", fix="use any, or names joined by commas", code="unknown_family")
+    return Families(names=words)
 
 
 @cache

@@ -109,3 +109,17 @@ class InstanceType:
             "network_gbps": self.network_gbps,
             "cpu": self.cpu,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """Which instance families may be rented: the named ones, or all of a class (G, P), or any."""
+
+    names: tuple[str, ...] | None = None
+    gpu_class: str | None = None
+
+    def admit(self, instance: InstanceType) -> bool:
+        """Whether `instance` is of an admitted family."""
+        if self.names is not None:
+            return instance.family in self.names
+        return self.gpu_class is None or instance.gpu_class == self.gpu_class

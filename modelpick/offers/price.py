@@ -81,3 +81,35 @@ def believable(live: float, embedded: float | None) -> bool:
         return False
     low, high = BELIEVABLE
     return low * embedded <= live <= high * embedded
+
+
+@dataclass(frozen=True, slots=True)
+class EgressTier:
+    """Traffic to the internet up to `gb` a month (None: beyond) at `usd_per_gb`."""
+
+    gb: float | None
+    usd_per_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class BillingRates:
+    """What AWS bills around an instance, US dollars, with the sources of the figures."""
+
+    gp3_usd_per_gb_month: float
+    s3_usd_per_gb_month: float
+    public_ipv4_usd_per_hour: float
+    egress_free_gb_per_month: float
+    egress_tiers: tuple[EgressTier, ...]
+    minimum_seconds: float
+    as_of: str
+    region: str
+    sources: tuple[str, ...]
+
+    def egress_usd(self, gb: float) -> float:
+        """Dollars for `gb` sent to the internet within one month, the free part first, then tier by tier."""
+        left, paid, below = max(0.0, gb - self.egress_free_gb_per_month), 0.0, 0.0
+        for tier in self.egress_tiers:
+            room = left if tier.gb is None else min(left, tier.gb - below)
+            paid, left = paid + room * tier.usd_per_gb, left - room
+            below = tier.gb or below
+        return paid

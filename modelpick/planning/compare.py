@@ -7,8 +7,8 @@ from typing import Any
 from modelpick.catalog.model import Model
 from modelpick.memory.estimate import MemoryEstimate
 from modelpick.offers.compatibility import Rule
-from modelpick.offers.price import Offer
-from modelpick.planning.cost import BillingRates, MonthCost, serving_month
+from modelpick.offers.price import BillingRates, Offer
+from modelpick.planning.cost import MonthCost, serving_month
 from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.fit import fits
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time

@@ -4,44 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpick.errors import UsageError
-from modelpick.offers.price import Offer
+from modelpick.offers.price import BillingRates, Offer
 
 HOURS_PER_MONTH = 730.0  # 365 x 24 / 12, the month AWS quotes storage and addresses by
 # What a machine holds before weights come: the machine image and the libraries, with room. Assumed, on the large side:
 # disks too small for the weights are a common failure, and 10 GB of gp3 cost $0.80 a month.
 SYSTEM_DISK_GB = 75.0
-
-
-@dataclass(frozen=True, slots=True)
-class EgressTier:
-    """Traffic to the internet up to `gb` a month (None: beyond) at `usd_per_gb`."""
-
-    gb: float | None
-    usd_per_gb: float
-
-
-@dataclass(frozen=True, slots=True)
-class BillingRates:
-    """What AWS bills around an instance, US dollars, with the sources of the figures."""
-
-    gp3_usd_per_gb_month: float
-    s3_usd_per_gb_month: float
-    public_ipv4_usd_per_hour: float
-    egress_free_gb_per_month: float
-    egress_tiers: tuple[EgressTier, ...]
-    minimum_seconds: float
-    as_of: str
-    region: str
-    sources: tuple[str, ...]
-
-    def egress_usd(self, gb: float) -> float:
-        """Dollars for `gb` sent to the internet within one month, the free part first, then tier by tier."""
-        left, paid, below = max(0.0, gb - self.egress_free_gb_per_month), 0.0, 0.0
-        for tier in self.egress_tiers:
-            room = left if tier.gb is None else min(left, tier.gb - below)
-            paid, left = paid + room * tier.usd_per_gb, left - room
-            below = tier.gb or below
-        return paid
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelpick import api, settings
+from modelpick import settings
 from modelpick.catalog import index, lookup
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers import embedded
+from modelpick.offers.embedded import discounted_offers
 from modelpick.offers.price import Offer
 from modelpick.offers.rules import load_rules
 from modelpick.planning import data_tokens, gather
@@ -75,7 +76,7 @@ def side_by_side(
             raise CannotTellError(f"{model.id}: {one.why}", fix=one.way_out, code=one.code)
     passes = asked.tunings[0].recipe.epochs if asked.tunings else 1.0
     trained = (counted.count if counted else exactly(float(ASSUMED_TOKENS))).times(passes)
-    spot = {offer.instance.name: offer for offer in api.offers(region=where, market="spot", discounts={})}
+    spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
     question = Question(
         model=model,
         workload=work,

@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelpick import api, settings
+from modelpick import settings
 from modelpick.catalog import index, lookup
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
+from modelpick.licensing.judge_models import facts_in_force, policy_in_force
 from modelpick.licensing.verdict import judge
 from modelpick.memory.estimate import architecture_of
 from modelpick.offers import embedded
+from modelpick.offers.embedded import discounted_offers, families_named
 from modelpick.offers.price import Offer
 from modelpick.offers.rules import load_rules
 from modelpick.planning import data_tokens, plan
@@ -65,14 +67,14 @@ def prepare(
     tuned = tuned and _within_context(model, tuned, finetune or {})
     served = served and _within_context(model, served, serve or {})
     tuned = tuned and as_it_runs(model, tuned, finetune or {})
-    chosen = api.policy(policy)
+    chosen = policy_in_force(policy)
     here = replace(
         chosen, company=replace(chosen.company, regions=tuple(dict.fromkeys((*chosen.company.regions, where))))
     )
     return plan.make(
         Inputs(
             model=model,
-            judgement=judge(model, here, api.facts(), looked.find, datetime.date.today()),
+            judgement=judge(model, here, facts_in_force(), looked.find, datetime.date.today()),
             policy={"name": chosen.name, "sha256": chosen.sha256},
             region=where,
             offers=priced,
@@ -88,7 +90,7 @@ def prepare(
             caps=caps,
             on_demand={
                 offer.instance.name: offer.usd_per_hour
-                for offer in api.offers(region=where, discounts=settled.discounts)
+                for offer in discounted_offers(region=where, discounts=settled.discounts)
                 if offer.usd_per_hour is not None
             },
         )
@@ -191,11 +193,11 @@ def offers_for(
     region: str, market: str, instance: str | None, family: str | None, gpus: int, discounts: Mapping[str, float]
 ) -> list[Offer]:
     """The offers that the filters leave: one type, or those of the families with exactly the GPUs asked for."""
-    priced = api.offers(region=region, market=market, discounts=discounts)
+    priced = discounted_offers(region=region, market=market, discounts=discounts)
     if instance is not None:
         named = embedded.instance(instance).name
         return [offer for offer in priced if offer.instance.name == named]
-    families = api.families(family)
+    families = families_named(family)
     return [offer for offer in priced if families.admit(offer.instance) and offer.instance.gpu_count == gpus]
 
 

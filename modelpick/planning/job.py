@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpick.offers.instance import InstanceType
-from modelpick.offers.price import Offer
-from modelpick.planning.cost import HOURS_PER_MONTH, BillingRates, disk_gb
+from modelpick.offers.price import BillingRates, Offer
+from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
 from modelpick.ranges import Range, exactly, total
 from modelpick.speed.speed import Speed
 

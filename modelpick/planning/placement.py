@@ -11,9 +11,9 @@ from modelpick.licensing.verdict import Judgement
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
 from modelpick.offers.compatibility import Finding, Rule, Subject, findings
 from modelpick.offers.instance import InstanceType
-from modelpick.offers.price import Offer
+from modelpick.offers.price import BillingRates, Offer
 from modelpick.planning import job, plan_tuning
-from modelpick.planning.cost import HOURS_PER_MONTH, BillingRates, disk_gb
+from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
 from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.fit import fits, on_device
 from modelpick.planning.plan_tuning import Tuning

@@ -15,7 +15,7 @@ from modelpick.errors import CannotTellError
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
 from modelpick.memory.estimate import MemoryEstimate
-from modelpick.offers.instance import InstanceType
+from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning.fit import Fit
 from modelpick.workload import CHECKPOINT_METHODS, Workload
@@ -29,20 +29,6 @@ _STATUS_ORDER = {"rated": 0, "vendor-only": 1, "legacy": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Families:
-    """Which instance families may be rented: the named ones, or all of a class (G, P), or any."""
-
-    names: tuple[str, ...] | None = None
-    gpu_class: str | None = None
-
-    def admit(self, instance: InstanceType) -> bool:
-        """Whether `instance` is of an admitted family."""
-        if self.names is not None:
-            return instance.family in self.names
-        return self.gpu_class is None or instance.gpu_class == self.gpu_class
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the user asked for besides the workload. Parameters are counts, prices USD per hour."""
 
@@ -50,7 +36,7 @@ class Wanted:
     languages: tuple[str, ...] = ()
     min_parameters: int | None = None
     max_parameters: int | None = None
-    families: Families = Families(gpu_class="G")
+    families: Families = field(default_factory=lambda: Families(gpu_class="G"))
     instance: str | None = None
     max_usd_per_hour: float | None = None
     sort: SortKey = "quality"

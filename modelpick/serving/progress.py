@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from modelpick.errors import ModelpickError, UsageError
-from modelpick.training.checkpoints import write_atomically
+from modelpick.files import write_atomically
 
 STATES = ("loading", "ready", "stopped", "failed")
 

@@ -7,9 +7,10 @@ import errno
 import json
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+
+from modelpick.files import write_atomically
 
 MARKER = "complete.json"
 _PREFIX = "checkpoint-"
@@ -112,21 +113,6 @@ def download_newest(folder: Path, store: Store) -> Path | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         store.get(name, file)
     return target if is_whole(target) else here
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new, never a part."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick.datasets.split import Data, read_data, refuse_changed
 from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, UsageError
+from modelpick.evaluation.before_after import Before
 from modelpick.extras import require_train
+from modelpick.files import write_atomically
 from modelpick.licensing import license_check
 from modelpick.loading.load import check_folder
 from modelpick.planning.choose import Choice, choose
@@ -18,11 +20,11 @@ from modelpick.planning.recipe import SCHEMA_VERSION, RunSettings, as_trained, r
 from modelpick.training import checkpoints, metrics, model_card, run_folder, tracking
 from modelpick.training.progress import Progress, Screen
 from modelpick.training.signals import stopping_on_signals
+from modelpick.training.stores import open_folder
 from modelpick.training.train import disk_full_as_error
 
 if TYPE_CHECKING:
-    from modelpick.evaluation.probe.suite import Answers
-    from modelpick.evaluation.score import Comparison, Scores
+    from modelpick.evaluation.score import Comparison
     from modelpick.loading.load import Loaded, LoadOptions
     from modelpick.training.train import Trained
     from modelpick.workload import Workload
@@ -58,16 +60,7 @@ class Request:
     repeats: Mapping[str, Any] | None = None
     watched: bool = False
     planned: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What the untuned model scored, kept on disk so that a resumed run compares with the same figures."""
-
-    held_out: "Scores | None"
-    general: "Scores | None"
-    probe: "Answers | None"
-    few_shot: "Answers | None" = None  # the same cases, after solved ones
+    open_store: Callable[[str], checkpoints.Store] = open_folder  # what `checkpoint_to` names
 
 
 def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> dict[str, Any]:
@@ -153,7 +146,7 @@ def _run(
         halvings = run_folder.halvings_to_follow(record, settings)
         if earlier is None:
             run_folder.write_run(output, choice, permission, data, data_notes, halvings)
-        store = _store(settings)
+        store = _store(settings, request.open_store)
         run_folder.check_disk(output, settings)
         progress.state("before")
         _go_on_unless(stop)
@@ -334,7 +327,7 @@ def _result(
 ) -> dict[str, Any]:  # fmt: skip
     records = metrics.read(output / "metrics.jsonl")
     title = f"{permission.model}: training loss"
-    checkpoints.write_atomically(output / "loss.svg", metrics.svg(metrics.losses(records), title=title))
+    write_atomically(output / "loss.svg", metrics.svg(metrics.losses(records), title=title))
     settings, layers = trained.settings, trained.loaded.layers
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -351,7 +344,7 @@ def _result(
         "notes": list(trained.loaded.notes),
         **shown,
     }
-    checkpoints.write_atomically(output / "result.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(output / "result.json", json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -369,12 +362,10 @@ def _options_from(values: Mapping[str, Any], labels: tuple[str, ...], *, offline
     )
 
 
-def _store(settings: RunSettings) -> checkpoints.Store | None:
+def _store(settings: RunSettings, open_store: Callable[[str], checkpoints.Store]) -> checkpoints.Store | None:
     if settings.checkpoint_to is None:
         return None
-    from modelpick.training.stores import store_for
-
-    store = store_for(settings.checkpoint_to)
+    store = open_store(settings.checkpoint_to)
     store.names()  # one that does not answer is told before the first checkpoint has been paid for
     return store
 

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from modelpick.errors import EXIT_INTERRUPTED
+from modelpick.files import write_atomically
 from modelpick.training import metrics
-from modelpick.training.checkpoints import write_atomically
 
 HEARTBEAT_SECONDS = 10.0
 STATES = ("preparing", "before", "training", "after", "saving", "done", "interrupted", "failed")

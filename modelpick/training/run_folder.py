@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick.datasets.split import base_sha256
 from modelpick.errors import UsageError
+from modelpick.files import write_atomically
 from modelpick.planning.recipe import SCHEMA_VERSION, Halving, RunSettings, halvings_of, settings_from
 from modelpick.training import checkpoints
 
@@ -175,14 +176,14 @@ def write_run(
         "versions": versions(),
         "halvings": [asdict(one) for one in halvings],
     }
-    checkpoints.write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
+    write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
 
 
 def record_halvings(output: Path, halvings: Sequence[Halving]) -> None:
     """Add them to run.json: without them neither --resume nor --run would take the same steps."""
     file = output / "run.json"
     record = json.loads(file.read_text(encoding="utf-8")) | {"halvings": [asdict(one) for one in halvings]}
-    checkpoints.write_atomically(file, json.dumps(record, indent=1) + "\n")
+    write_atomically(file, json.dumps(record, indent=1) + "\n")
 
 
 def finished(output: Path) -> dict[str, Any] | None:

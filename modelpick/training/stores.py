@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelpick.errors import UsageError
 from modelpick.training.checkpoints import Store
 
 
@@ -34,10 +35,8 @@ class FolderStore:
         (self.folder / name).unlink(missing_ok=True)
 
 
-def store_for(address: str) -> Store:
-    """The store an address means: `s3://bucket/prefix`, otherwise a folder."""
+def open_folder(address: str) -> Store:
+    """The folder an address names. Raises UsageError for a bucket, which needs `aws.checkpoint_store.open_store`."""
     if address.startswith("s3://"):
-        from modelpick.aws.checkpoint_store import open_bucket
-
-        return open_bucket(address)
+        raise UsageError(f"{address} is a bucket", fix="pass open_store=checkpoint_store.open_store", code="bad_store")
     return FolderStore(Path(address))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from modelpick.errors import RemoteError, UsageError, first_line
 from modelpick.extras import require
-from modelpick.training.checkpoints import write_atomically
+from modelpick.files import write_atomically
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback

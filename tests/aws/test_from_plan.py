@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from modelpick import api
 from modelpick.aws import bundle, house_rules
 from modelpick.aws.from_plan import Wishes, spec_from
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
+from modelpick.licensing.judge_models import policy_in_force
 from modelpick.licensing.load import policies_directory
 from modelpick.offers import embedded
 from modelpick.planning import gather
@@ -66,9 +66,9 @@ def test_the_machine_judges_by_the_rules_that_allowed_the_plan(
     job = spec_from(made, rules=house_rules.of_plan(made, None)).job
     with tarfile.open(fileobj=io.BytesIO(bundle.build(job))) as bundled:
         bundled.extractall(there, filter="data")
-    before = api.policy()
+    before = policy_in_force()
     monkeypatch.chdir(there)
-    after = api.policy()
+    after = policy_in_force()
     assert (after.name, after.sha256) == ("ours", before.sha256)
     assert after.company == replace(before.company, regions=("us-east-1",))
     assert Path("approvals.toml").read_text() == "# none yet\n"

@@ -161,15 +161,15 @@ def test_checkpoints_travel_through_a_bucket(tmp_path: Path, monkeypatch: pytest
     moto = pytest.importorskip("moto", reason="moto is absent")
     import boto3
 
+    from modelpick.aws.checkpoint_store import open_store
     from modelpick.errors import RemoteError
-    from modelpick.training.stores import store_for
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with moto.mock_aws():
         boto3.client("s3").create_bucket(Bucket="runs")
-        store = store_for("s3://runs/mine")
+        store = open_store("s3://runs/mine")
         for step in (5, 10):
             made = folder_with(tmp_path / "here", step, {"a": b"1" * step})
             checkpoints.seal(made)
@@ -179,7 +179,7 @@ def test_checkpoints_travel_through_a_bucket(tmp_path: Path, monkeypatch: pytest
         assert fetched is not None
         assert (fetched / "a").read_bytes() == b"1" * 10
         with pytest.raises(RemoteError):
-            store_for("s3://nobody/x").names()
+            open_store("s3://nobody/x").names()
 
 
 def test_the_metrics_of_a_resumed_step_replace_the_lost_ones(tmp_path: Path) -> None:

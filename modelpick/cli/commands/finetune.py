@@ -110,6 +110,7 @@ def finetune(
 
     Exit: 0 done; 1 stopped (out of memory, disk, loss); 130 interrupted, go on with --resume.
     """
+    from modelpick.aws import checkpoint_store
     from modelpick.training.finetune import Request
     from modelpick.training.finetune import finetune as run
     from modelpick.training.job_file import planned_from, request_from_files
@@ -134,7 +135,10 @@ def finetune(
     if run_file and job:
         raise UsageError("--run and --job contradict each other", fix="give one of them", code="contradiction")
     settled = planned_from(planned) if planned else ()
-    request = Request(given, policy, reviewed_by, resume=resume, offline=offline, planned=settled)
+    request = Request(
+        given, policy, reviewed_by, resume=resume, offline=offline, planned=settled,
+        open_store=checkpoint_store.open_store,
+    )  # fmt: skip
     request = request_from_files(request, run_file=run_file, job_file=job)
     with _screen(out) as screen:
         result = run(request, screen)

@@ -9,6 +9,7 @@ from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output, report_error
 from modelpick.errors import ModelpickError, UsageError
+from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,10 +47,9 @@ def license(
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a human decides.
     """
-    from modelpick import api
 
-    answers = api.judge_many(models, policy="commercial" if commercial else policy, offline=offline)
-    chosen = api.policy("commercial" if commercial else policy)
+    answers = judge_models(models, policy="commercial" if commercial else policy, offline=offline)
+    chosen = policy_in_force("commercial" if commercial else policy)
     results: list[dict[str, Any]] = []
     codes = []
     for asked, answer in zip(models, answers, strict=True):
@@ -86,19 +86,17 @@ def license(
 def _write_notice(judged: "list[Judgement]", directory: str | None) -> tuple[Path, ...]:
     if directory is None:
         return ()
-    from modelpick import api
     from modelpick.licensing import notice
 
-    return notice.write(judged, api.facts().licenses, Path(directory))
+    return notice.write(judged, facts_in_force().licenses, Path(directory))
 
 
 def _write_bom(judged: "list[Judgement]", file: str | None, policy: str) -> tuple[Path, ...]:
     if file is None:
         return ()
-    from modelpick import api
     from modelpick.licensing import bom
 
-    text = bom.render(judged, api.facts().licenses, policy=policy)
+    text = bom.render(judged, facts_in_force().licenses, policy=policy)
     try:
         Path(file).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:

@@ -8,6 +8,7 @@ import typer
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
 from modelpick.errors import ModelpickError
+from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,15 +32,14 @@ def lock(
 
     `modelpick verify` holds the world against them later.
     """
-    from modelpick import api
     from modelpick.licensing import lock as locks
 
-    found = api.judge_pairs(models, policy=policy, offline=offline)
+    found = judge_pairs(models, policy=policy, offline=offline)
     for one in found:
         if isinstance(one, ModelpickError):  # a lock that lacks a model would be taken for a whole one
             raise one
     pairs = [one for one in found if not isinstance(one, ModelpickError)]
-    frozen = locks.lock_of(pairs, api.policy(policy))
+    frozen = locks.lock_of(pairs, policy_in_force(policy))
     path = Path(output or locks.FILE)
     locks.write(frozen, path)
     payload = {

@@ -7,6 +7,8 @@ import typer
 from modelpick.cli.options import Family, Instance, Region, amount, command
 from modelpick.cli.output import Output
 from modelpick.errors import RemoteError, UsageError, nearest
+from modelpick.offers.embedded import families_named
+from modelpick.offers.instance import Families
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +58,7 @@ def offers(
         )
     if instance is not None:
         instance = embedded.instance(instance).name
-    families = api.families(family) if family is not None else api.Families(None, None)
+    families = families_named(family) if family is not None else Families(None, None)
     names = {kind.gpu.name for kind in embedded.instances().values()}
     if gpu is not None and gpu.lower() not in {name.lower() for name in names}:
         fix = nearest(gpu, names) or f"use one of {', '.join(sorted(names))}"

@@ -7,6 +7,7 @@ import typer
 
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
+from modelpick.licensing.judge_models import APPROVALS, policy_in_force
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,9 +51,8 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A policy.")] = "commercial",
 ) -> None:
     """The company profile and the rules of a policy, with your settings applied."""
-    from modelpick import api
 
-    policy = api.policy(name)
+    policy = policy_in_force(name)
     payload = {**_as_json(policy), "assumptions": [], "sources": [policy.path]}
     out.answer(payload, lambda console: _draw(console, policy))
 
@@ -95,14 +95,14 @@ def approve(
 
     judged = api.judge(model, policy=policy, offline=offline)
     today = datetime.date.today().isoformat()
-    approval = approvals.approval_of(judged, api.policy(policy), by=by, because=because, until=until, today=today)
-    approvals.record(approval, api.APPROVALS)
-    payload = {"approval": asdict(approval), "file": str(api.APPROVALS), "assumptions": [], "sources": []}
+    approval = approvals.approval_of(judged, policy_in_force(policy), by=by, because=because, until=until, today=today)
+    approvals.record(approval, APPROVALS)
+    payload = {"approval": asdict(approval), "file": str(APPROVALS), "assumptions": [], "sources": []}
 
     def draw(console: "Console") -> None:
         console.print(f"{approval.model}@{approval.revision[:12]}: approved by {approval.by} until {approval.until}")
         console.print(f"overrides: {', '.join(approval.overrides)}", markup=False)
-        console.print(f"recorded in {api.APPROVALS}: commit it, so that others see it", markup=False)
+        console.print(f"recorded in {APPROVALS}: commit it, so that others see it", markup=False)
 
     out.answer(payload, draw)
 

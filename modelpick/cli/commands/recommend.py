@@ -21,6 +21,7 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError, nearest
+from modelpick.offers.embedded import families_named
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +94,7 @@ def recommend(
         languages=tuple(word.strip().lower() for word in (languages or "").split(",") if word.strip()),
         min_parameters=low,
         max_parameters=high,
-        families=api.families(family),
+        families=families_named(family),
         instance=embedded.instance(instance).name if instance else None,
         max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
         sort=sort,

@@ -8,6 +8,7 @@ import typer
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
 from modelpick.errors import ModelpickError, RemoteError
+from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,12 +29,11 @@ def verify(
 
     Exit code: 0 nothing changed, 1 something did.
     """
-    from modelpick import api
     from modelpick.licensing import lock as locks
 
     path = Path(file or locks.FILE)
     before = locks.load(path)
-    found = api.judge_pairs([one.model for one in before.models], policy=policy, offline=offline)
+    found = judge_pairs([one.model for one in before.models], policy=policy, offline=offline)
     pairs = []
     for was, one in zip(before.models, found, strict=True):
         if isinstance(one, ModelpickError):
@@ -47,7 +47,7 @@ def verify(
                 code="hub_needed",
             )
         pairs.append(one)
-    drifts = locks.drift(before, locks.lock_of(pairs, api.policy(policy)))
+    drifts = locks.drift(before, locks.lock_of(pairs, policy_in_force(policy)))
     payload = {
         "file": str(path),
         "verified": not drifts,

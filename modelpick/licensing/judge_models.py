@@ -1,0 +1,84 @@
+"""A verdict from a name: looks the models up, reads the policy and facts in force, and judges. I/O."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from modelpick import settings
+from modelpick.catalog.lookup import look_up_all
+from modelpick.catalog.model import Model
+from modelpick.errors import ModelpickError
+from modelpick.licensing import load
+from modelpick.licensing.facts import Facts
+from modelpick.licensing.policy import Company, Policy
+from modelpick.licensing.verdict import Judgement, judge
+from modelpick.schema import read as read_table
+
+APPROVALS = Path("approvals.toml")
+"""Where a project keeps what its people approved: beside modelpick.toml."""
+
+
+def policy_in_force(name: str | None = None) -> Policy:
+    """A policy by name or file (default: the settings' choice), with the settings' company facts put in.
+
+    Raises UsageError for an unknown name or a bad file.
+    """
+    settled = settings.load({"policy": name})
+    chosen = load.load_policy(settled.policy)
+    if not settled.company:
+        return chosen
+    said = read_table(Company, settled.company, "modelpick.toml: company")
+    return replace(chosen, company=replace(chosen.company, **{key: getattr(said, key) for key in settled.company}))
+
+
+def facts_in_force() -> Facts:
+    """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
+    return load.load_facts(APPROVALS if APPROVALS.is_file() else None)
+
+
+def judge_model(model: str | Model, *, policy: str | None = None, offline: bool = True) -> Judgement:
+    """The license verdict on one model (a Hub id, a folder, or a Model) under a policy, with its evidence.
+
+    Raises UsageError for a bad policy, RemoteError for an id that neither the catalog nor a reachable Hub knows.
+    """
+    found = judge_models([model], policy=policy, offline=offline)[0]
+    if isinstance(found, ModelpickError):
+        raise found
+    return found
+
+
+def judge_models(
+    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+) -> list[Judgement | ModelpickError]:
+    """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
+    found = judge_pairs(models, policy=policy, offline=offline)
+    return [one if isinstance(one, ModelpickError) else one[1] for one in found]
+
+
+def judge_pairs(
+    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+) -> list[tuple[Model, Judgement] | ModelpickError]:
+    """As `judge_models`, each verdict with the facts it was made from: their texts are what a lock freezes."""
+    subjects, find = look_up_all(models, offline, ancestors=True)
+    known, chosen, today = facts_in_force(), policy_in_force(policy), datetime.date.today()
+
+    def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
+        if isinstance(subject, ModelpickError):
+            remembered = _remembered(asked, subject, known)
+            if remembered is None:
+                return subject
+            subject = remembered
+        return subject, judge(subject, chosen, known, find, today)
+
+    return [one(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
+
+
+def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
+    """A repository that nobody can look at now (deleted, or the Hub is out of reach) but that known_models tells of."""
+    if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
+        return None
+    if not known.known.about(asked):
+        return None
+    note = f"{error.message}: judged by what is known of this repository alone"
+    return Model(id=asked, origin="catalog", notes=(note,))
