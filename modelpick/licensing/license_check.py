@@ -1,4 +1,7 @@
-"""The license gate: nothing is trained before it is known that it may be, and what is owed travels with the result."""
+"""The license check before anything is trained, served or paid for, and the notices that travel with the result.
+
+`require` is the one gate: finetune, serve and the launch of a machine all call it, so they cannot differ.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -6,94 +9,112 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelpick.errors import CannotTellError, ModelpickError, UsageError
-from modelpick.licensing.judge_models import judge_model
+from modelpick.catalog.model import Model
+from modelpick.errors import CannotTellError, ModelpickError
+from modelpick.licensing import notice
+from modelpick.licensing.judge_models import judge_model, policy_in_force
+from modelpick.licensing.license import LicenseBook
+from modelpick.licensing.load import load_licenses
+from modelpick.licensing.outcome import Obligation, Verdict
+from modelpick.licensing.verdict import Judgement
 
 _LICENSE_FILES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
 
 class LicenseDeniedError(ModelpickError):
-    """The policy denies this model."""
+    """The policy denies this model, or this training data."""
+
+
+class LicenseReviewError(CannotTellError):
+    """A person must decide first, and no decision was given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What the gate let pass, in the words of the license contract, and whose word a review rests on."""
+    """A model that passed the license check. `policy` is the policy's name, `reviewed_by` who decided a review.
+
+    `files` are the texts that must accompany a derived model, by file name: NOTICE, attributions, obligations.
+    """
 
     model: str
     revision: str | None
-    verdict: str
+    verdict: Verdict
     policy: str
     licenses: tuple[str, ...]
-    obligations: tuple[tuple[str, str], ...]  # (code, text)
+    obligations: tuple[Obligation, ...]
     lineage: tuple[str, ...]
     name_prefix: str | None
     reviewed_by: str | None = None
-    files: tuple[tuple[str, str], ...] = ()  # (name, text) of NOTICE and what else the license asks to go with it
+    files: tuple[tuple[str, str], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """For run.json and the model card."""
+        """The `license` object of run.json."""
         return {
             "model": self.model,
             "revision": self.revision,
-            "verdict": self.verdict,
+            "verdict": self.verdict.value,
             "policy": self.policy,
             "licenses": list(self.licenses),
-            "obligations": [{"code": code, "text": text} for code, text in self.obligations],
+            "obligations": [obligation.as_json() for obligation in self.obligations],
             "lineage": list(self.lineage),
             "reviewed_by": self.reviewed_by,
         }
 
 
+def require(judgement: Judgement, *, policy: str, reviewed_by: str | None = None) -> None:
+    """Refuse a model that may not be used: the one gate before training, serving and paying for a machine.
+
+    `policy` is the policy's name, for the message. `reviewed_by` names the person who decided a review; a denial
+    cannot be decided away, the policy would have to change.
+
+    Raises LicenseDeniedError(code="license_denied") for deny and LicenseReviewError(code="license_review") for review.
+    """
+    reasons = [reason.text for reason in judgement.reasons if reason.verdict is judgement.verdict]
+    why = "; ".join(reasons[:2]) or f"see modelpick license {judgement.model}"
+    if judgement.verdict is Verdict.DENY:
+        raise LicenseDeniedError(
+            f"policy {policy} denies {judgement.model}: {why}",
+            fix="choose another model with `modelpick recommend`; "
+            f"`modelpick license {judgement.model}` shows the evidence",
+            code="license_denied",
+        )
+    if judgement.verdict is Verdict.REVIEW and not (reviewed_by or "").strip():
+        raise LicenseReviewError(
+            f"a person must decide on the license of {judgement.model}: {why}",
+            fix="record the decision with `modelpick policy approve`, or name who decided with --reviewed-by",
+            code="license_review",
+        )
+
+
 def permission_for(
     model: str, policy: str | None, *, reviewed_by: str | None = None, offline: bool = False
 ) -> Permission:
-    """Judge a model and its ancestors under a policy.
+    """Judge a model and its ancestors under a policy (None: the one of the settings).
 
-    Raises LicenseDeniedError for deny, and CannotTellError(code="license_review") for review unless a named person has
-    decided. A denial is not a matter of decision: the policy would have to change.
+    Raises as `require`, and UsageError or RemoteError as `judge_model`.
     """
-    from modelpick.licensing import notice
-    from modelpick.licensing.load import load_licenses
-
-    judged = judge_model(model, policy=policy, offline=offline)
-    answer = judged.as_json()
-    book: Any = load_licenses()
-    names = tuple(dict.fromkeys(found["id"] for found in answer["licenses"]))
-    found = Permission(
-        model=answer["model"],
-        revision=answer.get("revision"),
-        verdict=answer["verdict"],
-        policy=policy or "commercial",
-        licenses=names,
-        obligations=tuple((owed["code"], owed["text"]) for owed in answer["obligations"]),
-        lineage=tuple(step["model"] for step in answer["lineage"]),
-        name_prefix=_prefix(book, names),
+    judgement = judge_model(model, policy=policy, offline=offline)
+    policy_name = policy_in_force(policy).name
+    require(judgement, policy=policy_name, reviewed_by=reviewed_by)
+    book = load_licenses()
+    return Permission(
+        model=judgement.model,
+        revision=judgement.revision,
+        verdict=judgement.verdict,
+        policy=policy_name,
+        licenses=judgement.license_ids,
+        obligations=judgement.obligations,
+        lineage=tuple(step.model for step in judgement.lineage),
+        name_prefix=_name_prefix(judgement, book),
         reviewed_by=reviewed_by,
-        files=tuple(notice.texts([judged], book).items()),
+        files=tuple(notice.texts([judgement], book).items()),
     )
-    why = "; ".join(reason["text"] for reason in answer["reasons"][:2]) or "see modelpick license"
-    if found.verdict == "deny":
-        raise LicenseDeniedError(
-            f"{model} is denied by policy {found.policy}: {why}",
-            fix=f"pick another base: modelpick recommend --task finetune; the evidence: modelpick license {model}",
-            code="license_denied",
-        )
-    if found.verdict == "review" and not reviewed_by:
-        raise CannotTellError(
-            f"the license of {model} needs a human's decision: {why}",
-            fix="modelpick policy approve, or name who decided with --reviewed-by",
-            code="license_review",
-        )
-    return found
 
 
-def _prefix(book: Any, licenses: tuple[str, ...]) -> str | None:
-    for name in licenses:
-        found = book.by_id.get(name)
-        if found is not None and found.owes.name_prefix:
-            return str(found.owes.name_prefix)
-    return None
+def _name_prefix(judgement: Judgement, book: LicenseBook) -> str | None:
+    """The prefix that one of the licenses requires in the names of derived models."""
+    licenses = (book.by_id[id] for id in judgement.license_ids if id in book.by_id)
+    return next((license.owes.name_prefix for license in licenses if license.owes.name_prefix), None)
 
 
 def output_name(folder: Path, permission: Permission) -> str:
@@ -127,59 +148,33 @@ def write_notices(permission: Permission, base: Path, target: Path, name: str) -
     return written
 
 
-def judge_sources(sources: Sequence[str], policy: str | None) -> tuple[str, tuple[str, ...]]:
+def judge_sources(sources: Sequence[str], policy: str | None) -> tuple[Verdict, tuple[str, ...]]:
     """(verdict, reasons) of the policy's training-data rules on the sources that examples declare.
 
-    They are weighed as the data sets of a model of ours under a permissive license, so that only the data speak.
+    The sources are judged as the data sets of a model under a permissive license, so that only the data count.
     """
-    from modelpick.catalog.model import Model
-
     if not sources:
-        return "allow", ()
+        return Verdict.ALLOW, ()
     ours = Model(id="local/declared-data", origin="folder", license="apache-2.0", datasets=tuple(sorted(set(sources))))
-    answer = judge_model(ours, policy=policy).as_json()
-    reasons = tuple(reason["text"] for reason in answer["reasons"] if reason["code"].startswith("training_data"))
-    return (answer["verdict"] if reasons else "allow"), reasons
+    judgement = judge_model(ours, policy=policy)
+    reasons = tuple(reason.text for reason in judgement.reasons if reason.code.startswith("training_data"))
+    return (judgement.verdict if reasons else Verdict.ALLOW), reasons
 
 
 def refuse_restricted_data(sources: Sequence[str], policy: str | None, reviewed_by: str | None) -> tuple[str, ...]:
-    """What the policy says of declared sources. Raises LicenseDeniedError or CannotTellError as for a model."""
+    """What the policy says of declared data sources.
+
+    Raises LicenseDeniedError(code="data_denied") or LicenseReviewError(code="data_review"), as `require` for a model.
+    """
     verdict, reasons = judge_sources(sources, policy)
-    if verdict == "deny":
+    if verdict is Verdict.DENY:
         raise LicenseDeniedError(
-            f"the training data are denied by the policy: {reasons[0]}",
-            fix="leave those examples out",
-            code="data_denied",
+            f"the policy denies the training data: {reasons[0]}", fix="leave those examples out", code="data_denied"
         )
-    if verdict == "review" and not reviewed_by:
-        raise CannotTellError(
-            f"the training data need a human's decision: {reasons[0]}",
+    if verdict is Verdict.REVIEW and not (reviewed_by or "").strip():
+        raise LicenseReviewError(
+            f"a person must decide on the training data: {reasons[0]}",
             fix="leave those examples out, or name who decided with --reviewed-by",
             code="data_review",
         )
     return reasons
-
-
-def refuse_existing(output: Path, *, resume: bool) -> None:
-    """Refuse an output folder that already holds something, unless this is the continuation of its run.
-
-    Raises UsageError(code="output_exists"), or code="nothing_to_resume" when there is no run to continue.
-    """
-    run = output / "run.json"
-    if resume and not run.is_file():
-        raise UsageError(f"{output} holds no run to resume", fix="leave out --resume", code="nothing_to_resume")
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{output} is a file", fix="name another folder with --output", code="output_exists")
-    if not resume and output.is_dir() and any(_is_kept(path.name) for path in output.iterdir()):
-        fix = (
-            "continue it with --resume, or name another with --output"
-            if run.is_file()
-            else "name another with --output"
-        )
-        raise UsageError(f"{output} exists and is not empty", fix=fix, code="output_exists")
-
-
-def _is_kept(name: str) -> bool:
-    """A run killed before its settings were decided leaves its heartbeat, and perhaps half a file: begun again, nothing
-    is lost."""
-    return name != "progress.json" and not name.endswith(".partial")

@@ -343,7 +343,7 @@ def write_terms(launch: Launch, folder: Path) -> None:
     lines = [f"Served here: {', '.join(launch.served.names)}.", f"Base model: {owed.model}.", ""]
     lines += [f"License: {', '.join(owed.licenses) or 'none found'} (policy {owed.policy}: {owed.verdict})."]
     lines += [f"Reviewed by {owed.reviewed_by}."] if owed.reviewed_by else []
-    lines += [f"- {text}" for _, text in owed.obligations]
+    lines += [f"- {obligation.text}" for obligation in owed.obligations]
     (folder / "OBLIGATIONS.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if not (folder / "NOTICE").exists():
         shutil.copyfile(folder / "OBLIGATIONS.txt", folder / "NOTICE")

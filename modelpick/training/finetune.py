@@ -72,7 +72,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     require_train()
     given = run_folder.with_absolute_paths({name: value for name, value in request.given.items() if value is not None})
     output = Path(_required(given, "output"))
-    license_check.refuse_existing(output, resume=request.resume)
+    run_folder.refuse_existing(output, resume=request.resume)
     if request.resume and (finished := run_folder.finished(output)) is not None:
         return finished
     record = run_folder.read_run(output) if request.resume else request.repeats
@@ -140,8 +140,8 @@ def _run(
             progress.tell({"event": "note", "text": text})
         for reason in choice.reasons:
             progress.tell({"event": "note", "text": reason})
-        for _, text in permission.obligations:
-            progress.tell({"event": "note", "text": f"license {permission.verdict}: {text}"})
+        for obligation in permission.obligations:
+            progress.tell({"event": "note", "text": f"license {permission.verdict}: {obligation.text}"})
         settings = choice.settings
         halvings = run_folder.halvings_to_follow(record, settings)
         if earlier is None:

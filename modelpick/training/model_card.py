@@ -56,7 +56,7 @@ def _body(
     lines += ["", "## License", "", f"Verdict under policy `{permission.policy}`: {permission.verdict}."]
     if permission.reviewed_by:
         lines.append(f"Decided by {permission.reviewed_by}.")
-    lines += [f"- {text}" for _, text in permission.obligations]
+    lines += [f"- {obligation.text}" for obligation in permission.obligations]
     lines += [
         "",
         "## Data",

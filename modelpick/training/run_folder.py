@@ -44,6 +44,30 @@ def with_absolute_paths(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, **{name: path for name, path in here.items() if os.path.exists(path)}}
 
 
+def refuse_existing(output: Path, *, resume: bool) -> None:
+    """Refuse an output folder that already holds something, unless this is the continuation of its run.
+
+    Raises UsageError(code="output_exists"), or code="nothing_to_resume" when there is no run to continue.
+    """
+    run = output / "run.json"
+    if resume and not run.is_file():
+        raise UsageError(f"{output} holds no run to resume", fix="leave out --resume", code="nothing_to_resume")
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"{output} is a file", fix="name another folder with --output", code="output_exists")
+    if not resume and output.is_dir() and any(_blocks_a_run(path.name) for path in output.iterdir()):
+        fix = (
+            "continue it with --resume, or name another with --output"
+            if run.is_file()
+            else "name another with --output"
+        )
+        raise UsageError(f"{output} exists and is not empty", fix=fix, code="output_exists")
+
+
+def _blocks_a_run(name: str) -> bool:
+    """Whether a file belongs to a run or a result: the heartbeat and half-written files of a killed start do not."""
+    return name != "progress.json" and not name.endswith(".partial")
+
+
 def refuse_contradictions(given: Mapping[str, Any]) -> None:
     """Raise UsageError for a bad setting, and for one that another leaves without meaning."""
     settings = settings_from(given)
