@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import download
+from modelpick.catalog.architecture import longest_of
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, first_line
 from modelpick.loading import quantized
 from modelpick.loading.attention import repeat_single_key
-from modelpick.planning.recipe import PADDED_POSITIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -179,11 +179,8 @@ def load_config(model: str, options: LoadOptions) -> Any:
 
 
 def longest_known(config: Any, kind: Kind) -> int | None:
-    """The most tokens a model has positions for; None where its config names no bound."""
-    limit = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)
-    if kind == "encoder" and limit:
-        limit -= PADDED_POSITIONS
-    return limit
+    """The most tokens that one sequence may have (`Architecture.longest`); None where the config tells no bound."""
+    return longest_of(config.to_dict(), encoder=kind == "encoder")
 
 
 def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:

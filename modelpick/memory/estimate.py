@@ -90,8 +90,8 @@ class MemoryEstimate:
 
 
 def architecture_of(model: Model) -> Architecture:
-    """The model's architecture; a catalog row of unknown model_type but known parameters is read as a decoder, and a
-    context that its config.json does not tell is the one known of the model.
+    """The model's architecture, with the context that its makers state; a catalog row of unknown model_type but known
+    parameters is read as a decoder.
 
     Raises CannotTellError when the shape cannot be known.
     """
@@ -108,7 +108,8 @@ def architecture_of(model: Model) -> Architecture:
         if unknown.code != "unknown_architecture" or not told_enough or model.parameters is None:
             raise
         shape = shapes.read_as_decoder(model.config, model.parameters)
-    return shape if shape.context is not None else replace(shape, context=model.context)
+    positions = model.context if shape.context is None else shape.context
+    return replace(shape, context=positions, stated_context=model.context)
 
 
 def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:

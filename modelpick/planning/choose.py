@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.errors import ModelpickError
+from modelpick.planning.context_limit import context_problem
 from modelpick.planning.recipe import RunSettings, settings_from
 from modelpick.workload import Workload
 
@@ -67,12 +68,8 @@ def choose(
     fixed = {name: value for name, value in given.items() if value is not None}
     reasons = [f"device {device.name}, {device.usable_bytes / 2**30:.1f} GiB usable"]
     context = fixed.get("context") or _context(longest, limit)
-    if limit and context > limit:
-        raise UsageError(
-            f"context is {context}, and the model knows at most {limit} tokens",
-            fix=f"give at most {limit}",
-            code="context_too_long",
-        )
+    if limit is not None and (problem := context_problem(limit, context)):
+        raise problem
     fixed["context"] = context
     fixed.setdefault("dtype", device.dtype)
     settled = _planned_for(device, planned)

@@ -58,7 +58,7 @@ def longest_context(
     architecture: Architecture, workload: Workload, instance: InstanceType, parameters: int | None = None
 ) -> int | None:
     """The longest context that fits, at most the model's own; None when not even one token does."""
-    limit = min(architecture.context or _FAR, _FAR)
+    limit = min(architecture.longest or _FAR, _FAR)
     return _largest(lambda n: replace(workload, context=n), architecture, instance, parameters, limit)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
+from modelpick.planning.context_limit import within_limit
 from modelpick.serving.engines import Engine
 from modelpick.serving.machine import Holder, Machine
 from modelpick.workload import Workload
@@ -60,7 +61,7 @@ def size(
             code="engine_cannot",
         )
     workload = replace(workload, stack=engine.stack, measure="device" if machine.gpu else "allocated")
-    workload = _within_context(architecture, workload, asked_context, notes)
+    workload = _within_limit(architecture, workload, asked_context, notes)
     concurrency = workload.batch
     if not engine.several_at_once:
         if workload.batch > 1:
@@ -100,18 +101,16 @@ def _share_of_ram(needed: float, machine: Machine) -> float | None:
     return min(math.ceil((needed + _CPU_SPARE_GIB) / machine.ram_total_gib * 100) / 100, _DEFAULT_UTILIZATION)
 
 
-def _within_context(architecture: Architecture, workload: Workload, asked: bool, notes: list[str]) -> Workload:
-    limit = architecture.context
-    if limit is None or architecture.kind == "encoder-decoder" or _tokens(workload) <= limit:
+def _within_limit(architecture: Architecture, workload: Workload, asked: bool, notes: list[str]) -> Workload:
+    """The workload within the model's longest context. Unknown: the engine decides, since the files are at hand."""
+    limit = architecture.longest
+    if limit is None:
+        notes.append("the model's longest context is not known: the engine checks it")
         return workload
-    if asked or workload.generate >= limit:
-        raise UsageError(
-            f"{workload.context} prompt tokens and {workload.generate} new ones are beyond the model's {limit}",
-            fix=f"use --context {max(limit - workload.generate, 1)} or less, or lower --generate",
-            code="context_too_long",
-        )
-    notes.append(f"the context is the model's own {limit} tokens, less {workload.generate} for the answer")
-    return replace(workload, context=limit - workload.generate)
+    within = within_limit(limit, workload, ("context", "generate") if asked else ("generate",))
+    if within != workload:
+        notes.append(f"the context is the model's own {limit} tokens, less {within.generate} for the answer")
+    return within
 
 
 def _tokens(workload: Workload) -> int:

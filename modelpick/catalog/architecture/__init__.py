@@ -3,8 +3,9 @@
 `read(config)` is the one reader for catalog rows, Hub repositories and local folders.
 """
 
-from modelpick.catalog.architecture.read import read, read_as_decoder
+from modelpick.catalog.architecture.read import longest_of, read, read_as_decoder
 from modelpick.catalog.architecture.shape import (
+    UNLIMITED,
     Architecture,
     Attention,
     Checkpoint,
@@ -16,6 +17,7 @@ from modelpick.catalog.architecture.shape import (
 )
 
 __all__ = [
+    "UNLIMITED",
     "Architecture",
     "Attention",
     "Checkpoint",
@@ -24,6 +26,7 @@ __all__ = [
     "Layers",
     "Mixer",
     "Projection",
+    "longest_of",
     "read",
     "read_as_decoder",
 ]

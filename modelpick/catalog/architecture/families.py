@@ -38,6 +38,7 @@ class Family:
     head_bias: bool = False
     parallel: bool = False
     positions: int | None = None  # learned position embeddings: rows beyond the context; None: none learned
+    padded_positions: int = 0  # of those, rows that no token takes: RoBERTa counts on from the padding index
     window: Literal["", "all", "even", "pattern"] = ""  # which layers `sliding_window` binds, without layer_types
     pattern: int = 0  # every n-th layer is global, the others are local
     width: float = 0  # MLP width over hidden size, where the config leaves it out
@@ -69,6 +70,7 @@ _BIASED = Family(
 _GPT2 = replace(_BIASED, names=_GPT_NAMES, tied=True, positions=0, rotary=False, composed=True)
 _NEOX = replace(_BIASED, names=_NEOX_NAMES)
 _BERT = replace(_BIASED, names=_BERT_NAMES, tied=True, positions=0)
+_ROBERTA = replace(_BERT, padded_positions=2)  # modeling_roberta.py create_position_ids_from_input_ids
 _QWEN2 = Family(qkv_bias=True)
 _QWEN3 = Family(qk_norm="head")
 _GEMMA = Family(tied=True)
@@ -166,9 +168,9 @@ FAMILIES: dict[str, Family] = {
     "mt5": Family(names=_T5_NAMES),
     "umt5": Family(names=_T5_NAMES),
     "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "camembert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
     "stablelm": Family(norm="layer", norm_bias=True),
     "starcoder2": replace(_BIASED, names=Names(up=("c_fc",), down="c_proj"), tied=True, window="all"),
     "cohere": _COHERE,

@@ -20,6 +20,7 @@ from modelpick.catalog.architecture.shape import (
     Projection,
     Role,
 )
+from modelpick.errors import CannotTellError
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
 _PARTS = ("attn_config", "ffn_config")  # mpt and dbrx tell of attention and MLP in tables of their own
@@ -66,6 +67,20 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
     told = (*shape.assumptions, "which layers attend is not told: each is taken to mix both ways, an upper bound")
     return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=told)
+
+
+def longest_of(config: Config, *, encoder: bool = False) -> int | None:
+    """`Architecture.longest` of a config.json, of a family that `read` does not know too; None where it tells none.
+
+    An unknown encoder (`encoder`) is taken to pad its positions as RoBERTa does, which is two tokens on the safe side.
+    """
+    try:
+        return read(config).longest
+    except CannotTellError:
+        text, _ = _text(config)
+        positions = whole(text, fields.CONTEXT, largest=fields.LARGEST["context"])
+        padded = FAMILIES["roberta"].padded_positions if encoder else 0
+        return None if positions is None else max(positions - padded, 1)
 
 
 def _text(config: Config) -> tuple[Config, bool]:

@@ -1,8 +1,10 @@
 """The shape of a transformer: runs of alike layers, made of linear projections. Pure, counts of elements, no bytes."""
 
+import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+UNLIMITED: Final = sys.maxsize  # tokens: what `Architecture.longest` answers where nothing bounds a sequence
 Kind = Literal["decoder", "encoder-decoder", "encoder"]
 Norm = Literal["rms", "layer", "t5"]  # t5: an RMS norm that keeps its input in both types (modeling_t5.py T5LayerNorm)
 Role = Literal["qkv", "query", "key", "value", "output", "gate_up", "gate", "up", "down", "other"]
@@ -141,7 +143,7 @@ class Architecture:
     other_parameters: int  # final norms, poolers, towers beyond the text
     norm: Norm
     parallel: bool  # attention and MLP read the same normed input
-    context: int | None
+    context: int | None  # tokens there are positions for, as config.json states them
     dtype: str | None
     checkpoint: Checkpoint | None
     exact: bool  # whether `parameters` is known to count the whole repository
@@ -157,6 +159,25 @@ class Architecture:
     dropout: bool = False  # trained with dropout after each block, as its config has it by default
     rotary: bool = False  # positions are rotations of queries and keys
     upcasts_logits: bool = True  # the loss is taken over fp32 logits also without autocast
+    stated_context: int | None = None  # the longest context its makers state, where more than config.json was read
+    padded_positions: int = 0  # positions that no token can take: RoBERTa's begin after the padding index
+    relative_positions: bool = False  # attention knows distances alone, for any number of tokens
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens that one sequence may have, prompt and answer together; the same for every task.
+
+        The smaller of what the makers state and what config.json has positions for, which both must allow. UNLIMITED
+        for relative positions (T5's buckets, arXiv 1910.10683 section 2.1: `n_positions` is not read by the model) and
+        for layers that all recur and state no bound. None: unknown, which is not the same.
+        """
+        if self.relative_positions:
+            return UNLIMITED
+        positions = None if self.context is None else max(self.context - self.padded_positions, 1)
+        known = [limit for limit in (self.stated_context, positions) if limit is not None]
+        if known:
+            return min(known)
+        return None if any(group.attention for group in self.layers + self.encoder) else UNLIMITED
 
     @property
     def parameters(self) -> int:

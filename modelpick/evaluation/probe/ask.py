@@ -2,28 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelpick.errors import UsageError
 from modelpick.evaluation.probe.suite import Answers, Case, concluded, solved
+from modelpick.loading.load import Loaded, longest_known
 from modelpick.loading.tokenize import begins_with_bos
 from modelpick.serving import client
 
-if TYPE_CHECKING:
-    from modelpick.loading.load import Loaded
-
-_LIMITS = ("max_position_embeddings", "max_seq_len")  # T5's n_positions is none: its positions are relative
 _NEW_TOKENS = 64  # room for a worked answer of a chain of three; the first yes or no decides
 
 
-def ask_loaded(loaded: "Loaded", cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
+def ask_loaded(loaded: Loaded, cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
     """Greedy answers of a loaded causal or encoder-decoder model; its own generation settings are not used."""
     import torch
 
     model: Any = loaded.model
     tokenizer: Any = loaded.tokenizer
     prompts = [_prompt(loaded, case, shots) for case in cases]
-    _check_room(model, max((len(tokenizer(prompt)["input_ids"]) for prompt in prompts), default=0) + _NEW_TOKENS)
+    _check_room(loaded, max((len(tokenizer(prompt)["input_ids"]) for prompt in prompts), default=0) + _NEW_TOKENS)
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
     tokenizer.padding_side = "left"
@@ -74,7 +71,7 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
         )
     model: Any = loaded.eval()
     longest = max(len(tokenizer(solved(shots) + case.prompt)["input_ids"]) for case in cases)
-    _check_room(model, longest + 8)
+    _check_room(loaded, longest + 8)
     said: list[bool | None] = []
     texts: list[str] = []
     for case in cases:
@@ -108,9 +105,9 @@ def ask_endpoint(
     return _answers(cases, texts)
 
 
-def _check_room(model: Any, tokens: int) -> None:
+def _check_room(loaded: Loaded, tokens: int) -> None:
     """Refuse solved examples that push the question out of what the model can read."""
-    limit = next((found for name in _LIMITS if (found := getattr(model.config, name, None))), None)
+    limit = longest_known(loaded.model.config, loaded.kind)
     if limit is not None and tokens > limit:
         raise UsageError(
             f"the cases take up to {tokens} tokens, and the model reads {limit}",
@@ -143,7 +140,7 @@ def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:
     )
 
 
-def _prompt(loaded: "Loaded", case: Case, shots: Sequence[Case]) -> str:
+def _prompt(loaded: Loaded, case: Case, shots: Sequence[Case]) -> str:
     if loaded.kind != "causal":
         return solved(shots) + case.prompt
     tokenizer: Any = loaded.tokenizer
