@@ -12,7 +12,7 @@ from typing import Any
 
 from modelpick.aws import inventory
 from modelpick.aws.account import Account
-from modelpick.aws.errors import Refused
+from modelpick.aws.errors import AwsRefused
 from modelpick.aws.names import Names
 from modelpick.errors import RemoteError, UsageError
 
@@ -77,12 +77,12 @@ def session(
         request["Parameters"] = {"portNumber": [str(port)], "localPortNumber": [str(local_port or port)]}
     try:
         opened = account.call("ssm", "start_session", **request)
-    except Refused as refused:
+    except AwsRefused as refused:
         if refused.aws_code != "TargetNotConnected":
             raise
         raise RemoteError(
             f"the machine of {deployment} runs, its Session Manager agent does not answer (yet)",
-            fix="wait a minute, then the same command again",
+            fix="wait a minute, then re-run the command",
             code="agent_offline",
         ) from None
     told = json.dumps({key: opened[key] for key in ("SessionId", "TokenValue", "StreamUrl")})
@@ -137,7 +137,7 @@ def _in_service(account: Account, deployment: str) -> str:
     if instance["State"]["Name"] != "running":
         raise RemoteError(
             f"the machine of {deployment} is starting",
-            fix="wait a minute, then the same command again",
+            fix="wait a minute, then re-run the command",
             code="not_in_service",
         )
     return str(instance["InstanceId"])

@@ -13,8 +13,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from modelpick.aws.client import client, how_to_log_in, session
-from modelpick.aws.errors import Refused, refusal, spoken
+from modelpick.aws.errors import LOG_IN, AwsRefused, aws_errors, refusal
 from modelpick.errors import RemoteError, UsageError
 
 _TOLERATED_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures (Signature Version 4, "request expired")
@@ -52,7 +51,7 @@ class Account:
         return other
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call e.g. ("iam", "create_role"); throttling and lost answers are retried by botocore. Raises Refused."""
+        """Call e.g. ("iam", "create_role"); throttling and lost answers are retried by botocore. Raises AwsRefused."""
         with self._spoken(service, operation):
             answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
         self._hear_clock(answer)
@@ -62,7 +61,7 @@ class Account:
         """Like `call`, but None when AWS says that the thing does not exist."""
         try:
             return self.call(service, operation, **parameters)
-        except Refused as refused:
+        except AwsRefused as refused:
             if refused.absent:
                 return None
             raise
@@ -78,7 +77,7 @@ class Account:
         """Like `call`, but None when the thing is there already (ours by its name: a repeated or a lost call)."""
         try:
             return self.call(service, operation, **parameters)
-        except Refused as refused:
+        except AwsRefused as refused:
             if refused.exists:
                 return None
             raise
@@ -91,7 +90,7 @@ class Account:
                 yield from page.get(key) or ()
 
     def upload(self, path: Path, bucket: str, key: str) -> None:
-        """Put a local file of any size into a bucket. Raises Refused; UsageError when it cannot be read."""
+        """Put a local file of any size into a bucket. Raises AwsRefused; UsageError when it cannot be read."""
         import boto3.exceptions
         import botocore.exceptions
 
@@ -112,7 +111,7 @@ class Account:
         while True:
             try:
                 return self.make(service, operation, **parameters)
-            except Refused as refused:
+            except AwsRefused as refused:
                 if waited >= _SETTLING or not re.search(said, refused.message):
                     raise
                 self.sleep(5.0)
@@ -123,19 +122,19 @@ class Account:
         return datetime.now(UTC) + self._skew
 
     def identity(self) -> dict[str, Any]:
-        """Who is calling: Account and Arn. Raises Refused."""
+        """Who is calling: Account and Arn. Raises AwsRefused."""
         return self.call("sts", "get_caller_identity")
 
     def check_clock(self) -> None:
         """Raises RemoteError where this machine's clock is far off AWS's: signatures are about to be refused.
 
-        Asked before something is made; what is to be ended is ended as long as AWS accepts the calls.
+        LiveOffers before something is made; what is to be ended is ended as long as AWS accepts the calls.
         """
         off = abs(self.now() - self._own_clock())
         if off > _TOLERATED_SKEW:
             raise RemoteError(
                 f"this machine's clock is {off.total_seconds() / 60:.0f} minutes off AWS's",
-                fix="set the clock (timedatectl set-ntp true), then the same command again",
+                fix="set the clock (timedatectl set-ntp true), then re-run the command",
                 code="clock_skew",
             )
 
@@ -156,9 +155,54 @@ class Account:
 
     def _spoken(self, service: str, operation: str) -> AbstractContextManager[None]:
         name = f"{service}:{''.join(word.capitalize() for word in operation.split('_'))}"
-        return spoken(name, log_in=self.log_in, hear=self._hear_clock)
+        return aws_errors(name, log_in=self.log_in, hear=self._hear_clock)
 
     def _hear_clock(self, answer: dict[str, Any]) -> None:
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         if date:
             self._skew = parsedate_to_datetime(date).astimezone(UTC) - datetime.now(UTC)
+
+
+# A look at prices gives up soon; a call that makes or ends something is repeated longer.
+_QUICK = {"connect_timeout": 5, "read_timeout": 20, "retries": {"mode": "standard", "total_max_attempts": 4}}
+_PATIENT = {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 5}}
+
+
+def session(profile: str | None = None, region: str | None = None) -> Any:
+    """A boto3 session. Raises UsageError where the extra `aws` is missing, RemoteError for an unknown profile."""
+    try:
+        import boto3
+    except ImportError:
+        raise UsageError(
+            "asking AWS needs the extra aws", fix='pip install "modelpick[aws]"', code="missing_extra"
+        ) from None
+    with aws_errors("credentials"):
+        return boto3.session.Session(profile_name=profile, region_name=region)
+
+
+def client(service: str, region: str, *, of: Any = None, patient: bool = False) -> Any:
+    """A client of session `of` (None: the environment's). Raises as `session` does, and for unusable settings."""
+    held = of or session()
+    from botocore.config import Config
+
+    with aws_errors(service, log_in=how_to_log_in(held)):
+        settings = Config(**(_PATIENT if patient else _QUICK), user_agent_extra="modelpick")
+        return held.client(service, region_name=region, config=settings)
+
+
+def how_to_log_in(held: Any) -> str:
+    """The command that renews the credentials of a session, by what its profile says."""
+    core, name = held._session, held.profile_name
+    profiles = core.full_config.get("profiles", {})
+    if name not in profiles:
+        return LOG_IN
+    flag = "" if name == "default" else f" --profile {name}"
+    seen: set[str] = set()
+    while name in profiles and name not in seen:
+        seen.add(name)
+        if profiles[name].get("sso_session") or profiles[name].get("sso_start_url"):
+            return f"aws sso login{flag}"
+        if program := profiles[name].get("credential_process"):
+            return f"run the profile's own {program.split()[0]}, which gives the credentials"
+        name = profiles[name].get("source_profile", "")
+    return f"aws configure{flag} (or renew them as your company does)"

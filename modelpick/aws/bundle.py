@@ -12,16 +12,20 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import modelpick
 from modelpick import files as resources
+from modelpick import settings
 from modelpick.aws.names import Names
 from modelpick.aws.resources import Payload
 from modelpick.aws.spec import Spec
 from modelpick.errors import UsageError
+from modelpick.licensing.judge_models import APPROVALS
+from modelpick.licensing.policy import Policy
 
 USER_DATA_LIMIT = 4096  # bytes; EC2 takes 16 KB, and what is small is read before it is trusted
 _READY_MINUTES = 120  # a machine that is not watched by then is not going to be
@@ -165,3 +169,30 @@ def _deploy_file(name: str) -> bytes:
         raise UsageError(
             f"this installation lacks deploy/{name}", fix="install modelpick again", code="broken_installation"
         ) from None
+
+
+_POLICY, _SETTINGS, _APPROVALS = "policy.toml", "modelpick.toml", "approvals.toml"
+
+
+def license_inputs(policy: Policy, region: str) -> dict[str, str]:
+    """Names and texts of the files that the machine judges licenses by: `policy`, the company's facts, the approvals.
+
+    The machine reads them from its working folder as a user's own: modelpick.toml, the policy that it names,
+    approvals.toml. `region` is where the machine runs; it counts as one of the company's regions.
+    """
+    files = {
+        _POLICY: Path(policy.path).read_text(encoding="utf-8"),
+        _SETTINGS: _settings(policy, region),
+    }
+    if APPROVALS.is_file():
+        files[_APPROVALS] = APPROVALS.read_text(encoding="utf-8")
+    return files
+
+
+def _settings(policy: Policy, region: str) -> str:
+    """Settings that name the policy and the company's facts. JSON's texts, numbers and lists are valid TOML."""
+    in_settings = settings.load().company
+    company = {key: value for key, value in asdict(policy.company).items() if key in in_settings}
+    company["regions"] = list(dict.fromkeys((*policy.company.regions, region)))
+    facts = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in company.items() if value is not None]
+    return "\n".join([f'policy = "{_POLICY}"', "", "[company]", *facts, ""])

@@ -53,7 +53,7 @@ def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
             "LaunchTemplate": _launch_template(spec, names, bundle_sha256),
             "Group": _group(spec, names, tags),
             "Stop": _action({"Ref": "StopAt"}, templates.GROUP_AT_ZERO, []),
-            "Backstop": _backstop(names),
+            "Backstop": _forced_delete(names),
             "Start": _action({"Ref": "StartAt"}, templates.GROUP_AT_ONE, ["Stop", "Backstop"]),
         },
         "Outputs": {
@@ -192,7 +192,7 @@ def _action(at: Mapping[str, str], sizes: Mapping[str, int], after: list[str]) -
     )
 
 
-def _backstop(names: Names) -> dict[str, Any]:
+def _forced_delete(names: Names) -> dict[str, Any]:
     return _resource(
         "AWS::Scheduler::Schedule",
         {

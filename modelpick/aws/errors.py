@@ -24,7 +24,7 @@ LOG_IN = "aws sso login, or aws configure, or set AWS_PROFILE"
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class _AwsError:
     """One way to fail: AWS's words for it (error codes, botocore's exceptions), our sentence and what mends it."""
 
     code: str
@@ -33,23 +33,23 @@ class _Fault:
     fix: str
 
 
-_AGAIN = "then the same command again"
-_SKEWED = _Fault(
+_AGAIN = "then re-run the command"
+_SKEWED = _AwsError(
     "clock_skew",
     ("RequestTimeTooSkewed", "RequestInTheFuture"),
     "AWS does not accept this machine's clock: {said}",
     f"set the clock (timedatectl set-ntp true), {_AGAIN}",
 )
-_UNREACHABLE = _Fault(
+_UNREACHABLE = _AwsError(
     "aws_unreachable",
     (),
     "no answer from AWS to {operation}: {said}",
     f"check the network and the proxy, {_AGAIN}",
 )
-_OTHER = _Fault("aws_refused", (), "AWS refuses {operation}: {theirs}: {said}", f"modelpick doctor --aws, {_AGAIN}")
+_OTHER = _AwsError("aws_refused", (), "AWS refuses {operation}: {theirs}: {said}", f"modelpick doctor --aws, {_AGAIN}")
 # AWS has several words for each; RequestExpired is EC2's for a token that has run out.
-_FAULTS = (
-    _Fault(
+_AWS_ERRORS = (
+    _AwsError(
         "expired_credentials",
         (
             "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired",
@@ -58,19 +58,19 @@ _FAULTS = (
         "the AWS credentials have expired at {operation}",
         "{log_in}, " + _AGAIN,
     ),
-    _Fault(
+    _AwsError(
         "unknown_profile",
         ("ProfileNotFound",),
         "{said}",
         "aws configure list-profiles shows those there are; set AWS_PROFILE or --profile",
     ),
-    _Fault(
+    _AwsError(
         "no_credentials",
         ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
         "no usable AWS credentials: {said}",
         "{log_in}",
     ),
-    _Fault(
+    _AwsError(
         "bad_credentials",
         (
             "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "InvalidToken",
@@ -79,7 +79,7 @@ _FAULTS = (
         "AWS does not know these credentials, or not in this region: {said}",
         "aws sts get-caller-identity shows whose they are; then {log_in}",
     ),
-    _Fault(
+    _AwsError(
         "access_denied",
         (
             "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "NotAuthorized",
@@ -88,7 +88,7 @@ _FAULTS = (
         "AWS denies {operation}: {said}",
         "have the policy of `modelpick doctor --aws --iam-policy` attached",
     ),
-    _Fault(
+    _AwsError(
         "throttled",
         (
             "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "RequestThrottled",
@@ -99,10 +99,10 @@ _FAULTS = (
     ),
     _SKEWED,
 )  # fmt: skip
-_BY_THEIRS = {word: fault for fault in _FAULTS for word in fault.theirs}
+_BY_THEIRS = {word: fault for fault in _AWS_ERRORS for word in fault.theirs}
 
 
-class Refused(RemoteError):
+class AwsRefused(RemoteError):
     """A call that AWS refused or did not answer. `aws_code` is AWS's own code, `operation` the call."""
 
     def __init__(self, message: str, *, fix: str, code: str, aws_code: str, operation: str) -> None:
@@ -122,8 +122,8 @@ class Refused(RemoteError):
         return self.aws_code in EXISTS
 
 
-def refusal(error: Exception, operation: str, log_in: str = LOG_IN) -> Refused:
-    """A botocore exception of `operation` (e.g. "autoscaling:UpdateAutoScalingGroup") as a Refused.
+def refusal(error: Exception, operation: str, log_in: str = LOG_IN) -> AwsRefused:
+    """A botocore exception of `operation` (e.g. "autoscaling:UpdateAutoScalingGroup") as an AwsRefused.
 
     `log_in` is the command that renews the caller's credentials.
     """
@@ -135,7 +135,7 @@ def refusal(error: Exception, operation: str, log_in: str = LOG_IN) -> Refused:
     else:
         fault = _BY_THEIRS.get(theirs or type(error).__name__) or (_OTHER if theirs else _UNREACHABLE)
     told = {"operation": operation, "said": said, "theirs": theirs, "log_in": log_in}
-    return Refused(
+    return AwsRefused(
         fault.sentence.format(**told),
         fix=fault.fix.format(**told),
         code=fault.code,
@@ -145,10 +145,10 @@ def refusal(error: Exception, operation: str, log_in: str = LOG_IN) -> Refused:
 
 
 @contextmanager
-def spoken(
+def aws_errors(
     operation: str, *, log_in: str = LOG_IN, hear: Callable[[dict[str, Any]], None] | None = None
 ) -> Iterator[None]:
-    """Turns what botocore raises inside into Refused. `hear` is given the answer that a refusal came with."""
+    """Turns what botocore raises inside into AwsRefused. `hear` is given the answer that a refusal came with."""
     import botocore.exceptions
     import botocore.parsers
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.aws.names import PREFIX, check_id
-from modelpick.aws.spec import DELAY_HOURS, MARKETS, Candidate, Market, Spec, check
+from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 from modelpick.planning.plan_tuning import CHOSEN
 from modelpick.workload import workload_from
@@ -29,7 +29,7 @@ _ROUNDING = 1.001  # a plan keeps six digits
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class LaunchOptions:
     """What `up` takes beside the plan. None: as the plan says."""
 
     name: str | None = None
@@ -47,7 +47,7 @@ class Wishes:
 
 def spec_from(
     plan: Mapping[str, Any],
-    wishes: Wishes = Wishes(),
+    wishes: LaunchOptions = LaunchOptions(),
     *,
     data: Sequence[str] = (),
     discounts: Mapping[str, float] | None = None,
@@ -209,7 +209,7 @@ def _quoted(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _candidate(row: Mapping[str, Any], discounts: Mapping[str, float]) -> Candidate:
+def _candidate(row: Mapping[str, Any], discounts: Mapping[str, float]) -> InstanceCandidate:
     from modelpick.offers import embedded
 
     offer = row["offer"]
@@ -224,14 +224,14 @@ def _candidate(row: Mapping[str, Any], discounts: Mapping[str, float]) -> Candid
     now = embedded.offer(kind.name, offer["region"]).discounted(discounts).usd_per_hour
     if offer["market"] == "spot":
         # A spot machine's limit is reckoned at the on-demand price: what an hour can cost at most.
-        return Candidate(kind.name, max(float(usd), now or 0.0), kind.vcpus, kind.cpu)
+        return InstanceCandidate(kind.name, max(float(usd), now or 0.0), kind.vcpus, kind.cpu)
     if now is not None and now > float(usd) * _ROUNDING:
         raise UsageError(
             f"the plan is older than its prices: {kind.name} was ${float(usd):.3f} an hour, and is ${now:.3f}",
             fix="make the plan again with `modelpick plan`",
             code="prices_changed",
         )
-    return Candidate(kind.name, float(usd), kind.vcpus, kind.cpu)
+    return InstanceCandidate(kind.name, float(usd), kind.vcpus, kind.cpu)
 
 
 def _market(name: str) -> Market:

@@ -4,18 +4,19 @@ A role does only what its policy and its boundary both allow (IAM user guide, "P
 keeps the backstop's role from deleting the group would make it a switch that never fires.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from modelpick.aws import templates
 from modelpick.aws.account import Account
-from modelpick.aws.errors import Refused
+from modelpick.aws.errors import AwsRefused
 from modelpick.aws.names import Names
 from modelpick.errors import RemoteError
 
 
 def denied(account: Account, document: Mapping[str, Any], boundary_arn: str) -> list[str]:
-    """The actions of a role's policy that its boundary takes away. Raises Refused where IAM may not be asked."""
+    """The actions of a role's policy that its boundary takes away. Raises AwsRefused where IAM may not be asked."""
     boundary = _document(account, boundary_arn)
     lost = []
     for statement in document["Statement"]:
@@ -32,7 +33,7 @@ def denied(account: Account, document: Mapping[str, Any], boundary_arn: str) -> 
     return sorted(set(lost))
 
 
-def check(account: Account, names: Names, boundary_arn: str, kms_key: str | None) -> None:
+def check_boundary(account: Account, names: Names, boundary_arn: str, kms_key: str | None) -> None:
     """Whether machine and backstop can do their work under a boundary. Raises RemoteError naming what they cannot."""
     policies = (templates.switch_policy(names), templates.guest_policy(names, kms_key))
     lost = sorted({action for policy in policies for action in denied(account, policy, boundary_arn)})
@@ -51,7 +52,7 @@ def problems(account: Account, document: Mapping[str, Any], role: Mapping[str, A
         return []
     try:
         lost = denied(account, document, arn)
-    except Refused as refused:
+    except AwsRefused as refused:
         if refused.code != "access_denied":
             raise
         return [f"whether the boundary {arn} lets the backstop act cannot be asked ({refused.operation} is denied)"]
@@ -82,3 +83,61 @@ def _context(region: str, statement: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for key, value in keys.items()
     ]
+
+
+_LINKED = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+_OPERATIONS = (
+    "Encrypt Decrypt ReEncryptFrom ReEncryptTo GenerateDataKey GenerateDataKeyWithoutPlaintext DescribeKey CreateGrant"
+)
+
+
+def check_key(account: Account, key: str) -> str:
+    """What the key is, in a few words. Raises RemoteError where a machine could not be encrypted with it."""
+    found = account.find("kms", "describe_key", KeyId=key)
+    if found is None:
+        raise RemoteError(
+            f"there is no KMS key {key} in {account.region}",
+            fix=f"aws kms list-aliases --region {account.region} shows those there are",
+            code="unknown_key",
+        )
+    told = found["KeyMetadata"]
+    if told["KeyState"] != "Enabled":
+        how = "cancel-key-deletion" if told["KeyState"] == "PendingDeletion" else "enable-key"
+        raise RemoteError(
+            f"the KMS key {key} is {told['KeyState']}",
+            fix=f"aws kms {how} --key-id {told['KeyId']} --region {account.region}",
+            code="key_disabled",
+        )
+    if told.get("KeyUsage") != "ENCRYPT_DECRYPT" or told.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
+        raise RemoteError(
+            f"the KMS key {key} is for {told.get('KeyUsage')} ({told.get('KeySpec')}), not for encrypting disks",
+            fix="name a symmetric encryption key by --kms-key",
+            code="wrong_key",
+        )
+    if told.get("KeyManager") == "AWS":
+        return f"{told['KeyId']}, enabled, managed by AWS"
+    lent = _is_lent(account, told["KeyId"])
+    if lent is False:
+        role = f"arn:{told['Arn'].split(':')[1]}:iam::{told['Arn'].split(':')[4]}:role/{_LINKED}"
+        raise RemoteError(
+            f"the KMS key {key} is not lent to Auto Scaling's role: no machine could start",
+            fix=f"aws kms create-grant --region {account.region} --key-id {told['Arn']} --grantee-principal {role} "
+            f"--operations {_OPERATIONS}",
+            code="key_not_lent",
+        )
+    return f"{told['KeyId']}, enabled, {'lent to Auto Scaling' if lent else 'its policy may not be read'}"
+
+
+def _is_lent(account: Account, key: str) -> bool | None:
+    """Whether policy or grants name Auto Scaling's role, or everybody under conditions; None: may not be asked."""
+    try:
+        policy = json.loads(account.call("kms", "get_key_policy", KeyId=key, PolicyName="default")["Policy"])
+        allowed = [json.dumps(one.get("Principal")) for one in policy["Statement"] if one["Effect"] == "Allow"]
+        if any(_LINKED in principal or '"*"' in principal for principal in allowed):
+            return True
+        grants = account.pages("kms", "list_grants", "Grants", KeyId=key)
+        return any(_LINKED in grant["GranteePrincipal"] for grant in grants)
+    except AwsRefused as refused:
+        if refused.code != "access_denied":
+            raise
+        return None

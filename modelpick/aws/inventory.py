@@ -11,7 +11,7 @@ _GONE = ("terminated", "shutting-down")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class Resource:
     """One resource. `bills`: it costs money as it stands."""
 
     deployment: str
@@ -33,7 +33,7 @@ class Thing:
         }
 
 
-def everything(account: Account, account_id: str) -> list[Thing]:
+def everything(account: Account, account_id: str) -> list[Resource]:
     """All things of all deployments of the region (roles and buckets: of the region their name tells)."""
     listers = (
         _instances,
@@ -50,7 +50,7 @@ def everything(account: Account, account_id: str) -> list[Thing]:
     return found + list(_buckets(account, account_id))
 
 
-def of(account: Account, names: Names) -> list[Thing]:
+def of(account: Account, names: Names) -> list[Resource]:
     """All things of one deployment."""
     return [thing for thing in everything(account, names.account) if thing.deployment == names.deployment]
 
@@ -81,67 +81,69 @@ def tag_of(item: dict[str, Any]) -> str:
     return next((tag["Value"] for tag in item.get("Tags", ()) if tag["Key"] == TAG_DEPLOYMENT), "")
 
 
-def _instances(account: Account) -> Iterator[Thing]:
+def _instances(account: Account) -> Iterator[Resource]:
     for item in instances(account):
         state = item["State"]["Name"]
         if state not in _GONE:
-            yield Thing(
+            yield Resource(
                 tag_of(item), "machine", item["InstanceId"], account.region, True, f"{item['InstanceType']} {state}"
             )
 
 
-def _groups(account: Account) -> Iterator[Thing]:
+def _groups(account: Account) -> Iterator[Resource]:
     wanted = [{"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}]
     for item in account.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", Filters=wanted):
         name, desired = item["AutoScalingGroupName"], item["DesiredCapacity"]
-        yield Thing(name.removeprefix(f"{PREFIX}-"), "group", name, account.region, desired > 0, f"wants {desired}")
+        yield Resource(name.removeprefix(f"{PREFIX}-"), "group", name, account.region, desired > 0, f"wants {desired}")
 
 
-def _volumes(account: Account) -> Iterator[Thing]:
+def _volumes(account: Account) -> Iterator[Resource]:
     for item in volumes(account):
-        yield Thing(tag_of(item), "disk", item["VolumeId"], account.region, True, f"{item['Size']} GiB")
+        yield Resource(tag_of(item), "disk", item["VolumeId"], account.region, True, f"{item['Size']} GiB")
 
 
-def _schedules(account: Account) -> Iterator[Thing]:
+def _schedules(account: Account) -> Iterator[Resource]:
     for item in account.pages("scheduler", "list_schedules", "Schedules", GroupName="default", NamePrefix=f"{PREFIX}-"):
-        yield Thing(item["Name"].removeprefix(f"{PREFIX}-"), "backstop", item["Name"], account.region)
+        yield Resource(item["Name"].removeprefix(f"{PREFIX}-"), "backstop", item["Name"], account.region)
 
 
-def _templates(account: Account) -> Iterator[Thing]:
+def _templates(account: Account) -> Iterator[Resource]:
     wanted = [{"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}]
     for item in account.pages("ec2", "describe_launch_templates", "LaunchTemplates", Filters=wanted):
-        yield Thing(tag_of(item), "launch template", item["LaunchTemplateName"], account.region)
+        yield Resource(tag_of(item), "launch template", item["LaunchTemplateName"], account.region)
 
 
-def _security_groups(account: Account) -> Iterator[Thing]:
+def _security_groups(account: Account) -> Iterator[Resource]:
     wanted = [{"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}]
     for item in account.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=wanted):
-        yield Thing(tag_of(item), "security group", item["GroupId"], account.region)
+        yield Resource(tag_of(item), "security group", item["GroupId"], account.region)
 
 
-def _parameters(account: Account) -> Iterator[Thing]:
+def _parameters(account: Account) -> Iterator[Resource]:
     for item in account.pages("ssm", "get_parameters_by_path", "Parameters", Path=f"/{PREFIX}", Recursive=True):
         deployment, _, leaf = item["Name"].removeprefix(f"/{PREFIX}/").partition("/")
         kind = {"hub-token": "Hub token", "api-key": "API key"}.get(leaf, leaf)
-        yield Thing(deployment, kind, item["Name"], account.region)
+        yield Resource(deployment, kind, item["Name"], account.region)
 
 
-def _log_groups(account: Account) -> Iterator[Thing]:
+def _log_groups(account: Account) -> Iterator[Resource]:
     for item in account.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=f"/{PREFIX}/"):
-        yield Thing(item["logGroupName"].removeprefix(f"/{PREFIX}/"), "log group", item["logGroupName"], account.region)
+        yield Resource(
+            item["logGroupName"].removeprefix(f"/{PREFIX}/"), "log group", item["logGroupName"], account.region
+        )
 
 
-def _roles(account: Account) -> Iterator[Thing]:
+def _roles(account: Account) -> Iterator[Resource]:
     suffixes = tuple(f"-{account.region}-{kind}" for kind in ("guest", "switch"))
     for item in account.pages("iam", "list_roles", "Roles", PathPrefix=f"/{PREFIX}/"):
         name = item["RoleName"]
         for suffix in suffixes:
             if name.endswith(suffix):
-                yield Thing(name.removeprefix(f"{PREFIX}-").removesuffix(suffix), "role", name, account.region)
+                yield Resource(name.removeprefix(f"{PREFIX}-").removesuffix(suffix), "role", name, account.region)
 
 
-def _buckets(account: Account, account_id: str) -> Iterator[Thing]:
+def _buckets(account: Account, account_id: str) -> Iterator[Resource]:
     for item in account.call("s3", "list_buckets", Prefix=f"{PREFIX}-")["Buckets"]:
         parts = owner_of_bucket(item["Name"])
         if parts is not None and parts[1:] == (account_id, account.region):
-            yield Thing(parts[0], "bucket", item["Name"], account.region)
+            yield Resource(parts[0], "bucket", item["Name"], account.region)

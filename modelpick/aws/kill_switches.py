@@ -16,7 +16,7 @@ from typing import Any
 from modelpick.aws import guardrails, templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names
-from modelpick.aws.spec import BACKSTOP_AFTER
+from modelpick.aws.spec import FORCED_DELETE_AFTER
 from modelpick.errors import RemoteError
 
 # A one-time scheduled action must lie in the future when it is made; nearer than this it could fire before it counts.
@@ -27,7 +27,7 @@ _ROLE_NOT_SEEN = r"assume the role|does not exist|cannot be found"
 
 
 @dataclass(frozen=True, slots=True)
-class Switches:
+class KillSwitches:
     """What AWS says of the switches. `problems` names everything that keeps them from stopping a machine."""
 
     stop_at: datetime | None
@@ -41,32 +41,32 @@ class Switches:
         return not self.problems
 
 
-def read(account: Account, names: Names, *, by_any_name: bool = False) -> Switches:
-    """The switches as AWS holds them now. Raises Refused when they cannot be read.
+def read(account: Account, names: Names, *, by_any_name: bool = False) -> KillSwitches:
+    """The switches as AWS holds them now. Raises AwsRefused when they cannot be read.
 
     The stop is the action that `arm` sets; `by_any_name`: the earliest one to zero, whoever named it, as CloudFormation
     names its own.
     """
     group = find_group(account, names)
-    stop_at, first = _read_stop(account, names, group, by_any_name=by_any_name)
-    delete_at, second = _read_backstop(account, names)
+    stop_at, first = _read_scheduled_stop(account, names, group, by_any_name=by_any_name)
+    delete_at, second = _read_forced_delete(account, names)
     protected = _protected(group or {})
     problems = [*first, *second, *protected]
     if stop_at and delete_at and delete_at < stop_at:
         problems.append("the backstop comes before the stop")
-    return Switches(stop_at, delete_at, tuple(problems), tuple(protected))
+    return KillSwitches(stop_at, delete_at, tuple(problems), tuple(protected))
 
 
-def arm(account: Account, names: Names, stop_at: datetime) -> Switches:
+def arm(account: Account, names: Names, stop_at: datetime) -> KillSwitches:
     """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they do not hold.
 
     Safe at any instant when switches exist already: a later limit moves the second one first, an earlier one the
     first, so that at every moment both are armed and the second is behind the first.
     """
     stop_at = stop_at.astimezone(UTC).replace(microsecond=0)
-    before, _ = _read_stop(account, names, {})
+    before, _ = _read_scheduled_stop(account, names, {})
     later = before is None or stop_at >= before
-    for put in (_put_backstop, _put_stop) if later else (_put_stop, _put_backstop):
+    for put in (_put_forced_delete, _put_scheduled_stop) if later else (_put_scheduled_stop, _put_forced_delete):
         put(account, names, stop_at)
     held = read(account, names)
     for _ in range(_LOOKS):
@@ -78,7 +78,7 @@ def arm(account: Account, names: Names, stop_at: datetime) -> Switches:
         said = "; ".join(held.problems) or f"the stop is set for {held.stop_at}, not for {stop_at}"
         raise RemoteError(
             f"the switches that stop the machine do not hold: {said}",
-            fix=f"modelpick down {names.deployment}, then the same command again",
+            fix=f"modelpick down {names.deployment}, then re-run the command",
             code="switches_not_armed",
         )
     return held
@@ -96,12 +96,12 @@ def wants_machine(group: Mapping[str, Any] | None) -> bool:
     return group is not None and (group["DesiredCapacity"] > 0 or bool(group["Instances"]))
 
 
-def _put_stop(account: Account, names: Names, stop_at: datetime) -> None:
-    account.call("autoscaling", "put_scheduled_update_group_action", **templates.stop_action(names, stop_at))
+def _put_scheduled_stop(account: Account, names: Names, stop_at: datetime) -> None:
+    account.call("autoscaling", "put_scheduled_update_group_action", **templates.scheduled_stop(names, stop_at))
 
 
-def _put_backstop(account: Account, names: Names, stop_at: datetime) -> None:
-    wanted = templates.backstop(names, stop_at + BACKSTOP_AFTER)
+def _put_forced_delete(account: Account, names: Names, stop_at: datetime) -> None:
+    wanted = templates.forced_delete(names, stop_at + FORCED_DELETE_AFTER)
     exists = account.find("scheduler", "get_schedule", Name=names.group) is not None
     verb = "update_schedule" if exists else "create_schedule"
     # None: another run of the same command made it since it was looked for.
@@ -109,14 +109,14 @@ def _put_backstop(account: Account, names: Names, stop_at: datetime) -> None:
         account.call("scheduler", "update_schedule", **wanted)
 
 
-def _read_stop(
+def _read_scheduled_stop(
     account: Account, names: Names, group: Mapping[str, Any] | None, *, by_any_name: bool = False
 ) -> tuple[datetime | None, list[str]]:
     if group is None:
         return None, ["there is no group"]
     suspended = {item["ProcessName"] for item in group.get("SuspendedProcesses", ())}
     problems = [f"{name} is suspended" for name in templates.STOPPING_PROCESSES if name in suspended]
-    wanted = {} if by_any_name else {"ScheduledActionNames": [names.stop_action]}
+    wanted = {} if by_any_name else {"ScheduledActionNames": [names.scheduled_stop]}
     held = account.pages(
         "autoscaling",
         "describe_scheduled_actions",
@@ -127,7 +127,7 @@ def _read_stop(
     actions = [
         item
         for item in held
-        if item.get("StartTime") and (by_any_name or item["ScheduledActionName"] == names.stop_action)
+        if item.get("StartTime") and (by_any_name or item["ScheduledActionName"] == names.scheduled_stop)
     ]
     if not actions:
         return None, [*problems, "the stop is not set"]
@@ -147,7 +147,7 @@ def _to_zero(action: Mapping[str, Any]) -> bool:
     )
 
 
-def _read_backstop(account: Account, names: Names) -> tuple[datetime | None, list[str]]:
+def _read_forced_delete(account: Account, names: Names) -> tuple[datetime | None, list[str]]:
     held = account.find("scheduler", "get_schedule", Name=names.group)
     if held is None:
         return None, ["the backstop is not set"]
@@ -155,7 +155,7 @@ def _read_backstop(account: Account, names: Names) -> tuple[datetime | None, lis
         at = datetime.strptime(held["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
     except ValueError:
         return None, ["the backstop's time cannot be read"]
-    wanted = templates.backstop(names, at)
+    wanted = templates.forced_delete(names, at)
     problems = [
         f"the backstop's {key} is not ours"
         for key in ("State", "ScheduleExpressionTimezone", "FlexibleTimeWindow")

@@ -1,4 +1,4 @@
-"""Live prices beside the embedded ones, asked of AWS now: shown by `offers --live`, reckoned with by `up`.
+"""AWS's prices of today beside the embedded ones: shown by `offers --live`, and what `up` computes its limit from.
 
 I/O; knows the clock.
 """
@@ -9,116 +9,144 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelpick.aws import prices
-from modelpick.aws.client import client
-from modelpick.aws.spec import DELAY_HOURS, Candidate, Spec, check
+from modelpick.aws import prices, record
+from modelpick.aws.account import Account, client
+from modelpick.aws.names import Names
+from modelpick.aws.spec import DELAY_HOURS, InstanceCandidate, Spec, check
 from modelpick.errors import CannotTellError, RemoteError, UsageError
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer
 
-_SHORTER = 0.9  # a price may rise since the plan by what shortens the hours to this share; beyond it the user is asked
+_SHORTER = 0.9  # higher prices may shorten the planned hours to this share; beyond it the user is asked
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """AWS's answer: the offers to reckon with, and what they rest on. `notes`: what could not be asked."""
+class LiveOffers:
+    """AWS's answer: the offers at today's prices, and what they rest on. `notes`: what could not be asked."""
 
     offers: tuple[Offer, ...]
-    compared: tuple[prices.Live, ...] = ()
+    compared: tuple[prices.LivePrice, ...] = ()
     zones: tuple[prices.SpotZone, ...] = ()
     savings: tuple[prices.SavingsPlan, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
-    def held(self) -> tuple[prices.Live, ...]:
-        """Prices too far from the embedded ones to be used without a word from the user."""
-        return tuple(one for one in self.compared if one.held)
+    def held(self) -> tuple[prices.LivePrice, ...]:
+        """Prices too far from the embedded ones to be used before the user accepts them."""
+        return tuple(live for live in self.compared if live.held)
 
     def as_json(self) -> dict[str, Any]:
         """The `live` object of `offers --json`."""
         return {
-            "compared": [one.as_json() for one in self.compared],
+            "compared": [live.as_json() for live in self.compared],
             "spot_zones": [zone.as_json() for zone in self.zones],
             "savings_plans": [plan.as_json() for plan in self.savings],
             "notes": list(self.notes),
         }
 
 
-def ask(offers: Sequence[Offer], *, confirmed: bool = False, make: prices.MakeClient = client) -> Asked:
+def live_offers(
+    offers: Sequence[Offer], *, accept_price_change: bool = False, make: prices.MakeClient = client
+) -> LiveOffers:
     """Live prices for `offers` (of one region and market, without discounts). Raises RemoteError (exit 4).
 
     Savings plans need a permission of their own: without it they are a note, not an error.
     """
     now = datetime.datetime.now(datetime.UTC)
     if not offers:
-        return Asked(())
+        return LiveOffers(())
     names, region = [offer.instance.name for offer in offers], offers[0].region
     if offers[0].market == "spot":
         zones = prices.spot_zones(names, region, now, make=make)
-        return Asked(tuple(prices.spot_offers(offers, zones)), zones=tuple(zones))
-    compared = prices.on_demand(offers, now.date(), confirmed=confirmed, make=make)
+        return LiveOffers(tuple(prices.spot_offers(offers, zones)), zones=tuple(zones))
+    compared = prices.on_demand(offers, now.date(), accept_price_change=accept_price_change, make=make)
     savings: list[prices.SavingsPlan] = []
     notes = []
     try:
         savings = prices.savings_plans(names, region, make=make)
     except RemoteError as error:
         notes.append(f"savings plans: {error.message}")
-    return Asked(tuple(one.offer for one in compared), tuple(compared), savings=tuple(savings), notes=tuple(notes))
+    return LiveOffers(
+        tuple(live.offer for live in compared), tuple(compared), savings=tuple(savings), notes=tuple(notes)
+    )
 
 
-def reckon(
-    spec: Spec, *, discounts: Mapping[str, float], confirmed: bool = False, make: prices.MakeClient = client
+def at_todays_prices(
+    account: Account, spec: Spec, *, discounts: Mapping[str, float], offline: bool, accept_price_change: bool = False
 ) -> tuple[Spec, tuple[str, ...]]:
-    """`spec` at today's prices, with what is to be said about them; the money cap and the wishes' hash stay.
+    """`spec` at live prices, with notes for the user. A deployment that was begun keeps its recorded types and prices.
 
-    Raises CannotTellError for a price far from the embedded one that is not `confirmed`, UsageError where the cap no
-    longer buys the hours. Where the Price List cannot be asked, the embedded prices hold and that is said.
+    `offline`: AWS is not asked for prices, the embedded ones hold. Raises as `reprice` does.
     """
-    offers = [embedded.offer(one.instance_type, spec.region) for one in spec.candidates]
+    begun = record.read(account, Names(spec.deployment, account.identity()["Account"], spec.region))
+    if begun is not None:
+        since = f"{begun.created_at:%Y-%m-%d %H:%M} UTC"
+        return begun.priced(spec), (f"begun at {since}: its prices and its limit hold",)
+    if offline:
+        return spec, (f"prices of {embedded.as_of()}: with --offline AWS is not asked for today's",)
+    return reprice(spec, discounts=discounts, accept_price_change=accept_price_change, make=account.client_in)
+
+
+def reprice(
+    spec: Spec, *, discounts: Mapping[str, float], accept_price_change: bool = False, make: prices.MakeClient = client
+) -> tuple[Spec, tuple[str, ...]]:
+    """`spec` at today's prices, with notes for the user. The money cap and the hash of the request stay.
+
+    Raises CannotTellError for a price far from the embedded one unless `accept_price_change`, UsageError where the cap
+    no longer buys the hours. Where the Price List cannot be asked, the embedded prices hold and a note says so.
+    """
+    offers = [embedded.offer(candidate.instance_type, spec.region) for candidate in spec.candidates]
+    today = datetime.datetime.now(datetime.UTC).date()
     try:
-        found = prices.on_demand(offers, datetime.datetime.now(datetime.UTC).date(), confirmed=confirmed, make=make)
+        compared = prices.on_demand(offers, today, accept_price_change=accept_price_change, make=make)
     except RemoteError as error:
-        return spec, (f"prices of {embedded.as_of()}: AWS's could not be asked ({error.message})",)
-    if held := [one for one in found if one.held]:
-        raise CannotTellError(
-            "; ".join(
-                f"AWS asks ${one.usd_per_hour:.4g} an hour for {one.embedded.instance.name}, far from the "
-                f"{_usd(one.embedded.usd_per_hour)} known here"
-                for one in held
-            ),
-            fix="if that is right, the same command with --confirm",
-            code="price_not_believed",
-        )
+        return spec, (f"prices of {embedded.as_of()}: AWS could not be asked for today's ({error.message})",)
+    _refuse_unbelievable([live for live in compared if live.held])
     notes = [
-        f"{one.embedded.instance.name}: {one.offer.how_to_get}; reckoned at {_usd(one.embedded.usd_per_hour)}"
-        for one in found
-        if one.usd_per_hour is None
+        f"{live.embedded.instance.name}: {live.offer.how_to_get}; computed with {_usd(live.embedded.usd_per_hour)}"
+        for live in compared
+        if live.usd_per_hour is None
     ]
-    today = [
-        replace(kept, usd_per_hour=live.offer.discounted(discounts).usd_per_hour or kept.usd_per_hour)
-        for kept, live in zip(spec.candidates, found, strict=True)
+    repriced = [
+        replace(planned, usd_per_hour=live.offer.discounted(discounts).usd_per_hour or planned.usd_per_hour)
+        for planned, live in zip(spec.candidates, compared, strict=True)
     ]
-    fitting = [one for one in today if _hours(spec, one) >= _SHORTER * spec.hours]
-    if not fitting:
-        raise _too_dear(spec, today)
-    dropped = [one.instance_type for one in today if one not in fitting]
-    notes += [f"left out, too dear today: {', '.join(dropped)}"] if dropped else []
-    return check(replace(spec, candidates=tuple(fitting), asked_sha256=spec.sha256)), (
-        f"prices of AWS's Price List, {found[0].as_of}", *notes,
+    affordable = [candidate for candidate in repriced if _hours(spec, candidate) >= _SHORTER * spec.hours]
+    if not affordable:
+        raise _too_expensive(spec, repriced)
+    dropped = [candidate.instance_type for candidate in repriced if candidate not in affordable]
+    notes += [f"left out, too expensive today: {', '.join(dropped)}"] if dropped else []
+    return check(replace(spec, candidates=tuple(affordable), asked_sha256=spec.sha256)), (
+        f"prices of AWS's Price List, {compared[0].as_of}", *notes,
     )  # fmt: skip
 
 
-def _hours(spec: Spec, one: Candidate) -> float:
-    return min(spec.max_hours, spec.max_usd / (one.usd_per_hour + spec.around_usd_per_hour) - DELAY_HOURS)
+def _refuse_unbelievable(held: Sequence[prices.LivePrice]) -> None:
+    if held:
+        raise CannotTellError(
+            "; ".join(
+                f"AWS asks ${live.usd_per_hour:.4g} an hour for {live.embedded.instance.name}, far from the "
+                f"embedded price of {_usd(live.embedded.usd_per_hour)}"
+                for live in held
+            ),
+            fix="if that is right, re-run the command with --confirm",
+            code="price_not_believed",
+        )
 
 
-def _too_dear(spec: Spec, today: Sequence[Candidate]) -> UsageError:
-    best = min(today, key=lambda one: one.usd_per_hour)
-    needed = (spec.hours + DELAY_HOURS) * (best.usd_per_hour + spec.around_usd_per_hour)
+def _hours(spec: Spec, candidate: InstanceCandidate) -> float:
+    """How long the cap pays for a candidate, the delay of the forced delete taken off."""
+    return min(spec.max_hours, spec.max_usd / (candidate.usd_per_hour + spec.around_usd_per_hour) - DELAY_HOURS)
+
+
+def _too_expensive(spec: Spec, repriced: Sequence[InstanceCandidate]) -> UsageError:
+    cheapest = min(repriced, key=lambda candidate: candidate.usd_per_hour)
+    needed = (spec.hours + DELAY_HOURS) * (cheapest.usd_per_hour + spec.around_usd_per_hour)
     return UsageError(
-        f"the plan is older than its prices: ${spec.max_usd:.2f} bought {spec.hours:.2f} h, and buys "
-        f"{max(_hours(spec, best), 0):.2f} h now that {best.instance_type} is ${best.usd_per_hour:.3f} an hour",
-        fix=f"the same command with --max-usd {math.ceil(needed * 100) / 100:.2f}",
+        f"prices have risen since the plan: ${spec.max_usd:.2f} bought {spec.hours:.2f} h, and buys "
+        f"{max(_hours(spec, cheapest), 0):.2f} h now that {cheapest.instance_type} is "
+        f"${cheapest.usd_per_hour:.3f} an hour",
+        fix=f"re-run the command with --max-usd {math.ceil(needed * 100) / 100:.2f}",
         code="prices_changed",
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelpick.aws.account import Account
 from modelpick.aws.names import TAG_DEPLOYMENT
-from modelpick.aws.spec import Candidate, Spec
+from modelpick.aws.spec import InstanceCandidate, Spec
 from modelpick.errors import RemoteError, UsageError, nearest
 from modelpick.offers.embedded import instances
 
@@ -23,7 +23,7 @@ QUOTAS: Mapping[str, tuple[str, tuple[str, ...], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class LaunchLocation:
     """Where the machine can stand. `offered` are the candidates at least one of the zones has."""
 
     account: str
@@ -33,7 +33,7 @@ class Site:
     subnets: tuple[str, ...]
     public: bool
     zones: tuple[str, ...]
-    offered: tuple[Candidate, ...]
+    offered: tuple[InstanceCandidate, ...]
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Headroom:
+class QuotaHeadroom:
     """One vCPU quota: its limit, what runs under it, what one machine needs."""
 
     code: str
@@ -114,7 +114,7 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
             code="no_default_vpc",
         )
     tables = _route_tables(account, str(found[0]["VpcId"]))
-    usable = [(subnet, _way_out(tables, subnet)) for subnet in found if subnet.get("AvailableIpAddressCount", 1) > 0]
+    usable = [(subnet, _route_out(tables, subnet)) for subnet in found if subnet.get("AvailableIpAddressCount", 1) > 0]
     leading_out = [(subnet, way) for subnet, way in usable if way]
     if not leading_out:
         raise RemoteError(
@@ -131,7 +131,7 @@ def _route_tables(account: Account, vpc: str) -> list[dict[str, Any]]:
     return list(account.pages("ec2", "describe_route_tables", "RouteTables", Filters=wanted))
 
 
-def _way_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> str | None:
+def _route_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> str | None:
     """`internet` (a public subnet), `nat` (or another gateway), or None. A subnet without a table has the main one."""
     own = [
         table for table in tables if any(item.get("SubnetId") == subnet["SubnetId"] for item in table["Associations"])
@@ -144,8 +144,8 @@ def _way_out(tables: Sequence[Mapping[str, Any]], subnet: Mapping[str, Any]) -> 
 
 
 def headroom(
-    account: Account, candidates: Iterable[Candidate], *, spot: bool, mine: str | None = None
-) -> list[Headroom]:
+    account: Account, candidates: Iterable[InstanceCandidate], *, spot: bool, mine: str | None = None
+) -> list[QuotaHeadroom]:
     """Every vCPU quota the candidates fall under. Machines of deployment `mine` do not count as used."""
     needs: dict[str, int] = {}
     for candidate in candidates:
@@ -162,11 +162,11 @@ def headroom(
             continue
         quota = found["Quota"]
         used = sum(vcpus for kind, vcpus in running if _quota_of(kind, spot) == code)
-        rows.append(Headroom(code, QUOTAS[code][0], float(quota["Value"]), used, needed))
+        rows.append(QuotaHeadroom(code, QUOTAS[code][0], float(quota["Value"]), used, needed))
     return rows
 
 
-def look(account: Account, spec: Spec, *, expected_account: str | None = None) -> Site:
+def discover(account: Account, spec: Spec, *, expected_account: str | None = None) -> LaunchLocation:
     """Everything `up` needs to know before it makes anything. Raises a typed error for what is missing."""
     caller = account.identity()
     account.check_clock()
@@ -188,7 +188,7 @@ def look(account: Account, spec: Spec, *, expected_account: str | None = None) -
             fix=_elsewhere(zones, found),
             code="not_offered",
         )
-    return Site(
+    return LaunchLocation(
         account=caller["Account"],
         owner=owner_of(caller["Arn"]),
         image=image(account, offered[0].cpu),
@@ -200,9 +200,11 @@ def look(account: Account, spec: Spec, *, expected_account: str | None = None) -
     )
 
 
-def check_headroom(account: Account, spec: Spec, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def check_headroom(
+    account: Account, spec: Spec, candidates: Sequence[InstanceCandidate]
+) -> tuple[InstanceCandidate, ...]:
     """The candidates whose quota has room for one more machine, in one of the markets. Raises RemoteError for none."""
-    short: list[Headroom] = []
+    short: list[QuotaHeadroom] = []
     for spot in {"spot": (True,), "on-demand": (False,)}.get(spec.market, (True, False)):
         rows = headroom(account, candidates, spot=spot, mine=spec.deployment)
         left = {row.code: row.limit - row.used for row in rows}

@@ -59,7 +59,7 @@ class Names:
         return f"{PREFIX}-{self.deployment}"
 
     @property
-    def stop_action(self) -> str:
+    def scheduled_stop(self) -> str:
         """The scheduled action that sets the group to zero."""
         return f"{self.group}-stop"
 

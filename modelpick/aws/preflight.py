@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from modelpick.aws import guardrails, iam, keys, kill_switches, location, record
+from modelpick.aws import guardrails, iam, kill_switches, location, record
 from modelpick.aws.account import Account
-from modelpick.aws.errors import Refused
-from modelpick.aws.location import Site
+from modelpick.aws.errors import AwsRefused
+from modelpick.aws.location import LaunchLocation
 from modelpick.aws.names import Names
-from modelpick.aws.spec import Candidate, Spec
+from modelpick.aws.spec import InstanceCandidate, Spec
 from modelpick.errors import ModelpickError, RemoteError
 
 State = Literal["ok", "problem", "unknown"]
@@ -31,10 +31,10 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PreflightRequest:
     """What `doctor --aws` is asked about: as `up` would be."""
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[InstanceCandidate]
     spot: bool = False
     subnet: str | None = None
     kms_key: str | None = None
@@ -42,20 +42,20 @@ class Wanted:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def ready(account: Account, spec: Spec, *, expected_account: str | None = None) -> Site:
+def ready(account: Account, spec: Spec, *, expected_account: str | None = None) -> LaunchLocation:
     """Where the machine of `spec` can stand. Raises a typed error for the first thing that is missing.
 
     A deployment whose machine runs is only found; one that is begun is not asked again for what it was allowed.
     """
-    place = location.look(account, spec, expected_account=expected_account)
+    place = location.discover(account, spec, expected_account=expected_account)
     names = Names(spec.deployment, place.account, spec.region)
     if kill_switches.wants_machine(kill_switches.find_group(account, names)):
         return place
     place = replace(place, offered=location.check_headroom(account, spec, place.offered))
     if spec.kms_key:
-        keys.check(account, spec.kms_key)
+        guardrails.check_key(account, spec.kms_key)
     if spec.permission_boundary:
-        guardrails.check(account, names, spec.permission_boundary, spec.kms_key)
+        guardrails.check_boundary(account, names, spec.permission_boundary, spec.kms_key)
     if record.read(account, names) is None:
         _refuse_if_denied(account, names, spec)
     return place
@@ -68,7 +68,7 @@ def _refuse_if_denied(account: Account, names: Names, spec: Spec) -> None:
             account, account.identity(), partition=names.partition, deployment=names.deployment, tags=spec.tags,
             kms_key=spec.kms_key,
         )  # fmt: skip
-    except Refused as refused:
+    except AwsRefused as refused:
         if refused.code != "access_denied":
             raise
         return
@@ -76,7 +76,7 @@ def _refuse_if_denied(account: Account, names: Names, spec: Spec) -> None:
         raise RemoteError(f"up would fail half-way: {found.text()}", fix=_POLICY, code="access_denied")
 
 
-def check(account: Account, wanted: Wanted) -> list[Check]:
+def check(account: Account, wanted: PreflightRequest) -> list[Check]:
     """All checks for one machine of any of the candidates, in the order `up` would meet them. Creates nothing."""
     try:
         caller = account.identity()
@@ -95,7 +95,7 @@ def check(account: Account, wanted: Wanted) -> list[Check]:
     ]
     if wanted.kms_key:
         key = wanted.kms_key
-        looks.append(("KMS key", lambda: keys.check(account, key)))
+        looks.append(("KMS key", lambda: guardrails.check_key(account, key)))
     if wanted.permission_boundary:
         arn = wanted.permission_boundary
         looks.append(("permission boundary", lambda: _boundary(account, names, arn, wanted.kms_key)))
@@ -103,7 +103,7 @@ def check(account: Account, wanted: Wanted) -> list[Check]:
 
 
 def _boundary(account: Account, names: Names, arn: str, kms_key: str | None) -> str:
-    guardrails.check(account, names, arn, kms_key)
+    guardrails.check_boundary(account, names, arn, kms_key)
     return "machine and backstop can do their work under it"
 
 
@@ -116,12 +116,12 @@ def _look(name: str, look: Callable[[], str | Check]) -> Check:
     return found if isinstance(found, Check) else Check(name, "ok", found)
 
 
-def _permissions(account: Account, caller: Mapping[str, Any], names: Names, wanted: Wanted) -> Check:
+def _permissions(account: Account, caller: Mapping[str, Any], names: Names, wanted: PreflightRequest) -> Check:
     try:
         found = iam.ask(
             account, caller, partition=names.partition, tags=wanted.tags, kms_key=wanted.kms_key
         )  # fmt: skip
-    except Refused as refused:
+    except AwsRefused as refused:
         if refused.code != "access_denied":
             raise
         return _dry_run(account)
@@ -150,7 +150,7 @@ def _network(account: Account, subnet: str | None) -> str:
     return f"{len(found)} subnet{'s' if len(found) > 1 else ''} with a way out ({kind}); nothing comes in"
 
 
-def _zones(account: Account, candidates: Sequence[Candidate]) -> Check:
+def _zones(account: Account, candidates: Sequence[InstanceCandidate]) -> Check:
     zones = location.offered_zones(account, [candidate.instance_type for candidate in candidates])
     text = "; ".join(f"{kind} in {', '.join(sorted(where)) or 'no zone'}" for kind, where in zones.items())
     if any(zones.values()):
@@ -158,7 +158,7 @@ def _zones(account: Account, candidates: Sequence[Candidate]) -> Check:
     return Check("zones", "problem", text, "choose another --region or --instance")
 
 
-def _quota(account: Account, candidates: Sequence[Candidate], spot: bool) -> Check:
+def _quota(account: Account, candidates: Sequence[InstanceCandidate], spot: bool) -> Check:
     rows = location.headroom(account, candidates, spot=spot)
     text = "; ".join(f"{row.name}: {row.limit:g} vCPUs, {row.used} in use, {row.needed} needed" for row in rows)
     short = [row for row in rows if not row.enough]

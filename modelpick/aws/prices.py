@@ -13,8 +13,8 @@ from functools import partial
 from statistics import quantiles
 from typing import Any
 
-from modelpick.aws.client import client
-from modelpick.aws.errors import spoken
+from modelpick.aws.account import client
+from modelpick.aws.errors import aws_errors
 from modelpick.errors import RemoteError
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer, believable
@@ -36,8 +36,8 @@ MakeClient = Callable[[str, str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
-    """A live price beside the embedded one. `held`: too far from it to be believed without a word from the user."""
+class LivePrice:
+    """A live price beside the embedded one. `held`: so far from it that the user must accept it first."""
 
     embedded: Offer
     usd_per_hour: float | None  # None: AWS lists no such price (the type is not sold there on demand)
@@ -46,7 +46,7 @@ class Live:
 
     @property
     def offer(self) -> Offer:
-        """What to reckon with: the live price, or the embedded one while the live one is held."""
+        """The offer to compute with: the live price, or the embedded one while the live one is held."""
         if self.held:
             return self.embedded
         how = None if self.usd_per_hour is not None else "AWS lists no on-demand price for it in this region"
@@ -117,12 +117,12 @@ class SavingsPlan:
 
 
 def on_demand(
-    offers: Sequence[Offer], today: datetime.date, *, confirmed: bool = False, make: MakeClient = client
-) -> list[Live]:
+    offers: Sequence[Offer], today: datetime.date, *, accept_price_change: bool = False, make: MakeClient = client
+) -> list[LivePrice]:
     """The live on-demand price of each of `offers` (list prices, before discounts), in their order.
 
-    `confirmed`: the user has said that prices far from the embedded ones are right. Raises RemoteError (exit 4) where
-    AWS cannot be asked, or gives several prices where one was asked for.
+    `accept_price_change`: the user has said that prices far from the embedded ones are right. Raises RemoteError
+    (exit 4) where AWS cannot be asked, or gives several prices where one was asked for.
     """
     if not offers:
         return []
@@ -130,18 +130,18 @@ def on_demand(
     names = [offer.instance.name for offer in offers]
     found = _asked(names, region, make)
     return [
-        Live(
+        LivePrice(
             offer,
             price,
             today.isoformat(),
-            held=price is not None and not confirmed and not believable(price, _reference(offer)),
+            held=price is not None and not accept_price_change and not believable(price, _reference(offer)),
         )
         for offer, price in zip(offers, found, strict=True)
     ]
 
 
 def _reference(offer: Offer) -> float | None:
-    """What a live price is held against: the region's embedded one, or else the one of us-east-1."""
+    """What a live price is compared with: the region's embedded one, or else the one of us-east-1."""
     return offer.usd_per_hour or embedded.offer(offer.instance.name).usd_per_hour
 
 
@@ -173,7 +173,7 @@ def price_of(pricing: Any, name: str, region: str) -> float | None:
     wanted = {"instanceType": name, "regionCode": region, **FILTERS}
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     prices: set[float] = set()
-    with spoken("the Price List"):
+    with aws_errors("the Price List"):
         for page in pricing.get_paginator("get_products").paginate(
             ServiceCode="AmazonEC2", Filters=filters, FormatVersion="aws_v1"
         ):
@@ -212,7 +212,7 @@ def spot_zones(
     start = now - datetime.timedelta(days=days)
     changes: dict[tuple[str, str], list[tuple[datetime.datetime, float]]] = {}
     ec2 = make("ec2", region)
-    with spoken("the spot price history"):
+    with aws_errors("the spot price history"):
         pages = ec2.get_paginator("describe_spot_price_history").paginate(
             InstanceTypes=list(names), ProductDescriptions=["Linux/UNIX"], StartTime=start, EndTime=now
         )
@@ -271,7 +271,7 @@ def savings_plans(names: Iterable[str], region: str, *, make: MakeClient = clien
         ],
     }
     found: list[SavingsPlan] = []
-    with spoken("savings plans"):
+    with aws_errors("savings plans"):
         while True:
             page = api.describe_savings_plans_offering_rates(**query)
             found += [plan for row in page["searchResults"] if (plan := _savings_plan(row, region)) is not None]
@@ -296,7 +296,7 @@ def gp3_usd_per_gb_month(region: str, *, make: MakeClient = client) -> float | N
     wanted = {"regionCode": region, "volumeApiName": "gp3", "productFamily": "Storage"}
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     pricing = make("pricing", _NEAREST.get(region.partition("-")[0], ENDPOINTS[0]))
-    with spoken("the Price List"):
+    with aws_errors("the Price List"):
         for page in pricing.get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=filters):
             for item in page["PriceList"]:
                 product = json.loads(item) if isinstance(item, str) else item

@@ -12,11 +12,11 @@ from typing import Any
 
 from modelpick.aws import inventory, kill_switches, preflight, record, resources, templates
 from modelpick.aws.account import Account
-from modelpick.aws.errors import Refused
-from modelpick.aws.history import lives
-from modelpick.aws.location import Site
+from modelpick.aws.errors import AwsRefused
+from modelpick.aws.location import LaunchLocation
 from modelpick.aws.names import TAG_EXPIRES, Names
-from modelpick.aws.resources import Payload, Works
+from modelpick.aws.record import instance_history
+from modelpick.aws.resources import DeploymentContext, Payload
 from modelpick.aws.spec import Spec
 from modelpick.errors import MayBeBillingError, ModelpickError, RemoteError, UsageError
 
@@ -32,7 +32,7 @@ _HOPELESS_AFTER = 3  # failures that are neither capacity nor quota: AWS's words
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class RunningMachine:
     """The machine that runs, and what stops it."""
 
     deployment: str
@@ -68,8 +68,8 @@ def up(
     expected_account: str | None = None,
     wait: timedelta = timedelta(minutes=15),
     report: Report = lambda _: None,
-    place: Site | None = None,
-) -> Machine:
+    place: LaunchLocation | None = None,
+) -> RunningMachine:
     """The machine of `spec`, made or found. Raises typed errors; MayBeBillingError once one may run.
 
     `place` is what `preflight.ready` found; without it that is asked here.
@@ -77,36 +77,36 @@ def up(
     place = place or preflight.ready(account, spec, expected_account=expected_account)
     names = Names(spec.deployment, place.account, spec.region)
     held = record.begin(account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now()))
-    works = Works(account, names, spec, place, held, payload)
+    context = DeploymentContext(account, names, spec, place, held, payload)
     if not kill_switches.wants_machine(kill_switches.find_group(account, names)):
         _refuse_if_over(account, names, held)
         for title, step in resources.STEPS:
             report(title)
-            step(works)
-    return start(works, wait, report)
+            step(context)
+    return start(context, wait, report)
 
 
-def start(works: Works, wait: timedelta, report: Report) -> Machine:
+def start(context: DeploymentContext, wait: timedelta, report: Report) -> RunningMachine:
     """Arm, pay, wait: what follows when the scaffolding stands."""
-    account, names = works.account, works.names
+    account, names = context.account, context.names
     report("switches")
     running = kill_switches.wants_machine(kill_switches.find_group(account, names))
     if running and not kill_switches.read(account, names).armed:
-        _rearm_or_stop(works)
+        _rearm_or_stop(context)
     elif not running:
-        held = kill_switches.arm(account, names, account.now() + timedelta(hours=works.record.hours))
+        held = kill_switches.arm(account, names, account.now() + timedelta(hours=context.record.hours))
         tell_limit(account, names, held)
         report("capacity to one")
-        _pay(works)
+        _pay(context)
     try:
-        return _wait_for_machine(works, account.now() + wait, report)
-    except Refused as refused:
+        return _wait_for_machine(context, account.now() + wait, report)
+    except AwsRefused as refused:
         raise may_be_billing(refused, names, switches_known(account, names)) from None
 
 
-def _pay(works: Works) -> None:
+def _pay(context: DeploymentContext) -> None:
     """The one call that costs money, directly behind a last look at what stops it."""
-    account, names = works.account, works.names
+    account, names = context.account, context.names
     noted = record.read(account, names)
     if noted is None or noted.going_down:
         raise _going_down(names)
@@ -114,14 +114,14 @@ def _pay(works: Works) -> None:
     if not held.armed or held.stop_at is None or held.stop_at - account.now() < kill_switches.NEAREST:
         raise RemoteError(
             f"not started: {'; '.join(held.problems) or 'the stop is too near'}",
-            fix="the same command again",
+            fix="re-run the command",
             code="switches_not_armed",
         )
     try:
         account.call(
             "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **templates.GROUP_AT_ONE
         )
-    except Refused as refused:
+    except AwsRefused as refused:
         # A lost answer can hide behind any last error: what was done is asked, not concluded.
         if _surely_at_zero(account, names):
             raise
@@ -135,13 +135,13 @@ def _surely_at_zero(account: Account, names: Names) -> bool:
         return False
 
 
-def _rearm_or_stop(works: Works) -> None:
+def _rearm_or_stop(context: DeploymentContext) -> None:
     """A machine runs and somebody took a switch away: arm again for what is left of its time, or the machine goes."""
-    account, names = works.account, works.names
+    account, names = context.account, context.names
     try:
-        past = lives(account, names, works.record.created_at)
+        past = instance_history(account, names, context.record.created_at)
         began = past[0].started_at if past else account.now()
-        limit = began + timedelta(hours=works.record.hours)
+        limit = began + timedelta(hours=context.record.hours)
         if limit - account.now() < kill_switches.NEAREST:
             raise RemoteError("its time is over", fix=f"modelpick down {names.deployment}", code="deployment_ended")
         kill_switches.arm(account, names, limit)
@@ -159,10 +159,10 @@ def _stopped(account: Account, names: Names, why: str, fix: str) -> ModelpickErr
     return RemoteError(f"the machine was stopped: {why}", fix=fix, code="switches_not_armed")
 
 
-def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
-    account, names = works.account, works.names
+def _wait_for_machine(context: DeploymentContext, until: datetime, report: Report) -> RunningMachine:
+    account, names = context.account, context.names
     began = moved_at = started_at = account.now()
-    on_demand = works.spec.market != "spot-then-on-demand"
+    on_demand = context.spec.market != "spot-then-on-demand"
     while True:
         found = kill_switches.find_group(account, names)
         if not kill_switches.wants_machine(found):
@@ -173,15 +173,15 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
             )
         instance = next((item for item in found["Instances"] if item["LifecycleState"] == "InService"), None)  # type: ignore[index]
         if instance is not None:
-            return _settle(works, instance, report)
+            return _settle(context, instance, report)
         failures = _failures(account, names, started_at)
         if on_demand:
-            _give_up_if_hopeless(works, failures)
+            _give_up_if_hopeless(context, failures)
         if failures:
             report(f"waiting for capacity: {failures[-1]}")
         if failures and not on_demand:
             report("no spot machine to be had: on-demand from here")
-            policy = templates.mixed_instances(names, types=works.site.types, on_demand=True)
+            policy = templates.mixed_instances(names, types=context.location.types, on_demand=True)
             account.call(
                 "autoscaling",
                 "update_auto_scaling_group",
@@ -190,29 +190,34 @@ def _wait_for_machine(works: Works, until: datetime, report: Report) -> Machine:
             )
             on_demand, started_at = True, account.now()
         if account.now() >= until:
-            _give_up(works, "no_capacity", f"no capacity for {', '.join(works.site.types)} in {names.region}", failures)
+            _give_up(
+                context,
+                "no_capacity",
+                f"no capacity for {', '.join(context.location.types)} in {names.region}",
+                failures,
+            )
         if not found["Instances"] and account.now() - moved_at >= _MOVE_EVERY:  # type: ignore[index]
             moved_at = account.now()
-            _move_limit(works, moved_at)
+            _move_limit(context, moved_at)
         account.sleep(_POLL if account.now() - began < _QUICK else _SLOW_POLL)
 
 
-def _move_limit(works: Works, now: datetime) -> None:
+def _move_limit(context: DeploymentContext, now: datetime) -> None:
     """No machine yet: the limit moves on, so that one that comes late has its full time."""
     try:
-        held = kill_switches.arm(works.account, works.names, now + timedelta(hours=works.record.hours))
-        tell_limit(works.account, works.names, held)
-        _tell_expiry(works.account, works.names, held)
+        held = kill_switches.arm(context.account, context.names, now + timedelta(hours=context.record.hours))
+        tell_limit(context.account, context.names, held)
+        _tell_expiry(context.account, context.names, held)
     except RemoteError:
         # The earlier limit still holds unless a switch is gone; then nothing may start.
-        if not kill_switches.read(works.account, works.names).armed:
-            to_zero(works.account, works.names)
+        if not kill_switches.read(context.account, context.names).armed:
+            to_zero(context.account, context.names)
             raise
 
 
-def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
+def _settle(context: DeploymentContext, instance: dict[str, Any], report: Report) -> RunningMachine:
     """In service: nothing may replace a machine that ends itself; and a last look at the switches."""
-    account, names = works.account, works.names
+    account, names = context.account, context.names
     if not _runs(account, instance["InstanceId"]):
         raise _over(names)
     report("in service")
@@ -224,11 +229,11 @@ def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
     )
     held = kill_switches.read(account, names)
     if not held.armed or held.stop_at is None or held.delete_at is None:
-        fix = f"modelpick down {names.deployment}, then the same command again"
+        fix = f"modelpick down {names.deployment}, then re-run the command"
         raise _stopped(account, names, "; ".join(held.problems), fix)
-    hourly = works.record.usd_per_hour.get(instance["InstanceType"], works.spec.hourly_usd)
-    hourly += works.record.around_usd_per_hour
-    return Machine(
+    hourly = context.record.usd_per_hour.get(instance["InstanceType"], context.spec.hourly_usd)
+    hourly += context.record.around_usd_per_hour
+    return RunningMachine(
         deployment=names.deployment,
         region=names.region,
         instance_id=instance["InstanceId"],
@@ -237,7 +242,7 @@ def _settle(works: Works, instance: dict[str, Any], report: Report) -> Machine:
         stop_at=held.stop_at,
         delete_at=held.delete_at,
         usd_per_hour=hourly,
-        most_usd=works.record.most_usd,
+        most_usd=context.record.most_usd,
     )
 
 
@@ -249,7 +254,7 @@ def to_zero(account: Account, names: Names, *, unprotected: bool = False) -> Non
     account.find("autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **wanted)
 
 
-def switches_known(account: Account, names: Names) -> kill_switches.Switches | None:
+def switches_known(account: Account, names: Names) -> kill_switches.KillSwitches | None:
     """The switches, or None when even they cannot be asked for."""
     try:
         return kill_switches.read(account, names)
@@ -257,19 +262,21 @@ def switches_known(account: Account, names: Names) -> kill_switches.Switches | N
         return None
 
 
-def may_be_billing(error: RemoteError, names: Names, held: kill_switches.Switches | None) -> MayBeBillingError:
+def may_be_billing(error: RemoteError, names: Names, held: kill_switches.KillSwitches | None) -> MayBeBillingError:
     """`error` once a machine may run: what is known of its end, and the command that ends it."""
     end = "its switches were read back before it was paid for"
     if held is not None and held.stop_at is not None and held.armed:
         end = f"it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC"
     return MayBeBillingError(
         f"{error.message}. A machine of {names.deployment} may be running; {end}",
-        fix=f"the same command again, or: modelpick down {names.deployment}",
+        fix=f"re-run the command, or: modelpick down {names.deployment}",
         code=error.code,
     )
 
 
-def extend(account: Account, deployment: str, hours: float, *, max_usd: float | None = None) -> kill_switches.Switches:
+def extend(
+    account: Account, deployment: str, hours: float, *, max_usd: float | None = None
+) -> kill_switches.KillSwitches:
     """Let a running machine run `hours` longer. The switches are at no instant both off, nor the second one first.
 
     Raises UsageError when nothing runs or the new total exceeds the cap and no new cap is given.
@@ -302,13 +309,13 @@ def extend(account: Account, deployment: str, hours: float, *, max_usd: float | 
     return moved
 
 
-def tell_limit(account: Account, names: Names, held: kill_switches.Switches) -> None:
+def tell_limit(account: Account, names: Names, held: kill_switches.KillSwitches) -> None:
     """Tell the machine when it must be gone: it saves its results before, and moves its own power-off behind."""
     body = templates.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
     account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
 
 
-def _tell_expiry(account: Account, names: Names, held: kill_switches.Switches) -> None:
+def _tell_expiry(account: Account, names: Names, held: kill_switches.KillSwitches) -> None:
     """Move the expiry tag of all that is paid for: a company's own cleaner must not come too early, or never."""
     if held.delete_at is None:
         return
@@ -325,21 +332,21 @@ def _tell_expiry(account: Account, names: Names, held: kill_switches.Switches) -
 def _going_down(names: Names) -> RemoteError:
     return RemoteError(
         f"{names.deployment} is being taken down",
-        fix=f"modelpick down {names.deployment}, then the same command again",
+        fix=f"modelpick down {names.deployment}, then re-run the command",
         code="going_down",
     )
 
 
 def _refuse_if_over(account: Account, names: Names, held: record.Record) -> None:
     """A deployment whose machine has run and gone is over: running it again would spend its cap twice."""
-    if lives(account, names, held.created_at):
+    if instance_history(account, names, held.created_at):
         raise _over(names)
 
 
 def _over(names: Names) -> ModelpickError:
     return ModelpickError(
         f"{names.deployment} has run and ended",
-        fix=f"modelpick down {names.deployment} (results are kept), then the same command again",
+        fix=f"modelpick down {names.deployment} (results are kept), then re-run the command",
         code="deployment_ended",
     )
 
@@ -357,21 +364,21 @@ def _failures(account: Account, names: Names, since: datetime) -> list[str]:
     return [item.get("StatusMessage", "no reason given") for item in reversed(failed)]
 
 
-def _give_up_if_hopeless(works: Works, failures: list[str]) -> None:
+def _give_up_if_hopeless(context: DeploymentContext, failures: list[str]) -> None:
     if failures and _NO_QUOTA.search(failures[-1]):
-        _give_up(works, "quota", "the vCPU quota is used up", failures)
+        _give_up(context, "quota", "the vCPU quota is used up", failures)
     other = [text for text in failures if not _NO_CAPACITY.search(text)]
     if len(other) >= _HOPELESS_AFTER:
-        _give_up(works, "launch_failed", "AWS cannot launch the machine", other)
+        _give_up(context, "launch_failed", "AWS cannot launch the machine", other)
 
 
-def _give_up(works: Works, code: str, message: str, failures: list[str]) -> None:
+def _give_up(context: DeploymentContext, code: str, message: str, failures: list[str]) -> None:
     """Back to zero, for certain, before anything is said. Raises RemoteError, or MayBeBillingError if that fails."""
-    to_zero(works.account, works.names)
+    to_zero(context.account, context.names)
     fixes = {
-        "no_capacity": "the same command with --wait 6h (or another --region, --market or --instance, and --name)",
-        "quota": f"modelpick doctor --aws --region {works.names.region} shows the request for more",
-        "launch_failed": "modelpick doctor --aws, then the same command again",
+        "no_capacity": "re-run the command with --wait 6h (or another --region, --market or --instance, and --name)",
+        "quota": f"modelpick doctor --aws --region {context.names.region} shows the request for more",
+        "launch_failed": "modelpick doctor --aws, then re-run the command",
     }
     said = f"; AWS says: {failures[-1]}" if failures else ""
     raise RemoteError(f"{message}{said}. Nothing runs, the group is at zero", fix=fixes[code], code=code)

@@ -4,6 +4,7 @@ It holds wishes and dates, not state: what runs and what stops it is always aske
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 from modelpick.aws import templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import PREFIX, Names, tag_list
-from modelpick.aws.spec import BACKSTOP_AFTER, DELAY_HOURS, Spec
+from modelpick.aws.spec import DELAY_HOURS, FORCED_DELETE_AFTER, Spec
 from modelpick.errors import ModelpickError
 
 _SCHEMA_VERSION = 1
@@ -51,7 +52,7 @@ class Record:
     @property
     def expires(self) -> datetime:
         """When its machine is gone at the latest, as planned at the start (`extend` moves it on what is paid for)."""
-        return self.created_at + timedelta(hours=self.hours) + BACKSTOP_AFTER
+        return self.created_at + timedelta(hours=self.hours) + FORCED_DELETE_AFTER
 
     def priced(self, spec: Spec) -> Spec:
         """`spec` with the types and prices noted at the start, of which its hours were reckoned."""
@@ -141,7 +142,7 @@ def begin(account: Account, names: Names, spec: Spec, record: Record) -> Record:
     if held.going_down:
         raise ModelpickError(
             f"{names.deployment} is being taken down",
-            fix=f"modelpick down {names.deployment}, then the same command again",
+            fix=f"modelpick down {names.deployment}, then re-run the command",
             code="going_down",
         )
     if held.plan_sha256 != record.plan_sha256:
@@ -190,3 +191,48 @@ def all_names(account: Account, account_id: str) -> dict[str, Record | None]:
             except ModelpickError:
                 found[deployment] = None
     return found
+
+
+_LAUNCHED = re.compile(r"(?i)^launching a new (?:ec2|spot|on-demand)? ?instance: (i-[0-9a-f]+)")
+_ENDED = re.compile(r"(?i)^terminating ec2 instance: (i-[0-9a-f]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRun:
+    """One machine from launch to end (None: not ended, as far as Auto Scaling tells)."""
+
+    instance_id: str
+    started_at: datetime
+    ended_at: datetime | None
+
+    def hours(self, now: datetime) -> float:
+        """How long it ran, or has run until now; 60 seconds at least (EC2 bills by the second from a minute on)."""
+        return max(((self.ended_at or now) - self.started_at).total_seconds(), 60.0) / 3600
+
+
+def instance_history(account: Account, names: Names, since: datetime) -> list[InstanceRun]:
+    """The machines launched since `since`, the oldest first. Deleted groups are remembered for six weeks."""
+    started: dict[str, datetime] = {}
+    ended: dict[str, datetime] = {}
+    for item in _activities(account, names):
+        if item["StatusCode"] in ("Failed", "Cancelled") or item["StartTime"] < since:
+            continue
+        if found := _LAUNCHED.match(item["Description"]):
+            started[found[1]] = item["StartTime"].astimezone(UTC)
+        elif found := _ENDED.match(item["Description"]):
+            ended[found[1]] = (item.get("EndTime") or item["StartTime"]).astimezone(UTC)
+    return sorted(
+        (InstanceRun(name, at, ended.get(name)) for name, at in started.items()), key=lambda life: life.started_at
+    )
+
+
+def _activities(account: Account, names: Names) -> list[dict[str, Any]]:
+    return list(
+        account.pages(
+            "autoscaling",
+            "describe_scaling_activities",
+            "Activities",
+            AutoScalingGroupName=names.group,
+            IncludeDeletedGroups=True,
+        )
+    )

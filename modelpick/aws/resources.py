@@ -9,7 +9,7 @@ from typing import Any
 
 from modelpick.aws import templates
 from modelpick.aws.account import Account
-from modelpick.aws.location import Site
+from modelpick.aws.location import LaunchLocation
 from modelpick.aws.names import PREFIX, Names, tag_list
 from modelpick.aws.record import Record
 from modelpick.aws.spec import Spec
@@ -29,13 +29,13 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
-class Works:
+class DeploymentContext:
     """All that a scaffolding step needs to know."""
 
     account: Account
     names: Names
     spec: Spec
-    site: Site
+    location: LaunchLocation
     record: Record
     payload: Payload
 
@@ -49,9 +49,9 @@ class Works:
         return tag_list(templates.tags(self.spec, owner=self.record.owner, expires=expires))
 
 
-def bucket(works: Works) -> None:
+def bucket(context: DeploymentContext) -> None:
     """The deployment's bucket: private, encrypted, and forgetting by itself before anything is put into it."""
-    account, names, spec = works.account, works.names, works.spec
+    account, names, spec = context.account, context.names, context.spec
     where = {} if names.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": names.region}}
     account.make("s3", "create_bucket", Bucket=names.bucket, **where)
     account.call(
@@ -67,34 +67,34 @@ def bucket(works: Works) -> None:
         Bucket=names.bucket,
         ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": cipher}]},
     )
-    passing = int(works.record.hours // 24) + 2
+    passing = int(context.record.hours // 24) + 2
     account.call(
         "s3",
         "put_bucket_lifecycle_configuration",
         Bucket=names.bucket,
         LifecycleConfiguration=templates.lifecycle(spec.keep_results_days, passing),
     )
-    results_go = works.record.expires + timedelta(days=spec.keep_results_days)
-    account.call("s3", "put_bucket_tagging", Bucket=names.bucket, Tagging={"TagSet": works.tags_until(results_go)})
+    results_go = context.record.expires + timedelta(days=spec.keep_results_days)
+    account.call("s3", "put_bucket_tagging", Bucket=names.bucket, Tagging={"TagSet": context.tags_until(results_go)})
 
 
-def logs(works: Works) -> None:
+def logs(context: DeploymentContext) -> None:
     """The log group, forgetting by itself."""
-    account, names = works.account, works.names
-    flat = {tag["Key"]: tag["Value"] for tag in works.tags}
+    account, names = context.account, context.names
+    flat = {tag["Key"]: tag["Value"] for tag in context.tags}
     account.make("logs", "create_log_group", logGroupName=names.log_group, tags=flat)
     account.call(
         "logs", "put_retention_policy", logGroupName=names.log_group, retentionInDays=templates.LOG_RETENTION_DAYS
     )
 
 
-def guest_role(works: Works) -> None:
+def guest_role(context: DeploymentContext) -> None:
     """The machine's role and instance profile."""
-    account, names = works.account, works.names
-    policy = templates.guest_policy(names, works.spec.kms_key)
-    _role(works, names.guest_role, "ec2.amazonaws.com", "guest", policy)
+    account, names = context.account, context.names
+    policy = templates.guest_policy(names, context.spec.kms_key)
+    _role(context, names.guest_role, "ec2.amazonaws.com", "guest", policy)
     account.make(
-        "iam", "create_instance_profile", InstanceProfileName=names.guest_role, Path=f"/{PREFIX}/", Tags=works.tags
+        "iam", "create_instance_profile", InstanceProfileName=names.guest_role, Path=f"/{PREFIX}/", Tags=context.tags
     )
     held = account.call("iam", "get_instance_profile", InstanceProfileName=names.guest_role)["InstanceProfile"]
     if not held["Roles"]:
@@ -103,44 +103,44 @@ def guest_role(works: Works) -> None:
         )
 
 
-def switch_role(works: Works) -> None:
+def switch_role(context: DeploymentContext) -> None:
     """The role the backstop acts by."""
-    names = works.names
-    _role(works, names.switch_role, "scheduler.amazonaws.com", "switch", templates.switch_policy(names))
+    names = context.names
+    _role(context, names.switch_role, "scheduler.amazonaws.com", "switch", templates.switch_policy(names))
 
 
-def security_group(works: Works) -> None:
+def security_group(context: DeploymentContext) -> None:
     """A security group that lets nothing in."""
-    works.account.make(
+    context.account.make(
         "ec2",
         "create_security_group",
-        GroupName=works.names.group,
+        GroupName=context.names.group,
         Description="modelpick: nothing comes in",
-        VpcId=works.site.vpc,
-        TagSpecifications=[{"ResourceType": "security-group", "Tags": works.tags}],
+        VpcId=context.location.vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": context.tags}],
     )
 
 
-def hub_token(works: Works) -> None:
+def hub_token(context: DeploymentContext) -> None:
     """The Hub token, as a SecureString and nowhere else."""
-    if works.payload.hub_token is not None:
-        value = _secret(works, works.names.hub_token, works.payload.hub_token)
-        if works.account.make("ssm", "put_parameter", **value, Tags=works.tags) is None:
-            works.account.call("ssm", "put_parameter", **value, Overwrite=True)
+    if context.payload.hub_token is not None:
+        value = _secret(context, context.names.hub_token, context.payload.hub_token)
+        if context.account.make("ssm", "put_parameter", **value, Tags=context.tags) is None:
+            context.account.call("ssm", "put_parameter", **value, Overwrite=True)
 
 
-def api_key(works: Works) -> None:
+def api_key(context: DeploymentContext) -> None:
     """The key of what will be served, as a SecureString and nowhere else; a second `up` keeps the first one's."""
     from modelpick.serving.key import new_key
 
-    if works.spec.serves:
-        value = _secret(works, works.names.api_key, new_key())
-        works.account.make("ssm", "put_parameter", **value, Tags=works.tags)
+    if context.spec.serves:
+        value = _secret(context, context.names.api_key, new_key())
+        context.account.make("ssm", "put_parameter", **value, Tags=context.tags)
 
 
-def upload(works: Works) -> None:
+def upload(context: DeploymentContext) -> None:
     """The bundle and the data, into the bucket that will forget them."""
-    account, names, payload = works.account, works.names, works.payload
+    account, names, payload = context.account, context.names, context.payload
     key = f"bundle/{payload.bundle_sha256}.tar.gz"
     if account.find("s3", "head_object", Bucket=names.bucket, Key=key) is None:
         account.call("s3", "put_object", Bucket=names.bucket, Key=key, Body=payload.bundle)
@@ -148,17 +148,17 @@ def upload(works: Works) -> None:
         account.upload(path, names.bucket, f"data/{name}")
 
 
-def template(works: Works) -> None:
+def template(context: DeploymentContext) -> None:
     """The launch template."""
-    account, names = works.account, works.names
+    account, names = context.account, context.names
     data = templates.launch_template(
-        works.spec,
+        context.spec,
         names,
-        image=works.record.image,
+        image=context.record.image,
         security_group=find_security_group(account, names) or "",
-        user_data=base64.b64encode(works.payload.user_data.encode()).decode(),
-        public=works.site.public,
-        tags={tag["Key"]: tag["Value"] for tag in works.tags},
+        user_data=base64.b64encode(context.payload.user_data.encode()).decode(),
+        public=context.location.public,
+        tags={tag["Key"]: tag["Value"] for tag in context.tags},
     )
     account.once_settled(
         _PROFILE_NOT_SEEN,
@@ -166,31 +166,31 @@ def template(works: Works) -> None:
         "create_launch_template",
         LaunchTemplateName=names.group,
         LaunchTemplateData=data,
-        TagSpecifications=[{"ResourceType": "launch-template", "Tags": works.tags}],
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": context.tags}],
     )
 
 
-def group(works: Works) -> None:
+def group(context: DeploymentContext) -> None:
     """The group of one, at zero: it cannot grow before the one paid call says so."""
-    spec, names = works.spec, works.names
-    works.account.once_settled(
+    spec, names = context.spec, context.names
+    context.account.once_settled(
         _PROFILE_NOT_SEEN,
         "autoscaling",
         "create_auto_scaling_group",
         AutoScalingGroupName=names.group,
         **templates.GROUP_AT_ZERO,
         MixedInstancesPolicy=templates.mixed_instances(
-            names, types=works.site.types, on_demand=spec.market == "on-demand"
+            names, types=context.location.types, on_demand=spec.market == "on-demand"
         ),
-        VPCZoneIdentifier=",".join(works.site.subnets),
+        VPCZoneIdentifier=",".join(context.location.subnets),
         HealthCheckType="EC2",
         HealthCheckGracePeriod=300,
         NewInstancesProtectedFromScaleIn=False,
-        Tags=[{**tag, "PropagateAtLaunch": True} for tag in works.tags],
+        Tags=[{**tag, "PropagateAtLaunch": True} for tag in context.tags],
     )
 
 
-STEPS: tuple[tuple[str, Callable[[Works], None]], ...] = (
+STEPS: tuple[tuple[str, Callable[[DeploymentContext], None]], ...] = (
     ("bucket", bucket),
     ("log group", logs),
     ("machine's role", guest_role),
@@ -211,24 +211,24 @@ def find_security_group(account: Account, names: Names) -> str | None:
     return str(groups[0]["GroupId"]) if groups else None
 
 
-def _secret(works: Works, name: str, value: str) -> dict[str, str]:
+def _secret(context: DeploymentContext, name: str, value: str) -> dict[str, str]:
     """A SecureString, encrypted with the company's key where one was named."""
-    key = {"KeyId": works.spec.kms_key} if works.spec.kms_key else {}
+    key = {"KeyId": context.spec.kms_key} if context.spec.kms_key else {}
     return {"Name": name, "Type": "SecureString", "Value": value, **key}
 
 
-def _role(works: Works, name: str, service: str, policy_name: str, policy: dict[str, Any]) -> None:
-    boundary = {"PermissionsBoundary": works.spec.permission_boundary} if works.spec.permission_boundary else {}
-    works.account.make(
+def _role(context: DeploymentContext, name: str, service: str, policy_name: str, policy: dict[str, Any]) -> None:
+    boundary = {"PermissionsBoundary": context.spec.permission_boundary} if context.spec.permission_boundary else {}
+    context.account.make(
         "iam",
         "create_role",
         RoleName=name,
         Path=f"/{PREFIX}/",
-        AssumeRolePolicyDocument=templates.canonical(templates.trust(service, works.names)),
-        Description=f"modelpick {works.names.deployment}",
-        Tags=works.tags,
+        AssumeRolePolicyDocument=templates.canonical(templates.trust(service, context.names)),
+        Description=f"modelpick {context.names.deployment}",
+        Tags=context.tags,
         **boundary,
     )
-    works.account.call(
+    context.account.call(
         "iam", "put_role_policy", RoleName=name, PolicyName=policy_name, PolicyDocument=templates.canonical(policy)
     )

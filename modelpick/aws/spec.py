@@ -12,14 +12,14 @@ from modelpick.errors import UsageError
 
 Market = Literal["on-demand", "spot", "spot-then-on-demand"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
-BACKSTOP_AFTER = timedelta(minutes=20)  # the second switch, behind the first: time for a scale-in to end by itself
-DELAY_HOURS = BACKSTOP_AFTER.total_seconds() / 3600
+FORCED_DELETE_AFTER = timedelta(minutes=20)  # the second switch, behind the first: time for a scale-in to end by itself
+DELAY_HOURS = FORCED_DELETE_AFTER.total_seconds() / 3600
 SHORTEST_HOURS = 0.25  # boot, driver check and bundle take minutes; less than a quarter of an hour is money for nothing
 HOURS_A_MONTH = 730  # what AWS divides a GB-month by (its pricing calculator)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class InstanceCandidate:
     """An instance type that will do, at its on-demand price: what an hour of it costs at most."""
 
     instance_type: str
@@ -39,7 +39,7 @@ class Spec:
 
     deployment: str
     region: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[InstanceCandidate, ...]
     max_hours: float
     max_usd: float
     around_usd_per_hour: float

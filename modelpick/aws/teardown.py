@@ -4,17 +4,16 @@ The switches go after the machine and the record goes last, so that a `down` tha
 nothing unwatched. Repeating it is safe at any point.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from modelpick.aws import inventory, kill_switches, provision, record, templates
 from modelpick.aws.account import Account
-from modelpick.aws.errors import Refused
-from modelpick.aws.history import lives
+from modelpick.aws.errors import AwsRefused
 from modelpick.aws.names import Names
-from modelpick.aws.receipt import Kept, Receipt, receipt
+from modelpick.aws.record import InstanceRun, Record, instance_history
 from modelpick.errors import MayBeBillingError, RemoteError
 
 Report = Callable[[str], None]
@@ -25,21 +24,102 @@ _PASSES = 3  # a thing an `up` made while we deleted is met in the next pass
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RetainedResults:
+    """Results left in the deployment's bucket. `expires_at` None: no expiry could be read."""
+
+    where: str
+    objects: int
+    size_bytes: int
+    expires_at: datetime | None
+
+    def usd_per_month(self, usd_per_gb_month: float) -> float:
+        """What keeping it costs; GB as S3 bills them (2^30 bytes)."""
+        return self.size_bytes / 2**30 * usd_per_gb_month
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The end of a deployment. Dollars are estimates from hours and prices; None where a price is not known."""
+
+    deployment: str
+    region: str
+    lives: Sequence[InstanceRun]
+    hours: float
+    items_usd: Mapping[str, float | None]
+    kept: RetainedResults | None
+    usd_per_gb_month: float
+
+    @property
+    def total_usd(self) -> float | None:
+        """The sum, or None when an item is unknown."""
+        values = list(self.items_usd.values())
+        return None if any(value is None for value in values) else sum(value or 0.0 for value in values)
+
+    def as_json(self) -> dict[str, Any]:
+        """The receipt in the names of `down --json`."""
+        kept = self.kept and {
+            "where": self.kept.where,
+            "objects": self.kept.objects,
+            "size_bytes": self.kept.size_bytes,
+            "expires_at": f"{self.kept.expires_at:%Y-%m-%dT%H:%M:%SZ}" if self.kept.expires_at else None,
+            "usd_per_month": round(self.kept.usd_per_month(self.usd_per_gb_month), 4),
+        }
+        return {
+            "deployment": self.deployment,
+            "region": self.region,
+            "machines": len(self.lives),
+            "hours": round(self.hours, 4),
+            "items_usd": {name: None if value is None else round(value, 4) for name, value in self.items_usd.items()},
+            "total_usd": None if self.total_usd is None else round(self.total_usd, 4),
+            "kept": kept,
+        }
+
+
+def receipt(
+    account: Account,
+    names: Names,
+    noted: Record | None,
+    past: Sequence[InstanceRun],
+    ended: datetime,
+    kept: RetainedResults | None,
+) -> Receipt:
+    """The receipt of a deployment whose machines' lives are `past`."""
+    from modelpick.offers import embedded
+
+    types = {item["InstanceId"]: item["InstanceType"] for item in inventory.instances(account, names.deployment)}
+    prices = noted.usd_per_hour if noted else {}
+    machine: float | None = 0.0
+    for life in past:
+        # A machine EC2 has forgotten is charged as the dearest type it could have been.
+        dearest = max(prices.values(), default=None)
+        price = prices.get(types.get(life.instance_id, ""), dearest)
+        machine = None if machine is None or price is None else machine + price * life.hours(ended)
+    hours = sum(life.hours(ended) for life in past)
+    rates = embedded.billing_rates()
+    address = rates.public_ipv4_usd_per_hour * hours
+    disk = max(noted.around_usd_per_hour * hours - address, 0.0) if noted else (None if past else 0.0)
+    items = {"machine": machine, "disk": disk, "address": address}
+    return Receipt(names.deployment, names.region, tuple(past), hours, items, kept, rates.s3_usd_per_gb_month)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
     """What shall survive: results (until they expire) and training data, by name."""
 
     results: bool = True
     data: bool = False
 
 
-def down(account: Account, deployment: str, *, keep: Keep = Keep(), report: Report = lambda _: None) -> Receipt:
+def down(
+    account: Account, deployment: str, *, keep: Retention = Retention(), report: Report = lambda _: None
+) -> Receipt:
     """Remove a deployment and say what it was. Raises MayBeBillingError while something paid may be left."""
     names = Names(deployment, account.identity()["Account"], account.region)
     try:
         noted, began, ended = _stop_what_bills(account, names, report)
-    except Refused as refused:
+    except AwsRefused as refused:
         raise _unfinished(refused, names) from None
-    summary = receipt(account, names, noted, lives(account, names, began), ended, None)
+    summary = receipt(account, names, noted, instance_history(account, names, began), ended, None)
     for again in range(_PASSES):
         if again:  # an `up` made something meanwhile: its machine, or its wish for one, goes before its switches
             _stop_what_bills(account, names, report)
@@ -90,7 +170,7 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     return noted, noted.created_at if noted else began, account.now()
 
 
-def _remove_the_rest(account: Account, names: Names, keep: Keep, report: Report) -> None:
+def _remove_the_rest(account: Account, names: Names, keep: Retention, report: Report) -> None:
     report("switches")
     account.find("scheduler", "delete_schedule", Name=names.group)
     report("scaffolding")
@@ -116,7 +196,7 @@ def _security_groups(account: Account, names: Names) -> None:
             try:
                 account.find("ec2", "delete_security_group", GroupId=item["GroupId"])
                 break
-            except Refused as refused:
+            except AwsRefused as refused:
                 # The machine's network interface lives a little longer than the machine.
                 if refused.aws_code != "DependencyViolation" or account.now() > deadline:
                     raise
@@ -137,7 +217,7 @@ def _profile(account: Account, names: Names) -> None:
     account.find("iam", "delete_instance_profile", InstanceProfileName=names.guest_role)
 
 
-def _bucket(account: Account, names: Names, keep: Keep) -> None:
+def _bucket(account: Account, names: Names, keep: Retention) -> None:
     """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry from before it came."""
     held = account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1)
     if held is None:
@@ -173,7 +253,7 @@ def _delete(account: Account, names: Names, keys: list[dict[str, str]]) -> None:
         )
 
 
-def _kept(account: Account, names: Names) -> Kept | None:
+def _kept(account: Account, names: Names) -> RetainedResults | None:
     if account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1) is None:
         return None
     days = _days(account, names)
@@ -181,7 +261,7 @@ def _kept(account: Account, names: Names) -> Kept | None:
     ends = [_end(item, days) for item in objects]
     known = [end for end in ends if end is not None]
     expires = max(known) if known and len(known) == len(ends) else None
-    return Kept(f"s3://{names.bucket}/", len(objects), sum(item["Size"] for item in objects), expires)
+    return RetainedResults(f"s3://{names.bucket}/", len(objects), sum(item["Size"] for item in objects), expires)
 
 
 def _days(account: Account, names: Names) -> dict[str, int]:
@@ -200,7 +280,7 @@ def _end(item: dict[str, Any], days: dict[str, int]) -> datetime | None:
     return None if left is None else modified + timedelta(days=left)
 
 
-def _unfinished(refused: Refused, names: Names) -> MayBeBillingError:
+def _unfinished(refused: AwsRefused, names: Names) -> MayBeBillingError:
     return MayBeBillingError(
         f"{refused.message}. Something of {names.deployment} may still be billing; its switches are untouched",
         fix=f"modelpick down {names.deployment}",

@@ -131,17 +131,17 @@ def mixed_instances(names: Names, *, types: Sequence[str], on_demand: bool) -> d
     }
 
 
-def stop_action(names: Names, at: datetime) -> dict[str, Any]:
+def scheduled_stop(names: Names, at: datetime) -> dict[str, Any]:
     """The first switch: Auto Scaling sets the group to zero at `at`."""
     return {
         "AutoScalingGroupName": names.group,
-        "ScheduledActionName": names.stop_action,
+        "ScheduledActionName": names.scheduled_stop,
         "StartTime": at,
         **GROUP_AT_ZERO,
     }
 
 
-def backstop(names: Names, at: datetime) -> dict[str, Any]:
+def forced_delete(names: Names, at: datetime) -> dict[str, Any]:
     """The second switch: EventBridge Scheduler deletes the group and all that is in it at `at`, retrying for a day."""
     return {
         "Name": names.group,

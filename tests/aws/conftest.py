@@ -12,7 +12,7 @@ pytest.importorskip("moto")
 
 from modelpick.aws.account import Account
 from modelpick.aws.resources import Payload
-from modelpick.aws.spec import Candidate, Spec, check
+from modelpick.aws.spec import InstanceCandidate, Spec, check
 from tests.stand_ins import aws_account
 from tests.stand_ins.aws_account import Aws
 
@@ -25,7 +25,7 @@ def spec(name: str = "demo", **changes: object) -> Spec:
     facts: dict[str, object] = {
         "deployment": name, "region": "us-east-1", "max_hours": 2.0, "max_usd": 5.0, "around_usd_per_hour": 0.02,
         "disk_gib": 100,
-        "candidates": tuple(Candidate(kind, PRICES[kind], 4) for kind in ("g5.xlarge", "g6.xlarge")),
+        "candidates": tuple(InstanceCandidate(kind, PRICES[kind], 4) for kind in ("g5.xlarge", "g6.xlarge")),
     }  # fmt: skip
     return check(Spec(**{**facts, **changes}))  # type: ignore[arg-type]
 

@@ -62,7 +62,7 @@ def faults_after_limit(aws: Aws, hours: float = 8.0) -> list[str]:
 def faults_after_down(aws: Aws, account: Account, name: str = "demo") -> list[str]:
     """What is left after `down`."""
     with aws.saved():
-        teardown.down(account, name, keep=teardown.Keep(results=False))
+        teardown.down(account, name, keep=teardown.Retention(results=False))
         return [f"left: {item}" for item in aws.state()["left"]] + faults(aws)
 
 

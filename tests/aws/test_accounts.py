@@ -19,7 +19,7 @@ from tests.stand_ins.aws_account import Aws
 NAMES = Names("demo", "123456789012", "us-east-1")
 
 
-def up(account: Account, **changes: Any) -> provision.Machine:
+def up(account: Account, **changes: Any) -> provision.RunningMachine:
     return provision.up(account, spec(**changes), PAYLOAD)
 
 
@@ -54,7 +54,7 @@ def test_the_backstop_stops_what_the_first_switch_does_not(aws: Aws, account: Ac
         "autoscaling",
         "delete_scheduled_action",
         AutoScalingGroupName=NAMES.group,
-        ScheduledActionName=NAMES.stop_action,
+        ScheduledActionName=NAMES.scheduled_stop,
     )
     assert status.deployments(account)[0].unwatched
     aws.advance(hours=2.5)
@@ -329,7 +329,7 @@ def test_results_are_kept_with_an_expiry_and_data_is_not(aws: Aws, account: Acco
     assert told["total_usd"] == pytest.approx(PRICES["g5.xlarge"] + 0.02, rel=0.05)
     assert told["items_usd"]["machine"] == pytest.approx(aws.state()["bill"]["machine"], rel=0.02)
     assert [item.state for item in status.deployments(account)] == ["kept"]
-    teardown.down(account, "demo", keep=teardown.Keep(results=False))
+    teardown.down(account, "demo", keep=teardown.Retention(results=False))
     assert aws.state()["left"] == []
 
 
@@ -379,7 +379,7 @@ def test_sweep_finds_what_was_left_behind(aws: Aws, account: Account) -> None:
 
 def test_doctor_names_each_thing_and_its_mending(aws: Aws, account: Account) -> None:
     candidates = spec().candidates
-    wanted = preflight.Wanted(candidates)
+    wanted = preflight.PreflightRequest(candidates)
     assert {check.state for check in preflight.check(account, wanted)} == {"ok"}
     aws.world(quotas={}, denied=["iam:CreateRole"])
     found = {check.name: check for check in preflight.check(account, wanted)}

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from modelpick.aws import inventory, kill_switches, provision, record, status, teardown, templates
-from modelpick.aws.account import Account
-from modelpick.aws.client import client, session
+from modelpick.aws.account import Account, client, session
 from modelpick.aws.names import TAG_EXPIRES, Names
 from modelpick.errors import ModelpickError
 from tests.aws import matrix
@@ -20,7 +19,7 @@ from tests.stand_ins.aws_account import Aws
 NAMES = Names("demo", "123456789012", "us-east-1")
 
 
-def up(account: Account, **changes: Any) -> provision.Machine:
+def up(account: Account, **changes: Any) -> provision.RunningMachine:
     return provision.up(account, spec(**changes), PAYLOAD)
 
 
@@ -95,7 +94,7 @@ def test_a_machine_out_of_its_group_is_told(aws: Aws, account: Account) -> None:
         ("iam", "delete_role", {"RoleName": NAMES.switch_role}),
         ("scheduler", "delete_schedule", {"Name": NAMES.group}),
         ("autoscaling", "delete_scheduled_action",
-         {"AutoScalingGroupName": NAMES.group, "ScheduledActionName": NAMES.stop_action}),
+         {"AutoScalingGroupName": NAMES.group, "ScheduledActionName": NAMES.scheduled_stop}),
         ("autoscaling", "suspend_processes",
          {"AutoScalingGroupName": NAMES.group, "ScalingProcesses": ["Terminate"]}),
     ],
@@ -195,7 +194,7 @@ def test_what_is_kept_has_an_expiry_even_if_somebody_took_it_away(aws: Aws, acco
         account.call("s3", "put_object", Bucket=NAMES.bucket, Key=key, Body=b"x")
     account.call("s3", "delete_bucket_lifecycle", Bucket=NAMES.bucket)
     assert aws.state()["unforgetting"] != []
-    kept = teardown.down(account, "demo", keep=teardown.Keep(data=True)).kept
+    kept = teardown.down(account, "demo", keep=teardown.Retention(data=True)).kept
     assert kept is not None
     assert kept.objects == 2
     assert kept.expires_at is not None
@@ -239,7 +238,7 @@ def named_by_another(account: Account, at: datetime, **sizes: int) -> None:
     """The stop as CloudFormation makes it: the same action, under a name of its own making."""
     account.call(
         "autoscaling", "delete_scheduled_action", AutoScalingGroupName=NAMES.group,
-        ScheduledActionName=NAMES.stop_action,
+        ScheduledActionName=NAMES.scheduled_stop,
     )  # fmt: skip
     account.call(
         "autoscaling", "put_scheduled_update_group_action", AutoScalingGroupName=NAMES.group,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from modelpick.aws import bundle, house_rules
-from modelpick.aws.from_plan import Wishes, spec_from
+from modelpick.aws import bundle, license_gate
+from modelpick.aws.from_plan import LaunchOptions, spec_from
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
 from modelpick.licensing.judge_models import policy_in_force
@@ -27,16 +27,21 @@ def plan() -> dict[str, Any]:
     return json.loads(made.to_bytes())
 
 
+def rules_of(plan: dict[str, Any], policy: str | None = None) -> dict[str, str]:
+    found = license_gate.policy_of(plan["policy"]["name"], plan["policy"]["sha256"], policy)
+    return bundle.license_inputs(found, plan["region"])
+
+
 def test_what_the_plan_creates_is_what_up_creates(plan: dict[str, Any]) -> None:
     names = Names(spec_from(plan).deployment, "123456789012", plan["region"])
     creates = {action["creates"] for action in plan["actions"] if action["creates"]}
     assert names.group == plan["id"]
-    assert {names.group, names.guest_role, names.switch_role, names.log_group, names.stop_action} <= creates
+    assert {names.group, names.guest_role, names.switch_role, names.log_group, names.scheduled_stop} <= creates
     assert names.bucket.startswith(f"{plan['id']}-")
 
 
 def test_no_candidate_may_cost_more_than_the_cap(plan: dict[str, Any]) -> None:
-    spec = spec_from(plan, Wishes(max_usd=12.0))
+    spec = spec_from(plan, LaunchOptions(max_usd=12.0))
     assert spec.most_usd <= 12.0 + 1e-9
     assert spec.hourly_usd * (spec.hours + 1 / 3) <= 12.0 + 1e-9
     assert spec.candidates[0].instance_type == plan["instance_type"]
@@ -63,7 +68,7 @@ def test_the_machine_judges_by_the_rules_that_allowed_the_plan(
     )
     Path("approvals.toml").write_text("# none yet\n")
     made = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}).as_json()
-    job = spec_from(made, rules=house_rules.of_plan(made, None)).job
+    job = spec_from(made, rules=rules_of(made)).job
     with tarfile.open(fileobj=io.BytesIO(bundle.build(job))) as bundled:
         bundled.extractall(there, filter="data")
     before = policy_in_force()
@@ -74,9 +79,9 @@ def test_the_machine_judges_by_the_rules_that_allowed_the_plan(
     assert Path("approvals.toml").read_text() == "# none yet\n"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelpickError) as other:
-        house_rules.of_plan(made, None)
+        rules_of(made)
     assert other.value.code == "other_policy"
-    assert house_rules.of_plan(plan, "research")["policy.toml"].startswith("#")  # the plan's own, by its name
+    assert rules_of(plan, "research")["policy.toml"].startswith("#")  # the plan's own, by its name
 
 
 def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
@@ -90,7 +95,7 @@ def test_a_plan_older_than_its_prices_is_refused(plan: dict[str, Any]) -> None:
 
 def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
     assert spec_from(plan).sha256 == spec_from(json.loads(json.dumps(plan))).sha256
-    assert spec_from(plan).deployment != spec_from(plan, Wishes(name="other")).deployment
+    assert spec_from(plan).deployment != spec_from(plan, LaunchOptions(name="other")).deployment
 
 
 def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
@@ -115,7 +120,7 @@ def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, v
 def test_a_cap_shortens_the_best_one_s_hours_and_does_not_swap_it(plan: dict[str, Any]) -> None:
     """The second switch's delay is paid from the cap: the plan's hours are cut by it, its first choice stays first."""
     capped = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_usd=5.0).as_json()
-    spec = spec_from(capped, Wishes(max_usd=5.0))
+    spec = spec_from(capped, LaunchOptions(max_usd=5.0))
     assert spec.candidates[0].instance_type == capped["instance_type"]
     assert spec.hours < capped["max_hours"]
     assert spec.most_usd <= 5.0 + 1e-9
@@ -125,7 +130,7 @@ def test_what_would_be_stopped_before_it_is_done_is_no_candidate() -> None:
     plan = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "lora-int8"}, max_hours=6.0, max_usd=12.0).as_json()
     times = [row["time"]["likely_hours"] for row in plan["candidates"]]
     assert max(times) <= plan["max_hours"]
-    spec = spec_from(plan, Wishes(max_hours=times[0] * 1.01))
+    spec = spec_from(plan, LaunchOptions(max_hours=times[0] * 1.01))
     slow = {row["offer"]["instance_type"] for row, hours in zip(plan["candidates"], times, strict=True)
             if hours > spec.hours}  # fmt: skip
     assert slow

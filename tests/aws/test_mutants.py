@@ -36,10 +36,13 @@ def test_without_a_defect_nothing_is_found(aws: Aws, account: Account) -> None:
 
 
 def test_capacity_before_switches(aws: Aws, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    def group_at_one(works: resources.Works) -> None:
-        kept(works)
+    def group_at_one(context: resources.DeploymentContext) -> None:
+        kept(context)
         account.call(
-            "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=works.names.group, **templates.GROUP_AT_ONE
+            "autoscaling",
+            "update_auto_scaling_group",
+            AutoScalingGroupName=context.names.group,
+            **templates.GROUP_AT_ONE,
         )
 
     kept = resources.group
@@ -59,13 +62,13 @@ def test_switches_not_read_back(call: str, aws: Aws, account: Account, monkeypat
         assert refused.value.code == "switches_not_armed"
         assert aws.state()["machines"] == []
 
-    def believed(account: Account, names: Names) -> kill_switches.Switches:
-        return kill_switches.Switches(wanted[0], wanted[0], ())
+    def believed(account: Account, names: Names) -> kill_switches.KillSwitches:
+        return kill_switches.KillSwitches(wanted[0], wanted[0], ())
 
     wanted: list[Any] = []
     honest = kill_switches.arm
 
-    def arm(account: Account, names: Names, stop_at: Any) -> kill_switches.Switches:
+    def arm(account: Account, names: Names, stop_at: Any) -> kill_switches.KillSwitches:
         wanted[:] = [stop_at.replace(microsecond=0)]
         return honest(account, names, stop_at)
 

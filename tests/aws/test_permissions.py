@@ -8,9 +8,9 @@ import pytest
 from modelpick.aws import (
     access,
     guardrails,
+    iam,
     kill_switches,
     live_prices,
-    operator_policy,
     preflight,
     provision,
     status,
@@ -56,12 +56,12 @@ def test_the_printed_policy_suffices_and_holds_nothing_spare(
 ) -> None:
     """A whole life of a company's deployment by a caller who has this policy and no other right."""
     key, edge = make_key(account), make_boundary(account, FULL)
-    policy = operator_policy.operator_policy("123456789012", kms_key=key)
+    policy = iam.operator_policy("123456789012", kms_key=key)
     aws.world(policy=policy)
     aws.no_capacity(type="g5.xlarge")
     wanted = spec(kms_key=key, permission_boundary=edge, tags={"cost-center": "42"})
-    today, _ = live_prices.reckon(wanted, discounts={}, make=account.client_in)
-    assert {item.name: item.state for item in preflight.check(account, preflight.Wanted(wanted.candidates))}
+    today, _ = live_prices.reprice(wanted, discounts={}, make=account.client_in)
+    assert {item.name: item.state for item in preflight.check(account, preflight.PreflightRequest(wanted.candidates))}
     machine = provision.up(account, today, PAYLOAD)
     provision.extend(account, "demo", 1.0, max_usd=20)
     assert status.deployments(account)[0].armed
@@ -79,7 +79,7 @@ def test_the_printed_policy_suffices_and_holds_nothing_spare(
     account.call("ec2", "create_volume", AvailabilityZone="us-east-1a", Size=1, TagSpecifications=tags)
     aws.world(policy=policy)
     teardown.down(account, "demo")
-    teardown.down(account, "demo", keep=teardown.Keep(results=False))
+    teardown.down(account, "demo", keep=teardown.Retention(results=False))
     assert aws.state()["machines"] == []
     allowed = {
         f"{statement['Sid']} {action}"
@@ -92,7 +92,7 @@ def test_the_printed_policy_suffices_and_holds_nothing_spare(
 @pytest.mark.parametrize("taken", ["scheduler:CreateSchedule", "iam:PassRole", "ssm:PutParameter"])
 def test_without_one_action_nothing_is_made(taken: str, aws: Aws, account: Account) -> None:
     """The stand-in holds callers to their policy: it would notice one that does not suffice."""
-    policy = json.loads(json.dumps(operator_policy.operator_policy("123456789012")))
+    policy = json.loads(json.dumps(iam.operator_policy("123456789012")))
     for statement in policy["Statement"]:
         if taken in statement["Action"]:
             statement["Action"] = [one for one in statement["Action"] if one != taken and statement["Action"] != taken]
@@ -114,10 +114,10 @@ def test_what_would_be_denied_is_said_at_once_and_by_whom(aws: Aws, account: Acc
 
 def test_a_tag_that_the_company_demands_is_asked_for(aws: Aws, account: Account) -> None:
     aws.world(needed_context={"ec2:RunInstances": ["aws:RequestTag/cost-center"]})
-    wanted = preflight.Wanted(spec().candidates)
+    wanted = preflight.PreflightRequest(spec().candidates)
     found = {item.name: item for item in preflight.check(account, wanted)}["permissions"]
     assert (found.state, found.fix) == ("unknown", "add --tag cost-center=...")
-    given = preflight.Wanted(spec().candidates, tags={"cost-center": "42"})
+    given = preflight.PreflightRequest(spec().candidates, tags={"cost-center": "42"})
     assert {item.name: item for item in preflight.check(account, given)}["permissions"].state == "ok"
 
 
@@ -129,7 +129,7 @@ def test_a_boundary_that_keeps_the_backstop_from_acting_is_refused(aws: Aws, acc
     assert error.code == "boundary_denies"
     assert "autoscaling:DeleteAutoScalingGroup" in error.message
     assert "autoscaling:DeleteAutoScalingGroup" in error.fix
-    missing = refused(lambda: guardrails.check(account, NAMES, f"{arn}-other", None))
+    missing = refused(lambda: guardrails.check_boundary(account, NAMES, f"{arn}-other", None))
     assert missing.code == "unknown_boundary"
     assert aws.state()["launches"] == 0
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelpick.aws import access, progress, provision, record, teardown, templates
+from modelpick.aws import access, provision, record, status, teardown, templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
@@ -22,7 +22,7 @@ MACHINE, TRAINING, SERVING = "progress/machine.json", "results/run/progress.json
 
 
 @pytest.fixture
-def machine(aws: Aws, account: Account) -> provision.Machine:
+def machine(aws: Aws, account: Account) -> provision.RunningMachine:
     return provision.up(account, spec(job=SERVES), PAYLOAD)
 
 
@@ -34,10 +34,10 @@ def put(account: Account, key: str, told: Any, *, ago: timedelta = timedelta(0))
 
 
 def text(account: Account) -> str:
-    return progress.read(account, NAMES, record.read(account, NAMES)).text()
+    return status.read_progress(account, NAMES, record.read(account, NAMES)).text()
 
 
-def test_each_stage_is_said_in_words(account: Account, machine: provision.Machine) -> None:
+def test_each_stage_is_said_in_words(account: Account, machine: provision.RunningMachine) -> None:
     assert text(account) == "booting"
     put(account, MACHINE, {"stage": "packages", "detail": ""})
     assert text(account) == "installing packages"
@@ -54,7 +54,7 @@ def test_each_stage_is_said_in_words(account: Account, machine: provision.Machin
     assert text(account) == "ended: idle for 30 minutes"
 
 
-def test_what_an_earlier_machine_left_does_not_count(account: Account, machine: provision.Machine) -> None:
+def test_what_an_earlier_machine_left_does_not_count(account: Account, machine: provision.RunningMachine) -> None:
     put(account, MACHINE, {"stage": "running", "detail": ""})
     put(account, SERVING, {"state": "ready", "models": ["base"]}, ago=timedelta(hours=1))
     put(account, TRAINING, {"state": "done"}, ago=timedelta(hours=1))
@@ -62,13 +62,13 @@ def test_what_an_earlier_machine_left_does_not_count(account: Account, machine: 
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "null", '{"state": 3}', '{"at": "yesterday", "stage": "ready"}'])
-def test_a_half_written_report_is_no_report(broken: str, account: Account, machine: provision.Machine) -> None:
+def test_a_half_written_report_is_no_report(broken: str, account: Account, machine: provision.RunningMachine) -> None:
     for key in (MACHINE, TRAINING, SERVING):
         put(account, key, broken)
     assert text(account) == "booting"
 
 
-def test_following_ends_when_it_serves(account: Account, machine: provision.Machine) -> None:
+def test_following_ends_when_it_serves(account: Account, machine: provision.RunningMachine) -> None:
     told: list[str] = []
     put(account, MACHINE, {"stage": "running", "detail": ""})
 
@@ -76,52 +76,54 @@ def test_following_ends_when_it_serves(account: Account, machine: provision.Mach
         told.append(said)
         put(account, SERVING, {"state": "ready", "models": ["base"]})
 
-    assert progress.follow(account, "demo", report).ready
+    assert status.follow(account, "demo", report).ready
     assert told == ["running", "serving base"]
 
 
-def test_following_ends_when_the_job_fails_with_its_last_words(account: Account, machine: provision.Machine) -> None:
+def test_following_ends_when_the_job_fails_with_its_last_words(
+    account: Account, machine: provision.RunningMachine
+) -> None:
     put(account, MACHINE, {"stage": "ended", "detail": "the job is over; exit code 1"})
     put(account, TRAINING, {"state": "failed", "error": {"message": "no room"}})
     put(account, "progress/job.log", "one\ntwo\n")
     with pytest.raises(ModelpickError) as failed:
-        progress.follow(account, "demo", lambda _: None)
+        status.follow(account, "demo", lambda _: None)
     assert failed.value.code == "job_failed"
     assert "two" in failed.value.message
     assert "modelpick down demo" in failed.value.fix
 
 
-def test_a_machine_that_ends_before_it_served_has_failed(account: Account, machine: provision.Machine) -> None:
+def test_a_machine_that_ends_before_it_served_has_failed(account: Account, machine: provision.RunningMachine) -> None:
     put(account, MACHINE, {"stage": "ended", "detail": "spot interruption"})
     put(account, TRAINING, {"state": "done"})
-    assert progress.follow(account, "demo", lambda _: None).training is not None
+    assert status.follow(account, "demo", lambda _: None).training is not None
     with pytest.raises(ModelpickError) as failed:
-        progress.follow(account, "demo", lambda _: None, serves=True)
+        status.follow(account, "demo", lambda _: None, serves=True)
     assert failed.value.code == "job_failed"
 
 
-def test_following_ends_when_the_machine_is_gone(aws: Aws, account: Account, machine: provision.Machine) -> None:
+def test_following_ends_when_the_machine_is_gone(aws: Aws, account: Account, machine: provision.RunningMachine) -> None:
     aws.power_off(machine.instance_id)
     with pytest.raises(ModelpickError) as gone:
-        progress.follow(account, "demo", lambda _: None)
+        status.follow(account, "demo", lambda _: None)
     assert gone.value.code == "machine_gone"
 
 
 def test_following_outlives_a_lost_network_and_says_what_runs(
-    aws: Aws, account: Account, machine: provision.Machine
+    aws: Aws, account: Account, machine: provision.RunningMachine
 ) -> None:
     put(account, MACHINE, {"stage": "running", "detail": ""})
     put(account, SERVING, {"state": "ready", "models": ["base"]})
     aws.fail("DescribeInstances", code="InternalError", status=500, times=7)
-    assert progress.follow(account, "demo", lambda _: None).ready
+    assert status.follow(account, "demo", lambda _: None).ready
     aws.fail("DescribeInstances", code="AccessDenied", status=403, times=99)
     with pytest.raises(ModelpickError) as denied:
-        progress.follow(account, "demo", lambda _: None)
+        status.follow(account, "demo", lambda _: None)
     assert denied.value.exit_code == 5
     assert "it stops by itself at" in denied.value.message
 
 
-def test_the_key_is_made_once_and_goes_with_the_deployment(account: Account, machine: provision.Machine) -> None:
+def test_the_key_is_made_once_and_goes_with_the_deployment(account: Account, machine: provision.RunningMachine) -> None:
     key = access.api_key(account, "demo")
     assert key is not None
     assert len(key) > 40
@@ -148,7 +150,7 @@ def test_the_machine_may_read_its_two_secrets_and_no_other() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_connect_keeps_the_key_where_only_its_owner_reads(
-    aws: Aws, account: Account, machine: provision.Machine, tmp_path: Path
+    aws: Aws, account: Account, machine: provision.RunningMachine, tmp_path: Path
 ) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()

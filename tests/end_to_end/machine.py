@@ -12,9 +12,10 @@ import shutil
 import site
 import sys
 from pathlib import Path
+from typing import Any
 
-from modelpick.aws import house_rules
-from modelpick.aws.from_plan import Wishes, spec_from
+from modelpick.aws import bundle, license_gate
+from modelpick.aws.from_plan import LaunchOptions, spec_from
 from modelpick.aws.names import Names
 from modelpick.aws.spec import Spec
 from tests.aws.guest import Machine
@@ -65,10 +66,16 @@ class RentedMachine(Machine):
 
 def planned(plan: Path, name: str, *, hours: float | None = None, idle_minutes: float = 30.0) -> tuple[Spec, Names]:
     """What `up` makes of a plan file in the stand-in account, so that a machine boots with the same user-data."""
-    wishes = Wishes(name=name, max_hours=hours, idle_minutes=idle_minutes)
+    wishes = LaunchOptions(name=name, max_hours=hours, idle_minutes=idle_minutes)
     content = json.loads(plan.read_text())
-    spec = spec_from(content, wishes, data=["train.jsonl"], rules=house_rules.of_plan(content, None))
+    spec = spec_from(content, wishes, data=["train.jsonl"], rules=rules_of(content))
     return spec, Names(name, "123456789012", spec.region)
+
+
+def rules_of(plan: dict[str, Any]) -> dict[str, str]:
+    """What the machine judges licenses by."""
+    policy = license_gate.policy_of(plan["policy"]["name"], plan["policy"]["sha256"], None)
+    return bundle.license_inputs(policy, plan["region"])
 
 
 def fill_cache(cache: Path, weights: Path) -> None:

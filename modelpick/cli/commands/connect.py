@@ -57,7 +57,7 @@ def connect(
 def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict[str, Any]:
     """Fetch the key into its file. A key never reaches the screen, a log or a process list."""
     from modelpick import settings
-    from modelpick.aws import access, progress, record
+    from modelpick.aws import access, record, status
     from modelpick.aws.names import Names
     from modelpick.serving import key
 
@@ -69,7 +69,7 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
     path = wished or settings.state_folder(name) / "key"
     key.keep_key(path, secret)
     names = Names(name, account.identity()["Account"], account.region)
-    now = progress.read(account, names, record.read(account, names))
+    now = status.read_progress(account, names, record.read(account, names))
     return {
         "address": address, "endpoint": f"{address}/v1", "key_file": str(path), "ready": now.ready,
         "progress": now.text(),

@@ -193,15 +193,15 @@ def _account(
 ) -> list[_Check]:
     """The account, looked at as `up` would; nothing is made."""
     from modelpick.aws import preflight
-    from modelpick.aws.spec import Candidate
+    from modelpick.aws.spec import InstanceCandidate
     from modelpick.cli import aws_options
     from modelpick.offers import embedded
 
     kind = embedded.instance(instance)
     account = aws_options.account(region, profile)
     offer = embedded.offer(kind.name, account.region)
-    candidate = Candidate(kind.name, offer.usd_per_hour or 0.0, kind.vcpus, kind.cpu)
-    wanted = preflight.Wanted([candidate], spot=spot, tags=aws_options.tags(tag), **company)
+    candidate = InstanceCandidate(kind.name, offer.usd_per_hour or 0.0, kind.vcpus, kind.cpu)
+    wanted = preflight.PreflightRequest([candidate], spot=spot, tags=aws_options.tags(tag), **company)
     found = preflight.check(account, wanted)
     states = {"ok": "ok", "problem": "problem", "unknown": "absent"}
     checks = [_Check(check.name, states[check.state], check.detail, check.fix) for check in found]
@@ -234,8 +234,8 @@ def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: 
     """The policy itself: `modelpick doctor --aws --iam-policy > policy.json`."""
     import json
 
+    from modelpick.aws.iam import operator_policy
     from modelpick.aws.names import Names
-    from modelpick.aws.operator_policy import operator_policy
     from modelpick.cli import aws_options
 
     account = aws_options.account(region, profile)

@@ -13,7 +13,7 @@ from modelpick.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.receipt import Receipt
+    from modelpick.aws.teardown import Receipt
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +26,9 @@ def down(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The deployment.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every deployment of the region.")] = False,
     purge: Annotated[bool, typer.Option("--purge", help="Results too.")] = False,
-    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep the training data until it expires.")] = False,
+    keep_data: Annotated[
+        bool, typer.Option("--keep-data", help="Retention the training data until it expires.")
+    ] = False,
     region: Region = None,
     profile: Profile = None,
     yes: Yes = False,
@@ -52,7 +54,7 @@ def down(
                 f"nothing is called {name} in {account.region}; there is: {', '.join(sorted(known)) or 'nothing'}\n"
                 "in all regions: modelpick status --all-regions"
             )
-    keep = teardown.Keep(results=not purge, data=keep_data)
+    keep = teardown.Retention(results=not purge, data=keep_data)
     receipts = [teardown.down(account, one, keep=keep, report=out.note) for one in names]
     payload = {
         "receipts": [item.as_json() for item in receipts],

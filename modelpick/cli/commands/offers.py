@@ -13,7 +13,7 @@ from modelpick.offers.instance import Families
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.live_prices import Asked
+    from modelpick.aws.live_prices import LiveOffers
     from modelpick.offers.price import Offer
 
 _SORTS = ("price", "memory", "name", "usd-per-gib", "usd-per-tflop")
@@ -112,16 +112,16 @@ def offers(
         raise typer.Exit(1)
 
 
-def _ask(offers: "list[Offer]", confirmed: bool) -> "Asked":
+def _ask(offers: "list[Offer]", accept_price_change: bool) -> "LiveOffers":
     from modelpick.aws import live_prices as live
 
     try:
-        return live.ask(offers, confirmed=confirmed)
+        return live.live_offers(offers, accept_price_change=accept_price_change)
     except RemoteError as error:
         raise RemoteError(error.message, fix=f"{error.fix}; or leave out --live", code=error.code) from None
 
 
-def _draw_live(console: "Console", asked: "Asked") -> None:
+def _draw_live(console: "Console", asked: "LiveOffers") -> None:
     changed = [one for one in asked.compared if not one.held and one.usd_per_hour != one.embedded.usd_per_hour]
     console.print(f"asked AWS: {len(changed)} prices differ from the embedded ones", markup=False)
     for one in changed:

@@ -14,7 +14,7 @@ from modelpick.cli.output import Output, drawn
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.receipt import Receipt
+    from modelpick.aws.teardown import Receipt
 
 
 def register(app: typer.Typer) -> None:

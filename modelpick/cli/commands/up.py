@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from modelpick.aws.account import Account
-    from modelpick.aws.location import Site
-    from modelpick.aws.provision import Machine
+    from modelpick.aws.location import LaunchLocation
+    from modelpick.aws.provision import RunningMachine
     from modelpick.aws.resources import Payload
     from modelpick.aws.spec import Spec
 
@@ -74,16 +74,16 @@ def up(
 ) -> None:
     """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money.
 
-    Then tells how far it is. Ctrl-C or --detach leaves it running; the same command again looks on.
+    Then tells how far it is. Ctrl-C or --detach leaves it running; re-run the command to follow it again.
     """
     from modelpick import settings
-    from modelpick.aws import house_rules, preflight
-    from modelpick.aws.from_plan import Wishes, job_of, spec_from
+    from modelpick.aws import bundle, license_gate, live_prices, preflight
+    from modelpick.aws.from_plan import LaunchOptions, job_of, spec_from
 
     planned.check()
     waiting = aws_options.span("--wait", wait)
     days = amount("--keep-results", keep_results) or 30
-    wishes = Wishes(
+    wishes = LaunchOptions(
         name=name, max_usd=planned.most_usd, max_hours=planned.most_hours, market=market,
         subnet=subnet, kms_key=kms_key, permission_boundary=permission_boundary, tags=aws_options.tags(tag or []),
         keep_results_days=max(int(days), 1), idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60,
@@ -92,14 +92,17 @@ def up(
     plan = _plan(out, target, planned, work, market)
     data, offline = planned.data, planned.offline
     names = [data.name] if data else []
-    rules = house_rules.of_plan(plan, planned.policy)
+    policy = license_gate.policy_of(plan["policy"]["name"], plan["policy"]["sha256"], planned.policy)
+    rules = bundle.license_inputs(policy, str(plan["region"]))
     spec = spec_from(plan, wishes, data=names, discounts=settings.load().discounts, rules=rules)
     if export is not None:
         _export(out, spec, export)
         return
     account = aws_options.account(spec.region, profile)
     # Prices first: a type that is too dear today must not be among those the account is looked at for.
-    spec, said = _at_todays_prices(account, spec, offline=offline, confirm=confirm)
+    spec, said = live_prices.at_todays_prices(
+        account, spec, discounts=settings.load().discounts, offline=offline, accept_price_change=confirm
+    )
     place = preflight.ready(account, spec, expected_account=expected_account)
     out.note("\n".join([_summary(spec, plan, place), *(f"  {text}" for text in said)]))
     aws_options.agree(out, f"Start it, for at most ${spec.most_usd:.2f}?", yes=yes)
@@ -131,7 +134,7 @@ def _plan(out: Output, target: str, planned: PlanOptions, work: RunOptions, mark
         raise ModelpickError(
             f"the license of {content['model']['id']} needs a human's decision first",
             fix=f"modelpick policy approve {content['model']['id']}, then "
-            + ("make the plan again" if Path(target).is_file() else "the same command again"),
+            + ("make the plan again" if Path(target).is_file() else "re-run the command"),
             code="needs_review",
         )
     return content
@@ -161,26 +164,9 @@ def _payload(spec: "Spec", account_id: str, job: dict[str, Any], data: Path | No
     return bundle.payload(spec, names, job=job, data=files, hub_token=os.environ.get("HF_TOKEN"))
 
 
-def _at_todays_prices(
-    account: "Account", spec: "Spec", *, offline: bool, confirm: bool
-) -> "tuple[Spec, tuple[str, ...]]":
-    """The spec at live prices; what was begun goes on with the types and prices that it noted."""
-    from modelpick import settings
-    from modelpick.aws import live_prices, record
-    from modelpick.aws.names import Names
-    from modelpick.offers import embedded
-
-    noted = record.read(account, Names(spec.deployment, account.identity()["Account"], spec.region))
-    if noted is not None:
-        return noted.priced(spec), (f"begun at {noted.created_at:%Y-%m-%d %H:%M} UTC: its prices and its limit hold",)
-    if offline:
-        return spec, (f"prices of {embedded.as_of()}: with --offline AWS's are not asked",)
-    return live_prices.reckon(spec, discounts=settings.load().discounts, confirmed=confirm, make=account.client_in)
-
-
 def _run(
-    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "Site", wait: timedelta
-) -> "Machine":
+    out: Output, account: "Account", spec: "Spec", payload: "Payload", place: "LaunchLocation", wait: timedelta
+) -> "RunningMachine":
     from modelpick.aws import provision
 
     while True:
@@ -191,14 +177,14 @@ def _run(
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _follow(out: Output, account: "Account", machine: "Machine", serves: bool) -> dict[str, Any]:
+def _follow(out: Output, account: "Account", machine: "RunningMachine", serves: bool) -> dict[str, Any]:
     """Say how far it is until it serves or is done. Ctrl-C looks away, and says what goes on."""
-    from modelpick.aws import progress
+    from modelpick.aws import status
     from modelpick.aws.names import Names
 
     out.note(_in_service(machine))
     try:
-        last = progress.follow(account, machine.deployment, out.note, serves=serves)
+        last = status.follow(account, machine.deployment, out.note, serves=serves)
     except KeyboardInterrupt:
         sys.stderr.write(
             f"\n{machine.deployment} goes on without you, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
@@ -207,7 +193,7 @@ def _follow(out: Output, account: "Account", machine: "Machine", serves: bool) -
         raise typer.Exit(EXIT_INTERRUPTED) from None
     names = Names(machine.deployment, account.identity()["Account"], account.region)
     return {
-        "progress": last.as_json(), "comparisons": progress.comparisons(account, names),
+        "progress": last.as_json(), "comparisons": status.comparisons(account, names),
         "results": f"s3://{names.bucket}/results/",
     }  # fmt: skip
 
@@ -259,7 +245,7 @@ def _export(out: Output, spec: "Spec", path: Path) -> None:
     )
 
 
-def _summary(spec: "Spec", plan: dict[str, Any], place: "Site") -> str:
+def _summary(spec: "Spec", plan: dict[str, Any], place: "LaunchLocation") -> str:
     needs = plan.get("time") or {}
     if needs.get("until_limit"):  # a server has no end of its own: what must be done by then is the fine-tuning
         needs = needs["job"] or {}
@@ -279,7 +265,7 @@ def _priced(spec: "Spec") -> str:
     return f"the limit is reckoned at ${spec.hourly_usd:.4f} an hour, the dearest type on demand with disk and address"
 
 
-def _in_service(machine: "Machine") -> str:
+def _in_service(machine: "RunningMachine") -> str:
     return (
         f"{machine.deployment}: {machine.instance_type} {machine.instance_id} in {machine.zone} is in service\n"
         f"stops by itself at {machine.stop_at:%Y-%m-%d %H:%M} UTC (by force at {machine.delete_at:%H:%M}), "
@@ -287,7 +273,7 @@ def _in_service(machine: "Machine") -> str:
     )
 
 
-def _draw(console: "Console", machine: "Machine", serves: bool, told: dict[str, Any]) -> None:
+def _draw(console: "Console", machine: "RunningMachine", serves: bool, told: dict[str, Any]) -> None:
     name, followed = machine.deployment, "progress" in told
     lines = [f"results   {told['results']}"] if followed else _in_service(machine).splitlines()
     for row in told.get("comparisons", ()):

@@ -19,8 +19,11 @@ def test_live_prices_are_compared_and_far_ones_are_held(aws: Aws, modelpick: Run
     assert held == ["g5.2xlarge"]
     drawn = modelpick(*words)
     assert "held: g5.2xlarge at $12.1200" in drawn.out
-    confirmed = modelpick(*words, "--confirm", "--json").json
-    assert next(row for row in confirmed["offers"] if row["instance_type"] == "g5.2xlarge")["usd_per_hour"] == 12.12
+    accept_price_change = modelpick(*words, "--confirm", "--json").json
+    assert (
+        next(row for row in accept_price_change["offers"] if row["instance_type"] == "g5.2xlarge")["usd_per_hour"]
+        == 12.12
+    )
 
 
 def test_a_negotiated_discount_comes_off_live_prices_too(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modelpick.aws import client as door
+from modelpick.aws import account as door
 from modelpick.aws import prices
 from modelpick.errors import RemoteError
 from modelpick.offers import embedded
@@ -53,7 +53,7 @@ def test_a_price_far_from_the_embedded_one_is_held_until_confirmed(aws: Aws, fac
     (live,) = prices.on_demand([offer], TODAY)
     assert live.held
     assert live.offer is offer
-    (sure,) = prices.on_demand([offer], TODAY, confirmed=True)
+    (sure,) = prices.on_demand([offer], TODAY, accept_price_change=True)
     assert sure.offer.usd_per_hour == pytest.approx(1.006 * factor)
 
 
