@@ -1,6 +1,6 @@
 """Collects what a cost comparison is made from, and makes it. I/O; spends nothing.
 
-from modelpick import costs
+from modelpick.planning import costs
 
 comparison = costs.side_by_side("Qwen/Qwen3-8B", {"method": "awq", "stack": "vllm", "batch": 16})
 """
