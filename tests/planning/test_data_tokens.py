@@ -104,7 +104,10 @@ def test_a_file_larger_than_the_memory_allowed_is_read(tmp_path: Path, suffix: s
     with path.open("wb") as file:
         for _ in range(150):
             file.write(row * 1000)
-    program = f"import sys, pathlib, modelpick.planning.data_tokens as t;print(t.measure(pathlib.Path({str(path)!r}), 512).bytes)"
+    program = (
+        "import sys, pathlib; from modelpick.planning import data_tokens;"
+        f"print(data_tokens.measure(pathlib.Path({str(path)!r}), 512).bytes)"
+    )
 
     def limited() -> None:
         import resource
