@@ -1,10 +1,35 @@
-"""Where the data files lie (policies/, deploy/, embedded facts), and how every file is read and written."""
+"""Where the data files lie (policies/, deploy/, embedded facts), and how every file is read and written.
 
+A file is read whole or refused in one sentence, without ever blocking on a pipe or a device. A file is written whole or
+not at all: the old one survives a full disk and a killed process. Every failure is a UsageError whose `__cause__` is
+the OSError, so that a caller can tell a full disk from a missing permission (`is_disk_full`).
+"""
+
+import errno
+import json
+import math
 import os
-from contextlib import suppress
+import shutil
+import stat
+import threading
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from modelpick.errors import UsageError, first_line
 
 _PACKAGE = Path(__file__).resolve().parent
+LARGEST = 64 * 2**20  # bytes of a file read whole, unless the caller says otherwise: no config or record comes near
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def directory(name: str) -> Path:
@@ -18,16 +43,232 @@ def data_file(package: str, name: str) -> Path:
     return _PACKAGE / package / "data" / name
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new, never a part."""
-    partial = path.with_name(f".{path.name}.partial")
+def read_bytes(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> bytes:
+    """All bytes of a regular file. A pipe, a device, a socket or a folder is refused without being opened.
+
+    Raises UsageError(code=code) for a file that is missing, not regular, unreadable, or of more than `largest` bytes.
+    `fix` replaces the usual advice.
+    """
+    with _opened(path, code, fix) as file, _typed("read", path, code, fix):
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise UsageError(f"{path} is larger than {_size(largest)}", fix=fix or "name a smaller file", code=code)
+    return content
+
+
+def read_text(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> str:
+    """A UTF-8 text file, with or without a byte order mark. Raises as `read_bytes` does, and for another encoding."""
+    content = read_bytes(path, code=code, fix=fix, largest=largest)
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not UTF-8 text: byte {error.start + 1} is 0x{content[error.start]:02x}",
+            fix=fix or "save it as UTF-8",
+            code=code,
+        ) from None
+
+
+def read_json(
+    path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST, allow_nan: bool = False
+) -> Any:
+    """What a JSON file holds. Raises as `read_text` and `parse_json` do."""
+    text = read_text(path, code=code, fix=fix, largest=largest)
+    return parse_json(text, where=str(path), code=code, fix=fix, allow_nan=allow_nan)
+
+
+def parse_json(text: str | bytes, *, where: str, code: str, fix: str | None = None, allow_nan: bool = False) -> Any:
+    """What JSON text holds. `where` names its origin in errors.
+
+    Raises UsageError(code=code) for text that is not JSON, is nested too deeply, or holds a number that is not finite
+    (NaN, Infinity, 1e999), which JSON has no word for; `allow_nan` takes those.
+    """
+    try:
+        if allow_nan:
+            return json.loads(text)
+        return json.loads(text, parse_constant=_not_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where} is not JSON: {_reason(error)}", fix=fix or _repair(where), code=code) from None
+
+
+def read_toml(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> dict[str, Any]:
+    """What a TOML file holds. Raises as `read_text` does, and UsageError for text that is not TOML."""
+    text = read_text(path, code=code, fix=fix, largest=largest)
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {_reason(error)}", fix=fix or _repair(str(path)), code=code) from None
+
+
+def write_atomically(
+    path: Path | str, content: str | bytes, *, code: str = "cannot_write", fix: str | None = None
+) -> None:
+    """Write a file so that a reader, and whoever comes after a kill or a full disk, sees the old one or the new one.
+
+    Text is written as UTF-8 with "\\n". Raises UsageError(code=code), the old file untouched and no part left behind.
+    """
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with replacing(path, code=code, fix=fix) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None = None) -> Iterator[BinaryIO]:
+    """A binary file to write to, which takes the place of `path` when the block ends without an error.
+
+    For content too long for one string. The bytes go to a hidden file in the same folder, which is synced and renamed;
+    an error in the block or in the write removes it. A link is written through. A device or a pipe (/dev/stdout) is
+    written to as it is. Raises UsageError(code=code) for what the file system refuses; errors of the block's own pass.
+    """
+    with _typed("written", path, code, fix):
+        target = Path(os.path.realpath(path))
+        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # One name a writer: two of them never share a part, and a killed one leaves one part at most.
+        partial = target.with_name(f".{target.name[:60]}.{os.getpid()}-{threading.get_ident():x}.partial")
+        if stat.S_ISREG(mode):
+            partial.unlink(missing_ok=True)
+            file: BinaryIO = partial.open("xb")
+        else:
+            file = target.open("wb")
+    try:
+        with _typed("written", path, code, fix, only=(*_NO_ROOM, errno.EIO)):
+            yield file
+        with _typed("written", path, code, fix):
             file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
+            if stat.S_ISREG(mode):
+                os.fsync(file.fileno())
+                file.close()
+                if target.exists():
+                    with suppress(OSError):  # a file system without permissions
+                        partial.chmod(stat.S_IMODE(mode))
+                partial.replace(target)
+    finally:
         with suppress(OSError):
-            partial.unlink()
-        raise
+            file.close()
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def copy_file(
+    source: Path | str,
+    target: Path | str,
+    *,
+    root: Path | None = None,
+    code: str = "cannot_copy",
+    fix: str | None = None,
+) -> None:
+    """Copy a regular file, whole or not at all.
+
+    With `root`, `source` must lie in that folder once every link is followed: a link out of it is refused, so that a
+    model folder made by somebody else cannot have a private file copied. Raises UsageError(code=code).
+    """
+    real = Path(os.path.realpath(source))
+    if root is not None and not real.is_relative_to(os.path.realpath(root)):
+        raise UsageError(
+            f"{source} is a link to a file outside {root}",
+            fix=fix or "replace the link by the file itself, or remove it",
+            code=code,
+        )
+    with _opened(real, code, fix, shown=source) as original, replacing(target, code=code, fix=fix) as copy:
+        shutil.copyfileobj(original, copy, 2**20)
+
+
+def make_folder(path: Path | str, *, code: str = "cannot_write", fix: str | None = None) -> None:
+    """Create a folder and its parents where they are missing. Raises UsageError(code=code)."""
+    with _typed("created", path, code, fix):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for lack of room: an OSError of that kind, or an error raised from one."""
+    reason = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(reason, OSError) and reason.errno in _NO_ROOM
+
+
+@contextmanager
+def _opened(path: Path | str, code: str, fix: str | None, shown: Path | str | None = None) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. Its kind is asked before it is opened, and again of what was opened."""
+    name = path if shown is None else shown
+    with _typed("read", name, code, fix):
+        _require_regular(os.stat(path).st_mode, name, code, fix)
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path, flags)
+    with os.fdopen(descriptor, "rb") as file:
+        _require_regular(os.fstat(descriptor).st_mode, name, code, fix)
+        yield file
+
+
+def _require_regular(mode: int, path: Path | str, code: str, fix: str | None) -> None:
+    for is_kind, noun in _KINDS:
+        if is_kind(mode):
+            raise UsageError(f"{path} is {noun}, not a file", fix=fix or "name a regular file", code=code)
+
+
+@contextmanager
+def _typed(
+    verb: str, path: Path | str, code: str, fix: str | None, only: tuple[int, ...] | None = None
+) -> Iterator[None]:
+    """Turns what the file system refuses into one sentence; with `only`, errors of other numbers pass."""
+    try:
+        yield
+    except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
+        _cannot(verb, path, error, code, fix)
+    except ValueError as error:  # "embedded null byte": no system has such a name
+        if only is not None or "null" not in str(error):
+            raise
+        _cannot(verb, path, error, code, fix)
+
+
+def _cannot(verb: str, path: Path | str, error: Exception, code: str, fix: str | None) -> NoReturn:
+    number = error.errno if isinstance(error, OSError) else None
+    folder = Path(path).parent
+    if number == errno.ENOENT and verb == "read":
+        message, advice = f"there is no file {path}", "check the path"
+    elif number == errno.ENOENT:
+        message, advice = f"{path} cannot be {verb}: there is no folder {folder}", f"create {folder}"
+    elif number == errno.ELOOP:
+        message, advice = f"{path} cannot be {verb}: its links lead back to themselves", "replace the link by a file"
+    elif number in _NO_ROOM:
+        message, advice = f"{path} cannot be {verb}: the disk is full", "make room on the disk, then re-run the command"
+    elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        message, advice = f"{path} cannot be {verb}: {_text(error)}", "check its permissions, or name another file"
+    else:
+        message, advice = f"{path} cannot be {verb}: {_text(error)}", "name another file"
+    raise UsageError(message, fix=fix or advice, code=code) from error
+
+
+def _text(error: Exception) -> str:
+    """What the system says, as part of a sentence: "permission denied"."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return said[:1].lower() + said[1:]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
+    return first_line(error)
+
+
+def _repair(where: str) -> str:
+    return f"fix or delete {where}"
+
+
+def _not_finite(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not a number that JSON has")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:20]} is too large for a number")
+    return number
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count} bytes"

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from modelpick.errors import ModelpickError, UsageError
-from modelpick.files import write_atomically
+from modelpick.errors import ModelpickError
+from modelpick.files import make_folder, write_atomically
 
 STATES = ("loading", "ready", "stopped", "failed")
 
@@ -38,10 +38,6 @@ class Progress:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         told = {"schema_version": 1, "state": name, **self._fixed, "at": now, **more}
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, json.dumps(told, indent=1) + "\n")
-        except OSError as error:
-            raise UsageError(
-                f"{self._path} cannot be written: {error.strerror}", fix="name another with --progress", code="no_file"
-            ) from None
+        refused = {"code": "no_file", "fix": "name another with --progress"}
+        make_folder(self._path.parent, **refused)
+        write_atomically(self._path, json.dumps(told, indent=1) + "\n", **refused)

@@ -3,20 +3,19 @@
 The same rule holds for a remote copy: the marker goes up last, and comes down first.
 """
 
-import errno
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Protocol
 
+from modelpick import files
 from modelpick.files import write_atomically
 
 MARKER = "complete.json"
 _PREFIX = "checkpoint-"
 # What the operating system says when a file cannot grow: no space, quota used up, file-size limit.
-_CANNOT_GROW = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# The same through libraries that turn errno into text (safetensors, torch's zip writer, glibc's strerror).
+# A full disk through libraries that turn errno into text (safetensors, torch's zip writer, glibc's strerror).
 _CANNOT_GROW_WORDS = ("no space left", "quota exceeded", "file too large", "file write failed", "unexpected pos")
 
 
@@ -117,6 +116,6 @@ def download_newest(folder: Path, store: Store) -> Path | None:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether a failed write failed for lack of room, however the library that wrote puts it."""
-    if isinstance(error, OSError) and error.errno in _CANNOT_GROW:
+    if files.is_disk_full(error):
         return True
     return any(words in str(error).lower() for words in _CANNOT_GROW_WORDS)

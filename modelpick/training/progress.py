@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from modelpick.errors import EXIT_INTERRUPTED
+from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.files import write_atomically
 from modelpick.training import metrics
 
@@ -95,7 +95,7 @@ class Progress:
         self._now["heartbeat_at"] = _utc_now()
         if self._usd_per_hour is not None:
             self._now["usd_so_far"] = round((time.monotonic() - self._started) / 3600 * self._usd_per_hour, 4)
-        with suppress(OSError):  # a full disk must not end the run before training itself reports it
+        with suppress(UsageError):  # a full disk must not end the run before training itself reports it
             write_atomically(self._folder / "progress.json", json.dumps(self._now, indent=1) + "\n")
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelpick.errors import ModelpickError
+from modelpick import files
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.loading import adapters
 from modelpick.planning.recipe import Halving, RunSettings, in_force
 from modelpick.training import checkpoints, loss
@@ -259,7 +260,7 @@ def _careful(base: type) -> type:
                 super()._save_checkpoint(*arguments, **names)
                 made = folder / f"checkpoint-{self.state.global_step}"
                 checkpoints.seal(made)
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, UsageError) as error:
                 checkpoints.remove_partial(folder)
                 if checkpoints.is_disk_full(error):
                     raise _disk_full(folder) from None
@@ -342,7 +343,9 @@ def disk_full_as_error(checkpoint_folder: Path) -> Iterator[None]:
     """Turn a write that fails for lack of room into TrainingStoppedError(code="disk_full")."""
     try:
         yield
-    except ModelpickError:
+    except ModelpickError as error:
+        if files.is_disk_full(error):
+            raise _disk_full(checkpoint_folder) from None
         raise
     except Exception as error:
         if checkpoints.is_disk_full(error):
