@@ -18,7 +18,7 @@ Method = Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf", "
 Optimizer = Literal["adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "sgd"]
 Dtype = Literal["bf16", "fp16", "fp32"]
 Attention = Literal["eager", "sdpa", "flash"]
-Stack = Literal["transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"]
+Stack = Literal["auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"]
 Measure = Literal["allocated", "reserved", "device"]
 Sharding = Literal["none", "tensor-parallel", "zero2", "zero3", "fsdp"]
 KvCacheDtype = Literal["auto", "fp8", "int8", "int4"]
@@ -51,7 +51,7 @@ class Workload:
     dtype: Dtype = "bf16"
     autocast: bool | None = None  # training under torch.autocast; None: where the stack does so by default
     attention: Attention = "sdpa"
-    stack: Stack = "transformers"
+    stack: Stack = "auto"  # what `serve`, `finetune` and `up` start (planning/engines.py); else the stack named
     stack_version: str | None = None  # "4.42"; None: what memory/stacks.py takes it for
     measure: Measure = "device"
     gpus: int = 1
@@ -113,6 +113,8 @@ def workload_from(names: Mapping[str, Any]) -> Workload:
     if given["method"] not in allowed:
         raise _contradiction(f"method {given['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
     given.setdefault("context", 4096 if task == "serve" else 1024)
+    if "stack_version" in given:
+        given.setdefault("stack", "transformers")
     wrong_task = _ONLY_FINETUNE if task == "serve" else ONLY_SERVE
     for key in wrong_task:
         if given.get(key):

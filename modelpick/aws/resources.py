@@ -13,6 +13,7 @@ from modelpick.aws.location import LaunchLocation
 from modelpick.aws.names import PREFIX, Names, tag_list
 from modelpick.aws.record import Record
 from modelpick.aws.spec import Spec
+from modelpick.planning import plan_actions
 
 _PROFILE_NOT_SEEN = r"(?i)iaminstanceprofile|instance profile"
 
@@ -190,17 +191,21 @@ def group(context: DeploymentContext) -> None:
     )
 
 
-STEPS: tuple[tuple[str, Callable[[DeploymentContext], None]], ...] = (
-    ("bucket", bucket),
-    ("log group", logs),
-    ("machine's role", guest_role),
-    ("backstop's role", switch_role),
-    ("security group", security_group),
-    ("Hub token", hub_token),
-    ("API key", api_key),
-    ("bundle", upload),
-    ("launch template", template),
-    ("group at zero", group),
+_MAKERS: Mapping[str, Callable[[DeploymentContext], None]] = {
+    "bucket": bucket,
+    "logs": logs,
+    "guest_role": guest_role,
+    "switch_role": switch_role,
+    "security_group": security_group,
+    "hub_token": hub_token,
+    "api_key": api_key,
+    "bundle": upload,
+    "template": template,
+    "group": group,
+}
+# The free steps of the list that a plan shows, each with what carries it out.
+STEPS: tuple[tuple[str, Callable[[DeploymentContext], None]], ...] = tuple(
+    (step.title, _MAKERS[step.key]) for step in plan_actions.STEPS if step.phase == "free"
 )
 
 

@@ -16,7 +16,7 @@ from modelpick.memory.intervals import interval
 from modelpick.memory.overhead import runtime_bytes
 from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
 from modelpick.memory.sharding import Shares, shares
-from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
+from modelpick.memory.stacks import DEEPSPEED, Stack, settled, stack_of
 from modelpick.memory.weights import Weights, kept_linear, parameter_count, weight_bytes
 from modelpick.workload import Workload
 
@@ -123,6 +123,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     Raises UsageError for LoRA targets that the model does not have, CannotTellError for training a model whose
     layers are only guessed: recurrent ones keep tens of times more for the backward pass than attention does.
     """
+    workload = settled(workload)
     if architecture.guessed and workload.task == "finetune":
         raise CannotTellError(
             f"what fine-tuning {architecture.model_type} takes cannot be told: what its layers are is not known",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.memory.quantization import ELEMENT_BYTES
-from modelpick.memory.stacks import STACKS
+from modelpick.memory.stacks import stack_of
 from modelpick.memory.weights import Weights
 from modelpick.workload import Workload
 
@@ -38,7 +38,7 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     if n == 1 or workload.sharding == "none":
         return Shares(held.total, 1.0, 1.0, 1.0, 0.0)
     if workload.sharding == "tensor-parallel":
-        outer = held.embeddings / n if STACKS[workload.stack].splits_embeddings else held.embeddings
+        outer = held.embeddings / n if stack_of(workload).splits_embeddings else held.embeddings
         weights = held.linear / n + outer + held.other
         return Shares(weights, cache_share(architecture, workload), 1.0, 1 / n, 0.0)
     layers = max(architecture.depth, 1)

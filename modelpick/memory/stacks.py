@@ -189,9 +189,14 @@ STACKS: dict[str, Stack] = {
 }
 
 
+def settled(workload: Workload) -> Workload:
+    """The workload with a stack's name: `auto`, where planning/engines.py has not chosen one, means transformers."""
+    return replace(workload, stack="transformers") if workload.stack == "auto" else workload
+
+
 def stack_of(workload: Workload) -> Stack:
     """The habits of the workload's stack, at the version it names."""
-    stack = STACKS[workload.stack]
+    stack = STACKS[settled(workload).stack]
     version = tuple(int(part) for part in (workload.stack_version or "").split(".") if part)
     if workload.stack == "trl":
         return replace(stack, fused_head=version >= (1, 16))

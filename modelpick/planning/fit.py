@@ -1,5 +1,6 @@
 """Does it fit one GPU of an instance, and how far could it go there? Pure."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,7 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     workload = device.workload
     room = instance.usable_memory_gib
     if workload.stack == "vllm":
-        room *= workload.gpu_memory_utilization
+        room *= vllm_share(room, room, workload.gpu_memory_utilization)
     free = room - device.high / GIB
     if workload.gpus > instance.gpu_count:
         return Fit(False, free, f"{instance.name} has {instance.gpu_count} GPU, {workload.gpus} are asked for")
@@ -44,6 +45,15 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     if free < 0:
         return Fit(False, free, f"needs up to {device.high / GIB:.1f} GiB, {instance.gpu.name} has {room:.1f} usable")
     return Fit(True, free, "")
+
+
+# What is left beside vLLM's share at the least: its profiling refuses a share above what is free.
+_VLLM_SPARE_GIB = 0.5
+
+
+def vllm_share(free_gib: float, total_gib: float, most: float) -> float:
+    """The part of a GPU that vLLM takes (--gpu-memory-utilization): `most`, or what is free less half a GiB."""
+    return min(most, math.floor((free_gib - _VLLM_SPARE_GIB) / total_gib * 100) / 100)
 
 
 def _lacking(workload: Workload, instance: InstanceType) -> str:

@@ -1,8 +1,8 @@
 """Collects what a plan is made from (catalog, policy, prices, data file) and makes it. I/O; spends nothing.
 
-from modelpick.planning import gather as planner
+from modelpick.planning import gather
 
-plan = planner.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, data=Path("train.jsonl"))
+plan = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, data=Path("train.jsonl"))
 Path("plan.json").write_bytes(plan.to_bytes())
 """
 

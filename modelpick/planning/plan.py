@@ -79,7 +79,7 @@ def load(text: str) -> Plan:
         )
     body = {key: value for key, value in content.items() if key not in _DERIVED}
     try:
-        whole = _sealed(body).content == content
+        whole = content in (_sealed(body).content, _sealed(body, first_list=True).content)
     except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
@@ -89,12 +89,15 @@ def load(text: str) -> Plan:
     return Plan(content)
 
 
-def _sealed(body: dict[str, Any]) -> Plan:
-    """The body with its id, and with the actions and switches that follow from it."""
+def _sealed(body: dict[str, Any], *, first_list: bool = False) -> Plan:
+    """The body with its id, and with the actions and switches that follow from it.
+
+    `first_list`: with the actions that plan files of before modelpick's next release list.
+    """
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     name = f"modelpick-{digest[:10]}"
     head = {"schema_version": SCHEMA_VERSION, "kind": KIND, "id": name}
-    return Plan({**head, **body, "stop": stop_switches(body), "actions": actions(name, body)})
+    return Plan({**head, **body, "stop": stop_switches(body), "actions": actions(name, body, first_list=first_list)})
 
 
 def _check_license(judgement: Judgement, region: str) -> None:

@@ -1,30 +1,107 @@
-"""The actions of a plan in their order, and the switches that stop it. Pure.
+"""What `up` does, step by step: the one list that a plan shows and that modelpick.aws carries out. Pure.
 
 The order is the point: everything free first, then the two switches that AWS itself holds, read back, and only then
 the one call that costs money.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 PREFIX = "modelpick"  # of every name in the account (modelpick.aws.names, held to this by a test)
 DELETE_AFTER_MINUTES = 20  # the second switch fires after the first: a group that will not shrink is deleted
 
-_Step = tuple[str, str | None, str]  # action, what it creates, a note
+Phase = Literal["check", "free", "switches", "pay", "run", "end"]
 
 
-def actions(name: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each action with what it creates and its dollars; only one of them is paid. `plan` is a plan's body."""
-    cost = {key: plan["cost"][key] for key in ("low_usd", "likely_usd", "high_usd", "usd_per_hour")}
-    paid = {
-        "action": "start",
-        "creates": "one instance",
-        "usd": cost["likely_usd"],
-        "note": "desired capacity 1",
-        **cost,
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: `key` is its own name, `action` and `creates` what a plan file says, `title` what `up` reports.
+
+    `creates` and `note` are templates over name, short, region, disk_gb, max_hours, delete_minutes and others. `when`
+    names what a plan must have for the step to be shown. `since_first` is False for a step that plan files of before
+    it do not list.
+    """
+
+    key: str
+    phase: Phase
+    action: str
+    creates: str | None
+    note: str
+    title: str = ""
+    when: Literal["always", "gated", "serve", "finetune"] = "always"
+    since_first: bool = True
+
+
+# fmt: off
+STEPS: tuple[Step, ...] = (
+    Step("account", "check", "check_account", None,
+         "identity, quota, zones, image, live price: read only"),
+    Step("bucket", "free", "create_bucket", "{name}-*",
+         "private, encrypted, forgets by itself; the account and region end its name", "bucket"),
+    Step("logs", "free", "create_log_group", "/{prefix}/{short}", "forgets by itself", "log group"),
+    Step("guest_role", "free", "create_role", "{name}-{region}-guest",
+         "role and instance profile, for this deployment's names only", "machine's role"),
+    Step("switch_role", "free", "create_role", "{name}-{region}-switch",
+         "what the second switch acts by: deletes this group, no more", "backstop's role"),
+    Step("security_group", "free", "create_security_group", "{name}",
+         "no inbound rule: access through Session Manager", "security group"),
+    Step("hub_token", "free", "store_hub_token", "/{prefix}/{short}/hub-token",
+         "SecureString, read by the instance's role alone", "Hub token", when="gated"),
+    Step("api_key", "free", "store_api_key", "/{prefix}/{short}/api-key",
+         "SecureString, made at the start; read by the instance's role and by `connect`", "API key", when="serve"),
+    Step("bundle", "free", "upload_bundle", "{name}-*", "the commands, and the training data", "bundle",
+         since_first=False),
+    Step("template", "free", "create_launch_template", "{name}",
+         "IMDSv2 required; {disk_gb} GB gp3, deleted with the instance; id in every name and tag", "launch template"),
+    Step("group", "free", "create_group", "{name}",
+         "desired capacity 0; the first candidate, over all zones that offer it{next_ones}", "group at zero"),
+    Step("arm_stop", "switches", "arm_stop", "{name}-stop", "the group goes to 0 after {max_hours:g} h"),
+    Step("arm_delete", "switches", "arm_delete", "{name}", "the group is deleted {delete_minutes} min later"),
+    Step("read_back", "switches", "read_back_switches", None,
+         "both are there with the right times, or nothing is started"),
+    Step("start", "pay", "start", "one instance", "desired capacity 1"),
+    Step("hold_size", "run", "hold_size", None, "replacing is suspended, so that a shut-down lasts"),
+    Step("finetune", "run", "finetune", "{name}/result", "checkpoints and the result go to S3", when="finetune"),
+    Step("serve", "run", "serve", None, "on loopback, reached by port forwarding", when="serve"),
+    Step("stop", "end", "stop", None, "the machine sets its own group to 0 when done or idle"),
+    Step("down", "end", "down", None, "paid things first; ends with a receipt of what is left: nothing"),
+)
+# fmt: on
+
+
+def actions(name: str, plan: Mapping[str, Any], *, first_list: bool = False) -> list[dict[str, Any]]:
+    """Each action with what it creates and its dollars; only one of them is paid. `plan` is a plan's body.
+
+    `first_list`: without the steps that older plan files do not show.
+    """
+    words = {
+        "name": name,
+        "prefix": PREFIX,
+        "short": name.removeprefix(f"{PREFIX}-"),
+        "region": plan["region"],
+        "disk_gb": plan["disk_gb"],
+        "max_hours": plan["max_hours"],
+        "delete_minutes": DELETE_AFTER_MINUTES,
+        "next_ones": " (the next ones only without capacity, within the same limit)"
+        if len(plan["candidates"]) > 1
+        else "",
     }
-    listed = [*map(_free, _before(name, plan)), paid, *map(_free, _after(name, plan))]
-    return [{"step": step, **action} for step, action in enumerate(listed, 1)]
+    shown = {"always": True, "gated": plan["model"]["gated"]}
+    shown |= {task: task in plan["tasks"] for task in ("serve", "finetune")}
+    steps = [step for step in STEPS if shown[step.when] and (step.since_first or not first_list)]
+    return [{"step": number, **_action(step, words, plan)} for number, step in enumerate(steps, 1)]
+
+
+def _action(step: Step, words: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    creates = step.creates.format(**words) if step.creates is not None else None
+    shown: dict[str, Any] = {
+        "action": step.action, "creates": creates, "usd": 0.0, "note": step.note.format(**words),
+    }  # fmt: skip
+    if step.phase == "pay":
+        cost = {key: plan["cost"][key] for key in ("low_usd", "likely_usd", "high_usd", "usd_per_hour")}
+        shown |= {"usd": cost["likely_usd"], **cost}
+    return shown
 
 
 def stop_switches(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -37,65 +114,3 @@ def stop_switches(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"switch": "the machine, when done or idle", "held_by": "the instance", "after_hours": None},
         {"switch": "modelpick down", "held_by": "you", "after_hours": None},
     ]
-
-
-def _before(name: str, plan: Mapping[str, Any]) -> list[_Step]:
-    """What is free, and comes before anything is paid."""
-    short = name.removeprefix(f"{PREFIX}-")
-    steps: list[_Step] = [
-        ("check_account", None, "identity, quota, zones, image, live price: read only"),
-        ("create_bucket", f"{name}-*", "private, encrypted, forgets by itself; the account and region end its name"),
-        ("create_log_group", f"/{PREFIX}/{short}", "forgets by itself"),
-        (
-            "create_role",
-            f"{name}-{plan['region']}-guest",
-            "role and instance profile, for this deployment's names only",
-        ),
-        (
-            "create_role",
-            f"{name}-{plan['region']}-switch",
-            "what the second switch acts by: deletes this group, no more",
-        ),
-        ("create_security_group", name, "no inbound rule: access through Session Manager"),
-    ]
-    if plan["model"]["gated"]:
-        steps.append(
-            ("store_hub_token", f"/{PREFIX}/{short}/hub-token", "SecureString, read by the instance's role alone")
-        )
-    if "serve" in plan["tasks"]:
-        note = "SecureString, made at the start; read by the instance's role and by `connect`"
-        steps.append(("store_api_key", f"/{PREFIX}/{short}/api-key", note))
-    volume = f"{plan['disk_gb']} GB gp3, deleted with the instance"
-    several = len(plan["candidates"]) > 1
-    more = " (the next ones only without capacity, within the same limit)" if several else ""
-    return [
-        *steps,
-        ("create_launch_template", name, f"IMDSv2 required; {volume}; id in every name and tag"),
-        (
-            "create_group",
-            name,
-            "desired capacity 0; the first candidate, over all zones that offer it" + more,
-        ),
-        ("arm_stop", f"{name}-stop", f"the group goes to 0 after {plan['max_hours']:g} h"),
-        ("arm_delete", name, f"the group is deleted {DELETE_AFTER_MINUTES} min later"),
-        ("read_back_switches", None, "both are there with the right times, or nothing is started"),
-    ]
-
-
-def _after(name: str, plan: Mapping[str, Any]) -> list[_Step]:
-    """What happens once the instance runs; its cost is in the start's."""
-    steps: list[_Step] = [("hold_size", None, "replacing is suspended, so that a shut-down lasts")]
-    if "finetune" in plan["tasks"]:
-        steps.append(("finetune", f"{name}/result", "checkpoints and the result go to S3"))
-    if "serve" in plan["tasks"]:
-        steps.append(("serve", None, "on loopback, reached by port forwarding"))
-    return [
-        *steps,
-        ("stop", None, "the machine sets its own group to 0 when done or idle"),
-        ("down", None, "paid things first; ends with a receipt of what is left: nothing"),
-    ]
-
-
-def _free(step: _Step) -> dict[str, Any]:
-    action, creates, note = step
-    return {"action": action, "creates": creates, "usd": 0.0, "note": note}

@@ -1,14 +1,12 @@
 """Which existing server can serve this: decided by the table of what cannot work. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 from modelpick.errors import ModelpickError, UsageError, nearest
-from modelpick.offers.compatibility import Finding, Rule, Subject, findings, refusal
+from modelpick.offers.compatibility import Finding, Rule, Subject
+from modelpick.planning.engines import VLLM_LORA_RANKS, EngineName, engine_fit, engine_order
 from modelpick.workload import Stack
-
-EngineName = Literal["vllm", "transformers", "llama.cpp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,6 @@ ENGINES: Mapping[str, Engine] = {
     ),
 }
 # fmt: on
-# Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks (finetune_notes: Serving).
-VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,41 +82,22 @@ def choose(
     if asked is not None and gguf != (asked == "llama.cpp"):
         needs = "a GGUF file" if asked == "llama.cpp" else "safetensors"
         raise UsageError(f"{asked} serves {needs} here", fix="leave out --engine", code="engine_cannot")
-    order = [asked] if asked else ["llama.cpp"] if gguf else ["vllm", "transformers"] if gpu else ["transformers"]
+    order = (ENGINES[asked].name,) if asked else engine_order(subject.workload.method, gpu=gpu)
     passed_over: list[str] = []
     for name in order:
         engine = ENGINES[name]
-        fits = _serves(rules, subject, engine, rank)
-        if isinstance(fits, ModelpickError):
+        fit = engine_fit(rules, subject, name, rank=rank)
+        if isinstance(fit, ModelpickError):
             if asked or name == order[-1]:
-                raise fits
-            passed_over.append(f"{name}: {fits.message}")
+                raise fit
+            passed_over.append(f"{name}: {fit.message}")
         elif not installed.get(name, False):
             if asked or name == order[-1]:
                 raise UsageError(f"{engine.program} is not installed", fix=engine.install, code="engine_absent")
             passed_over.append(f"{name}: not installed here ({engine.install})")
         else:
-            return Choice(engine, fits[0], tuple(passed_over), fits[1])
+            return Choice(engine, fit.merged, tuple(passed_over), fit.caveats)
     raise AssertionError("the last server of the order either serves or raises")
-
-
-def _serves(
-    rules: Sequence[Rule], subject: Subject, engine: Engine, rank: int | None
-) -> tuple[bool, tuple[Finding, ...]] | ModelpickError:
-    """(whether merged, what to take care of), or why this server cannot, or is not known to."""
-    subject = replace(subject, workload=replace(subject.workload, stack=engine.stack))
-    told, merged = findings(rules, subject), False
-    if subject.adapter and refusal(told) is not None:
-        told, merged = findings(rules, replace(subject, adapter=False)), True
-    if (error := refusal(told)) is not None:
-        return error
-    if subject.adapter and not merged and engine.name == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
-        return UsageError(
-            f"the adapter's rank {rank} is beyond the {VLLM_LORA_RANKS[-1]} that vLLM takes",
-            fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
-            code="lora_rank",
-        )
-    return merged, told
 
 
 def lora_rank_setting(rank: int) -> int:

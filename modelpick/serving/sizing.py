@@ -8,12 +8,11 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
 from modelpick.planning.context_limit import within_limit
+from modelpick.planning.fit import vllm_share
 from modelpick.serving.engines import Engine
 from modelpick.serving.machine import Holder, Machine
 from modelpick.workload import Workload
 
-# What vLLM is left at least for itself beside its share: its profiling refuses a share above what is free.
-_SPARE_GIB = 0.5
 # What is left to vLLM's own processes and its profiling on a CPU, beside its share: assumed, not measured.
 _CPU_SPARE_GIB = 2.5
 _DEFAULT_UTILIZATION = 0.9  # vLLM's own --gpu-memory-utilization
@@ -85,8 +84,7 @@ def size(
     utilization = None
     room = machine.gpu.free_gib
     if engine.name == "vllm":
-        most = (machine.gpu.free_gib - _SPARE_GIB) / machine.gpu.total_gib
-        utilization = min(_DEFAULT_UTILIZATION, math.floor(most * 100) / 100)
+        utilization = vllm_share(machine.gpu.free_gib, machine.gpu.total_gib, _DEFAULT_UTILIZATION)
         room = utilization * machine.gpu.total_gib
         workload = replace(workload, gpu_memory_utilization=max(utilization, 0.01))
     if needed > room:

@@ -81,8 +81,8 @@ def test_an_adapter_for_falcon_is_merged_first() -> None:
         ("nobody", {"stack": "vllm", "method": "bf16"}, "vllm_unknown_family"),
         ("", {"stack": "vllm", "method": "bf16"}, "vllm_unknown_family"),
         ("smollm3", {"stack": "vllm", "method": "gguf"}, "vllm_unknown_method"),
-        ("baichuan", {"method": "bf16"}, "transformers_unknown_family"),
-        ("llama", {"method": "awq"}, "transformers_unknown_method"),
+        ("baichuan", {"stack": "transformers", "method": "bf16"}, "transformers_unknown_family"),
+        ("llama", {"stack": "transformers", "method": "awq"}, "transformers_unknown_method"),
     ],
 )
 def test_what_the_table_does_not_know_is_not_guessed(family: str, workload: dict, code: str) -> None:
@@ -118,7 +118,8 @@ def test_no_rule_is_silent_on_a_server_a_method_and_a_family() -> None:
 
 def test_falcon_needs_care_wherever_it_is_quantized() -> None:
     for method in ("int8", "nf4", "qlora", "lora-int8"):
-        told = findings(load_rules(), subject_of(FALCON, workload_from({"method": method})))
+        work = workload_from({"stack": "transformers", "method": method})
+        told = findings(load_rules(), subject_of(FALCON, work))
         assert any("FalconLinear" in one.why and one.level == "care" for one in told), method
 
 

@@ -105,8 +105,8 @@ def test_a_file_larger_than_the_memory_allowed_is_read(tmp_path: Path, suffix: s
         for _ in range(150):
             file.write(row * 1000)
     program = (
-        "import sys, pathlib; from modelpick.planning import data_tokens;"
-        f"print(data_tokens.measure(pathlib.Path({str(path)!r}), 512).bytes)"
+        "import pathlib, modelpick.planning.data_tokens as tokens;"
+        f"print(tokens.measure(pathlib.Path({str(path)!r}), 512).bytes)"
     )
 
     def limited() -> None:

@@ -49,8 +49,8 @@ def test_the_same_inputs_give_the_same_bytes(data: Path) -> None:
 
 def test_bytes_do_not_depend_on_the_process(data: Path) -> None:
     program = (
-        "import sys, pathlib; from modelpick.planning import gather as planner;"
-        f"sys.stdout.buffer.write(planner.prepare({MODEL!r}, data=pathlib.Path({str(data)!r})).to_bytes())"
+        "import sys, pathlib; from modelpick.planning import gather;"
+        f"sys.stdout.buffer.write(gather.prepare({MODEL!r}, data=pathlib.Path({str(data)!r})).to_bytes())"
     )
     runs = {
         subprocess.run(
@@ -72,7 +72,7 @@ def test_a_plan_needs_no_network_and_no_credentials(monkeypatch: pytest.MonkeyPa
 
 def test_a_plan_loads_no_cloud_and_no_training_library() -> None:
     program = (
-        f"import sys; from modelpick.planning import gather as planner; planner.prepare({MODEL!r});"
+        f"import sys; from modelpick.planning import gather; gather.prepare({MODEL!r});"
         "sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,104 @@
+"""Which engine serves a model: the one rule behind plan, cost, estimate, recommend, `up` and `serve`. Pure.
+
+On a GPU vLLM serves what the compatibility table permits it to; transformers serves the rest, and everything on a CPU;
+llama.cpp serves GGUF files. A stack that the user names is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.offers.compatibility import Finding, Rule, Subject, findings, refusal
+from modelpick.workload import CHECKPOINT_METHODS, Stack, Workload
+
+EngineName = Literal["vllm", "transformers", "llama.cpp"]
+ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
+
+STACKS: Mapping[EngineName, Stack] = {"vllm": "vllm", "transformers": "transformers", "llama.cpp": "transformers"}
+"""The engine's name in a workload: llama.cpp is told by the method gguf."""
+
+# The weights that `modelpick serve` can ask an engine for (serving/command.py). vLLM also has experts_int8, which
+# leaves everything but the experts in 16 bits: no flag of ours asks for it.
+_LOADS: Mapping[EngineName, tuple[str, ...]] = {
+    "vllm": ("bf16", "nf4", *(method for method in CHECKPOINT_METHODS if method != "gguf")),
+    "transformers": ("bf16", "int8", "nf4", *CHECKPOINT_METHODS),
+    "llama.cpp": ("gguf",),
+}
+# Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks (finetune_notes: Serving).
+VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFit:
+    """An engine that can serve a subject.
+
+    `merged`: a LoRA adapter is merged into the weights first. `caveats`: what works only if what they say is done.
+    """
+
+    engine: EngineName
+    stack: Stack
+    merged: bool
+    caveats: tuple[Finding, ...]
+
+
+def engine_order(method: str, *, gpu: bool = True) -> tuple[EngineName, ...]:
+    """The engines to try for weights held as `method`, the preferred one first."""
+    if method == "gguf":
+        return ("llama.cpp",)
+    return ("vllm", "transformers") if gpu else ("transformers",)
+
+
+def engine_of(workload: Workload) -> EngineName | None:
+    """The engine that a workload's stack and method name; None for `auto` and for stacks that only train."""
+    if workload.method == "gguf":
+        return "llama.cpp"
+    return next((name for name in ENGINE_NAMES[:2] if STACKS[name] == workload.stack), None)
+
+
+def engine_fit(
+    rules: Sequence[Rule], subject: Subject, engine: EngineName, *, rank: int | None = None
+) -> EngineFit | ModelpickError:
+    """Whether `engine` serves `subject`, or the error that says why not (exit 3 where the table does not know).
+
+    An adapter is served beside the base model where the engine can, else merged into it. `rank` is the adapter's.
+    """
+    workload = replace(subject.workload, stack=STACKS[engine])
+    if workload.method not in _LOADS[engine]:
+        refused = refusal(findings(rules, replace(subject, workload=workload)))
+        return refused or UsageError(
+            f"{engine} is not started with {workload.method} weights here",
+            fix="leave out --engine, or choose another --method",
+            code="engine_cannot",
+        )
+    subject, merged = replace(subject, workload=workload), False
+    caveats = findings(rules, subject)
+    if subject.adapter and refusal(caveats) is not None:
+        caveats, merged = findings(rules, replace(subject, adapter=False)), True
+    if (error := refusal(caveats)) is not None:
+        return error
+    if subject.adapter and not merged and engine == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
+        return UsageError(
+            f"the adapter's rank {rank} is beyond the {VLLM_LORA_RANKS[-1]} that vLLM takes",
+            fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
+            code="lora_rank",
+        )
+    return EngineFit(engine, STACKS[engine], merged, caveats)
+
+
+def engines_for(
+    rules: Sequence[Rule], subject: Subject, *, gpu: bool = True, rank: int | None = None
+) -> tuple[EngineFit, ...] | ModelpickError:
+    """The engines that can serve `subject`, the one that `serve` starts first; the last one's refusal if none can."""
+    able: list[EngineFit] = []
+    refused: ModelpickError | None = None
+    for name in engine_order(subject.workload.method, gpu=gpu):
+        outcome = engine_fit(rules, subject, name, rank=rank)
+        if isinstance(outcome, ModelpickError):
+            refused = outcome
+        else:
+            able.append(outcome)
+    if able:
+        return tuple(able)
+    assert refused is not None  # engine_order names at least one
+    return refused

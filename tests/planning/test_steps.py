@@ -1,0 +1,34 @@
+"""The steps that a plan shows and the steps that `up` carries out are one list."""
+
+from modelpick.aws import resources
+from modelpick.planning import gather, plan
+from modelpick.planning.plan_actions import STEPS, actions
+
+
+def test_every_free_step_is_carried_out_in_the_order_that_a_plan_shows() -> None:
+    assert [title for title, _ in resources.STEPS] == [step.title for step in STEPS if step.phase == "free"]
+    assert len({step.key for step in STEPS}) == len(STEPS)
+    makers = [make for _, make in resources.STEPS]
+    assert len(set(makers)) == len(makers)
+
+
+def test_money_is_spent_by_one_step_after_everything_that_stops_it() -> None:
+    order = [step.phase for step in STEPS]
+    assert order.count("pay") == 1
+    assert order == sorted(order, key=("check", "free", "switches", "pay", "run", "end").index)
+
+
+def test_a_plan_shows_the_steps_that_concern_it_and_no_other() -> None:
+    """Of a plan that serves a model which is not gated: all steps but the Hub token and the fine-tuning."""
+    made = gather.prepare("Qwen/Qwen3-8B", serve={"method": "int8"}).content
+    shown = [row["action"] for row in made["actions"]]
+    assert shown == [step.action for step in STEPS if step.when not in ("gated", "finetune")]
+    gated = actions(made["id"], {**made, "model": {**made["model"], "gated": True}, "tasks": ["finetune"]})
+    assert [row["action"] for row in gated] == [step.action for step in STEPS if step.when != "serve"]
+
+
+def test_a_plan_file_of_before_the_upload_was_listed_is_still_read() -> None:
+    made = gather.prepare("Qwen/Qwen3-8B", serve={"method": "int8"})
+    old = {**made.content, "actions": actions(made.id, made.content, first_list=True)}
+    assert len(old["actions"]) == len(made.content["actions"]) - 1
+    assert plan.load(plan.Plan(old).to_bytes().decode()).id == made.id
