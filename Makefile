@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: check test whole-way lint wheel format
+.PHONY: check test whole-way lint wheel format facts facts-check
 
-check: test whole-way lint wheel
+check: test whole-way lint facts-check wheel
 
 test:
 	bash -c "$$(sed -n 's/^    \(.*pytest\)$$/\1/p' README.md | head -n 1)"
@@ -12,6 +12,13 @@ test:
 # From nothing to a served model and back to nothing, against a stand-in account: by itself, since it trains and serves.
 whole-way:
 	PYTEST_ADDOPTS= $(VENV)/pytest -n 0 -m whole_way tests/end_to_end
+
+# The embedded facts are built from facts/ (facts/README.md), byte for byte. Over a minute.
+facts:
+	PYTHONPATH=. $(VENV)/python scripts/build_facts.py
+
+facts-check:
+	PYTHONPATH=. $(VENV)/python scripts/build_facts.py --check
 
 $(VENV)/ruff:
 	$(VENV)/pip install -q '.[lint]'

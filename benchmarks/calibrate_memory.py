@@ -66,16 +66,18 @@ def _row(name: str, residuals: list[float], basis: str, factor: float, extra: fl
     }
 
 
-def main() -> None:
-    """Calibrates and writes the table."""
+def build() -> str:
+    """The text of intervals.json."""
     rows, _ = load()
-    content = {
-        "source": "benchmarks/calibrate_memory.py on benchmarks/data/memory_cases*.jsonl",
-        "rows": len(rows),
-        "strata": calibrate(rows),
-    }
-    OUT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    for name, row in content["strata"].items():  # type: ignore[attr-defined]
+    source = "benchmarks/calibrate_memory.py on benchmarks/data/memory_cases*.jsonl"
+    return json.dumps({"source": source, "rows": len(rows), "strata": calibrate(rows)}, indent=1) + "\n"
+
+
+def main() -> None:
+    """Writes the table and prints it."""
+    text = build()
+    OUT.write_text(text, encoding="utf-8", newline="\n")
+    for name, row in json.loads(text)["strata"].items():
         print(f"{name:26} -{row['below']:.1%} +{row['above']:.1%}  {row['rows']} rows, {row['basis']}")
 
 

@@ -1,10 +1,5 @@
-"""Builds the embedded catalog, modelpick/catalog/data/models.jsonl, from a folder of collected facts.
+"""Builds the embedded catalog, modelpick/catalog/data/models.jsonl, from facts/ (see facts/README.md; `make facts`).
 
-    python scripts/build_catalog.py FACTS_DIR [--out FILE]
-
-FACTS_DIR holds models.json (rows under normalised field names, each with the key of its source), configs/ (config.json
-values entered by hand, nearest to the original and therefore first), quality.json (one score a model), licenses.json
-(the Hub's license ids) and license_verdicts.json (of which only what the cards say is taken, never a verdict).
 The output is one header line (sources with their dates, known renames) and one line a model, sorted by id: the same
 facts give the same bytes.
 
@@ -12,11 +7,8 @@ Rules: the source nearest to config.json wins and what it overrules is kept unde
 left out (null), never guessed; what is derived says from what (`same shape as ID`, `derived: ...`).
 """
 
-import argparse
 import json
-import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from catalog_configs import (
@@ -28,42 +20,9 @@ from catalog_configs import (
     parameters_of,
     shape_of,
 )
+from facts_folder import Facts, Row, number
 
 SCHEMA_VERSION = 1
-OUT = Path(__file__).resolve().parent.parent / "modelpick" / "catalog" / "data" / "models.jsonl"
-
-# What the boards' abbreviations stand for, and the day their rows were read (quality_notes.md of the facts).
-BOARDS = {
-    "AA": ("Artificial Analysis", "2026-08-22"),
-    "ArenaText": ("LMArena, text", "2026-08-19"),
-    "ArenaWeb": ("LMArena, web development", "2026-08-19"),
-    "EuroEval": ("EuroEval", "2026-04-20"),
-    "LiveBench": ("LiveBench", "2026-07"),
-    "Aider": ("Aider polyglot", None),
-    "OLLB2": ("Open LLM Leaderboard v2 (archived)", "2025-05"),
-    "Vendor": ("the makers' own figures", None),
-}
-
-# Repositories and organisations that moved; the Hub answers 307 for the old name. Organisation entries end in "/".
-# Sources: huggingface.co redirects as noted in hub_notes.md and license_traps.md (27) of the facts; the un-prefixed
-# names are the Hub's own legacy ids, moved to their organisations in 2024.
-RENAMES = {
-    "THUDM/": "zai-org/",
-    "CohereForAI/": "CohereLabs/",
-    "xlm-roberta-large": "FacebookAI/xlm-roberta-large",
-    "xlm-roberta-base": "FacebookAI/xlm-roberta-base",
-    "roberta-large": "FacebookAI/roberta-large",
-    "bert-base-cased": "google-bert/bert-base-cased",
-    "bert-large-uncased": "google-bert/bert-large-uncased",
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "openai-gpt": "openai-community/openai-gpt",
-    "t5-3b": "google-t5/t5-3b",
-    "t5-11b": "google-t5/t5-11b",
-}
-
 HYBRIDS = ("nemotron_h",)  # where the facts know how many layers of each kind there are, but not all their widths
 CONFIG_SOURCES = ("cfg", "aic")  # config.json itself, entered by hand or verbatim
 # RoBERTa numbers positions from padding_idx + 1 = 2, so two of max_position_embeddings are not usable
@@ -71,65 +30,74 @@ CONFIG_SOURCES = ("cfg", "aic")  # config.json itself, entered by hand or verbat
 POSITIONS_LOST = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}
 
 
-def build(facts: Path) -> list[dict[str, Any]]:
+def build(facts: Facts) -> str:
+    """The text of the file: the header, then the rows."""
+    header, rows = catalog(facts)
+    return "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in (header, *rows))
+
+
+def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The header and the rows, in file order."""
-    document = json.loads((facts / "models.json").read_text("utf-8"))
-    quality = json.loads((facts / "quality.json").read_text("utf-8"))
-    cards = json.loads((facts / "license_verdicts.json").read_text("utf-8"))
-    configs = {
-        _renamed(path.stem.replace("--", "/")): json.loads(path.read_text("utf-8"))
-        for path in sorted((facts / "configs").glob("*.json"))
-    }
-    licenses = json.loads((facts / "licenses.json").read_text("utf-8"))["licenses"]
-    hub_licenses = {row["hub_id"] for row in licenses if row["hub_id"]}
-    scores = {id.lower(): score for id, score in quality.items()}
-    told = {row["id"].lower(): row for row in cards["models"] if row["confidence"] in ("high", "medium")}
-    raw = merged_by_id(document["models"], prefer=set(quality) | set(configs))
-    raw += [{"id": id, "sources": {}} for id in configs if id not in {row["id"] for row in raw}]
-    templates = [(row, configs[row["id"]]) for row in raw if row["id"] in configs and row.get("params_total")]
+    about = facts.toml("catalog.toml")
+    renames, boards = about["renames"], about["boards"]
+    quality = {row["id"].lower(): row for row in facts.csv("quality.csv")}
+    configs = {renames.get(row["id"], row["id"]): row["config"] for row in facts.jsonl("configs.jsonl")}
+    hub_licenses = set(facts.lines("hub_licenses.txt"))
+    cards = {row["id"].lower(): row for row in facts.jsonl("cards.jsonl")}
+    rows_of_facts = map(_with_sources, facts.jsonl("models.jsonl"))
+    raw = merged_by_id(rows_of_facts, prefer={row["id"] for row in quality.values()} | set(configs))
+    known = {row["id"] for row in raw}
+    raw += [Row({"id": id, "sources": {}}, set()) for id in configs if id not in known]
+    raw.sort(key=lambda row: (-(row.get("downloads") or 0), row["id"]))  # of equal shapes the most used one is named
+    templates = [(row, configs[row["id"]]) for row in raw if row["id"] in configs and row.get("parameters")]
     described = [row for row in raw if row.get("model_type") and row.get("vocab_size") and shape_of(row)]
-    by_shape = {shape_of(row): row for row in sorted(described, key=lambda row: row.get("downloads_30d") or 0)}
-    hybrids = {shape_of(row): row for row in described if row.get(MIXED[0])}
+    by_shape = {shape_of(row): row for row in reversed(described)}
+    first = sorted(described, key=lambda row: (row.get("release_date") or "9999", row["id"]))
+    hybrids = {shape_of(row): row for row in reversed(first) if row.get(MIXED[0])}  # the one they descend from
     rows = []
     for fact in raw:
         twins = by_shape.get(shape_of(fact)), hybrids.get(shape_of(fact))
         row = model_row(fact, configs.get(fact["id"]), templates, twins, hub_licenses)
-        add_card(row, told.get(fact["id"].lower()))
-        if score := scores.get(fact["id"].lower()):
-            row["quality"] = quality_of(score)
+        add_card(row, cards.get(fact["id"].lower()))
+        if score := quality.get(fact["id"].lower()):
+            row["quality"] = quality_of(score, boards)
         complete_from_shape(row)
         rows.append(compact(row))
     rows.sort(key=lambda row: str(row["id"]).lower())
     header = {
         "schema_version": SCHEMA_VERSION,
-        "as_of": document["generated"],
-        "downloads_as_of": document["downloads_as_of"],
+        "as_of": about["as_of"],
+        "downloads_as_of": about["downloads_as_of"],
         "models": len(rows),
-        "sources": source_table(document, cards["generated"]),
-        "boards": {key: {"title": title, "as_of": day} for key, (title, day) in BOARDS.items()},
-        "renames": RENAMES,
+        "sources": source_table(about),
+        "boards": {key: {"title": board["title"], "as_of": board.get("as_of")} for key, board in boards.items()},
+        "renames": renames,
     }
-    return [header, *rows]
+    return header, rows
 
 
-def merged_by_id(rows: Iterable[dict[str, Any]], prefer: set[str]) -> list[dict[str, Any]]:
+def _with_sources(row: Row) -> Row:
+    """The row with the source of every field under `sources`: the fields not named there share `source`."""
+    return row.with_values(sources=dict.fromkeys(row, row.get("source")) | row.get("sources", {}))
+
+
+def merged_by_id(rows: Iterable[Row], prefer: set[str]) -> list[Row]:
     """Rows whose ids differ only in case are one repository: facts joined, the id the other facts use kept."""
-    merged: dict[str, dict[str, Any]] = {}
+    merged: dict[str, Row] = {}
     for row in rows:
         key = row["id"].lower()
         first = merged.get(key)
         if first is None:
             merged[key] = row
-            continue
-        better, other = (row, first) if row["id"] in prefer else (first, row)
-        merged[key] = {**other, **better, "sources": {**other["sources"], **better["sources"]}}
+        else:
+            merged[key] = row.over(first) if row["id"] in prefer else first.over(row)
     return list(merged.values())
 
 
 def model_row(
     fact: Mapping[str, Any],
     by_hand: Mapping[str, Any] | None,
-    templates: list[tuple[dict[str, Any], dict[str, Any]]],
+    templates: list[tuple[Row, dict[str, Any]]],
     twins: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None],
     hub_licenses: set[str],
 ) -> dict[str, Any]:
@@ -139,8 +107,8 @@ def model_row(
     row: dict[str, Any] = {"id": fact["id"], "config": config or None}
     parameters, contradiction = believable_parameters(fact)
     row["parameters"] = parameters
-    row["parameters_exact"] = bool(parameters and fact.get("params_approx") is False)
-    sources["parameters"] = fact["sources"].get("params_total")
+    row["parameters_exact"] = bool(parameters and fact.get("parameters_rounded") is False)
+    sources["parameters"] = fact["sources"].get("parameters")
     row["active_parameters"], sources["active_parameters"] = active_parameters(fact)
     if contradiction or (parameters and (row["active_parameters"] or 0) > parameters):
         row["active_parameters"] = None  # read from the name of a draft model, which is its big sister's name
@@ -148,34 +116,15 @@ def model_row(
     conflicts += overruled
     row["license"], row["license_name"] = hub_license(fact.get("license"), hub_licenses)
     sources["license"] = sources["license_name"] = fact["sources"].get("license")
-    for ours, theirs in (
-        ("gated", "gated"),
-        ("languages", "languages"),
-        ("pipeline_tag", "pipeline_tag"),
-        ("downloads", "downloads_30d"),
-        ("likes", "likes"),
-        ("release_date", "release_date"),
-    ):
-        row[ours] = fact.get(theirs)
-        sources[ours] = fact["sources"].get(theirs)
-    kept_names = {"params_total": "parameters"}
-    skipped = {"max_position_embeddings", "sliding_window", "num_heads"} if by_hand else set()
-    for conflict in fact.get("conflicts") or ():
-        field = conflict["field"]
-        if field in skipped or conflict["kept"] is None:
-            continue
-        if field not in ("license", "release_date", *kept_names):
-            field = f"config.{field}"
-        conflicts.append(
-            [
-                kept_names.get(field, field),
-                conflict["kept"],
-                conflict["kept_src"],
-                conflict["other"],
-                conflict["other_src"],
-            ]
-        )
-    unsaid = None if MIXED[0] in config else fact.get("vram_caveat")  # which layers attend, where it is not known
+    for field in ("gated", "languages", "pipeline_tag", "downloads", "likes", "release_date"):
+        row[field] = fact.get(field)
+        sources[field] = fact["sources"].get(field)
+    overruled_by_hand = {"max_position_embeddings", "sliding_window", "num_heads"} if by_hand else set()
+    for field, kept, *rest in fact.get("conflicts") or ():
+        if field not in overruled_by_hand and kept is not None:
+            name = field if field in ("license", "release_date", "parameters") else f"config.{field}"
+            conflicts.append([name, kept, *rest])
+    unsaid = None if MIXED[0] in config else fact.get("caveat")  # which layers attend, where it is not known
     notes = [note for note in (contradiction, unsaid) if note]
     row |= {"sources": sources, "conflicts": conflicts, "notes": notes}
     return row
@@ -190,15 +139,15 @@ def hub_license(text: str | None, hub_licenses: set[str]) -> tuple[str | None, s
 
 def active_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | None]:
     """Parameters used per token: what the makers state, before what was estimated from the shape."""
-    stated = fact.get("active_params_b")
+    stated = fact.get("active_parameters_stated_b")
     if stated is not None:
-        return round(float(str(stated).replace("_", ".")) * 1e9), fact["sources"].get("active_params_b")
-    return fact.get("active_params_est"), fact["sources"].get("active_params_est")
+        return round(float(str(stated).replace("_", ".")) * 1e9), fact["sources"].get("active_parameters_stated_b")
+    return fact.get("active_parameters_estimated"), fact["sources"].get("active_parameters_estimated")
 
 
 def context_of(fact: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int | None, str | None, list[list[Any]]]:
     """Tokens the makers say it reads, from the source nearest to config.json, and what the others say."""
-    stated = [(fact.get("context_length_vendor"), fact["sources"].get("context_length_vendor"))]
+    stated = [(fact.get("context_stated"), fact["sources"].get("context_stated"))]
     positions = fact.get("max_position_embeddings")
     key = fact["sources"].get("max_position_embeddings")
     in_config = next(
@@ -209,7 +158,7 @@ def context_of(fact: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int 
         stated.insert(0, (in_config - lost, key or "cfg"))
     elif positions is not None:
         stated.insert(0 if key in CONFIG_SOURCES else 1, (positions, key))
-    stated.append((fact.get("context_length_derived"), fact["sources"].get("context_length_derived")))
+    stated.append((fact.get("context_derived"), fact["sources"].get("context_derived")))
     known = [(tokens, source) for tokens, source in stated if tokens]
     if not known:
         return None, None, []
@@ -239,62 +188,61 @@ def complete_from_shape(row: dict[str, Any]) -> None:
         row["sources"]["parameters"] = "derived: the sum of the shape's matrices (modelpick.catalog.architecture)"
 
 
-def add_card(row: dict[str, Any], told: Mapping[str, Any] | None) -> None:
-    """What a stored copy of the card says beyond models.json: parents, data sets, gating, the license's name."""
-    if not told:
+def add_card(row: dict[str, Any], card: Mapping[str, Any] | None) -> None:
+    """Adds what the model card says: parents, data sets, gating, the license's name. Never a verdict."""
+    if not card:
         return
-    citation = told["source"] if isinstance(told["source"], str) else told["source"][0]
-    found: dict[str, Any] = {}
-    base = told["base_model"]
+    citation = card["source"]
+    added: dict[str, Any] = {}
+    base = card.get("base_model")
     bases = [base] if isinstance(base, str) else base or []
     if parents := [parent for parent in bases if HUB_ID.fullmatch(parent)]:
-        found["base_models"] = [[parent, told["relation"] or "unknown"] for parent in parents]
-    if data := [name for name in told["datasets"] or () if HUB_ID.fullmatch(name)]:
-        found["datasets"] = data
-    if told["gated"] and row["gated"] is None:
-        found["gated"] = True
-    if told["license"] and row["sources"].get("license") in (None, "openllms") and told["license"] != row["license"]:
+        added["base_models"] = [[parent, card.get("relation") or "unknown"] for parent in parents]
+    license, name, link = card.get("license"), card.get("license_name"), card.get("license_link")
+    if data := [dataset for dataset in card.get("datasets") or () if HUB_ID.fullmatch(dataset)]:
+        added["datasets"] = data
+    if card.get("gated") and row["gated"] is None:
+        added["gated"] = True
+    if license and row["sources"].get("license") in (None, "openllms") and license != row["license"]:
         if row["license"]:
-            row["conflicts"].append(
-                ["license", told["license"], citation, row["license_name"], row["sources"]["license"]]
-            )
-        found |= {"license": told["license"], "license_name": told["license_name"]}
-    elif told["license_name"] and told["license"] == row["license"] and not row["license_name"]:
-        found["license_name"] = told["license_name"]
-    if told["license_link"]:
-        found["license_link"] = told["license_link"]
-    row |= found
-    row["sources"] |= dict.fromkeys(found, citation)
+            row["conflicts"].append(["license", license, citation, row["license_name"], row["sources"]["license"]])
+        added |= {"license": license, "license_name": name}
+    elif name and license == row["license"] and not row["license_name"]:
+        added["license_name"] = name
+    if link:
+        added["license_link"] = link
+    row |= added
+    row["sources"] |= dict.fromkeys(added, citation)
 
 
-def quality_of(score: Mapping[str, Any]) -> list[Any]:
+def quality_of(score: Mapping[str, Any], boards: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     """[score, low, high, status, boards, the newest board's day or null]."""
-    days = [day for board in score["sources"] if (day := BOARDS[board][1])]
-    return [score["q"], score["lo"], score["hi"], score["status"], score["sources"], max(days, default=None)]
+    names = score["boards"].split()
+    days = [day for name in names if (day := boards[name].get("as_of"))]
+    interval = [number(score[column]) for column in ("score", "low", "high")]
+    return [*interval, score["status"], names, max(days, default=None)]
 
 
-def source_table(document: Mapping[str, Any], cards_read: str) -> dict[str, dict[str, str | None]]:
+def source_table(about: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
     """Source key -> what it is, the day of its data where it says so, and the day it was read."""
-    table = {}
-    for key, text in document["sources"].items():
-        text = re.sub(r" \((?:stored text id|configs/ beside|exact formula)[^)]*\)|stored (?=page)", "", text)
-        dates = re.findall(r"20\d\d-\d\d(?:-\d\d)?", text)
-        table[key] = {"title": text, "as_of": max(dates, default=None), "read_on": document["generated"]}
-    table["same shape as"] = {
-        "title": "the value of the model named, whose layers, widths and parameter count are the same",
-        "as_of": None,
-        "read_on": document["generated"],
+    table = {
+        key: {"title": source["title"], "as_of": source.get("as_of"), "read_on": about["as_of"]}
+        for key, source in about["sources"].items()
     }
-    table["derived"] = {
-        "title": "computed from the other fields by the formula that follows the colon (scripts/catalog_configs.py)",
-        "as_of": None,
-        "read_on": document["generated"],
-    }
-    table["citation"] = {
-        "title": "any other source is a citation in full: the page, file or commit the fact was read from",
-        "as_of": None,
-        "read_on": cards_read,
-    }
+    for key, title, day in (
+        ("same shape as", "the value of the model named, whose layers, widths and parameter count are the same", None),
+        (
+            "derived",
+            "computed from the other fields by the formula that follows the colon (scripts/catalog_configs.py)",
+            None,
+        ),
+        (
+            "citation",
+            "any other source is a citation in full: the page, file or commit the fact was read from",
+            about["cards_read_on"],
+        ),
+    ):
+        table[key] = {"title": title, "as_of": None, "read_on": day or about["as_of"]}
     return table
 
 
@@ -318,24 +266,3 @@ def compact(row: dict[str, Any]) -> dict[str, Any]:
 def _present(name: str, fields: Mapping[str, Any]) -> bool:
     owner, _, key = name.partition(".")
     return key in fields.get(owner, ()) if key else owner in fields
-
-
-def _renamed(id: str) -> str:
-    return RENAMES.get(id, id)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Build the embedded catalog from a folder of collected facts.")
-    parser.add_argument(
-        "facts", type=Path, help="folder with models.json, quality.json, licenses.json, license_verdicts.json, configs/"
-    )
-    parser.add_argument("--out", type=Path, default=OUT)
-    arguments = parser.parse_args()
-    lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in build(arguments.facts)]
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text("\n".join(lines) + "\n", "utf-8", newline="\n")
-    print(f"{arguments.out}: {len(lines) - 1} models, {arguments.out.stat().st_size:,} bytes")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,17 @@
-"""Turns a table of published memory measurements into the cases that benchmarks/memory_accuracy.py runs.
+"""Turns published memory measurements into the cases of benchmarks/memory_accuracy.py (`make facts`).
 
-    python scripts/build_memory_cases.py FACTS_DIR
-
-reads FACTS_DIR/measured_memory.csv and writes benchmarks/data/memory_cases.jsonl: one measurement a line, in the words
-of a workload, with its source, its unit turned into GiB per GPU, and what the table says that a workload cannot.
+facts/measured_memory.csv becomes benchmarks/data/memory_cases.jsonl: one measurement a line, in the words of a
+workload, with its source, in GiB per GPU, and with what the table says that a workload cannot. Its rows are the
+measurements that a workload describes: adapters other than LoRA, mixed precision and pipelines were left out of it.
 """
 
-import csv
 import json
 import re
-import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-OUT = Path(__file__).resolve().parent.parent / "benchmarks" / "data" / "memory_cases.jsonl"
+from facts_folder import Facts
+
 _METHODS = {
     "none": "bf16", "bnb.nf4": "nf4", "bnb.nf4-dq": "nf4", "bnb.fp4-dq": "nf4", "bnb.int8": "int8",
     "gptq-int4": "gptq", "gptq-int8": "gptq", "awq": "awq", "awq-int4": "awq", "fp8": "fp8",
@@ -22,13 +20,16 @@ _DTYPES = {"bf16": "bf16", "bfloat16": "bf16", "fp16": "fp16", "fp32": "fp32"}
 _ATTENTION = {"flash_attention_2": "flash", "sdpa": "sdpa", "eager": "eager", "": "sdpa"}
 
 
-def case(row: dict[str, str]) -> dict[str, Any] | None:
-    """One case, or None for what no workload describes (adapters that are not LoRA, mixed precision, pipelines)."""
+def build(facts: Facts) -> str:
+    """The text of the file."""
+    return "".join(
+        json.dumps(case(row), ensure_ascii=False) + "\n" for row in facts.csv("measured_memory.csv", empty="")
+    )
+
+
+def case(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One case. Raises KeyError for a data type or a quantization that no workload describes."""
     method = row["method"]
-    if row["dtype"] not in _DTYPES or method not in ("infer", "lora", "qlora", "full", "lora+emb"):
-        return None
-    if method == "lora+emb" or row["sharding"] == "sequential PP":
-        return None
     total = "total" in row["metric"] or "summed" in row["metric"]
     gpus, sharding = int(row["gpus"] or 1), row["sharding"]
     workload: dict[str, Any] = {
@@ -55,7 +56,7 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
                 targets = "query_key_value" if "bloom" in row["model"] else "q|v"
             workload["lora_targets"] = targets.replace("|", ",")
             workload["lora_rank"] = int(row["lora_rank"])
-    measured = float(row["measured_GiB"])
+    measured = float(row["measured_gib"])
     if gpus > 1 and not sharding.startswith("pipeline") and sharding:
         workload["gpus"] = gpus
         workload["sharding"] = {"FSDP": "fsdp", "TP": "tensor-parallel"}.get(sharding, "zero3")
@@ -82,7 +83,7 @@ def case(row: dict[str, str]) -> dict[str, Any] | None:
         "quantization": row["quant"],
         "metric": row["metric"],
         "stack_versions": row["stack"],
-        "gpu": row["gpu_model"],
+        "gpu": row["gpu"],
         "notes": row["notes"],
     }
 
@@ -96,18 +97,3 @@ def _measure(metric: str) -> str:
     if "reserved" in metric:
         return "reserved"
     return "allocated" if "allocated" in metric else "device"
-
-
-def main(facts: Path) -> None:
-    """Writes the cases of the table in `facts`."""
-    with (facts / "measured_memory.csv").open(encoding="utf-8", newline="") as table:
-        cases = [made for row in csv.DictReader(table) if (made := case(row)) is not None]
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text("".join(json.dumps(made, ensure_ascii=False) + "\n" for made in cases), encoding="utf-8")
-    print(f"{len(cases)} cases in {OUT.name}")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]))

@@ -2,11 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelpick.catalog import architecture
+from modelpick.catalog.architecture.families import FAMILIES
 from modelpick.errors import CannotTellError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -14,6 +15,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _NAMES = tomllib.loads((Path(__file__).parent / "config_keys.toml").read_text("utf-8"))
 KEYS: dict[str, str] = _NAMES["common"]
 FAMILY_KEYS: dict[str, dict[str, str]] = _NAMES["family"]
+# Families of which the text part is read and the towers for images or sound are not: its sum is not the model's.
+MORE_THAN_TEXT = frozenset(_NAMES["more_than_text"])
 # Facts that say how one repository is to be run, not which shape it has: a twin's value would be a guess.
 NOT_SHARED = (
     "sliding_window", "max_position_embeddings", "n_positions", "max_seq_len", "rope_scaling", "rope_theta",
@@ -30,7 +33,7 @@ Sources = dict[str, str | None]
 def native_config(
     fact: Mapping[str, Any],
     by_hand: Mapping[str, Any] | None,
-    templates: list[tuple[dict[str, Any], dict[str, Any]]],
+    templates: Sequence[tuple[Mapping[str, Any], dict[str, Any]]],
     twin: Mapping[str, Any] | None,
     hybrid: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Sources, list[list[Any]]]:
@@ -76,9 +79,9 @@ def native_config(
 
 def shape_of(fact: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Layers, width and exact parameter count; None unless all three are known."""
-    if not fact.get("num_layers") or not fact.get("hidden_size") or fact.get("params_approx") is not False:
+    if not fact.get("num_layers") or not fact.get("hidden_size") or fact.get("parameters_rounded") is not False:
         return None
-    return fact["num_layers"], fact["hidden_size"], fact["params_total"]
+    return fact["num_layers"], fact["hidden_size"], fact["parameters"]
 
 
 def same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -99,7 +102,7 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
     formula, an ungated MLP and tied embeddings assumed, a quarter too low for a Llama. A count below a fifth of the
     smallest size in the model's own name is that of a draft, an adapter or one file of many.
     """
-    parameters = fact.get("params_total")
+    parameters = fact.get("parameters")
     named = [float(size) * 1e9 for size in _SIZE_IN_NAME.findall(fact["id"])]
     if parameters is not None and named and parameters < min(named) / 5:
         return None, f"holds {parameters:,} parameters under a name of {min(named):,.0f}: part of another model"
@@ -114,7 +117,7 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
     implied = layers * (attention + 3 * hidden * wide * experts) + 2 * hidden * (fact.get("vocab_size") or 0)
     if parameters in _formula_counts(fact):
         return None, f"the count of {parameters:,} parameters set aside: a formula's, without norms and biases"
-    if fact.get("params_approx") is not False and not 1 / 3 < parameters / implied < 3:
+    if fact.get("parameters_rounded") is not False and not 1 / 3 < parameters / implied < 3:
         return None, f"the rounded count of {parameters:,} parameters set aside: the shape implies about {implied:,}"
     if _PACKED_IN_NAME.search(fact["id"]) and parameters < 0.7 * implied:
         return None, f"the count of {parameters:,} set aside: elements that pack several 4-bit weights each"
@@ -134,12 +137,19 @@ def derived_tie(config: Mapping[str, Any], parameters: int) -> bool | None:
 
 
 def parameters_of(config: Mapping[str, Any]) -> int | None:
-    """Parameters that the shape adds up to, for the families whose every matrix is known; else None."""
+    """Parameters that the shape adds up to, where it is the whole model's; else None.
+
+    It is that for a family whose every matrix is read (`FAMILIES`), nothing of it guessed, without towers for images or
+    sound. That is wider than `Architecture.exact`, which also asks for a test that counts the family's own models: what
+    is derived here is marked as derived, and tied embeddings are only derived where an exact count agrees with the sum.
+    """
     try:
         shape = architecture.read(config)
     except CannotTellError:
         return None
-    return shape.parameters if shape.exact else None
+    # The repository's own type, and the one that is read: a text tower inside has another.
+    kinds = {config.get("model_type"), shape.model_type}
+    return shape.parameters if kinds <= FAMILIES.keys() - MORE_THAN_TEXT and not shape.guessed else None
 
 
 def _formula_counts(fact: Mapping[str, Any]) -> set[int]:
@@ -160,13 +170,13 @@ def derived_vocabulary(fact: Mapping[str, Any]) -> int | None:
 
     Only an exact quotient that is V or 2 V with V within 1,024 of the tokenizer's size (padding) is believed.
     """
-    names = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim", "params_total")
-    if any(fact.get(name) is None for name in names) or fact.get("params_approx") is not False:
+    names = ("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim", "parameters")
+    if any(fact.get(name) is None for name in names) or fact.get("parameters_rounded") is not False:
         return None
     layers, hidden, wide, heads, kv_heads, head_dim, parameters = (fact[name] for name in names)
     layer = 2 * hidden * heads * head_dim + 2 * hidden * kv_heads * head_dim + 3 * hidden * wide + 2 * hidden
     rows, rest = divmod(parameters - layers * layer - hidden, hidden)
-    tokens = fact.get("tokenizer_vocab_size")
+    tokens = fact.get("tokenizer_tokens")
     if rest or not tokens:
         return None
     for copies in (1, 2):
@@ -198,7 +208,7 @@ def _implied(fact: Mapping[str, Any], family: str | None) -> dict[str, Any]:
     if family == "falcon" and kv_heads is not None:
         implied["new_decoder_architecture"] = 1 < kv_heads < fact["num_heads"]
     counts = fact.get("layer_types") or {}
-    sliding, full = fact.get("n_sliding_layers"), fact.get("n_full_attention_layers")
+    sliding, full = fact.get("sliding_layers"), fact.get("full_attention_layers")
     if family == "nemotron_h" and set(counts) <= set(_NEMOTRON_LETTERS) and counts:
         implied["hybrid_override_pattern"] = "".join(_NEMOTRON_LETTERS[kind] * n for kind, n in sorted(counts.items()))
     elif family == "jamba" and full is not None and layers is not None:

