@@ -2,12 +2,16 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: check test whole-way lint wheel format facts facts-check
+.PHONY: check test kill-matrix whole-way lint wheel format facts facts-check
 
-check: test whole-way lint facts-check wheel
+check: test kill-matrix whole-way lint facts-check wheel
 
 test:
 	bash -c "$$(sed -n 's/^    \(.*pytest\)$$/\1/p' README.md | head -n 1)"
+
+# Every instant at which a command can be killed or a call can fail; the plain tests take each call once.
+kill-matrix:
+	PYTEST_ADDOPTS= $(VENV)/pytest -m kill_matrix
 
 # From nothing to a served model and back to nothing, against a stand-in account: by itself, since it trains and serves.
 whole-way:

@@ -1,7 +1,9 @@
 """Every test runs without network beyond loopback, without the user's settings, tokens or home."""
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,13 @@ def _connect_on_loopback_only(self: socket.socket, address: object) -> None:
     if host is not None and not str(host).startswith(_LOOPBACK):
         raise AssertionError(f"a test opened a connection to {host}")
     _real_connect(self, address)  # type: ignore[arg-type]
+
+
+def pytest_configure() -> None:
+    """Where SIGINT is ignored at the start (under nohup, in some CI runners), children would inherit that, and a test's
+    Ctrl-C would never reach them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

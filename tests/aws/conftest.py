@@ -1,4 +1,4 @@
-"""One stand-in account for each test module, a caller who talks to it by real boto3, and a clock that tests move."""
+"""One stand-in account for all tests of a worker, a caller who talks to it by real boto3, a clock that tests move."""
 
 import os
 import time
@@ -33,25 +33,24 @@ def spec(name: str = "demo", **changes: object) -> Spec:
 SERVICES = ("autoscaling", "ec2", "iam", "logs", "s3", "scheduler", "service-quotas", "ssm", "sts")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[Aws]:
-    """The module's account, in a process of its own."""
+    """One account for all tests of this process, in a process of its own: what a test does in it is undone."""
     with aws_account.serve(usd_per_hour=PRICES) as aws:
         yield aws
 
 
-@pytest.fixture(scope="module")
-def caller(server: Aws) -> Iterator[Account]:
-    """The module's caller, warmed: loading AWS's models is the slow part. Waiting moves the account's clock alone."""
+@pytest.fixture(scope="session")
+def caller(server: Aws) -> Account:
+    """One caller for all tests, warmed: loading AWS's models is slow. Waiting moves the account's clock alone."""
     with pytest.MonkeyPatch.context() as patch:
         for key, value in server.environment.items():
             patch.setenv(key, value)
-        patch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=lambda _: None, time=time.time))
         account = Account("us-east-1", sleep=lambda seconds: server.advance(seconds=seconds))
-        account._own_clock = account.now  # this machine's clock and AWS's agree, whatever the simulated time
         for service in SERVICES:
             account._client(service)
-        yield account
+    account._own_clock = account.now  # this machine's clock and AWS's agree, whatever the simulated time
+    return account
 
 
 @pytest.fixture
@@ -63,9 +62,11 @@ def aws(server: Aws) -> Iterator[Aws]:
 
 @pytest.fixture
 def account(caller: Account, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Account:
-    """The caller in a new account; a client made late (another region's) talks to it too."""
+    """The caller in a new account; a client made late (another region's) talks to it too. Retries do not wait."""
     for key, value in aws.environment.items():
         monkeypatch.setenv(key, value)
+    monkeypatch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=lambda _: None, time=time.time))
+    monkeypatch.setattr(caller, "_skew", caller._skew)  # as it was before, since the account is too
     return caller
 
 

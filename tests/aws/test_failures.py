@@ -1,6 +1,9 @@
-"""Every call of `up`, `extend` and `down` failing each way AWS fails: a typed error, the guarantee, and a way on."""
+"""Every call of `up`, `extend` and `down` failing each way AWS fails: a typed error, the guarantee, and a way on.
 
-from collections.abc import Callable
+A plain run of the tests lets every call fail once, the ways in turn; the rest is marked kill_matrix (`make check`).
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -24,6 +27,15 @@ WAYS: dict[str, dict[str, Any]] = {
 CODES = {"throttled": "throttled", "denied": "access_denied", "expired": "expired_credentials"}
 
 
+def cases(calls: int, ways: Sequence[str]) -> list[Any]:
+    """Every call with every way; those beyond one way a call are marked."""
+    return [
+        pytest.param(call, way, marks=() if turn == call % len(ways) else (pytest.mark.kill_matrix,))
+        for call in range(1, calls + 1)
+        for turn, way in enumerate(ways)
+    ]
+
+
 def attempt(action: Callable[[], Any]) -> ModelpickError | None:
     try:
         action()
@@ -32,8 +44,7 @@ def attempt(action: Callable[[], Any]) -> ModelpickError | None:
     return None
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("call", range(1, UP_CALLS + 1))
+@pytest.mark.parametrize(("call", "way"), cases(UP_CALLS, list(WAYS)))
 def test_up(call: int, way: str, aws: Aws, account: Account) -> None:
     """Whatever call fails, however: nothing unwatched; the same command again is one machine; down leaves nothing."""
     aws.fail(call=call, **WAYS[way])
@@ -47,8 +58,7 @@ def test_up(call: int, way: str, aws: Aws, account: Account) -> None:
     assert matrix.faults_after_again(aws, lambda: provision.up(account, spec(), PAYLOAD), (1,)) == []
 
 
-@pytest.mark.parametrize("way", ["throttled", "lost", "denied"])
-@pytest.mark.parametrize("call", range(1, EXTEND_CALLS + 1))
+@pytest.mark.parametrize(("call", "way"), cases(EXTEND_CALLS, ["throttled", "lost", "denied"]))
 def test_extend(call: int, way: str, aws: Aws, account: Account) -> None:
     """The machine keeps both switches, with the old limit or the new."""
     provision.up(account, spec(), PAYLOAD)
@@ -60,8 +70,7 @@ def test_extend(call: int, way: str, aws: Aws, account: Account) -> None:
     assert matrix.faults_after_limit(aws) == []
 
 
-@pytest.mark.parametrize("way", ["throttled", "lost", "expired"])
-@pytest.mark.parametrize("call", range(1, DOWN_CALLS + 1))
+@pytest.mark.parametrize(("call", "way"), cases(DOWN_CALLS, ["throttled", "lost", "expired"]))
 def test_down(call: int, way: str, aws: Aws, account: Account) -> None:
     """Exit 5 while a machine may be left, and again leaves nothing."""
     provision.up(account, spec(), PAYLOAD)

@@ -1,4 +1,8 @@
-"""Killed at any instant, nothing bills that nothing stops. Each case is a process that really dies by SIGKILL."""
+"""Killed at any instant, nothing bills that nothing stops. Each case is a process that really dies by SIGKILL.
+
+A plain run of the tests kills at every call of a first `up`, of `extend` and of `down` once, behind its effect. All
+other points are marked kill_matrix, which `make kill-matrix` and so `make check` run.
+"""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -76,8 +80,15 @@ SCENES: dict[Scene, tuple[int, int, tuple[int, ...]]] = {
     down_keeping: (17, 1, (0,)),
     down_half: (18, 1, (0,)),
 }
+EVERY_CALL_ONCE = (up, extend, down)
+
+
+def _mark(scene: Scene, when: str) -> tuple[pytest.MarkDecorator, ...]:
+    return () if scene in EVERY_CALL_ONCE and when == "after" else (pytest.mark.kill_matrix,)
+
+
 POINTS = [
-    pytest.param(scene, call, when, id=f"{scene.__name__}-{call}-{when}")
+    pytest.param(scene, call, when, id=f"{scene.__name__}-{call}-{when}", marks=_mark(scene, when))
     for scene, (calls, first, _) in SCENES.items()
     for call in range(first, calls + 1)
     for when in ("before", "after")
@@ -104,8 +115,12 @@ def test_the_matrix_covers_every_mutating_call(scene: tuple[Scene, Callable[[], 
     assert len(made) == SCENES[stage][0], made
 
 
-def test_there_are_over_two_hundred_points() -> None:
+def test_there_are_over_two_hundred_points_and_a_plain_run_meets_every_call() -> None:
     assert len(POINTS) > 200
+    plain = [point.values for point in POINTS if not point.marks]
+    assert {(scene, call) for scene, call, _ in plain} == {
+        (scene, call) for scene in EVERY_CALL_ONCE for call in range(1, SCENES[scene][0] + 1)
+    }
 
 
 @pytest.mark.parametrize(("scene", "call", "when"), POINTS, indirect=["scene"])

@@ -286,12 +286,20 @@ def run(port_to: int) -> None:
 
 
 _FORM = "application/x-www-form-urlencoded"
-_READS = (  # one cheap call of each service: (service, method, path, body, headers)
+_IMAGE = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
+_OFFERINGS = "Action=DescribeInstanceTypeOfferings&Version=2016-11-15&LocationType=availability-zone"
+# What makes moto load its data, once for all accounts that are forked from this one: (service, method, path, body,
+# headers).
+_READS = (
     ("ec2", "POST", "/", "Action=DescribeVpcs&Version=2016-11-15", {"CONTENT_TYPE": _FORM}),
     ("autoscaling", "POST", "/", "Action=DescribeAutoScalingGroups&Version=2011-01-01", {"CONTENT_TYPE": _FORM}),
     ("iam", "POST", "/", "Action=ListRoles&Version=2010-05-08", {"CONTENT_TYPE": _FORM}),
     ("sts", "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", {"CONTENT_TYPE": _FORM}),
     ("ssm", "POST", "/", "{}", {"HTTP_X_AMZ_TARGET": "AmazonSSM.DescribeParameters"}),
+    ("ssm", "POST", "/", json.dumps({"Name": _IMAGE}), {"HTTP_X_AMZ_TARGET": "AmazonSSM.GetParameter"}),
+    ("ec2", "POST", "/", "Action=DescribeSubnets&Version=2016-11-15", {"CONTENT_TYPE": _FORM}),
+    ("ec2", "POST", "/", "Action=DescribeRouteTables&Version=2016-11-15", {"CONTENT_TYPE": _FORM}),
+    ("ec2", "POST", "/", _OFFERINGS, {"CONTENT_TYPE": _FORM}),
     ("logs", "POST", "/", "{}", {"HTTP_X_AMZ_TARGET": "Logs_20140328.DescribeLogGroups"}),
     ("kms", "POST", "/", "{}", {"HTTP_X_AMZ_TARGET": "TrentService.ListKeys"}),
     ("scheduler", "GET", "/schedules", "", {}),
