@@ -47,7 +47,7 @@ ENGINES: Mapping[str, Engine] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """The server that will be started. `merged`: the adapter goes into the weights first. `passed_over`: why not the
     ones before it. `care`: what works only if what they say is done."""
 
@@ -65,7 +65,7 @@ def choose(
     installed: Mapping[str, bool],
     asked: str | None = None,
     rank: int | None = None,
-) -> Choice:
+) -> EngineChoice:
     """The first of vLLM (on a GPU) and transformers that can serve `subject`; llama.cpp for GGUF.
 
     `rank` is the adapter's. An adapter beside the base is preferred; merged where only that works. Raises UsageError:
@@ -96,7 +96,7 @@ def choose(
                 raise UsageError(f"{engine.program} is not installed", fix=engine.install, code="engine_absent")
             passed_over.append(f"{name}: not installed here ({engine.install})")
         else:
-            return Choice(engine, fit.merged, tuple(passed_over), fit.caveats)
+            return EngineChoice(engine, fit.merged, tuple(passed_over), fit.caveats)
     raise AssertionError("the last server of the order either serves or raises")
 
 

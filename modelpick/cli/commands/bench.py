@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from modelpick.serving.bench import Level, Load
     from modelpick.serving.client import Endpoint
-    from modelpick.serving.prediction import Promise
+    from modelpick.serving.prediction import Prediction
 
 _LARGEST_CONCURRENCY = 512  # threads of this client
 
@@ -66,13 +66,13 @@ def bench(
     With --plan the difference is kept in a file of yours that later estimates use and name. Exit: 1 if requests failed.
     """
     from modelpick.serving import bench as measuring
-    from modelpick.serving import client, load_tools, prediction
+    from modelpick.serving import client, prediction
 
     if instance is not None and plan is None:
         raise UsageError("--instance says where a plan ran", fix="give --plan too", code="contradiction")
     promised = prediction.read(Path(plan), instance) if plan else None
     if results:
-        found = [load_tools.read(Path(file)) for file in results]
+        found = [measuring.read_result(Path(file)) for file in results]
         levels = sorted((one.level for one in found), key=lambda level: level.concurrency)
         _answer(out, _Measured(None, found[0].model, found[0].tool, levels), promised, keep)
         return
@@ -131,9 +131,9 @@ def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
 def _by_vllm(
     program: str, tokenizer: Path, at: "Endpoint", model: str, load: "Load", *, concurrency: int, requests: int
 ) -> "Level":
-    from modelpick.serving import load_tools
+    from modelpick.serving import bench as measuring
 
-    return load_tools.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
+    return measuring.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
 
 
 def _levels(text: str) -> list[int]:
@@ -141,7 +141,7 @@ def _levels(text: str) -> list[int]:
     return sorted(set(sizes))
 
 
-def _answer(out: Output, measured: _Measured, promised: "Promise | None", keep: bool) -> None:
+def _answer(out: Output, measured: _Measured, promised: "Prediction | None", keep: bool) -> None:
     from modelpick.speed import local_calibration
 
     name, levels = measured.model, measured.levels

@@ -59,7 +59,7 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
     from modelpick import settings
     from modelpick.aws import access, record, status
     from modelpick.aws.names import Names
-    from modelpick.serving import key
+    from modelpick.serving import machine
 
     address = f"http://127.0.0.1:{local}"
     secret = access.api_key(account, name)
@@ -67,7 +67,7 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
         nothing = dict.fromkeys(("endpoint", "key_file", "ready", "progress"))
         return {"address": address, **nothing}
     path = wished or settings.state_folder(name) / "key"
-    key.keep_key(path, secret)
+    machine.keep_key(path, secret)
     names = Names(name, account.identity()["Account"], account.region)
     now = status.read_progress(account, names, record.read(account, names))
     return {

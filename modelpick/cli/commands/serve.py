@@ -74,9 +74,9 @@ def serve(
     Runs until SIGTERM or Ctrl-C, then finishes what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
     """
     from modelpick.serving import server
-    from modelpick.serving.progress import Progress
+    from modelpick.serving.server import ServeProgress
 
-    request = server.Request(
+    request = server.ServeRequest(
         model=model,
         workload={
             "method": method,
@@ -102,7 +102,7 @@ def serve(
         out.answer({**launch.as_json(), "started": False}, lambda console: _draw(console, launch, started=False))
         return
     out.note(f"starting: {' '.join(launch.words)}")
-    told = Progress(Path(progress) if progress else None, launch.served.names, launch.port)
+    told = ServeProgress(Path(progress) if progress else None, launch.served.names, launch.port)
 
     def when_ready() -> None:
         told.state("ready")
