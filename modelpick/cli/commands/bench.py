@@ -43,13 +43,13 @@ def bench(
     ] = "256",
     generate: Annotated[str, typer.Option("--generate", metavar="N", help="At most this many in each answer.")] = "128",
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="FILE", help="Compare with what this plan promised.")
+        str | None, typer.Option("--plan", metavar="FILE", help="Compare with what this plan predicted.")
     ] = None,
     instance: Instance = None,
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the difference for later estimates. Default: with --plan.")
     ] = True,
-    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other prompts.")] = "0",
+    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Random seed for the prompts.")] = "0",
     tool: Annotated[
         str, typer.Option("--tool", metavar="own|vllm", help="What measures: vllm is `vllm bench serve`.")
     ] = "own",
@@ -61,8 +61,9 @@ def bench(
         typer.Option("--import", metavar="FILE", help="Measure nothing: take a result of vllm bench serve."),
     ] = None,
 ) -> None:
-    """Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.
+    """Measure a server's speed and latency, against the plan.
 
+    Reports tokens/s, time to the first token and time between tokens at several concurrencies.
     With --plan the difference is kept in a file of yours that later estimates use and name. Exit: 1 if requests failed.
     """
     from modelpick.serving import bench as measuring

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.batch import worst
 from modelpick.cli.options import (
     Instance,
     Offline,
@@ -14,7 +13,7 @@ from modelpick.cli.options import (
     command,
     not_both,
 )
-from modelpick.cli.output import Output, report_error
+from modelpick.cli.output import Output, report_error, worst
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +31,8 @@ class EstimateOptions(RunOptions):
         str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
     ] = None
     lora_dropout: Annotated[
-        str | None, typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0.")
+        str | None,
+        typer.Option("--lora-dropout", metavar="X", help="Above 0, keeps an extra copy of each adapter's input."),
     ] = None
     optimizer: Annotated[
         str | None,
@@ -98,7 +98,7 @@ def estimate(
     ] = False,
     offline: Offline = False,
 ) -> None:
-    """GPU memory by part; the longest context and the largest batch that fit.
+    """GPU memory by part; the longest context and largest batch.
 
     Against every GPU that can be rented; --fit TYPE asks the other way round.
     """

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output, report_error
+from modelpick.cli.output import VERDICT_EXIT, Output, report_error, styled, worst
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
 
@@ -43,7 +42,7 @@ def license(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """May we use it? The verdict with its evidence, ancestors and obligations.
+    """May you use a model? Verdict, evidence, ancestors, obligations.
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a human decides.
     """
@@ -125,7 +124,7 @@ def _draw_list(console: "Console", judgements: "list[Judgement]") -> None:
     for judgement in judgements:
         verdict = judgement.verdict.value
         table.add_row(
-            f"[{_COLOUR[verdict]}]{verdict}[/]",
+            styled((verdict, _COLOUR[verdict])),
             judgement.model,
             "+".join(dict.fromkeys(finding.id for finding in judgement.licenses)) or "-",
             next((reason.code for reason in judgement.reasons if reason.verdict == judgement.verdict), ""),
@@ -138,7 +137,8 @@ def _draw_one(console: "Console", judgement: "Judgement") -> None:
     from rich.text import Text
 
     verdict = judgement.verdict.value
-    console.print(f"[bold]{judgement.model}[/]: [bold {_COLOUR[verdict]}]{verdict}[/], {_MEANING[verdict]}")
+    coloured = (verdict, f"bold {_COLOUR[verdict]}")
+    console.print(styled((judgement.model, "bold"), ": ", coloured, f", {_MEANING[verdict]}"))
     revision = (
         f"commit {judgement.revision}" if judgement.revision else "revision not known: the embedded catalog's facts"
     )
@@ -146,7 +146,7 @@ def _draw_one(console: "Console", judgement: "Judgement") -> None:
 
     def section(title: str, lines: list[str]) -> None:
         if lines:
-            console.print(f"\n[bold]{title}[/]")
+            console.print(f"\n{title}", style="bold")
         for line in lines:
             console.print(Padding(Text(line), (0, 0, 0, 2)))
 

@@ -69,9 +69,10 @@ def serve(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")] = False,
     offline: Offline = False,
 ) -> None:
-    """An OpenAI-compatible server for a model or a tuned run, on loopback, with an API key.
+    """Serve a model or a tuned run over an OpenAI-compatible API.
 
-    Runs until SIGTERM or Ctrl-C, then finishes what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
+    It listens on this machine only (127.0.0.1) and asks for an API key. It runs until SIGTERM or Ctrl-C, then finishes
+    what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
     """
     from modelpick.serving import server
     from modelpick.serving.server import ServeProgress
