@@ -28,7 +28,7 @@ from modelpick.serving.sizing import NoRoomError, Sizing
 from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
-_MENDED_BY_PROXY = ("transformers_serve_open",)  # what the table warns of and the proxy takes care of
+_SOLVED_BY_PROXY = ("transformers_serve_open",)  # caveats of the table that the proxy takes care of
 _TERMS = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
 
@@ -79,9 +79,9 @@ class Launch:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before it starts."""
-        mended = _MENDED_BY_PROXY if self.proxied else ()
-        care = (f"{one.why}; {one.way_out}" for one in self.choice.care if one.code not in mended)
-        return (*self.choice.passed_over, *self.sizing.notes, *care)
+        solved = _SOLVED_BY_PROXY if self.proxied else ()
+        caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in solved)
+        return (*self.choice.passed_over, *self.sizing.notes, *caveats)
 
     @property
     def address(self) -> str:
@@ -110,7 +110,7 @@ class Launch:
             "metrics": f"http://{HOST}:{self.port}/metrics",
             "license_files": str(self.state / "license"),
             "passed_over": list(self.choice.passed_over),
-            "care": [finding.as_json() for finding in self.choice.care],
+            "care": [finding.as_json() for finding in self.choice.caveats],
             "assumptions": list(self.sizing.notes),
             "sources": ["compatibility.toml", "memory estimate"],
         }
