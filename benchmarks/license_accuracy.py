@@ -30,7 +30,7 @@ from modelpick.catalog import index
 from modelpick.catalog.model import Model
 from modelpick.licensing import load
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.overrides import KnownModels
+from modelpick.licensing.overrides import Curations
 from modelpick.licensing.verdict import judge
 from tests.licensing.table import PARENTS, Row, rows
 
@@ -69,7 +69,9 @@ def main() -> None:
     print(f"{'':44}{'agreement':>12}{'wrong allows':>14}{'abstentions':>13}{'denies let by':>15}")
     facts = load.load_facts()
     report("modelpick", table, modelpick(table, facts))
-    report("modelpick, nothing known of any repository", table, modelpick(table, replace(facts, known=KnownModels([]))))
+    report(
+        "modelpick, nothing known of any repository", table, modelpick(table, replace(facts, curations=Curations([])))
+    )
     report("tag filter", table, tag_filter(table))
     for policy in ("permissive-only", "no-field-of-use-restrictions"):
         if given.lading:

@@ -34,7 +34,7 @@ def main() -> None:
     report("load policies/", lambda: load.load_facts())
     report(f"verdicts of {len(models)} catalog models", judge_all)
     report("one cached model with its files", lambda: judge(cached, policy, facts, catalog.find, today))
-    report("one license text identified", lambda: read_text(text, facts.prints, facts.licenses))
+    report("one license text identified", lambda: read_text(text, facts.fingerprints, facts.licenses))
 
 
 def report(name: str, run: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
-from modelpick.licensing.fingerprint import fingerprint, pack, words_of
+from modelpick.licensing.license_text import fingerprint, pack, words_of
 from modelpick.licensing.load import policies_directory
 
 

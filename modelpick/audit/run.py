@@ -90,7 +90,7 @@ def audit(
     from modelpick.catalog import index
 
     chosen = policy_in_force(policy)
-    catalog, particular = index.load(), facts_in_force().known
+    catalog, particular = index.load(), facts_in_force().curations
 
     def known(id: str) -> str | None:
         return catalog.canonical(id) or (particular.canonical(id) if particular.about(id) else None)

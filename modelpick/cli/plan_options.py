@@ -19,7 +19,7 @@ from modelpick.cli.options import (
     amount,
     not_both,
 )
-from modelpick.cli.output import Output, to_stderr
+from modelpick.cli.output import Output
 from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _progress(out: Output) -> Callable[[int, int], None] | None:
         columns = 30
         filled = columns if size == 0 else round(columns * done / size)
         end = "\n" if done == size else ""
-        bar = "#" * filled + "." * (columns - filled)
-        to_stderr(f"counting tokens {bar} {done / 1e6:.0f} MB{end}", redraw=True)
+        sys.stderr.write(f"\rcounting tokens {'#' * filled}{'.' * (columns - filled)} {done / 1e6:.0f} MB{end}")
+        sys.stderr.flush()
 
     return show

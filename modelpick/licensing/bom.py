@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from modelpick.errors import UsageError
-from modelpick.licensing.license import LicenseBook
+from modelpick.licensing.license import LicenseIndex
 from modelpick.licensing.verdict import Judgement
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from packageurl import PackageURL
 
 
-def render(answers: Sequence[Judgement], book: LicenseBook, *, policy: str = "") -> str:
+def render(answers: Sequence[Judgement], license_index: LicenseIndex, *, policy: str = "") -> str:
     """CycloneDX JSON, validated against its schema; the same answers give the same bytes.
 
     Raises UsageError when the extra `bom` is absent, and when the result does not hold against the schema.
@@ -37,13 +37,13 @@ def render(answers: Sequence[Judgement], book: LicenseBook, *, policy: str = "")
         ) from error
     components: dict[str, Component] = {}
     for answer in answers:
-        components[answer.model.lower()] = _component(answer, book)
+        components[answer.model.lower()] = _component(answer, license_index)
     bom = Bom(components=[])
     bom.metadata.timestamp = None  # type: ignore[assignment]  # the same answers give the same bytes
     bom.metadata.properties.add(Property(name="modelpick:policy", value=policy))
     for answer in answers:
         for step in answer.lineage:
-            components.setdefault(step.model.lower(), _ancestor(step.model, step.license, book))
+            components.setdefault(step.model.lower(), _ancestor(step.model, step.license, license_index))
     for component in components.values():
         bom.components.add(component)
     for answer in answers:
@@ -61,14 +61,14 @@ def render(answers: Sequence[Judgement], book: LicenseBook, *, policy: str = "")
     return text
 
 
-def _component(answer: Judgement, book: LicenseBook) -> "Component":
+def _component(answer: Judgement, license_index: LicenseIndex) -> "Component":
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
 
     told = [("modelpick:verdict", answer.verdict.value)]
     told += [("modelpick:reason", f"{one.code}: {one.text} ({one.evidence})") for one in answer.reasons]
     told += [("modelpick:obligation", f"{one.code}: {one.text}") for one in answer.obligations]
-    told += [("modelpick:evidence", f"{one.id} from {one.origin}: {one.evidence}") for one in answer.licenses]
+    told += [("modelpick:evidence", f"{one.id} from {one.source}: {one.evidence}") for one in answer.licenses]
     group, _, name = answer.model.rpartition("/")
     return Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -77,12 +77,12 @@ def _component(answer: Judgement, book: LicenseBook) -> "Component":
         version=answer.revision,
         bom_ref=_ref(answer.model, answer.revision),
         purl=_purl(answer.model, answer.revision),
-        licenses=_licenses(answer.license_ids, book),
+        licenses=_licenses(answer.license_ids, license_index),
         properties=[Property(name=key, value=value) for key, value in told],
     )
 
 
-def _ancestor(id: str, license: str | None, book: LicenseBook) -> "Component":
+def _ancestor(id: str, license: str | None, license_index: LicenseIndex) -> "Component":
     from cyclonedx.model.component import Component, ComponentType
 
     group, _, name = id.rpartition("/")
@@ -92,17 +92,17 @@ def _ancestor(id: str, license: str | None, book: LicenseBook) -> "Component":
         name=name or id,
         group=group or None,
         bom_ref=_ref(id, None),
-        licenses=_licenses(ids, book),
+        licenses=_licenses(ids, license_index),
     )
 
 
-def _licenses(ids: Sequence[str], book: LicenseBook) -> "list[DisjunctiveLicense]":
+def _licenses(ids: Sequence[str], license_index: LicenseIndex) -> "list[DisjunctiveLicense]":
     from cyclonedx.contrib.license.exceptions import InvalidSpdxLicenseException
     from cyclonedx.contrib.license.factories import LicenseFactory
 
     factory, made = LicenseFactory(), []
     for id in ids:
-        known = book.by_id.get(id)
+        known = license_index.by_id.get(id)
         try:
             made.append(factory.make_with_id(known.spdx) if known and known.spdx else factory.make_with_name(id))
         except InvalidSpdxLicenseException:  # an SPDX id this CycloneDX does not list yet

@@ -1,17 +1,302 @@
-"""License facts x policy -> verdict, reasons, obligations. Pure, and nothing here knows a particular license."""
+"""What each license fact means: one table, a row per fact, and the verdict that a license comes to. Pure.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+`ROWS` is the only place where a field of Permits, Limits or Owes is given a meaning. A field without a row cannot be
+loaded (`fields_without_a_row`), so no fact of a license is silent. No particular license is named here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from modelpick.licensing.identify import AnyOf, Claim, Known, Unknown
-from modelpick.licensing.license import License
-from modelpick.licensing.obligations import obligations
-from modelpick.licensing.outcome import Finding, From, Obligation, Reason, Verdict, join
-from modelpick.licensing.policy import Company, Policy
-from modelpick.licensing.territory import Territories
+from modelpick.licensing.license import License, Limits, Owes, Permits
+from modelpick.licensing.outcome import EvidenceSource, Finding, Obligation, Reason, Verdict, join
+from modelpick.licensing.policy import Company, Policy, Territories
 
 Modality = Literal["text", "multimodal", "unknown"]
+Stage = Literal["permission", "limit", "no_limit", "condition", "no_condition", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseCase:
+    """One license in the hands of one company: what a row looks at."""
+
+    license: License
+    company: Company
+    territories: Territories
+    modality: Modality
+
+    @property
+    def licensor(self) -> str:
+        """Who gives the license, for a sentence."""
+        return self.license.steward or "the licensor"
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The territories the license excludes for this model; a text model is outside a multimodal exclusion."""
+        limits = self.license.limits
+        return () if limits.territory_scope == "multimodal" and self.modality == "text" else limits.territory_excluded
+
+    @property
+    def excludes_home(self) -> bool:
+        """Whether the company's domicile lies in an excluded territory."""
+        home = self.company.domicile
+        return home is not None and bool(self.excluded) and self.territories.within(home, self.excluded)
+
+    @property
+    def is_excluded_if_multimodal(self) -> bool:
+        """Whether it depends on the model's unknown modality that the company is excluded."""
+        open_question = self.license.limits.territory_scope == "multimodal" and self.modality == "unknown"
+        return open_question and bool(self.excluded) and (self.excludes_home or self.company.domicile is None)
+
+    def regions(self, *, known: bool) -> tuple[str, ...]:
+        """The company's cloud regions that an exclusion reaches, or (known=False) those nobody can place."""
+        if not self.excluded or self.is_excluded_if_multimodal:
+            return ()
+        placed = [(region, self.territories.of_region(region)) for region in self.company.regions]
+        if not known:
+            return tuple(region for region, country in placed if country is None)
+        return tuple(
+            f"{region} ({country})" for region, country in placed
+            if country is not None and self.territories.within(country, self.excluded)
+        )  # fmt: skip
+
+
+Sentence = str | Callable[[LicenseCase], str]
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """One thing a license fact can mean.
+
+    `field`: the fact, as "permits.", "limits." or "owes." and its name. `when`: whether the row applies to a case.
+    `code` and `sentence`: the reason shown, after the license's title; empty where the fact only brings an obligation.
+    `rule`: the policy rule that decides the reason's verdict; None for a reason that is only stated.
+    `obligation`: code and sentence of what the user must do. A sentence may use {title}, {licensor} and {fact}.
+
+    `stage` says when a reason counts. "permission": where one applies, the license cannot be relied on and its limits
+    are not looked at. "limit": where the permission stops. "no_limit": only where no limit applied. "condition": what
+    is asked in return. "no_condition": only where nothing above applied. "note": stated beside all of these.
+    """
+
+    field: str
+    when: Callable[[LicenseCase], bool]
+    code: str = ""
+    sentence: Sentence = ""
+    rule: str | None = None
+    obligation: tuple[str, Sentence] | None = None
+    stage: Stage = "condition"
+
+    def text(self, sentence: Sentence, case: LicenseCase) -> str:
+        """A sentence of this row with the case's facts in it."""
+        if not isinstance(sentence, str):
+            return sentence(case)
+        return sentence.format(title=case.license.title, licensor=case.licensor, fact=self.fact(case))
+
+    def fact(self, case: LicenseCase) -> object:
+        """The value of the row's field."""
+        section, _, name = self.field.partition(".")
+        return getattr(getattr(case.license, section), name)
+
+
+def _permits(name: str, value: object) -> Callable[[LicenseCase], bool]:
+    return lambda case: getattr(case.license.permits, name) == value
+
+
+def _owes(name: str) -> Callable[[LicenseCase], bool]:
+    return lambda case: bool(getattr(case.license.owes, name))
+
+
+def _limit(name: str, side: Literal["any", "unknown", "over", "within"]) -> Callable[[LicenseCase], bool]:
+    """Whether a numeric limit is set, and on which side of it the company's figure of the same name stands."""
+
+    def applies(case: LicenseCase) -> bool:
+        most: float | None = getattr(case.license.limits, name)
+        figure: float | None = getattr(case.company, name)
+        if most is None or side == "any":
+            return bool(most)
+        if figure is None or side == "unknown":
+            return side == "unknown" and figure is None
+        return (figure > most) == (side == "over")
+
+    return applies
+
+
+def _free_up_to(name: str, unit: str, *, known: bool = True) -> Callable[[LicenseCase], str]:
+    def sentence(case: LicenseCase) -> str:
+        most, figure = getattr(case.license.limits, name), getattr(case.company, name)
+        rest = f"the company has {figure:,.0f}" if known else f"the policy does not give company.{name}"
+        return f"is free up to {most:,} {unit}; {rest}"
+
+    return sentence
+
+
+def _shown_above(name: str, unit: str) -> Callable[[LicenseCase], str]:
+    return lambda case: f'show "{case.license.owes.attribution}" above {getattr(case.license.limits, name):,} {unit}'
+
+
+def _has_display_threshold(case: LicenseCase) -> bool:
+    limits = case.license.limits
+    return limits.display_above_monthly_users is not None or limits.display_above_monthly_revenue_usd is not None
+
+
+_USERS, _REVENUE = "monthly active users", "US dollars of yearly revenue"
+_SHARED = {"work": "the changed model", "module": "changed modules", "file": "changed files", "library": "the library"}
+
+ROWS: tuple[FactRow, ...] = (
+    # May it be used commercially at all?
+    FactRow("permits.commercial_use", _permits("commercial_use", "no"), "non_commercial", "forbids commercial use",
+        "non_commercial", stage="permission"),
+    FactRow("permits.commercial_use", lambda case: case.license.family, "family_id",
+        "is a family of licenses with different terms; which one it is was not said",
+        "unknown_license", stage="permission"),
+    FactRow("permits.commercial_use", _permits("commercial_use", "unknown"), "unknown_license",
+        "is listed here without what it permits", "unknown_license", stage="permission"),
+    FactRow("permits.commercial_use", lambda case: case.license.confidence == "low", "unread_license",
+        "is known by name only; its text was not read", "unread_license", stage="permission"),
+    FactRow("permits.commercial_use", _permits("commercial_use", "conditional"), "conditional_license",
+        "allows commercial use on conditions", "conditional", stage="no_limit"),
+    FactRow("permits.commercial_use", _permits("commercial_use", "yes"), "permissive",
+        "allows commercial use with no condition beyond keeping notices", "permissive", stage="no_condition"),
+
+    # Where the permission stops.
+    FactRow("limits.monthly_active_users", _limit("monthly_active_users", "unknown"), "user_limit_unknown",
+        _free_up_to("monthly_active_users", _USERS, known=False), "unknown_license", stage="limit"),
+    FactRow("limits.monthly_active_users", _limit("monthly_active_users", "over"), "over_user_limit",
+        _free_up_to("monthly_active_users", _USERS), "over_limit", stage="limit"),
+    FactRow("limits.monthly_active_users", _limit("monthly_active_users", "within"), "within_user_limit",
+        _free_up_to("monthly_active_users", _USERS), "conditional", stage="limit"),
+    FactRow("limits.monthly_active_users", _limit("monthly_active_users", "any"),
+        obligation=("user_limit", "ask for another license above {fact:,} monthly active users")),
+    FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "unknown"), "revenue_limit_unknown",
+        _free_up_to("annual_revenue_usd", _REVENUE, known=False), "unknown_license", stage="limit"),
+    FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "over"), "over_revenue_limit",
+        _free_up_to("annual_revenue_usd", _REVENUE), "over_limit", stage="limit"),
+    FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "within"), "within_revenue_limit",
+        _free_up_to("annual_revenue_usd", _REVENUE), "conditional", stage="limit"),
+    FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "any"),
+        obligation=("revenue_limit", "ask for another license above {fact:,} US dollars of yearly revenue")),
+    FactRow("permits.hosting", lambda case: case.license.permits.hosting in ("no", "conditional")
+        and case.company.deployment is None, "deployment_unknown",
+        "limits offering it as a service; the policy does not give company.deployment",
+        "unknown_license", stage="limit"),
+    FactRow("permits.hosting", lambda case: case.license.permits.hosting == "no" and case.company.deployment == "api",
+        "hosting_not_allowed", "forbids offering it to others as a service", "over_limit", stage="limit"),
+    FactRow("permits.hosting",
+        lambda case: case.license.permits.hosting == "conditional" and case.company.deployment == "api",
+        "hosting_conditional", "has conditions for offering it to others as a service; they must be read",
+        "unknown_license", stage="limit"),
+    FactRow("permits.hosting", _permits("hosting", "no"),
+        obligation=("no_hosting", "do not offer it to others as a service")),
+    FactRow("permits.train_other_models", lambda case: case.license.permits.train_other_models == "no"
+        and case.company.trains_other_models is None, "outputs_unknown",
+        "forbids training other models on its outputs; the policy does not give company.trains_other_models",
+        "unknown_license", stage="limit"),
+    FactRow("permits.train_other_models", lambda case: case.license.permits.train_other_models == "no"
+        and bool(case.company.trains_other_models), "outputs_restricted",
+        "forbids training other models on its outputs", "over_limit", stage="limit"),
+    FactRow("permits.train_other_models", _permits("train_other_models", "no"),
+        obligation=("outputs", "do not use its outputs to train or improve other models")),
+    FactRow("permits.train_other_models", _permits("train_other_models", "if-named"),
+        obligation=("outputs", "give a model trained on its outputs the name prefix and the attribution, if you "
+                    "distribute it")),
+    FactRow("permits.train_other_models", _permits("train_other_models", "if-attributed"),
+        obligation=("outputs", "give a model trained on its outputs the attribution, if you distribute it")),
+    FactRow("permits.train_other_models", _permits("train_other_models", "as-derivative"),
+        obligation=("outputs", "a model trained on its outputs counts as a derivative and inherits these terms")),
+    FactRow("limits.territory_scope", lambda case: case.is_excluded_if_multimodal, "territory_unknown",
+        lambda case: f"does not cover multimodal models in {', '.join(case.excluded)}; "
+        "whether this is one is not known",
+        "unknown_license", stage="limit"),
+    FactRow("limits.territory_excluded", lambda case: bool(case.excluded) and case.company.domicile is None
+        and not case.is_excluded_if_multimodal, "domicile_unknown",
+        lambda case: f"is not granted in {', '.join(case.excluded)}; the policy does not give company.domicile",
+        "unknown_license", stage="limit"),
+    FactRow("limits.territory_excluded", lambda case: case.excludes_home and not case.is_excluded_if_multimodal,
+        "excluded_territory", lambda case: f"is not granted to a company domiciled in {case.company.domicile} "
+        f"(excluded: {', '.join(case.excluded)})", "over_limit", stage="limit"),
+    FactRow("limits.territory_excluded", lambda case: bool(case.regions(known=False)), "region_unknown",
+        lambda case: f"is not granted in {', '.join(case.excluded)}; the country of "
+        f"{', '.join(case.regions(known=False))} is not known", "unknown_license", stage="limit"),
+    FactRow("limits.territory_excluded", lambda case: bool(case.regions(known=True)), "excluded_region",
+        lambda case: f"does not allow running it in {', '.join(case.regions(known=True))} "
+        f"(excluded: {', '.join(case.excluded)})", "over_limit", stage="limit"),
+    FactRow("limits.territory_excluded", lambda case: bool(case.license.limits.territory_excluded),
+        obligation=("territory", lambda case: f"not for use in: {', '.join(case.license.limits.territory_excluded)}")),
+    FactRow("limits.application", lambda case: case.license.limits.application, "application_required",
+        "wants commercial use to be applied for", "application", stage="limit"),
+    FactRow("limits.royalties", lambda case: case.license.limits.royalties, "application_required",
+        "asks for royalties, to be agreed first", "application", stage="limit"),
+    FactRow("permits.derivatives", _permits("derivatives", "not-shared"), "no_derivatives",
+        "forbids sharing changed versions, fine-tunes included", "no_derivatives",
+        ("do_not_share_changes", "do not share changed versions"), "limit"),
+
+    # What it asks in return.
+    FactRow("permits.derivatives", _permits("derivatives", "same-license"),
+        obligation=("same_license", "changed versions stay under {title}")),
+    FactRow("permits.derivatives", _permits("derivatives", "same-restrictions"),
+        obligation=("same_restrictions", "changed versions carry the use restrictions of {title}")),
+    FactRow("owes.notice", _owes("notice"),
+        obligation=("keep_notices", "keep the copyright and license notices of {title}")),
+    FactRow("owes.copy_of_license", _owes("copy_of_license"),
+        obligation=("copy_of_license", "pass on a copy of {title} with the model")),
+    FactRow("owes.notice_file", lambda case: case.license.owes.notice_file and not case.license.owes.notice_text,
+        obligation=("notice_file", "keep a NOTICE file that names {title}")),
+    FactRow("owes.notice_text", _owes("notice_text"),
+        obligation=("notice_file", 'keep a NOTICE file that says "{fact}"')),
+    FactRow("owes.mark_changes", _owes("mark_changes"),
+        obligation=("mark_changes", "say in changed files that you changed them")),
+    FactRow("owes.attribution", _owes("attribution"), "attribution", "asks for attribution", "attribution"),
+    FactRow("owes.attribution", lambda case: bool(case.license.owes.attribution) and not _has_display_threshold(case),
+        obligation=("attribution", 'show "{fact}"')),
+    FactRow("limits.display_above_monthly_users",
+        lambda case: case.license.limits.display_above_monthly_users is not None,
+        obligation=("attribution", _shown_above("display_above_monthly_users", _USERS))),
+    FactRow("limits.display_above_monthly_revenue_usd",
+        lambda case: case.license.limits.display_above_monthly_revenue_usd is not None,
+        obligation=("attribution", _shown_above("display_above_monthly_revenue_usd",
+                                                "US dollars of monthly revenue"))),
+    FactRow("owes.name_prefix", _owes("name_prefix"), "name_prefix", "rules the names of derived models", "conditional",
+        ("name_prefix", 'names of derived models must begin with "{fact}"')),
+    FactRow("owes.share_alike", _owes("share_alike"), "share_alike", "wants changed versions to stay under it",
+        "share_alike", ("share_alike", lambda case: f"share {_SHARED[case.license.owes.share_alike or 'work']} only "
+                        f"under {case.license.title}")),
+    FactRow("owes.network_source", _owes("network_source"), "network_source", "counts a network service as sharing",
+        "share_alike", ("network_source", "offer the source to users of a network service built on it")),
+    FactRow("owes.use_restrictions", _owes("use_restrictions"), "use_restrictions", "forbids certain uses",
+        "use_restrictions", ("use_restrictions", "keep to the use restrictions of {title}")),
+    FactRow("owes.use_policy", _owes("use_policy"), "use_policy", "comes with an acceptable-use policy",
+        "use_restrictions", ("use_policy", "keep to the acceptable-use policy of {title}")),
+    FactRow("owes.forbidden", _owes("forbidden"),
+        obligation=("forbidden_uses", lambda case: f"not for: {'; '.join(case.license.owes.forbidden)}")),
+    FactRow("owes.pass_on", _owes("pass_on"),
+        obligation=("pass_on_restrictions", "put the use restrictions into the terms you give others")),
+    FactRow("owes.registration", _owes("registration"), "registration", "wants the licensor told before commercial use",
+        "registration", ("registration", "tell {licensor} before using it commercially")),
+    FactRow("owes.keep_guardrails", _owes("keep_guardrails"),
+        obligation=("keep_guardrails", "do not bypass its safety guardrails without a substitute")),
+    FactRow("owes.latest_version", _owes("latest_version"),
+        obligation=("latest_version", "make reasonable efforts to use the latest version")),
+    FactRow("owes.rename_changed", _owes("rename_changed"),
+        obligation=("rename_changed", "give changed versions another name")),
+    FactRow("permits.revocable", _permits("revocable", True), "revocable", "lets {licensor} restrict or end your use",
+        "revocable", ("revocable", "be ready to stop: {licensor} may restrict or end your use")),
+
+    # What a reader must know besides.
+    FactRow("permits.patents", _permits("patents", False), "no_patent_grant", "grants no rights in patents",
+        "no_patent_grant", stage="note"),
+    FactRow("permits.ends_on_litigation", _permits("ends_on_litigation", True),
+        obligation=("patent_litigation", "you lose rights under {title} if you sue over patents in the model")),
+    FactRow("permits.made_for", lambda case: case.license.permits.made_for != "models", "not_made_for_models",
+        "was written for {fact}, not for models", stage="note"),
+)  # fmt: skip
+
+
+def fields_without_a_row(rows: Iterable[FactRow] = ROWS) -> tuple[str, ...]:
+    """The license facts that no row reads. Loading refuses to go on while there is one: a fact must mean something."""
+    sections = {"permits": Permits, "limits": Limits, "owes": Owes}
+    facts = {f"{section}.{item.name}" for section, kind in sections.items() for item in fields(kind)}
+    return tuple(sorted(facts - {row.field for row in rows}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,159 +309,80 @@ class Assessment:
     findings: tuple[Finding, ...] = ()
 
 
+def assess_license(
+    license: License, source: EvidenceSource, evidence: str, policy: Policy, territories: Territories,
+    modality: Modality, rows: Sequence[FactRow] = ROWS,
+) -> Assessment:  # fmt: skip
+    """What one license comes to for the policy's company. `evidence`: the words that led to the license."""
+    case = LicenseCase(license, policy.company, territories, modality)
+    reasons = tuple(
+        Reason(row.code, f"{license.title} {row.text(row.sentence, case)}", evidence, _demanded(row, policy))
+        for row in _reasoned(case, rows)
+    )
+    verdict = join(reason.verdict for reason in reasons)
+    obligations: tuple[Obligation, ...] = ()
+    if verdict is not Verdict.DENY:
+        obligations = tuple(
+            Obligation(row.obligation[0], row.text(row.obligation[1], case))
+            for row in rows
+            if row.obligation is not None and row.when(case)
+        )
+    return Assessment(verdict, reasons, obligations, (Finding(license.id, license.spdx, source, evidence),))
+
+
+def _demanded(row: FactRow, policy: Policy) -> Verdict:
+    return Verdict.ALLOW if row.rule is None else Verdict(getattr(policy.rules, row.rule))
+
+
+def _reasoned(case: LicenseCase, rows: Sequence[FactRow]) -> Iterator[FactRow]:
+    """The rows whose reasons count, by stage (see `FactRow`)."""
+    speaking: dict[Stage, list[FactRow]] = {}
+    for row in rows:
+        if row.code and row.when(case):
+            speaking.setdefault(row.stage, []).append(row)
+    permission = speaking.get("permission", [])[:1]
+    limits = [] if permission else speaking.get("limit", []) or speaking.get("no_limit", [])
+    counted = [*permission, *limits, *speaking.get("condition", [])]
+    yield from counted or speaking.get("no_condition", [])
+    yield from speaking.get("note", [])
+
+
 def assess_claim(
-    claim: Claim, origin: From, policy: Policy, territories: Territories, modality: Modality
+    claim: Claim, source: EvidenceSource, policy: Policy, territories: Territories, modality: Modality
 ) -> Assessment:
     """The verdict of a claim: of an any-of the best branch, of an all-of and of undecided candidates the strictest."""
     if isinstance(claim, Unknown):
         rules = policy.rules
         demanded = Verdict(rules.no_license if claim.code == "no_license" else rules.unknown_license)
-        reason = Reason(claim.code, claim.text, claim.said, demanded)
-        return Assessment(demanded, (reason,), (), ())
+        return Assessment(demanded, (Reason(claim.code, claim.text, claim.said, demanded),))
     if isinstance(claim, Known):
-        parts = [assess_license(one, origin, claim.said, policy, territories, modality) for one in claim.candidates]
-        if not claim.certain:
-            owners = sorted({owner for one in claim.candidates if one.named for owner in one.named.by})
-            text = f"{claim.said} is no identifier, and names alone do not tell the text"
-            if owners:
-                text = f"the name belongs to {', '.join(owners)}; used by somebody else it does not tell the text"
-            parts.append(_single("name_without_owner", text, claim.said, Verdict(policy.rules.unknown_license)))
-        return combine(parts)
-    parts = [assess_claim(part, origin, policy, territories, modality) for part in claim.parts]
+        parts = [
+            assess_license(license, source, claim.said, policy, territories, modality) for license in claim.candidates
+        ]
+        return combine(parts if claim.certain else [*parts, _name_without_owner(claim, policy)])
+    parts = [assess_claim(part, source, policy, territories, modality) for part in claim.parts]
     if isinstance(claim, AnyOf):
         return min(parts, key=lambda part: part.verdict.strictness)
     return combine(parts)
 
 
-def combine(parts: list[Assessment] | tuple[Assessment, ...]) -> Assessment:
-    """All parts bind: the strictest verdict, everything that was found and is owed, each once."""
+def _name_without_owner(claim: Known, policy: Policy) -> Assessment:
+    """The question that a license's name raises when somebody other than its owner uses it."""
+    owners = sorted({owner for license in claim.candidates if license.named for owner in license.named.by})
+    text = f"{claim.said} is not an identifier, and a name alone does not identify the text"
+    if owners:
+        text = f"{claim.said} is a name that {', '.join(owners)} gave; from anyone else it does not identify the text"
+    demanded = Verdict(policy.rules.unknown_license)
+    return Assessment(demanded, (Reason("name_without_owner", text, claim.said, demanded),))
+
+
+def combine(parts: Sequence[Assessment]) -> Assessment:
+    """All parts bind: the strictest verdict, with every reason, obligation and finding once."""
     if len(parts) == 1:
         return parts[0]
     return Assessment(
         join(part.verdict for part in parts),
         tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
-        tuple(dict.fromkeys(owed for part in parts for owed in part.obligations)),
+        tuple(dict.fromkeys(obligation for part in parts for obligation in part.obligations)),
         tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
     )
-
-
-def assess_license(
-    one: License, origin: From, said: str, policy: Policy, territories: Territories, modality: Modality
-) -> Assessment:
-    """What one license, as facts, comes to for the policy's company."""
-    reasons = _permission(one, said, policy) or _limits(one, said, policy, territories, modality)
-    reasons += _duties(one, said, policy)
-    if not reasons:
-        text = f"{one.title}: commercial use is free of conditions beyond keeping notices"
-        reasons = [Reason("permissive", text, said, policy.rules.permissive)]
-    verdict = join(reason.verdict for reason in reasons)
-    owed = obligations(one) if verdict is not Verdict.DENY else ()
-    return Assessment(verdict, tuple(reasons), owed, (Finding(one.id, one.spdx, origin, said),))
-
-
-def _permission(one: License, said: str, policy: Policy) -> list[Reason]:
-    """The reasons why the license cannot be relied on at all; empty when its permission may be looked at closer."""
-    rules, use = policy.rules, one.permits.commercial_use
-    if use == "no":
-        return [Reason("non_commercial", f"{one.title} forbids commercial use", said, rules.non_commercial)]
-    if one.family:
-        text = f"{one.title} is a family of licenses with different terms; which one it is was not said"
-        return [Reason("family_id", text, said, Verdict(rules.unknown_license))]
-    if use == "unknown":
-        text = f"what {one.title} permits is not known here"
-        return [Reason("unknown_license", text, said, Verdict(rules.unknown_license))]
-    if one.confidence == "low":
-        text = f"of {one.title} only the name is known; its text was not read"
-        return [Reason("unread_license", text, said, Verdict(rules.unread_license))]
-    return []
-
-
-def _limits(one: License, said: str, policy: Policy, territories: Territories, modality: Modality) -> list[Reason]:
-    """Where the permission stops: each limit is met, exceeded, or cannot be told from the company's profile."""
-    rules, limits = policy.rules, one.limits
-    verdicts = {"beyond": rules.over_limit, "unknown": Verdict(rules.unknown_license), "within": rules.conditional}
-    verdicts |= {"application": rules.application, "no_derivatives": rules.no_derivatives}
-    told = [*_size(one, policy.company), *_outputs(one, policy.company)]
-    if not (limits.territory_scope == "multimodal" and modality == "text"):
-        told += _territory(one, policy.company, territories, modality)
-    if limits.application or limits.royalties:
-        told.append(("application", "application_required", "commercial use must be applied for"))
-    if one.permits.derivatives == "not-shared":
-        told.append(("no_derivatives", "no_derivatives", "changed versions (fine-tunes too) may not be shared"))
-    if one.permits.commercial_use == "conditional" and not told:
-        told.append(("within", "conditional_license", "commercial use is allowed on conditions"))
-    return [Reason(code, f"{one.title}: {text}", said, verdicts[kind]) for kind, code, text in told]
-
-
-_Told = tuple[str, str, str]  # what it comes to (a key of `verdicts` above), the reason's code, its text
-
-
-def _size(one: License, company: Company) -> Iterator[_Told]:
-    for code, key, have, limit, unit in (
-        ("user_limit", "monthly_active_users", company.monthly_active_users, one.limits.monthly_active_users,
-         "monthly active users"),
-        ("revenue_limit", "annual_revenue_usd", company.annual_revenue_usd, one.limits.annual_revenue_usd,
-         "US dollars of yearly revenue"),
-    ):  # fmt: skip
-        if limit is None:
-            continue
-        text = f"free up to {limit:,} {unit}"
-        if have is None:
-            yield "unknown", f"{code}_unknown", f"{text}; the policy does not give company.{key}"
-        elif have > limit:
-            yield "beyond", f"over_{code}", f"{text}; the company has {have:,.0f}"
-        else:
-            yield "within", f"within_{code}", f"{text}; the company has {have:,.0f}"
-
-
-def _outputs(one: License, company: Company) -> Iterator[_Told]:
-    hosting, others = one.permits.hosting, company.trains_other_models
-    if hosting in ("no", "conditional") and company.deployment is None:
-        yield "unknown", "deployment_unknown", "offering it as a service is limited; company.deployment is not given"
-    elif hosting == "no" and company.deployment == "api":
-        yield "beyond", "hosting_not_allowed", "it may not be offered to others as a service"
-    elif hosting == "conditional" and company.deployment == "api":
-        yield "unknown", "hosting_conditional", "offering it to others as a service has conditions that must be read"
-    if one.permits.train_other_models == "no" and others is None:
-        yield "unknown", "outputs_unknown", "its outputs may not train others; company.trains_other_models is not given"
-    elif one.permits.train_other_models == "no" and others:
-        yield "beyond", "outputs_restricted", "its outputs may not be used to train other models"
-
-
-def _territory(one: License, company: Company, territories: Territories, modality: Modality) -> Iterator[_Told]:
-    excluded, home = one.limits.territory_excluded, company.domicile
-    where = ", ".join(excluded)
-    if not excluded:
-        return
-    inside = home is not None and territories.within(home, excluded)
-    if one.limits.territory_scope == "multimodal" and modality == "unknown" and (inside or home is None):
-        yield "unknown", "territory_unknown", f"multimodal models are not licensed in {where}; is this one?"
-        return
-    if home is None:
-        yield "unknown", "domicile_unknown", f"not licensed in {where}; the policy does not give company.domicile"
-    elif inside:
-        yield "beyond", "excluded_territory", f"not licensed to a company domiciled in {home} (excluded: {where})"
-    for region in company.regions:
-        country = territories.of_region(region)
-        if country is None:
-            yield "unknown", "region_unknown", f"not licensed in {where}; where the region {region} lies is not known"
-        elif territories.within(country, excluded):
-            yield "beyond", "excluded_region", f"may not run in {region} ({country}; excluded: {where})"
-
-
-def _duties(one: License, said: str, policy: Policy) -> list[Reason]:
-    rules, owes = policy.rules, one.owes
-    duties: tuple[tuple[bool, str, str, Verdict], ...] = (
-        (owes.attribution is not None, "attribution", "asks for attribution", rules.attribution),
-        (owes.name_prefix is not None, "name_prefix", "rules the names of derived models", rules.conditional),
-        (owes.share_alike is not None, "share_alike", "asks that changed versions stay under it", rules.share_alike),
-        (owes.network_source, "network_source", "counts a network service as sharing", rules.share_alike),
-        (owes.use_restrictions, "use_restrictions", "forbids certain uses", rules.use_restrictions),
-        (owes.use_policy, "use_policy", "comes with an acceptable-use policy", rules.use_restrictions),
-        (owes.registration, "registration", "asks to tell the licensor before commercial use", rules.registration),
-    )
-    return [Reason(code, f"{one.title} {text}", said, demanded) for applies, code, text, demanded in duties if applies]
-
-
-def _single(code: str, text: str, evidence: str, verdict: Verdict) -> Assessment:
-    return Assessment(verdict, (Reason(code, text, evidence, verdict),))

@@ -3,29 +3,34 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelpick.licensing.card_prose import Prose
-from modelpick.licensing.fingerprint import Fingerprints
-from modelpick.licensing.license import LicenseBook
-from modelpick.licensing.namesakes import Namesakes
-from modelpick.licensing.overrides import Approval, Families, KnownModels, RestrictedDataset
-from modelpick.licensing.territory import Territories
+from modelpick.licensing.card_statements import CardStatements
+from modelpick.licensing.license import LicenseIndex
+from modelpick.licensing.license_text import Fingerprints
+from modelpick.licensing.lineage import NameMatches
+from modelpick.licensing.overrides import Approval, Curations, RestrictedDataset, WeightFamilies
+from modelpick.licensing.policy import Territories
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Licenses, known repositories, families, restricted data sets, territories, prose, and the approvals given.
+    """The facts of policies/, and the approvals given.
 
-    `memo` remembers what a license came to under a policy, so that a thousand models with forty licenses cost forty
-    assessments. It holds results of pure functions only, and is not part of the value.
+    `licenses`: licenses/*.toml. `curations`: known_models.toml. `families`: families.toml. `datasets`:
+    restricted_datasets.toml. `card_statements`: prose.toml. `fingerprints`: licenses/*.prints. `name_matches`: the
+    names of the catalog's models.
+
+    `memo` remembers what each claim came to under a policy, and what each license text was recognised as. It holds
+    results of pure functions of these facts only, so it is no part of the value, and `dataclasses.replace` starts a new
+    one.
     """
 
-    licenses: LicenseBook
-    known: KnownModels
-    families: Families
+    licenses: LicenseIndex
+    curations: Curations
+    families: WeightFamilies
     datasets: tuple[RestrictedDataset, ...] = ()
     territories: Territories = field(default_factory=Territories)
     approvals: tuple[Approval, ...] = ()
-    prose: Prose = field(default_factory=Prose)
-    prints: Fingerprints = field(default_factory=lambda: Fingerprints(tuple))
-    namesakes: Namesakes = field(default_factory=lambda: Namesakes(tuple))
-    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    card_statements: CardStatements = field(default_factory=CardStatements)
+    fingerprints: Fingerprints = field(default_factory=lambda: Fingerprints(tuple))
+    name_matches: NameMatches = field(default_factory=lambda: NameMatches(tuple))
+    memo: dict[Any, Any] = field(init=False, default_factory=dict, repr=False, compare=False)

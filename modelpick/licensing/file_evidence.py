@@ -8,14 +8,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from modelpick.catalog.model import Model
-from modelpick.licensing.card_prose import Prose
+from modelpick.catalog.model import Conflict, Model
+from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.identify import PLACEHOLDERS, AllOf, Claim, Known, Unknown, identify, licenses_in, unknown
 from modelpick.licensing.license import License
 from modelpick.licensing.license_text import Reading, linked, read_text
-from modelpick.licensing.outcome import Finding, From, Obligation, Reason, Verdict, join
+from modelpick.licensing.outcome import EvidenceSource, Finding, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
 
 _LICENSE_FILE = re.compile(r"(.*[ _-])?(licen[cs]e|copying|eula|terms([ _-]of[ _-]use)?)([ ._-].*)?", re.I)
@@ -65,12 +65,14 @@ def _read(text: str, name: str, facts: Facts) -> Reading:
     key = ("text", name, hash(text), len(text))
     held = facts.memo.get(key)
     if held is None or held[0] != text:
-        held = facts.memo[key] = (text, read_text(text, facts.prints, facts.licenses, name))
+        held = facts.memo[key] = (text, read_text(text, facts.fingerprints, facts.licenses, name))
     reading: Reading = held[1]
     return reading
 
 
-def settled(claim: Claim, files: Iterable[FileReading], model: Model, facts: Facts) -> tuple[Claim, From | None]:
+def settled(
+    claim: Claim, files: Iterable[FileReading], model: Model, facts: Facts
+) -> tuple[Claim, EvidenceSource | None]:
     """The card's claim, settled by the files where it was open: no license, several candidates, a stranger's name.
 
     Second: where the settled claim comes from, None when it is still the card's own.
@@ -92,27 +94,29 @@ def settled(claim: Claim, files: Iterable[FileReading], model: Model, facts: Fac
     return claim, None
 
 
-def weigh_files(
+def assess_files(
     card: Claim, files: tuple[FileReading, ...], model: Model, policy: Policy, facts: Facts, modality: Modality
 ) -> list[Assessment]:
     """What the files add to (or hold against) the card's claim, each piece with its demand."""
 
-    def assessed(claim: Claim, origin: From) -> Assessment:
-        return assess_claim(claim, origin, policy, facts.territories, modality)
+    def assessed(claim: Claim, source: EvidenceSource) -> Assessment:
+        return assess_claim(claim, source, policy, facts.territories, modality)
 
     parts: list[Assessment] = []
     stated = licenses_in(card)
-    for one in files:
-        if one.binds:
-            mine = assessed(one.claim(), "license_file")
-            parts.append(mine)
-            if stated and not {found.id for found in stated} & {found.id for found in one.reading.licenses}:
-                parts.append(_contradiction(stated, one, join([mine.verdict, assessed(card, "card").verdict])))
-        elif (doubt := _doubt(one, files, stated, policy, facts)) is not None:
+    for file in files:
+        if file.binds:
+            assessment = assessed(file.claim(), "license_file")
+            parts.append(assessment)
+            if stated and not _ids(stated) & _ids(file.reading.licenses):
+                demanded = join([assessment.verdict, assessed(card, "card").verdict])
+                text = f"the card says {_titles(stated)}, {file.name} is {_titles(file.reading.licenses)}: both bind"
+                parts.append(Assessment(demanded, (Reason("contradiction", text, file.name, demanded),)))
+        elif (doubt := _doubt(file, files, stated, policy, facts)) is not None:
             parts.append(doubt)
     parts += _use_policies(model, stated, files, policy)
     if model.gate_text:
-        gate = FileReading("gate", read_text(model.gate_text, facts.prints, facts.licenses))
+        gate = FileReading("gate", read_text(model.gate_text, facts.fingerprints, facts.licenses))
         if gate.reading.licenses and gate.reading.kind in _CERTAIN and gate.binds:
             parts.append(assessed(gate.claim(), "gate"))
     if model.gguf:
@@ -121,20 +125,20 @@ def weigh_files(
 
 
 def _doubt(
-    one: FileReading, files: tuple[FileReading, ...], stated: tuple[License, ...], policy: Policy, facts: Facts
+    file: FileReading, files: tuple[FileReading, ...], stated: tuple[License, ...], policy: Policy, facts: Facts
 ) -> Assessment | None:
     """A license file that does not bind: the question it raises, if any."""
-    kind, licenses = one.reading.kind, one.reading.licenses
-    ids, said = {found.id for found in stated}, f"{one.name}: {one.reading.note}"
-    if kind == "empty" or (kind in ("piece", "link", "named") and ids and ids <= {found.id for found in licenses}):
+    kind, ids = file.reading.kind, _ids(stated)
+    text = f"{file.name}: {file.reading.note}"
+    if kind == "empty" or (kind in ("piece", "link", "named") and ids and ids <= _ids(file.reading.licenses)):
         return None
     if kind == "code_only":
         if any(other.binds for other in files) or not stated:
             return None
-        return _question("code_license_only", f"{said}; the weights have no license file", one.name, policy)
+        return _question("code_license_only", f"{text}; the weights have no license file", file.name, policy)
     # Without a fingerprint of the stated license an unrecognised text cannot be held against it.
-    uncheckable = bool(stated) and not any(facts.prints.has(id) for id in ids)
-    if kind == "unknown" and uncheckable and all(found.permits.commercial_use != "yes" for found in stated):
+    uncheckable = bool(stated) and not any(facts.fingerprints.has(id) for id in ids)
+    if kind == "unknown" and uncheckable and all(license.permits.commercial_use != "yes" for license in stated):
         return None
     codes = {
         "modified": "modified_license_text",
@@ -142,7 +146,7 @@ def _doubt(
         "named": "license_file_only_names_it",
         "piece": "license_file_cut_short",
     }
-    return _question(codes.get(kind, "unknown_license_text"), said, one.name, policy)
+    return _question(codes.get(kind, "unknown_license_text"), text, file.name, policy)
 
 
 def _question(code: str, text: str, evidence: str, policy: Policy) -> Assessment:
@@ -150,10 +154,12 @@ def _question(code: str, text: str, evidence: str, policy: Policy) -> Assessment
     return Assessment(demanded, (Reason(code, text, evidence, demanded),))
 
 
-def _contradiction(stated: tuple[License, ...], one: FileReading, demanded: Verdict) -> Assessment:
-    card, file = (" or ".join(license.title for license in side) for side in (stated, one.reading.licenses))
-    reason = Reason("contradiction", f"the card says {card}, {one.name} is {file}: both bind", one.name, demanded)
-    return Assessment(demanded, (reason,))
+def _ids(licenses: Iterable[License]) -> set[str]:
+    return {license.id for license in licenses}
+
+
+def _titles(licenses: Iterable[License]) -> str:
+    return " or ".join(license.title for license in licenses) or "no known license"
 
 
 def _use_policies(
@@ -179,93 +185,104 @@ def _header(
         return []
     by = {model.id.partition("/")[0].lower(), *(base.id.partition("/")[0].lower() for base in model.base_models)}
     claim = identify(value, name, by, facts.licenses)
-    found = {one.id for one in licenses_in(claim)}
-    if found == {one.id for one in stated}:
+    if _ids(licenses_in(claim)) == _ids(stated):
         return []
-    said = f"GGUF header general.license: {value}"
-    reason = _question("contradiction", f"the card and the file's own header differ ({said})", said, policy)
-    return (
-        [reason]
-        if isinstance(claim, Unknown)
-        else [reason, assess_claim(claim, "gguf", policy, facts.territories, modality)]
-    )
+    text = f"the card says {_titles(stated)}, the GGUF header says {value}: both bind"
+    question = _question("contradiction", text, f"GGUF header general.license: {value}", policy)
+    if isinstance(claim, Unknown):
+        return [question]
+    return [question, assess_claim(claim, "gguf", policy, facts.territories, modality)]
 
 
-def weigh_link(
-    led: Known, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+def assess_link(
+    linked: Known, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
 ) -> list[Assessment]:
     """What a link to another publisher's license adds: both bind, and a difference is a question."""
-    if {found.id for found in stated} & {found.id for found in led.candidates}:
+    if _ids(stated) & _ids(linked.candidates):
         return []
-    question = _question("contradiction", "the card's license and the one it links to differ", led.said, policy)
-    return [question, assess_claim(led, "card", policy, facts.territories, modality)]
+    text = f"the card says {_titles(stated)}, its license_link leads to {_titles(linked.candidates)}: both bind"
+    question = _question("contradiction", text, linked.said, policy)
+    return [question, assess_claim(linked, "card", policy, facts.territories, modality)]
 
 
-def weigh_conflicts(
+def assess_conflicts(
     model: Model, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
 ) -> list[Assessment]:
-    """Places that disagree on the license or the parents, side by side.
+    """Two places that disagree on the license or the parents: the sentence names both and what each says.
 
-    Two places that speak of one commit both bind. The embedded catalog, and the lists it was made from, speak of an
-    earlier day: licenses do change, so they are told and do not count. Parents that differ are all followed, which is
-    what counts for them.
+    Two places that describe one commit both bind. The embedded catalog, and the lists it was made from, describe an
+    earlier day: licenses do change, so their word is shown and does not count. Parents that differ are all followed,
+    which is what counts for them.
     """
     parts = []
     one_commit = model.origin != "catalog"
-    for one in model.conflicts:
-        if one.field not in ("license", "base_models"):
+    for conflict in model.conflicts:
+        if conflict.field not in ("license", "base_models"):
             continue
-        said = f"{one.kept_source}: {one.kept}; {one.other_source}: {one.other}"
-        mine = Assessment(Verdict.ALLOW)
-        if one.field == "license" and one_commit and not one.other_source.startswith("catalog"):
-            claim = identify(one.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
-            if {found.id for found in licenses_in(claim)} == {found.id for found in stated}:
+        assessment = Assessment(Verdict.ALLOW)
+        if conflict.field == "license" and one_commit and not conflict.other_source.startswith("catalog"):
+            claim = identify(conflict.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
+            if _ids(licenses_in(claim)) == _ids(stated):
                 continue
-            mine = assess_claim(claim, "card", policy, facts.territories, modality)
-            parts.append(mine)
-        text = f"two places differ on {'its license' if one.field == 'license' else 'its base models'}"
-        parts.append(Assessment(mine.verdict, (Reason("contradiction", text, said, mine.verdict),)))
+            assessment = assess_claim(claim, "card", policy, facts.territories, modality)
+            parts.append(assessment)
+        evidence = f"{conflict.kept_source}: {conflict.kept}; {conflict.other_source}: {conflict.other}"
+        reason = Reason("contradiction", _differing(conflict), evidence, assessment.verdict)
+        parts.append(Assessment(assessment.verdict, (reason,)))
     return parts
 
 
-def _statements(model: Model, prose: Prose) -> Iterator[tuple[From, str]]:
+def _differing(conflict: Conflict) -> str:
+    subject = "its license is" if conflict.field == "license" else "its base model is"
+    kept, other = (
+        ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value or "not given")
+        for value in (conflict.kept, conflict.other)
+    )
+    return f"{subject} {kept} according to {conflict.kept_source}, and {other} according to {conflict.other_source}"
+
+
+def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[EvidenceSource, str]]:
     """The statements of the card's body, and of what its gate asks to accept."""
     card = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    for sentence in prose.statements(card):
+    for sentence in patterns.statements(card):
         yield "body", sentence
-    for sentence in prose.statements(model.gate_text or ""):
+    for sentence in patterns.statements(model.gate_text or ""):
         yield "gate", sentence
 
 
-def weigh_body(
+def assess_body(
     model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: Facts, modality: Modality
 ) -> list[Assessment]:
-    """What the card's prose says of its license, held against all that is known: `explained` are the license ids found.
+    """What the body of the card says of its license, held against all that is known.
 
-    `stated`: whether the card's metadata names a license. Prose is weak evidence: where it contradicts, it is a
-    question; where nothing else is stated, what it forbids is believed and what it allows is not.
+    `explained`: the license ids found. `stated`: whether the card's metadata names a license. The body is weak
+    evidence: a contradiction raises a question; where nothing else is stated, only what it forbids is believed.
     """
     parts: list[Assessment] = []
-    known = [facts.licenses.by_id[id] for id in explained if id in facts.licenses.by_id]
-    for origin, sentence in _statements(model, facts.prose):
-        if facts.prose.is_about_something_else(sentence):
+    statements, licenses = facts.card_statements, facts.licenses
+    known = [licenses.by_id[id] for id in explained if id in licenses.by_id]
+    forbidden = any(license.permits.commercial_use == "no" for license in known)
+    for source, sentence in _statements(model, statements):
+        if statements.is_about_something_else(sentence):
             continue
-        said = f"{'README.md' if origin == 'body' else 'the gate'}: {sentence[:120]}"
-        if facts.prose.forbids_commerce(sentence) and not any(one.permits.commercial_use == "no" for one in known):
-            demanded = Verdict(policy.rules.contradiction) if stated else policy.rules.non_commercial
-            code = "contradiction" if stated else "non_commercial"
-            finding = Finding("non-commercial", None, origin, said)
-            text = "the card's text forbids commercial use" + (", its metadata does not" if stated else "")
-            parts.append(Assessment(demanded, (Reason(code, text, said, demanded),), (), (finding,)))
-        for one in facts.licenses.mentioned(sentence):
-            if one.id in explained:
+        evidence = f"{'README.md' if source == 'body' else 'the gate'}: {sentence[:120]}"
+        if not forbidden and statements.forbids_commerce(sentence):
+            parts.append(_forbids_commerce(source, evidence, stated, policy))
+        for license in licenses.mentioned(sentence):
+            if license.id in explained:
                 continue
-            mine = assess_claim(Known((one,), said), origin, policy, facts.territories, modality)
-            if mine.verdict > Verdict.ALLOW or not stated:
-                other = "its metadata of another" if stated else "nothing else does"
-                doubt = f"the card's text speaks of {one.title}, {other}"
-                parts += [
-                    _question("contradiction", doubt, said, policy),
-                    Assessment(mine.verdict, mine.reasons, (), mine.findings),
-                ]
+            mentioned = assess_claim(Known((license,), evidence), source, policy, facts.territories, modality)
+            if mentioned.verdict > Verdict.ALLOW or not stated:
+                metadata = f"its metadata says {_titles(known)}" if stated else "its metadata names no license"
+                text = f"the card's text names {license.title}, {metadata}"
+                parts.append(_question("contradiction", text, evidence, policy))
+                parts.append(Assessment(mentioned.verdict, mentioned.reasons, (), mentioned.findings))
     return parts
+
+
+def _forbids_commerce(source: EvidenceSource, evidence: str, stated: bool, policy: Policy) -> Assessment:
+    """A sentence that forbids commercial use: a question beside a stated license, else believed."""
+    demanded = Verdict(policy.rules.contradiction) if stated else policy.rules.non_commercial
+    text = "the card's text forbids commercial use" + (", its metadata does not" if stated else "")
+    reason = Reason("contradiction" if stated else "non_commercial", text, evidence, demanded)
+    return Assessment(demanded, (reason,), (), (Finding("non-commercial", None, source, evidence),))

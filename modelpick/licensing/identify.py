@@ -6,7 +6,7 @@ Cards err in every way there is, so whatever is not plainly an identity is `Unkn
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from modelpick.licensing.license import License, LicenseBook
+from modelpick.licensing.license import License, LicenseIndex
 
 PLACEHOLDERS = frozenset({"other", "unknown"})  # Hub ids that name no license
 LONGEST_EXPRESSION = 400  # characters; a longer "identifier" is prose
@@ -50,19 +50,19 @@ class AnyOf:
 Claim = Known | Unknown | AllOf | AnyOf
 
 
-def identify(value: object, name: object, by: Collection[str], book: LicenseBook) -> Claim:
+def identify(value: object, name: object, by: Collection[str], license_index: LicenseIndex) -> Claim:
     """The claim made by a card's `license` (any YAML type) and `license_name`.
 
     `by`: the organisations, in lower case, whose names count here: the repository's own and those of its ancestors.
     """
     if value is None or value == "":
         if isinstance(name, str) and name.strip():
-            return _from_name(name, by, book)
+            return _from_name(name, by, license_index)
         return Unknown("no_license", "the card names no license", "no license field")
     if isinstance(value, list | tuple):
         if not value:
             return Unknown("no_license", "the card's list of licenses is empty", "license: []")
-        parts = tuple(identify(item, name, by, book) for item in value)
+        parts = tuple(identify(item, name, by, license_index) for item in value)
         return parts[0] if len(parts) == 1 else AllOf(parts)
     if not isinstance(value, str):
         return Unknown(
@@ -73,10 +73,10 @@ def identify(value: object, name: object, by: Collection[str], book: LicenseBook
     text = value.strip()
     if text.lower() in PLACEHOLDERS:
         if isinstance(name, str) and name.strip():
-            return _from_name(name, by, book)
+            return _from_name(name, by, license_index)
         said = f"license: {text}"
         return Unknown("unknown_license", f"the card says {text!r} and does not say which license that is", said)
-    return _from_text(text, f"license: {_short(text)}", by, book)
+    return _from_text(text, f"license: {_short(text)}", by, license_index)
 
 
 def unknown(claim: Claim) -> bool:
@@ -93,22 +93,22 @@ def licenses_in(claim: Claim) -> tuple[License, ...]:
     return claim.candidates if isinstance(claim, Known) else ()
 
 
-def _from_name(name: str, by: Collection[str], book: LicenseBook) -> Claim:
-    return _from_text(name.strip(), f"license_name: {_short(name)}", by, book)
+def _from_name(name: str, by: Collection[str], license_index: LicenseIndex) -> Claim:
+    return _from_text(name.strip(), f"license_name: {_short(name)}", by, license_index)
 
 
-def _from_text(text: str, said: str, by: Collection[str], book: LicenseBook) -> Claim:
-    named = book.by_name(text)
+def _from_text(text: str, said: str, by: Collection[str], license_index: LicenseIndex) -> Claim:
+    named = license_index.by_name(text)
     owned = tuple(one for one in named if one.named and _speaks_for(one.named.by, by))
     if owned:
         return Known(owned, said)
-    if (exact := book.by_key(text)) is not None:
+    if (exact := license_index.by_key(text)) is not None:
         return Known((exact,), said)
     if named:
         return Known(named, said, certain=False)
     if _looks_like_expression(text):
-        return _expression(text, said, book)
-    if len(text) <= LONGEST_EXPRESSION and (spoken := book.mentioned(text)):
+        return _expression(text, said, license_index)
+    if len(text) <= LONGEST_EXPRESSION and (spoken := license_index.mentioned(text)):
         return Known(spoken, said, certain=False)  # "Apache License 2.0": no identifier, but not nothing
     return Unknown("unknown_license", f"{_short(text)!r} is a license nothing is known of here", said)
 
@@ -122,7 +122,7 @@ def _looks_like_expression(text: str) -> bool:
     return len(text) <= LONGEST_EXPRESSION and any(word in ("AND", "OR", "WITH") for word in words)
 
 
-def _expression(text: str, said: str, book: LicenseBook) -> Claim:
+def _expression(text: str, said: str, license_index: LicenseIndex) -> Claim:
     from license_expression import ExpressionError, Licensing  # 30 ms to import, and rarely needed
 
     try:
@@ -131,18 +131,18 @@ def _expression(text: str, said: str, book: LicenseBook) -> Claim:
         parsed = None
     if parsed is None:
         return Unknown("unknown_license", f"{_short(text)!r} is not an SPDX license expression", said)
-    return _tree(parsed, said, book)
+    return _tree(parsed, said, license_index)
 
 
-def _tree(node: object, said: str, book: LicenseBook) -> Claim:
+def _tree(node: object, said: str, license_index: LicenseIndex) -> Claim:
     operator = getattr(node, "operator", "").strip()
     if operator in ("AND", "OR"):
-        parts = tuple(_tree(part, said, book) for part in node.args)  # type: ignore[attr-defined]
+        parts = tuple(_tree(part, said, license_index) for part in node.args)  # type: ignore[attr-defined]
         return AllOf(parts) if operator == "AND" else AnyOf(parts)
     # `X WITH exception` only adds permissions to X, so X alone is the careful reading.
     symbol = getattr(node, "license_symbol", node)
     key = str(getattr(symbol, "key", symbol))
-    found = book.by_key(key)
+    found = license_index.by_key(key)
     if found is None:
         return Unknown("unknown_license", f"{_short(key)!r} is a license nothing is known of here", said)
     return Known((found,), said)

@@ -75,10 +75,10 @@ def judge_pairs(
 
 
 def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
-    """A repository that nobody can look at now (deleted, or the Hub is out of reach) but that known_models tells of."""
+    """A repository that cannot be looked at now (deleted, or no Hub) but that policies/known_models.toml describes."""
     if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
         return None
-    if not known.known.about(asked):
+    if not known.curations.about(asked):
         return None
     note = f"{error.message}: judged by what is known of this repository alone"
     return Model(id=asked, origin="catalog", notes=(note,))

@@ -24,7 +24,7 @@ Category = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LicenseSource:
     """Where the facts were read, and on which day."""
 
     texts: tuple[str, ...]
@@ -108,7 +108,7 @@ class License:
     title: str
     category: Category
     confidence: Confidence
-    source: Source
+    source: LicenseSource
     permits: Permits
     steward: str | None = None
     year: int | None = None
@@ -129,7 +129,7 @@ class License:
 _WORD = re.compile(r"[^\W_]+(?:\.\d+)*")
 
 
-class LicenseBook:
+class LicenseIndex:
     """All licenses, looked up by any of their identities. Immutable once made."""
 
     def __init__(self, licenses: Iterable[License]) -> None:

@@ -13,7 +13,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, ModelpickError
 from modelpick.licensing import notice
 from modelpick.licensing.judge_models import judge_model, policy_in_force
-from modelpick.licensing.license import LicenseBook
+from modelpick.licensing.license import LicenseIndex
 from modelpick.licensing.load import load_licenses
 from modelpick.licensing.outcome import Obligation, Verdict
 from modelpick.licensing.verdict import Judgement
@@ -96,7 +96,7 @@ def permission_for(
     judgement = judge_model(model, policy=policy, offline=offline)
     policy_name = policy_in_force(policy).name
     require(judgement, policy=policy_name, reviewed_by=reviewed_by)
-    book = load_licenses()
+    license_index = load_licenses()
     return Permission(
         model=judgement.model,
         revision=judgement.revision,
@@ -105,15 +105,15 @@ def permission_for(
         licenses=judgement.license_ids,
         obligations=judgement.obligations,
         lineage=tuple(step.model for step in judgement.lineage),
-        name_prefix=_name_prefix(judgement, book),
+        name_prefix=_name_prefix(judgement, license_index),
         reviewed_by=reviewed_by,
-        files=tuple(notice.texts([judgement], book).items()),
+        files=tuple(notice.texts([judgement], license_index).items()),
     )
 
 
-def _name_prefix(judgement: Judgement, book: LicenseBook) -> str | None:
+def _name_prefix(judgement: Judgement, license_index: LicenseIndex) -> str | None:
     """The prefix that one of the licenses requires in the names of derived models."""
-    licenses = (book.by_id[id] for id in judgement.license_ids if id in book.by_id)
+    licenses = (license_index.by_id[id] for id in judgement.license_ids if id in license_index.by_id)
     return next((license.owes.name_prefix for license in licenses if license.owes.name_prefix), None)
 
 

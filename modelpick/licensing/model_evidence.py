@@ -1,31 +1,36 @@
-"""Weighs one model of a chain by itself: what it claims, and what speaks against the claim. Pure."""
+"""Assesses one model of a chain by itself: what it claims, and what speaks against the claim. Pure.
+
+`assess_model` asks each source of evidence in turn, one function a source: the card, the files, a link, places that
+differ, curated facts, ancestors that a name or a shape implies, the derived model's name, disputes, training data, the
+gate. Each gives assessments of its own, and the strictest counts.
+"""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim, combine
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.file_evidence import FileReading, read_files, settled, weigh_conflicts, weigh_files, weigh_link
+from modelpick.licensing.file_evidence import assess_conflicts, assess_files, assess_link, read_files, settled
 from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
 from modelpick.licensing.lineage import Ancestor
-from modelpick.licensing.outcome import From, LineageStep, Obligation, Reason, Verdict, join
-from modelpick.licensing.overrides import Betrayal, Family, KnownModel
+from modelpick.licensing.outcome import EvidenceSource, LineageStep, Obligation, Reason, Verdict, join
+from modelpick.licensing.overrides import Curation, InferredAncestor, WeightFamily
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.training_data import weigh_datasets
 
 _TEXT_PIPELINES = frozenset(
     {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
      "sentence-similarity", "token-classification", "translation", "summarization", "question-answering"}
 )  # fmt: skip
+_GATE = Obligation("gate", "accept its terms on the Hub with your own account, and keep a record of who did and when")
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class ModelAssessment:
     """`claimed`: what the card alone comes to. `total`: with everything that speaks against it.
 
-    `implied`: ancestors nobody declared, that a name or a shape betrays.
+    `implied`: ancestors that nobody declared and that a name or a shape implies.
     """
 
     claimed: Assessment
@@ -33,82 +38,64 @@ class Weighed:
     implied: tuple[LineageStep, ...] = ()
 
 
-def weigh(
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """One model under assessment, with what every source of evidence needs."""
+
+    model: Model
+    id: str  # the repository's id, see `repository_of`
+    ancestors: Sequence[Ancestor]
+    curations: tuple[Curation, ...]
+    modality: Modality
+    policy: Policy
+    facts: Facts
+
+    def assess(self, claim: Claim, source: EvidenceSource) -> Assessment:
+        return assess_known(claim, source, self.policy, self.facts, self.modality)
+
+
+def assess_model(
     model: Model, ancestors: Sequence[Ancestor], policy: Policy, facts: Facts, *, ancestor: bool = False
-) -> Weighed:
-    """One model: its claim, what is known of it, what its name and shape betray, what it was trained on.
+) -> ModelAssessment:
+    """One model: its claim, what is known of it, what its name and shape imply, what it was trained on.
 
     `ancestors` is the chain above it. `ancestor`: whether it stands in another model's chain (then its findings come
     "from lineage").
     """
-    origin: From = "lineage" if ancestor else "catalog" if model.origin == "catalog" else "card"
     id = repository_of(model)
-    known = facts.known.about(id, model.revision)
-    by = {_organisation(one) for one in (id, *(other.id for other in ancestors))}
-    claim = identify(model.license, model.license_name, by, facts.licenses)
-    modality = modality_of(model)
-    claimed = _assessed(claim, origin, policy, facts, modality)
-    files = read_files(model, facts) if model.texts else ()
-    card, claim, origin = claim, *_settled(claim, origin, files, model, facts)
-    betrayals = () if any(one.independent for one in known) else facts.families.of(id, model.config)
-    parts = [claimed if claim is card else _assessed(claim, origin, policy, facts, modality)]
-    if model.texts or model.gguf or model.gate_text:
-        parts += weigh_files(card, files, model, policy, facts, modality)
-    if model.license_link and (led := _link_elsewhere(id, model.license_link, facts)) is not None:
-        parts += weigh_link(led, licenses_in(claim), policy, facts, modality)
-    if model.conflicts:
-        parts += weigh_conflicts(model, licenses_in(card), policy, facts, modality)
-    if unknown(claim) and (owned := _known_license(id, known, betrayals, facts)) is not None:
-        parts[0] = _assessed(owned, "known_models", policy, facts, modality)
-    else:
-        parts += [
-            _assessed(_licensed(one, facts), "known_models", policy, facts, modality) for one in known if one.license
-        ]
-    implied: list[LineageStep] = []
-    for betrayal in betrayals:
-        found = {finding.id for part in parts for finding in part.findings}
-        if (extra := _betrayed(betrayal, model, found, ancestors, policy, facts, modality)) is not None:
-            parts.append(extra)
-            implied.append(_implied_step(betrayal, extra, model.id))
-    parts += _misnamed(model, parts, ancestors, policy, facts)
-    parts += _disputes(known, policy)
-    datasets = (*model.datasets, *(name for one in known for name in one.datasets))
-    if datasets and (reasons := weigh_datasets(datasets, policy, facts)):
-        parts.append(Assessment(join(reason.verdict for reason in reasons), reasons))
+    curations = facts.curations.about(id, model.revision)
+    subject = _Subject(model, id, ancestors, curations, modality_of(model), policy, facts)
+    source: EvidenceSource = "lineage" if ancestor else "catalog" if model.origin == "catalog" else "card"
+    organisations = {_organisation(name) for name in (id, *(other.id for other in ancestors))}
+    card = identify(model.license, model.license_name, organisations, facts.licenses)
+    claimed = subject.assess(card, source)
+    implied = () if any(entry.independent for entry in curations) else facts.families.of(id, model.config)
+    parts = _stated(subject, card, source, implied)
+    found, steps = _inferred(subject, parts, implied)
+    parts += found
+    parts += _misnamed(subject, parts)
+    parts += _disputes(curations, policy)
+    parts += _training_data(subject)
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
-    return Weighed(claimed, combine(parts), tuple(implied))
+    return ModelAssessment(claimed, combine(parts), tuple(steps))
 
 
-def _settled(
-    claim: Claim, origin: From, files: tuple[FileReading, ...], model: Model, facts: Facts
-) -> tuple[Claim, From]:
-    if not files and not model.license_link:
-        return claim, origin
-    settled_claim, elsewhere = settled(claim, files, model, facts)
-    return settled_claim, elsewhere or origin
-
-
-_GATE = Obligation("gate", "accept its terms on the Hub with your own account, and keep a record of who did and when")
-
-
-def weigh_missing(id: str, policy: Policy, facts: Facts) -> Weighed:
-    """An ancestor that cannot be found: what known_models and its name tell of it, else a question."""
-    known = facts.known.about(id)
-    betrayals = facts.families.of(id, None)
-    claim = _known_license(id, known, betrayals, facts)
+def assess_missing(id: str, policy: Policy, facts: Facts) -> ModelAssessment:
+    """An ancestor that cannot be found: what curations and its name tell of it, else a question."""
+    curations = facts.curations.about(id)
+    implied = facts.families.of(id, None)
+    claim = _curated_license(id, curations, implied, facts)
     if claim is not None:
-        total = _assessed(claim, "known_models", policy, facts, "unknown")
-        return Weighed(total, combine([total, *_disputes(known, policy)]))
+        total = assess_known(claim, "known_models", policy, facts, "unknown")
+        return ModelAssessment(total, combine([total, *_disputes(curations, policy)]))
     demanded = Verdict(policy.rules.unknown_ancestor)
     reason = Reason("missing_ancestor", f"the base model {id} cannot be found", f"base_model: {id}", demanded)
-    parts = [Assessment(demanded, (reason,))]
-    parts += [
-        extra
-        for betrayal in betrayals
-        if (extra := _betrayed(betrayal, None, set(), (), policy, facts, "unknown")) is not None
-    ]
-    return Weighed(parts[0], combine(parts))
+    missing = Assessment(demanded, (reason,))
+    demands = (
+        _demand_of_family(ancestor, family_owner="", found=set(), facts=facts, policy=policy) for ancestor in implied
+    )
+    return ModelAssessment(missing, combine([missing, *(part for part in demands if part is not None)]))
 
 
 def modality_of(model: Model) -> Modality:
@@ -123,29 +110,63 @@ def modality_of(model: Model) -> Modality:
     return "text" if model.pipeline_tag in _TEXT_PIPELINES else "multimodal"
 
 
-def _assessed(claim: Claim, origin: From, policy: Policy, facts: Facts, modality: Modality) -> Assessment:
-    key = (id(policy), claim, origin, modality) if isinstance(claim, Known) else None
-    if key is None:
-        return assess_claim(claim, origin, policy, facts.territories, modality)
-    held = facts.memo.get(key)
-    if held is None or held[0] is not policy:
-        held = facts.memo[key] = (policy, assess_claim(claim, origin, policy, facts.territories, modality))
-    result: Assessment = held[1]
-    return result
+def assess_known(claim: Claim, source: EvidenceSource, policy: Policy, facts: Facts, modality: Modality) -> Assessment:
+    """`assess_claim`, remembered: a thousand models share some seventy claims.
+
+    The key is all that the answer depends on. A policy is compared by identity, and kept so that its id stays its own;
+    territories belong to the same `facts` as the memory.
+    """
+    key = (id(policy), claim, source, modality)
+    remembered = facts.memo.get(key)
+    if remembered is None:
+        remembered = facts.memo[key] = (policy, assess_claim(claim, source, policy, facts.territories, modality))
+    assessment: Assessment = remembered[1]
+    return assessment
 
 
-def _known_license(id: str, known: Iterable[KnownModel], betrayals: Iterable[Betrayal], facts: Facts) -> Claim | None:
-    """The license of a repository whose card does not tell it: from known_models, or a family's own publisher."""
-    for one in known:
-        if one.license:
-            return _licensed(one, facts)
+def _stated(
+    subject: _Subject, card: Claim, source: EvidenceSource, implied: Sequence[InferredAncestor]
+) -> list[Assessment]:
+    """What the card, the files and the links state, and curated facts about this repository."""
+    model, policy, facts, modality = subject.model, subject.policy, subject.facts, subject.modality
+    claim, files = card, read_files(model, facts) if model.texts else ()
+    if files or model.license_link:
+        claim, elsewhere = settled(card, files, model, facts)
+        source = elsewhere or source
+    parts = [subject.assess(claim, source)]
+    if model.texts or model.gguf or model.gate_text:
+        parts += assess_files(card, files, model, policy, facts, modality)
+    if model.license_link and (linked := _link_elsewhere(subject.id, model.license_link, facts)) is not None:
+        parts += assess_link(linked, licenses_in(claim), policy, facts, modality)
+    if model.conflicts:
+        parts += assess_conflicts(model, licenses_in(card), policy, facts, modality)
+    curated = _curated_license(subject.id, subject.curations, implied, facts) if unknown(claim) else None
+    if curated is not None:
+        parts[0] = subject.assess(curated, "known_models")
+        return parts
+    licenses = [_license_of(entry, facts) for entry in subject.curations if entry.license]
+    return [*parts, *(subject.assess(license, "known_models") for license in licenses)]
+
+
+def _curated_license(
+    id: str, curations: Iterable[Curation], implied: Iterable[InferredAncestor], facts: Facts
+) -> Claim | None:
+    """The license of a repository whose card does not tell it: from curations, or a family's own publisher."""
+    for entry in curations:
+        if entry.license:
+            return _license_of(entry, facts)
     owner = _organisation(id)
-    for betrayal in betrayals:
-        family = betrayal.family
+    for ancestor in implied:
+        family = ancestor.family
         if family.license and owner in (name.lower() for name in family.owners):
             said = f"{id} is {family.name}: {family.because} ({family.source})"
             return Known((facts.licenses.by_id[family.license],), said)
     return None
+
+
+def _license_of(entry: Curation, facts: Facts) -> Claim:
+    said = f"known_models: {entry.because} ({entry.source}, {entry.date})"
+    return Known((facts.licenses.by_id[str(entry.license)],), said)
 
 
 _REPOSITORY = re.compile(r"(?:^|://)[^/\s]*/(?P<id>[\w.-]+/[\w.-]+)(?=/|$)", re.ASCII)
@@ -157,69 +178,91 @@ def _link_elsewhere(id: str, link: str, facts: Facts) -> Known | None:
     if match is None or _organisation(match["id"]) == _organisation(id):
         return None
     other = match["id"]
-    claim = _known_license(other, facts.known.about(other), facts.families.of(other, None), facts)
+    claim = _curated_license(other, facts.curations.about(other), facts.families.of(other, None), facts)
     return replace(claim, said=f"license_link: {link} ({claim.said})") if isinstance(claim, Known) else None
 
 
-def _licensed(entry: KnownModel, facts: Facts) -> Claim:
-    said = f"known_models: {entry.because} ({entry.source}, {entry.date})"
-    return Known((facts.licenses.by_id[str(entry.license)],), said)
+def _inferred(
+    subject: _Subject, parts: Sequence[Assessment], implied: Sequence[InferredAncestor]
+) -> tuple[list[Assessment], list[LineageStep]]:
+    """What ancestors that nobody declared demand, each with its step in the lineage."""
+    demands: list[Assessment] = []
+    steps: list[LineageStep] = []
+    for ancestor in implied:
+        family = ancestor.family
+        if any(_shows(declared, family, subject.facts) for declared in subject.ancestors):
+            continue
+        demand = _demand_of_family(
+            ancestor,
+            family_owner=_organisation(subject.id),
+            found={finding.id for part in (*parts, *demands) for finding in part.findings},
+            has_ancestor=any(declared.model is not None for declared in subject.ancestors),
+            facts=subject.facts,
+            policy=subject.policy,
+            modality=subject.modality,
+        )
+        if demand is not None:
+            demands.append(demand)
+            steps.append(LineageStep(family.name, "unknown", family.license, demand.verdict, subject.model.id))
+    return demands, steps
 
 
-def _betrayed(
-    betrayal: Betrayal, model: Model | None, found: set[str], ancestors: Sequence[Ancestor],
-    policy: Policy, facts: Facts, modality: Modality,
-) -> Assessment | None:  # fmt: skip
-    """What an undeclared ancestor demands; None where the publisher owns the family or the chain explains it."""
-    family = betrayal.family
-    owner = _organisation(repository_of(model)) if model else ""
-    if owner in (name.lower() for name in family.owners) and found:
-        return None
-    if any(_shows(one, family, facts) for one in ancestors):
+def _demand_of_family(
+    ancestor: InferredAncestor,
+    *,
+    family_owner: str,
+    found: set[str],
+    facts: Facts,
+    policy: Policy,
+    has_ancestor: bool = False,
+    modality: Modality = "unknown",
+) -> Assessment | None:
+    """What an undeclared ancestor demands; None where the family's publisher or the licenses `found` account for it.
+
+    `family_owner`: the model's organisation, whose own word counts if the family is its own.
+    """
+    family = ancestor.family
+    if family_owner in (name.lower() for name in family.owners) and found:
         return None
     if family.license is not None:
         if family.license in found:
             return None
-        claim = Known((facts.licenses.by_id[family.license],), f"{betrayal.by}: {family.because}")
-        part = _assessed(claim, "lineage", policy, facts, modality)
-        reason = Reason("undeclared_ancestor", f"{betrayal.by} says {family.name}", family.source, part.verdict)
-        return replace(part, reasons=(reason, *part.reasons))
-    if found & set(family.licenses) or any(one.model is not None for one in ancestors):
+        claim = Known((facts.licenses.by_id[family.license],), f"{ancestor.inferred_from}: {family.because}")
+        part = assess_known(claim, "lineage", policy, facts, modality)
+        text = f"{ancestor.inferred_from} implies {family.name}, which the card does not declare"
+        return replace(part, reasons=(Reason("undeclared_ancestor", text, family.source, part.verdict), *part.reasons))
+    if found & set(family.licenses) or has_ancestor:
         return None
     demanded = Verdict(policy.rules.unknown_ancestor)
-    text = f"{betrayal.by} says {family.name}, which of its licenses binds is not told: {family.because}"
+    text = f"{ancestor.inferred_from} implies {family.name}; which of its licenses binds is not known: {family.because}"
     return Assessment(demanded, (Reason("undeclared_ancestor", text, family.source, demanded),))
 
 
-def _shows(ancestor: Ancestor, family: Family, facts: Facts) -> bool:
-    """Whether an ancestor in the chain is of this family or a sibling: then it is weighed there, nothing is hidden."""
-    if ancestor.trouble not in (None, "missing_ancestor"):
+def _shows(ancestor: Ancestor, family: WeightFamily, facts: Facts) -> bool:
+    """Whether an ancestor in the chain is of this family or a sibling: it is then assessed there, nothing is hidden."""
+    if ancestor.problem not in (None, "missing_ancestor"):
         return False
     config = ancestor.model.config if ancestor.model else None
-    found = facts.families.of(ancestor.id, config)
-    return any(one.family.root == family.root and one.family.license is not None for one in found)
+    implied = facts.families.of(ancestor.id, config)
+    return any(other.family.root == family.root and other.family.license is not None for other in implied)
 
 
-def _implied_step(betrayal: Betrayal, part: Assessment, child: str) -> LineageStep:
-    return LineageStep(betrayal.family.name, "unknown", betrayal.family.license, part.verdict, child)
-
-
-def _misnamed(
-    model: Model, parts: Sequence[Assessment], ancestors: Sequence[Ancestor], policy: Policy, facts: Facts
-) -> list[Assessment]:
-    """A derived model whose name lacks the beginning its license asks for: a breach by its publisher, to be told."""
-    if not ancestors:
+def _misnamed(subject: _Subject, parts: Sequence[Assessment]) -> list[Assessment]:
+    """A derived model whose name lacks the prefix its license requires: its publisher breaks the license."""
+    if not subject.ancestors:
         return []
-    name = model.id.rsplit("/", 1)[-1].lower()
-    found = dict.fromkeys(finding.id for part in parts for finding in part.findings)
-    prefixes = {facts.licenses.by_id[id].owes.name_prefix for id in found if id in facts.licenses.by_id}
+    name, licenses = subject.model.id.rsplit("/", 1)[-1].lower(), subject.facts.licenses.by_id
+    ids = dict.fromkeys(finding.id for part in parts for finding in part.findings)
+    prefixes = {licenses[id].owes.name_prefix for id in ids if id in licenses}
     missing = sorted(prefix for prefix in prefixes if prefix and not _begins(name, prefix))
     if not missing:
         return []
-    text = f'names of derived models begin with "{missing[0]}", this one does not: its publisher breaks the license'
-    return [
-        Assessment(policy.rules.conditional, (Reason("name_prefix_missing", text, model.id, policy.rules.conditional),))
-    ]
+    demanded = subject.policy.rules.conditional
+    text = (
+        f'the license wants the names of derived models to begin with "{missing[0]}", and this one does not: '
+        "its publisher breaks the license"
+    )
+    return [Assessment(demanded, (Reason("name_prefix_missing", text, subject.model.id, demanded),))]
 
 
 def _begins(name: str, prefix: str) -> bool:
@@ -227,13 +270,40 @@ def _begins(name: str, prefix: str) -> bool:
     return plain.startswith(prefix.lower().replace(" ", ""))
 
 
-def _disputes(known: Iterable[KnownModel], policy: Policy) -> list[Assessment]:
+def _disputes(curations: Iterable[Curation], policy: Policy) -> Iterator[Assessment]:
+    """What a person has to look at, whatever the tag says."""
     demanded = Verdict(policy.rules.contradiction)
-    return [
-        Assessment(demanded, (Reason("disputed", one.because, f"known_models: {one.source}, {one.date}", demanded),))
-        for one in known
-        if one.disputed
-    ]
+    for entry in curations:
+        if entry.disputed:
+            evidence = f"known_models: {entry.source}, {entry.date}"
+            yield Assessment(demanded, (Reason("disputed", entry.because, evidence, demanded),))
+
+
+def _training_data(subject: _Subject) -> Iterator[Assessment]:
+    """The data sets that the card declares, and those that curations add."""
+    names = (*subject.model.datasets, *(name for entry in subject.curations for name in entry.datasets))
+    if names and (reasons := restricted_data_reasons(names, subject.policy, subject.facts)):
+        yield Assessment(join(reason.verdict for reason in reasons), reasons)
+
+
+def restricted_data_reasons(names: Iterable[str], policy: Policy, facts: Facts) -> tuple[Reason, ...]:
+    """One reason for each restriction of each data set known to have one; the policy says what it demands.
+
+    `names` are Hub ids, or links to them, as a card or a fine-tuning file's declared sources give them. A data set that
+    is not listed raises no question: absence from the list is not a statement about its license.
+    """
+    reasons = []
+    for name in dict.fromkeys(_data_set_id(name) for name in names):
+        entry = next((entry for entry in facts.datasets if entry.matches(name)), None)
+        for kind in entry.restrictions if entry else ():
+            text = f"trained on {name}: {entry.terms}" if entry else ""
+            demanded = getattr(policy.rules.training_data, kind)
+            reasons.append(Reason(f"training_data_{kind}", text, entry.source if entry else "", demanded))
+    return tuple(reasons)
+
+
+def _data_set_id(name: str) -> str:
+    return name.strip().partition("/datasets/")[2] or name.strip()
 
 
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
@@ -242,7 +312,7 @@ _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
 def repository_of(model: Model) -> str:
     """The model's id; of a folder what its path tells: the Hub's cache keeps the id, any other path only a name.
 
-    A folder called meta-llama/x is not Meta's word: nobody vouches for it, and its organisation is empty.
+    A folder called meta-llama/x does not prove that Meta published it, so its organisation is empty.
     """
     if model.origin != "folder":
         return model.id

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from modelpick.errors import UsageError
-from modelpick.licensing.license import License, LicenseBook
+from modelpick.licensing.license import License, LicenseIndex
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
 
 NOTICE, ATTRIBUTION, OBLIGATIONS = "NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md"
 
 
-def render(judgements: Sequence[Judgement], book: LicenseBook) -> Mapping[str, str]:
+def render(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
     """File name -> text. Raises UsageError for a model that may not be used: nothing is owed for it."""
     for answer in judgements:
         if answer.verdict > Verdict.CONDITIONS:
@@ -23,12 +23,12 @@ def render(judgements: Sequence[Judgement], book: LicenseBook) -> Mapping[str, s
                 fix="leave it out, or settle it first (modelpick policy approve)",
                 code="not_allowed",
             )
-    return texts(judgements, book)
+    return texts(judgements, license_index)
 
 
-def texts(judgements: Sequence[Judgement], book: LicenseBook) -> Mapping[str, str]:
+def texts(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
     """As `render`, whatever the verdict: for what a named person has allowed."""
-    found = {answer.model: _licenses(answer, book) for answer in judgements}
+    found = {answer.model: _licenses(answer, license_index) for answer in judgements}
     made = {NOTICE: _notice(judgements, found), OBLIGATIONS: _obligations(judgements, found)}
     attributions = _attributions(judgements, found)
     if attributions:
@@ -36,9 +36,9 @@ def texts(judgements: Sequence[Judgement], book: LicenseBook) -> Mapping[str, st
     return made
 
 
-def write(judgements: Sequence[Judgement], book: LicenseBook, directory: Path) -> tuple[Path, ...]:
+def write(judgements: Sequence[Judgement], license_index: LicenseIndex, directory: Path) -> tuple[Path, ...]:
     """Write the files into `directory` (made if absent) and return their paths. Raises UsageError where it cannot."""
-    made = render(judgements, book)
+    made = render(judgements, license_index)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         paths = []
@@ -54,8 +54,8 @@ def write(judgements: Sequence[Judgement], book: LicenseBook, directory: Path) -
     return tuple(paths)
 
 
-def _licenses(answer: Judgement, book: LicenseBook) -> tuple[License, ...]:
-    return tuple(book.by_id[id] for id in answer.license_ids if id in book.by_id)
+def _licenses(answer: Judgement, license_index: LicenseIndex) -> tuple[License, ...]:
+    return tuple(license_index.by_id[id] for id in answer.license_ids if id in license_index.by_id)
 
 
 def _notice(judgements: Iterable[Judgement], found: Mapping[str, tuple[License, ...]]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-From = Literal[
+EvidenceSource = Literal[
     "card", "catalog", "license_file", "use_policy", "body", "adapter_config", "gguf", "lineage", "training_data",
     "known_models", "approval", "gate",
 ]  # fmt: skip
@@ -81,12 +81,12 @@ class Finding:
 
     id: str
     spdx: str | None
-    origin: From
+    source: EvidenceSource
     evidence: str
 
     def as_json(self) -> dict[str, Any]:
         """One element of `licenses` in the contract."""
-        return {"id": self.id, "spdx": self.spdx, "from": self.origin, "evidence": self.evidence}
+        return {"id": self.id, "spdx": self.spdx, "from": self.source, "evidence": self.evidence}
 
 
 @dataclass(frozen=True, slots=True)

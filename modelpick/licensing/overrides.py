@@ -1,4 +1,7 @@
-"""What is known about particular repositories and families that no card tells, and decisions humans took. Pure."""
+"""Curated facts about particular repositories and families, and decisions that people took. Pure.
+
+The files are policies/known_models.toml, families.toml, restricted_datasets.toml and approvals.toml.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,8 +13,8 @@ from modelpick.schema import IsoDate
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
-    """Facts about one repository: each entry says because of what, from which source, as of when."""
+class Curation:
+    """A curated fact about one repository, with its reason, source and date."""
 
     id: str
     because: str
@@ -23,25 +26,25 @@ class KnownModel:
     datasets: tuple[str, ...] = ()  # undeclared training data
     renamed_to: str | None = None
     gone: bool = False  # deleted, but its name lives on in cards
-    disputed: bool = False  # a human has to look, whatever the tag says
-    independent: bool = False  # weights of its own: name and shape betray nobody
+    disputed: bool = False  # a person has to look, whatever the tag says
+    independent: bool = False  # weights of its own: its name and shape imply no ancestor
 
 
-class KnownModels:
+class Curations:
     """The entries by id, ignoring case. Immutable once made."""
 
     __slots__ = ("_by_id",)
 
-    def __init__(self, entries: Iterable[KnownModel]) -> None:
-        self._by_id: dict[str, tuple[KnownModel, ...]] = {}
+    def __init__(self, entries: Iterable[Curation]) -> None:
+        self._by_id: dict[str, tuple[Curation, ...]] = {}
         for entry in entries:
             key = entry.id.lower()
             self._by_id[key] = (*self._by_id.get(key, ()), entry)
 
-    def about(self, id: str, revision: str | None = None) -> tuple[KnownModel, ...]:
+    def about(self, id: str, revision: str | None = None) -> tuple[Curation, ...]:
         """What is known of this repository at this commit."""
-        found = self._by_id.get(id.lower(), ())
-        return tuple(entry for entry in found if entry.revision in (None, revision)) if found else ()
+        entries = self._by_id.get(id.lower(), ())
+        return tuple(entry for entry in entries if entry.revision in (None, revision)) if entries else ()
 
     def canonical(self, id: str) -> str:
         """The id a renamed repository has today; of a chain of renames, the last."""
@@ -52,7 +55,7 @@ class KnownModels:
             id = target
         return id
 
-    def __iter__(self) -> Iterator[KnownModel]:
+    def __iter__(self) -> Iterator[Curation]:
         return (entry for entries in self._by_id.values() for entry in entries)
 
     def __len__(self) -> int:
@@ -60,7 +63,7 @@ class KnownModels:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ConfigSignature:
     """Values of config.json that, together, only weights of one family have."""
 
     model_type: str
@@ -76,8 +79,8 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """Weights whose name or shape betrays them. `license` binds them (None: one of `licenses`, it is not told which).
+class WeightFamily:
+    """Base models that a repository's name or config implies. `license` binds them (None: one of `licenses`).
 
     `owners` are the organisations whose own tag is believed. Names are regular expressions searched in the repository's
     name, ignoring case; `but_not` are parts of a name that would match and mean something else.
@@ -94,26 +97,26 @@ class Family:
     words: tuple[str, ...] = ()  # one of them stands in every name that `names` match; none given: the root
     names: tuple[str, ...] = ()
     but_not: tuple[str, ...] = ()
-    shapes: tuple[Shape, ...] = ()
+    shapes: tuple[ConfigSignature, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Betrayal:
-    """A family that a repository's name or shape points to, and what pointed."""
+class InferredAncestor:
+    """A family that a repository's name or config implies, and what it was inferred from."""
 
-    family: Family
-    by: str
+    family: WeightFamily
+    inferred_from: str
 
 
-class Families:
-    """Finds the families a name or a config betrays. Of one root (all the Llamas) the first that matches counts."""
+class WeightFamilies:
+    """Finds the families a name or a config implies. Of one root (all the Llamas) the first that matches counts."""
 
     __slots__ = ("_all", "_roots", "_shapes", "_words")
 
-    def __init__(self, families: Iterable[Family]) -> None:
+    def __init__(self, families: Iterable[WeightFamily]) -> None:
         self._all = tuple(families)
-        self._roots: dict[str, list[tuple[Family, re.Pattern[str], re.Pattern[str] | None]]] = {}
-        self._shapes: dict[str, list[tuple[Family, tuple[tuple[str, int], ...]]]] = {}
+        self._roots: dict[str, list[tuple[WeightFamily, re.Pattern[str], re.Pattern[str] | None]]] = {}
+        self._shapes: dict[str, list[tuple[WeightFamily, tuple[tuple[str, int], ...]]]] = {}
         for family in self._all:
             if family.names:
                 entry = (family, re.compile("|".join(family.names), re.I), _any_of(family.but_not))
@@ -127,24 +130,26 @@ class Families:
             for word in {word for family, _, _ in entries for word in family.words or (root,)}
         )
 
-    def __iter__(self) -> Iterator[Family]:
+    def __iter__(self) -> Iterator[WeightFamily]:
         return iter(self._all)
 
-    def of(self, id: str, config: Mapping[str, Any] | None) -> tuple[Betrayal, ...]:
-        """What the repository's name betrays, and where the name is silent about a root, what its shape betrays."""
+    def of(self, id: str, config: Mapping[str, Any] | None) -> tuple[InferredAncestor, ...]:
+        """What the repository's name implies, and for a root the name does not give, what its config implies."""
         name = id.rsplit("/", 1)[-1]
-        found: dict[str, Betrayal] = {}
+        implied: dict[str, InferredAncestor] = {}
         lowered = name.lower()
         for root in {root: None for word, root in self._words if word in lowered}:
             for family, pattern, but_not in self._roots[root]:
                 if pattern.search(but_not.sub("", name) if but_not else name):
-                    found[root] = Betrayal(family, f"the name {name}")
+                    implied[root] = InferredAncestor(family, f"the name {name}")
                     break
         config = config or {}
         for family, values in self._shapes.get(str(config.get("model_type")), ()):
-            if family.root not in found and all(config.get(key) == value for key, value in values):
-                found[family.root] = Betrayal(family, f"the shape of its config.json ({config['model_type']})")
-        return tuple(found.values())
+            if family.root not in implied and all(config.get(key) == value for key, value in values):
+                implied[family.root] = InferredAncestor(
+                    family, f"the shape of its config.json ({config['model_type']})"
+                )
+        return tuple(implied.values())
 
 
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
@@ -171,7 +176,7 @@ class RestrictedDataset:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A human's decision on a `review`, for one commit, until a day."""
+    """A person's decision on a `review`, for one commit, until a day."""
 
     model: str
     revision: str

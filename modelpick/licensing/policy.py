@@ -1,13 +1,17 @@
 """A policy: facts about a company, and rules that turn license facts into verdicts. Pure.
 
 Each rule names a fact about a license (or about the evidence for it) and the verdict that fact demands; the answer is
-the strictest of all that apply. So tightening a rule can never loosen an answer.
+the strictest of all that apply. So tightening a rule can never loosen an answer. Which fact asks which rule stands in
+conditions.py. Territories (countries, unions, cloud regions) are data too: policies/territories.toml.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from modelpick.licensing.outcome import Verdict
+from modelpick.schema import IsoDate
 
 FailClosed = Literal["review", "deny"]  # what is not known may not be waved through by a policy
 
@@ -39,8 +43,8 @@ class TrainingDataRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """Fact -> verdict. The defaults are those of policies/commercial.toml."""
+class PolicyRules:
+    """Fact -> verdict. The defaults, those of policies/commercial.toml, hold where a policy file lacks a key."""
 
     permissive: Verdict = Verdict.ALLOW
     attribution: Verdict = Verdict.CONDITIONS
@@ -52,6 +56,8 @@ class Rules:
     non_commercial: Verdict = Verdict.DENY
     over_limit: Verdict = Verdict.DENY  # users, revenue, territory, hosting, outputs: the license stops before it
     application: Verdict = Verdict.REVIEW  # commercial use must be applied for
+    revocable: Verdict = Verdict.CONDITIONS  # the licensor may restrict or end the use
+    no_patent_grant: Verdict = Verdict.ALLOW  # the license says that it grants no rights in patents
     unknown_license: FailClosed = "review"
     unread_license: FailClosed = "review"  # only its name is known
     no_license: FailClosed = "review"
@@ -66,7 +72,7 @@ class Policy:
 
     name: str
     company: Company = field(default_factory=Company)
-    rules: Rules = field(default_factory=Rules)
+    rules: PolicyRules = field(default_factory=PolicyRules)
     title: str = ""
     sha256: str = field(default="", metadata={"internal": True})
     path: str = field(default="", metadata={"internal": True})
@@ -74,3 +80,31 @@ class Policy:
     def as_json(self) -> dict[str, str]:
         """The `policy` object of the contract."""
         return {"name": self.name, "sha256": self.sha256}
+
+
+@dataclass(frozen=True, slots=True)
+class Territories:
+    """`unions`: name -> ISO country codes. `regions`: cloud region (may end in *) -> country; the first counts."""
+
+    source: str = ""
+    date: IsoDate | None = None
+    unions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    regions: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)  # "UK" -> "GB"
+
+    def within(self, place: str, named: tuple[str, ...]) -> bool:
+        """Whether a country (or a union itself) lies in any of the territories a license names."""
+        asked = self._plain(place)
+        codes = {self._plain(code) for code in named}
+        members = {self._plain(member) for code in codes for member in self.unions.get(code, ())}
+        # A company that only says "EU" lies in every part of it that a license may name.
+        parts = {self._plain(member) for member in self.unions.get(asked, ())}
+        return asked in codes or asked in members or bool(parts & codes)
+
+    def of_region(self, region: str) -> str | None:
+        """The country a cloud region lies in; None when the data does not tell."""
+        return next((country for key, country in self.regions.items() if fnmatchcase(region, key)), None)
+
+    def _plain(self, code: str) -> str:
+        upper = code.strip().upper()
+        return self.aliases.get(upper, upper)

@@ -1,29 +1,36 @@
-"""May we use it? Joins what a model, its ancestors and what is known of them say, into one verdict with evidence. Pure.
+"""May we use it? Joins what a model, its ancestors and curated facts say, into one verdict with evidence. Pure.
 
-Every model in the chain is weighed by itself (`weigh`), each piece of evidence demands a verdict, and the strictest
-counts. Nothing a card says can make the answer weaker than what its ancestors demand.
+Every model in the chain is assessed by itself (`assess_model`), each piece of evidence demands a verdict, and the
+strictest counts. Nothing a card says can make the answer weaker than what its ancestors demand. A person's approval of
+a `review` is applied last.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from modelpick.catalog.model import Model
-from modelpick.licensing.approval import approved
+from modelpick.catalog.model import Model, Origin
 from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.file_evidence import weigh_body
+from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
-from modelpick.licensing.model_evidence import Weighed, modality_of, repository_of, weigh, weigh_missing
+from modelpick.licensing.model_evidence import (
+    ModelAssessment,
+    assess_missing,
+    assess_model,
+    modality_of,
+    repository_of,
+)
 from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
+from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 
 __all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
 
-_TROUBLE = {
+_CHAIN_PROBLEMS = {
     "cycle": "its chain of base models leads back to itself",
     "too_deep": "its chain of base models is longer than can be followed",
-    "local_path_parent": "its base model is not a repository but a path on somebody's machine",
+    "local_path_parent": "its base model is a path on somebody's machine, not a repository",
 }
 
 
@@ -45,6 +52,7 @@ class Judgement:
     obligations: tuple[Obligation, ...]
     lineage: tuple[LineageStep, ...] = field(default=())
     notes: tuple[str, ...] = ()  # what a reader must know of the facts themselves, e.g. that the Hub did not answer
+    origin: Origin = "hub"  # where the model's facts were read
 
     @property
     def license_ids(self) -> tuple[str, ...]:
@@ -59,7 +67,7 @@ class Judgement:
             "verdict": self.verdict.value,
             "licenses": [finding.as_json() for finding in self.licenses],
             "reasons": [reason.as_json() for reason in self.reasons],
-            "obligations": [owed.as_json() for owed in self.obligations],
+            "obligations": [obligation.as_json() for obligation in self.obligations],
             "lineage": [step.as_json() for step in self.lineage],
             "notes": list(self.notes),
         }
@@ -70,83 +78,129 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
 
     `find` looks an ancestor up by id (None: not found), `today` decides whether an approval still holds.
     """
-    ancestors = ancestry(model, find, facts.known)
-    own = weigh(model, ancestors, policy, facts)
-    weighed = [(ancestor, _weigh_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
+    ancestors = ancestry(model, find, facts.curations)
+    own = assess_model(model, ancestors, policy, facts)
+    chain = [(ancestor, _assess_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
     if not ancestors and model.origin != "catalog":
-        weighed = _namesake(model, policy, facts, find)
-    parts = [own.total, *(one.total for _, one in weighed)]
+        chain = _name_match(model, policy, facts, find)
+    parts = [own.total, *(assessment.total for _, assessment in chain)]
     parts += _body(model, parts, own, policy, facts)
-    weaker = _weaker_than_ancestors(model, own, weighed)
+    weaker = _weaker_than_ancestors(model, own, chain)
     if weaker:
-        parts.append(Assessment(own.total.verdict, weaker))
+        parts.append(Assessment(join(reason.verdict for reason in weaker), weaker))
     joined = combine(parts)
-    verdict = max(joined.verdict, join(reason.verdict for reason in weaker)) if weaker else joined.verdict
-    lineage = tuple(_step(ancestor, one) for ancestor, one in weighed) + own.implied
-    reasons = tuple(sorted(joined.reasons, key=lambda reason: -reason.verdict.strictness))
     answer = Judgement(
-        model.id, model.revision, verdict, joined.findings, reasons,
-        joined.obligations if verdict is not Verdict.DENY else (), lineage, model.notes,
-    )  # fmt: skip
-    return approved(answer, policy, facts, today.isoformat()) if verdict is Verdict.REVIEW else answer
+        model=model.id,
+        revision=model.revision,
+        verdict=joined.verdict,
+        licenses=joined.findings,
+        reasons=tuple(sorted(joined.reasons, key=lambda reason: -reason.verdict.strictness)),
+        obligations=joined.obligations if joined.verdict is not Verdict.DENY else (),
+        lineage=tuple(_step(ancestor, assessment) for ancestor, assessment in chain) + own.implied,
+        notes=model.notes,
+        origin=model.origin,
+    )
+    return approved(answer, policy, facts, today.isoformat()) if answer.verdict is Verdict.REVIEW else answer
 
 
-def _namesake(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tuple[Ancestor, Weighed]]:
+def _name_match(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tuple[Ancestor, ModelAssessment]]:
     """The known model of another publisher that this one is named after, where its license demands something."""
-    here = repository_of(model)
-    id = facts.namesakes.of(here)
+    repository = repository_of(model)
+    id = facts.name_matches.of(repository)
     known = find(id) if id is not None else None
-    if known is None or known.id.partition("/")[0].lower() == here.partition("/")[0].lower():
+    if known is None or known.id.partition("/")[0].lower() == repository.partition("/")[0].lower():
         return []
     ancestor = Ancestor(known.id, model.id, "unknown", known, None, declared=False)
-    weighed = weigh(known, (), policy, facts, ancestor=True)
-    if not weighed.total.findings or weighed.total.verdict not in (Verdict.CONDITIONS, Verdict.DENY):
+    assessment = assess_model(known, (), policy, facts, ancestor=True)
+    if not assessment.total.findings or assessment.total.verdict not in (Verdict.CONDITIONS, Verdict.DENY):
         return []
-    text = f"the name {model.id} is that of {known.id}, which it does not declare"
-    reason = Reason("undeclared_ancestor", text, f"name: {known.id}", weighed.total.verdict)
-    total = replace(weighed.total, reasons=(reason, *weighed.total.reasons))
-    return [(ancestor, replace(weighed, total=total))]
+    text = f"{model.id} bears the name of {known.id} and does not declare it"
+    reason = Reason("undeclared_ancestor", text, f"name: {known.id}", assessment.total.verdict)
+    total = replace(assessment.total, reasons=(reason, *assessment.total.reasons))
+    return [(ancestor, replace(assessment, total=total))]
 
 
-def _body(model: Model, parts: list[Assessment], own: Weighed, policy: Policy, facts: Facts) -> list[Assessment]:
-    """The card's prose, held against everything else that was found."""
+def _body(
+    model: Model, parts: list[Assessment], own: ModelAssessment, policy: Policy, facts: Facts
+) -> list[Assessment]:
+    """The statements of the card's text, held against everything else that was found."""
     if not model.texts and not model.gate_text:
         return []
     explained = {finding.id for part in parts for finding in part.findings}
-    return weigh_body(model, explained, bool(own.claimed.findings), policy, facts, modality_of(model))
+    return assess_body(model, explained, bool(own.claimed.findings), policy, facts, modality_of(model))
 
 
-def _weigh_ancestor(ancestor: Ancestor, all: tuple[Ancestor, ...], policy: Policy, facts: Facts) -> Weighed:
+def _assess_ancestor(ancestor: Ancestor, chain: tuple[Ancestor, ...], policy: Policy, facts: Facts) -> ModelAssessment:
     if ancestor.model is not None:
-        above = tuple(other for other in all if other.child.lower() == ancestor.id.lower())
-        return weigh(ancestor.model, above, policy, facts, ancestor=True)
-    if ancestor.trouble in (None, "missing_ancestor"):
-        return weigh_missing(ancestor.id, policy, facts)
-    text = f"{ancestor.child}: {_TROUBLE[str(ancestor.trouble)]} ({ancestor.id})"
+        above = tuple(other for other in chain if other.child.lower() == ancestor.id.lower())
+        return assess_model(ancestor.model, above, policy, facts, ancestor=True)
+    if ancestor.problem in (None, "missing_ancestor"):
+        return assess_missing(ancestor.id, policy, facts)
+    text = f"{ancestor.child}: {_CHAIN_PROBLEMS[str(ancestor.problem)]} ({ancestor.id})"
     demanded = Verdict(policy.rules.unknown_ancestor)
-    reason = Reason(str(ancestor.trouble), text, f"base_model: {ancestor.id}", demanded)
-    return Weighed(Assessment(demanded, (reason,)), Assessment(demanded, (reason,)))
+    reason = Reason(str(ancestor.problem), text, f"base_model: {ancestor.id}", demanded)
+    return ModelAssessment(Assessment(demanded, (reason,)), Assessment(demanded, (reason,)))
 
 
-def _step(ancestor: Ancestor, weighed: Weighed) -> LineageStep:
-    ids = dict.fromkeys(finding.id for finding in weighed.total.findings)
-    return LineageStep(ancestor.id, ancestor.relation, " AND ".join(ids) or None, weighed.total.verdict, ancestor.child)
+def _step(ancestor: Ancestor, assessment: ModelAssessment) -> LineageStep:
+    ids = " AND ".join(dict.fromkeys(finding.id for finding in assessment.total.findings))
+    return LineageStep(ancestor.id, ancestor.relation, ids or None, assessment.total.verdict, ancestor.child)
 
 
 def _weaker_than_ancestors(
-    model: Model, own: Weighed, ancestors: Iterable[tuple[Ancestor, Weighed]]
+    model: Model, own: ModelAssessment, chain: Iterable[tuple[Ancestor, ModelAssessment]]
 ) -> tuple[Reason, ...]:
     """A tag that claims more freedom than an ancestor gives is named as such: that is how licenses get laundered."""
-    stricter = [(ancestor.id, one.total) for ancestor, one in ancestors if one.total.verdict > own.claimed.verdict]
-    stricter += [(step.model, own.total) for step in own.implied if step.verdict > own.claimed.verdict]
-    said = ", ".join(finding.evidence for finding in own.claimed.findings) or "no license"
+    claimed = own.claimed
+    if not claimed.findings:
+        return ()
+    required = [(ancestor.id, assessment.total.verdict) for ancestor, assessment in chain]
+    required += [(step.model, own.total.verdict) for step in own.implied if step.verdict > claimed.verdict]
+    evidence = ", ".join(finding.evidence for finding in claimed.findings)
     return tuple(
         Reason(
             "weaker_than_ancestor",
-            f"{model.id} claims {own.claimed.verdict.value}, its ancestor {id} demands {total.verdict.value}",
-            f"{said}; lineage: {id}",
-            total.verdict,
+            f"{model.id} claims {claimed.verdict.value}, its ancestor {id} requires {verdict.value}",
+            f"{evidence}; lineage: {id}",
+            verdict,
         )
-        for id, total in stricter
-        if own.claimed.findings
+        for id, verdict in required
+        if verdict > claimed.verdict
     )
+
+
+def approved(answer: Judgement, policy: Policy, facts: Facts, today: str) -> Judgement:
+    """The answer with a person's approval applied, or with the reason why one that exists no longer holds.
+
+    An approval holds for one commit, one policy and one set of questions, until a day (`today` as 2026-11-23). An
+    approved model is `conditions`, never `allow`. What was overridden stays in the reasons. A deny never comes here.
+    """
+    lapsed = []
+    for approval in facts.approvals:
+        if approval.model.lower() != answer.model.lower():
+            continue
+        evidence = f"approvals.toml: {approval.model}@{approval.revision}"
+        why_not = _why_lapsed(approval, answer, policy, today)
+        if why_not is None:
+            text = f"approved by {approval.by} on {approval.on} until {approval.until}: {approval.because}"
+            renewal = Obligation("approval", f"renew the approval before {approval.until}")
+            return replace(
+                answer,
+                verdict=Verdict.CONDITIONS,
+                reasons=(Reason("by_approval", text, evidence, Verdict.CONDITIONS), *answer.reasons),
+                obligations=(*answer.obligations, renewal),
+            )
+        text = f"the approval by {approval.by} does not hold: {why_not}"
+        lapsed.append(Reason("approval_lapsed", text, evidence, Verdict.REVIEW))
+    return replace(answer, reasons=(*answer.reasons, *lapsed)) if lapsed else answer
+
+
+def _why_lapsed(approval: Approval, answer: Judgement, policy: Policy, today: str) -> str | None:
+    if today > approval.until:
+        return f"it expired on {approval.until}"
+    if answer.revision != approval.revision:
+        return f"it is for commit {approval.revision[:12]}, this is {(answer.revision or 'an unknown commit')[:12]}"
+    if approval.policy != policy.name:
+        return f"it was given under the policy {approval.policy!r}, this is {policy.name!r}"
+    new = sorted({reason.code for reason in answer.reasons if reason.verdict is Verdict.REVIEW} - {*approval.overrides})
+    return f"questions have come up since: {', '.join(new)}" if new else None

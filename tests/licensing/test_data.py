@@ -7,7 +7,7 @@ import pytest
 
 from modelpick.errors import UsageError
 from modelpick.licensing import load
-from modelpick.licensing.card_prose import Prose
+from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.facts import Facts
 from modelpick.licensing.license import License
 from modelpick.licensing.policy import TrainingDataRules
@@ -78,7 +78,7 @@ def test_every_reference_leads_somewhere(facts: Facts) -> None:
     for dataset in facts.datasets:
         assert set(dataset.restrictions) <= kinds, dataset.id
         assert dataset.restrictions, dataset.id
-    assert {one.license for one in facts.prints.all} <= set(facts.licenses.by_id)
+    assert {one.license for one in facts.fingerprints.all} <= set(facts.licenses.by_id)
 
 
 def test_every_family_pattern_holds_one_of_its_words(facts: Facts) -> None:
@@ -92,7 +92,7 @@ def test_every_family_pattern_holds_one_of_its_words(facts: Facts) -> None:
 
 
 def test_known_models_are_not_a_list_of_permissions(facts: Facts) -> None:
-    for entry in facts.known:
+    for entry in facts.curations:
         assert entry.source, entry.id
         assert entry.because, entry.id
         if entry.license:
@@ -100,9 +100,9 @@ def test_known_models_are_not_a_list_of_permissions(facts: Facts) -> None:
 
 
 def test_renames_end(facts: Facts) -> None:
-    for entry in facts.known:
-        end = facts.known.canonical(entry.id)
-        assert facts.known.canonical(end) == end
+    for entry in facts.curations:
+        end = facts.curations.canonical(entry.id)
+        assert facts.curations.canonical(end) == end
 
 
 def test_a_bad_license_file_is_refused(tmp_path: Path) -> None:
@@ -140,14 +140,14 @@ def test_a_bad_pattern_of_prose_is_refused_when_it_is_loaded_not_when_a_card_is_
     for broken in ("(unclosed", "a**", "[z-a]"):
         path.write_text(whole.replace("'non[- ]?commercial',", f"'{broken}',", 1))
         with pytest.raises(UsageError, match="regular expression") as caught:
-            load.load_prose(path)
+            load.load_card_statements(path)
         assert broken in caught.value.message
         assert str(path) in caught.value.message
     path.write_text(whole)
-    assert load.load_prose(path).forbids_commerce("Only for non-commercial use.")
+    assert load.load_card_statements(path).forbids_commerce("Only for non-commercial use.")
 
 
 def test_two_halves_that_make_a_pattern_only_together_are_none() -> None:
     """They are searched as one expression: each must be whole."""
     with pytest.raises(re.error):
-        Prose(speaks=("(licen", "se)")).check()
+        CardStatements(speaks=("(licen", "se)")).check()

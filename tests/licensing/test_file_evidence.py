@@ -21,7 +21,7 @@ def card(body: str, metadata: str = "license: apache-2.0") -> dict[str, str]:
 def test_a_license_file_settles_a_card_that_says_nothing(judged: Judged) -> None:
     answer = judged(model("a/b", None, texts={"LICENSE": MIT}))
     assert answer.verdict is Verdict.ALLOW
-    assert answer.licenses[0].origin == "license_file"
+    assert answer.licenses[0].source == "license_file"
     assert judged(model("a/b", "other", texts={"LICENSE": HUNYUAN_3D})).verdict is Verdict.CONDITIONS
 
 
@@ -91,7 +91,7 @@ def test_the_gate_may_carry_the_license(judged: Judged) -> None:
         model("a/b", "apache-2.0", gate_text="# Mistral AI Research License\nIf You want to use", gated="auto")
     )
     assert answer.verdict is Verdict.DENY
-    assert "gate" in {one.origin for one in answer.licenses}
+    assert "gate" in {one.source for one in answer.licenses}
 
 
 def test_a_gguf_header_that_differs_is_a_question(judged: Judged) -> None:

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.fingerprint import Fingerprints, fingerprint, pack, unpack, words_of
-from modelpick.licensing.license_text import Reading, read_text
+from modelpick.licensing.license_text import Fingerprints, Reading, fingerprint, pack, read_text, unpack, words_of
 
 MIT = """MIT License
 
@@ -42,7 +41,7 @@ def apache() -> str:
 
 
 def read(facts: Facts, text: str, name: str = "LICENSE") -> Reading:
-    return read_text(text, facts.prints, facts.licenses, name)
+    return read_text(text, facts.fingerprints, facts.licenses, name)
 
 
 def ids(reading: Reading) -> list[str]:
@@ -95,8 +94,8 @@ def test_modified_mit_is_two_licenses(facts: Facts) -> None:
         "users,", "users, or more than 20 million US dollars (or equivalent in other currencies) in monthly revenue,"
     )
     assert "mit" not in ids(read(facts, kimi)) or read(facts, kimi).kind == "modified"
-    assert facts.prints.has("kimi-k2-modified-mit")
-    assert facts.prints.has("minimax-modified-mit")
+    assert facts.fingerprints.has("kimi-k2-modified-mit")
+    assert facts.fingerprints.has("minimax-modified-mit")
 
 
 def test_link_code_empty_and_unknown(facts: Facts) -> None:
@@ -147,10 +146,10 @@ def test_a_text_that_is_not_known_word_by_word_is_known_by_its_title(facts: Fact
      "exaone-1.1-nc", "bigscience-bloom-rail-1.0", "bigscience-openrail-m", "creativeml-openrail-m"],
 )  # fmt: skip
 def test_the_ai_licenses_have_fingerprints_that_tell_them_apart(facts: Facts, license: str) -> None:
-    own = [one for one in facts.prints.all if one.license == license]
+    own = [one for one in facts.fingerprints.all if one.license == license]
     assert own
     for mine in own:
-        for other in facts.prints.all:
+        for other in facts.fingerprints.all:
             if other.license != license and other.stride == mine.stride:
                 both = len(mine.hashes & other.hashes)
                 assert min(both / len(mine.hashes), both / len(other.hashes)) < 0.97, other.license
@@ -174,6 +173,6 @@ def test_any_text_is_read_and_none_becomes_permissive_by_chance(facts: Facts, te
 def test_versions_of_one_license_are_told_apart_by_the_closest() -> None:
     common = " ".join(f"word{i}" for i in range(300))
     one, two = (f"{common} version {v} " * 1 + " ".join(f"v{v}w{i}" for i in range(60)) for v in ("3.1", "3.2"))
-    prints = Fingerprints(lambda: [fingerprint("one", "s", one), fingerprint("two", "s", two)])
-    assert prints.matches(words_of(two))[0].license == "two"
-    assert prints.matches(words_of(one))[0].license == "one"
+    fingerprints = Fingerprints(lambda: [fingerprint("one", "s", one), fingerprint("two", "s", two)])
+    assert fingerprints.matches(words_of(two))[0].license == "two"
+    assert fingerprints.matches(words_of(one))[0].license == "one"

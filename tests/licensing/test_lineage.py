@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.namesakes import Namesakes
-from modelpick.licensing.overrides import KnownModel, KnownModels
+from modelpick.licensing.lineage import NameMatches
+from modelpick.licensing.overrides import Curation, Curations
 from modelpick.licensing.verdict import Verdict
 from modelpick.schema import IsoDate
 from tests.licensing.conftest import Judged, codes, model
@@ -164,7 +164,7 @@ def test_a_publishers_own_tag_outweighs_the_name(judged: Judged) -> None:
 
 
 def test_a_mirror_is_known_by_the_whole_name_it_keeps(judged: Judged, facts: Facts) -> None:
-    named = replace(facts, namesakes=Namesakes(lambda: ["Maker/Solid-7B", "Maker/Free-7B", "Maker/tiny"]))
+    named = replace(facts, name_matches=NameMatches(lambda: ["Maker/Solid-7B", "Maker/Free-7B", "Maker/tiny"]))
     solid, free, tiny = (
         model("Maker/Solid-7B", "cc-by-nc-4.0"),
         model("Maker/Free-7B", "mit"),
@@ -182,15 +182,15 @@ def test_a_mirror_is_known_by_the_whole_name_it_keeps(judged: Judged, facts: Fac
 
 
 def test_the_embedded_catalog_gives_the_names(facts: Facts) -> None:
-    assert facts.namesakes.of("someone/LFM2-1.2B-GGUF") == "LiquidAI/LFM2-1.2B"
-    assert facts.namesakes.of("LiquidAI/LFM2-1.2B") is None
-    assert facts.namesakes.of("someone/unheard-of-9B") is None
+    assert facts.name_matches.of("someone/LFM2-1.2B-GGUF") == "LiquidAI/LFM2-1.2B"
+    assert facts.name_matches.of("LiquidAI/LFM2-1.2B") is None
+    assert facts.name_matches.of("someone/unheard-of-9B") is None
 
 
 def test_only_weights_known_to_be_their_own_are_free_of_their_name(judged: Judged, facts: Facts) -> None:
     def known(**said: Any) -> Facts:
-        entry = KnownModel("x/Llama-2-7b-y", "for the test", "here", IsoDate("2026-11-23"), **said)
-        return replace(facts, known=KnownModels([entry]))
+        entry = Curation("x/Llama-2-7b-y", "for the test", "here", IsoDate("2026-11-23"), **said)
+        return replace(facts, curations=Curations([entry]))
 
     asked = model("x/Llama-2-7b-y", "mit")
     assert judged(asked, facts=known(datasets=("a/b",))).verdict is Verdict.CONDITIONS

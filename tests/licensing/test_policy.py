@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
 from modelpick.licensing import load as files
-from modelpick.licensing.policy import Company, Policy, Rules, TrainingDataRules
+from modelpick.licensing.policy import Company, Policy, PolicyRules, TrainingDataRules
 from modelpick.licensing.verdict import Verdict
 
 
@@ -23,12 +23,12 @@ def test_the_embedded_policies_are_sound_and_complete(name: str) -> None:
     assert len(policy.sha256) == 64
     table = tomllib.loads(Path(policy.path).read_text())
     assert set(table["company"]) == {item.name for item in fields(Company)}
-    assert set(table["rules"]) == {item.name for item in fields(Rules)}
+    assert set(table["rules"]) == {item.name for item in fields(PolicyRules)}
     assert set(table["rules"]["training_data"]) == {item.name for item in fields(TrainingDataRules)}
 
 
 def test_the_defaults_are_those_of_the_commercial_policy() -> None:
-    assert files.load_policy("commercial").rules == Rules()
+    assert files.load_policy("commercial").rules == PolicyRules()
 
 
 def test_a_short_policy_takes_the_careful_defaults(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_short_policy_takes_the_careful_defaults(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + b'name = "ours"\r\n[company]\r\ndomicile = "DE"\r\n')
     policy = files.load_policy(path)
     assert policy.company == Company(domicile="DE")
-    assert policy.rules == Rules()
+    assert policy.rules == PolicyRules()
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_a_short_policy_takes_the_careful_defaults(tmp_path: Path) -> None:
         ('name = "x"\n[rules.training_data]\nnoncommercial = "deny"', ("noncommercial", "non_commercial")),
         ("[rules]\n", ("name", "name")),
         ('sha256 = "x"\nname = "x"', ("sha256", "known keys")),
-        ("name = ", ("TOML", "line")),
-        ('name = "x"\nname = "y"', ("TOML", "line")),
+        ("name = ", ("TOML", "at end of document")),
+        ('name = "x"\nname = "y"', ("TOML", "Cannot overwrite a value")),
     ],
 )
 def test_a_bad_policy_is_refused_with_file_key_and_remedy(tmp_path: Path, text: str, says: tuple[str, str]) -> None:
@@ -113,7 +113,7 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-_keys = st.sampled_from([item.name for kind in (Policy, Company, Rules) for item in fields(kind)]) | st.text(
+_keys = st.sampled_from([item.name for kind in (Policy, Company, PolicyRules) for item in fields(kind)]) | st.text(
     max_size=12
 )
 

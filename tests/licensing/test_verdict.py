@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from modelpick.licensing import load
 from modelpick.licensing.facts import Facts
-from modelpick.licensing.policy import Policy, Rules
+from modelpick.licensing.policy import Policy, PolicyRules
 from modelpick.licensing.verdict import Verdict, join, judge
 from tests.licensing.conftest import TODAY, Judged, codes, model
 
@@ -88,7 +88,7 @@ def test_an_answer_in_the_words_of_the_contract(judged: Judged) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_stricter_policy_never_gives_a_weaker_verdict(facts: Facts, commercial: Policy, data: st.DataObject) -> None:
-    rule = data.draw(st.sampled_from([item.name for item in fields(Rules) if item.name != "training_data"]))
+    rule = data.draw(st.sampled_from([item.name for item in fields(PolicyRules) if item.name != "training_data"]))
     now = Verdict(getattr(commercial.rules, rule))
     stricter = data.draw(st.sampled_from([one for one in Verdict if one >= now]))
     policy = replace(commercial, rules=replace(commercial.rules, **{rule: stricter}))

@@ -20,7 +20,7 @@ from modelpick.cli.options import (
     fraction,
     not_both,
 )
-from modelpick.cli.output import Output, styled
+from modelpick.cli.output import Output
 from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,10 +59,7 @@ def cost(
     all_sizes: Annotated[bool, typer.Option("--all-sizes", help="Also larger sizes with the same GPU.")] = False,
     offline: Offline = False,
 ) -> None:
-    """Compare instances for one model: speed, time and cost.
-
-    Below the table: what the next cheaper and the next faster instance would change.
-    """
+    """Instances side by side: speed, time and cost, and what the next cheaper or faster one changes."""
     from modelpick.planning import costs
     from modelpick.workload import workload_from
 
@@ -120,8 +117,7 @@ def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None
 
     serves = workload.task == "serve"
     many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
-    asked = f": {workload.task} {workload.method}, {workload.context} tokens{many}"
-    console.print(styled((found.model, "bold"), asked))
+    console.print(f"[bold]{found.model}[/]: {workload.task} {workload.method}, {workload.context} tokens{many}")
     if not found.rows:
         console.print(f"no instance holds it: {found.nearest_miss or 'none matches the filters'}", markup=False)
         return

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.cli.batch import worst
 from modelpick.cli.options import (
     Instance,
     Offline,
@@ -13,7 +14,7 @@ from modelpick.cli.options import (
     command,
     not_both,
 )
-from modelpick.cli.output import Output, report_error, worst
+from modelpick.cli.output import Output, report_error
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ class EstimateOptions(RunOptions):
         str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
     ] = None
     lora_dropout: Annotated[
-        str | None,
-        typer.Option("--lora-dropout", metavar="X", help="Above 0, keeps an extra copy of each adapter's input."),
+        str | None, typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0.")
     ] = None
     optimizer: Annotated[
         str | None,
@@ -98,7 +98,7 @@ def estimate(
     ] = False,
     offline: Offline = False,
 ) -> None:
-    """GPU memory by part; the longest context and largest batch.
+    """GPU memory by part; the longest context and the largest batch that fit.
 
     Against every GPU that can be rented; --fit TYPE asks the other way round.
     """

@@ -9,7 +9,7 @@ import typer
 
 from modelpick.cli.comparison import compared
 from modelpick.cli.options import Batch, Context, Method, Offline, PolicyName, amount, command, whole_number
-from modelpick.cli.output import Output, progress_console
+from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def finetune(
     ] = False,
     offline: Offline = False,
 ) -> None:
-    """Fine-tune a model on your examples; resumable and measured.
+    """Fine-tune a model on your examples; resumable, checked, measured before and after.
 
     Exit: 0 done; 1 stopped (out of memory, disk, loss); 130 interrupted, go on with --resume.
     """
@@ -170,13 +170,14 @@ class _screen:
 
     def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
         if self._terminal:
+            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
             self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
+                TextColumn("{task.description}"),
                 BarColumn(bar_width=20),  # what is told beside it takes 45 of 80 columns
-                TextColumn("{task.fields[told]}", markup=False),
-                console=progress_console(),
+                TextColumn("{task.fields[told]}"),
+                console=Console(stderr=True),
             )
             self._task = self._bar.add_task("preparing", total=None, told="")
             self._bar.start()

@@ -5,22 +5,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick import files
+from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import VERDICT_EXIT, Output, report_error, styled, worst
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.cli.output import Output, report_error
+from modelpick.errors import ModelpickError
+from modelpick.licensing import bom as bill_of_materials
+from modelpick.licensing import notice as notices
 from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
+from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.verdict import Judgement
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.licensing.verdict import Judgement
-
-_COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red"}
-_MEANING = {
-    "allow": "use it; keep its notices",
-    "conditions": "use it, if you do what is listed",
-    "review": "a human must decide",
-    "deny": "do not use it under this policy",
+_COLOUR = {Verdict.ALLOW: "green", Verdict.CONDITIONS: "yellow", Verdict.REVIEW: "magenta", Verdict.DENY: "red"}
+_ANSWER = {
+    Verdict.ALLOW: ("allowed", "keep its notices"),
+    Verdict.CONDITIONS: ("allowed with conditions", "see what you owe below"),
+    Verdict.REVIEW: ("needs review", "a person must decide"),
+    Verdict.DENY: ("denied", "do not use it under this policy"),
 }
 
 
@@ -35,86 +39,78 @@ def license(
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
     notice: Annotated[
-        str | None, typer.Option("--notice", metavar="DIR", help="Write what is owed: NOTICE, attributions, a list.")
+        str | None,
+        typer.Option("--notice", metavar="DIR", help="Write NOTICE, attributions and a list of obligations."),
     ] = None,
     bom: Annotated[
         str | None, typer.Option("--bom", metavar="FILE", help="Write a CycloneDX bill of materials.")
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """May you use a model? Verdict, evidence, ancestors, obligations.
+    """May we use it? The verdict with its evidence, ancestors and obligations.
 
-    Exit code: 0 yes (or on conditions), 1 no, 3 a human decides.
+    Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide.
     """
-
-    answers = judge_models(models, policy="commercial" if commercial else policy, offline=offline)
-    chosen = policy_in_force("commercial" if commercial else policy)
-    results: list[dict[str, Any]] = []
-    codes = []
-    for asked, answer in zip(models, answers, strict=True):
-        if isinstance(answer, ModelpickError):
-            results.append({"model": None, "asked": asked, "error": answer.as_json()})
-            codes.append(answer.exit_code)
-        else:
-            results.append({**answer.as_json(), "asked": asked})
-            codes.append(VERDICT_EXIT[answer.verdict.value])
+    policy = "commercial" if commercial else policy
+    answers = judge_models(models, policy=policy, offline=offline)
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
-    payload = {
+    chosen = policy_in_force(policy)
+    judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
+    written = [*_write_notice(judgements, notice), *_write_bom(judgements, bom, chosen.name)]
+    payload: dict[str, Any] = {
         "policy": chosen.as_json(),
-        "results": results,
+        "results": [_result(asked, answer) for asked, answer in zip(models, answers, strict=True)],
         "assumptions": ["not legal advice: the evidence is listed so that counsel can check it"],
         "sources": [],
     }
-    judged = [one for one in answers if not isinstance(one, ModelpickError)]
-    written = [*_write_notice(judged, notice), *_write_bom(judged, bom, chosen.name)]
     if written:
         payload["written"] = [str(path) for path in written]
-    out.answer(payload, lambda console: _draw(console, judged))
+    out.answer(payload, lambda console: _draw(console, judgements))
     for path in written:
         out.note(f"wrote {path}")
-    if not out.as_json:
-        for answer in answers:
-            if isinstance(answer, ModelpickError):
-                report_error(answer, as_json=False)
-    code = worst(codes)
+    for answer in answers:
+        if isinstance(answer, ModelpickError) and not out.as_json:
+            report_error(answer, as_json=False)
+    code = worst(_exit_code(answer) for answer in answers)
     if code:
         raise typer.Exit(code)
 
 
-def _write_notice(judged: "list[Judgement]", directory: str | None) -> tuple[Path, ...]:
+def _result(asked: str, answer: Judgement | ModelpickError) -> dict[str, Any]:
+    """One element of `results` in the contract."""
+    if isinstance(answer, ModelpickError):
+        return {"model": None, "asked": asked, "error": answer.as_json()}
+    return {**answer.as_json(), "asked": asked}
+
+
+def _exit_code(answer: Judgement | ModelpickError) -> int:
+    return answer.exit_code if isinstance(answer, ModelpickError) else VERDICT_EXIT[answer.verdict.value]
+
+
+def _write_notice(judgements: list[Judgement], directory: str | None) -> tuple[Path, ...]:
     if directory is None:
         return ()
-    from modelpick.licensing import notice
-
-    return notice.write(judged, facts_in_force().licenses, Path(directory))
+    return notices.write(judgements, facts_in_force().licenses, Path(directory))
 
 
-def _write_bom(judged: "list[Judgement]", file: str | None, policy: str) -> tuple[Path, ...]:
+def _write_bom(judgements: list[Judgement], file: str | None, policy: str) -> tuple[Path, ...]:
     if file is None:
         return ()
-    from modelpick.licensing import bom
-
-    text = bom.render(judged, facts_in_force().licenses, policy=policy)
-    try:
-        Path(file).write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be written: {error.strerror}", fix="name a file you may write", code="cannot_write"
-        ) from None
+    files.write_atomically(file, bill_of_materials.render(judgements, facts_in_force().licenses, policy=policy))
     return (Path(file),)
 
 
-def _draw(console: "Console", judgements: "list[Judgement]") -> None:
+def _draw(console: "Console", judgements: list[Judgement]) -> None:
     if len(judgements) > 1:
         _draw_list(console, judgements)
-        return
-    for judgement in judgements:
+    for judgement in judgements if len(judgements) == 1 else ():
         _draw_one(console, judgement)
 
 
-def _draw_list(console: "Console", judgements: "list[Judgement]") -> None:
+def _draw_list(console: "Console", judgements: list[Judgement]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("verdict", no_wrap=True)
@@ -122,43 +118,45 @@ def _draw_list(console: "Console", judgements: "list[Judgement]") -> None:
     table.add_column("license", no_wrap=True, overflow="ellipsis", max_width=20)
     table.add_column("why", overflow="fold")
     for judgement in judgements:
-        verdict = judgement.verdict.value
         table.add_row(
-            styled((verdict, _COLOUR[verdict])),
-            judgement.model,
-            "+".join(dict.fromkeys(finding.id for finding in judgement.licenses)) or "-",
+            Text(judgement.verdict.value, style=_COLOUR[judgement.verdict]),
+            Text(judgement.model),
+            Text("+".join(judgement.license_ids) or "-"),
             next((reason.code for reason in judgement.reasons if reason.verdict == judgement.verdict), ""),
         )
     console.print(table)
 
 
-def _draw_one(console: "Console", judgement: "Judgement") -> None:
+def _draw_one(console: "Console", judgement: Judgement) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    verdict = judgement.verdict.value
-    coloured = (verdict, f"bold {_COLOUR[verdict]}")
-    console.print(styled((judgement.model, "bold"), ": ", coloured, f", {_MEANING[verdict]}"))
-    revision = (
-        f"commit {judgement.revision}" if judgement.revision else "revision not known: the embedded catalog's facts"
-    )
-    console.print(revision, style="dim", markup=False)
+    answer, advice = _ANSWER[judgement.verdict]
+    style = f"bold {_COLOUR[judgement.verdict]}"
+    console.print(Text.assemble((judgement.model, "bold"), ": ", (answer, style), f": {advice}"))
+    console.print(Text(_read_from(judgement), style="dim"))
 
     def section(title: str, lines: list[str]) -> None:
         if lines:
-            console.print(f"\n{title}", style="bold")
+            console.print(f"\n[bold]{title}[/]")
         for line in lines:
             console.print(Padding(Text(line), (0, 0, 0, 2)))
 
-    section(
-        "license",
-        [f"{finding.id} ({finding.origin}: {finding.evidence})" for finding in judgement.licenses],
-    )
-    whys = [f"{reason.verdict.value:10} {reason.text} [{reason.code}]" for reason in judgement.reasons]
-    section("why", list(dict.fromkeys(whys)))  # --json has each with its own evidence
+    section("license", [f"{finding.id} ({finding.source}: {finding.evidence})" for finding in judgement.licenses])
+    reasons = [f"{reason.verdict.value:10} {reason.text} [{reason.code}]" for reason in judgement.reasons]
+    section("why", list(dict.fromkeys(reasons)))  # --json has each with its own evidence
     section("you owe", [f"- {obligation.text}" for obligation in judgement.obligations])
     section(
         "ancestors",
         [f"{step.verdict.value:10} {step.model} ({step.relation}, {step.license})" for step in judgement.lineage],
     )
     section("note", list(judgement.notes))
+
+
+def _read_from(judgement: Judgement) -> str:
+    """Where the model's facts were read, and the commit they are of."""
+    if judgement.revision:
+        return f"commit {judgement.revision}"
+    if judgement.origin == "folder":
+        return f"read from {judgement.model}; no commit to pin"
+    return "from the embedded catalog, which knows no commit"

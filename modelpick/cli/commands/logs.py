@@ -7,7 +7,7 @@ import typer
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command
-from modelpick.cli.output import Output, to_stdout
+from modelpick.cli.output import Output
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def logs(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Show the job's log."""
+    """What the job said."""
     from modelpick.aws import access
 
     span = aws_options.span("--since", since) if since else None
@@ -35,6 +35,6 @@ def logs(
     said = False
     for line in lines:
         said = True
-        to_stdout(line + "\n")
+        typer.echo(line)
     if not said:
         out.note(f"the job of {name} has said nothing yet; modelpick status {name} says how far it is")

@@ -49,10 +49,7 @@ def probe(
         ),
     ] = None,
 ) -> None:
-    """Score a model on 200 logic questions with known answers.
-
-    Each is an argument that holds or does not. The shares of right answers come with their intervals.
-    """
+    """Hundreds of arguments with known answers: how often is the model right, with intervals."""
     from modelpick.evaluation.probe import run
 
     asked = run.Suite(

@@ -69,15 +69,14 @@ def serve(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")] = False,
     offline: Offline = False,
 ) -> None:
-    """Serve a model or a tuned run over an OpenAI-compatible API.
+    """An OpenAI-compatible server for a model or a tuned run, on loopback, with an API key.
 
-    It listens on this machine only (127.0.0.1) and asks for an API key. It runs until SIGTERM or Ctrl-C, then finishes
-    what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
+    Runs until SIGTERM or Ctrl-C, then finishes what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
     """
     from modelpick.serving import server
-    from modelpick.serving.server import ServeProgress
+    from modelpick.serving.progress import Progress
 
-    request = server.ServeRequest(
+    request = server.Request(
         model=model,
         workload={
             "method": method,
@@ -103,7 +102,7 @@ def serve(
         out.answer({**launch.as_json(), "started": False}, lambda console: _draw(console, launch, started=False))
         return
     out.note(f"starting: {' '.join(launch.words)}")
-    told = ServeProgress(Path(progress) if progress else None, launch.served.names, launch.port)
+    told = Progress(Path(progress) if progress else None, launch.served.names, launch.port)
 
     def when_ready() -> None:
         told.state("ready")

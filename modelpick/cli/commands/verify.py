@@ -25,7 +25,7 @@ def verify(
     policy: PolicyName = None,
     offline: Offline = False,
 ) -> None:
-    """Check that nothing has changed since the lock.
+    """Fail on any drift from the lock: commit, license text, verdict, ancestry, policy.
 
     Exit code: 0 nothing changed, 1 something did.
     """
@@ -63,8 +63,7 @@ def verify(
         if drifts:
             console.print(f"\n{len(drifts)} changes since {path}. Read them, then: modelpick lock ...", markup=False)
         else:
-            plural = "" if len(before.models) == 1 else "s"
-            console.print(f"{len(before.models)} model{plural} unchanged since {path}", markup=False)
+            console.print(f"{len(before.models)} models are as locked in {path}", markup=False)
 
     out.answer(payload, draw)
     if drifts:

@@ -5,7 +5,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from modelpick.cli.output import styled
 from modelpick.planning import fit
 from modelpick.planning.report import MemoryReport
 
@@ -21,7 +20,7 @@ def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve:
     what += f" x {work.batch}, {work.stack}, {work.measure} memory"
     if work.gpus > 1:
         what += f", per GPU of {work.gpus} ({work.sharding})"
-    console.print(styled((report.model.id, "bold"), f": {what}"))
+    console.print(f"[bold]{report.model.id}[/]: {what}", highlight=False)
     count = f"{memory.parameters / 1e9:.2f} B parameters ({memory.parameters_source})"
     console.print(count, style="dim", markup=False)
     console.print()
@@ -53,11 +52,11 @@ def _draw_parts(console: Console, report: MemoryReport, explain: bool) -> None:
         if gib == 0 and not explain:
             continue
         bar = "█" * round(gib * 2**30 * scale)
-        console.print(styled(f"{row['part']:<12}{gib:8.2f} GiB  ", (bar, colour)))
+        console.print(f"{row['part']:<12}{gib:8.2f} GiB  [{colour}]{bar}[/]")
         if explain:
             console.print(f"{'':12}{row['formula']}", style="dim", markup=False)
     spread = f"90 % of such runs: {memory.low / 2**30:.1f} to {memory.high / 2**30:.1f}"
-    console.print(styled((f"{'total':<12}{memory.total / 2**30:8.2f} GiB", "bold"), f"  {spread}"))
+    console.print(f"[bold]{'total':<12}{memory.total / 2**30:8.2f} GiB[/]  {spread}")
 
 
 def _draw_cards(console: Console, report: MemoryReport) -> None:
@@ -79,7 +78,7 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
         table.add_row(
             offer.instance.gpu.name + share,
             f"{offer.instance.usable_memory_gib:.1f}",
-            styled(("yes", "green") if outcome.fits else ("no", "red")),
+            "[green]yes[/]" if outcome.fits else "[red]no[/]",
             "█" * filled + "░" * (8 - filled),
             _count(reach.longest_context),
             _count(reach.largest_batch),
@@ -107,9 +106,9 @@ def _draw_reach(console: Console, report: MemoryReport) -> None:
     filled = min(columns, round(columns * report.device.high / 2**30 / room))
     console.print(f"{instance.name:<12}{room:8.2f} GiB  {'█' * filled}{'░' * (columns - filled)}", markup=False)
     if outcome.fits:
-        console.print(styled(("fits", "green"), f", {outcome.free_gib:.1f} GiB free at the upper bound"))
+        console.print(f"[green]fits[/], {outcome.free_gib:.1f} GiB free at the upper bound")
     else:
-        console.print(styled(("does not fit", "red"), f": {outcome.reason}"))
+        console.print(f"[red]does not fit[/]: {outcome.reason}")
     for name, value in report.solved().items():
         if name != "change_recipe" or not outcome.fits:
             console.print(f"  {name.replace('_', ' '):20} {_shown(value)}", markup=False)

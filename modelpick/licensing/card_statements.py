@@ -14,7 +14,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*")
 
 
 @dataclass(frozen=True, slots=True)
-class Prose:
+class CardStatements:
     """Regular expressions, each searched in one sentence, ignoring case. `forbids` is by language.
 
     `check` is to be called before they are searched.
