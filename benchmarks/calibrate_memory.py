@@ -12,15 +12,17 @@ three publications and the next one has a recipe of its own (dropout, accumulati
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from memory_accuracy import Compared, floor, half_widths, load
 
 from modelpick.memory.intervals import KINDS, kind
-from modelpick.workload import Measure
+from modelpick.schema import settings_of
+from modelpick.workload import Workload
 
 OUT = Path(__file__).resolve().parent.parent / "modelpick" / "memory" / "data" / "intervals.json"
 FEW = 20
+_MEASURES = next(setting.choices for setting in settings_of(Workload) if setting.name == "measure")
 # A kind that was hardly measured borrows from the one whose formulas it shares, widened by a quarter.
 BORROWS = {
     "lora-int8": ("lora", "qlora"), "full": ("lora",), "serve-int8": ("serve-quantized",),
@@ -40,7 +42,7 @@ def calibrate(rows: list[Compared]) -> dict[str, dict[str, Any]]:
         by_kind[kind(row.found.workload)].append(row.residual)
     strata: dict[str, dict[str, Any]] = {}
     for name in KINDS:
-        for measure in get_args(Measure):
+        for measure in _MEASURES:
             own = by_stratum.get(f"{name}/{measure}", [])
             if len(own) >= FEW:
                 strata[f"{name}/{measure}"] = _row(name, own, "measured", 1.0, 0.0)

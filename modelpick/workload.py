@@ -1,32 +1,147 @@
 """What a model is asked to do: the names that options, files and JSON share. Pure.
 
-One mapping of names to values describes a workload everywhere (flags, `--cases` lines, plan files): `workload_from`.
+A field of `Workload` is the setting: its name is the flag and the JSON key, and its annotation holds the bounds, the
+help and the source. The settings that a fine-tuning run has too (planning/recipe.py) are defined here once.
 """
 
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
-from modelpick.errors import UsageError, nearest
+from modelpick.errors import UsageError
+from modelpick.schema import Bounds, Help, Pattern, Source, read_options, settings_of, to_json
 
-Task = Literal["serve", "finetune"]
 ServeMethod = Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf"]
 FinetuneMethod = Literal["full", "lora", "lora-int8", "qlora"]
-Method = Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf", "full", "lora", "lora-int8", "qlora"]
-Optimizer = Literal["adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "sgd"]
-Dtype = Literal["bf16", "fp16", "fp32"]
-Attention = Literal["eager", "sdpa", "flash"]
-Stack = Literal["auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"]
-Measure = Literal["allocated", "reserved", "device"]
-Sharding = Literal["none", "tensor-parallel", "zero2", "zero3", "fsdp"]
-KvCacheDtype = Literal["auto", "fp8", "int8", "int4"]
 
 SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
 FINETUNE_METHODS: tuple[str, ...] = get_args(FinetuneMethod)
 CHECKPOINT_METHODS = ("gptq", "awq", "fp8", "mxfp4", "gguf")  # a checkpoint brings them; bf16, int8, nf4 any model can
 LORA_METHODS = ("lora", "lora-int8", "qlora")
+SERVED_ANSWER = 512  # new tokens that a server leaves room for, where none are named
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """The setting has a meaning for one task alone, or for LoRA methods alone."""
+
+    task: Literal["serve", "finetune"] | None = None
+    lora: bool = False
+
+
+_TUNING = Only("finetune")
+_SERVING = Only("serve")
+_LORA = Only(lora=True)
+METHOD_HELP = Help(
+    "How weights are held: bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; to fine-tune: full, lora, lora-int8, qlora.",
+    metavar="M",
+)
+METHOD_SOURCE = Source(
+    "bitsandbytes (LLM.int8, arXiv 2208.07339; NF4 and QLoRA, arXiv 2305.14314); LoRA, arXiv 2106.09685; "
+    "the others are checkpoint formats"
+)
+_NO_LIMIT = "the largest value is above anything in use, so that only mistakes are refused"
+
+Task = Annotated[
+    Literal["serve", "finetune"],
+    Help("What the model is to do. Default: what the method is for, else serve."),
+    Source("the two halves of this program"),
+]
+Method = Annotated[
+    Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf", "full", "lora", "lora-int8", "qlora"],
+    METHOD_HELP,
+    METHOD_SOURCE,
+]
+Context = Annotated[
+    int,
+    Bounds(1, 100_000_000),
+    Help("Prompt tokens (serve) or tokens per sequence (finetune).", metavar="N"),
+    Source(f"defaults: 4,096 to serve, 1,024 to fine-tune (docs/data.md); {_NO_LIMIT}"),
+]
+Generate = Annotated[
+    int,
+    Bounds(0, 100_000_000),
+    Help("New tokens of an answer, on top of the context.", metavar="N"),
+    Source(_NO_LIMIT),
+    _SERVING,
+]
+Batch = Annotated[
+    int,
+    Bounds(1, 1_000_000),
+    Help("Sequences at a time: concurrent requests (serve) or the micro-batch (finetune).", metavar="N"),
+    Source(_NO_LIMIT),
+]
+LoraRank = Annotated[
+    int,
+    Bounds(1, 65_536),
+    Help("Rank of the LoRA adapters.", metavar="N"),
+    Source("lora_defaults (docs/data.md): rank 16; PEFT's MetaMathQA comparison (huggingface/peft@5d602fd): r 32 .478"),
+    _LORA,
+]
+LoraTargets = Annotated[
+    str,
+    Pattern(r"(?s).*\S.*", "module names joined by commas, or all-linear"),
+    Help("Modules that get an adapter: names joined by commas, or all-linear.", metavar="LIST"),
+    Source('"LoRA Without Regret" (Thinking Machines, 2025-09-29): adapters on all linear layers'),
+    _LORA,
+]
+LoraDropout = Annotated[
+    float,
+    Bounds(0, 1, below=True),
+    Help("Dropout before each adapter. Above 0, keeps an extra copy of each adapter's input.", metavar="X"),
+    Source("peft 0.21, LoraConfig: 0"),
+    _LORA,
+]
+Optimizer = Annotated[
+    Literal["adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "sgd"],
+    Help("Optimizer.", metavar="O"),
+    Source("transformers 5.23, OptimizerNames; 8-bit ones: bitsandbytes, arXiv 2110.02861"),
+    _TUNING,
+]
+GradientCheckpointing = Annotated[
+    bool,
+    Help("Recompute activations in the backward pass: less memory, more time."),
+    Source("arXiv 1604.06174"),
+    _TUNING,
+]
+GradientAccumulation = Annotated[
+    int,
+    Bounds(1, 1_000_000),
+    Help("Micro-batches a step.", metavar="N"),
+    Source(f"with more than one, gradients stay through the next forward pass (measured); {_NO_LIMIT}"),
+    _TUNING,
+]
+Dtype = Annotated[
+    Literal["bf16", "fp16", "fp32"],
+    Help("Compute type."),
+    Source("bf16 has the exponent of fp32 (arXiv 1905.12322) and needs no loss scaling"),
+]
+Attention = Annotated[
+    Literal["eager", "sdpa", "flash"],
+    Help("Attention kernel."),
+    Source("transformers 5.23: attn_implementation, whose default is sdpa"),
+]
+Stack = Annotated[
+    Literal["auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"],
+    Help("The software that runs it. auto: what serve, finetune and up start.", metavar="S"),
+    Source("planning/engines.py chooses; memory/stacks.py: what was measured"),
+]
+KvCacheDtype = Annotated[
+    Literal["auto", "fp8", "int8", "int4"],
+    Help("How the key-value cache is held."),
+    Source("vLLM --kv-cache-dtype; transformers' quantized cache"),
+    _SERVING,
+]
+Measure = Annotated[
+    Literal["allocated", "reserved", "device"],
+    Help("Which memory is counted: what torch allocates, what it reserves, or all that the GPU shows."),
+    Source("torch.cuda.memory_allocated, memory_reserved; nvidia-smi"),
+]
+Sharding = Annotated[
+    Literal["none", "tensor-parallel", "zero2", "zero3", "fsdp"],
+    Help("How several GPUs share the model.", metavar="HOW"),
+    Source("ZeRO, arXiv 1910.02054; Megatron-LM, arXiv 1909.08053"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +149,61 @@ class Workload:
     """A task on a model. Token counts are tokens, `batch` is concurrent sequences (serving) or the micro-batch.
 
     `context` is prompt tokens when serving and tokens per sequence when training; `generate` is new tokens on top of
-    the prompt. `dtype` is the compute type. `gpus` > 1 needs a `sharding`: memories are never added up without one.
+    the prompt. `gpus` > 1 needs a `sharding`: memories are never added up without one. None, where it is allowed,
+    leaves the choice to the stack.
     """
 
     task: Task = "serve"
     method: Method = "int8"
-    context: int = 4096
-    generate: int = 0
-    batch: int = 1
-    lora_rank: int = 16  # lora_defaults: r 16 on all linear layers; ignored unless the method is a LoRA
-    lora_targets: str = "all-linear"  # or comma-joined module names
-    lora_dropout: float = 0.0  # peft's default; litgpt's 0.05 is its stack's own
+    context: Context = 4096
+    generate: Generate = 0
+    batch: Batch = 1
+    lora_rank: LoraRank = 16
+    lora_targets: LoraTargets = "all-linear"
+    lora_dropout: LoraDropout = 0.0
     optimizer: Optimizer = "adamw"
-    gradient_checkpointing: bool = False
-    gradient_accumulation: int = 1  # micro-batches a step: with more than one, gradients stay through the next forward
+    gradient_checkpointing: GradientCheckpointing = False
+    gradient_accumulation: GradientAccumulation = 1
     dtype: Dtype = "bf16"
-    autocast: bool | None = None  # training under torch.autocast; None: where the stack does so by default
+    autocast: Annotated[
+        bool | None,
+        Help("Train under torch.autocast. Default: what the stack does."),
+        Source("torch.amp"),
+        _TUNING,
+    ] = None
     attention: Attention = "sdpa"
-    stack: Stack = "auto"  # what `serve`, `finetune` and `up` start (planning/engines.py); else the stack named
-    stack_version: str | None = None  # "4.42"; None: what memory/stacks.py takes it for
+    stack: Stack = "auto"
+    stack_version: Annotated[
+        str | None,
+        Pattern(r"\d{1,4}(\.\d{1,4}){0,3}", "a version number such as 4.42"),
+        Help("Version of the stack: transformers before 4.45 took more memory, trl from 1.16 takes less.", metavar="V"),
+        Source("memory/stacks.py, which also has the version that None means"),
+    ] = None
     measure: Measure = "device"
-    gpus: int = 1
+    gpus: Annotated[
+        int, Bounds(1, 4096), Help("GPUs that the model is sharded over.", metavar="N"), Source(_NO_LIMIT)
+    ] = 1
     sharding: Sharding = "none"
-    packing: bool = False
-    loss_chunking: bool | None = None  # None: what the stack does by default
+    packing: Annotated[
+        bool,
+        Help("Several training examples are packed into one sequence."),
+        Source("TRL's SFTConfig.packing"),
+        _TUNING,
+    ] = False
+    loss_chunking: Annotated[
+        bool | None,
+        Help("The loss is computed in chunks. Default: what the stack does."),
+        Source("memory/stacks.py, which tells the stacks that do"),
+        _TUNING,
+    ] = None
     kv_cache_dtype: KvCacheDtype = "auto"
-    gpu_memory_utilization: float = 0.9  # vllm only
+    gpu_memory_utilization: Annotated[
+        float,
+        Bounds(0, 1, above=True),
+        Help("vLLM's share of the GPU.", metavar="X"),
+        Source("vLLM: --gpu-memory-utilization, 0.9"),
+        _SERVING,
+    ] = 0.9
 
     @property
     def is_lora(self) -> bool:
@@ -68,114 +212,49 @@ class Workload:
 
     def as_json(self) -> dict[str, Any]:
         """The workload in the names of the contract."""
-        return asdict(self)
+        return to_json(self)
 
 
-_TYPES: dict[str, Any] = {
-    "task": Task, "method": Method, "context": int, "generate": int, "batch": int, "lora_rank": int,
-    "lora_targets": str, "lora_dropout": float, "optimizer": Optimizer, "gradient_checkpointing": bool,
-    "gradient_accumulation": int,
-    "dtype": Dtype, "autocast": bool, "attention": Attention, "stack": Stack, "stack_version": str,
-    "measure": Measure, "gpus": int, "sharding": Sharding, "packing": bool, "loss_chunking": bool,
-    "kv_cache_dtype": KvCacheDtype, "gpu_memory_utilization": float,
-}  # fmt: skip
-_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,3}")
-_SMALLEST = {"generate": 0}
-SERVED_ANSWER = 512  # new tokens that a server leaves room for, where none are named
-_LARGEST = {
-    "context": 100_000_000, "generate": 100_000_000, "batch": 1_000_000, "lora_rank": 65_536, "gpus": 4096,
-    "gradient_accumulation": 1_000_000,
-}  # fmt: skip
-_ONLY_LORA = ("lora_rank", "lora_targets", "lora_dropout")
-_ONLY_FINETUNE = (
-    "optimizer",
-    "gradient_checkpointing",
-    "gradient_accumulation",
-    "autocast",
-    "packing",
-    "loss_chunking",
-)
-ONLY_SERVE = ("generate", "kv_cache_dtype", "gpu_memory_utilization")
+def _only(**wanted: Any) -> tuple[str, ...]:
+    return tuple(setting.name for setting in settings_of(Workload) if Only(**wanted) in setting.notes)
 
 
-def workload_from(names: Mapping[str, Any]) -> Workload:
-    """A workload from the names given; what is absent or None takes its default (which depends on the task).
+ONLY_SERVE = _only(task="serve")
+_ONLY_FINETUNE = _only(task="finetune")
+_ONLY_LORA = _only(lora=True)
+
+
+def workload_from(options: Mapping[str, Any]) -> Workload:
+    """A workload from names and values; what is absent or None takes its default (which depends on the task).
 
     The task follows from the method when only the method is named. Raises UsageError for an unknown name or value
-    (suggesting the nearest), a number out of range, and options that contradict each other.
+    (suggesting the nearest), a number out of bounds, and options that contradict each other.
     """
-    given = {key: _checked(key, value) for key, value in names.items() if value is not None}
-    if "task" not in given:
-        given["task"] = "finetune" if given.get("method") in FINETUNE_METHODS else "serve"
-    task = given["task"]
+    values = read_options(Workload, options, unknown="unknown_option")
+    if "task" not in values:
+        values["task"] = "finetune" if values.get("method") in FINETUNE_METHODS else "serve"
+    task = values["task"]
     allowed = SERVE_METHODS if task == "serve" else FINETUNE_METHODS
-    given.setdefault("method", "int8" if task == "serve" else "lora-int8")
-    if given["method"] not in allowed:
-        raise _contradiction(f"method {given['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
-    given.setdefault("context", 4096 if task == "serve" else 1024)
-    if "stack_version" in given:
-        given.setdefault("stack", "transformers")
-    wrong_task = _ONLY_FINETUNE if task == "serve" else ONLY_SERVE
-    for key in wrong_task:
-        if given.get(key):
-            raise _contradiction(f"{key} has no meaning for task {task}", f"leave out {key}")
-    for key in _ONLY_LORA:
-        if key in given and given["method"] not in LORA_METHODS:
-            raise _contradiction(f"{key} has no meaning for method {given['method']}", f"leave out {key}, or use lora")
-    if given.get("gpus", 1) > 1 and given.get("sharding", "none") == "none":
-        given["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
-    if given.get("sharding") == "zero2" and task == "serve":
-        raise _contradiction("zero2 shards gradients, which serving has none of", "use tensor-parallel or zero3")
-    if given.get("gpus", 1) == 1 and given.get("sharding", "none") not in ("none", "zero2"):
+    values.setdefault("method", "int8" if task == "serve" else "lora-int8")
+    if values["method"] not in allowed:
+        raise _contradiction(f"method {values['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
+    values.setdefault("context", 4096 if task == "serve" else 1024)
+    if "stack_version" in values:
+        values.setdefault("stack", "transformers")
+    for name in _ONLY_FINETUNE if task == "serve" else ONLY_SERVE:
+        if values.get(name):
+            raise _contradiction(f"{name} has no meaning for task {task}", f"leave out {name}")
+    for name in _ONLY_LORA:
+        if name in values and values["method"] not in LORA_METHODS:
+            message = f"{name} has no meaning for method {values['method']}"
+            raise _contradiction(message, f"leave out {name}, or use lora")
+    if values.get("gpus", 1) > 1 and values.get("sharding", "none") == "none":
+        values["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
+    if values.get("sharding") == "zero2" and task == "serve":
+        raise _contradiction("zero2 shards gradients, and serving has none", "use tensor-parallel or zero3")
+    if values.get("gpus", 1) == 1 and values.get("sharding", "none") not in ("none", "zero2"):
         raise _contradiction("sharding needs more than one GPU", "add gpus, or leave out sharding")
-    return Workload(**given)
-
-
-def _checked(key: str, value: Any) -> Any:
-    if key not in _TYPES:
-        raise UsageError(
-            f"unknown workload name {key!r}",
-            fix=nearest(key, _TYPES) or f"use one of {', '.join(_TYPES)}",
-            code="unknown_option",
-        )
-    kind = _TYPES[key]
-    if get_origin(kind) is Literal:
-        choices = get_args(kind)
-        if value not in choices:
-            raise UsageError(
-                f"unknown {key} {value!r}",
-                fix=nearest(str(value), choices) or f"use one of {', '.join(choices)}",
-                code=f"unknown_{key}",
-            )
-        return value
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise _bad_number(key, value, "true or false")
-        return value
-    if kind is str:
-        if key == "stack_version" and not (isinstance(value, str) and _VERSION.fullmatch(value)):
-            raise _bad_number(key, value, "a version number such as 4.42")
-        if not isinstance(value, str) or not value.strip():
-            raise _bad_number(key, value, "module names joined by commas, or all-linear")
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _bad_number(key, value, "a finite number")
-    if key == "lora_dropout":
-        if not 0 <= value < 1:
-            raise _bad_number(key, value, "a fraction from 0 to below 1")
-        return float(value)
-    if kind is float:
-        if not 0 < value <= 1:
-            raise _bad_number(key, value, "a fraction above 0 and at most 1")
-        return float(value)
-    smallest, largest = _SMALLEST.get(key, 1), _LARGEST[key]
-    if value != int(value) or not smallest <= value <= largest:
-        raise _bad_number(key, value, f"a whole number from {smallest} to {largest}")
-    return int(value)
-
-
-def _bad_number(key: str, value: Any, wanted: str) -> UsageError:
-    return UsageError(f"{key} is {value!r}", fix=f"give {wanted}", code=f"bad_{key}")
+    return Workload(**values)
 
 
 def _contradiction(message: str, fix: str) -> UsageError:

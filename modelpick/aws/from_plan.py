@@ -8,7 +8,6 @@ from typing import Any
 from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, Market, Spec, check
 from modelpick.errors import UsageError, nearest
-from modelpick.planning.plan_tuning import CHOSEN
 from modelpick.workload import workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
@@ -183,8 +182,7 @@ def _asked_for(workload: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """Flags for what the plan was asked for; what it left at its default is chosen for the device, or the default."""
     usual = workload_from({"task": workload["task"], "method": workload["method"]}).as_json()
     asked = [name for name in names if workload[name] != usual[name]]
-    flags = {"gradient_accumulation": "--accumulation"}
-    return [word for name in asked for word in (flags.get(name, f"--{name.replace('_', '-')}"), str(workload[name]))]
+    return [word for name in asked for word in (f"--{name.replace('_', '-')}", str(workload[name]))]
 
 
 def _planned(plan: Mapping[str, Any]) -> dict[str, str]:
@@ -195,7 +193,7 @@ def _planned(plan: Mapping[str, Any]) -> dict[str, str]:
     for row in plan["candidates"]:
         if told := row.get("finetune"):
             usable = embedded.instance(row["offer"]["instance_type"]).usable_memory_gib
-            settled.setdefault(usable, {CHOSEN[name]: value for name, value in told.items()})
+            settled.setdefault(usable, dict(told))
     if not settled:
         return {}
     method = plan["workloads"]["finetune"]["method"]

@@ -114,7 +114,9 @@ def _planned_for(device: Device, planned: Sequence[Mapping[str, Any]]) -> dict[s
 def ways(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
     """Every way to run that what is `fixed` permits, from the least costly: what a device is asked about, in order."""
     effective = (
-        int(fixed.get("batch") or 1) * int(fixed["accumulation"]) if "accumulation" in fixed else _EFFECTIVE_BATCH
+        int(fixed.get("batch") or 1) * int(fixed["gradient_accumulation"])
+        if "gradient_accumulation" in fixed
+        else _EFFECTIVE_BATCH
     )
     effective = max(1, min(effective, examples))
     methods = (fixed["method"],) if "method" in fixed else _METHODS
@@ -122,12 +124,12 @@ def ways(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
     for method in methods:
         for checkpointing in (fixed["gradient_checkpointing"],) if "gradient_checkpointing" in fixed else (False, True):
             for batch in (fixed["batch"],) if "batch" in fixed else _divisors(effective):
-                accumulation = fixed.get("accumulation") or max(1, effective // batch)
+                gradient_accumulation = fixed.get("gradient_accumulation") or max(1, effective // batch)
                 chosen = {
                     "method": method,
                     "gradient_checkpointing": checkpointing,
                     "batch": batch,
-                    "accumulation": accumulation,
+                    "gradient_accumulation": gradient_accumulation,
                 }
                 found.append(settings_from({**fixed, **chosen}))
     return found

@@ -227,7 +227,8 @@ def _training(question: Question, asked: Ask, offer: Offer, tuning: Tuning, free
     by = question.training(workload.stack, workload.method)
     length = question.data.mean_length if question.data and not workload.packing else None
     speed = training_speed(
-        asked.shape, offer.instance, by, workload, accumulation=tuning.recipe.accumulation, length=length
+        asked.shape, offer.instance, by, workload,
+        gradient_accumulation=tuning.recipe.gradient_accumulation, length=length,
     )  # fmt: skip
     tokens = question.tokens if question.tokens is not None else exactly(1e6)
     weights_gb, result_gb = asked.weights_gb, asked.result_gb

@@ -269,7 +269,7 @@ def _job(
     by = inputs.training(workload.stack, workload.method)
     length = inputs.tokens.mean_length if inputs.tokens and not workload.packing else None
     speed = training_speed(
-        asked.shape, offer.instance, by, workload, accumulation=recipe.accumulation, length=length
+        asked.shape, offer.instance, by, workload, gradient_accumulation=recipe.gradient_accumulation, length=length
     )  # fmt: skip
     counted = inputs.tokens.count if inputs.tokens else exactly(float(ASSUMED_TOKENS))
     sizes = {"weights_gb": asked.weights_gb, "result_gb": asked.result_gb}

@@ -1,6 +1,6 @@
 """How a fine-tuning would run on one kind of GPU: with the micro-batch that `finetune` takes, by its own rule. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,8 @@ from modelpick.planning.fit import fits, on_device
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload
 
-# What a plan chooses where nobody said it: a workload's name -> the run's.
-CHOSEN: Mapping[str, str] = {
-    "batch": "batch",
-    "gradient_accumulation": "accumulation",
-    "gradient_checkpointing": "gradient_checkpointing",
-}
+# What a plan chooses for each GPU where the user left it open.
+CHOSEN = ("batch", "gradient_accumulation", "gradient_checkpointing")
 _EPOCHS = 2.0  # of the published recipes' 1 to 3 (docs/data.md, "LoRA: published evidence")
 _MANY = 1_000_000  # examples, where no data file tells: the effective batch is not cut
 
@@ -29,7 +25,7 @@ class Recipe:
     learning_rate: float
     epochs: float
     effective_batch: int
-    accumulation: int
+    gradient_accumulation: int
     lora_alpha: int | None
     scheduler: str
     warmup_share: float
@@ -53,8 +49,8 @@ class Tuning:
 
 
 def chosen(workload: Workload, left_open: Collection[str]) -> frozenset[str]:
-    """What is chosen of the names that nobody said: over several GPUs the accumulation alone, since the rule is one
-    card's."""
+    """Which of the names left open are chosen: over several GPUs gradient accumulation alone, since the rule is for
+    one GPU."""
     return frozenset(left_open) & ({"gradient_accumulation"} if workload.gpus > 1 else set(CHOSEN))
 
 
@@ -80,7 +76,7 @@ def ways(
     if workload.is_lora:
         names = ("lora_rank", "lora_targets", "lora_dropout")
         fixed |= {name: getattr(workload, name) for name in names}
-    fixed |= {theirs: getattr(workload, ours) for ours, theirs in CHOSEN.items() if ours not in left_open}
+    fixed |= {name: getattr(workload, name) for name in CHOSEN if name not in left_open}
     examples = _MANY if rows is None else max(rows, 1)
     return tuple(
         _tuning(architecture, workload, parameters, choose.with_rates(settings, fixed, parameters, examples))
@@ -95,14 +91,14 @@ def on(listed: Sequence[Tuning], instance: InstanceType) -> Tuning:
 
 
 def _tuning(architecture: Architecture, workload: Workload, parameters: int | None, settings: RunSettings) -> Tuning:
-    whole = replace(workload, **{ours: getattr(settings, theirs) for ours, theirs in CHOSEN.items()})
+    whole = replace(workload, **{name: getattr(settings, name) for name in CHOSEN})
     recipe = Recipe(
         learning_rate=settings.learning_rate,
         epochs=settings.epochs,
         effective_batch=settings.effective_batch,
-        accumulation=settings.accumulation,
+        gradient_accumulation=settings.gradient_accumulation,
         lora_alpha=settings.lora_alpha if settings.is_lora else None,
-        scheduler=settings.schedule,
-        warmup_share=settings.warmup,
+        scheduler=settings.scheduler,
+        warmup_share=settings.warmup_share,
     )
     return Tuning(whole, on_device(architecture, whole, parameters), recipe)

@@ -1,74 +1,149 @@
-"""Everything that determines a run, in one record: written to run.json, and enough to do the run again. Pure."""
+"""Everything that determines a run, in one record: written to run.json, and enough to do the run again. Pure.
 
-import math
+A field of `RunSettings` is the setting: its name is the flag of `modelpick finetune` and the key of run.json and of a
+job file. What the memory estimate has too is defined in workload.py, once.
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from modelpick.errors import UsageError, nearest
-from modelpick.workload import FINETUNE_METHODS, Workload, workload_from
+from modelpick.errors import UsageError
+from modelpick.schema import Bounds, FormerNames, Help, Pattern, Source, read_options, to_json
+from modelpick.workload import (
+    METHOD_HELP,
+    METHOD_SOURCE,
+    Attention,
+    Batch,
+    Context,
+    Dtype,
+    FinetuneMethod,
+    GradientAccumulation,
+    GradientCheckpointing,
+    LoraDropout,
+    LoraRank,
+    LoraTargets,
+    Optimizer,
+    Workload,
+    workload_from,
+)
 
 SCHEMA_VERSION = 1
 TRL = "1.16"  # the version that pyproject.toml and deploy/requirements.in ask for
+_TEXT = Pattern(r"(?s).*\S.*", "text that is not empty")
+_OURS = Source("this program")
+_STEPS = Bounds(1, 100_000_000)
+
+Epochs = Annotated[
+    float,
+    Bounds(0.001, 1000),
+    Help("Passes over the data.", metavar="X"),
+    Source("published recipes: 1 to 3 (docs/data.md); LLaMA-Factory's llama3 recipe: 3, since the data here are few"),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """One fine-tuning run. None in a file means: chosen for the device when the run starts, and written back.
 
-    Defaults and their evidence:
-    - rank 16, alpha 2 x rank, all linear layers: "LoRA Without Regret" (Thinking Machines, 2025-09-29) for the layers;
-      torchtune's and Unsloth's recipes for alpha = 2r; PEFT's MetaMathQA comparison (huggingface/peft@5d602fd) has
-      r 32 at .478 and r 64 at .474 of the same model.
-    - learning rate 2e-4, 1e-4 above 13 billion parameters: QLoRA, arXiv 2305.14314, table 9. Full fine-tuning a tenth
-      of it ("LoRA Without Regret": LoRA wants about 10 x the rate of full fine-tuning).
-    - effective batch 16, cosine, 10 % warm-up: QLoRA (batch 16); LLaMA-Factory's llama3 recipe (cosine, warm-up 0.1).
-    - 3 epochs: LLaMA-Factory's recipe, the upper end of the published 1 to 3, since the data here are few.
-    - no dropout: peft's own default (LoraConfig, peft 0.21). Fused AdamW: transformers' own (TrainingArguments, 5.23);
-      it needs no second copy of what is trained.
+    The effective batch is 16 (QLoRA, arXiv 2305.14314): `gradient_accumulation` is 16 for a micro-batch of 1.
     """
 
-    model: str
-    data: str
-    output: str
-    method: str = "lora"
-    revision: str | None = None
-    eval_data: str | None = None
-    held_out: float = 0.1  # share of the examples, when no eval_data is given
-    context: int = 1024
-    batch: int = 1
-    accumulation: int = 16
-    gradient_checkpointing: bool = False
-    lora_rank: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0
-    lora_targets: str = "all-linear"
-    learning_rate: float = 2e-4
-    schedule: str = "cosine"
-    warmup: float = 0.1  # share of all steps
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    optimizer: str = "adamw-fused"
-    epochs: float = 3.0
-    max_steps: int | None = None
-    dtype: str = "bf16"
-    attention: str = "sdpa"
-    seed: int = 42
-    save_steps: int = 50
-    log_steps: int = 5
-    probe: int = 0  # cases of the probe suite before and after; 0: none
-    probe_shots: int = 0  # solved cases shown first when the same cases are asked a second time; 0: asked once, bare
-    merge: bool = False
-    track: str | None = None  # mlflow, mlflow:URI or dagshub:OWNER/REPO
-    checkpoint_to: str | None = None  # s3://bucket/prefix
-    usd_per_hour: float | None = None
-    trust_remote_code: bool = False
-    allow_pickles: bool = False
+    model: Annotated[str, Help("Base model: a Hub id or a local folder.", metavar="MODEL"), _OURS]
+    data: Annotated[str, Help("Examples: JSONL, CSV or Parquet.", metavar="FILE"), Source("docs/finetuning.md")]
+    output: Annotated[str, Help("Where the run is kept. Default: ./run.", metavar="DIR"), _OURS]
+    method: Annotated[FinetuneMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
+    revision: Annotated[str | None, _TEXT, Help("Commit of the model on the Hub.", metavar="SHA"), _OURS] = None
+    eval_data: Annotated[
+        str | None, _TEXT, Help("Held-out examples. Default: a share of the data.", metavar="FILE"), _OURS
+    ] = None
+    held_out: Annotated[
+        float,
+        Bounds(0, 0.5),
+        Help("Share of the examples that is held out, without --eval-data.", metavar="X"),
+        Source("a tenth, as scikit-learn's and TRL's examples have it; above a half too little is left to learn from"),
+    ] = 0.1
+    context: Context = 1024
+    batch: Batch = 1
+    gradient_accumulation: Annotated[GradientAccumulation, FormerNames(("accumulation",))] = 16
+    gradient_checkpointing: GradientCheckpointing = False
+    lora_rank: LoraRank = 16
+    lora_alpha: Annotated[
+        int,
+        Bounds(1, 1_000_000),
+        Help("Scale of the LoRA adapters. Default: twice the rank.", metavar="N"),
+        Source("torchtune's and Unsloth's recipes: alpha = 2 r"),
+    ] = 32
+    lora_dropout: LoraDropout = 0.0
+    lora_targets: LoraTargets = "all-linear"
+    learning_rate: Annotated[
+        float,
+        Bounds(1e-9, 1),
+        Help("Learning rate. Default: 2e-4; 1e-4 above 13 billion parameters; a tenth of it for --method full.", "X"),
+        Source(
+            'QLoRA, arXiv 2305.14314, table 9; "LoRA Without Regret": LoRA wants about 10 times the rate of full '
+            "fine-tuning"
+        ),
+    ] = 2e-4
+    scheduler: Annotated[
+        Literal["cosine", "linear", "constant", "constant_with_warmup"],
+        FormerNames(("schedule",)),
+        Help("How the learning rate changes.", metavar="S"),
+        Source("transformers 5.23, SchedulerType; cosine: LLaMA-Factory's llama3 recipe"),
+    ] = "cosine"
+    warmup_share: Annotated[
+        float,
+        Bounds(0, 0.9),
+        FormerNames(("warmup",)),
+        Help("Share of all steps in which the learning rate rises.", metavar="X"),
+        Source("LLaMA-Factory's llama3 recipe: warmup_ratio 0.1"),
+    ] = 0.1
+    weight_decay: Annotated[
+        float, Bounds(0, 1), Help("Weight decay.", metavar="X"), Source("transformers 5.23, TrainingArguments: 0")
+    ] = 0.0
+    max_grad_norm: Annotated[
+        float,
+        Bounds(1e-6, 1e6),
+        Help("Gradients are clipped to this norm.", metavar="X"),
+        Source("transformers 5.23, TrainingArguments: 1"),
+    ] = 1.0
+    optimizer: Optimizer = "adamw-fused"  # transformers' own (5.23): it needs no second copy of what is trained
+    epochs: Epochs = 3.0
+    max_steps: Annotated[int | None, _STEPS, Help("Stop after so many steps.", metavar="N"), _OURS] = None
+    dtype: Dtype = "bf16"
+    attention: Attention = "sdpa"
+    seed: Annotated[
+        int,
+        Bounds(0, 2**32 - 1),
+        Help("Seed of every random choice.", metavar="N"),
+        Source("numpy.random.seed: 32 bits"),
+    ] = 42
+    save_steps: Annotated[int, _STEPS, Help("Steps between checkpoints. Default: 20 in all.", metavar="N"), _OURS] = 50
+    log_steps: Annotated[int, _STEPS, Help("Steps between lines of metrics.jsonl.", metavar="N"), _OURS] = 5
+    probe: Annotated[int, Bounds(0, 100_000), Help("Reasoning cases asked before and after.", metavar="N"), _OURS] = 0
+    probe_shots: Annotated[
+        int,
+        Bounds(0, 100),
+        Help("Solved cases shown first when the same cases are asked a second time. 0: asked once.", metavar="K"),
+        _OURS,
+    ] = 0
+    merge: Annotated[bool, Help("Also write the merged model."), _OURS] = False
+    track: Annotated[str | None, _TEXT, Help("mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.", metavar="T"), _OURS] = (
+        None
+    )
+    checkpoint_to: Annotated[
+        str | None, _TEXT, Help("Keep checkpoints there too: s3://bucket/prefix, or a folder.", metavar="S3"), _OURS
+    ] = None
+    usd_per_hour: Annotated[
+        float | None, Bounds(0, 100_000), Help("What the machine costs: shown as it runs.", metavar="X"), _OURS
+    ] = None
+    trust_remote_code: Annotated[bool, Help("Run the Python that came with the model."), _OURS] = False
+    allow_pickles: Annotated[bool, Help("Load pickled weights, which can run code."), _OURS] = False
 
     @property
     def effective_batch(self) -> int:
         """Examples a step learns from."""
-        return self.batch * self.accumulation
+        return self.batch * self.gradient_accumulation
 
     @property
     def is_lora(self) -> bool:
@@ -84,7 +159,7 @@ class RunSettings:
             "batch": self.batch,
             "optimizer": self.optimizer,
             "gradient_checkpointing": self.gradient_checkpointing,
-            "gradient_accumulation": self.accumulation,
+            "gradient_accumulation": self.gradient_accumulation,
             "dtype": self.dtype,
             "attention": self.attention,
         }
@@ -97,11 +172,11 @@ class RunSettings:
         if self.batch == 1:
             return None
         half = next(size for size in range(self.batch // 2, 0, -1) if self.effective_batch % size == 0)
-        return replace(self, batch=half, accumulation=self.effective_batch // half)
+        return replace(self, batch=half, gradient_accumulation=self.effective_batch // half)
 
     def as_json(self) -> dict[str, Any]:
         """The record as it stands in run.json."""
-        return asdict(self)
+        return to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +196,7 @@ def in_force(settings: RunSettings, halvings: Sequence[Halving], step: int) -> t
     later = [halving.after_step for halving in halvings if halving.after_step > step]
     if done:
         batch = max(done, key=lambda halving: halving.after_step).batch
-        settings = replace(settings, batch=batch, accumulation=settings.effective_batch // batch)
+        settings = replace(settings, batch=batch, gradient_accumulation=settings.effective_batch // batch)
     return settings, min(later, default=None)
 
 
@@ -143,48 +218,20 @@ def as_trained(workload: Workload, kind: str, *, gpu: bool) -> Workload:
     return replace(trained, stack="trl", stack_version=TRL) if gpu and kind == "causal" else trained
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "method": FINETUNE_METHODS,
-    "schedule": ("cosine", "linear", "constant", "constant_with_warmup"),
-    "optimizer": ("adamw", "adamw-fused", "adamw-8bit", "paged-adamw-8bit", "sgd"),
-    "dtype": ("bf16", "fp16", "fp32"),
-    "attention": ("eager", "sdpa", "flash"),
-}
-_RANGES: dict[str, tuple[float, float]] = {
-    "held_out": (0.0, 0.5), "context": (8, 100_000_000), "batch": (1, 1_000_000), "accumulation": (1, 1_000_000),
-    "lora_rank": (1, 65_536), "lora_alpha": (1, 1_000_000), "lora_dropout": (0.0, 0.9), "learning_rate": (1e-9, 1.0),
-    "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "max_grad_norm": (1e-6, 1e6), "epochs": (1e-3, 1000.0),
-    "max_steps": (1, 100_000_000), "seed": (0, 2**32 - 1), "save_steps": (1, 100_000_000),
-    "log_steps": (1, 100_000_000),
-    "probe": (0, 100_000), "probe_shots": (0, 100), "usd_per_hour": (0.0, 100_000.0),
-}  # fmt: skip
-
-
-def settings_from(values: Mapping[str, Any]) -> RunSettings:
+def settings_from(options: Mapping[str, Any]) -> RunSettings:
     """Settings from names and values; None takes the default. Raises UsageError for an unknown name or a bad value."""
-    known = {field.name: field for field in fields(RunSettings)}
-    given: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in known:
-            raise UsageError(
-                f"unknown setting {name!r}",
-                fix=nearest(name, known) or "see modelpick finetune --help",
-                code="unknown_setting",
-            )
-        if value is None:
-            continue
-        given[name] = _checked(name, value, getattr(known[name].type, "__name__", str(known[name].type)))
-    missing = [name for name in ("model", "data", "output") if name not in given]
-    if missing:
-        raise UsageError(f"no {missing[0]} is given", fix=f"name the {missing[0]}", code="missing_setting")
-    return RunSettings(**given)
+    values = read_options(RunSettings, options, unknown="unknown_setting")
+    for name in ("model", "data", "output"):
+        if name not in values:
+            raise UsageError(f"no {name} is given", fix=f"name the {name}", code="missing_setting")
+    return RunSettings(**values)
 
 
 def run_from_json(record: Any) -> RunSettings:
     """The settings of a run file. Raises UsageError(code="unknown_schema") for a file of another version."""
     if not isinstance(record, Mapping) or record.get("schema_version") != SCHEMA_VERSION:
         raise UsageError(
-            "this is no run file of schema_version 1",
+            f"this is not a run file of schema_version {SCHEMA_VERSION}",
             fix="run modelpick finetune again to write one",
             code="unknown_schema",
         )
@@ -194,29 +241,3 @@ def run_from_json(record: Any) -> RunSettings:
             "the run file has no settings", fix="run modelpick finetune again to write one", code="bad_run_file"
         )
     return settings_from(settings)
-
-
-def _checked(name: str, value: Any, kind: str) -> Any:
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise UsageError(
-            f"unknown {name} {value!r}",
-            fix=nearest(str(value), _CHOICES[name]) or f"use one of {', '.join(_CHOICES[name])}",
-            code=f"unknown_{name}",
-        )
-    if name in _RANGES:
-        low, high = _RANGES[name]
-        whole = "float" not in kind
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or not low <= value <= high or (whole and value != int(value)):
-            raise UsageError(
-                f"{name} is {value!r}",
-                fix=f"give a {'whole ' if whole else ''}number from {low:g} to {high:g}",
-                code=f"bad_{name}",
-            )
-        return int(value) if whole else float(value)
-    wanted = bool if kind == "bool" else str
-    if not isinstance(value, wanted):
-        raise UsageError(
-            f"{name} is {value!r}", fix=f"give {'true or false' if wanted is bool else 'text'}", code=f"bad_{name}"
-        )
-    return value

@@ -251,7 +251,7 @@ def decode_roof(
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """One training set-up: `batch` sequences of `length` tokens on each GPU, every `accumulation` micro-batches a step.
+    """One training set-up: `batch` sequences of `length` tokens on each GPU, `gradient_accumulation` times a step.
 
     Several GPUs hold a copy each (data parallel) unless `sharded` (FSDP, ZeRO-3).
     """
@@ -260,7 +260,7 @@ class TrainingJob:
     batch: float
     length: float
     checkpointing: bool
-    accumulation: float = 1.0
+    gradient_accumulation: float = 1.0
     sharded: bool = False
     eight_bit_compute: bool = False  # FP8 matmuls (Transformer Engine): twice the 16-bit rate
 
@@ -288,7 +288,7 @@ def training_tokens_per_second(shape: Shape, on: Hardware, by: TrainingEfficienc
     seconds += _expanding(shape, job) / (on.bandwidth * by.dequantize)
     if full:
         shards = on.gpus if job.sharded else 1
-        seconds += by.optimizer_bytes * shape.parameters / (on.bandwidth * shards * job.accumulation)
+        seconds += by.optimizer_bytes * shape.parameters / (on.bandwidth * shards * job.gradient_accumulation)
     if job.sharded:
         moved = 2.0 * shape.parameters * (3 if full else passes) * (on.gpus - 1) / on.gpus
         seconds = max(seconds, moved / (by.link_gbs * 1e9))

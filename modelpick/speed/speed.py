@@ -136,7 +136,7 @@ def training_speed(
     by: Calibration[TrainingEfficiency],
     workload: Workload,
     *,
-    accumulation: int = 1,
+    gradient_accumulation: int = 1,
     length: float | None = None,
 ) -> Speed:
     """Trained tokens per second of `workload` on one instance.
@@ -150,7 +150,7 @@ def training_speed(
         batch=workload.batch,
         length=min(length or workload.context, workload.context),
         checkpointing=workload.gradient_checkpointing,
-        accumulation=accumulation,
+        gradient_accumulation=gradient_accumulation,
         sharded=workload.sharding in ("fsdp", "zero3"),
     )
     rate = roofline.training_tokens_per_second(shape, on, by.constants, job)

@@ -17,6 +17,7 @@ from modelpick.licensing import license_check
 from modelpick.loading.load import check_folder
 from modelpick.planning.choose import Choice, choose
 from modelpick.planning.recipe import SCHEMA_VERSION, RunSettings, as_trained, run_from_json, settings_from
+from modelpick.schema import current_names
 from modelpick.training import checkpoints, metrics, model_card, run_folder, tracking
 from modelpick.training.progress import Progress, Screen
 from modelpick.training.signals import stopping_on_signals
@@ -70,7 +71,8 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     TrainingStoppedError with the last good state kept. A stop asked for by signal is no error: status "interrupted".
     """
     require_train()
-    given = run_folder.with_absolute_paths({name: value for name, value in request.given.items() if value is not None})
+    said = {name: value for name, value in request.given.items() if value is not None}
+    given = run_folder.with_absolute_paths(current_names(RunSettings, said))
     output = Path(_required(given, "output"))
     run_folder.refuse_existing(output, resume=request.resume)
     if request.resume and (finished := run_folder.finished(output)) is not None:
@@ -336,7 +338,8 @@ def _result(
         "base": permission.model,
         "step": trained.step,
         "batch": settings.batch,
-        "accumulation": settings.accumulation,
+        "gradient_accumulation": settings.gradient_accumulation,
+        "accumulation": settings.gradient_accumulation,  # its name before 2026-12, which readers of result.json know
         "quantized_layers": layers.as_json() if layers else None,
         "comparisons": [one.as_json() for one in comparisons],
         "loss_curve": metrics.sparkline(metrics.losses(records)),

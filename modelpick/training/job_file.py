@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpick.errors import UsageError, nearest
+from modelpick.planning.recipe import RunSettings, run_from_json
+from modelpick.schema import current_names, read_options
 
 if TYPE_CHECKING:
     from modelpick.training.finetune import Request
 
 SCHEMA_VERSION = 1
-_PLANNED = frozenset({"method", "batch", "accumulation", "gradient_checkpointing"})
+_PLANNED = frozenset({"method", "batch", "gradient_accumulation", "gradient_checkpointing"})
 _KEYS = ("schema_version", "kind", "settings", "policy", "reviewed_by", "offline")
 
 
@@ -27,8 +29,6 @@ def request_from_files(request: "Request", *, run_file: str | None = None, job_f
     for a file that is missing, broken, or of another schema_version.
     """
     if run_file is not None:
-        from modelpick.planning.recipe import run_from_json
-
         record = _read(Path(run_file))
         earlier = run_from_json(record).as_json()
         return replace(request, given=_merged({**earlier, "output": None}, request.given), repeats=record)
@@ -54,24 +54,23 @@ def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
 
     Raises UsageError for a file that is missing, broken, or of another schema_version.
     """
-    from modelpick.planning.recipe import settings_from
-
     content = _read(Path(file))
     try:
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError("another schema_version")
-        for one in content["gpus"]:
+        gpus = tuple(current_names(RunSettings, one) for one in content["gpus"])
+        for one in gpus:
             settled = {name: value for name, value in one.items() if name != "usable_gib"}
             if not settled.keys() <= _PLANNED:
                 raise ValueError("another setting")
-            settings_from({"model": "", "data": "", "output": "", **settled})
+            read_options(RunSettings, settled, unknown="bad_planned")
             if not one["usable_gib"] > 0:
                 raise ValueError("usable_gib")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UsageError(
             f"{file} is not what a plan settled", fix="leave out --planned: it is chosen here", code="bad_planned"
         ) from None
-    return tuple(content["gpus"])
+    return gpus
 
 
 def check(job: Any) -> None:

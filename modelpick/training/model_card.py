@@ -67,9 +67,9 @@ def _body(
     lines.append(f"- declared sources: {', '.join(data['sources']) if data.get('sources') else 'none declared'}")
     lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
     shown = (
-        "method", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "learning_rate", "schedule", "warmup",
-        "weight_decay", "max_grad_norm", "epochs", "max_steps", "batch", "accumulation", "context",
-        "gradient_checkpointing", "optimizer", "dtype", "seed",
+        "method", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "learning_rate", "scheduler",
+        "warmup_share", "weight_decay", "max_grad_norm", "epochs", "max_steps", "batch", "gradient_accumulation",
+        "context", "gradient_checkpointing", "optimizer", "dtype", "seed",
     )  # fmt: skip
     lines += [
         f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")

@@ -167,7 +167,7 @@ def halvings_to_follow(record: Mapping[str, Any] | None, settings: RunSettings) 
     if record is None:
         return ()
     was = settings_from(record["settings"])
-    same = (was.batch, was.accumulation) == (settings.batch, settings.accumulation)
+    same = (was.batch, was.gradient_accumulation) == (settings.batch, settings.gradient_accumulation)
     return halvings_of(record) if same else ()
 
 

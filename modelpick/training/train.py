@@ -94,8 +94,8 @@ def train(
             watch.report(
                 {
                     "event": "out_of_memory",
-                    "text": f"out of memory: micro-batch {now.batch} -> {smaller.batch}, accumulation "
-                    f"{now.accumulation} -> {smaller.accumulation}; "
+                    "text": f"out of memory: micro-batch {now.batch} -> {smaller.batch}, gradient accumulation "
+                    f"{now.gradient_accumulation} -> {smaller.gradient_accumulation}; "
                     f"the effective batch stays {smaller.effective_batch}",
                     "halvings": halvings,
                 }
@@ -197,12 +197,12 @@ def _arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": settings.batch,
-        "gradient_accumulation_steps": settings.accumulation,
+        "gradient_accumulation_steps": settings.gradient_accumulation,
         "gradient_checkpointing": settings.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if settings.gradient_checkpointing else None,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.schedule,
-        "warmup_steps": settings.warmup,  # below 1 it is a share of all steps
+        "lr_scheduler_type": settings.scheduler,
+        "warmup_steps": settings.warmup_share,  # below 1 it is a share of all steps
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "optim": _OPTIMIZERS[settings.optimizer],

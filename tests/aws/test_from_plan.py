@@ -141,7 +141,9 @@ def test_the_machine_is_told_what_it_was_priced_with(plan: dict[str, Any], tmp_p
     """For every size of GPU that the group may start: the machine takes the entry of the one it has."""
     job = spec_from(plan, data=["train.jsonl"]).job
     assert "--planned planned.json" in job["command"][2]
-    assert not any(flag in job["command"][2] for flag in ("--batch", "--accumulation", "--gradient-checkpointing"))
+    assert not any(
+        flag in job["command"][2] for flag in ("--batch", "--gradient-accumulation", "--gradient-checkpointing")
+    )
     file = tmp_path / "planned.json"
     file.write_text(job["files"]["planned.json"])
     planned = planned_from(str(file))
@@ -154,7 +156,7 @@ def test_the_machine_is_told_what_it_was_priced_with(plan: dict[str, Any], tmp_p
             planned=planned,
         ).settings  # fmt: skip
         told = row["finetune"]
-        assert (settings.batch, settings.accumulation, settings.gradient_checkpointing) == (
+        assert (settings.batch, settings.gradient_accumulation, settings.gradient_checkpointing) == (
             told["batch"], told["gradient_accumulation"], told["gradient_checkpointing"],
         )  # fmt: skip
         assert settings.effective_batch == 16

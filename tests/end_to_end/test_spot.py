@@ -16,7 +16,7 @@ from tests.training.conftest import base, data  # noqa: F401
 
 pytestmark = pytest.mark.whole_way
 SETTINGS: dict[str, Any] = {
-    "max_steps": 300, "batch": 4, "accumulation": 1, "save_steps": 100, "log_steps": 5, "learning_rate": 1e-3,
+    "max_steps": 300, "batch": 4, "gradient_accumulation": 1, "save_steps": 100, "log_steps": 5, "learning_rate": 1e-3,
     "lora_rank": 4, "lora_dropout": 0.1, "held_out": 0.0, "epochs": 100.0, "method": "lora",
 }  # fmt: skip
 

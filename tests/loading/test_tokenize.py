@@ -92,7 +92,7 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     )
     from dataclasses import replace
 
-    settings = RunSettings("m", "d", "o", batch=1, accumulation=1, context=200, epochs=1.0, dtype="fp32")
+    settings = RunSettings("m", "d", "o", batch=1, gradient_accumulation=1, context=200, epochs=1.0, dtype="fp32")
     watch = train.Watch(lambda event: None, None, threading.Event())
     monkeypatch.setattr(loss, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
     train.build_trainer(settings, replace(loaded, model=model), encoded, tmp_path / "out", watch).train()

@@ -34,7 +34,7 @@ def chosen(
 
 def test_a_large_card_takes_lora_at_the_largest_useful_batch() -> None:
     settings = chosen(80).settings
-    assert (settings.method, settings.batch, settings.accumulation) == ("lora", 8, 2)
+    assert (settings.method, settings.batch, settings.gradient_accumulation) == ("lora", 8, 2)
     assert not settings.gradient_checkpointing
     assert (settings.learning_rate, settings.lora_alpha, settings.dtype) == (2e-4, 32, "bf16")
 
@@ -54,8 +54,10 @@ def test_what_does_not_fit_is_refused_with_what_it_would_need() -> None:
 
 
 def test_what_is_said_stays() -> None:
-    settings = chosen(80, method="qlora", batch=3, accumulation=5, learning_rate=1e-5, lora_rank=8, context=77).settings
-    assert (settings.method, settings.batch, settings.accumulation, settings.context) == ("qlora", 3, 5, 77)
+    settings = chosen(
+        80, method="qlora", batch=3, gradient_accumulation=5, learning_rate=1e-5, lora_rank=8, context=77
+    ).settings
+    assert (settings.method, settings.batch, settings.gradient_accumulation, settings.context) == ("qlora", 3, 5, 77)
     assert (settings.learning_rate, settings.lora_rank, settings.lora_alpha) == (1e-5, 8, 16)
 
 
@@ -83,8 +85,8 @@ def test_whatever_is_chosen_fits_and_learns_from_a_sixteenth_at_most(
 
 
 PLANNED = (
-    {"usable_gib": 22.4, "method": "qlora", "batch": 2, "accumulation": 8, "gradient_checkpointing": True},
-    {"usable_gib": 44.7, "method": "qlora", "batch": 8, "accumulation": 2, "gradient_checkpointing": False},
+    {"usable_gib": 22.4, "method": "qlora", "batch": 2, "gradient_accumulation": 8, "gradient_checkpointing": True},
+    {"usable_gib": 44.7, "method": "qlora", "batch": 8, "gradient_accumulation": 2, "gradient_checkpointing": False},
 )
 
 

@@ -266,7 +266,7 @@ def test_the_micro_batch_is_the_one_that_fine_tuning_would_take_on_each_gpu(data
         ).settings  # fmt: skip
         assert told == {
             "batch": settings.batch,
-            "gradient_accumulation": settings.accumulation,
+            "gradient_accumulation": settings.gradient_accumulation,
             "gradient_checkpointing": settings.gradient_checkpointing,
         }
         seen.add(told["batch"])
@@ -278,7 +278,7 @@ def test_what_is_said_is_not_chosen() -> None:
     assert said["chosen"] == ["gradient_accumulation"]
     assert all(row["finetune"]["batch"] == 1 for row in said["candidates"])
     assert all(row["finetune"]["gradient_checkpointing"] for row in said["candidates"])
-    assert said["hyperparameters"]["accumulation"] == 16
+    assert said["hyperparameters"]["gradient_accumulation"] == 16
 
 
 def test_a_server_has_no_end_of_its_own_and_a_time_that_is_no_interval(data: Path) -> None:

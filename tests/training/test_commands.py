@@ -199,12 +199,12 @@ def test_every_setting_can_be_said(modelpick: Run, base: Path, data: Path, tmp_p
         "1",
         "--offline",
     ]
-    said = {"lora_alpha": 5, "held_out": 0.25, "schedule": "linear", "warmup": 0.0, "weight_decay": 0.01}
+    said = {"lora_alpha": 5, "held_out": 0.25, "scheduler": "linear", "warmup_share": 0.0, "weight_decay": 0.01}
     answer = modelpick(*words, *(f"--set={name}={value}" for name, value in said.items()), "--json")
     assert answer.code == 0
     settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
     assert {name: settings[name] for name in said} == said
-    for wrong in ("lora_alfa=5", "schedule=sideways", "held_out=1.0", "max_steps=2", "nothing"):
+    for wrong in ("lora_alfa=5", "scheduler=sideways", "held_out=1.0", "max_steps=2", "nothing"):
         assert modelpick(*words, "--set", wrong, "--json").code == 2
 
 

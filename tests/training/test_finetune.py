@@ -24,7 +24,7 @@ from tests.stand_ins.hub import Hub
 
 QUICK: dict[str, Any] = {
     "epochs": 2.0,
-    "accumulation": 2,
+    "gradient_accumulation": 2,
     "batch": 4,
     "save_steps": 2,
     "learning_rate": 1e-2,
@@ -191,7 +191,7 @@ def test_an_effective_batch_is_the_same_step_however_it_is_parted(family: str, d
     steps = []
     for batch in (8, 2):
         output = tmp_path / str(batch)
-        run(base, data, output, batch=batch, accumulation=8 // batch, max_steps=1, log_steps=1, held_out=0.0)
+        run(base, data, output, batch=batch, gradient_accumulation=8 // batch, max_steps=1, log_steps=1, held_out=0.0)
         steps.append(metrics.read(output / "metrics.jsonl")[0])
     assert steps[0]["loss"] == pytest.approx(steps[1]["loss"], rel=1e-4)
     assert steps[0]["grad_norm"] == pytest.approx(steps[1]["grad_norm"], rel=1e-3)
@@ -212,13 +212,13 @@ def test_out_of_memory_halves_the_micro_batch_and_the_run_can_be_done_again_bit_
             if steps > 3 and inputs[0].shape[0] > 2:
                 raise torch.OutOfMemoryError("a device that holds two sequences by now")
 
-    changes = {"batch": 8, "accumulation": 1, "lora_dropout": 0.1, "save_steps": 2}
+    changes = {"batch": 8, "gradient_accumulation": 1, "lora_dropout": 0.1, "save_steps": 2}
     hook = torch.nn.modules.module.register_module_forward_pre_hook(small_device)
     try:
         result, events = run(base, data, tmp_path / "one" / "out", **changes)
     finally:
         hook.remove()
-    assert (result["batch"], result["accumulation"]) == (2, 4)
+    assert (result["batch"], result["gradient_accumulation"]) == (2, 4)
     told = [event["text"] for event in events if event["event"] == "out_of_memory"]
     assert len(told) == 2
     assert "effective batch stays 8" in told[-1]
@@ -233,7 +233,7 @@ def test_out_of_memory_halves_the_micro_batch_and_the_run_can_be_done_again_bit_
     weights = "out/out/adapter_model.safetensors"
     assert (tmp_path / "one" / weights).read_bytes() == (tmp_path / "two" / weights).read_bytes()
     assert json.loads((output / "run.json").read_text())["halvings"] == record["halvings"]
-    run(base, data, tmp_path / "three" / "out", **{**changes, "batch": 2, "accumulation": 4})
+    run(base, data, tmp_path / "three" / "out", **{**changes, "batch": 2, "gradient_accumulation": 4})
     assert (tmp_path / "one" / weights).read_bytes() != (tmp_path / "three" / weights).read_bytes()
 
 
@@ -247,7 +247,7 @@ def test_a_device_too_small_for_one_sequence_ends_with_what_to_do(base: Path, da
     hook = torch.nn.modules.module.register_module_forward_pre_hook(tiny_device)
     try:
         with pytest.raises(train.TrainingStoppedError) as caught:
-            run(base, data, tmp_path / "out", batch=2, accumulation=1)
+            run(base, data, tmp_path / "out", batch=2, gradient_accumulation=1)
     finally:
         hook.remove()
     assert (caught.value.code, caught.value.exit_code) == ("out_of_memory", 1)

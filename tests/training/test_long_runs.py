@@ -21,7 +21,7 @@ from modelpick.training.finetune import Request
 from modelpick.training.stores import FolderStore
 
 SETTINGS: dict[str, Any] = {
-    "epochs": 40.0, "accumulation": 1, "batch": 4, "save_steps": 5, "learning_rate": 1e-3, "lora_rank": 4,
+    "epochs": 40.0, "gradient_accumulation": 1, "batch": 4, "save_steps": 5, "learning_rate": 1e-3, "lora_rank": 4,
     "lora_dropout": 0.1, "held_out": 0.0, "max_steps": 60,
 }  # fmt: skip
 
@@ -202,8 +202,8 @@ def test_the_loss_curve_is_a_picture_and_a_line() -> None:
 
 
 @given(st.integers(1, 64), st.integers(1, 64))
-def test_a_smaller_batch_keeps_the_effective_one(batch: int, accumulation: int) -> None:
-    now = RunSettings("m", "d", "o", batch=batch, accumulation=accumulation)
+def test_a_smaller_batch_keeps_the_effective_one(batch: int, gradient_accumulation: int) -> None:
+    now = RunSettings("m", "d", "o", batch=batch, gradient_accumulation=gradient_accumulation)
     smaller = now.smaller_batch()
     if batch == 1:
         assert smaller is None

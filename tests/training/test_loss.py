@@ -28,7 +28,7 @@ def trainer_for(family: str, folder: Path) -> Any:
     for parameter in model.parameters():  # an adapter starts at zero, whose gradient would say little
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
-    settings = RunSettings("m", "d", "o", batch=2, accumulation=1, context=64, dtype="fp32")
+    settings = RunSettings("m", "d", "o", batch=2, gradient_accumulation=1, context=64, dtype="fp32")
     watch = train.Watch(lambda event: None, None, threading.Event())
     encoded = Encoded(ROWS, 0, 0, 8, 13)
     return train.build_trainer(settings, replace(loaded, model=model), encoded, folder / "out", watch)

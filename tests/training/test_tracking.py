@@ -25,7 +25,7 @@ from modelpick.training.finetune import Request, finetune  # noqa: E402
 from tests.stand_ins import dagshub  # noqa: E402
 
 TOKEN = "a-token-that-nobody-may-see"
-SHORT = {"max_steps": 3, "accumulation": 1, "batch": 4, "log_steps": 1}
+SHORT = {"max_steps": 3, "gradient_accumulation": 1, "batch": 4, "log_steps": 1}
 
 
 @pytest.fixture

@@ -40,8 +40,9 @@ def finetune(
     ] = None,
     context: Context = None,
     batch: Batch = None,
-    accumulation: Annotated[
-        str | None, typer.Option("--accumulation", metavar="N", help="Micro-batches a step. Default: to 16 examples.")
+    gradient_accumulation: Annotated[
+        str | None,
+        typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: to 16 examples."),
     ] = None,
     gradient_checkpointing: Annotated[
         bool | None,
@@ -119,7 +120,8 @@ def finetune(
         "model": model, "data": data, "eval_data": eval_data, "output": output, "method": method,
         "lora_rank": whole_number("--lora-rank", lora_rank), "lora_targets": lora_targets,
         "context": whole_number("--context", context), "batch": whole_number("--batch", batch),
-        "accumulation": whole_number("--accumulation", accumulation), "gradient_checkpointing": gradient_checkpointing,
+        "gradient_accumulation": whole_number("--gradient-accumulation", gradient_accumulation),
+        "gradient_checkpointing": gradient_checkpointing,
         "epochs": amount("--epochs", epochs), "max_steps": whole_number("--max-steps", max_steps),
         "learning_rate": amount("--learning-rate", learning_rate), "dtype": dtype, "optimizer": optimizer,
         "seed": whole_number("--seed", seed, smallest=0), "save_steps": whole_number("--save-steps", save_steps),
