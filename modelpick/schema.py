@@ -62,10 +62,14 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Help:
-    """What the setting does, in one sentence for `--help` and the documentation. `metavar` stands for its value."""
+    """What the setting does, in one sentence for `--help` and the documentation. `metavar` stands for its value.
+
+    `default` says in words what happens where nothing is given; None: the field's own default.
+    """
 
     text: str
     metavar: str = ""
+    default: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class Setting:
     pattern: Pattern | None
     help: str
     metavar: str
+    shown_default: str  # in words; "" where there is none to show
     source: str
     former_names: tuple[str, ...]
     notes: tuple[Any, ...]  # every mark of the annotation, also those that this module does not know
@@ -271,10 +276,20 @@ def _setting(item: "Field[Any]", annotation: Any) -> Setting:
         pattern=_note(notes, Pattern),
         help=help_note.text if (help_note := _note(notes, Help)) else "",
         metavar=help_note.metavar if help_note else "",
+        shown_default=_shown_default(item, help_note),
         source=source.text if (source := _note(notes, Source)) else "",
         former_names=former.names if (former := _note(notes, FormerNames)) else (),
         notes=tuple(notes),
     )
+
+
+def _shown_default(item: "Field[Any]", help_note: Help | None) -> str:
+    if help_note is not None and help_note.default is not None:
+        return help_note.default
+    default = _default(item)
+    if default is MISSING or default is None or isinstance(default, bool):
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 def _note(notes: list[Any], kind: type[T]) -> T | None:

@@ -35,6 +35,7 @@ _LORA = Only(lora=True)
 METHOD_HELP = Help(
     "How weights are held: bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; to fine-tune: full, lora, lora-int8, qlora.",
     metavar="M",
+    default="",
 )
 METHOD_SOURCE = Source(
     "bitsandbytes (LLM.int8, arXiv 2208.07339; NF4 and QLoRA, arXiv 2305.14314); LoRA, arXiv 2106.09685; "
@@ -44,7 +45,7 @@ _NO_LIMIT = "the largest value is above anything in use, so that only mistakes a
 
 Task = Annotated[
     Literal["serve", "finetune"],
-    Help("What the model is to do. Default: what the method is for, else serve."),
+    Help("What the model is to do.", default="what the method is for, else serve"),
     Source("the two halves of this program"),
 ]
 Method = Annotated[
@@ -55,20 +56,28 @@ Method = Annotated[
 Context = Annotated[
     int,
     Bounds(1, 100_000_000),
-    Help("Prompt tokens (serve) or tokens per sequence (finetune).", metavar="N"),
+    Help(
+        "Prompt tokens (serve) or tokens per sequence (finetune).",
+        metavar="N",
+        default="4096 to serve; 1024, or the longest example, to fine-tune",
+    ),
     Source(f"defaults: 4,096 to serve, 1,024 to fine-tune (docs/data.md); {_NO_LIMIT}"),
 ]
 Generate = Annotated[
     int,
     Bounds(0, 100_000_000),
-    Help("New tokens of an answer, on top of the context.", metavar="N"),
+    Help("New tokens of an answer, on top of the context.", metavar="N", default="512 for a server, else 0"),
     Source(_NO_LIMIT),
     _SERVING,
 ]
 Batch = Annotated[
     int,
     Bounds(1, 1_000_000),
-    Help("Sequences at a time: concurrent requests (serve) or the micro-batch (finetune).", metavar="N"),
+    Help(
+        "Sequences at a time: concurrent requests (serve) or the micro-batch (finetune).",
+        metavar="N",
+        default="1, or what fits the GPU",
+    ),
     Source(_NO_LIMIT),
 ]
 LoraRank = Annotated[
@@ -107,7 +116,7 @@ GradientCheckpointing = Annotated[
 GradientAccumulation = Annotated[
     int,
     Bounds(1, 1_000_000),
-    Help("Micro-batches a step.", metavar="N"),
+    Help("Micro-batches a step.", metavar="N", default="1, or up to 16 examples a step"),
     Source(f"with more than one, gradients stay through the next forward pass (measured); {_NO_LIMIT}"),
     _TUNING,
 ]
@@ -123,7 +132,7 @@ Attention = Annotated[
 ]
 Stack = Annotated[
     Literal["auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"],
-    Help("The software that runs it. auto: what serve, finetune and up start.", metavar="S"),
+    Help("The software that runs it; auto is what serve, finetune and up start.", metavar="S"),
     Source("planning/engines.py chooses; memory/stacks.py: what was measured"),
 ]
 KvCacheDtype = Annotated[
@@ -139,7 +148,7 @@ Measure = Annotated[
 ]
 Sharding = Annotated[
     Literal["none", "tensor-parallel", "zero2", "zero3", "fsdp"],
-    Help("How several GPUs share the model.", metavar="HOW"),
+    Help("How several GPUs share the model.", metavar="HOW", default="tensor-parallel to serve, zero3 to fine-tune"),
     Source("ZeRO, arXiv 1910.02054; Megatron-LM, arXiv 1909.08053"),
 ]
 
@@ -167,7 +176,7 @@ class Workload:
     dtype: Dtype = "bf16"
     autocast: Annotated[
         bool | None,
-        Help("Train under torch.autocast. Default: what the stack does."),
+        Help("Train under torch.autocast.", default="what the stack does"),
         Source("torch.amp"),
         _TUNING,
     ] = None
@@ -186,13 +195,13 @@ class Workload:
     sharding: Sharding = "none"
     packing: Annotated[
         bool,
-        Help("Several training examples are packed into one sequence."),
+        Help("Pack several training examples into one sequence."),
         Source("TRL's SFTConfig.packing"),
         _TUNING,
     ] = False
     loss_chunking: Annotated[
         bool | None,
-        Help("The loss is computed in chunks. Default: what the stack does."),
+        Help("Compute the loss in chunks.", default="what the stack does"),
         Source("memory/stacks.py, which tells the stacks that do"),
         _TUNING,
     ] = None

@@ -1,6 +1,7 @@
 """Options that several commands share, and the one way a command is registered.
 
-Numbers arrive as text and are read here, so a flag, a `--cases` line and a settings file complain alike.
+A setting (a field of Workload or RunSettings) becomes an option by `option`, or with its like by `Flags`; what is typed
+for it is checked as it is in a file or a line of JSON, and refused in the same sentence.
 """
 
 import dataclasses
@@ -8,12 +9,14 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
+from modelpick.schema import Setting, read_value, settings_of
+from modelpick.workload import Workload
 
 _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("as_json", "json", ("--json",), "Answer as one JSON object."),
@@ -23,36 +26,112 @@ _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 )
 
 
+_LONGEST_METAVAR = 32  # characters of choices shown in place of a letter
+
+
+class Flags:
+    """Marks a parameter of a command that stands for settings: a mapping of names to values, None where not typed.
+
+        work: Annotated[Mapping[str, Any], Flags(Workload, "method", "context")]
+
+    Without names: all settings of `kind`, but for those in `without`.
+    """
+
+    def __init__(self, kind: type, *names: str, without: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.names = names or tuple(item.name for item in settings_of(kind) if item.name not in without)
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """The options, as parameters of the command."""
+        return [
+            _parameter(name, Annotated[_typed_as(setting(self.kind, name)), option(self.kind, name)], None)
+            for name in self.names
+        ]
+
+    def take(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Removes what was typed for these settings from `values`, and returns it checked. Raises UsageError."""
+        return {name: typed(self.kind, name, values.pop(name)) for name in self.names}
+
+
+def setting(kind: type, name: str) -> Setting:
+    """The setting `name` of a dataclass."""
+    return next(item for item in settings_of(kind) if item.name == name)
+
+
+def option(kind: type, name: str) -> Any:
+    """The option of a setting: its flag, its help, its default and its choices come from the field."""
+    field = setting(kind, name)
+    choices = "|".join(field.choices)
+    shown = field.kind is not bool and 0 < len(choices) <= _LONGEST_METAVAR
+    text = field.help
+    if choices and not shown and field.choices[-1] not in text:
+        text = f"{text.rstrip('.')}: {', '.join(field.choices)}."
+    if field.shown_default:
+        text += f" Default: {field.shown_default}."
+    if field.kind is bool:
+        return typer.Option(f"{field.flag}/--no-{field.flag[2:]}", help=text)
+    return typer.Option(field.flag, metavar=choices if shown else field.metavar or name.upper(), help=text)
+
+
+def typed(kind: type, name: str, text: Any) -> Any:
+    """What was typed for a setting, as a value of the setting; None where nothing was. Raises UsageError."""
+    if text is None:
+        return None
+    field = setting(kind, name)
+    if field.kind not in (int, float):
+        return read_value(kind, name, text)
+    return read_value(kind, name, _as_number(text), code="bad_number")
+
+
+def _as_number(text: str) -> int | float | str:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _typed_as(field: Setting) -> Any:
+    return bool | None if field.kind is bool else str | None
+
+
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function `f(out: Output, ...)` as a command that also takes --json, -q, -v and --debug.
 
-    A parameter whose annotation is a dataclass stands for its fields, each of them an option: how commands share them.
+    A parameter marked by `Flags` stands for settings. One whose annotation is a dataclass stands for its fields, each
+    of them an option: how commands share options that are not settings.
     """
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         listed = [parameter for key, parameter in inspect.signature(function).parameters.items() if key != "out"]
         groups: dict[str, Any] = {
-            one.name: one.annotation for one in listed if dataclasses.is_dataclass(one.annotation)
+            parameter.name: parameter.annotation
+            for parameter in listed
+            if dataclasses.is_dataclass(parameter.annotation)
         }
+        flags = {parameter.name: mark for parameter in listed if (mark := _flags_of(parameter.annotation))}
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
             out = Output(**{field: values.pop(name) for field, name, _, _ in _COMMON})
             for name, group in groups.items():
                 values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+            for name, mark in flags.items():
+                values[name] = mark.take(values)
             function(out, **values)
 
-        own = [one for each in listed for one in (_options_of(each.annotation) if each.name in groups else [each])]
-        shared = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=False,
-                annotation=Annotated[bool, typer.Option(*flags, help=text)],
-            )
-            for _, name, flags, text in _COMMON
-        ]
-        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+        parameters: list[inspect.Parameter] = []
+        for parameter in listed:
+            if parameter.name in flags:
+                parameters += flags[parameter.name].parameters()
+            elif parameter.name in groups:
+                fields = dataclasses.fields(groups[parameter.name])
+                parameters += [_parameter(field.name, field.type, field.default) for field in fields]
+            else:
+                parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        for _, key, names, text in _COMMON:
+            parameters.append(_parameter(key, Annotated[bool, typer.Option(*names, help=text)], False))
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         app.command(name)(run)
@@ -61,12 +140,13 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
     return wrap
 
 
-def _options_of(group: Any) -> list[inspect.Parameter]:
-    """The fields of a group of options as parameters of a command."""
-    return [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in dataclasses.fields(group)
-    ]
+def _flags_of(annotation: Any) -> Flags | None:
+    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return next((mark for mark in marks if isinstance(mark, Flags)), None)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def whole_number(flag: str, text: str | None, *, smallest: int = 1, largest: int = 10**15) -> int | None:
@@ -94,11 +174,6 @@ def fraction(flag: str, text: str | None) -> float | None:
     return _number(flag, text, lambda value: 0 < value <= 1, "a share above zero and at most 1")
 
 
-def chance(flag: str, text: str | None) -> float | None:
-    """A share from 0 to below 1 typed for `flag`, or None when it was not given. Raises UsageError."""
-    return _number(flag, text, lambda value: 0 <= value < 1, "a share from 0 to below 1")
-
-
 def _number(flag: str, text: str | None, meant: Callable[[float], bool], wanted: str) -> float | None:
     if text is None:
         return None
@@ -109,29 +184,6 @@ def _number(flag: str, text: str | None, meant: Callable[[float], bool], wanted:
     if not meant(value):  # which no comparison with NaN is
         raise UsageError(f"{flag} is {text!r}", fix=f"give {wanted}", code="bad_number")
     return value
-
-
-# The most that anybody could mean, by the workload's name; below it the core says what is too much, and why.
-_COUNTED: dict[str, tuple[int, int]] = {
-    "context": (1, 100_000_000),
-    "generate": (0, 100_000_000),
-    "batch": (1, 1_000_000),
-    "lora_rank": (1, 65_536),
-    "gradient_accumulation": (1, 1_000_000),
-    "gpus": (1, 4096),
-}
-_SHARES: Mapping[str, Callable[[str, str | None], float | None]] = {
-    "gpu_memory_utilization": fraction, "lora_dropout": chance,
-}  # fmt: skip
-
-
-def _read(name: str, typed: Any) -> Any:
-    """What was typed for a workload's name: counts and shares read, words and switches as they are."""
-    flag = f"--{name.replace('_', '-')}"
-    if name in _COUNTED:
-        smallest, largest = _COUNTED[name]
-        return whole_number(flag, typed, smallest=smallest, largest=largest)
-    return _SHARES[name](flag, typed) if name in _SHARES else typed
 
 
 def not_both(flag: str, value: object, other: str, other_value: object) -> None:
@@ -158,52 +210,15 @@ PolicyName = Annotated[
     str | None, typer.Option("--policy", metavar="NAME|FILE", help="License policy. Default: commercial.")
 ]
 Region = Annotated[str | None, typer.Option("--region", metavar="R", help="AWS region. Default: us-east-1.")]
-Task = Annotated[str | None, typer.Option("--task", metavar="serve|finetune", help="What the model is to do.")]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        "--method", metavar="M", help="bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; full, lora, lora-int8, qlora."
-    ),
-]
-Context = Annotated[
-    str | None, typer.Option("--context", metavar="N", help="Prompt tokens (serve) or tokens per sequence (finetune).")
-]
-Batch = Annotated[str | None, typer.Option("--batch", metavar="N", help="Concurrent sequences, or the micro-batch.")]
-Stack = Annotated[
-    str | None,
-    typer.Option("--stack", metavar="S", help="transformers, trl, llama-factory, litgpt, torchtune, vllm."),
-]
-Dtype = Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")]
-Gpus = Annotated[str | None, typer.Option("--gpus", metavar="N", help="GPUs the model is sharded over.")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")]
-Epochs = Annotated[str | None, typer.Option("--epochs", metavar="X", help="Passes over the data.")]
 Family = Annotated[
     str | None,
     typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones."),
 ]
 
-
-@dataclasses.dataclass(frozen=True)
-class WorkloadOptions:
-    """The options that say what a model is asked to do: each field is a name of the workload."""
-
-    method: Method = None
-    context: Context = None
-    batch: Batch = None
-    gpus: Gpus = None
-
-    def names(self) -> dict[str, Any]:
-        """What was typed, by the workload's names; None: not given. Raises UsageError for what is no number."""
-        return {field.name: _read(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)}
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions(WorkloadOptions):
-    """The same, and how it is run: where more than a ranking is asked for."""
-
-    generate: Annotated[
-        str | None, typer.Option("--generate", metavar="N", help="New tokens of an answer, when serving.")
-    ] = None
-    stack: Stack = None
-    dtype: Dtype = None
+# The settings of a workload that a command takes: to rank models, and to plan, cost or run one of them.
+RANKED = ("method", "context", "batch", "gpus")
+RUN = (*RANKED, "generate", "stack", "dtype")
+Ranked = Annotated[Mapping[str, Any], Flags(Workload, "task", *RANKED)]
+Run = Annotated[Mapping[str, Any], Flags(Workload, *RUN)]

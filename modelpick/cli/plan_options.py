@@ -1,26 +1,27 @@
 """What `plan` and `up` are told alike: the options of a plan, and the plan made from them."""
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelpick.cli.options import (
-    Epochs,
     Family,
     Instance,
     Offline,
     PolicyName,
     Region,
-    RunOptions,
     amount,
     not_both,
+    option,
+    typed,
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
+from modelpick.planning.recipe import RunSettings
 
 if TYPE_CHECKING:
     from modelpick.planning.plan import Plan
@@ -37,7 +38,7 @@ class PlanOptions:
         Path | None, typer.Option("--data", metavar="FILE", help="Training data: counted, and taken along by `up`.")
     ] = None
     serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False
-    epochs: Epochs = None
+    epochs: Annotated[str | None, option(RunSettings, "epochs")] = None
     max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="The most it may cost, in all.")] = None
     max_hours: Annotated[str | None, typer.Option("--max-hours", metavar="H", help="The longest it may run.")] = None
     region: Region = None
@@ -62,18 +63,18 @@ class PlanOptions:
         """The cap in hours. Raises UsageError."""
         return amount("--max-hours", self.max_hours)
 
-    def prepare(self, out: Output, model: str, work: RunOptions, market: str) -> "Plan":
+    def prepare(self, out: Output, model: str, work: Mapping[str, Any], market: str) -> "Plan":
         """The plan for a model. Raises as planner.prepare does."""
         from modelpick.planning import gather
 
         self.check()
-        tuned, served = gather.tasks(work.names(), data=self.data is not None, serve=self.serve)
+        tuned, served = gather.tasks(work, data=self.data is not None, serve=self.serve)
         return gather.prepare(
             model,
             finetune=tuned,
             serve=served,
             data=self.data,
-            epochs=amount("--epochs", self.epochs),
+            epochs=typed(RunSettings, "epochs", self.epochs),
             region=self.region,
             market=market,
             instance=self.instance,
@@ -85,11 +86,9 @@ class PlanOptions:
             progress=_progress(out),
         )
 
-    def refuse_what_is_settled(self, work: RunOptions, region: str) -> None:
+    def refuse_what_is_settled(self, work: Mapping[str, Any], region: str) -> None:
         """Raises UsageError for an option that a plan file, which is for `region`, has settled already."""
-        typed = {name: getattr(self, name) for name in _SETTLED}
-        typed |= {field.name: getattr(work, field.name) for field in fields(work)}
-        for name, value in typed.items():
+        for name, value in {**{name: getattr(self, name) for name in _SETTLED}, **work}.items():
             if value and not (name == "region" and value == region):
                 flag = f"--{name.replace('_', '-')}"
                 raise UsageError(

@@ -37,7 +37,7 @@ _STEPS = Bounds(1, 100_000_000)
 Epochs = Annotated[
     float,
     Bounds(0.001, 1000),
-    Help("Passes over the data.", metavar="X"),
+    Help("Passes over the data.", metavar="X", default="3; plan and cost count 2"),
     Source("published recipes: 1 to 3 (docs/data.md); LLaMA-Factory's llama3 recipe: 3, since the data here are few"),
 ]
 
@@ -51,11 +51,11 @@ class RunSettings:
 
     model: Annotated[str, Help("Base model: a Hub id or a local folder.", metavar="MODEL"), _OURS]
     data: Annotated[str, Help("Examples: JSONL, CSV or Parquet.", metavar="FILE"), Source("docs/finetuning.md")]
-    output: Annotated[str, Help("Where the run is kept. Default: ./run.", metavar="DIR"), _OURS]
+    output: Annotated[str, Help("Where the run is kept.", metavar="DIR", default="./run"), _OURS]
     method: Annotated[FinetuneMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
     revision: Annotated[str | None, _TEXT, Help("Commit of the model on the Hub.", metavar="SHA"), _OURS] = None
     eval_data: Annotated[
-        str | None, _TEXT, Help("Held-out examples. Default: a share of the data.", metavar="FILE"), _OURS
+        str | None, _TEXT, Help("Held-out examples.", metavar="FILE", default="a share of the data"), _OURS
     ] = None
     held_out: Annotated[
         float,
@@ -71,7 +71,7 @@ class RunSettings:
     lora_alpha: Annotated[
         int,
         Bounds(1, 1_000_000),
-        Help("Scale of the LoRA adapters. Default: twice the rank.", metavar="N"),
+        Help("Scale of the LoRA adapters.", metavar="N", default="twice the rank"),
         Source("torchtune's and Unsloth's recipes: alpha = 2 r"),
     ] = 32
     lora_dropout: LoraDropout = 0.0
@@ -79,7 +79,9 @@ class RunSettings:
     learning_rate: Annotated[
         float,
         Bounds(1e-9, 1),
-        Help("Learning rate. Default: 2e-4; 1e-4 above 13 billion parameters; a tenth of it for --method full.", "X"),
+        Help(
+            "Learning rate.", "X", default="2e-4; 1e-4 above 13 billion parameters; a tenth of that for --method full"
+        ),
         Source(
             'QLoRA, arXiv 2305.14314, table 9; "LoRA Without Regret": LoRA wants about 10 times the rate of full '
             "fine-tuning"
@@ -118,8 +120,10 @@ class RunSettings:
         Help("Seed of every random choice.", metavar="N"),
         Source("numpy.random.seed: 32 bits"),
     ] = 42
-    save_steps: Annotated[int, _STEPS, Help("Steps between checkpoints. Default: 20 in all.", metavar="N"), _OURS] = 50
-    log_steps: Annotated[int, _STEPS, Help("Steps between lines of metrics.jsonl.", metavar="N"), _OURS] = 5
+    save_steps: Annotated[int, _STEPS, Help("Steps between checkpoints.", metavar="N", default="20 in all"), _OURS] = 50
+    log_steps: Annotated[
+        int, _STEPS, Help("Steps between lines of metrics.jsonl.", metavar="N", default="up to 10"), _OURS
+    ] = 5
     probe: Annotated[int, Bounds(0, 100_000), Help("Reasoning cases asked before and after.", metavar="N"), _OURS] = 0
     probe_shots: Annotated[
         int,

@@ -1,5 +1,6 @@
 """`modelpick cost`: instances side by side: time, cost of a job, of a month, of a million tokens."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,14 +8,13 @@ import typer
 
 from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
 from modelpick.cli.options import (
+    RUN,
     Data,
-    Epochs,
     Family,
+    Flags,
     Instance,
     Offline,
     Region,
-    RunOptions,
-    Task,
     amount,
     command,
     fraction,
@@ -22,12 +22,13 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
+from modelpick.planning.recipe import RunSettings
+from modelpick.workload import Workload, workload_from
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from modelpick.planning.compare import Comparison, Row
-    from modelpick.workload import Workload
 
 
 def register(app: typer.Typer) -> None:
@@ -39,10 +40,9 @@ def cost(
     out: Output,
     *,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
-    task: Task = None,
-    work: RunOptions,
+    work: Annotated[Mapping[str, Any], Flags(Workload, "task", *RUN)],
     data: Data = None,
-    epochs: Epochs = None,
+    passes: Annotated[Mapping[str, Any], Flags(RunSettings, "epochs")],
     duty: Annotated[
         str | None, typer.Option("--duty", metavar="SHARE", help="Share of the month a server is on. Default: 1.")
     ] = None,
@@ -61,12 +61,12 @@ def cost(
 ) -> None:
     """Instances side by side: speed, time and cost, and what the next cheaper or faster one changes."""
     from modelpick.planning import costs
-    from modelpick.workload import workload_from
 
     not_both("--instance", instance, "--family", family)
-    if task is None and (data is not None or epochs is not None):
-        task = "finetune"
-    names = {"task": task, **work.names()}
+    epochs = passes["epochs"]
+    names = dict(work)
+    if names["task"] is None and (data is not None or epochs is not None):
+        names["task"] = "finetune"
     workload = workload_from(names)
     if workload.task == "finetune":
         _only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against})
@@ -77,7 +77,7 @@ def cost(
         family=family,
         instance=instance,
         data=Path(data) if data is not None else None,
-        epochs=amount("--epochs", epochs),
+        epochs=epochs,
         duty_cycle=fraction("--duty", duty) or 1.0,
         utilisation=fraction("--utilisation", utilisation) or 1.0,
         against_usd_per_mtok=amount("--against", against),

@@ -1,76 +1,26 @@
 """`modelpick estimate`: does it fit? Memory by part, against every card."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelpick.cli.batch import worst
 from modelpick.cli.options import (
+    Flags,
     Instance,
     Offline,
-    RunOptions,
-    Task,
     command,
     not_both,
 )
 from modelpick.cli.output import Output, report_error
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
+from modelpick.workload import Workload
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from modelpick.planning.report import MemoryReport
-
-
-@dataclass(frozen=True)
-class EstimateOptions(RunOptions):
-    """Every name of a workload."""
-
-    lora_rank: Annotated[str | None, typer.Option("--lora-rank", metavar="N", help="Default: 16.")] = None
-    lora_targets: Annotated[
-        str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
-    ] = None
-    lora_dropout: Annotated[
-        str | None, typer.Option("--lora-dropout", metavar="X", help="Above 0 it keeps a copy an adapter. Default: 0.")
-    ] = None
-    optimizer: Annotated[
-        str | None,
-        typer.Option("--optimizer", metavar="O", help="adamw, adamw-fused, adamw-8bit, paged-adamw-8bit, sgd."),
-    ] = None
-    gradient_checkpointing: Annotated[
-        bool | None, typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Recompute activations.")
-    ] = None
-    gradient_accumulation: Annotated[
-        str | None, typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: 1.")
-    ] = None
-    autocast: Annotated[
-        bool | None, typer.Option("--autocast/--no-autocast", help="Train under torch.autocast. Default: as the stack.")
-    ] = None
-    attention: Annotated[str | None, typer.Option("--attention", metavar="eager|sdpa|flash", help="Kernel.")] = None
-    stack_version: Annotated[
-        str | None,
-        typer.Option("--stack-version", metavar="V", help="transformers before 4.45 took more, trl from 1.16 less."),
-    ] = None
-    measure: Annotated[
-        str | None, typer.Option("--measure", metavar="allocated|reserved|device", help="What is counted.")
-    ] = None
-    sharding: Annotated[
-        str | None,
-        typer.Option("--sharding", metavar="tensor-parallel|zero2|zero3|fsdp", help="How GPUs share the model."),
-    ] = None
-    packing: Annotated[bool | None, typer.Option("--packing/--no-packing", help="Training sequences are packed.")] = (
-        None
-    )
-    loss_chunking: Annotated[
-        bool | None, typer.Option("--loss-chunking/--no-loss-chunking", help="The loss is computed in chunks.")
-    ] = None
-    kv_cache_dtype: Annotated[
-        str | None, typer.Option("--kv-cache-dtype", metavar="auto|fp8|int8|int4", help="How the cache is held.")
-    ] = None
-    gpu_memory_utilization: Annotated[
-        str | None, typer.Option("--gpu-memory-utilization", metavar="X", help="vLLM's share of the GPU. Default: 0.9.")
-    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -82,8 +32,7 @@ def estimate(
     out: Output,
     *,
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Hub ids or local folders.")] = None,
-    task: Task = None,
-    work: EstimateOptions,
+    work: Annotated[Mapping[str, Any], Flags(Workload)],
     fit: Annotated[
         str | None, typer.Option("--fit", metavar="TYPE", help="What is the most that fits this instance type?")
     ] = None,
@@ -104,16 +53,15 @@ def estimate(
     """
     from modelpick import api
 
-    names = {"task": task, **work.names()}
     not_both("--cases", cases, "--exact", exact or None)
     if cases is not None:
-        _answer_cases(out, cases, models, names, offline)
+        _answer_cases(out, cases, models, work, offline)
         return
     if not models:
         raise UsageError("no model given", fix="name one: modelpick estimate Qwen/Qwen3-8B", code="usage")
     not_both("--fit", fit, "--instance", instance)
     on = fit or instance
-    answers = api.estimate_many(models, names, instance=on, offline=offline)
+    answers = api.estimate_many(models, work, instance=on, offline=offline)
     if exact:
         answers = [_traced(answer) for answer in answers]
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
@@ -174,8 +122,8 @@ def _traced(answer: "MemoryReport | ModelpickError") -> "MemoryReport | Modelpic
         return error
 
 
-def _answer_cases(out: Output, path: str, models: list[str] | None, names: dict[str, Any], offline: bool) -> None:
-    if models or any(value is not None for value in names.values()):
+def _answer_cases(out: Output, path: str, models: list[str] | None, work: Mapping[str, Any], offline: bool) -> None:
+    if models or any(value is not None for value in work.values()):
         raise UsageError(
             "--cases takes model and workload from its lines", fix="leave out the other options", code="contradiction"
         )

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli.comparison import compared
-from modelpick.cli.options import Batch, Context, Method, Offline, PolicyName, amount, command, whole_number
+from modelpick.cli.options import Flags, Offline, PolicyName, command
 from modelpick.cli.output import Output
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
+from modelpick.planning.recipe import RunSettings
+from modelpick.schema import current_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,64 +25,11 @@ def register(app: typer.Typer) -> None:
 
 def finetune(
     out: Output,
+    *,
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="Base model: a Hub id or a local folder.")
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", metavar="FILE", help="Examples: JSONL, CSV or Parquet.")] = None,
-    eval_data: Annotated[
-        str | None, typer.Option("--eval-data", metavar="FILE", help="Held-out examples. Default: a tenth of FILE.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", metavar="DIR", help="Where the run is kept. Default: ./run.")
-    ] = None,
-    method: Method = None,
-    lora_rank: Annotated[str | None, typer.Option("--lora-rank", metavar="N", help="Default: 16.")] = None,
-    lora_targets: Annotated[
-        str | None, typer.Option("--lora-targets", metavar="LIST", help="Module names, or all-linear (default).")
-    ] = None,
-    context: Context = None,
-    batch: Batch = None,
-    gradient_accumulation: Annotated[
-        str | None,
-        typer.Option("--gradient-accumulation", metavar="N", help="Micro-batches a step. Default: to 16 examples."),
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Recompute activations. Default: if memory asks.",
-        ),
-    ] = None,
-    epochs: Annotated[str | None, typer.Option("--epochs", metavar="X", help="Default: 3.")] = None,
-    max_steps: Annotated[str | None, typer.Option("--max-steps", metavar="N", help="Stop after N steps.")] = None,
-    learning_rate: Annotated[
-        str | None, typer.Option("--learning-rate", metavar="X", help="Default: 2e-4; 1e-4 above 13B.")
-    ] = None,
-    dtype: Annotated[str | None, typer.Option("--dtype", metavar="bf16|fp16|fp32", help="Compute type.")] = None,
-    optimizer: Annotated[
-        str | None, typer.Option("--optimizer", metavar="O", help="adamw, adamw-8bit, paged-adamw-8bit, sgd.")
-    ] = None,
-    seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Default: 42.")] = None,
-    save_steps: Annotated[
-        str | None, typer.Option("--save-steps", metavar="N", help="Steps between checkpoints. Default: 20 in all.")
-    ] = None,
-    probe: Annotated[
-        str | None, typer.Option("--probe", metavar="N", help="Reasoning cases before and after. Default: 0.")
-    ] = None,
-    probe_shots: Annotated[
-        str | None,
-        typer.Option("--probe-shots", metavar="K", help="Ask them again after K solved ones. Default: 0."),
-    ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="Also write the merged model.")] = False,
-    track: Annotated[
-        str | None, typer.Option("--track", metavar="T", help="mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.")
-    ] = None,
-    checkpoint_to: Annotated[
-        str | None, typer.Option("--checkpoint-to", metavar="S3", help="Keep checkpoints there too.")
-    ] = None,
-    usd_per_hour: Annotated[
-        str | None, typer.Option("--usd-per-hour", metavar="X", help="What the machine costs: shown as it runs.")
-    ] = None,
+    settings: Annotated[Mapping[str, Any], Flags(RunSettings, without=("model",))],
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -99,12 +48,6 @@ def finetune(
     reviewed_by: Annotated[
         str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run the Python that came with the model.")
-    ] = False,
-    allow_pickles: Annotated[
-        bool, typer.Option("--allow-pickles", help="Load pickled weights, which can run code.")
-    ] = False,
     offline: Offline = False,
 ) -> None:
     """Fine-tune a model on your examples; resumable, checked, measured before and after.
@@ -116,29 +59,16 @@ def finetune(
     from modelpick.training.finetune import finetune as run
     from modelpick.training.job_file import planned_from, request_from_files
 
-    given: dict[str, Any] = {
-        "model": model, "data": data, "eval_data": eval_data, "output": output, "method": method,
-        "lora_rank": whole_number("--lora-rank", lora_rank), "lora_targets": lora_targets,
-        "context": whole_number("--context", context), "batch": whole_number("--batch", batch),
-        "gradient_accumulation": whole_number("--gradient-accumulation", gradient_accumulation),
-        "gradient_checkpointing": gradient_checkpointing,
-        "epochs": amount("--epochs", epochs), "max_steps": whole_number("--max-steps", max_steps),
-        "learning_rate": amount("--learning-rate", learning_rate), "dtype": dtype, "optimizer": optimizer,
-        "seed": whole_number("--seed", seed, smallest=0), "save_steps": whole_number("--save-steps", save_steps),
-        "probe": whole_number("--probe", probe, smallest=0),
-        "probe_shots": whole_number("--probe-shots", probe_shots, smallest=0), "merge": merge or None, "track": track,
-        "checkpoint_to": checkpoint_to, "usd_per_hour": amount("--usd-per-hour", usd_per_hour),
-        "trust_remote_code": trust_remote_code or None, "allow_pickles": allow_pickles or None,
-    }  # fmt: skip
-    for name, value in map(_setting, set_ or ()):
-        if given.get(name) is not None:
+    options = {"model": model, **settings}
+    for name, value in current_names(RunSettings, dict(map(_setting, set_ or ()))).items():
+        if options.get(name) is not None:
             raise UsageError(f"{name} is given twice", fix="give it once", code="contradiction")
-        given[name] = value
+        options[name] = value
     if run_file and job:
         raise UsageError("--run and --job contradict each other", fix="give one of them", code="contradiction")
     settled = planned_from(planned) if planned else ()
     request = Request(
-        given, policy, reviewed_by, resume=resume, offline=offline, planned=settled,
+        options, policy, reviewed_by, resume=resume, offline=offline, planned=settled,
         open_store=checkpoint_store.open_store,
     )  # fmt: skip
     request = request_from_files(request, run_file=run_file, job_file=job)

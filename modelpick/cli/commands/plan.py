@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
-from modelpick.cli.options import RunOptions, command
+from modelpick.cli.options import Run, command
 from modelpick.cli.output import Output
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import UsageError
@@ -27,7 +27,7 @@ def plan(
     *,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
     planned: PlanOptions,
-    work: RunOptions,
+    work: Run,
     market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="How it is bought.")] = "on-demand",
     output: Annotated[
         str | None, typer.Option("--output", metavar="FILE", help="Where the plan goes. Default: its id, here.")

@@ -10,9 +10,8 @@ from modelpick.cli.options import (
     Instance,
     Offline,
     PolicyName,
+    Ranked,
     Region,
-    Task,
-    WorkloadOptions,
     amount,
     command,
     not_both,
@@ -42,8 +41,7 @@ def recommend(
     ] = False,
     policy: PolicyName = None,
     strict: Annotated[bool, typer.Option("--strict", help="Only models allowed without conditions.")] = False,
-    task: Task = None,
-    work: WorkloadOptions,
+    work: Ranked,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,
@@ -99,7 +97,7 @@ def recommend(
         max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
         sort=sort,
     )
-    workload = workload_from({"task": task, **work.names()})
+    workload = workload_from(work)
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
         policy="commercial" if commercial else policy,

@@ -1,12 +1,14 @@
 """`modelpick serve`: a model or a tuned run behind an OpenAI-compatible address, safe by default."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.options import Context, Gpus, Method, Offline, PolicyName, command, whole_number
+from modelpick.cli.options import Flags, Offline, PolicyName, command, whole_number
 from modelpick.cli.output import Output
+from modelpick.workload import Workload
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,21 +23,17 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     out: Output,
+    *,
     model: Annotated[
         str,
         typer.Argument(
             metavar="MODEL|RUN", help="A Hub id, a model or adapter folder, a .gguf file, or a run of finetune."
         ),
     ],
-    method: Method = None,
-    context: Context = None,
-    generate: Annotated[
-        str | None, typer.Option("--generate", metavar="N", help="New tokens on top of the prompt. Default: 512.")
-    ] = None,
+    work: Annotated[Mapping[str, Any], Flags(Workload, "method", "context", "generate", "gpus")],
     concurrency: Annotated[
         str | None, typer.Option("--concurrency", metavar="N", help="Requests answered at once. Default: 4.")
     ] = None,
-    gpus: Gpus = None,
     adapter: Annotated[
         str | None, typer.Option("--adapter", metavar="DIR", help="A LoRA adapter of MODEL, served beside it.")
     ] = None,
@@ -78,13 +76,7 @@ def serve(
 
     request = server.Request(
         model=model,
-        workload={
-            "method": method,
-            "context": whole_number("--context", context, largest=100_000_000),
-            "generate": whole_number("--generate", generate, largest=100_000_000),
-            "batch": whole_number("--concurrency", concurrency, largest=10_000) or 4,
-            "gpus": whole_number("--gpus", gpus, largest=64),
-        },
+        workload={**work, "batch": whole_number("--concurrency", concurrency, largest=10_000) or 4},
         adapter=Path(adapter) if adapter else None,
         name=name,
         engine=engine,

@@ -12,7 +12,7 @@ import typer
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
-from modelpick.cli.options import RunOptions, amount, command
+from modelpick.cli.options import Run, amount, command
 from modelpick.cli.output import Output
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
@@ -37,7 +37,7 @@ def up(
     *,
     target: Annotated[str, typer.Argument(metavar="PLAN|MODEL", help="A plan file, or a model to plan for.")],
     planned: PlanOptions,
-    work: RunOptions,
+    work: Run,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The deployment's name.")] = None,
     market: Annotated[
         str | None,
@@ -117,7 +117,7 @@ def up(
     out.answer(answer, lambda console: _draw(console, machine, spec.serves, answer))
 
 
-def _plan(out: Output, target: str, planned: PlanOptions, work: RunOptions, market: str | None) -> dict[str, Any]:
+def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str | None) -> dict[str, Any]:
     from modelpick.planning import plan as plans
 
     if target.endswith(".json") or Path(target).is_file():
