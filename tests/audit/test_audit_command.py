@@ -213,7 +213,9 @@ def test_a_sarif_file_is_written_beside_the_answer(modelpick: Run, tree: Tree) -
 
 
 def test_a_repository_that_only_the_known_models_name_counts_anywhere(modelpick: Run, tree: Tree) -> None:
-    gone = next(one.id for one in facts_in_force().curations if index.load().canonical(one.id) is None and "/" in one.id)
+    gone = next(
+        one.id for one in facts_in_force().curations if index.load().canonical(one.id) is None and "/" in one.id
+    )
     body = modelpick("audit", str(tree({"a.py": f'anything("{gone}")\n'})), "--offline", "--json").json
     assert [place["line"] for result in body["results"] for place in result["locations"]] == [1]
 
