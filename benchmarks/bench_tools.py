@@ -9,7 +9,7 @@ tokens/s and median first-token and inter-token latency, from every request in e
 import argparse
 from pathlib import Path
 
-from modelpick.serving import bench, client, load_tools
+from modelpick.serving import bench, client
 from modelpick.serving.bench import Level, Load
 
 PROMPT, GENERATE = 128, 32
@@ -33,7 +33,7 @@ def main() -> None:
     print("tool               clients  tokens/s  first ms  next ms  prompt  answer failed")
     for size in [int(word) for word in options.concurrency.split(",")]:
         show("modelpick bench", bench.measure(at, name, load, concurrency=size, requests=options.requests))
-        level = load_tools.vllm_bench(
+        level = bench.vllm_bench(
             options.vllm, at, name, load, options.tokenizer, concurrency=size, requests=options.requests
         )
         show("vllm bench serve", level)

@@ -1,5 +1,40 @@
-"""`python -m modelpick`."""
+"""Where the program starts: `python -m modelpick`, and the script `modelpick`."""
 
-from modelpick.cli.main import main
+import os
+import signal
 
-main()
+_INTERRUPTED = 130  # errors.EXIT_INTERRUPTED, which is not imported yet
+
+
+def main() -> None:
+    """Run the program, and let Ctrl-C end it with the contracted code from the first instant on.
+
+    Importing the program takes a few tenths of a second, in which Python's own handler would show a traceback. Nothing
+    has been done by then, and nothing is left to do after the program's end. Where SIGINT is ignored at the start (a
+    background job of a shell, some CI runners), it stays ignored.
+    """
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heard:
+        signal.signal(signal.SIGINT, _leave)
+    from modelpick.cli.main import main as run
+
+    try:
+        if heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        run()
+    except KeyboardInterrupt:
+        _leave()
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> None:
+    try:
+        os.write(2, b"interrupted\n")
+    finally:
+        os._exit(_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

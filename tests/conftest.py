@@ -7,9 +7,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.stand_ins.hub import Hub
+
+# A property is about the answer, not the time: on busy cores a single example may take a second.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _real_connect = socket.socket.connect

@@ -132,7 +132,7 @@ def hub_token(context: DeploymentContext) -> None:
 
 def api_key(context: DeploymentContext) -> None:
     """The key of what will be served, as a SecureString and nowhere else; a second `up` keeps the first one's."""
-    from modelpick.serving.key import new_key
+    from modelpick.serving.machine import new_key
 
     if context.spec.serves:
         value = _secret(context, context.names.api_key, new_key())

@@ -12,37 +12,47 @@ from importlib import import_module
 import typer
 
 from modelpick import __version__
-from modelpick.cli.output import report_error
-from modelpick.errors import EXIT_INTERRUPTED, EXIT_USAGE, ModelpickError, UsageError, nearest
+from modelpick.cli import output
+from modelpick.errors import (
+    EXIT_CANNOT_TELL,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    ModelpickError,
+    UsageError,
+    first_line,
+    nearest,
+    printable,
+    without_passwords,
+)
 
 # Name -> what `--help` says of it. The command itself lives in commands/<name>.py and is imported when it is named;
 # tests/cli/test_start_up.py holds these lines to the commands' own.
 COMMANDS = {
-    "recommend": "Which open models we may use, that fit a GPU we can rent, at what price.",
-    "license": "May we use it? The verdict with its evidence, ancestors and obligations.",
-    "estimate": "GPU memory by part; the longest context and the largest batch that fit.",
-    "audit": "The models a code base names, each judged once, with file and line.",
-    "offers": "Every NVIDIA instance type with its price, GPU and memory per GPU.",
-    "cost": "Instances side by side: speed, time and cost, and what the next cheaper or faster one changes.",
-    "plan": "What would be created, how long it takes, what it costs, what stops it.",
+    "recommend": "Rank the open models you may use that fit a GPU you can rent.",
+    "license": "May you use a model? Verdict, evidence, ancestors, obligations.",
+    "estimate": "GPU memory by part; the longest context and largest batch.",
+    "audit": "Judge every model that a code base names, with file and line.",
+    "offers": "List NVIDIA instance types with price, GPU and memory.",
+    "cost": "Compare instances for one model: speed, time and cost.",
+    "plan": "Show what would be created, how long it runs, what it costs.",
     "lock": "Freeze revisions, license hashes and verdicts.",
-    "verify": "Fail on any drift from the lock: commit, license text, verdict, ancestry, policy.",
-    "up": "Make the machine of a plan: everything free first, then what stops it, then the one call that costs money.",
-    "status": "Every deployment of the region: state, machine, hours, dollars so far, when it stops.",
-    "logs": "What the job said.",
-    "connect": "A port of the machine on this computer, through Session Manager: nothing is opened on the machine.",
-    "extend": "Let a machine run longer. Its switches are at no instant off.",
-    "down": "Take a deployment down: paid things first, verified gone, with a receipt. Results stay until they expire.",
-    "sweep": "Find what was left behind in every region, and take it down. Results are kept.",
-    "catalog": "The embedded catalog: show, info.",
+    "verify": "Check that nothing has changed since the lock.",
+    "up": "Launch what a plan describes.",
+    "status": "Show deployments: state, cost so far, and when each stops.",
+    "logs": "Show the job's log.",
+    "connect": "Forward a port of the machine to this computer.",
+    "extend": "Let a machine run longer.",
+    "down": "Take a deployment down and verify that nothing bills.",
+    "sweep": "Find what was left behind in any region, and take it down.",
+    "catalog": "Look models up in the embedded catalog: show, info.",
     "policy": "License policies: list, show, check, approve.",
-    "finetune": "Fine-tune a model on your examples; resumable, checked, measured before and after.",
-    "probe": "Hundreds of arguments with known answers: how often is the model right, with intervals.",
+    "finetune": "Fine-tune a model on your examples; resumable and measured.",
+    "probe": "Score a model on 200 logic questions with known answers.",
     "data": "Training data: check, curate, pick the next to label.",
-    "serve": "An OpenAI-compatible server for a model or a tuned run, on loopback, with an API key.",
-    "chat": "Talk to any OpenAI-compatible address.",
-    "bench": "Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.",
-    "doctor": "What is installed and configured, and how old the embedded facts are.",
+    "serve": "Serve a model or a tuned run over an OpenAI-compatible API.",
+    "chat": "Talk to any OpenAI-compatible server.",
+    "bench": "Measure a server's speed and latency, against the plan.",
+    "doctor": "Check what is installed and configured, and how old facts are.",
 }
 
 
@@ -73,7 +83,7 @@ def _not_named() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"modelpick {__version__}")
+        output.to_stdout(f"modelpick {__version__}\n")
         raise typer.Exit
 
 
@@ -89,7 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # A command makes some hundred thousand small objects that live until it ends: looking for garbage among them
     # every 700 costs a tenth of its time and finds nothing.
     gc.set_threshold(50_000, 20, 20)
-    raise SystemExit(_run(words))
+    with output.guarded_streams():
+        try:
+            code = _run(words)
+        except KeyboardInterrupt:  # while an error was being reported
+            code = EXIT_INTERRUPTED
+    raise SystemExit(code)
 
 
 def _run(words: list[str]) -> int:
@@ -97,21 +112,43 @@ def _run(words: list[str]) -> int:
     try:
         # Commands return nothing; a code other than 0 arrives as the value of typer.Exit.
         code = program(words)(words, prog_name="modelpick", standalone_mode=False)
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except ModelpickError as error:
-        return report_error(error, as_json=as_json)
+        return output.report_error(error, as_json=as_json)
     except typer.TyperException as error:
         if not words or isinstance(error, _no_arguments()):
-            typer.echo(str(error))
+            output.to_stdout(f"{error}\n")
             return EXIT_USAGE
-        return report_error(_as_usage_error(error, words), as_json=as_json)
+        return output.report_error(_as_usage_error(error, words), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted\n")
+        output.to_stderr("interrupted\n")
         return EXIT_INTERRUPTED
     except Exception as error:  # a defect of ours: the traceback goes to a file, a sentence to the screen
-        from modelpick.cli.crash import report_crash
+        return output.report_error(_defect(error), as_json=as_json)
 
-        return report_crash(error, as_json=as_json)
+
+class _DefectError(ModelpickError):
+    # Nothing was answered, so nothing may be taken for a yes or a no.
+    exit_code = EXIT_CANNOT_TELL
+
+
+def _defect(error: Exception) -> ModelpickError:
+    """What the user reads of a defect of modelpick's own: one sentence, and the file that holds the traceback."""
+    import tempfile
+    import traceback
+
+    trace = "".join(traceback.format_exception(error))
+    try:
+        handle, path = tempfile.mkstemp(prefix="modelpick-", suffix=".log", text=True)
+        with os.fdopen(handle, "w", encoding="utf-8") as log:
+            log.write(f"modelpick {__version__}, Python {sys.version}\n")
+            log.write(printable(without_passwords(trace), keep="\n"))
+        where = f"report it with the log {path}"
+    except OSError:
+        where = "run it again where a log file can be written"
+    message = f"modelpick itself failed ({type(error).__name__}: {first_line(error)})"
+    return _DefectError(message, fix=where, code="defect")
 
 
 def _no_arguments() -> type[Exception]:
@@ -135,7 +172,3 @@ def _as_usage_error(error: typer.TyperException, words: list[str]) -> UsageError
         message = message.split("(")[0].split("Did you mean")[0].strip().rstrip(".")
         guess = nearest(getattr(error, "option_name", ""), options)
     return UsageError(message[:1].lower() + message[1:], fix=guess or f"see {path} --help", code="usage")
-
-
-if __name__ == "__main__":
-    main()

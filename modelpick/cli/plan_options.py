@@ -19,7 +19,7 @@ from modelpick.cli.options import (
     option,
     typed,
 )
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, to_stderr
 from modelpick.errors import UsageError
 from modelpick.planning.recipe import RunSettings
 
@@ -107,7 +107,7 @@ def _progress(out: Output) -> Callable[[int, int], None] | None:
         columns = 30
         filled = columns if size == 0 else round(columns * done / size)
         end = "\n" if done == size else ""
-        sys.stderr.write(f"\rcounting tokens {'#' * filled}{'.' * (columns - filled)} {done / 1e6:.0f} MB{end}")
-        sys.stderr.flush()
+        bar = "#" * filled + "." * (columns - filled)
+        to_stderr(f"counting tokens {bar} {done / 1e6:.0f} MB{end}", redraw=True)
 
     return show

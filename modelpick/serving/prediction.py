@@ -21,7 +21,7 @@ from modelpick.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Prediction:
     """A plan's serving speed, made again for another load: same model, instance, stack and method."""
 
     plan: str
@@ -75,7 +75,7 @@ class Promise:
         }
 
 
-def read(file: Path, instance: str | None = None) -> Promise:
+def read(file: Path, instance: str | None = None) -> Prediction:
     """The serving part of a plan, on its first instance or the one it really got.
 
     Raises UsageError for a file that is no plan, or one that serves nothing.
@@ -92,7 +92,7 @@ def read(file: Path, instance: str | None = None) -> Promise:
     )
 
 
-def of_workload(model: str, instance: str, workload: Workload, *, plan: str = "") -> Promise:
+def of_workload(model: str, instance: str, workload: Workload, *, plan: str = "") -> Prediction:
     """The promise for a model on an instance type. Raises UsageError, CannotTellError."""
     kinds: Mapping[str, InstanceType] = embedded.instances()
     if instance not in kinds:
@@ -102,4 +102,4 @@ def of_workload(model: str, instance: str, workload: Workload, *, plan: str = ""
         raise found
     shape = shape_of(architecture_of(found))
     by = efficiency.serving(workload.stack, workload.method)
-    return Promise(plan, found.id, kinds[instance], workload, shape, by)
+    return Prediction(plan, found.id, kinds[instance], workload, shape, by)

@@ -4,36 +4,36 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from modelpick import settings
 from modelpick.catalog.model import Model
-from modelpick.errors import UsageError
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import rules
-from modelpick.serving import command, key, machine, proxy, sizing, source
+from modelpick.serving import command, machine, proxy, sizing, source
 from modelpick.serving.command import Served
-from modelpick.serving.engines import ENGINES, Choice, choose
-from modelpick.serving.machine import Machine
-from modelpick.serving.process import Child
+from modelpick.serving.engines import ENGINES, EngineChoice, choose
+from modelpick.serving.machine import LocalMachine
+from modelpick.serving.process import ManagedProcess, Supervisor
 from modelpick.serving.sizing import NoRoomError, Sizing
-from modelpick.serving.supervise import Watch
 from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
-HOST = (
-    "127.0.0.1"  # loopback only: from elsewhere through port forwarding (modelpick connect), never opened to a network
-)
-_MENDED_BY_PROXY = ("transformers_serve_open",)  # what the table warns of and the proxy takes care of
+HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
+_SOLVED_BY_PROXY = ("transformers_serve_open",)  # caveats of the table that the proxy takes care of
 _TERMS = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ServeRequest:
     """What a user asked for. None: chosen. `workload` has the names of a serving workload."""
 
     model: str
@@ -54,9 +54,9 @@ class Launch:
     """Everything decided, nothing started: what `serve --dry-run` shows."""
 
     served: Served
-    choice: Choice
+    choice: EngineChoice
     sizing: Sizing
-    machine: Machine
+    machine: LocalMachine
     permission: license_check.Permission
     words: tuple[str, ...]
     port: int
@@ -79,9 +79,9 @@ class Launch:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know before it starts."""
-        mended = _MENDED_BY_PROXY if self.proxied else ()
-        care = (f"{one.why}; {one.way_out}" for one in self.choice.care if one.code not in mended)
-        return (*self.choice.passed_over, *self.sizing.notes, *care)
+        solved = _SOLVED_BY_PROXY if self.proxied else ()
+        caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in solved)
+        return (*self.choice.passed_over, *self.sizing.notes, *caveats)
 
     @property
     def address(self) -> str:
@@ -110,13 +110,13 @@ class Launch:
             "metrics": f"http://{HOST}:{self.port}/metrics",
             "license_files": str(self.state / "license"),
             "passed_over": list(self.choice.passed_over),
-            "care": [finding.as_json() for finding in self.choice.care],
+            "care": [finding.as_json() for finding in self.choice.caveats],
             "assumptions": list(self.sizing.notes),
             "sources": ["compatibility.toml", "memory estimate"],
         }
 
 
-def prepare(request: Request) -> Launch:
+def prepare(request: ServeRequest) -> Launch:
     """Decide everything and check everything that can be checked before a server is started.
 
     Raises UsageError (port_in_use, other_base, engine_absent, the table's codes, ...), NoRoomError, and what the
@@ -182,7 +182,7 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
     """Start it and keep it running until SIGTERM or SIGINT, then drain. Raises ServerDiedError."""
     state = launch.state
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    secret = key.key_in(launch.key_file)
+    secret = machine.key_in(launch.key_file)
     write_terms(launch, state / "license")
     if launch.to_merge is not None:
         tell(f"merging {launch.to_merge.adapter_name} into {launch.to_merge.name}")
@@ -192,14 +192,14 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
         folder = state / "models"
         source.lay_out(launch.served, folder)
     words = [machine.program(launch.words[0]) or launch.words[0], *launch.words[1:]]
-    server = Child(
+    server = ManagedProcess(
         words,
         command.environment(launch.choice.engine, secret),
         folder,
         _fresh(state / "server.log"),
         leaves=state / command.SOCKET if launch.choice.engine.socket else None,
     )
-    watch = Watch(
+    watch = Supervisor(
         server=server,
         proxy=_proxy(launch, secret) if launch.proxied else None,
         address=launch.address,
@@ -226,7 +226,7 @@ def _judged(model: str) -> str:
     return str(source.read_json(record)["settings"]["model"])
 
 
-def _workload(request: Request, folder: Path, here: Machine) -> tuple[Workload, bool]:
+def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[Workload, bool]:
     """The serving workload, and whether the user named the context; the method is what the checkpoint brings."""
     names = {name: value for name, value in request.workload.items() if value is not None}
     asked_context = "context" in names
@@ -246,7 +246,7 @@ def _checkpoint_method(folder: Path) -> str | None:
 
 
 def _sized(
-    base: Model, served: Served, workload: Workload, choice: Choice, here: Machine, asked_context: bool
+    base: Model, served: Served, workload: Workload, choice: EngineChoice, here: LocalMachine, asked_context: bool
 ) -> tuple[Served, Sizing]:
     """`transformers serve` holds base and adapter as two models: where only one fits, the tuned one is served."""
     if served.adapter is None or choice.engine.name != "transformers":
@@ -260,7 +260,13 @@ def _sized(
 
 
 def _size(
-    base: Model, served: Served, workload: Workload, choice: Choice, here: Machine, asked_context: bool, copies: int
+    base: Model,
+    served: Served,
+    workload: Workload,
+    choice: EngineChoice,
+    here: LocalMachine,
+    asked_context: bool,
+    copies: int,
 ) -> Sizing:
     if served.folder.suffix == ".gguf" and base.config is None:
         return _size_of_file(served.folder, workload, here)
@@ -270,7 +276,7 @@ def _size(
     )  # fmt: skip
 
 
-def _size_of_file(file: Path, workload: Workload, here: Machine) -> Sizing:
+def _size_of_file(file: Path, workload: Workload, here: LocalMachine) -> Sizing:
     """A GGUF without config.json: its size is known, its cache is not, and that is said."""
     needed = file.stat().st_size / GIB
     free = here.gpu.free_gib if here.gpu else here.ram_gib
@@ -284,7 +290,7 @@ def _size_of_file(file: Path, workload: Workload, here: Machine) -> Sizing:
     return Sizing(workload, workload.context + workload.generate, workload.batch, None, needed, free, 1, (note,))
 
 
-def _merged(found: source.Source, state: Path) -> Served:
+def _merged(found: source.ServedSource, state: Path) -> Served:
     """Base and adapter as one model: what the run wrote, else what will be written into the state folder."""
     folder = found.merged or state / "merged"
     return Served(found.served.adapter_name or found.served.name, folder.resolve())
@@ -304,7 +310,7 @@ def merge(parts: Served, folder: Path) -> None:
     partial.rename(folder)
 
 
-def _proxy(launch: Launch, secret: str) -> Child:
+def _proxy(launch: Launch, secret: str) -> ManagedProcess:
     engine = launch.choice.engine
     guard = proxy.Guard(
         host=HOST,
@@ -320,7 +326,7 @@ def _proxy(launch: Launch, secret: str) -> Child:
         own_metrics=engine.name == "vllm",
     )
     # By standard input: no file to protect, and nothing of it in a process list.
-    return Child(
+    return ManagedProcess(
         [machine.program("caddy") or "caddy", "run", "--config", "-"],
         {proxy.KEY_VARIABLE: secret},
         launch.state,
@@ -363,3 +369,36 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+STATES = ("loading", "ready", "stopped", "failed")
+
+
+class ServeProgress:
+    """Keeps `path` true (None: nobody asked): loading on entry, stopped or failed on exit."""
+
+    def __init__(self, path: Path | None, models: Sequence[str], port: int) -> None:
+        self._path = path
+        self._fixed = {"models": list(models), "port": port}
+
+    def __enter__(self) -> "ServeProgress":
+        self.state("loading")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.state("stopped")
+        else:
+            self.state("failed", error=error.as_json() if isinstance(error, ModelpickError) else None)
+
+    def state(self, name: str, **more: Any) -> None:
+        """Move to one of STATES. Raises UsageError when the file cannot be written."""
+        if self._path is None:
+            return
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        content = {"schema_version": 1, "state": name, **self._fixed, "at": now, **more}
+        refused = {"code": "no_file", "fix": "name another with --progress"}
+        make_folder(self._path.parent, **refused)
+        write_atomically(self._path, json.dumps(content, indent=1) + "\n", **refused)

@@ -10,7 +10,7 @@ from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
 from modelpick.planning.context_limit import within_limit
 from modelpick.planning.fit import vllm_share
 from modelpick.serving.engines import Engine
-from modelpick.serving.machine import Holder, Machine
+from modelpick.serving.machine import Holder, LocalMachine
 from modelpick.workload import Workload
 
 # What is left to vLLM's own processes and its profiling on a CPU, beside its share: assumed, not measured.
@@ -40,7 +40,7 @@ def size(
     architecture: Architecture,
     workload: Workload,
     engine: Engine,
-    machine: Machine,
+    machine: LocalMachine,
     *,
     parameters: int | None = None,
     asked_context: bool = True,
@@ -92,7 +92,7 @@ def size(
     return Sizing(workload, _tokens(workload), concurrency, utilization, needed, room, copies, tuple(notes))
 
 
-def _share_of_ram(needed: float, machine: Machine) -> float | None:
+def _share_of_ram(needed: float, machine: LocalMachine) -> float | None:
     """vLLM's share where the CPU serves: it means the machine's RAM, of which vLLM would take nine tenths."""
     if machine.ram_total_gib is None:
         return None
@@ -115,7 +115,7 @@ def _tokens(workload: Workload) -> int:
     return workload.context + workload.generate
 
 
-def _no_room(needed: float, room: float, machine: Machine, made: MemoryEstimate) -> NoRoomError:
+def _no_room(needed: float, room: float, machine: LocalMachine, made: MemoryEstimate) -> NoRoomError:
     held = holders_text(machine.holders)
     assert machine.gpu is not None
     alone = needed <= machine.gpu.total_gib * _DEFAULT_UTILIZATION

@@ -21,7 +21,7 @@ _PEFT_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ServedSource:
     """`served` with folders on disk, the base's facts for estimate and verdict, and what `license` is to judge."""
 
     served: Served
@@ -31,7 +31,7 @@ class Source:
     doubt: str | None = None  # the adapter names another base, though its shapes fit this one
 
 
-def find(asked: str, *, adapter: Path | None = None, name: str | None = None, offline: bool = False) -> Source:
+def find(asked: str, *, adapter: Path | None = None, name: str | None = None, offline: bool = False) -> ServedSource:
     """What `asked` means: a run of `modelpick finetune`, an adapter folder, a model folder, a .gguf file, a Hub id.
 
     Raises UsageError: `unfinished_run`, `no_model`, `other_base` for an adapter made for another base.
@@ -52,7 +52,7 @@ def find(asked: str, *, adapter: Path | None = None, name: str | None = None, of
     return _with_adapter(path, adapter, asked, name)
 
 
-def _run(run: Path, name: str | None, offline: bool) -> Source:
+def _run(run: Path, name: str | None, offline: bool) -> ServedSource:
     """A finished run: the tuned model beside its base, or the tuned model alone after full fine-tuning."""
     record, result_file = read_json(run / "run.json"), run / "result.json"
     result = read_json(result_file) if result_file.is_file() else {}
@@ -71,11 +71,11 @@ def _run(run: Path, name: str | None, offline: bool) -> Source:
     return replace(source, merged=tuned / "merged") if (tuned / "merged").is_dir() else source
 
 
-def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | None) -> Source:
+def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | None) -> ServedSource:
     base = snapshot.read_folder(folder)
     own = served_name(judged)
     if adapter is None:
-        return Source(Served(name or own, folder.resolve()), base, judged)
+        return ServedSource(Served(name or own, folder.resolve()), base, judged)
     if not (adapter / "adapter_config.json").is_file():
         raise UsageError(
             f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
@@ -85,7 +85,7 @@ def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | N
     tuned = f"{tuned}-tuned" if tuned == own else tuned
     config = read_json(adapter / "adapter_config.json")
     served = Served(own, folder.resolve(), tuned, adapter.resolve(), _rank(config))
-    return Source(served, base, judged, doubt=_doubt(str(config.get("base_model_name_or_path") or ""), judged))
+    return ServedSource(served, base, judged, doubt=_doubt(str(config.get("base_model_name_or_path") or ""), judged))
 
 
 def _doubt(made_for: str, base: str) -> str | None:
@@ -102,9 +102,9 @@ def served_name(asked: str) -> str:
     return _NAME.sub("-", last.removesuffix(".gguf")).strip("-.") or "model"
 
 
-def _gguf(file: Path, name: str | None) -> Source:
+def _gguf(file: Path, name: str | None) -> ServedSource:
     base = snapshot.read_folder(file.parent) if (file.parent / "config.json").is_file() else Model(str(file), "folder")
-    return Source(Served(name or served_name(file.name), file.resolve()), base, str(file.parent))
+    return ServedSource(Served(name or served_name(file.name), file.resolve()), base, str(file.parent))
 
 
 def gguf_architecture(file: Path) -> str:

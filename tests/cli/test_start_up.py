@@ -1,10 +1,12 @@
 """`modelpick --help` starts at once, and says what there is."""
 
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
 
+import pytest
 import typer
 
 from modelpick.cli.main import COMMANDS
@@ -38,11 +40,20 @@ def test_the_short_help_is_the_commands_own() -> None:
         if app.registered_groups:
             own = app.registered_groups[0].typer_instance.info.help
         else:
-            callback = app.registered_commands[0].callback
-            assert callback is not None
-            own = inspect.getdoc(callback)
+            own = inspect.getdoc(app.registered_commands[0].callback)
         assert own is not None
-        assert own.startswith(line.rstrip(".")), name
+        first_paragraph = " ".join(own.split("\n\n")[0].split())
+        assert f"{first_paragraph} ".startswith(f"{line} "), name
+
+
+@pytest.mark.parametrize("group", [[], ["catalog"], ["data"], ["policy"]])
+def test_every_one_line_help_fits_80_columns_whole(modelpick: Run, group: list[str]) -> None:
+    listed = modelpick(*group, "--help").out.partition("\nCommands:\n")[2].splitlines()
+    assert len(listed) >= 2
+    assert group or len(listed) == len(COMMANDS)
+    for line in listed:
+        assert re.fullmatch(r"  [a-z]+ +\S.*[^.]\.", line), line  # one line each, whole
+        assert len(line) <= 80
 
 
 def test_every_command_answers_in_json_and_shows_its_help(modelpick: Run) -> None:

@@ -87,7 +87,7 @@ def test_no_two_prompts_are_the_same() -> None:
     assert len({bench.prompt(64, seed) for seed in range(200)}) == 200
 
 
-def promised() -> prediction.Promise:
+def promised() -> prediction.Prediction:
     work = workload_from({"task": "serve", "method": "bf16", "context": 256, "batch": 4})
     return prediction.of_workload(MODEL, "g5.xlarge", work)
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.serving.machine import free_port
-from modelpick.serving.process import Child
+from modelpick.serving.process import ManagedProcess
 from modelpick.serving.proxy import KEY_VARIABLE, Guard, _beyond, configuration
 from tests.serving.conftest import DIRECT, is_up, wait_for
 
@@ -30,13 +30,13 @@ def guard_of(server: str, state: Path, **changes: Any) -> Guard:
 
 
 @pytest.fixture
-def run(caddy: str, tmp_path: Path) -> Iterator[Callable[[Guard], Child]]:
-    running: list[Child] = []
+def run(caddy: str, tmp_path: Path) -> Iterator[Callable[[Guard], ManagedProcess]]:
+    running: list[ManagedProcess] = []
 
-    def begin(guard: Guard) -> Child:
+    def begin(guard: Guard) -> ManagedProcess:
         text = json.dumps(configuration(guard))
         running.append(
-            Child([caddy, "run", "--config", "-"], {KEY_VARIABLE: KEY}, tmp_path, tmp_path / "proxy.log", text)
+            ManagedProcess([caddy, "run", "--config", "-"], {KEY_VARIABLE: KEY}, tmp_path, tmp_path / "proxy.log", text)
         )
         running[-1].start()
         wait_for(lambda: ask(guard, "/metrics", key=None)[0] == 200)
@@ -58,7 +58,7 @@ def ask(guard: Guard, path: str, body: Any = None, key: str | None = KEY, timeou
         return error.code, error.read().decode()
 
 
-def test_only_the_key_opens(run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path) -> None:
+def test_only_the_key_opens(run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path) -> None:
     guard = guard_of(start(), tmp_path)
     run(guard)
     body = {"model": "base", "prompt": "x", "max_tokens": 1}
@@ -72,7 +72,7 @@ def test_only_the_key_opens(run: Callable[[Guard], Child], start: Callable[..., 
 
 
 def test_only_what_is_served_reaches_the_server(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of(start(), tmp_path)
     run(guard)
@@ -102,7 +102,7 @@ def test_only_what_is_served_reaches_the_server(
     ],
 )
 def test_no_second_name_is_smuggled_past(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path, body: bytes
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path, body: bytes
 ) -> None:
     guard = guard_of(start(), tmp_path)
     run(guard)
@@ -113,7 +113,7 @@ def test_no_second_name_is_smuggled_past(
 
 
 def test_health_readiness_and_metrics_need_no_key(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of(start(), tmp_path)
     run(guard)
@@ -125,7 +125,7 @@ def test_health_readiness_and_metrics_need_no_key(
 
 
 def test_a_prompt_beyond_the_context_and_a_server_that_is_away(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of("127.0.0.1:9", tmp_path)
     run(guard)
@@ -137,7 +137,7 @@ def test_a_prompt_beyond_the_context_and_a_server_that_is_away(
 
 
 def test_a_thousand_requests_at_once_are_all_answered_a_few_at_a_time(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     server = start()
     guard = guard_of(server, tmp_path, at_once=4)
@@ -158,7 +158,7 @@ def test_a_thousand_requests_at_once_are_all_answered_a_few_at_a_time(
 
 
 def test_the_request_log_has_neither_contents_nor_keys(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of(start(), tmp_path)
     child = run(guard)
@@ -174,7 +174,7 @@ def test_the_request_log_has_neither_contents_nor_keys(
 
 
 def test_no_key_in_process_lists_nor_configuration(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of(start(), tmp_path)
     run(guard)
@@ -185,7 +185,7 @@ def test_no_key_in_process_lists_nor_configuration(
 
 
 def test_an_answer_at_work_is_finished_when_it_is_told_to_stop(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of(start("--seconds", "1.5"), tmp_path)
     child = run(guard)
@@ -203,7 +203,7 @@ def test_an_answer_at_work_is_finished_when_it_is_told_to_stop(
 
 
 def test_whole_answers_of_encoder_decoders_are_refused_since_they_would_be_cut(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
 ) -> None:
     guard = guard_of(start(), tmp_path, streams_only=True)
     run(guard)
@@ -236,7 +236,7 @@ def test_the_pattern_of_larger_numbers_is_exact(most: int, asked: int) -> None:
     ],
 )
 def test_no_answer_is_longer_than_memory_was_counted_for(
-    run: Callable[[Guard], Child], start: Callable[..., str], tmp_path: Path, asked: str, code: int
+    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path, asked: str, code: int
 ) -> None:
     guard = guard_of(start(), tmp_path)
     run(guard)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output
+from modelpick.cli.output import VERDICT_EXIT, Output, answer_json, worst
 from modelpick.errors import ModelpickError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def audit(
     sarif: Annotated[str | None, typer.Option("--sarif", metavar="FILE", help="Also write SARIF 2.1.0 there.")] = None,
     offline: Offline = False,
 ) -> None:
-    """The models a code base names, each judged once, with file and line.
+    """Judge every model that a code base names, with file and line.
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a human decides, 4 a model could not be looked up.
     """
@@ -77,7 +76,7 @@ def _answer(out: Output, found: "Audit", format: str) -> None:
     if format == "sarif":
         from modelpick.audit.sarif import as_sarif
 
-        typer.echo(json.dumps(as_sarif(found, Path.cwd()), indent=2))
+        answer_json(as_sarif(found, Path.cwd()), indent=2)
         return
     speaker = Output(True, out.quiet, out.verbose, out.debug) if format == "json" else out
     speaker.answer(found.as_json(), lambda console: _draw(console, found))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from modelpick.serving.bench import Level, Load
     from modelpick.serving.client import Endpoint
-    from modelpick.serving.prediction import Promise
+    from modelpick.serving.prediction import Prediction
 
 _LARGEST_CONCURRENCY = 512  # threads of this client
 
@@ -43,13 +43,13 @@ def bench(
     ] = "256",
     generate: Annotated[str, typer.Option("--generate", metavar="N", help="At most this many in each answer.")] = "128",
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="FILE", help="Compare with what this plan promised.")
+        str | None, typer.Option("--plan", metavar="FILE", help="Compare with what this plan predicted.")
     ] = None,
     instance: Instance = None,
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the difference for later estimates. Default: with --plan.")
     ] = True,
-    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other prompts.")] = "0",
+    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Random seed for the prompts.")] = "0",
     tool: Annotated[
         str, typer.Option("--tool", metavar="own|vllm", help="What measures: vllm is `vllm bench serve`.")
     ] = "own",
@@ -61,18 +61,19 @@ def bench(
         typer.Option("--import", metavar="FILE", help="Measure nothing: take a result of vllm bench serve."),
     ] = None,
 ) -> None:
-    """Tokens/s, first-token and inter-token latency at several concurrencies, against the plan.
+    """Measure a server's speed and latency, against the plan.
 
+    Reports tokens/s, time to the first token and time between tokens at several concurrencies.
     With --plan the difference is kept in a file of yours that later estimates use and name. Exit: 1 if requests failed.
     """
     from modelpick.serving import bench as measuring
-    from modelpick.serving import client, load_tools, prediction
+    from modelpick.serving import client, prediction
 
     if instance is not None and plan is None:
         raise UsageError("--instance says where a plan ran", fix="give --plan too", code="contradiction")
     promised = prediction.read(Path(plan), instance) if plan else None
     if results:
-        found = [load_tools.read(Path(file)) for file in results]
+        found = [measuring.read_result(Path(file)) for file in results]
         levels = sorted((one.level for one in found), key=lambda level: level.concurrency)
         _answer(out, _Measured(None, found[0].model, found[0].tool, levels), promised, keep)
         return
@@ -131,9 +132,9 @@ def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
 def _by_vllm(
     program: str, tokenizer: Path, at: "Endpoint", model: str, load: "Load", *, concurrency: int, requests: int
 ) -> "Level":
-    from modelpick.serving import load_tools
+    from modelpick.serving import bench as measuring
 
-    return load_tools.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
+    return measuring.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
 
 
 def _levels(text: str) -> list[int]:
@@ -141,7 +142,7 @@ def _levels(text: str) -> list[int]:
     return sorted(set(sizes))
 
 
-def _answer(out: Output, measured: _Measured, promised: "Promise | None", keep: bool) -> None:
+def _answer(out: Output, measured: _Measured, promised: "Prediction | None", keep: bool) -> None:
     from modelpick.speed import local_calibration
 
     name, levels = measured.model, measured.levels

@@ -21,14 +21,16 @@ _FACTS = (
 
 def register(app: typer.Typer) -> None:
     """Add the command group to the program."""
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The embedded catalog: show, info.")
+    group = typer.Typer(
+        rich_markup_mode=None, no_args_is_help=True, help="Look models up in the embedded catalog: show, info."
+    )
     command(group, "show")(show)
     command(group, "info")(info)
     app.add_typer(group, name="catalog")
 
 
 def info(out: Output) -> None:
-    """How many models, how old, from which sources."""
+    """Show how many models there are, how old, from which sources."""
     from modelpick.catalog import index
 
     catalog = index.load()
@@ -48,7 +50,7 @@ def info(out: Output) -> None:
 
     def draw(console: "Console") -> None:
         console.print(f"{len(catalog.models)} models as of {catalog.as_of}, {rated} with a quality score.")
-        console.print("\n[bold]sources[/]")
+        console.print("\nsources", style="bold")
         for source in sorted(catalog.sources):
             console.print(f"  {source:14} {catalog.sources[source].title}", markup=False)
         console.print("\nnext: modelpick catalog show falcon", markup=False)
@@ -66,7 +68,7 @@ def show(
     name: Annotated[str | None, typer.Argument(metavar="MODEL|WORD", help="A model id, or a word in its id.")] = None,
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows of a list. Default: 40.")] = None,
 ) -> None:
-    """One model with each fact's source; or the models whose id contains a word."""
+    """Show one model with its sources, or models with a word in the id."""
     from modelpick.catalog import index
     from modelpick.errors import UsageError
 
@@ -137,7 +139,7 @@ def _plain(value: Any) -> Any:
 def _draw_model(console: "Console", model: "Model", catalog: "Catalog") -> None:
     from rich.table import Table
 
-    console.print(f"[bold]{model.id}[/]")
+    console.print(model.id, style="bold")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("fact", no_wrap=True)
     table.add_column("value", overflow="fold")

@@ -8,7 +8,7 @@ import typer
 
 from modelpick.cli.endpoint_options import EndpointOptions
 from modelpick.cli.options import command, whole_number
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, to_stderr, to_stdout
 from modelpick.errors import RemoteError, UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def chat(
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Word by word, or the answer at once.")] = True,
     think: Annotated[bool, typer.Option("--think", help="Show on stderr what a reasoning model thinks first.")] = False,
 ) -> None:
-    """Talk to any OpenAI-compatible address. An empty line or Ctrl-D ends the conversation."""
+    """Talk to any OpenAI-compatible server. An empty line or Ctrl-D ends the conversation."""
     from modelpick.serving import client
 
     at = server.at(out)
@@ -126,21 +126,14 @@ def _ask(talk: "_Talk", turns: list[dict[str, str]], *, shown: bool) -> "_Said":
             said.seconds = piece.seconds
             said.usage = dict(piece.usage) if piece.usage else said.usage
             if shown and talk.think and piece.thought:
-                sys.stderr.write(_printable(piece.thought, sys.stderr.encoding))
+                to_stderr(piece.thought)
             if shown and piece.text:
-                sys.stdout.write(_printable(piece.text, sys.stdout.encoding))
-                sys.stdout.flush()
+                to_stdout(piece.text)
                 open_line = True
     finally:
         if open_line:
-            sys.stdout.write("\n")
+            to_stdout("\n")
     if not said.text.strip():
         thought = ", having thought till the tokens ran out" if said.thought else ""
         raise RemoteError(f"{talk.model} answered nothing{thought}", fix="raise --max-tokens", code="empty_answer")
     return said
-
-
-def _printable(text: str, encoding: str | None) -> str:
-    """A model's words without control characters: an answer must not steer the terminal."""
-    kept = "".join(sign for sign in text if sign in "\n\t" or sign.isprintable())
-    return kept.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")

@@ -27,7 +27,7 @@ def connect(
     name: Deployment,
     port: Annotated[str, typer.Option("--port", metavar="N", help="The machine's port.")] = "8000",
     local_port: Annotated[
-        str | None, typer.Option("--local-port", metavar="N", help="Ours. Default: the same.")
+        str | None, typer.Option("--local-port", metavar="N", help="Port on this computer. Default: the same.")
     ] = None,
     key_file: Annotated[
         Path | None, typer.Option("--key-file", metavar="FILE", help="Where the API key goes. Default: in your state.")
@@ -36,7 +36,7 @@ def connect(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """A port of the machine on this computer, through Session Manager: nothing is opened on the machine.
+    """Forward a port of the machine to this computer. Session Manager carries it: no port is opened on the machine.
 
     The API key of what it serves is put into a file that only you can read. Runs until Ctrl-C, with --json too.
     """
@@ -59,7 +59,7 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
     from modelpick import settings
     from modelpick.aws import access, record, status
     from modelpick.aws.names import Names
-    from modelpick.serving import key
+    from modelpick.serving import machine
 
     address = f"http://127.0.0.1:{local}"
     secret = access.api_key(account, name)
@@ -67,7 +67,7 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
         nothing = dict.fromkeys(("endpoint", "key_file", "ready", "progress"))
         return {"address": address, **nothing}
     path = wished or settings.state_folder(name) / "key"
-    key.keep_key(path, secret)
+    machine.keep_key(path, secret)
     names = Names(name, account.identity()["Account"], account.region)
     now = status.read_progress(account, names, record.read(account, names))
     return {

@@ -20,7 +20,7 @@ from modelpick.cli.options import (
     fraction,
     not_both,
 )
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, styled
 from modelpick.errors import UsageError
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from
@@ -59,7 +59,10 @@ def cost(
     all_sizes: Annotated[bool, typer.Option("--all-sizes", help="Also larger sizes with the same GPU.")] = False,
     offline: Offline = False,
 ) -> None:
-    """Instances side by side: speed, time and cost, and what the next cheaper or faster one changes."""
+    """Compare instances for one model: speed, time and cost.
+
+    Below the table: what the next cheaper and the next faster instance would change.
+    """
     from modelpick.planning import costs
 
     not_both("--instance", instance, "--family", family)
@@ -117,7 +120,8 @@ def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None
 
     serves = workload.task == "serve"
     many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
-    console.print(f"[bold]{found.model}[/]: {workload.task} {workload.method}, {workload.context} tokens{many}")
+    asked = f": {workload.task} {workload.method}, {workload.context} tokens{many}"
+    console.print(styled((found.model, "bold"), asked))
     if not found.rows:
         console.print(f"no instance holds it: {found.nearest_miss or 'none matches the filters'}", markup=False)
         return

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelpick.cli.options import PolicyName, command, whole_number
-from modelpick.cli.output import Output
-from modelpick.cli.waiting import Waiting
+from modelpick.cli.output import Output, Waiting
 from modelpick.errors import EXIT_NO, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def check(
     ] = None,
     policy: PolicyName = None,
 ) -> None:  # fmt: skip
-    """What is wrong with a file of examples, by line. Exit: 0 nothing that stops training, 1 something does."""
+    """Show what is wrong with a file of examples, by line. Exit: 0 nothing that stops training, 1 something does."""
     from modelpick.cli.render.data import draw_report
     from modelpick.datasets.check import check as look
 
@@ -85,7 +84,10 @@ def curate(
         bool, typer.Option("--keep-sensitive", help="Do not drop secrets and personal data.")
     ] = False,
 ) -> None:
-    """Choose few and good examples: no duplicates, diverse, ranked by quality, to a budget."""
+    """Choose few, good and diverse examples, without duplicates.
+
+    They are ranked by quality and cut to a budget.
+    """
     from modelpick.cli.render.data import draw_curated
     from modelpick.datasets import read as dataset
     from modelpick.datasets.curate import curate as choose
@@ -116,7 +118,10 @@ def next_(
         typer.Option("--ask", metavar="N", help="Ask the model about at most so many of the pool, spread out over it."),
     ] = "2000",
 ) -> None:
-    """Pick what to label next: what the model is least sure of, and most unlike what it has seen."""
+    """Pick what to label next: what the model is least sure of.
+
+    Among those, the ones most unlike what it has seen come first.
+    """
     from modelpick.cli.render.data import draw_picked
     from modelpick.datasets import read as dataset
     from modelpick.evaluation.active_learning import next_to_label

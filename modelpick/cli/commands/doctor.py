@@ -13,8 +13,8 @@ import typer
 from modelpick import __version__
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags
 from modelpick.cli.options import Instance, Region, command
-from modelpick.cli.output import Output
-from modelpick.errors import ModelpickError, RemoteError, UsageError
+from modelpick.cli.output import Output, styled
+from modelpick.errors import ModelpickError, RemoteError, UsageError, address
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ def doctor(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """What is installed and configured, and how old the embedded facts are."""
+    """Check what is installed and configured, and how old facts are."""
     if iam_policy:
         if not aws:
             raise UsageError("--iam-policy needs the account's number", fix="add --aws", code="contradiction")
@@ -132,7 +132,7 @@ def _credentials() -> list[_Check]:
             "present" if aws else "none: needed only for live prices and up",
             None if aws else "aws configure, or set AWS_PROFILE",
         ),
-        _Check("Hub endpoint", "ok", os.environ.get("HF_ENDPOINT") or "the default"),
+        _Check("Hub endpoint", "ok", address(os.environ.get("HF_ENDPOINT") or "the default")),
     ]
 
 
@@ -255,14 +255,12 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:
-    from rich.markup import escape
-
-    marks = {"ok": "[green]ok     [/]", "absent": "[yellow]absent [/]", "problem": "[red]problem[/]"}
+    marks = {"ok": ("ok     ", "green"), "absent": ("missing", "yellow"), "problem": ("problem", "red")}
     width = max(len(check.name) for check in checks)
     for check in checks:
         lines = _wrapped(check.detail, console.width - width - 10)
         lines += [] if check.fix is None else _wrapped(f"-> {check.fix}", console.width - width - 10)
-        console.print(marks[check.state], f"{check.name:<{width}}", escape(f" {lines[0]}"), soft_wrap=True)
+        console.print(styled(marks[check.state], f" {check.name:<{width}}  {lines[0]}"), soft_wrap=True)
         for line in lines[1:]:
             console.print(f"{'':7} {'':<{width}}  {line}", markup=False, soft_wrap=True)
     console.print()

@@ -33,7 +33,10 @@ def down(
     profile: Profile = None,
     yes: Yes = False,
 ) -> None:
-    """Take a deployment down: paid things first, verified gone, with a receipt. Results stay until they expire."""
+    """Take a deployment down and verify that nothing bills.
+
+    What costs money goes first. A receipt lists what is gone; results stay until they expire.
+    """
     from modelpick.aws import inventory, status, teardown
     from modelpick.aws.names import check_id
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.batch import worst
 from modelpick.cli.options import (
     Flags,
     Instance,
@@ -13,7 +12,7 @@ from modelpick.cli.options import (
     command,
     not_both,
 )
-from modelpick.cli.output import Output, report_error
+from modelpick.cli.output import Output, report_error, worst
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
 from modelpick.workload import Workload
 
@@ -47,7 +46,7 @@ def estimate(
     ] = False,
     offline: Offline = False,
 ) -> None:
-    """GPU memory by part; the longest context and the largest batch that fit.
+    """GPU memory by part; the longest context and largest batch.
 
     Against every GPU that can be rented; --fit TYPE asks the other way round.
     """

@@ -23,7 +23,7 @@ def extend(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Let a machine run longer. Its switches are at no instant off."""
+    """Let a machine run longer. The automatic stop stays armed throughout."""
     from modelpick.aws import provision
 
     longer = amount("--hours", hours) or 0.0

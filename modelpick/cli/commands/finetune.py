@@ -9,7 +9,7 @@ import typer
 
 from modelpick.cli.comparison import compared
 from modelpick.cli.options import Flags, Offline, PolicyName, command
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, progress_console
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import current_names
@@ -50,7 +50,7 @@ def finetune(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Fine-tune a model on your examples; resumable, checked, measured before and after.
+    """Fine-tune a model on your examples; resumable and measured.
 
     Exit: 0 done; 1 stopped (out of memory, disk, loss); 130 interrupted, go on with --resume.
     """
@@ -102,14 +102,13 @@ class _screen:
 
     def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
         if self._terminal:
-            from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),  # what is told beside it takes 45 of 80 columns
-                TextColumn("{task.fields[told]}"),
-                console=Console(stderr=True),
+                TextColumn("{task.fields[told]}", markup=False),
+                console=progress_console(),
             )
             self._task = self._bar.add_task("preparing", total=None, told="")
             self._bar.start()

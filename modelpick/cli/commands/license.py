@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick import files
-from modelpick.cli.batch import VERDICT_EXIT, worst
 from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output, report_error
+from modelpick.cli.output import VERDICT_EXIT, Output, report_error, styled, worst
 from modelpick.errors import ModelpickError
 from modelpick.licensing import bom as bill_of_materials
 from modelpick.licensing import notice as notices
@@ -47,7 +46,7 @@ def license(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """May we use it? The verdict with its evidence, ancestors and obligations.
+    """May you use a model? Verdict, evidence, ancestors, obligations.
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide.
     """
@@ -110,7 +109,6 @@ def _draw(console: "Console", judgements: list[Judgement]) -> None:
 
 def _draw_list(console: "Console", judgements: list[Judgement]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("verdict", no_wrap=True)
@@ -119,9 +117,9 @@ def _draw_list(console: "Console", judgements: list[Judgement]) -> None:
     table.add_column("why", overflow="fold")
     for judgement in judgements:
         table.add_row(
-            Text(judgement.verdict.value, style=_COLOUR[judgement.verdict]),
-            Text(judgement.model),
-            Text("+".join(judgement.license_ids) or "-"),
+            styled((judgement.verdict.value, _COLOUR[judgement.verdict])),
+            styled(judgement.model),
+            styled("+".join(judgement.license_ids) or "-"),
             next((reason.code for reason in judgement.reasons if reason.verdict == judgement.verdict), ""),
         )
     console.print(table)
@@ -133,12 +131,12 @@ def _draw_one(console: "Console", judgement: Judgement) -> None:
 
     answer, advice = _ANSWER[judgement.verdict]
     style = f"bold {_COLOUR[judgement.verdict]}"
-    console.print(Text.assemble((judgement.model, "bold"), ": ", (answer, style), f": {advice}"))
-    console.print(Text(_read_from(judgement), style="dim"))
+    console.print(styled((judgement.model, "bold"), ": ", (answer, style), f": {advice}"))
+    console.print(styled((_read_from(judgement), "dim")))
 
     def section(title: str, lines: list[str]) -> None:
         if lines:
-            console.print(f"\n[bold]{title}[/]")
+            console.print(f"\n{title}", style="bold")
         for line in lines:
             console.print(Padding(Text(line), (0, 0, 0, 2)))
 

@@ -30,7 +30,7 @@ def lock(
 ) -> None:
     """Freeze revisions, license hashes and verdicts.
 
-    `modelpick verify` holds the world against them later.
+    `modelpick verify` checks later that nothing has changed since.
     """
     from modelpick.licensing import lock as locks
 

@@ -7,7 +7,7 @@ import typer
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, to_stdout
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def logs(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """What the job said."""
+    """Show the job's log."""
     from modelpick.aws import access
 
     span = aws_options.span("--since", since) if since else None
@@ -35,6 +35,6 @@ def logs(
     said = False
     for line in lines:
         said = True
-        typer.echo(line)
+        to_stdout(line + "\n")
     if not said:
         out.note(f"the job of {name} has said nothing yet; modelpick status {name} says how far it is")

@@ -46,7 +46,7 @@ def offers(
         bool, typer.Option("--confirm", help="With --live: believe prices far from the embedded ones.")
     ] = False,
 ) -> None:
-    """Every NVIDIA instance type with its price, GPU and memory per GPU."""
+    """List NVIDIA instance types with price, GPU and memory."""
     from modelpick import api, settings
     from modelpick.offers import embedded
 

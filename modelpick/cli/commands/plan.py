@@ -7,7 +7,7 @@ import typer
 
 from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
 from modelpick.cli.options import Run, command
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, styled
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import UsageError
 
@@ -33,7 +33,7 @@ def plan(
         str | None, typer.Option("--output", metavar="FILE", help="Where the plan goes. Default: its id, here.")
     ] = None,
 ) -> None:
-    """What would be created, how long it takes, what it costs, what stops it.
+    """Show what would be created, how long it runs, what it costs.
 
     Writes a plan file, which `modelpick up` carries out. Spends nothing and needs no credentials.
     """
@@ -67,7 +67,7 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
     from rich.text import Text
 
     body = made.content
-    console.print(f"[bold]{body['id']}[/]: {' and '.join(body['tasks'])} {body['model']['id']}")
+    console.print(styled((body["id"], "bold"), f": {' and '.join(body['tasks'])} {body['model']['id']}"))
     verdict = body["license"]["verdict"]
     console.print(f"license  {verdict} ({', '.join(body['license']['ids']) or 'none found'})", markup=False)
     for task, memory in body["memory"].items():
@@ -87,16 +87,16 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
     console.print(
         f"cost     {_cost(body)}, at ${body['cost']['usd_per_hour']:.3f}/h with disk and address", markup=False
     )
-    console.print(f"[bold]limit    ${body['max_usd']:.2f} or {body['max_hours']:.4g} h: then it is stopped[/]")
+    console.print(f"limit    ${body['max_usd']:.2f} or {body['max_hours']:.4g} h: then it is stopped", style="bold")
     _draw_candidates(console, body)
     _draw_actions(console, body)
-    console.print("\n[bold]stopped by[/]")
+    console.print("\nstopped by", style="bold")
     for switch in body["stop"]:
         after = f" after {switch['after_hours']:.2f} h" if switch["after_hours"] is not None else ""
         console.print(f"  {switch['switch']}{after} ({switch['held_by']})", markup=False)
     for title, lines in (("take care", [one["why"] for one in body["care"]]), ("not checked yet", body["unchecked"])):
         if lines:
-            console.print(f"\n[bold]{title}[/]")
+            console.print(f"\n{title}", style="bold")
         for line in lines:
             console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
     console.print(f"\nnothing was bought. The plan is in {where}\nnext: modelpick up {where}", markup=False)
@@ -151,7 +151,7 @@ def _draw_candidates(console: "Console", body: Any) -> None:
 
 
 def _draw_actions(console: "Console", body: Any) -> None:
-    console.print("\n[bold]in this order[/]")
+    console.print("\nin this order", style="bold")
     for action in body["actions"]:
         paid = f"${action['usd']:.2f}" if action.get("usd") else "free"
         creates = f" {action['creates']}" if action.get("creates") else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, styled
 from modelpick.licensing.judge_models import APPROVALS, policy_in_force
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(out: Output) -> None:
-    """The policies that come with modelpick."""
+    """List the policies that come with modelpick."""
     from modelpick.licensing import load
 
     policies = [load.load_policy(name) for name in load.policy_names()]
@@ -40,7 +40,7 @@ def list_(out: Output) -> None:
 
     def draw(console: "Console") -> None:
         for policy in policies:
-            console.print(f"[bold]{policy.name:12}[/] {policy.title}")
+            console.print(styled((f"{policy.name:12}", "bold"), f" {policy.title}"))
         console.print("\nnext: modelpick policy show commercial; copy it to make your own: --policy FILE", markup=False)
 
     out.answer(payload, draw)
@@ -50,7 +50,7 @@ def show(
     out: Output,
     name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A policy.")] = "commercial",
 ) -> None:
-    """The company profile and the rules of a policy, with your settings applied."""
+    """Show a policy: company profile and rules, with your settings."""
 
     policy = policy_in_force(name)
     payload = {**_as_json(policy), "assumptions": [], "sources": [policy.path]}
@@ -61,7 +61,10 @@ def check(
     out: Output,
     file: Annotated[str, typer.Argument(metavar="FILE", help="A policy file, or facts such as prose.toml.")],
 ) -> None:
-    """Read a policy file and say whether it is sound; a typo is refused with the key that was probably meant."""
+    """Check a policy file.
+
+    A misspelt key is refused with the key that was probably meant.
+    """
     from modelpick.licensing import load
 
     path = Path(file)
@@ -86,7 +89,10 @@ def approve(
     policy: PolicyName = None,
     offline: Offline = False,
 ) -> None:
-    """Record a human's decision on a model in review, in ./approvals.toml: for one commit, until a day."""
+    """Record a human's decision on a model in review.
+
+    It is written to ./approvals.toml and holds for one commit, until a day.
+    """
     import datetime
     from dataclasses import asdict
 
@@ -116,12 +122,12 @@ def _as_json(policy: "Policy") -> dict[str, object]:
 def _draw(console: "Console", policy: "Policy") -> None:
     from dataclasses import asdict
 
-    console.print(f"[bold]{policy.name}[/] {policy.title}")
+    console.print(styled((policy.name, "bold"), f" {policy.title}"))
     console.print(f"{policy.path}, sha256 {policy.sha256[:12]}", style="dim", markup=False)
-    console.print("\n[bold]company[/]")
+    console.print("\ncompany", style="bold")
     for key, value in asdict(policy.company).items():
         console.print(f"  {key:22} {_said(value)}", markup=False)
-    console.print("\n[bold]rules[/]: a fact about a license, and the verdict it demands")
+    console.print(styled(("\nrules", "bold"), ": a fact about a license, and the verdict it demands"))
     for key, value in asdict(policy.rules).items():
         if isinstance(value, dict):
             for inner, verdict in value.items():

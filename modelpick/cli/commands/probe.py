@@ -49,7 +49,10 @@ def probe(
         ),
     ] = None,
 ) -> None:
-    """Hundreds of arguments with known answers: how often is the model right, with intervals."""
+    """Score a model on 200 logic questions with known answers.
+
+    Each is an argument that holds or does not. The shares of right answers come with their intervals.
+    """
     from modelpick.evaluation.probe import run
 
     asked = run.Suite(

@@ -66,7 +66,7 @@ def recommend(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Which open models we may use, that fit a GPU we can rent, at what price.
+    """Rank the open models you may use that fit a GPU you can rent.
 
     The others are counted with their reasons; --all lists them, --why-not MODEL asks for one.
     """

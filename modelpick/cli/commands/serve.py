@@ -67,14 +67,15 @@ def serve(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")] = False,
     offline: Offline = False,
 ) -> None:
-    """An OpenAI-compatible server for a model or a tuned run, on loopback, with an API key.
+    """Serve a model or a tuned run over an OpenAI-compatible API.
 
-    Runs until SIGTERM or Ctrl-C, then finishes what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
+    It listens on this machine only (127.0.0.1) and asks for an API key. It runs until SIGTERM or Ctrl-C, then finishes
+    what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
     """
     from modelpick.serving import server
-    from modelpick.serving.progress import Progress
+    from modelpick.serving.server import ServeProgress
 
-    request = server.Request(
+    request = server.ServeRequest(
         model=model,
         workload={**work, "batch": whole_number("--concurrency", concurrency, largest=10_000) or 4},
         adapter=Path(adapter) if adapter else None,
@@ -94,7 +95,7 @@ def serve(
         out.answer({**launch.as_json(), "started": False}, lambda console: _draw(console, launch, started=False))
         return
     out.note(f"starting: {' '.join(launch.words)}")
-    told = Progress(Path(progress) if progress else None, launch.served.names, launch.port)
+    told = ServeProgress(Path(progress) if progress else None, launch.served.names, launch.port)
 
     def when_ready() -> None:
         told.state("ready")

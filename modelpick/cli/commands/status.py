@@ -30,7 +30,7 @@ def status(
     region: Region = None,
     profile: Profile = None,
 ) -> None:
-    """Every deployment of the region: state, machine, hours, dollars so far, when it stops."""
+    """Show deployments: state, cost so far, and when each stops."""
     from modelpick.aws import status as statuses
 
     account = aws_options.account(region, profile)

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes = False) -> None:
-    """Find what was left behind in every region, and take it down. Results are kept."""
+    """Find what was left behind in any region, and take it down. Results are kept."""
     from modelpick.aws import status as statuses
     from modelpick.aws import teardown
 

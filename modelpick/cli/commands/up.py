@@ -13,7 +13,7 @@ from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
 from modelpick.cli.comparison import compared
 from modelpick.cli.options import Run, amount, command
-from modelpick.cli.output import Output
+from modelpick.cli.output import Output, to_stderr
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
 
@@ -64,7 +64,7 @@ def up(
         bool | None,
         typer.Option(
             "--follow/--detach",
-            help="Stay until it serves or the job is done, or only until it runs. Default: stay where a person looks.",
+            help="Stay until it serves or the job is done, or only until it runs. Default: stay in a terminal.",
         ),
     ] = None,
     confirm: Annotated[
@@ -72,7 +72,7 @@ def up(
     ] = False,
     yes: Yes = False,
 ) -> None:
-    """Make the machine of a plan: everything free first, then what stops it, then the one call that costs money.
+    """Launch what a plan describes. Sets up the automatic stop before starting anything billable.
 
     Then tells how far it is. Ctrl-C or --detach leaves it running; re-run the command to follow it again.
     """
@@ -186,7 +186,7 @@ def _follow(out: Output, account: "Account", machine: "RunningMachine", serves: 
     try:
         last = status.follow(account, machine.deployment, out.note, serves=serves)
     except KeyboardInterrupt:
-        sys.stderr.write(
+        to_stderr(
             f"\n{machine.deployment} goes on without you, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
             f"  the same command looks on; to end it: modelpick down {machine.deployment}\n"
         )
@@ -206,14 +206,14 @@ def _go_on(out: Output, account: "Account", deployment: str) -> bool:
     names = Names(deployment, account.identity()["Account"], account.region)
     held = provision.switches_known(account, names)
     end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
-    sys.stderr.write(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
+    to_stderr(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
     if out.as_json or not sys.stdin.isatty():
-        sys.stderr.write(f"  the same command continues; to remove it: modelpick down {deployment}\n")
+        to_stderr(f"  the same command continues; to remove it: modelpick down {deployment}\n")
         return False
     choice = typer.prompt("[c]ontinue, take it [d]own, or [l]eave it", default="c", err=True).strip().lower()[:1]
     if choice == "d":
         teardown.down(account, deployment, report=out.note)
-        sys.stderr.write("nothing is left\n")
+        to_stderr("nothing is left\n")
     return bool(choice == "c")
 
 

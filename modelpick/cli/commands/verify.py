@@ -25,7 +25,7 @@ def verify(
     policy: PolicyName = None,
     offline: Offline = False,
 ) -> None:
-    """Fail on any drift from the lock: commit, license text, verdict, ancestry, policy.
+    """Check that nothing has changed since the lock.
 
     Exit code: 0 nothing changed, 1 something did.
     """
@@ -63,7 +63,8 @@ def verify(
         if drifts:
             console.print(f"\n{len(drifts)} changes since {path}. Read them, then: modelpick lock ...", markup=False)
         else:
-            console.print(f"{len(before.models)} models are as locked in {path}", markup=False)
+            plural = "" if len(before.models) == 1 else "s"
+            console.print(f"{len(before.models)} model{plural} unchanged since {path}", markup=False)
 
     out.answer(payload, draw)
     if drifts:

@@ -5,9 +5,10 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from modelpick.cli.output import styled
 
 if TYPE_CHECKING:
     from modelpick.datasets.check import Report
@@ -26,7 +27,8 @@ def draw_report(console: Console, file: str, report: "Report", held_out: str | N
     lines = len(report.data.wholes)
     more = "" if lines == len(report.data.examples) else f" in {count(lines, 'line')}"
     form = f", {report.data.form} form" if report.data.form else ""
-    console.print(f"[bold]{escape(file)}[/]: {count(len(report.data.examples), 'example')}{more}{form}", soft_wrap=True)
+    examples = count(len(report.data.examples), "example")
+    console.print(styled((file, "bold"), f": {examples}{more}{form}"), soft_wrap=True)
     if report.tokens:
         console.print(
             f"{about}{sum(report.tokens):,} tokens: half have at most {report.quantile(0.5):,}, "
@@ -41,7 +43,7 @@ def draw_report(console: Console, file: str, report: "Report", held_out: str | N
             console.print(f"and {len(report.labels) - _SHOWN:,} more labels: --json", style="dim")
     if report.sources:
         named = ", ".join(report.sources[:5]) + (", ..." if len(report.sources) > 5 else "")
-        console.print(f"\ndeclared sources: {escape(named)}; by the policy: {report.sources_verdict}")
+        console.print(f"\ndeclared sources: {named}; by the policy: {report.sources_verdict}")
     if report.problems:
         console.print()
         _draw_problems(console, report.problems)
@@ -113,7 +115,7 @@ def _after_check(file: str, report: "Report", held_out: str | None) -> list[str]
 
 def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, int], chosen: "Curated") -> None:
     """What `data curate` chose, and where the rest went. `tokens` are the medians before and after, estimated."""
-    console.print(f"[bold]{escape(target)}[/]: {len(chosen.chosen):,} of {read:,} examples", soft_wrap=True)
+    console.print(styled((target, "bold"), f": {len(chosen.chosen):,} of {read:,} examples"), soft_wrap=True)
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(justify="right", no_wrap=True)
@@ -145,7 +147,7 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
 
 def draw_picked(console: Console, target: str, picked: "Picked") -> None:
     """What `data next` picked."""
-    console.print(f"[bold]{escape(target)}[/]: {count(len(picked.rows), 'example')} to label next", soft_wrap=True)
+    console.print(styled((target, "bold"), f": {count(len(picked.rows), 'example')} to label next"), soft_wrap=True)
     console.print(
         f"of {picked.pool:,} in the pool {picked.pool - picked.fresh:,} ask what was asked before; the model was asked "
         f"about {picked.asked:,}"
@@ -166,7 +168,7 @@ def draw_picked(console: Console, target: str, picked: "Picked") -> None:
 def _draw_steps(console: Console, steps: Sequence[str]) -> None:
     console.print()
     for number, step in enumerate(steps):
-        console.print(f"{'next: ' if number == 0 else '      '}{escape(step)}", soft_wrap=True)
+        console.print(f"{'next: ' if number == 0 else '      '}{step}", soft_wrap=True)
 
 
 def count(number: int, what: str) -> str:

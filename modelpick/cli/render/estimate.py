@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from modelpick.cli.output import styled
 from modelpick.planning import fit
 from modelpick.planning.report import MemoryReport
 
@@ -20,7 +21,7 @@ def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve:
     what += f" x {work.batch}, {work.stack}, {work.measure} memory"
     if work.gpus > 1:
         what += f", per GPU of {work.gpus} ({work.sharding})"
-    console.print(f"[bold]{report.model.id}[/]: {what}", highlight=False)
+    console.print(styled((report.model.id, "bold"), f": {what}"))
     count = f"{memory.parameters / 1e9:.2f} B parameters ({memory.parameters_source})"
     console.print(count, style="dim", markup=False)
     console.print()
@@ -52,11 +53,11 @@ def _draw_parts(console: Console, report: MemoryReport, explain: bool) -> None:
         if gib == 0 and not explain:
             continue
         bar = "█" * round(gib * 2**30 * scale)
-        console.print(f"{row['part']:<12}{gib:8.2f} GiB  [{colour}]{bar}[/]")
+        console.print(styled(f"{row['part']:<12}{gib:8.2f} GiB  ", (bar, colour)))
         if explain:
             console.print(f"{'':12}{row['formula']}", style="dim", markup=False)
     spread = f"90 % of such runs: {memory.low / 2**30:.1f} to {memory.high / 2**30:.1f}"
-    console.print(f"[bold]{'total':<12}{memory.total / 2**30:8.2f} GiB[/]  {spread}")
+    console.print(styled((f"{'total':<12}{memory.total / 2**30:8.2f} GiB", "bold"), f"  {spread}"))
 
 
 def _draw_cards(console: Console, report: MemoryReport) -> None:
@@ -78,7 +79,7 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
         table.add_row(
             offer.instance.gpu.name + share,
             f"{offer.instance.usable_memory_gib:.1f}",
-            "[green]yes[/]" if outcome.fits else "[red]no[/]",
+            styled(("yes", "green") if outcome.fits else ("no", "red")),
             "█" * filled + "░" * (8 - filled),
             _count(reach.longest_context),
             _count(reach.largest_batch),
@@ -106,9 +107,9 @@ def _draw_reach(console: Console, report: MemoryReport) -> None:
     filled = min(columns, round(columns * report.device.high / 2**30 / room))
     console.print(f"{instance.name:<12}{room:8.2f} GiB  {'█' * filled}{'░' * (columns - filled)}", markup=False)
     if outcome.fits:
-        console.print(f"[green]fits[/], {outcome.free_gib:.1f} GiB free at the upper bound")
+        console.print(styled(("fits", "green"), f", {outcome.free_gib:.1f} GiB free at the upper bound"))
     else:
-        console.print(f"[red]does not fit[/]: {outcome.reason}")
+        console.print(styled(("does not fit", "red"), f": {outcome.reason}"))
     for name, value in report.solved().items():
         if name != "change_recipe" or not outcome.fits:
             console.print(f"  {name.replace('_', ' '):20} {_shown(value)}", markup=False)

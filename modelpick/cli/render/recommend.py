@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from modelpick.cli.output import styled
 from modelpick.planning.answer import Answer
 from modelpick.planning.recommend import Recommendation, Seat
 
@@ -16,11 +17,11 @@ def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bo
     passed = answer.recommendations.passed
     shown = passed[:rows]
     work = answer.workload
-    console.print(
-        f"[bold]{answer.policy.name}[/] policy, {work.task} {work.method}, {work.context} tokens x {work.batch}, "
-        f"on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}",
-        highlight=False,
+    asked = (
+        f" policy, {work.task} {work.method}, {work.context} tokens x {work.batch}, "
+        f"on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}"
     )
+    console.print(styled((answer.policy.name, "bold"), asked))
     console.print()
     if not shown:
         console.print("No model passes. What stopped them is counted below; loosen that first.")

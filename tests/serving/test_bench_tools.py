@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelpick.errors import UsageError
-from modelpick.serving import load_tools
+from modelpick.serving import bench
 from tests.cli.conftest import Run
 
 DATA = Path(__file__).with_name("data")
@@ -17,7 +17,7 @@ VLLM = DATA / "vllm_bench.json"  # of vllm 0.32, three requests
 
 def test_a_result_of_vllm_is_what_vllm_says_of_it() -> None:
     content = json.loads(VLLM.read_text())
-    measured = load_tools.read(VLLM)
+    measured = bench.read_result(VLLM)
     level = measured.level
     told = level.as_json()
     assert (measured.tool, measured.model) == ("vllm bench serve", "SmolLM2-135M-Instruct")
@@ -36,7 +36,7 @@ def changed(tmp_path: Path, **names: Any) -> Path:
 
 def test_a_request_that_failed_counts_as_failed(tmp_path: Path) -> None:
     file = changed(tmp_path, errors=["", "Service Unavailable", ""], output_lens=[6, 0, 6])
-    level = load_tools.read(file).level
+    level = bench.read_result(file).level
     assert (len(level.answered), level.errors) == (2, ("Service Unavailable",))
 
 
@@ -51,7 +51,7 @@ def test_a_request_that_failed_counts_as_failed(tmp_path: Path) -> None:
 )
 def test_a_result_that_says_too_little_is_refused(tmp_path: Path, names: dict[str, Any], fix: str) -> None:
     with pytest.raises(UsageError) as refused:
-        load_tools.read(changed(tmp_path, **names))
+        bench.read_result(changed(tmp_path, **names))
     assert refused.value.code == "bad_result"
     assert fix in refused.value.fix
 
@@ -61,7 +61,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "result.json"
     file.write_text(text)
     with pytest.raises(UsageError) as refused:
-        load_tools.read(file)
+        bench.read_result(file)
     assert refused.value.code == "bad_result"
 
 

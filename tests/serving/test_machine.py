@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from modelpick.errors import UsageError
-from modelpick.serving import key, machine
+from modelpick.serving import machine
 
 
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "state" / "key"
     before = os.umask(0)
     try:
-        first = key.key_in(file)
+        first = machine.key_in(file)
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert key.key_in(file) == first
-    assert key.key_in(tmp_path / "other") != first
+    assert machine.key_in(file) == first
+    assert machine.key_in(tmp_path / "other") != first
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
@@ -30,7 +30,7 @@ def test_a_key_file_others_can_read_is_refused(tmp_path: Path, mode: int) -> Non
     file.write_text("mp-0123456789abcdef0123")
     file.chmod(mode)
     with pytest.raises(UsageError) as refused:
-        key.read_key(file)
+        machine.read_key(file)
     assert refused.value.code == "key_file_open"
     assert "chmod 600" in refused.value.fix
 
@@ -43,7 +43,7 @@ def test_a_key_that_means_something_to_a_proxy_is_refused(tmp_path: Path, text: 
     file.write_text(text)
     file.chmod(0o600)
     with pytest.raises(UsageError) as refused:
-        key.read_key(file)
+        machine.read_key(file)
     assert refused.value.code == "bad_key"
     assert text == "" or text not in refused.value.message + refused.value.fix
 

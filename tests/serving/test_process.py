@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from modelpick.serving.diagnose import likely_cause
+from modelpick.serving.diagnose import diagnose
 from modelpick.serving.machine import free_port
-from modelpick.serving.process import Child
-from modelpick.serving.supervise import ServerDiedError, Watch
+from modelpick.serving.process import ManagedProcess, ServerDiedError, Supervisor
 from tests.serving.conftest import DIRECT, PROGRAM, is_up, wait_for
 
 
@@ -28,8 +27,8 @@ class Running:
         self.raised: list[BaseException] = []
         self.ready = threading.Event()
         line = [sys.executable, str(PROGRAM), "--port", str(port), *words]
-        self.child = Child(line, {}, folder, folder / "server.log")
-        self.watch = Watch(
+        self.child = ManagedProcess(line, {}, folder, folder / "server.log")
+        self.watch = Supervisor(
             self.child,
             None,
             f"{self.address}/v1",
@@ -94,7 +93,7 @@ def test_a_crash_is_told_with_its_cause_and_mended(servers: list[Running], tmp_p
 def test_a_server_that_keeps_dying_is_given_up(
     servers: list[Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelpick.serving.supervise._MOST_CRASHES", 1)
+    monkeypatch.setattr("modelpick.serving.process._MOST_CRASHES", 1)
     servers.append(one := Running(tmp_path))
     assert one.ready.wait(60)
     with pytest.raises(OSError):  # noqa: PT011
@@ -139,7 +138,7 @@ def test_what_is_being_answered_is_finished(servers: list[Running], tmp_path: Pa
     ],
 )
 def test_the_likely_cause(line: str, code: int, cause: str) -> None:
-    told, fix = likely_cause([line], code)
+    told, fix = diagnose([line], code)
     assert cause in told
     assert fix
 
@@ -151,7 +150,7 @@ def test_what_a_killed_server_leaves_behind_is_ended_before_the_next(tmp_path: P
         "print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid, flush=True)\n"
         "time.sleep(600)\n"
     )
-    child = Child([sys.executable, "-c", script], {}, tmp_path, tmp_path / "log")
+    child = ManagedProcess([sys.executable, "-c", script], {}, tmp_path, tmp_path / "log")
 
     def kill() -> int:
         wait_for(lambda: bool(child.last_lines(1)))
@@ -182,11 +181,12 @@ def is_there(pid: int) -> bool:
 def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     port = free_port("127.0.0.1")
     script = (
-        "import sys, time; from pathlib import Path; from modelpick.serving.process import Child\n"
-        f"Child([sys.executable, {str(PROGRAM)!r}, '--port', '{port}'], {{}}, Path('.'), Path('log')).start()\n"
+        "import sys, time; from pathlib import Path; from modelpick.serving.process import ManagedProcess\n"
+        f"words = [sys.executable, {str(PROGRAM)!r}, '--port', '{port}']\n"
+        "ManagedProcess(words, {}, Path('.'), Path('log')).start()\n"
         "time.sleep(60)\n"
     )
-    parent = Child([sys.executable, "-c", script], {}, tmp_path, tmp_path / "parent.log")
+    parent = ManagedProcess([sys.executable, "-c", script], {}, tmp_path, tmp_path / "parent.log")
     parent.start()
     wait_for(lambda: is_up(f"http://127.0.0.1:{port}/health"))
     assert parent._process is not None
