@@ -8,51 +8,109 @@ domicile = "DE"
 g5 = 0.12
 """
 
-import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from modelpick.errors import UsageError, nearest
+from modelpick.errors import UsageError, address
+from modelpick.files import read_toml
+from modelpick.schema import Bounds, Help, Pattern, Source, read, settings_of
 
 _FILE = "modelpick.toml"
-_TEXT_KEYS = {"policy": "commercial", "region": "us-east-1"}
+_WORD = Pattern(r"(?s).*\S.*", "text in quotes")
+_TEXTS = ("policy", "region")
 _TABLES = ("company", "discounts")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Settled values. `origins` says where each came from (`MODELPICK_REGION`, a file's path, `default`)."""
+class SettingsFile:
+    """What a settings file may hold. The company's facts are checked where the policy is (licensing/policy.py)."""
 
-    policy: str = _TEXT_KEYS["policy"]
-    region: str = _TEXT_KEYS["region"]
+    policy: Annotated[
+        str,
+        _WORD,
+        Help("License policy: a name or a file.", metavar="NAME|FILE"),
+        Source("policies/commercial.toml: what most companies may do"),
+    ] = "commercial"
+    region: Annotated[
+        str, _WORD, Help("AWS region.", metavar="R"), Source("the region with the most instance types and prices")
+    ] = "us-east-1"
+    company: Annotated[
+        Mapping[str, Any],
+        Help("Facts about the company, which override the policy's profile.", metavar="TABLE"),
+        Source("docs/policies.md"),
+    ] = field(default_factory=dict)
+    discounts: Annotated[
+        Mapping[str, Annotated[float, Bounds(0, 1, below=True)]],
+        Help("Negotiated discounts by instance family, as a fraction of the list price.", metavar="TABLE"),
+        Source("the user's contract"),
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force. `origins` says where each came from (`MODELPICK_REGION`, a file's path, `default`)."""
+
+    policy: str
+    region: str
     company: Mapping[str, Any] = field(default_factory=dict)
     discounts: Mapping[str, float] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def company_by_origin(self) -> dict[str, dict[str, Any]]:
+        """The company's facts by the file that says them, so that an error can name it."""
+        tables: dict[str, dict[str, Any]] = {}
+        for name, value in self.company.items():
+            tables.setdefault(self.origins[f"company.{name}"], {})[name] = value
+        return tables
+
 
 def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None = None) -> Settings:
-    """The settings in force for a command run in `folder` with `flags`; raises UsageError for a bad file."""
-    texts: dict[str, str] = dict(_TEXT_KEYS)
+    """The settings in force for a command run in `folder` with `flags`. Raises UsageError for a bad file."""
+    texts: dict[str, str] = {item.name: item.default for item in settings_of(SettingsFile) if item.name in _TEXTS}
     tables: dict[str, dict[str, Any]] = {name: {} for name in _TABLES}
     origins = dict.fromkeys(texts, "default")
     for path in _files(folder):
-        content = _read(path)
-        for key in _TEXT_KEYS:
-            if key in content:
-                texts[key], origins[key] = content[key], str(path)
+        table = read_toml(path, code="bad_settings")
+        content = read(SettingsFile, table, str(path), "bad_settings")
+        for name in _TEXTS:
+            if name in table:
+                texts[name], origins[name] = getattr(content, name), str(path)
         for name in _TABLES:
-            for key, value in content.get(name, {}).items():
+            for key, value in getattr(content, name).items():
                 tables[name][key], origins[f"{name}.{key}"] = value, str(path)
-    for key in _TEXT_KEYS:
-        if value := os.environ.get(f"MODELPICK_{key.upper()}"):
-            texts[key], origins[key] = value, f"MODELPICK_{key.upper()}"
-        if flags and flags.get(key):
-            texts[key], origins[key] = str(flags[key]), f"--{key}"
+    for name in _TEXTS:
+        if value := os.environ.get(f"MODELPICK_{name.upper()}"):
+            texts[name], origins[name] = value, f"MODELPICK_{name.upper()}"
+        if flags and flags.get(name):
+            texts[name], origins[name] = str(flags[name]), f"--{name}"
     return Settings(texts["policy"], texts["region"], tables["company"], tables["discounts"], origins)
+
+
+def hub_endpoint() -> str | None:
+    """The Hub's address that HF_ENDPOINT names, without a trailing slash; None where it names none.
+
+    Raises UsageError(code="bad_endpoint") for what is not a web address, before anything is asked of it.
+    """
+    typed = os.environ.get("HF_ENDPOINT", "").strip()
+    if not typed:
+        return None
+    try:
+        parts = urlsplit(typed)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number, or a bracket without its pair
+        known = False
+    if not known or any(sign.isspace() or not sign.isprintable() for sign in typed):
+        raise UsageError(
+            f"HF_ENDPOINT is not a web address: {address(typed)[:100]}",
+            fix="set it to an address such as https://huggingface.co, or unset it",
+            code="bad_endpoint",
+        )
+    return typed.rstrip("/")
 
 
 def state_folder(name: str) -> Path:
@@ -67,9 +125,8 @@ def state_folder(name: str) -> Path:
 
 
 def _files(folder: Path | None) -> list[Path]:
-    """Existing settings files, the weakest first."""
-    here = (folder or Path()) / _FILE
-    return [path for path in (*_user_files(), here) if path.is_file()]
+    """The settings files that there are, the weakest first. What is there and is not a file is refused when read."""
+    return [path for path in (*_user_files(), (folder or Path()) / _FILE) if os.path.lexists(path)]
 
 
 def _user_files() -> list[Path]:
@@ -80,28 +137,3 @@ def _user_files() -> list[Path]:
         return [Path.home() / ".config" / "modelpick" / _FILE]
     except RuntimeError:  # no HOME and no user database: there is no user config then
         return []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", fix="mend or remove it", code="bad_settings") from None
-    known = (*_TEXT_KEYS, *_TABLES)
-    for key, value in content.items():
-        if key not in known:
-            fix = nearest(key, known) or f"use one of {', '.join(known)}"
-            raise UsageError(f"{path}: unknown key {key!r}", fix=fix, code="bad_settings")
-        wanted = dict if key in _TABLES else str
-        if not isinstance(value, wanted):
-            fix = f"make it a {'table' if wanted is dict else 'text'}"
-            raise UsageError(f"{path}: {key} is {value!r}", fix=fix, code="bad_settings")
-    for family, discount in content.get("discounts", {}).items():
-        number = isinstance(discount, int | float) and not isinstance(discount, bool) and math.isfinite(discount)
-        if not number or not 0 <= discount < 1:
-            raise UsageError(
-                f"{path}: discounts.{family} is {discount!r}",
-                fix="give a fraction from 0 to below 1",
-                code="bad_settings",
-            )
-    return content

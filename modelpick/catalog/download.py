@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelpick.errors import RemoteError, first_line
+from modelpick.settings import hub_endpoint
 
 # What loading needs and what its license owes; never pickles and never code unless they are added by name.
 SAFE_FILES = (
@@ -37,7 +38,7 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
                 ignore_patterns=["*/*", "consolidated*.safetensors"],
                 local_files_only=offline,
                 # Read when asked, as modelpick's own look-ups do; the library reads them once, when it is imported.
-                endpoint=os.environ.get("HF_ENDPOINT") or None,
+                endpoint=hub_endpoint(),
                 cache_dir=os.environ.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None),
             )
         )

@@ -5,7 +5,6 @@ HTTPS_PROXY, SSL_CERT_FILE); this module adds the limits: how long, how much, ho
 """
 
 import json
-import os
 import queue
 import re
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from modelpick.catalog import card
+from modelpick.settings import hub_endpoint
 
 PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
 LONGEST_PAUSE = 310.0  # seconds thorough bulk work pauses when the Hub states it: its rate windows are 5 minutes long
@@ -110,7 +110,7 @@ class Client:
         """The Hub's address without a trailing slash."""
         from huggingface_hub import constants
 
-        return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+        return hub_endpoint() or constants.ENDPOINT.rstrip("/")
 
     @cached_property
     def has_token(self) -> bool:

@@ -28,8 +28,11 @@ def policy_in_force(name: str | None = None) -> Policy:
     chosen = load.load_policy(settled.policy)
     if not settled.company:
         return chosen
-    said = read_table(Company, settled.company, "modelpick.toml: company")
-    return replace(chosen, company=replace(chosen.company, **{key: getattr(said, key) for key in settled.company}))
+    company = chosen.company
+    for origin, table in settled.company_by_origin.items():
+        facts = read_table(Company, table, f"{origin}: [company]")
+        company = replace(company, **{key: getattr(facts, key) for key in table})
+    return replace(chosen, company=company)
 
 
 def facts_in_force() -> Facts:

@@ -49,9 +49,9 @@ class RunSettings:
     The effective batch is 16 (QLoRA, arXiv 2305.14314): `gradient_accumulation` is 16 for a micro-batch of 1.
     """
 
-    model: Annotated[str, Help("Base model: a Hub id or a local folder.", metavar="MODEL"), _OURS]
-    data: Annotated[str, Help("Examples: JSONL, CSV or Parquet.", metavar="FILE"), Source("docs/finetuning.md")]
-    output: Annotated[str, Help("Where the run is kept.", metavar="DIR", default="./run"), _OURS]
+    model: Annotated[str, _TEXT, Help("Base model: a Hub id or a local folder.", metavar="MODEL"), _OURS]
+    data: Annotated[str, _TEXT, Help("Examples: JSONL, CSV or Parquet.", metavar="FILE"), Source("docs/finetuning.md")]
+    output: Annotated[str, _TEXT, Help("Where the run is kept.", metavar="DIR", default="./run"), _OURS]
     method: Annotated[FinetuneMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
     revision: Annotated[str | None, _TEXT, Help("Commit of the model on the Hub.", metavar="SHA"), _OURS] = None
     eval_data: Annotated[

@@ -36,7 +36,7 @@ def request_from_files(request: "Request", *, run_file: str | None = None, job_f
         return replace(request, given=_merged({"output": "run"}, request.given))
     job = _read(Path(job_file))
     check(job)
-    given = _merged(job["settings"], request.given)
+    given = _merged(read_options(RunSettings, job["settings"], unknown="unknown_setting"), request.given)
     started = bool(given.get("output")) and (Path(given["output"]) / "run.json").is_file()
     return replace(
         request,

@@ -43,11 +43,19 @@ def test_a_hub_in_trouble_leaves_the_catalog_and_says_so(hub: Hub, trouble: Trou
     assert says in unknown.message
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://[::1]:9", "nonsense", "http://", "ftp://x"])
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://[::1]:9"])
 def test_an_endpoint_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     assert one(KNOWN).notes[0].startswith("the Hub does not answer")
     assert error("org/name").exit_code == 4
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "http://", "ftp://x"])
+def test_an_endpoint_that_is_no_address_is_said_at_once(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """A dead Hub answers from the catalog; a misspelt one is the user's mistake, and is not hidden by that."""
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(UsageError, match="HF_ENDPOINT is not a web address"):
+        one(KNOWN)
 
 
 @pytest.mark.parametrize("trouble", ["500", "closed", "429"])

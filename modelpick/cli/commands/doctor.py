@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick import __version__
+from modelpick import __version__, settings
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags
 from modelpick.cli.options import Instance, Region, command
 from modelpick.cli.output import Output, styled
@@ -132,8 +132,15 @@ def _credentials() -> list[_Check]:
             "present" if aws else "none: needed only for live prices and up",
             None if aws else "aws configure, or set AWS_PROFILE",
         ),
-        _Check("Hub endpoint", "ok", address(os.environ.get("HF_ENDPOINT") or "the default")),
+        _endpoint(),
     ]
+
+
+def _endpoint() -> _Check:
+    try:
+        return _Check("Hub endpoint", "ok", address(settings.hub_endpoint() or "the default"))
+    except ModelpickError as error:
+        return _Check("Hub endpoint", "problem", error.message, error.fix)
 
 
 def _home() -> str | None:
@@ -174,8 +181,6 @@ def _probe(name: str, look: Any) -> _Check:
 
 
 def _settings() -> _Check:
-    from modelpick import settings
-
     try:
         settled = settings.load()
     except ModelpickError as error:

@@ -12,7 +12,7 @@ from modelpick.cli.options import Flags, Offline, PolicyName, command
 from modelpick.cli.output import Output, progress_console
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.planning.recipe import RunSettings
-from modelpick.schema import current_names
+from modelpick.schema import read_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,8 @@ def finetune(
     from modelpick.training.job_file import planned_from, request_from_files
 
     options = {"model": model, **settings}
-    for name, value in current_names(RunSettings, dict(map(_setting, set_ or ()))).items():
+    named = dict(map(_setting, set_ or ()))
+    for name, value in read_options(RunSettings, named, unknown="unknown_setting").items():
         if options.get(name) is not None:
             raise UsageError(f"{name} is given twice", fix="give it once", code="contradiction")
         options[name] = value
