@@ -22,9 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelpick.datasets import duplicates, read
-from modelpick.datasets.check import check
-from modelpick.datasets.curate import curate
-from modelpick.datasets.similarity import words
+from modelpick.datasets.check import check_data
+from modelpick.datasets.curate import curate_examples
+from modelpick.datasets.duplicates import words
 
 KINDS = ("prose", "templated")
 _PATIENCE = 300  # seconds
@@ -61,7 +61,7 @@ def corpus(kind: str, count: int) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def with_datasketch(texts: list[str]) -> list[int]:
-    """The same answer as `near.repeats`, by the library."""
+    """The same answer as `duplicates.first_of_each`, by the library."""
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
@@ -113,9 +113,9 @@ def whole(command: str, kind: str, count: int) -> str:
                 opened.write(json.dumps(row) + "\n")
         start = time.process_time()
         if command == "check":
-            check(file)
+            check_data(file)
         else:
-            chosen = curate(read.read_for_training(file).wholes, 1000)
+            chosen = curate_examples(read.read_for_training(file).wholes, 1000)
             read.copy_lines(file, set(chosen.lines), Path(folder) / "few.jsonl")
     return f"{time.process_time() - start:7.1f} s CPU {_peak():6.0f} MB in all"
 
@@ -146,7 +146,7 @@ def main() -> None:
             row = measured(whole, command, kind, asked.lines)
             print(f"{asked.lines:,} lines, {kind:9} data {command:18} {row}", flush=True)
         finders = {
-            "near-duplicates": duplicates.repeats,
+            "near-duplicates": duplicates.first_of_each,
             **({"datasketch": with_datasketch} if asked.datasketch else {}),
         }
         for name, find in finders.items():

@@ -18,9 +18,9 @@ from typing import Any
 
 from modelpick.datasets.examples import Example, Turn
 from modelpick.loading import tokenize
-from modelpick.loading.quiet import quietly
+from modelpick.loading.environment import silence_libraries
 from modelpick.planning.recipe import RunSettings
-from modelpick.training import finetune, loss, train
+from modelpick.training import finetune, train
 
 CONFIG = {
     "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8, "vocab_size": 2048,
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--all-logits", action="store_true", help="let modelpick compute what TRL computes")
     options = parser.parse_args()
     if options.all_logits:
-        loss.can_skip_questions = lambda trainer: False
-    with quietly(), tempfile.TemporaryDirectory() as folder:
+        train.can_skip_questions = lambda trainer: False
+    with silence_libraries(), tempfile.TemporaryDirectory() as folder:
         base = _tiny(Path(folder) / "base")
         settings = RunSettings(
             model=str(base), data="-", output="-", dtype="fp32", batch=8, gradient_accumulation=1, context=128,
@@ -79,8 +79,8 @@ def _bare(settings: RunSettings, folder: Path) -> Any:
 
 def _ours(settings: RunSettings, folder: Path) -> Any:
     loaded, encoded = _prepared(settings)
-    watch = train.Watch(lambda event: None, None, threading.Event())
-    return train.build_trainer(settings, loaded, encoded, folder, watch)
+    hooks = train.RunHooks(lambda event: None, None, threading.Event())
+    return train.build_trainer(settings, loaded, encoded, folder, hooks)
 
 
 def _prepared(settings: RunSettings) -> Any:

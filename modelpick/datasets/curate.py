@@ -1,6 +1,7 @@
 """Fewer, better examples: LIMA's lesson (arXiv 2305.11206: a thousand chosen with care suffice) as a tool.
 
-`curate` drops near-duplicates, ranks what is left by plain signs of quality and takes a diverse selection to a budget.
+`curate_examples` drops near-duplicates, ranks the rest by plain signs of quality and takes a diverse selection of at
+most a given size.
 `pick_next` is the active-learning loop's choice from an unlabelled pool: what the model is least sure of, and most
 unlike what it has seen. Neither depends on the order of the lines, except between lines that are the same.
 """
@@ -11,12 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelpick.datasets import duplicates as near
-from modelpick.datasets import personal_data as sensitive
-from modelpick.datasets import similarity
+from modelpick.datasets import personal_data
+from modelpick.datasets.duplicates import OnProgress, first_matches, first_of_each, normalized, words
 from modelpick.datasets.examples import Example
-from modelpick.datasets.kcenter import spread, vectors
-from modelpick.datasets.similarity import Tell
 from modelpick.extras import require
 
 _SENTENCE_END = re.compile(r"[.!?:;)\]}\"'`\d。！？」』”]\s*$")
@@ -62,13 +60,13 @@ class Curated:
         }
 
 
-def curate(
+def curate_examples(
     examples: Sequence[Example],
     budget: int,
     *,
     keep_sensitive: bool = False,
     held_out: Sequence[Example] = (),
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Curated:
     """At most `budget` examples: no near-duplicates (each one's best stays), no sensitive text, diverse, good.
 
@@ -76,25 +74,27 @@ def curate(
     """
     require("data", "sklearn")
     quality = [worth(example) for example in examples]
-    flagged = set() if keep_sensitive else _flagged(examples, tell)
+    flagged = set() if keep_sensitive else _flagged(examples, on_progress)
     order = sorted(
         set(range(len(examples))) - flagged, key=lambda number: (-quality[number], _digest(examples[number]), number)
     )
-    leaks = near.found_in([examples[number].said for number in order], [one.said for one in held_out], tell)
+    leaks = first_matches([examples[number].said for number in order], [one.said for one in held_out], on_progress)
     leaked = {number: there for number, there in zip(order, leaks, strict=True) if there is not None}
     order = [number for number in order if number not in leaked]
     texts = [examples[number].said for number in order]
-    kept = near.repeats(texts, tell)
-    alone = [place for place, first in enumerate(kept) if first == place]
+    firsts = first_of_each(texts, on_progress)
+    alone = [place for place, first in enumerate(firsts) if first == place]
     matrix = vectors([texts[place] for place in alone])
-    picked, nearest = spread(matrix, budget, [_weight(quality[order[place]]) for place in alone], tell=tell)
+    picked, nearest = k_center(
+        matrix, budget, [_weight(quality[order[place]]) for place in alone], on_progress=on_progress
+    )
     passed_over = sorted(set(range(len(alone))) - set(picked))
     chosen = sorted(order[alone[place]] for place in picked)
     line = [example.line for example in examples]
     return Curated(
         chosen=tuple(examples[number] for number in chosen),
         duplicates=tuple(
-            sorted((line[order[place]], line[order[first]]) for place, first in enumerate(kept) if first != place)
+            sorted((line[order[place]], line[order[first]]) for place, first in enumerate(firsts) if first != place)
         ),
         sensitive=tuple(sorted(line[number] for number in flagged)),
         leaked=tuple(sorted((line[number], held_out[there].line) for number, there in leaked.items())),
@@ -106,12 +106,12 @@ def curate(
     )
 
 
-def _flagged(examples: Sequence[Example], tell: Tell | None) -> set[int]:
+def _flagged(examples: Sequence[Example], on_progress: OnProgress | None) -> set[int]:
     found = set()
     for number, example in enumerate(examples):
-        if tell and number % 1000 == 0:
-            tell("looking for secrets", number, len(examples))
-        if sensitive.find(example.text):
+        if on_progress and number % 1000 == 0:
+            on_progress("looking for secrets", number, len(examples))
+        if personal_data.find(example.text):
             found.add(number)
     return found
 
@@ -142,10 +142,10 @@ def worth(example: Example) -> float:
     No model is asked, so that the ranking is the same everywhere and can be argued with.
     """
     answer, prompt = (example.answer or "").strip(), example.asked.strip()
-    asked = similarity.words(prompt)
+    asked = words(prompt)
     if example.form == "classification":
         return 1.0 if len(asked) >= 3 else 0.5
-    answered = similarity.words(answer)
+    answered = words(answer)
     marks = [
         len(asked) >= 3 or not prompt,
         bool(answer) and answered != asked,
@@ -162,7 +162,7 @@ def pick_next(
     seen: Sequence[Example],
     uncertainty: Sequence[float],
     wanted: int,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[tuple[Example, float]]:
     """(example, uncertainty) of the `wanted` pool members to label next.
 
@@ -171,28 +171,90 @@ def pick_next(
     """
     order = sorted(range(len(pool)), key=lambda place: (-uncertainty[place], _digest(pool[place]), place))
     matrix = vectors([*(pool[place].asked for place in order), *(example.asked for example in seen)])
-    picked, _ = spread(
-        matrix[: len(order)], wanted, [uncertainty[place] for place in order], matrix[len(order) :], tell
+    picked, _ = k_center(
+        matrix[: len(order)], wanted, [uncertainty[place] for place in order], matrix[len(order) :], on_progress
     )
     return [(pool[order[place]], uncertainty[order[place]]) for place in picked]
 
 
 def spread_out(
-    pool: Sequence[Example], seen: Sequence[Example], most: int, tell: Tell | None = None
+    pool: Sequence[Example], seen: Sequence[Example], most: int, on_progress: OnProgress | None = None
 ) -> tuple[Example, ...]:
     """At most `most` members of a pool, as unlike each other and what was seen as can be."""
     if len(pool) <= most:
         return tuple(pool)
-    return tuple(example for example, _ in pick_next(pool, seen, [1.0] * len(pool), most, tell))
+    return tuple(example for example, _ in pick_next(pool, seen, [1.0] * len(pool), most, on_progress))
 
 
 def fresh(pool: Sequence[Example], seen: Sequence[Example]) -> tuple[Example, ...]:
     """The members of a pool that ask what was not asked before, each question once."""
-    asked = {similarity.normalized(example.asked) for example in seen}
-    found = []
+    asked = {normalized(example.asked) for example in seen}
+    unasked = []
     for example in pool:
-        words = similarity.normalized(example.asked)
-        if words not in asked:
-            asked.add(words)
-            found.append(example)
-    return tuple(found)
+        question = normalized(example.asked)
+        if question not in asked:
+            asked.add(question)
+            unasked.append(example)
+    return tuple(unasked)
+
+
+# Among so many texts a term in over a fifth tells them little apart, and such terms are most of the work.
+_MANY, _COMMON = 10_000, 0.2
+
+
+def vectors(texts: Sequence[str]) -> Any:
+    """A sparse matrix with a unit row of tf-idf weights for each text.
+
+    Salton & Buckley 1988: log tf, log idf, cosine normalisation. A text without a telling word has an empty row.
+    """
+    require("data", "sklearn")
+    import numpy
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    for common in (_COMMON, 1.0) if len(texts) >= _MANY else (1.0,):
+        try:
+            weigh = TfidfVectorizer(analyzer=words, sublinear_tf=True, max_df=common, dtype=numpy.float32)
+            return weigh.fit_transform(texts)
+        except ValueError:  # no term is left: all of them are common, or there are none
+            continue
+    return csr_matrix((len(texts), 1), dtype=numpy.float32)
+
+
+def k_center(
+    rows: Any, wanted: int, worth: Sequence[float], known: Any = None, on_progress: OnProgress | None = None
+) -> tuple[list[int], Any]:
+    """Numbers of `wanted` rows, far from each other and from the rows of `known`, weighted by their worth.
+
+    And for every row the highest cosine with anything chosen or known: how well the choice stands for it.
+
+    Greedy k-center (Gonzalez 1985; for active learning Sener & Savarese, arXiv 1708.00489): each time the one with the
+    largest distance x worth is taken, the first of equals. The first is the worthiest. Distances are 1 - cosine. One
+    sparse product a pick; a row without a telling word has no place and comes last.
+    """
+    import numpy
+
+    worths = numpy.asarray(worth, dtype=numpy.float32)
+    nearest = numpy.zeros(rows.shape[0], dtype=numpy.float32)
+    columns = rows.T.tocsr()
+    nearest[rows.getnnz(axis=1) == 0] = 1
+
+    def take_note(row: Any) -> None:
+        near = row @ columns
+        nearest[near.indices] = numpy.maximum(nearest[near.indices], near.data)
+
+    for number in range(0 if known is None else known.shape[0]):
+        if on_progress and number % 100 == 0:
+            on_progress("comparing with what is known", number, known.shape[0])
+        take_note(known[number])
+    open_ = numpy.ones(rows.shape[0], dtype=bool)
+    chosen: list[int] = []
+    while len(chosen) < min(wanted, rows.shape[0]):
+        if on_progress and len(chosen) % 20 == 0:
+            on_progress("choosing", len(chosen), wanted)
+        score = numpy.where(open_, numpy.maximum(1 - nearest, 0) * worths, -1)
+        best = int(score.argmax())
+        chosen.append(best)
+        open_[best] = False
+        take_note(rows[best])
+    return chosen, nearest

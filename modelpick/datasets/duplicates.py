@@ -8,10 +8,36 @@ their rarest elements. Unlike MinHash it misses none.
 """
 
 import math
+import re
+import unicodedata
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from modelpick.datasets.similarity import SHINGLE, Tell, words
+# Scripts that put no space between words (Thai to Tibetan, Burmese, Khmer, kana, Han): there each letter is a word.
+_UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+# Signs that change little of what is said. A minus, times or greater between numbers or spaces does, as other signs do.
+_QUIET = re.escape("'\"“”‘’«».,;:!?¿¡…–—()[]{}-_*#`>|\\\ufe0f")
+_WORDS = re.compile(rf"[^\W_{_UNSPACED}]+|[{_UNSPACED}]|[^\w\s{_QUIET}]|(?<=[\d\s])[-*>](?=[\d\s])")
+SHINGLE = 3
+# How far a long piece of work is: what is done, how much of it, of how much (None: unknown).
+OnProgress = Callable[[str, int, int | None], None]
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, with the signs that matter."""
+    return _WORDS.findall((text if text.isascii() else unicodedata.normalize("NFKC", text)).lower())
+
+
+def normalized(text: str) -> str:
+    """Lower case, words only: equal here means an exact duplicate."""
+    return " ".join(words(text))
+
+
+def shingles(text: str) -> frozenset[tuple[str, ...]]:
+    """The set of word triples; a shorter text is one shingle."""
+    found = words(text)
+    return frozenset(tuple(found[i : i + SHINGLE]) for i in range(max(1, len(found) - SHINGLE + 1)))
+
 
 # Broder (1997) calls documents "roughly the same" by the resemblance of their shingles; 0.8 is the threshold that
 # web-scale corpora use (e.g. FineWeb 0.75, RefinedWeb 0.8).
@@ -25,16 +51,16 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _TO_BUCKET = 39  # 2^25 buckets of a byte: two triples in one are at most thought less rare than they are
 
 
-def repeats(texts: Sequence[str], tell: Tell | None = None) -> list[int]:
+def first_of_each(texts: Sequence[str], on_progress: OnProgress | None = None) -> list[int]:
     """For each text the number of the earlier one that it repeats, or its own.
 
     What is repeated repeats nothing itself: the texts that have their own number are all different.
     """
-    index = _Index(texts, tell)
+    index = _Index(texts, on_progress)
     found = []
     for number in range(len(texts)):
-        if tell and number % 1000 == 0:
-            tell("comparing", number, len(texts))
+        if on_progress and number % 1000 == 0:
+            on_progress("comparing", number, len(texts))
         rarest = index.rarest(number)
         like = index.like(number, rarest)
         if like is None:
@@ -43,11 +69,13 @@ def repeats(texts: Sequence[str], tell: Tell | None = None) -> list[int]:
     return found
 
 
-def found_in(texts: Sequence[str], known: Sequence[str], tell: Tell | None = None) -> list[int | None]:
+def first_matches(
+    texts: Sequence[str], known: Sequence[str], on_progress: OnProgress | None = None
+) -> list[int | None]:
     """For each text the number of the first in `known` that says the same, or None. Texts without words say nothing."""
     if not known:
         return [None] * len(texts)
-    index = _Index([*known, *texts], tell)
+    index = _Index([*known, *texts], on_progress)
     for number in range(len(known)):
         index.add(number, index.rarest(number))
     places = range(len(known), len(known) + len(texts))
@@ -57,12 +85,12 @@ def found_in(texts: Sequence[str], known: Sequence[str], tell: Tell | None = Non
 class _Index:
     """Some of `texts`, found again by what is rare in them."""
 
-    def __init__(self, texts: Sequence[str], tell: Tell | None) -> None:
+    def __init__(self, texts: Sequence[str], on_progress: OnProgress | None) -> None:
         ids: dict[str, int] = {}
         self._triples: list[array[int]] = []
         for number, text in enumerate(texts):
-            if tell and number % 1000 == 0:
-                tell("reading words", number, len(texts))
+            if on_progress and number % 1000 == 0:
+                on_progress("reading words", number, len(texts))
             self._triples.append(_triples([ids.setdefault(word, len(ids) + 1) for word in words(text)]))
         self._counts = counts = bytearray(1 << 64 - _TO_BUCKET)  # of texts that have a triple, at most TEMPLATE + 1
         for one in {triples.tobytes(): triples for triples in self._triples}.values():  # a copy makes no template

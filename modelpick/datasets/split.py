@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelpick.datasets import read as dataset
-from modelpick.datasets import similarity
+from modelpick.datasets.duplicates import normalized
 from modelpick.datasets.examples import Example
+from modelpick.datasets.read import read_for_training, sha256_of, split
 from modelpick.errors import UsageError
 from modelpick.planning.recipe import RunSettings
 
@@ -43,12 +43,12 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
     for a file that cannot be learned from, and code="leak" when nothing of a held-out file is left.
     """
     defaults = labelled_by or RunSettings(model="", data="", output="")
-    read = dataset.read_for_training(Path(given["data"]))
+    whole = read_for_training(Path(given["data"]))
     seed = defaults.seed if given.get("seed") is None else int(given["seed"])
     eval_sha, leaks = None, 0
     if given.get("eval_data"):
-        apart = dataset.read_for_training(Path(given["eval_data"]))
-        train, eval_sha = read.examples, apart.sha256
+        apart = read_for_training(Path(given["eval_data"]))
+        train, eval_sha = whole.examples, apart.sha256
         known = {_asked(example) for example in train}
         held_out = tuple(example for example in apart.examples if _asked(example) not in known)
         leaks = len(apart.examples) - len(held_out)
@@ -60,7 +60,7 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
             )
     else:
         share = given.get("held_out")
-        train, held_out = dataset.split(read.examples, defaults.held_out if share is None else float(share), seed)
+        train, held_out = split(whole.examples, defaults.held_out if share is None else float(share), seed)
     sources = tuple(sorted({example.source for example in (*train, *held_out) if example.source}))
     labels = labels_of((*train, *held_out))
     if len(labels) == 1:
@@ -69,11 +69,11 @@ def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) 
             fix="give examples of at least two labels",
             code="one_label",
         )
-    return Data(train, held_out, read.sha256, sources, labels, eval_sha, leaks)
+    return Data(train, held_out, whole.sha256, sources, labels, eval_sha, leaks)
 
 
 def _asked(example: Example) -> str:
-    return similarity.normalized(example.prompt) or similarity.normalized(example.text)
+    return normalized(example.prompt) or normalized(example.text)
 
 
 def base_sha256(model: str) -> str | None:
@@ -85,7 +85,7 @@ def base_sha256(model: str) -> str | None:
         return None
     digest = hashlib.sha256()
     for file in sorted(path for suffix in ("safetensors", "bin") for path in folder.glob(f"*.{suffix}")):
-        digest.update(f"{file.name} {dataset.sha256_of(file)}\n".encode())
+        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
 
 

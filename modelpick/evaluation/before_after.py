@@ -3,21 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelpick.datasets import read
-from modelpick.evaluation.intervals import Interval
+from modelpick.datasets.split import Data
 from modelpick.evaluation.probe import ask
 from modelpick.evaluation.probe.run import Suite
 from modelpick.evaluation.probe.suite import Answers, Case
-from modelpick.evaluation.score import Comparison, Scores, compare, score
+from modelpick.evaluation.score import Comparison, Interval, Scores, compare, score
 from modelpick.files import data_file, write_atomically
-from modelpick.loading import tokenize
-
-if TYPE_CHECKING:
-    from modelpick.datasets.split import Data
-    from modelpick.loading.load import Loaded
-    from modelpick.planning.recipe import RunSettings
+from modelpick.loading import environment, tokenize
+from modelpick.loading.load import Loaded
+from modelpick.planning.recipe import RunSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +27,8 @@ class Before:
     few_shot: Answers | None = None  # the same cases, after solved ones
 
 
-def measure(loaded: "Loaded", settings: "RunSettings", data: "Data") -> Before:
+def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
     """Score held-out examples, the general questions and the probe with the model as it is now."""
-    from modelpick.loading import environment
 
     model = environment.place(loaded.model)
     # Only training needs gradients at the inputs; with them bitsandbytes takes another 4-bit kernel on a CPU than the

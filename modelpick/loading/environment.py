@@ -1,6 +1,10 @@
 """The device at hand: a CUDA GPU if torch sees one, else this machine's memory."""
 
+import logging
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from modelpick.planning.choose import Device
@@ -27,3 +31,27 @@ def place(model: Any) -> Any:
     if torch.cuda.is_available() and not getattr(model, "is_quantized", False):
         return model.to("cuda")
     return model
+
+
+@contextmanager
+def silence_libraries() -> Iterator[None]:
+    """Silence the log lines and progress bars of transformers, datasets and bitsandbytes, and all warnings.
+
+    Warnings, transformers' log level and the progress bars come back afterwards.
+    """
+    import datasets.utils.logging as datasets_logging
+    import transformers.utils.logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    datasets_logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+        datasets_logging.enable_progress_bar()

@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,10 +11,12 @@ from modelpick.catalog import download
 from modelpick.catalog.architecture import longest_of
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, first_line
 from modelpick.loading import quantized
-from modelpick.loading.attention import repeat_single_key
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 Kind = Literal["causal", "encoder-decoder", "encoder"]
 _AUTO: dict[Kind, str] = {
@@ -329,3 +332,29 @@ def _kept_modules(auto: Any, config: Any, options: LoadOptions, label: str) -> t
     keep = quantized.kept_by_intent(skeleton)
     quantized.refuse_unquantizable(skeleton, keep, label)
     return keep
+
+
+def repeat_single_key(model: "nn.Module") -> int:
+    """While the model trains, show its one head of keys and values to every query head; returns the layers changed.
+
+    The result is the same. Generation is left alone: its cache would be as many times larger.
+    """
+    changed = 0
+    for module in model.modules():
+        attention: Any = module
+        if type(module).__name__ == "FalconAttention" and attention.num_kv_heads == 1 < attention.num_heads:
+            attention._split_heads = partial(_split_heads, attention, attention._split_heads)
+            attention.register_forward_pre_hook(_count_heads)
+            changed += 1
+    return changed
+
+
+def _count_heads(attention: Any, inputs: object) -> None:
+    attention.num_kv_heads = attention.num_heads if attention.training else 1
+
+
+def _split_heads(attention: Any, split: Any, fused: "torch.Tensor") -> tuple["torch.Tensor", ...]:
+    query, key, value = split(fused)
+    if attention.training:
+        key, value = key.expand_as(query), value.expand_as(query)
+    return query, key, value

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick.datasets.examples import Example
 from modelpick.errors import UsageError, first_line
+from modelpick.loading.load import Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from modelpick.loading.load import Kind
 
 _TOGETHER = 1000  # texts that a tokenizer is given at once: it works through them in parallel
 IGNORED = -100  # torch.nn.CrossEntropyLoss's ignore_index
@@ -30,7 +30,7 @@ class Encoded:
 def encode(
     examples: Sequence[Example],
     tokenizer: "PreTrainedTokenizerBase",
-    kind: "Kind",
+    kind: Kind,
     context: int,
     labels: Sequence[str] = (),
 ) -> Encoded:
@@ -63,7 +63,7 @@ def encode(
     return Encoded(tuple(rows), cut, left_out, longest, tokens)
 
 
-def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", kind: "Kind") -> list[int]:
+def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", kind: Kind) -> list[int]:
     """The tokens that each example takes of the context when `kind` is trained on it. Raises UsageError as `encode`."""
     _check_form(examples, kind)
 
@@ -92,14 +92,14 @@ def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", k
     return counts(whole, add_special_tokens=False)
 
 
-def prompt_text(example: Example, tokenizer: "PreTrainedTokenizerBase", kind: "Kind") -> str:
+def prompt_text(example: Example, tokenizer: "PreTrainedTokenizerBase", kind: Kind) -> str:
     """What the model is shown before it answers."""
     if kind == "causal" and example.form in ("chat", "instruction"):
         return str(tokenizer.apply_chat_template(example.messages(), tokenize=False, add_generation_prompt=True))
     return example.prompt
 
 
-def _check_form(examples: Sequence[Example], kind: "Kind") -> None:
+def _check_form(examples: Sequence[Example], kind: Kind) -> None:
     classified = any(example.form == "classification" for example in examples)
     if kind == "encoder" and not classified:
         raise UsageError(

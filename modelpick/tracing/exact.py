@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelpick.errors import CannotTellError
+from modelpick.loading.environment import silence_libraries
 from modelpick.memory.estimate import WHOLE_VOCABULARY, MemoryEstimate, Parts
 from modelpick.memory.overhead import CONTEXT
 from modelpick.planning.report import MemoryReport
@@ -24,7 +25,6 @@ def exact(report: MemoryReport) -> MemoryReport:
 
     Longest context and largest batch stay the formulas'. Raises CannotTellError for what cannot be traced.
     """
-    from modelpick.loading.quiet import quietly
     from modelpick.tracing.trace import trace
 
     config = report.model.config
@@ -32,7 +32,7 @@ def exact(report: MemoryReport) -> MemoryReport:
         raise CannotTellError(
             f"{report.model.id} has no config.json to trace", fix="leave out --exact", code="unknown_architecture"
         )
-    with quietly():
+    with silence_libraries():
         traced = trace(config, report.memory.workload)
     known = report.memory.parameters  # the repository's, a tied output matrix counted once
     if abs(traced.parameters / known - 1) > _SAME_MODEL:

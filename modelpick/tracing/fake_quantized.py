@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from modelpick.loading.quantized import is_kept, kept_by_intent, linear_classes
+
 
 class _Dequantized(torch.autograd.Function):
     """y = x W with W dequantized for the call, and again for backward; only the quantized weight is saved.
@@ -107,8 +109,6 @@ class QuantizedLinear(nn.Linear):
 def quantize(model: nn.Module, bits: str, *, double: bool = False) -> int:
     """Replace what loading for `modelpick finetune` quantizes, by its own rule; returns how many were replaced."""
     from transformers.pytorch_utils import Conv1D
-
-    from modelpick.loading.quantized import is_kept, kept_by_intent, linear_classes
 
     keep = kept_by_intent(model)
     replaced = 0

@@ -20,10 +20,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from modelpick.errors import CannotTellError
+from modelpick.loading.adapters import add_lora, in_fp32
+from modelpick.loading.load import Loaded, kind_of, repeat_single_key
+from modelpick.loading.quantized import QuantizedLayers
 from modelpick.memory.stacks import stack_of
+from modelpick.tracing.allocator import StorageTracker
 from modelpick.tracing.cuda_kernels import checkpoint_contexts, cuda_rules
 from modelpick.tracing.fake_quantized import quantize
-from modelpick.tracing.storage_tracker import StorageTracker
 from modelpick.workload import Workload
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -137,8 +140,6 @@ def _skeleton(config: Mapping[str, Any], workload: Workload) -> tuple[nn.Module,
     import transformers
     from transformers.models.auto import configuration_auto
 
-    from modelpick.loading.load import kind_of
-
     values = {key: value for key, value in config.items() if key not in ("quantization_config", "auto_map")}
     family = str(values.pop("model_type", ""))
     if family not in configuration_auto.CONFIG_MAPPING_NAMES:
@@ -188,10 +189,6 @@ def _other_kernels(model: nn.Module) -> str | None:
 
 def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool) -> nn.Module:
     """Quantize, and freeze or add real peft adapters, in the order of `modelpick finetune`: still without storage."""
-    from modelpick.loading.adapters import add_lora, in_fp32
-    from modelpick.loading.attention import repeat_single_key
-    from modelpick.loading.load import Loaded
-    from modelpick.loading.quantized import QuantizedLayers
 
     bits = _BITS.get(workload.method)
     if bits:

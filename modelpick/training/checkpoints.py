@@ -6,15 +6,18 @@ The same rule holds for a remote copy: the marker goes up last, and comes down f
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from modelpick import files
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import write_atomically
 
 MARKER = "complete.json"
 _PREFIX = "checkpoint-"
-# What the operating system says when a file cannot grow: no space, quota used up, file-size limit.
 # A full disk through libraries that turn errno into text (safetensors, torch's zip writer, glibc's strerror).
 _CANNOT_GROW_WORDS = ("no space left", "quota exceeded", "file too large", "file write failed", "unexpected pos")
 
@@ -119,3 +122,68 @@ def is_disk_full(error: BaseException) -> bool:
     if files.is_disk_full(error):
         return True
     return any(words in str(error).lower() for words in _CANNOT_GROW_WORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStore:
+    """A folder, such as a mounted share."""
+
+    folder: Path
+
+    def put(self, file: Path, name: str) -> None:
+        """Copy a file there under `name`; readers never see a part of it."""
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        shutil.copyfile(file, partial)
+        partial.replace(target)
+
+    def get(self, name: str, file: Path) -> None:
+        """Copy `name` from there to a file."""
+        shutil.copyfile(self.folder / name, file)
+
+    def names(self) -> list[str]:
+        """Everything there."""
+        return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+
+    def delete(self, name: str) -> None:
+        """Remove one."""
+        (self.folder / name).unlink(missing_ok=True)
+
+
+def open_folder(address: str) -> Store:
+    """The folder an address names. Raises UsageError for a bucket, which needs `aws.checkpoint_store.open_store`."""
+    if address.startswith("s3://"):
+        raise UsageError(f"{address} is a bucket", fix="pass open_store=checkpoint_store.open_store", code="bad_store")
+    return FolderStore(Path(address))
+
+
+class TrainingStoppedError(ModelpickError):
+    """Training could not go on; the last good state is kept. Codes: loss_not_finite, disk_full, out_of_memory."""
+
+
+def last_good(folder: Path) -> str:
+    """The newest whole checkpoint in words: its folder, or that there is none."""
+    return str(newest(folder) or "the start")
+
+
+def disk_full(folder: Path) -> TrainingStoppedError:
+    """The error for a write that failed for lack of room; `folder` is that of the checkpoints."""
+    return TrainingStoppedError(
+        f"the disk of {folder} is full; the last good state is {last_good(folder)}",
+        fix=f"free some space, then re-run the command, with --resume if {folder.parent / 'run.json'} exists",
+        code="disk_full",
+    )
+
+
+@contextmanager
+def disk_full_as_error(folder: Path) -> Iterator[None]:
+    """Turn a write that fails for lack of room into TrainingStoppedError(code="disk_full")."""
+    try:
+        yield
+    except TrainingStoppedError:
+        raise
+    except Exception as error:
+        if files.is_disk_full(error) or (not isinstance(error, ModelpickError) and is_disk_full(error)):
+            raise disk_full(folder) from None
+        raise

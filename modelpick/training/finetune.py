@@ -8,27 +8,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpick.catalog import index, lookup
 from modelpick.datasets.split import Data, read_data, refuse_changed
 from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, UsageError
+from modelpick.evaluation import before_after
 from modelpick.evaluation.before_after import Before
+from modelpick.evaluation.score import Comparison
 from modelpick.extras import require_train
 from modelpick.files import write_atomically
 from modelpick.licensing import license_check
-from modelpick.loading.load import check_folder
+from modelpick.loading import adapters, environment, load, tokenize
+from modelpick.loading.environment import silence_libraries
+from modelpick.loading.load import Loaded, LoadOptions, check_folder
+from modelpick.memory.estimate import estimate_model
 from modelpick.planning.choose import Choice, choose
 from modelpick.planning.recipe import SCHEMA_VERSION, RunSettings, as_trained, run_from_json, settings_from
 from modelpick.schema import current_names
-from modelpick.training import checkpoints, metrics, model_card, run_folder, tracking
-from modelpick.training.progress import Progress, Screen
-from modelpick.training.signals import stopping_on_signals
-from modelpick.training.stores import open_folder
-from modelpick.training.train import disk_full_as_error
+from modelpick.training import checkpoints, model_card, run_folder, tracking
+from modelpick.training.progress import (
+    Event,
+    OutOfMemory,
+    Progress,
+    Screen,
+    loss_svg,
+    losses,
+    read_metrics,
+    sparkline,
+)
+from modelpick.training.stop_signals import stopping_on_signals
+from modelpick.workload import Workload
 
 if TYPE_CHECKING:
-    from modelpick.evaluation.score import Comparison
-    from modelpick.loading.load import Loaded, LoadOptions
     from modelpick.training.train import Trained
-    from modelpick.workload import Workload
 
 
 # Routers and convolutions are below it, any layer of fused experts is above.
@@ -61,7 +72,7 @@ class Request:
     repeats: Mapping[str, Any] | None = None
     watched: bool = False
     planned: Sequence[Mapping[str, Any]] = ()
-    open_store: Callable[[str], checkpoints.Store] = open_folder  # what `checkpoint_to` names
+    open_store: Callable[[str], checkpoints.Store] = checkpoints.open_folder  # what `checkpoint_to` names
 
 
 def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> dict[str, Any]:
@@ -107,10 +118,10 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
         stopping_on_signals(stop),
         Progress(output, screen, given.get("usd_per_hour")) as progress,
         tracking.ended(given.get("track")) as end,
-        disk_full_as_error(output / "checkpoints"),
+        checkpoints.disk_full_as_error(output / "checkpoints"),
     ):
         for text in run_folder.differences(record):
-            progress.tell({"event": "note", "text": text})
+            progress.note(text)
         result = _run(request, given, earlier, record, data, permission, data_notes, output, progress, stop)
         end(result["status"])
         return result
@@ -132,18 +143,17 @@ def _run(
     permission: license_check.Permission, data_notes: Sequence[str], output: Path, progress: Progress,
     stop: threading.Event,
 ) -> dict[str, Any]:  # fmt: skip
-    from modelpick.loading.quiet import quietly
     from modelpick.training import train
 
-    with quietly():
+    with silence_libraries():
         choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request)
         if data.leaks:
             text = f"{data.leaks} held-out examples ask what training asks, and are left out"
-            progress.tell({"event": "note", "text": text})
+            progress.note(text)
         for reason in choice.reasons:
-            progress.tell({"event": "note", "text": reason})
+            progress.note(reason)
         for obligation in permission.obligations:
-            progress.tell({"event": "note", "text": f"license {permission.verdict}: {obligation.text}"})
+            progress.note(f"license {permission.verdict}: {obligation.text}")
         settings = choice.settings
         halvings = run_folder.halvings_to_follow(record, settings)
         if earlier is None:
@@ -155,15 +165,15 @@ def _run(
         before = _before(settings, data, output)
         _go_on_unless(stop)
 
-        def report(event: Mapping[str, Any]) -> None:
-            if "halvings" in event:  # before the first smaller step: a life after this one must know
-                run_folder.record_halvings(output, event["halvings"])
-            progress.tell(event)
+        def report(event: Event) -> None:
+            if isinstance(event, OutOfMemory):  # before the first smaller step: a life after this one must know
+                run_folder.record_halvings(output, event.halvings)
+            progress.report(event)
 
-        watch = train.Watch(report, store, stop)
+        hooks = train.RunHooks(report, store, stop)
         progress.state("training")
         trained = train.train(
-            settings, lambda: _prepare(settings, data, progress), output / "checkpoints", watch,
+            settings, lambda: _prepare(settings, data, progress), output / "checkpoints", hooks,
             resume=request.resume, halvings=halvings,
         )  # fmt: skip
         if not trained.finished:
@@ -177,16 +187,13 @@ def _run(
         result = _result(output, "done", trained, shown, comparisons, permission, name)
         tracking.log_results(
             settings.track, _flat(comparisons), output, Path(settings.data),
-            lambda text: progress.tell({"event": "note", "text": text}),
+            progress.note,
         )  # fmt: skip
         progress.state("done")
         return result
 
 
 def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
-    from modelpick.catalog import index, lookup
-    from modelpick.loading import environment, load, tokenize
-    from modelpick.memory.estimate import estimate_model
 
     options = _options_from(given, data.labels, offline=request.offline)
     config = load.load_config(given["model"], options)
@@ -201,7 +208,7 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
 
     here = environment.current()
 
-    def high(workload: "Workload") -> float:
+    def high(workload: Workload) -> float:
         try:
             return estimate_model(model, as_trained(workload, kind, gpu=here.kind == "cuda")).high
         except CannotTellError:
@@ -223,28 +230,25 @@ def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
 
 def _prepare(settings: RunSettings, data: Data, progress: Progress) -> Any:
     """Load the base, add what is trained, encode the examples: the same state every time, by the run's seed."""
-    from modelpick.loading import tokenize
 
     loaded = load_for_training(settings, data.labels)
     encoded = tokenize.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
     for note in loaded.notes:
-        progress.tell({"event": "note", "text": note})
+        progress.note(note)
     if settings.probe and loaded.kind == "encoder":
         text = "not probed: a classifier fills no masks; its held-out examples judge it, modelpick probe BASE its base"
-        progress.tell({"event": "note", "text": text})
+        progress.note(text)
     if encoded.cut or encoded.left_out:
         text = (
             f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out for want of room"
         )
-        progress.tell({"event": "note", "text": text})
+        progress.note(text)
     return loaded, encoded
 
 
-def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> "Loaded":
+def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Loaded:
     """The base with fresh adapters (or all weights trainable), from the run's seed."""
     import transformers
-
-    from modelpick.loading import adapters, load
 
     transformers.set_seed(settings.seed)
     loaded = load.load(settings.model, _options(settings, labels))
@@ -269,7 +273,6 @@ def _go_on_unless(stop: threading.Event) -> None:
 
 
 def _before(settings: RunSettings, data: Data, output: Path) -> Before:
-    from modelpick.evaluation import before_after
 
     kept = output / "before.json"
     if kept.is_file():
@@ -280,8 +283,7 @@ def _before(settings: RunSettings, data: Data, output: Path) -> Before:
     return before
 
 
-def _after(trained: "Trained", data: Data, before: Before) -> "tuple[tuple[Comparison, ...], dict[str, Any]]":
-    from modelpick.evaluation import before_after
+def _after(trained: "Trained", data: Data, before: Before) -> tuple[tuple[Comparison, ...], dict[str, Any]]:
 
     return before_after.comparisons(before, before_after.measure(trained.loaded, trained.settings, data))
 
@@ -292,12 +294,10 @@ def _save(
     name: str,
     permission: license_check.Permission,
     data: Data,
-    comparisons: "Sequence[Comparison]",
+    comparisons: Sequence[Comparison],
 ) -> None:
     """Write the model to a folder beside, then rename: the result is whole or absent."""
     import shutil
-
-    from modelpick.loading import adapters, load
 
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -324,12 +324,12 @@ def _save(
 
 
 def _result(
-    output: Path, status: str, trained: "Trained", shown: Mapping[str, Any], comparisons: "Sequence[Comparison]",
+    output: Path, status: str, trained: "Trained", shown: Mapping[str, Any], comparisons: Sequence[Comparison],
     permission: license_check.Permission, name: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    records = metrics.read(output / "metrics.jsonl")
+    records = read_metrics(output / "metrics.jsonl")
     title = f"{permission.model}: training loss"
-    write_atomically(output / "loss.svg", metrics.svg(metrics.losses(records), title=title))
+    write_atomically(output / "loss.svg", loss_svg(losses(records), title=title))
     settings, layers = trained.settings, trained.loaded.layers
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -342,7 +342,7 @@ def _result(
         "accumulation": settings.gradient_accumulation,  # its name before 2026-12, which readers of result.json know
         "quantized_layers": layers.as_json() if layers else None,
         "comparisons": [one.as_json() for one in comparisons],
-        "loss_curve": metrics.sparkline(metrics.losses(records)),
+        "loss_curve": sparkline(losses(records)),
         "license": permission.as_json(),
         "notes": list(trained.loaded.notes),
         **shown,
@@ -351,13 +351,12 @@ def _result(
     return result
 
 
-def _options(settings: RunSettings, labels: tuple[str, ...]) -> "LoadOptions":
+def _options(settings: RunSettings, labels: tuple[str, ...]) -> LoadOptions:
     return _options_from(settings.as_json(), labels)
 
 
-def _options_from(values: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> "LoadOptions":
+def _options_from(values: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> LoadOptions:
     """A Hub id is fetched once, when the run begins (`offline` as asked): a Hub that dies later hurts nothing."""
-    from modelpick.loading.load import LoadOptions
 
     names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
     return LoadOptions(
@@ -373,7 +372,7 @@ def _store(settings: RunSettings, open_store: Callable[[str], checkpoints.Store]
     return store
 
 
-def _flat(comparisons: "Sequence[Comparison]") -> dict[str, float]:
+def _flat(comparisons: Sequence[Comparison]) -> dict[str, float]:
     return {f"{when}_{one.name}": getattr(one, when).mean for one in comparisons for when in ("before", "after")}
 
 

@@ -8,21 +8,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelpick.errors import UsageError, nearest
 from modelpick.planning.recipe import RunSettings, run_from_json
 from modelpick.schema import current_names, read_options
-
-if TYPE_CHECKING:
-    from modelpick.training.finetune import Request
+from modelpick.training.finetune import Request
 
 SCHEMA_VERSION = 1
 _PLANNED = frozenset({"method", "batch", "gradient_accumulation", "gradient_checkpointing"})
 _KEYS = ("schema_version", "kind", "settings", "policy", "reviewed_by", "offline")
 
 
-def request_from_files(request: "Request", *, run_file: str | None = None, job_file: str | None = None) -> "Request":
+def request_from_files(request: Request, *, run_file: str | None = None, job_file: str | None = None) -> Request:
     """Fill a request from a run file or a job file; what was said on the command line wins.
 
     A job whose output already holds its run continues it: the same command again finishes the work. Raises UsageError

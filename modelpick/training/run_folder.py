@@ -8,18 +8,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelpick.datasets.split import base_sha256
+from modelpick.datasets.split import Data, base_sha256
 from modelpick.errors import UsageError
 from modelpick.files import write_atomically
+from modelpick.licensing.license_check import Permission
+from modelpick.planning.choose import Choice
 from modelpick.planning.recipe import SCHEMA_VERSION, Halving, RunSettings, halvings_of, settings_from
 from modelpick.training import checkpoints
-
-if TYPE_CHECKING:
-    from modelpick.datasets.split import Data
-    from modelpick.licensing.license_check import Permission
-    from modelpick.planning.choose import Choice
+from modelpick.training.checkpoints import TrainingStoppedError
 
 
 def versions() -> dict[str, str]:
@@ -185,7 +183,7 @@ def read_run(output: Path) -> Any:
 
 
 def write_run(
-    output: Path, choice: "Choice", permission: "Permission", data: "Data", data_notes: Sequence[str],
+    output: Path, choice: Choice, permission: Permission, data: Data, data_notes: Sequence[str],
     halvings: Sequence[Halving],
 ) -> None:  # fmt: skip
     """Write run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
@@ -221,8 +219,6 @@ def finished(output: Path) -> dict[str, Any] | None:
 
 def check_disk(output: Path, settings: RunSettings) -> None:
     """Refuse to start when two checkpoints and the result will not fit beside what is there."""
-    from modelpick.training.train import TrainingStoppedError
-
     folder = Path(settings.model)
     base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     # Full: weights and two Adam states, twice, and the result. LoRA: a few per cent of the base each time.

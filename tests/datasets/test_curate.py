@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sklearn", reason="the extra data is absent")
 from modelpick.datasets import duplicates, personal_data
-from modelpick.datasets.curate import curate, fresh, pick_next
+from modelpick.datasets.curate import curate_examples, fresh, pick_next
 from modelpick.datasets.examples import Example, Turn
 from modelpick.errors import UsageError
 
@@ -34,10 +34,10 @@ def examples_of(pairs: list[tuple[str, str]]) -> list[Example]:
 @given(PAIRS, st.integers(1, 30), st.booleans())
 def test_the_laws_of_curation(pairs: list[tuple[str, str]], budget: int, keep_sensitive: bool) -> None:
     examples = examples_of(pairs)
-    chosen = curate(examples, budget, keep_sensitive=keep_sensitive)
+    chosen = curate_examples(examples, budget, keep_sensitive=keep_sensitive)
     texts = [example.said for example in chosen.chosen]
     assert len(texts) <= budget
-    assert duplicates.repeats(texts) == list(range(len(texts)))
+    assert duplicates.first_of_each(texts) == list(range(len(texts)))
     assert keep_sensitive or not any(personal_data.find(example.text) for example in chosen.chosen)
     dropped = [line for line, _ in chosen.duplicates]
     told = [*dropped, *chosen.sensitive, *chosen.lines]
@@ -46,7 +46,7 @@ def test_the_laws_of_curation(pairs: list[tuple[str, str]], budget: int, keep_se
     kept = {line for _, line in chosen.duplicates}
     assert not kept & {*dropped, *chosen.sensitive}
     for line, kept_line in chosen.duplicates:
-        assert duplicates.repeats([examples[kept_line - 1].said, examples[line - 1].said]) == [0, 0]
+        assert duplicates.first_of_each([examples[kept_line - 1].said, examples[line - 1].said]) == [0, 0]
     if budget >= len(examples):
         assert chosen.beyond_budget == 0
         assert kept <= set(chosen.lines)
@@ -59,7 +59,7 @@ def test_the_order_of_the_lines_does_not_matter(
 ) -> None:
     mixed = list(pairs)
     chance.shuffle(mixed)
-    one, other = (sorted(e.text for e in curate(examples_of(made), budget).chosen) for made in (pairs, mixed))
+    one, other = (sorted(e.text for e in curate_examples(examples_of(made), budget).chosen) for made in (pairs, mixed))
     assert one == other
 
 
@@ -103,7 +103,7 @@ def test_what_is_chosen_covers_every_topic_and_little_dirt() -> None:
                 ),
             )
         )
-    chosen = curate(examples_of(pairs), 40)
+    chosen = curate_examples(examples_of(pairs), 40)
     assert {pairs[line - 1][0].split()[3].split("word")[0] for line in chosen.lines if line <= clean} == {
         f"topic{n}" for n in range(20)
     }
@@ -115,13 +115,20 @@ def test_a_template_makes_no_duplicates_of_different_inputs() -> None:
     template = "You are given a customer's letter. Read it with care and say in one word whether it is kind or not: "
     chance = random.Random(1)
     letters = [" ".join(chance.choices([f"w{n}" for n in range(400)], k=5)) for _ in range(300)]
-    assert duplicates.repeats([template + letter for letter in letters]) == list(range(300))
-    assert duplicates.repeats([template + letters[0], template + letters[0] + "!"]) == [0, 0]
+    assert duplicates.first_of_each([template + letter for letter in letters]) == list(range(300))
+    assert duplicates.first_of_each([template + letters[0], template + letters[0] + "!"]) == [0, 0]
 
 
 def test_signs_that_change_the_question_are_seen() -> None:
-    assert duplicates.repeats(["What is 3 + 4?", "What is 3 - 4?", "What is 3 * 4?", "what is 3+4"]) == [0, 1, 2, 0]
-    assert duplicates.repeats(["今天天气很好我们去公园", "今天天气很好我们去公园。", "明天下雨我们在家里看书"]) == [
+    assert duplicates.first_of_each(["What is 3 + 4?", "What is 3 - 4?", "What is 3 * 4?", "what is 3+4"]) == [
+        0,
+        1,
+        2,
+        0,
+    ]
+    assert duplicates.first_of_each(
+        ["今天天气很好我们去公园", "今天天气很好我们去公园。", "明天下雨我们在家里看书"]
+    ) == [
         0,
         0,
         2,
@@ -130,7 +137,7 @@ def test_signs_that_change_the_question_are_seen() -> None:
 
 def test_what_the_held_out_file_says_is_left_out() -> None:
     examples = examples_of([(f"explain the word {word} to a child", "It is so.") for word in WORDS])
-    chosen = curate(examples, 100, held_out=examples_of([("Explain the word tide to a child!", "It is so.")]))
+    chosen = curate_examples(examples, 100, held_out=examples_of([("Explain the word tide to a child!", "It is so.")]))
     assert chosen.leaked == ((4, 1),)
     assert 4 not in chosen.lines
 
@@ -145,5 +152,5 @@ def test_what_was_asked_before_is_not_asked_again() -> None:
 def test_without_the_extra_its_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelpick.extras.find_spec", lambda name: None)
     with pytest.raises(UsageError) as caught:
-        curate(examples_of([("a", "b")]), 1)
+        curate_examples(examples_of([("a", "b")]), 1)
     assert (caught.value.code, caught.value.fix) == ("missing_extra", "pip install 'modelpick[data]'")

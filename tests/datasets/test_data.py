@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpick.datasets import duplicates, read, similarity
-from modelpick.datasets.check import check
-from modelpick.datasets.curate import curate, pick_next
+from modelpick.datasets import duplicates, read
+from modelpick.datasets.check import check_data
+from modelpick.datasets.curate import curate_examples, pick_next
 from modelpick.datasets.examples import Example, Turn, examples_from
 from modelpick.errors import UsageError
 
@@ -135,7 +135,7 @@ def test_near_duplicates_are_exactly_those_of_comparing_all_pairs(texts: list[li
     said = [" ".join(one) for one in texts]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(duplicates, "TEMPLATE", template)
-        found = duplicates.repeats(said)
+        found = duplicates.first_of_each(said)
     sets = [shingles(text) for text in said]
     counts = Counter(triple for one in set(sets) for triple in one)
 
@@ -156,7 +156,7 @@ def test_near_duplicates_are_exactly_those_of_comparing_all_pairs(texts: list[li
 
 
 def shingles(text: str) -> frozenset[tuple[str, ...]]:
-    words = similarity.words(text)
+    words = duplicates.words(text)
     return frozenset(tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))) if words else frozenset()
 
 
@@ -167,7 +167,7 @@ def test_check_finds_duplicates_leaks_lengths_and_secrets(tmp_path: Path) -> Non
     records += [{"instruction": "my key", "output": "AKIAABCDEFGHIJKLMNOP and anna@firma.de"}]
     file = write(tmp_path / "data.jsonl", records)
     held_out = write(tmp_path / "held.jsonl", [{"instruction": long, "output": "Another answer."}])
-    report = check(file, held_out=held_out, context=20)
+    report = check_data(file, held_out=held_out, context=20)
     codes = {problem.code for problem in report.problems}
     assert codes == {"duplicate", "leak", "too_long", "secret_data", "personal_data"}
     assert report.duplicates == ((13, 14),)
@@ -177,7 +177,7 @@ def test_check_finds_duplicates_leaks_lengths_and_secrets(tmp_path: Path) -> Non
 
 def test_declared_sources_are_judged_by_the_policy(tmp_path: Path) -> None:
     records = [{"instruction": f"q {n}", "output": "a", "source": "tatsu-lab/alpaca"} for n in range(12)]
-    report = check(write(tmp_path / "data.jsonl", records), policy="commercial")
+    report = check_data(write(tmp_path / "data.jsonl", records), policy="commercial")
     assert report.sources == ("tatsu-lab/alpaca",)
     assert report.sources_verdict in ("review", "deny")
     assert any(problem.code == "restricted_source" for problem in report.problems)
@@ -190,7 +190,7 @@ def test_curation_is_diverse_free_of_duplicates_and_prefers_whole_answers() -> N
         example(100 + n, f"Explain {topic} to a child", f"Because {topic} works so.") for n, topic in enumerate(topics)
     ]
     sloppy = [example(200, "Explain how bread rises to a child", "As an AI language model I cannot help")]
-    chosen = curate([*same, *different, *sloppy], budget=6)
+    chosen = curate_examples([*same, *different, *sloppy], budget=6)
     lines = {one.line for one in chosen.chosen}
     assert {100, 101, 102, 103, 104} <= lines
     assert 200 not in lines
@@ -257,7 +257,7 @@ def test_text_parts_and_whole_floats_are_what_they_mean() -> None:
 
 
 def test_check_says_no_to_what_finetune_would_refuse(tmp_path: Path) -> None:
-    few = check(write(tmp_path / "few.jsonl", ROWS[:1]))
+    few = check_data(write(tmp_path / "few.jsonl", ROWS[:1]))
     assert [problem.code for problem in few.problems] == ["too_few_examples"]
-    alike = check(write(tmp_path / "alike.jsonl", [{"text": f"text number {n}", "label": "a"} for n in range(12)]))
+    alike = check_data(write(tmp_path / "alike.jsonl", [{"text": f"text number {n}", "label": "a"} for n in range(12)]))
     assert [problem.code for problem in alike.problems] == ["one_label"]

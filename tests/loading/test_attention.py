@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="the extra train is absent")
 import torch
 
 from modelpick.loading import load
-from modelpick.loading.attention import repeat_single_key
+from modelpick.loading.load import repeat_single_key
 from tests import tiny_models
 
 

@@ -16,7 +16,8 @@ from modelpick.licensing import license_check
 from modelpick.loading import load
 from modelpick.planning.recipe import run_from_json
 from modelpick.serving import source
-from modelpick.training import metrics, train
+from modelpick.training import progress
+from modelpick.training.checkpoints import TrainingStoppedError
 from modelpick.training.finetune import Request, finetune
 from modelpick.training.job_file import request_from_files
 from tests import tiny_models
@@ -42,6 +43,10 @@ def run(
     return finetune(Request(given, offline=True, resume=resume), events.append), events
 
 
+def notes(events: list[Any]) -> list[str]:
+    return [event.text for event in events if isinstance(event, progress.Note)]
+
+
 def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "tuned"
     result, events = run(base, data, output, probe=4, probe_shots=2, held_out=0.25)
@@ -61,11 +66,11 @@ def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path,
     assert str(base.name) in card
     assert "license: apache-2.0" in card
     assert "| held-out examples | loss |" in card
-    progress = json.loads((output / "progress.json").read_text())
-    assert progress["state"] == "done"
-    assert progress["step"] == progress["steps"]
+    state = json.loads((output / "progress.json").read_text())
+    assert state["state"] == "done"
+    assert state["step"] == state["steps"]
     assert "<svg" in (output / "loss.svg").read_text()
-    assert any(event["event"] == "progress" for event in events)
+    assert any(isinstance(event, progress.StepLogged) for event in events)
 
     again = tmp_path / "again"
     request = request_from_files(Request({"output": str(again)}, offline=True), run_file=str(output / "run.json"))
@@ -78,7 +83,7 @@ def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path,
 def test_encoder_decoders_and_encoders_train_through_trainer(family: str, data: Path, tmp_path: Path) -> None:
     base = licensed(family, tmp_path / "base", data)
     result, events = run(base, data, tmp_path / "out", held_out=0.25, epochs=4.0, probe=2)
-    assert any("not probed" in event.get("text", "") for event in events) is (family == "xlm-roberta")
+    assert any("not probed" in text for text in notes(events)) is (family == "xlm-roberta")
     held_out = result["comparisons"][0]
     assert held_out["measure"] == ("accuracy" if family == "xlm-roberta" else "loss")
     if family == "t5":
@@ -152,7 +157,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(
 
     def stop_after_a_step(event: Any) -> None:
         seen.append(event)
-        if event.get("event") == "progress" and event["step"] >= 3:
+        if isinstance(event, progress.StepLogged) and event.step >= 3:
             stop.set()
 
     given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK, **changes}
@@ -192,7 +197,7 @@ def test_an_effective_batch_is_the_same_step_however_it_is_parted(family: str, d
     for batch in (8, 2):
         output = tmp_path / str(batch)
         run(base, data, output, batch=batch, gradient_accumulation=8 // batch, max_steps=1, log_steps=1, held_out=0.0)
-        steps.append(metrics.read(output / "metrics.jsonl")[0])
+        steps.append(progress.read_metrics(output / "metrics.jsonl")[0])
     assert steps[0]["loss"] == pytest.approx(steps[1]["loss"], rel=1e-4)
     assert steps[0]["grad_norm"] == pytest.approx(steps[1]["grad_norm"], rel=1e-3)
 
@@ -219,9 +224,9 @@ def test_out_of_memory_halves_the_micro_batch_and_the_run_can_be_done_again_bit_
     finally:
         hook.remove()
     assert (result["batch"], result["gradient_accumulation"]) == (2, 4)
-    told = [event["text"] for event in events if event["event"] == "out_of_memory"]
-    assert len(told) == 2
-    assert "effective batch stays 8" in told[-1]
+    texts = [event.text for event in events if isinstance(event, progress.OutOfMemory)]
+    assert len(texts) == 2
+    assert "effective batch stays 8" in texts[-1]
     record = json.loads((tmp_path / "one" / "out" / "run.json").read_text())
     assert record["settings"]["batch"] == 8
     assert record["halvings"] == [{"after_step": 2, "batch": 2}]
@@ -246,7 +251,7 @@ def test_a_device_too_small_for_one_sequence_ends_with_what_to_do(base: Path, da
 
     hook = torch.nn.modules.module.register_module_forward_pre_hook(tiny_device)
     try:
-        with pytest.raises(train.TrainingStoppedError) as caught:
+        with pytest.raises(TrainingStoppedError) as caught:
             run(base, data, tmp_path / "out", batch=2, gradient_accumulation=1)
     finally:
         hook.remove()
@@ -269,7 +274,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(base: Path, dat
 
     hook = torch.nn.modules.module.register_module_forward_hook(poison)
     try:
-        with pytest.raises(train.TrainingStoppedError) as caught:
+        with pytest.raises(TrainingStoppedError) as caught:
             run(base, data, tmp_path / "out")
     finally:
         hook.remove()
@@ -285,12 +290,12 @@ def test_a_full_disk_stops_with_the_last_good_state(base: Path, data: Path, tmp_
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(event: Any) -> None:
-        if event.get("event") == "checkpoint" and event["step"] == 2:
+        if isinstance(event, progress.CheckpointSaved) and event.step == 2:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
 
     given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **QUICK}
     try:
-        with pytest.raises(train.TrainingStoppedError) as caught:
+        with pytest.raises(TrainingStoppedError) as caught:
             finetune(Request(given, offline=True), fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -485,7 +490,7 @@ def test_two_processes_do_not_work_in_one_folder(base: Path, data: Path, tmp_pat
     tried: list[str] = []
 
     def a_second_one(event: Any) -> None:
-        if event["event"] == "checkpoint" and not tried:
+        if isinstance(event, progress.CheckpointSaved) and not tried:
             with pytest.raises(UsageError) as caught:
                 run(base, data, tmp_path / "out", resume=True)
             tried.append(caught.value.code)
@@ -508,7 +513,7 @@ def test_a_held_out_example_that_training_asks_too_proves_nothing(base: Path, da
     held_out.write_text("\n".join([*lines[:12], json.dumps({"instruction": "Is it new?", "output": "it is"})]))
     result, events = run(base, data, tmp_path / "out", eval_data=str(held_out), max_steps=1)
     assert result["comparisons"][0]["cases"] == 1
-    assert any("12 held-out examples" in event.get("text", "") for event in events)
+    assert any("12 held-out examples" in text for text in notes(events))
     held_out.write_text("\n".join(lines[:12]))
     with pytest.raises(UsageError) as caught:
         run(base, data, tmp_path / "other", eval_data=str(held_out))

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.errors import UsageError
 from modelpick.planning.recipe import RunSettings, run_from_json, settings_from
-from modelpick.training import checkpoints, job_file, metrics
+from modelpick.training import checkpoints, job_file, progress
+from modelpick.training.checkpoints import FolderStore
 from modelpick.training.finetune import Request
-from modelpick.training.stores import FolderStore
 
 SETTINGS: dict[str, Any] = {
     "epochs": 40.0, "gradient_accumulation": 1, "batch": 4, "save_steps": 5, "learning_rate": 1e-3, "lora_rank": 4,
@@ -66,11 +66,11 @@ def test_killed_by_force_or_by_notice_a_job_ends_in_the_same_bits(base: Path, da
     told, error = whole.communicate()
     assert whole.returncode == 0, error
 
-    progress = tmp_path / "cut" / "out" / "progress.json"
-    progress.unlink()  # the killed process's
+    heartbeat = tmp_path / "cut" / "out" / "progress.json"
+    heartbeat.unlink()  # the killed process's
     noticed = start(cut_file)
     deadline = time.monotonic() + 240
-    while not progress.exists() or state_of(progress) != "training":
+    while not heartbeat.exists() or state_of(heartbeat) != "training":
         assert noticed.poll() is None, noticed.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -185,20 +185,20 @@ def test_checkpoints_travel_through_a_bucket(tmp_path: Path, monkeypatch: pytest
 def test_the_metrics_of_a_resumed_step_replace_the_lost_ones(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     for step, loss in ((1, 3.0), (2, 2.0), (2, 2.5), (3, float("nan"))):
-        metrics.append(file, {"step": step, "loss": loss})
+        progress.append_metrics(file, {"step": step, "loss": loss})
     file.write_text(file.read_text() + '{"step": 4, "lo')
-    assert metrics.losses(metrics.read(file)) == [(1.0, 3.0), (2.0, 2.5)]
+    assert progress.losses(progress.read_metrics(file)) == [(1.0, 3.0), (2.0, 2.5)]
 
 
 def test_the_loss_curve_is_a_picture_and_a_line() -> None:
     import xml.etree.ElementTree as xml
 
     points = [(float(step), 3.0 / step) for step in range(1, 200)]
-    drawn = xml.fromstring(metrics.svg(points, points[::50], title="a < b & c"))
+    drawn = xml.fromstring(progress.loss_svg(points, points[::50], title="a < b & c"))
     assert drawn.find("{http://www.w3.org/2000/svg}polyline") is not None
-    assert len(metrics.sparkline(points)) < 80
-    assert metrics.sparkline([]) == ""
-    assert "<svg" in metrics.svg([])
+    assert len(progress.sparkline(points)) < 80
+    assert progress.sparkline([]) == ""
+    assert "<svg" in progress.loss_svg([])
 
 
 @given(st.integers(1, 64), st.integers(1, 64))

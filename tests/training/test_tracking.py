@@ -20,7 +20,7 @@ pytest.importorskip("mlflow", reason="the extra track is absent")
 from transformers import TrainerControl, TrainerState, TrainingArguments  # noqa: E402
 
 from modelpick.errors import RemoteError, UsageError  # noqa: E402
-from modelpick.training import tracking  # noqa: E402
+from modelpick.training import progress, tracking  # noqa: E402
 from modelpick.training.finetune import Request, finetune  # noqa: E402
 from tests.stand_ins import dagshub  # noqa: E402
 
@@ -95,7 +95,9 @@ def test_a_run_of_two_lives_is_one_run_in_mlflow(
             raise torch.OutOfMemoryError("a device that holds two sequences")
 
     def stop_after_two_steps(event: Any) -> None:
-        if event["event"] == "progress" and event["step"] == 1:  # told after the step, heeded at the end of the next
+        if (
+            isinstance(event, progress.StepLogged) and event.step == 1
+        ):  # told after the step, heeded at the end of the next
             stop.set()
 
     given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), "track": f"mlflow:{where}"}
@@ -109,7 +111,7 @@ def test_a_run_of_two_lives_is_one_run_in_mlflow(
     assert mlflow.MlflowClient(where).get_run(run).info.status == "KILLED"
     told: list[str] = []
     request = Request({"output": str(tmp_path / "out")}, offline=True, resume=True)
-    finetune(request, lambda event: told.append(event.get("text", "")))
+    finetune(request, lambda event: told.append(getattr(event, "text", "")))
     found, artifacts = recorded(where, rate)
     assert found.info.run_id == run
     assert artifacts >= {"run.json", "result.json", "loss.svg"}
@@ -140,8 +142,9 @@ def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
     """And a run that was stopped and continued is one run there too."""
     given = {**SHORT, "model": str(base), "data": str(data), "output": str(tmp_path / "out"), "learning_rate": 0.0004}
     first = (
-        "import threading\nfrom modelpick.training.finetune import Request, finetune\nstop = threading.Event()\n"
-        "see = lambda event: stop.set() if event['event'] == 'progress' and event['step'] == 1 else None\n"
+        "import threading\nfrom modelpick.training.finetune import Request, finetune\n"
+        "from modelpick.training.progress import StepLogged\nstop = threading.Event()\n"
+        "see = lambda event: stop.set() if isinstance(event, StepLogged) and event.step == 1 else None\n"
         f"request = Request({ {**given, 'track': 'dagshub:me/mine'}!r}, offline=True)\n"
         "assert finetune(request, see, stop)['status'] == 'interrupted'\n"
     )
@@ -171,9 +174,9 @@ def test_a_server_that_dies_is_told_once_and_ends_nothing(server: str, base: Pat
         told: list[str] = []
 
         def watch(event: Any) -> None:
-            if event["event"] == "note" and event["text"].startswith("tracking"):
-                told.append(event["text"])
-            if event["event"] == "start":
+            if isinstance(event, progress.Note) and event.text.startswith("tracking"):
+                told.append(event.text)
+            if isinstance(event, progress.TrainingStarted):
                 hub.mlflow = "http://127.0.0.1:9"
 
         os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = "me", TOKEN

@@ -3,21 +3,25 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from modelpick.cli.options import PolicyName, command, whole_number
 from modelpick.cli.output import Output, Waiting
+from modelpick.datasets.check import Lengths, check_data, estimated_tokens
+from modelpick.datasets.curate import curate_examples
+from modelpick.datasets.examples import Example
+from modelpick.datasets.read import copy_lines, read, read_for_training
 from modelpick.errors import EXIT_NO, UsageError
-
-if TYPE_CHECKING:
-    from modelpick.datasets.check import Lengths
-    from modelpick.datasets.examples import Example
+from modelpick.evaluation.active_learning import next_to_label
+from modelpick.extras import require_train
+from modelpick.loading import load, tokenize
+from modelpick.loading.environment import silence_libraries
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet; text may be .gz or .zst.")]
-Budget = Annotated[str, typer.Option("--budget", metavar="N", help="At most so many examples.")]
-Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Where the chosen examples go.")]
+Budget = Annotated[str, typer.Option("--budget", metavar="N", help="The most examples to keep.")]
+Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Where to write the chosen examples.")]
 _ESTIMATED = "4 characters a token"
 
 
@@ -36,35 +40,34 @@ def check(
     out: Output,
     file: File,
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="FILE", help="Look for leaks into this file.")
+        str | None, typer.Option("--held-out", metavar="FILE", help="Also find examples that this file repeats.")
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", metavar="N", help="Tokens a sequence may have. Default: what the model knows."),
+        typer.Option("--context", metavar="N", help="Longest sequence in tokens. Default: the model's limit."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             "--model", "--tokenizer", metavar="MODEL",
-            help="Count tokens as this model is trained: its tokenizer, its chat template. Needs the extra train.",
+            help="Count tokens with its tokenizer and chat template. Needs the extra train.",
         ),
     ] = None,
     policy: PolicyName = None,
 ) -> None:  # fmt: skip
     """Show what is wrong with a file of examples, by line. Exit: 0 nothing that stops training, 1 something does."""
     from modelpick.cli.render.data import draw_report
-    from modelpick.datasets.check import check as look
 
     limit = whole_number("--context", context)
-    with Waiting(out) as tell:
+    with Waiting(out) as on_progress:
         lengths, known = _as_trained(model) if model else (None, None)
-        report = look(
+        report = check_data(
             Path(file),
             held_out=Path(held_out) if held_out else None,
             context=limit or known,
             lengths=lengths,
             policy=policy,
-            tell=tell,
+            on_progress=on_progress,
         )
     payload = {**report.as_json(), "assumptions": [] if model else [_ESTIMATED], "sources": []}
     out.answer(payload, lambda console: draw_report(console, file, report, held_out))
@@ -78,10 +81,11 @@ def curate(
     output: Into,
     budget: Budget = "1000",
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="FILE", help="Leave out what this file says too.")
+        str | None,
+        typer.Option("--held-out", metavar="FILE", help="Leave out examples that this file repeats."),
     ] = None,
     keep_sensitive: Annotated[
-        bool, typer.Option("--keep-sensitive", help="Do not drop secrets and personal data.")
+        bool, typer.Option("--keep-sensitive", help="Keep examples with secrets or personal data.")
     ] = False,
 ) -> None:
     """Choose few, good and diverse examples, without duplicates.
@@ -89,20 +93,20 @@ def curate(
     They are ranked by quality and cut to a budget.
     """
     from modelpick.cli.render.data import draw_curated
-    from modelpick.datasets import read as dataset
-    from modelpick.datasets.curate import curate as choose
 
     target = _fresh(output)
     wanted = whole_number("--budget", budget) or 1
-    with Waiting(out) as tell:
-        data = dataset.read_for_training(Path(file), tell=tell)
-        apart = dataset.read(Path(held_out), tell=tell).wholes if held_out else ()
-        chosen = choose(data.wholes, wanted, keep_sensitive=keep_sensitive, held_out=apart, tell=tell)
-        dataset.copy_lines(Path(file), set(chosen.lines), target)
-    read = len(data.wholes)
-    payload = {"output": str(target), "read": read, **chosen.as_json(), "assumptions": [_ESTIMATED], "sources": []}
-    tokens = _middle(data.wholes), _middle(chosen.chosen)
-    out.answer(payload, lambda console: draw_curated(console, output, read, tokens, chosen))
+    with Waiting(out) as on_progress:
+        data = read_for_training(Path(file), on_progress=on_progress)
+        apart = read(Path(held_out), on_progress=on_progress).wholes if held_out else ()
+        chosen = curate_examples(
+            data.wholes, wanted, keep_sensitive=keep_sensitive, held_out=apart, on_progress=on_progress
+        )
+        copy_lines(Path(file), set(chosen.lines), target)
+    before = len(data.wholes)
+    payload = {"output": str(target), "read": before, **chosen.as_json(), "assumptions": [_ESTIMATED], "sources": []}
+    tokens = _median_tokens(data.wholes), _median_tokens(chosen.chosen)
+    out.answer(payload, lambda console: draw_curated(console, output, before, tokens, chosen))
 
 
 def next_(
@@ -110,12 +114,16 @@ def next_(
     pool: Annotated[str, typer.Argument(metavar="POOL", help="Unlabelled examples.")],
     output: Into,
     model: Annotated[str, typer.Option("--model", metavar="MODEL", help="The current model.")],
-    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="Its adapter, if it has one.")] = None,
-    seen: Annotated[str | None, typer.Option("--seen", metavar="FILE", help="What is labelled already.")] = None,
-    count: Annotated[str, typer.Option("--count", metavar="N", help="How many to pick.")] = "20",
+    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="An adapter on it.")] = None,
+    seen: Annotated[
+        str | None, typer.Option("--seen", metavar="FILE", help="Examples that are labelled already.")
+    ] = None,
+    count: Annotated[str, typer.Option("--count", metavar="N", help="How many examples to pick.")] = "20",
     ask: Annotated[
         str,
-        typer.Option("--ask", metavar="N", help="Ask the model about at most so many of the pool, spread out over it."),
+        typer.Option(
+            "--ask", metavar="N", help="Ask the model about at most N examples of the pool, spread out over it."
+        ),
     ] = "2000",
 ) -> None:
     """Pick what to label next: what the model is least sure of.
@@ -123,62 +131,58 @@ def next_(
     Among those, the ones most unlike what it has seen come first.
     """
     from modelpick.cli.render.data import draw_picked
-    from modelpick.datasets import read as dataset
-    from modelpick.evaluation.active_learning import next_to_label
 
     target = _fresh(output)
     wanted = whole_number("--count", count) or 1
     most = whole_number("--ask", ask) or 1
-    with Waiting(out) as tell:
+    with Waiting(out) as on_progress:
         picked = next_to_label(
-            Path(pool), model, wanted, adapter=adapter, seen=Path(seen) if seen else None, ask=most, tell=tell
+            Path(pool),
+            model,
+            wanted,
+            adapter=adapter,
+            seen=Path(seen) if seen else None,
+            ask=most,
+            on_progress=on_progress,
         )
-        dataset.copy_lines(Path(pool), {example.line for example, _ in picked.rows}, target)
+        copy_lines(Path(pool), {example.line for example, _ in picked.rows}, target)
     payload = {"output": str(target), **picked.as_json(), "assumptions": [], "sources": []}
     out.answer(payload, lambda console: draw_picked(console, output, picked))
 
 
-def _middle(examples: "Sequence[Example]") -> int:
-    from modelpick.datasets.check import about
-
-    return sorted(map(about, examples))[len(examples) // 2] if examples else 0
+def _median_tokens(examples: Sequence[Example]) -> int:
+    return sorted(map(estimated_tokens, examples))[len(examples) // 2] if examples else 0
 
 
 def _fresh(output: str) -> Path:
-    """Where the answer goes, refused before the work and not after it."""
+    """The file to write. Raises UsageError before the work, not after it."""
     target = Path(output)
     if target.exists():
-        raise UsageError(f"{target} exists", fix="name another with --output", code="output_exists")
+        raise UsageError(f"{target} exists", fix="name another file with --output", code="output_exists")
     if target.suffix.lower() != ".jsonl":
-        raise UsageError(f"{target} is to hold JSON lines", fix="name it .jsonl with --output", code="not_jsonl")
+        raise UsageError(f"{target} does not end in .jsonl", fix="name a .jsonl file with --output", code="not_jsonl")
     if not target.parent.is_dir():
         raise UsageError(
-            f"{target.parent} is no folder", fix="make it, or name another with --output", code="no_folder"
+            f"{target.parent} is not a folder", fix="create it, or name another file with --output", code="no_folder"
         )
     if not os.access(target.parent, os.W_OK):
         raise UsageError(
-            f"{target.parent} may not be written to", fix="name another with --output", code="cannot_write"
+            f"you may not write to {target.parent}", fix="name another file with --output", code="cannot_write"
         )
     return target
 
 
-def _as_trained(model: str) -> "tuple[Lengths, int | None]":
-    """How many tokens examples have for a model, and how many it knows at most."""
-    from modelpick.extras import require_train
-
+def _as_trained(model: str) -> tuple[Lengths, int | None]:
+    """How a model counts the tokens of examples, and the most tokens it has positions for (None: no limit)."""
     require_train()
-    from modelpick.loading import load
-    from modelpick.loading import tokenize as tokens
-    from modelpick.loading.quiet import quietly
-
-    with quietly():
+    with silence_libraries():
         options = load.LoadOptions()
         config = load.load_config(model, options)
         kind = load.kind_of(config)
         tokenizer = load.load_tokenizer(model, options, kind)[0]
 
-    def lengths(examples: "Sequence[Example]") -> list[int]:
-        with quietly():
-            return tokens.lengths(examples, tokenizer, kind)
+    def lengths(examples: Sequence[Example]) -> list[int]:
+        with silence_libraries():
+            return tokenize.lengths(examples, tokenizer, kind)
 
     return lengths, load.longest_known(config, kind)

@@ -2,17 +2,22 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.aws import checkpoint_store
 from modelpick.cli.comparison import compared
 from modelpick.cli.options import Flags, Offline, PolicyName, command
 from modelpick.cli.output import Output, progress_console
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import read_options
+from modelpick.training.finetune import Request
+from modelpick.training.finetune import finetune as run
+from modelpick.training.job_file import planned_from, request_from_files
+from modelpick.training.progress import Event, Note, OutOfMemory, Screen, StateChanged, StepLogged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,11 +59,6 @@ def finetune(
 
     Exit: 0 done; 1 stopped (out of memory, disk, loss); 130 interrupted, go on with --resume.
     """
-    from modelpick.aws import checkpoint_store
-    from modelpick.training.finetune import Request
-    from modelpick.training.finetune import finetune as run
-    from modelpick.training.job_file import planned_from, request_from_files
-
     options = {"model": model, **settings}
     named = dict(map(_setting, set_ or ()))
     for name, value in read_options(RunSettings, named, unknown="unknown_setting").items():
@@ -101,17 +101,17 @@ class _screen:
         self._bar: Any = None
         self._task: Any = None
 
-    def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
+    def __enter__(self) -> Screen:
         if self._terminal:
             from rich.progress import BarColumn, Progress, TextColumn
 
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),  # what is told beside it takes 45 of 80 columns
-                TextColumn("{task.fields[told]}", markup=False),
+                BarColumn(bar_width=20),  # the figures beside it take 45 of 80 columns
+                TextColumn("{task.fields[figures]}", markup=False),
                 console=progress_console(),
             )
-            self._task = self._bar.add_task("preparing", total=None, told="")
+            self._task = self._bar.add_task("preparing", total=None, figures="")
             self._bar.start()
         return self._show
 
@@ -119,35 +119,31 @@ class _screen:
         if self._bar is not None:
             self._bar.stop()
 
-    def _show(self, event: Mapping[str, Any]) -> None:
-        kind = event["event"]
-        if kind in ("note", "out_of_memory"):
-            self._out.note(str(event["text"]))
-        elif kind == "progress" and "loss" in event:
-            told = _figures(event)
-            if self._bar is not None:
-                self._bar.update(
-                    self._task,
-                    description=f"step {event['step']}/{event['steps']}",
-                    total=event["steps"],
-                    completed=event["step"],
-                    told=told,
-                )
-            else:
-                self._out.note(f"step {event['step']}/{event['steps']}  {told}")
-        elif kind == "state" and self._bar is not None:
-            self._bar.update(self._task, description=str(event["state"]))
+    def _show(self, event: Event) -> None:
+        match event:
+            case Note(text) | OutOfMemory(text):
+                self._out.note(text)
+            case StateChanged(state) if self._bar is not None:
+                self._bar.update(self._task, description=state)
+            case StepLogged(step, steps) if "loss" in event.figures:
+                where = f"step {step}/{steps}"
+                if self._bar is None:
+                    self._out.note(f"{where}  {_figures(event)}")
+                else:
+                    self._bar.update(
+                        self._task, description=where, total=steps, completed=step, figures=_figures(event)
+                    )
 
 
-def _figures(event: Mapping[str, Any]) -> str:
-    parts = [f"loss {event['loss']:.3f}"]
-    if event.get("tokens_per_second"):
-        parts.append(f"{event['tokens_per_second']:,.0f} tokens/s")
-    if event.get("eta_seconds") is not None:
-        minutes, seconds = divmod(round(event["eta_seconds"]), 60)
+def _figures(event: StepLogged) -> str:
+    parts = [f"loss {event.figures['loss']:.3f}"]
+    if event.tokens_per_second:
+        parts.append(f"{event.tokens_per_second:,.0f} tokens/s")
+    if event.eta_seconds is not None:
+        minutes, seconds = divmod(round(event.eta_seconds), 60)
         parts.append(f"{minutes}:{seconds:02} left")
-    if event.get("usd_so_far") is not None:
-        parts.append(f"${event['usd_so_far']:.2f}")
+    if event.usd_so_far is not None:
+        parts.append(f"${event.usd_so_far:.2f}")
     return "  ".join(parts)
 
 

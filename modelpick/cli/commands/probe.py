@@ -1,5 +1,6 @@
-"""`modelpick probe`: does a model conclude what the premises do not allow?"""
+"""`modelpick probe`: does a model draw conclusions that the premises do not allow?"""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,13 +9,12 @@ import typer
 from modelpick.cli.endpoint_options import KeyFile
 from modelpick.cli.options import command, whole_number
 from modelpick.cli.output import Output
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, nearest
+from modelpick.evaluation.probe import run
+from modelpick.evaluation.probe.suite import Case
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modelpick.evaluation.probe.run import Probed
-    from modelpick.evaluation.probe.suite import Case
 
 
 def register(app: typer.Typer) -> None:
@@ -30,22 +30,24 @@ def probe(
         str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
     ] = None,
     key_file: KeyFile = None,
-    cases: Annotated[str, typer.Option("--cases", metavar="N", help="How many, half of them valid.")] = "200",
-    shots: Annotated[str, typer.Option("--shots", metavar="N", help="Solved cases shown first.")] = "0",
+    cases: Annotated[
+        str, typer.Option("--cases", metavar="N", help="How many questions; half of the arguments are valid.")
+    ] = "200",
+    shots: Annotated[str, typer.Option("--shots", metavar="N", help="How many solved questions to show first.")] = "0",
     ask: Annotated[
-        str, typer.Option("--ask", metavar="judge|complete", help="A yes or no, or an open sentence.")
+        str, typer.Option("--ask", metavar="judge|complete", help="Ask for yes or no, or for the end of a sentence.")
     ] = "judge",
     wording: Annotated[
-        str, typer.Option("--wording", metavar="plain|other", help="Which words and sentences.")
+        str, typer.Option("--wording", metavar="plain|other", help="Set of words and sentences to use.")
     ] = "other",
-    depth: Annotated[str, typer.Option("--depth", metavar="1|2|3", help="The most premises in a chain.")] = "3",
-    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Other cases.")] = "0",
+    depth: Annotated[str, typer.Option("--depth", metavar="1|2|3", help="Longest chain of premises.")] = "3",
+    seed: Annotated[str, typer.Option("--seed", metavar="N", help="Random seed for the questions.")] = "0",
     write: Annotated[
         str | None,
         typer.Option(
             "--write",
             metavar="FILE",
-            help="Only write the cases: .jsonl with answers to train on, .yaml as a task of lm-evaluation-harness.",
+            help="Only write the questions: .jsonl to train on, .yaml for lm-evaluation-harness.",
         ),
     ] = None,
 ) -> None:
@@ -53,9 +55,7 @@ def probe(
 
     Each is an argument that holds or does not. The shares of right answers come with their intervals.
     """
-    from modelpick.evaluation.probe import run
-
-    asked = run.Suite(
+    suite = run.Suite(
         cases=whole_number("--cases", cases, largest=100_000) or 1,
         shots=whole_number("--shots", shots, smallest=0, largest=100) or 0,
         asking=_one_of("--ask", ask, ("judge", "complete")),
@@ -64,16 +64,15 @@ def probe(
         seed=whole_number("--seed", seed, smallest=0) or 0,
     )
     if write:
-        _write_cases(out, Path(write), asked.made())
+        _write_cases(out, Path(write), suite.made())
         return
     if key_file is not None and endpoint is None:
-        raise UsageError("--key-file is for an endpoint", fix="give --endpoint too", code="contradiction")
-    held = Path(key_file) if key_file else None
-    probed = run.probe(model, asked, adapter=adapter, endpoint=endpoint, key_file=held)
+        raise UsageError("--key-file needs --endpoint", fix="give --endpoint too", code="contradiction")
+    probed = run.probe(model, suite, adapter=adapter, endpoint=endpoint, key_file=Path(key_file) if key_file else None)
     payload = {
         "model": model,
         "adapter": adapter,
-        "suite": asked.as_json(),
+        "suite": suite.as_json(),
         **probed.as_json(),
         "assumptions": _ASSUMPTIONS,
         "sources": [],
@@ -89,16 +88,18 @@ _VERDICTS = {
 _ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "intervals: Wilson, 95 %"]
 
 
-def _draw(console: "Console", model: str, probed: "Probed") -> None:
-    told = probed.as_json()
-    console.print(f"{model}: {_percent(told['accuracy'])} right of {told['cases']} cases", markup=False, soft_wrap=True)
-    console.print(f"  what follows        {_percent(told['valid'])}")
-    console.print(f"  what does not       {_percent(told['invalid'])}")
-    for name, figures in told["by_shape"].items():
-        console.print(f"  {name:18}  {_percent(figures)}", markup=False)
-    if told["unanswered"]:
-        console.print(f"  {told['unanswered']} answers said neither yes nor no")
-    founding = told["founding_prompt"]
+def _draw(console: "Console", model: str, probed: run.Probed) -> None:
+    figures = probed.as_json()
+    console.print(
+        f"{model}: {_percent(figures['accuracy'])} right of {figures['cases']} cases", markup=False, soft_wrap=True
+    )
+    console.print(f"  what follows        {_percent(figures['valid'])}")
+    console.print(f"  what does not       {_percent(figures['invalid'])}")
+    for name, of_shape in figures["by_shape"].items():
+        console.print(f"  {name:18}  {_percent(of_shape)}", markup=False)
+    if figures["unanswered"]:
+        console.print(f"  {figures['unanswered']} answers said neither yes nor no")
+    founding = figures["founding_prompt"]
     console.print("\nAsked besides, and counted nowhere:", markup=False)
     console.print(f"  {founding['prompt']}", markup=False)
     console.print(
@@ -112,26 +113,22 @@ def _percent(figures: dict[str, Any]) -> str:
     return f"{100 * figures['value']:3.0f} % ({100 * figures['low']:.0f} to {100 * figures['high']:.0f})"
 
 
-def _write_cases(out: Output, file: Path, made: "tuple[Case, ...]") -> None:
-    from modelpick.evaluation.probe import write
-
-    texts = write.as_files(file, made)
+def _write_cases(out: Output, file: Path, cases: Sequence[Case]) -> None:
+    texts = run.as_files(file, cases)
     for path in texts:
         if path.exists():
             raise UsageError(f"{path} exists", fix="name another with --write", code="output_exists")
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
     names = [str(path) for path in texts]
-    payload = {"output": str(file), "files": names, "cases": len(made), "assumptions": [], "sources": []}
+    payload = {"output": str(file), "files": names, "cases": len(cases), "assumptions": [], "sources": []}
     out.answer(
         payload,
-        lambda console: console.print(f"{', '.join(names)}: {len(made)} cases", markup=False, soft_wrap=True),
+        lambda console: console.print(f"{', '.join(names)}: {len(cases)} cases", markup=False, soft_wrap=True),
     )
 
 
 def _one_of(flag: str, value: str, choices: tuple[str, ...]) -> Any:
-    from modelpick.errors import nearest
-
     if value not in choices:
         raise UsageError(
             f"{flag} is {value!r}", fix=nearest(value, choices) or f"use {' or '.join(choices)}", code="unknown_option"

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from modelpick.cli.output import styled
-
-if TYPE_CHECKING:
-    from modelpick.datasets.check import Report
-    from modelpick.datasets.curate import Curated
-    from modelpick.datasets.examples import Problem
-    from modelpick.evaluation.active_learning import Picked
+from modelpick.datasets.check import Report
+from modelpick.datasets.curate import Curated
+from modelpick.datasets.examples import Problem
+from modelpick.evaluation.active_learning import Picked
 
 _BAR = 36  # columns of the longest bar
 _SHOWN_ALIKE = 3

@@ -1,16 +1,18 @@
 """One probing: the cases asked for, put to whatever can answer."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, nearest
 from modelpick.evaluation.probe import ask
-from modelpick.evaluation.probe.suite import Answers, Asking, Case, Wording, article_case
-from modelpick.evaluation.probe.suite import cases as make_cases
+from modelpick.evaluation.probe.suite import Answers, Asking, Case, Wording, article_case, make_cases
 from modelpick.extras import require_train
+from modelpick.loading import adapters, environment, load
+from modelpick.loading.environment import silence_libraries
 
 Ask = Callable[[Sequence[Case], Sequence[Case]], Answers]
 
@@ -76,9 +78,8 @@ def _quiet(endpoint: str | None) -> AbstractContextManager[None]:
     if endpoint is not None:
         return nullcontext()
     require_train()
-    from modelpick.loading.quiet import quietly
 
-    return quietly()
+    return silence_libraries()
 
 
 def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path | None) -> Ask:
@@ -89,7 +90,6 @@ def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path
                 "--adapter has no meaning with --endpoint", fix="serve the adapter under a name", code="contradiction"
             )
         return lambda cases, shots: ask.ask_endpoint(endpoint, model, cases, shots, key_file)
-    from modelpick.loading import adapters, environment, load
 
     options = load.LoadOptions()
     if load.kind_of(load.load_config(model, options)) == "encoder":
@@ -103,3 +103,61 @@ def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path
     loaded = adapters.load_adapter(model, Path(adapter), options) if adapter else load.load(model, options)
     environment.place(loaded.model)
     return lambda cases, shots: ask.ask_loaded(loaded, cases, shots)
+
+
+# A local data set, so that nothing is fetched; the first yes or no decides, as in `concluded`.
+# An empty list of stop strings is an error in `transformers serve` 5.23, so there is one.
+# Source: lm-evaluation-harness 0.4, docs/task_guide.md.
+_TASK = """\
+task: {name}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{{{prompt}}}}"
+doc_to_target: "{{{{answer}}}}"
+generation_kwargs:
+  until: ["\\n\\n"]
+  do_sample: false
+  max_gen_toks: 64
+filter_list:
+  - name: first-yes-or-no
+    filter:
+      - function: regex
+        regex_pattern: '(?i)\\b(yes|no)\\b'
+      - function: take_first
+metric_list:
+  - metric: exact_match
+    aggregation: mean
+    higher_is_better: true
+    ignore_case: true
+metadata:
+  version: 1
+"""
+
+
+def as_files(file: Path, cases: Sequence[Case]) -> dict[Path, str]:
+    """The files to write, by the ending of `file`: .jsonl to train on, .yaml a task with its data beside it.
+
+    Raises UsageError for another ending, and for a task of open sentences, whose answers need more than a comparison.
+    """
+    if file.suffix == ".jsonl":
+        return {file: as_training_lines(cases)}
+    if file.suffix != ".yaml":
+        raise UsageError(
+            f"{file} is neither .jsonl nor .yaml",
+            fix=nearest(file.suffix, (".jsonl", ".yaml")) or "end it in .jsonl to train, .yaml for lm-eval",
+            code="unknown_ending",
+        )
+    if any(case.asking != "judge" for case in cases):
+        raise UsageError("a task for lm-eval asks for yes or no", fix="use --ask judge", code="contradiction")
+    data = file.with_suffix(".lm-eval.jsonl")
+    lines = "".join(json.dumps({"prompt": case.prompt, "answer": case.answer}) + "\n" for case in cases)
+    return {file: _TASK.format(name=file.stem, data=json.dumps(str(data.absolute()))), data: lines}
+
+
+def as_training_lines(cases: Sequence[Case]) -> str:
+    """JSONL in the instruction form, answers worked out."""
+    return "".join(json.dumps({"instruction": case.prompt, "output": case.worked_answer}) + "\n" for case in cases)

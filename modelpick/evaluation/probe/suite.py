@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from modelpick.evaluation.intervals import Interval, paired_difference, share
 from modelpick.evaluation.probe.logic import SHAPES, Shape, Statement, follows, known
+from modelpick.evaluation.score import Interval, paired_difference, share
 from modelpick.files import data_file
 
 Wording = Literal["plain", "other"]
@@ -63,7 +63,7 @@ def _words() -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def cases(
+def make_cases(
     count: int, *, seed: int = 0, wording: Wording = "other", asking: Asking = "judge", depth: int = 3
 ) -> tuple[Case, ...]:
     """`count` different cases, as many that follow as not (one more that does not when odd), in mixed order.
