@@ -10,6 +10,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# Before any test imports torch: a tiny model gains nothing from threads, and threads of several workers wait for each
+# other on cores that others use.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from tests.stand_ins.hub import Hub
 
 # A property is about the answer, not the time: on busy cores a single example may take a second.

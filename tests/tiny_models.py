@@ -1,5 +1,10 @@
 """Tiny random models of every family the project promises, made on the spot: seconds, no download."""
 
+import atexit
+import hashlib
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +60,35 @@ def tokenizer(*, chat_template: str | None = None, pad: bool = True) -> Any:
     return made
 
 
+@cache
+def _kept() -> Path:
+    """Where this process keeps the models it has made; gone when it ends."""
+    folder = tempfile.mkdtemp(prefix="tiny-models-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def make(family: str, folder: Path, *, pad: bool = True, seed: int = 0, **changes: Any) -> Path:
-    """A tiny random model of `family` with its tokenizer, saved as safetensors into `folder`."""
+    """A tiny random model of `family` with its tokenizer, as safetensors in `folder`; made once a process, then copied.
+
+    The same arguments give the same weights, and `torch`'s random state afterwards is that of making it.
+    """
+    import torch
+
+    key = repr((family, pad, seed, sorted(changes.items())))
+    kept = _kept() / hashlib.sha256(key.encode()).hexdigest()
+    if not kept.is_dir():
+        _make(family, kept, pad, seed, changes)
+        _STATES[key] = torch.get_rng_state()
+    torch.set_rng_state(_STATES[key])
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    return folder
+
+
+_STATES: dict[str, Any] = {}  # of torch's random numbers, after a model was made
+
+
+def _make(family: str, folder: Path, pad: bool, seed: int, changes: dict[str, Any]) -> None:
     import torch
     import transformers
 
@@ -70,4 +102,3 @@ def make(family: str, folder: Path, *, pad: bool = True, seed: int = 0, **change
     model = getattr(transformers, _CLASS.get(family, "AutoModelForCausalLM")).from_config(config)
     model.save_pretrained(folder)
     tokens.save_pretrained(folder)
-    return folder

@@ -121,6 +121,9 @@ def held(output: Path) -> Iterator[None]:
                     fix="wait for it, or name another --output",
                     code="already_running",
                 ) from None
+        for partial in output.glob(".*.partial"):  # half-written files of a process that was killed
+            if partial.is_file():
+                partial.unlink(missing_ok=True)
         yield
     finally:
         os.close(opened)

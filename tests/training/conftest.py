@@ -1,13 +1,9 @@
 """A tiny model folder with a license, and examples to train it on: made once a test, in seconds."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-
-# Before torch is imported: a tiny model gains nothing from threads, and threads of several workers wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.cli.conftest import modelpick  # noqa: F401
 

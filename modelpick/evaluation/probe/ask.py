@@ -20,7 +20,10 @@ def ask_loaded(loaded: Loaded, cases: Sequence[Case], shots: Sequence[Case] = ()
     model: Any = loaded.model
     tokenizer: Any = loaded.tokenizer
     prompts = [_prompt(loaded, case, shots) for case in cases]
-    _check_room(loaded, max((len(tokenizer(prompt)["input_ids"]) for prompt in prompts), default=0) + _NEW_TOKENS)
+    _check_room(
+        longest_known(model.config, loaded.kind),
+        max((len(tokenizer(prompt)["input_ids"]) for prompt in prompts), default=0) + _NEW_TOKENS,
+    )
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
     tokenizer.padding_side = "left"
@@ -71,7 +74,7 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
         )
     model: Any = loaded.eval()
     longest = max(len(tokenizer(solved(shots) + case.prompt)["input_ids"]) for case in cases)
-    _check_room(loaded, longest + 8)
+    _check_room(longest_known(model.config, "encoder"), longest + 8)
     said: list[bool | None] = []
     texts: list[str] = []
     for case in cases:
@@ -105,9 +108,8 @@ def ask_endpoint(
     return _answers(cases, texts)
 
 
-def _check_room(loaded: Loaded, tokens: int) -> None:
-    """Refuse solved examples that push the question out of what the model can read."""
-    limit = longest_known(loaded.model.config, loaded.kind)
+def _check_room(limit: int | None, tokens: int) -> None:
+    """Refuse solved examples that push the question out of the `limit` of tokens that the model can read."""
     if limit is not None and tokens > limit:
         raise UsageError(
             f"the cases take up to {tokens} tokens, and the model reads {limit}",
