@@ -149,7 +149,8 @@ def _halve(now: RunSettings, halvings: Sequence[Halving], folder: Path, hooks: R
     halvings = (*kept, Halving(step, smaller.batch))
     text = (
         f"out of memory: micro-batch {now.batch} -> {smaller.batch}, gradient accumulation "
-        f"{now.gradient_accumulation} -> {smaller.gradient_accumulation}; the effective batch stays {smaller.effective_batch}"
+        f"{now.gradient_accumulation} -> {smaller.gradient_accumulation}; "
+        f"the effective batch stays {smaller.effective_batch}"
     )
     hooks.report(OutOfMemory(text, halvings))
     return halvings
