@@ -1,17 +1,17 @@
-"""Records a human's decision in approvals.toml: reviewable, for one commit, expiring. I/O."""
+"""Records a person's decision in approvals.toml: reviewable, for one commit, expiring. I/O."""
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 
-from modelpick.errors import UsageError
+from modelpick import files
+from modelpick.errors import UsageError, printable
 from modelpick.licensing import load
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
-from modelpick.schema import IsoDate
+from modelpick.schema import IsoDate, to_json
 
 _DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
@@ -20,7 +20,7 @@ def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, unt
     """The approval of one answer; dates as 2026-11-23.
 
     Raises UsageError: a verdict other than review (a deny needs the policy changed), no commit, no name or reason, a
-    date that is none, past, or more than two years off.
+    date that is not a date, past, or more than two years off.
     """
     if answer.verdict is Verdict.DENY:
         raise _refused(
@@ -47,8 +47,8 @@ def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, unt
     return Approval(
         model=answer.model,
         revision=answer.revision,
-        by=by.strip(),
-        because=" ".join(because.split()),
+        by=printable(by.strip()),
+        because=printable(" ".join(because.split())),
         until=IsoDate(until),
         on=IsoDate(today),
         policy=policy.name,
@@ -63,17 +63,15 @@ def record(approval: Approval, path: Path) -> None:
     A file that is not sound is refused before anything is written. Raises UsageError where it cannot be written.
     """
     load.load_approvals(path)
-    entry = "\n[[approval]]\n" + "".join(f"{key:9} = {_toml(key, value)}\n" for key, value in asdict(approval).items())
+    entry = "\n[[approval]]\n" + "".join(f"{key:9} = {_toml(key, value)}\n" for key, value in to_json(approval).items())
+    old = files.read_text(path, code="cannot_write") if path.exists() else ""
     try:
-        old = path.read_text(encoding="utf-8") if path.is_file() else ""
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(path.name + ".new")
-        fresh.write_text(old + ("" if not old or old.endswith("\n") else "\n") + entry, encoding="utf-8", newline="\n")
-        fresh.replace(path)
     except OSError as error:
         raise _refused(
-            f"{path} cannot be written: {error.strerror}", "name a file you may write", "cannot_write"
+            f"{path.parent} cannot be made: {error.strerror}", "name a file you may write", "cannot_write"
         ) from error
+    files.write_atomically(path, old + ("" if not old or old.endswith("\n") else "\n") + entry)
 
 
 def _toml(key: str, value: object) -> str:

@@ -1,4 +1,4 @@
-"""Freezes what was decided (commit, license texts, verdict, policy) and says what has changed since.
+"""Freezes what was decided (commit, license texts, verdict, policy) and finds what has changed since.
 
 `lock_of` and `drift` are pure; `write` and `load` are the file, modelpick.lock.json: sorted, one entry a model, so that
 a change is a readable diff.
@@ -6,25 +6,29 @@ a change is a readable diff.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelpick import files
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.licensing.file_evidence import is_terms
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
-from modelpick.schema import read
+from modelpick.schema import read, to_json
 
 SCHEMA_VERSION = 1
 FILE = "modelpick.lock.json"
+_CODE = "bad_lock_file"
+_FIX = "write it again with: modelpick lock MODEL..."
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
+class LockedModel:
     """One model as it was decided: commit, SHA-256 of each file of terms, licenses, verdict and ancestors."""
 
     model: str
@@ -42,7 +46,7 @@ class Lock:
 
     policy: str
     policy_sha256: str
-    models: tuple[Locked, ...]
+    models: tuple[LockedModel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,13 @@ class Drift:
 
     def as_json(self) -> dict[str, str]:
         """For `verify --json`."""
-        return {**asdict(self), "text": self.text}
+        return {**to_json(self), "text": self.text}
 
 
-def locked(model: Model, answer: Judgement) -> Locked:
+def locked(model: Model, answer: Judgement) -> LockedModel:
     """One model's entry. The texts are those of the license files and use policies, not of the card."""
     texts = {name: _digest(text) for name, text in sorted(model.texts.items()) if is_terms(name)}
-    return Locked(
+    return LockedModel(
         model=answer.model,
         revision=answer.revision,
         verdict=answer.verdict,
@@ -80,24 +84,24 @@ def locked(model: Model, answer: Judgement) -> Locked:
 
 def lock_of(answers: Iterable[tuple[Model, Judgement]], policy: Policy) -> Lock:
     """The lock of several models, sorted by id."""
-    entries = sorted((locked(model, answer) for model, answer in answers), key=lambda one: one.model.lower())
+    entries = sorted((locked(model, answer) for model, answer in answers), key=lambda entry: entry.model.lower())
     return Lock(policy.name, policy.sha256, tuple(entries))
 
 
 def drift(before: Lock, after: Lock) -> tuple[Drift, ...]:
     """What changed between two locks. A changed commit alone is a change: its files may say something else."""
-    found = []
+    changes = []
     if before.policy_sha256 != after.policy_sha256:
-        found.append(
+        changes.append(
             Drift(f"policy {before.policy}", "sha256", _short(before.policy_sha256), _short(after.policy_sha256))
         )
-    now = {one.model.lower(): one for one in after.models}
+    now = {entry.model.lower(): entry for entry in after.models}
     for was in before.models:
-        found += _changes(was, now[was.model.lower()]) if was.model.lower() in now else [_gone(was)]
-    return tuple(found)
+        changes += _changes(was, now[was.model.lower()]) if was.model.lower() in now else [_gone(was)]
+    return tuple(changes)
 
 
-def _changes(was: Locked, now: Locked) -> Sequence[Drift]:
+def _changes(was: LockedModel, now: LockedModel) -> Sequence[Drift]:
     pairs: list[tuple[str, object, object]] = [
         ("verdict", was.verdict.value, now.verdict.value),
         ("revision", was.revision or "not known", now.revision or "not known"),
@@ -109,39 +113,46 @@ def _changes(was: Locked, now: Locked) -> Sequence[Drift]:
     return [Drift(was.model, what, str(old), str(new)) for what, old, new in pairs if old != new]
 
 
-def _gone(was: Locked) -> Drift:
+def _gone(was: LockedModel) -> Drift:
     return Drift(was.model, "model", "there", "not found")
 
 
 def write(lock: Lock, path: Path) -> None:
-    """Write a lock. Raises UsageError where it cannot."""
-    table = {"schema_version": SCHEMA_VERSION, **asdict(lock)}
-    try:
-        path.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise _bad(f"{path} cannot be written: {error.strerror}", "name a file you may write") from error
+    """Write a lock: wholly, or not at all, and then the old one stays. Raises UsageError(code="bad_lock_file")."""
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **to_json(lock)}, indent=2, ensure_ascii=False)
+    files.write_atomically(path, text + "\n", code=_CODE)
 
 
 def load(path: Path) -> Lock:
-    """Read a lock. Raises UsageError for a file that is none, or of a version this modelpick does not read."""
-    try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _bad(f"{path} cannot be read: {error.strerror}", "write one with: modelpick lock MODEL...") from error
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"{path} is not JSON", "write it again with: modelpick lock MODEL...") from error
-    version = table.pop("schema_version", None) if isinstance(table, dict) else None
-    if version != SCHEMA_VERSION:
-        raise _bad(f"{path} has schema_version {version!r}", "write it again with: modelpick lock MODEL...")
-    models = table.get("models")
-    if isinstance(models, list):
-        table["models"] = [_without_nulls(entry) for entry in models]
-    return read(Lock, table, str(path), "bad_lock_file")
+    """Read a lock.
+
+    Raises UsageError(code="bad_lock_file") for a file that is not a lock, for one that names no model (it would verify
+    whatever happens), and for one of another version, with the command that writes it anew.
+    """
+    table = files.read_json(path, code=_CODE, fix=_FIX)
+    if not isinstance(table, dict):
+        raise UsageError(f"{path} is not a lock: it holds no JSON object", fix=_FIX, code=_CODE)
+    version = table.pop("schema_version", None)
+    if type(version) is not int or version != SCHEMA_VERSION:  # True is 1 to Python
+        raise _other_version(path, version, table)
+    lock = read(Lock, table, str(path), _CODE)
+    if not lock.models:
+        raise UsageError(f"{path} names no model, so there is nothing to verify", fix=_FIX, code=_CODE)
+    return lock
 
 
-def _without_nulls(entry: Any) -> Any:
-    """An absent commit is written as null, and read as absent."""
-    return {key: value for key, value in entry.items() if value is not None} if isinstance(entry, dict) else entry
+def _other_version(path: Path, version: object, table: Mapping[str, Any]) -> UsageError:
+    """Why the file is not read, and the command that writes the same lock in this version, as far as it can be told."""
+    newer = type(version) is int and version > SCHEMA_VERSION
+    if newer:
+        text = f"{path} was written by a newer modelpick (schema_version {version}; this one reads {SCHEMA_VERSION})"
+        return UsageError(text, fix="update modelpick", code=_CODE)
+    entries = table.get("models")
+    models = [entry.get("model") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    names = [shlex.quote(name) for name in models if isinstance(name, str) and name]
+    text = f"{path} has schema_version {version!r}, this modelpick reads {SCHEMA_VERSION}"
+    command = f"modelpick lock {' '.join(names)} --output {shlex.quote(str(path))}"
+    return UsageError(text, fix=f"write it again with: {command}" if names else _FIX, code=_CODE)
 
 
 def _digest(text: str) -> str:
@@ -151,7 +162,3 @@ def _digest(text: str) -> str:
 
 def _short(digest: str) -> str:
     return digest[:12]
-
-
-def _bad(message: str, fix: str) -> UsageError:
-    return UsageError(message, fix=fix, code="bad_lock_file")

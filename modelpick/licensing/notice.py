@@ -1,4 +1,4 @@
-"""Writes what a company owes for its models as files: NOTICE, attribution texts, a list of what else to do.
+"""Writes a company's obligations for its models as files: NOTICE, attribution texts, a list of what else to do.
 
 `render` is pure; `write` puts its files into a directory.
 """
@@ -6,7 +6,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from modelpick.errors import UsageError
+from modelpick import files
+from modelpick.errors import UsageError, printable
 from modelpick.licensing.license import License, LicenseIndex
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
@@ -15,55 +16,55 @@ NOTICE, ATTRIBUTION, OBLIGATIONS = "NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md"
 
 
 def render(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
-    """File name -> text. Raises UsageError for a model that may not be used: nothing is owed for it."""
+    """File name -> text. Raises UsageError(code="not_allowed") for a model that may not be used."""
     for answer in judgements:
         if answer.verdict > Verdict.CONDITIONS:
             raise UsageError(
-                f"{answer.model} is {answer.verdict.value}: what would be owed is not known",
-                fix="leave it out, or settle it first (modelpick policy approve)",
+                f"{answer.model} is {answer.verdict.value}, so its obligations are not known",
+                fix="leave it out, or record a decision first (modelpick policy approve)",
                 code="not_allowed",
             )
     return texts(judgements, license_index)
 
 
 def texts(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
-    """As `render`, whatever the verdict: for what a named person has allowed."""
-    found = {answer.model: _licenses(answer, license_index) for answer in judgements}
-    made = {NOTICE: _notice(judgements, found), OBLIGATIONS: _obligations(judgements, found)}
-    attributions = _attributions(judgements, found)
+    """As `render`, whatever the verdict: for a model that a named person has allowed. All text is made printable."""
+    licenses = {answer.model: _licenses(answer, license_index) for answer in judgements}
+    texts = {NOTICE: _notice(judgements, licenses), OBLIGATIONS: _obligations(judgements, licenses)}
+    attributions = _attributions(judgements, licenses)
     if attributions:
-        made[ATTRIBUTION] = attributions
-    return made
+        texts[ATTRIBUTION] = attributions
+    return {name: printable(text, keep="\n") for name, text in texts.items()}
 
 
 def write(judgements: Sequence[Judgement], license_index: LicenseIndex, directory: Path) -> tuple[Path, ...]:
-    """Write the files into `directory` (made if absent) and return their paths. Raises UsageError where it cannot."""
-    made = render(judgements, license_index)
+    """Write the files into `directory` (made if absent) and return their paths.
+
+    Raises UsageError(code="cannot_write") where it cannot; each file is then the old one or the new one.
+    """
+    texts = render(judgements, license_index)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, text in made.items():
-            (directory / name).write_text(text, encoding="utf-8", newline="\n")
-            paths.append(directory / name)
     except OSError as error:
         raise UsageError(
-            f"{directory} cannot be written: {error.strerror}",
-            fix="name a directory you may write",
-            code="cannot_write",
+            f"{directory} cannot be made: {error.strerror}", fix="name a folder you may write", code="cannot_write"
         ) from error
-    return tuple(paths)
+    paths = tuple(directory / name for name in texts)
+    for path, text in zip(paths, texts.values(), strict=True):
+        files.write_atomically(path, text)
+    return paths
 
 
 def _licenses(answer: Judgement, license_index: LicenseIndex) -> tuple[License, ...]:
     return tuple(license_index.by_id[id] for id in answer.license_ids if id in license_index.by_id)
 
 
-def _notice(judgements: Iterable[Judgement], found: Mapping[str, tuple[License, ...]]) -> str:
+def _notice(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[License, ...]]) -> str:
     lines = ["This product includes or is built on the following models.", ""]
     for answer in judgements:
         lines.append(_name(answer))
         lines += [f"  derived from {step.model}" for step in answer.lineage]
-        for one in found[answer.model]:
+        for one in licenses[answer.model]:
             by = f", {one.steward}" if one.steward else ""
             lines.append(f"  licensed under {one.title}{by}{_spdx(one)}")
             if one.owes.notice_text:
@@ -72,26 +73,26 @@ def _notice(judgements: Iterable[Judgement], found: Mapping[str, tuple[License, 
     return "\n".join(lines)
 
 
-def _attributions(judgements: Iterable[Judgement], found: Mapping[str, tuple[License, ...]]) -> str:
+def _attributions(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[License, ...]]) -> str:
     lines = []
     for answer in judgements:
-        owed = [obligation.text for obligation in answer.obligations if obligation.code == "attribution"]
-        if not owed:
+        attributions = [obligation.text for obligation in answer.obligations if obligation.code == "attribution"]
+        if not attributions:
             continue
-        lines += [_name(answer), *(f"  {text}" for text in owed)]
-        lines += [f"  {one.title}: {link}" for one in found[answer.model] for link in _links(one)]
+        lines += [_name(answer), *(f"  {text}" for text in attributions)]
+        lines += [f"  {one.title}: {link}" for one in licenses[answer.model] for link in _links(one)]
         lines.append("")
     return "\n".join(lines)
 
 
-def _obligations(judgements: Iterable[Judgement], found: Mapping[str, tuple[License, ...]]) -> str:
+def _obligations(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[License, ...]]) -> str:
     lines = ["# What using these models asks of you", ""]
     for answer in judgements:
         lines += [f"## {_name(answer)}", "", f"Verdict: {answer.verdict.value}", ""]
         lines += [f"- [ ] {obligation.text}" for obligation in answer.obligations] or [
             "Nothing beyond keeping notices."
         ]
-        links = [f"- {one.title}: {link}" for one in found[answer.model] for link in _links(one)]
+        links = [f"- {one.title}: {link}" for one in licenses[answer.model] for link in _links(one)]
         lines += ["", "Texts and policies:", "", *links, ""] if links else [""]
     return "\n".join(lines)
 

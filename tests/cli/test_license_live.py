@@ -68,6 +68,17 @@ def test_a_bad_lock_is_refused(modelpick: Run, text: str) -> None:
     assert modelpick("verify").code == 2
 
 
+def test_a_lock_with_control_characters_does_not_reach_the_terminal_raw(modelpick: Run) -> None:
+    entry = {"model": "a/\x1b[31mb\u202e", "verdict": "allow", "licenses": ["\x1b]0;x\x07"], "texts": {}, "lineage": []}
+    lock = {"schema_version": 1, "policy": "\x1b[2J", "policy_sha256": "x", "models": [entry]}
+    for changed in (lock, {**lock, "schema_version": 0}, {**lock, "\x1b[31m": 1}):
+        Path("modelpick.lock.json").write_text(json.dumps(changed))
+        for words in (("verify",), ("verify", "--offline"), ("verify", "--json")):
+            answer = modelpick(*words)
+            assert answer.code in (1, 2, 4), answer
+            assert not {"\x1b", "\x07", "\u202e"} & set(answer.out + answer.err), answer
+
+
 def test_an_approval_turns_review_into_conditions_for_that_commit_only(hub: Hub, modelpick: Run) -> None:
     hub.add("acme/strange", card="license: other\nlicense_name: acme-own")
     assert modelpick("license", "acme/strange").code == 3

@@ -1,6 +1,8 @@
 """What is written for others to read: notices, locks, bills of materials."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +74,65 @@ def test_line_ends_are_no_drift(judged: Judged, commercial: Policy) -> None:
     windows = replace(CHILD, texts={"LICENSE": CHILD.texts["LICENSE"].replace("\n", "\r\n")})
     one, other = (lock.lock_of([(asked, judged(asked, LLAMA))], commercial) for asked in (CHILD, windows))
     assert lock.drift(one, other) == ()
+
+
+def test_a_full_disk_keeps_the_old_lock(
+    judged: Judged, commercial: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / lock.FILE
+    lock.write(lock.lock_of([(FREE, judged(FREE))], commercial), path)
+    old = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError) as refused:
+        lock.write(lock.lock_of([(CHILD, judged(CHILD, LLAMA))], commercial), path)
+    assert refused.value.code == "bad_lock_file"
+    assert path.read_bytes() == old
+    assert [item.name for item in tmp_path.iterdir()] == [lock.FILE]
+
+
+@pytest.mark.parametrize("version", [0, None, "1", 1.5, True, -1])
+def test_a_lock_of_another_version_is_refused_with_the_command_that_writes_it_anew(
+    tmp_path: Path, version: object
+) -> None:
+    path = tmp_path / lock.FILE
+    path.write_text(json.dumps({"schema_version": version, "models": [{"model": "a/b"}, {"model": "c/d e"}, 3]}))
+    with pytest.raises(UsageError) as refused:
+        lock.load(path)
+    assert refused.value.code == "bad_lock_file"
+    assert refused.value.fix == f"write it again with: modelpick lock a/b 'c/d e' --output {path}"
+
+
+def test_a_newer_lock_asks_for_a_newer_modelpick(tmp_path: Path) -> None:
+    (tmp_path / lock.FILE).write_text('{"schema_version": 2, "models": 3}')
+    with pytest.raises(UsageError) as refused:
+        lock.load(tmp_path / lock.FILE)
+    assert refused.value.fix == "update modelpick"
+
+
+def test_a_lock_of_nothing_is_refused(tmp_path: Path) -> None:
+    """It would verify whatever happens."""
+    (tmp_path / lock.FILE).write_text('{"schema_version": 1, "policy": "x", "policy_sha256": "y", "models": []}')
+    with pytest.raises(UsageError, match="names no model"):
+        lock.load(tmp_path / lock.FILE)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a named pipe is a Unix thing")
+def test_a_lock_that_is_a_pipe_or_a_folder_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "absent"):
+        with pytest.raises(UsageError) as refused:
+            lock.load(path)
+        assert refused.value.code == "bad_lock_file"
+
+
+def test_what_a_card_smuggles_into_its_name_is_not_written_raw(judged: Judged, facts: Facts) -> None:
+    hostile = model("a/b", "mit", bases=("x/\x1b[31m\u202ey",))
+    for text in notice.texts([judged(hostile)], facts.licenses).values():
+        assert not {"\x1b", "\u202e"} & set(text)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import typer
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
 from modelpick.errors import ModelpickError
+from modelpick.licensing import lock as locks
 from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 
 if TYPE_CHECKING:
@@ -32,13 +33,11 @@ def lock(
 
     `modelpick verify` checks later that nothing has changed since.
     """
-    from modelpick.licensing import lock as locks
-
-    found = judge_pairs(models, policy=policy, offline=offline)
-    for one in found:
-        if isinstance(one, ModelpickError):  # a lock that lacks a model would be taken for a whole one
-            raise one
-    pairs = [one for one in found if not isinstance(one, ModelpickError)]
+    pairs = []
+    for answer in judge_pairs(models, policy=policy, offline=offline):
+        if isinstance(answer, ModelpickError):  # a lock that lacks a model would be taken for a complete one
+            raise answer
+        pairs.append(answer)
     frozen = locks.lock_of(pairs, policy_in_force(policy))
     path = Path(output or locks.FILE)
     locks.write(frozen, path)
@@ -46,17 +45,19 @@ def lock(
         "file": str(path),
         "policy": {"name": frozen.policy, "sha256": frozen.policy_sha256},
         "models": [
-            {"model": one.model, "revision": one.revision, "verdict": one.verdict.value, "texts": dict(one.texts)}
-            for one in frozen.models
+            {"model": entry.model, "revision": entry.revision, "verdict": entry.verdict.value,
+             "texts": dict(entry.texts)}
+            for entry in frozen.models
         ],
         "assumptions": [],
         "sources": [],
-    }
+    }  # fmt: skip
 
     def draw(console: "Console") -> None:
-        for one in frozen.models:
-            commit = one.revision[:12] if one.revision else "no commit known"
-            console.print(f"{one.verdict.value:10} {one.model} ({commit}, {len(one.texts)} terms files)", markup=False)
-        console.print(f"\nfrozen in {path}: commit it\nnext: modelpick verify", markup=False)
+        for entry in frozen.models:
+            commit = entry.revision[:12] if entry.revision else "no commit known"
+            files = f"{len(entry.texts)} {'license file' if len(entry.texts) == 1 else 'license files'}"
+            console.print(f"{entry.verdict.value:10} {entry.model} ({commit}, {files})", markup=False)
+        console.print(f"\nwrote {path}: add it to version control\nnext: modelpick verify", markup=False)
 
     out.answer(payload, draw)

@@ -8,6 +8,7 @@ import typer
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output
 from modelpick.errors import ModelpickError, RemoteError
+from modelpick.licensing import lock as locks
 from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 
 if TYPE_CHECKING:
@@ -29,24 +30,22 @@ def verify(
 
     Exit code: 0 nothing changed, 1 something did.
     """
-    from modelpick.licensing import lock as locks
-
     path = Path(file or locks.FILE)
     before = locks.load(path)
-    found = judge_pairs([one.model for one in before.models], policy=policy, offline=offline)
+    answers = judge_pairs([entry.model for entry in before.models], policy=policy, offline=offline)
     pairs = []
-    for was, one in zip(before.models, found, strict=True):
-        if isinstance(one, ModelpickError):
-            if one.code in ("model_not_found", "model_unknown") and not offline:
-                continue  # a model that is gone is a drift, and said as one
-            raise one
-        if was.revision is not None and one[1].revision is None:
+    for entry, answer in zip(before.models, answers, strict=True):
+        if isinstance(answer, ModelpickError):
+            if answer.code in ("model_not_found", "model_unknown") and not offline:
+                continue  # a model that is gone is a drift, and reported as one
+            raise answer
+        if entry.revision is not None and answer[1].revision is None:
             raise RemoteError(
-                f"{was.model} was locked at a commit, and the Hub cannot be asked for it now",
+                f"{entry.model} was locked at a commit, and the Hub cannot be asked for it now",
                 fix="try again when the Hub answers",
                 code="hub_needed",
             )
-        pairs.append(one)
+        pairs.append(answer)
     drifts = locks.drift(before, locks.lock_of(pairs, policy_in_force(policy)))
     payload = {
         "file": str(path),
@@ -61,7 +60,8 @@ def verify(
         for drift in drifts:
             console.print(f"changed: {drift.text}", markup=False, soft_wrap=True)
         if drifts:
-            console.print(f"\n{len(drifts)} changes since {path}. Read them, then: modelpick lock ...", markup=False)
+            changes = "1 change" if len(drifts) == 1 else f"{len(drifts)} changes"
+            console.print(f"\n{changes} since {path}. Read them, then: modelpick lock ...", markup=False)
         else:
             plural = "" if len(before.models) == 1 else "s"
             console.print(f"{len(before.models)} model{plural} unchanged since {path}", markup=False)
