@@ -16,7 +16,7 @@ from typing import Any
 
 from memory_accuracy import Compared, floor, half_widths, load
 
-from modelpick.memory.intervals import KINDS, kind
+from modelpick.memory.overhead import KINDS, kind
 from modelpick.schema import settings_of
 from modelpick.workload import Workload
 

@@ -22,7 +22,7 @@ from modelpick.catalog import index
 from modelpick.catalog.architecture import Checkpoint
 from modelpick.errors import ModelpickError
 from modelpick.memory.estimate import GIB, MemoryEstimate, architecture_of, estimate
-from modelpick.memory.intervals import kind, stratum
+from modelpick.memory.overhead import kind, stratum
 from modelpick.workload import workload_from
 
 DATA = sorted((Path(__file__).resolve().parent / "data").glob("memory_cases*.jsonl"))

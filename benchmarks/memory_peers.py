@@ -25,7 +25,7 @@ from memory_accuracy import Compared, percentile
 from peer_hub import PeerHub, Tensor
 
 from modelpick.catalog import index
-from modelpick.catalog.architecture import Architecture, Layers
+from modelpick.catalog.architecture import Architecture, LayerGroup
 from modelpick.memory.estimate import GIB, architecture_of
 
 PATIENCE = 900  # seconds a peer has for all rows
@@ -246,7 +246,7 @@ def _tensors(shape: Architecture, method: str, bits: int) -> Iterator[Tensor]:
                 number += 1
 
 
-def _layer(prefix: str, run: Layers, method: str, bits: int) -> Iterator[Tensor]:
+def _layer(prefix: str, run: LayerGroup, method: str, bits: int) -> Iterator[Tensor]:
     if run.other_parameters:
         yield f"{prefix}.input_layernorm.weight", "BF16", (run.other_parameters,)
     matrices = [(p.name, p.inputs, p.outputs) for p in run.projections]

@@ -139,7 +139,7 @@ def load(path: Path = DATA / "speeds.jsonl") -> list[Row]:
     else:
         listed = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     configs, other, catalog = _json("speed_models.json"), _json("speed_gpus.json"), index.load()
-    shapes: dict[str, speed.Shape] = {}
+    shapes: dict[str, speed.SpeedShape] = {}
     for name in {raw["model"] for raw in listed}:
         known = catalog.find(name)
         config = configs.get(name) or (known.config if known else None)
@@ -217,7 +217,7 @@ def _cost(
     return total + sum(0.5 * (math.log(getattr(by, key) / prior[key]) / width) ** 2 for key, width in drift.items())
 
 
-def _row(raw: dict[str, Any], shapes: Mapping[str, speed.Shape], other: Mapping[str, Any]) -> Row:
+def _row(raw: dict[str, Any], shapes: Mapping[str, speed.SpeedShape], other: Mapping[str, Any]) -> Row:
     shape, on = shapes[raw["model"]], _hardware(raw, other)
     predict, roof, features = (_training if raw["task"] == "finetune" else _serving)(raw, shape, on)
     features.update(shape=shape, hardware=on, method=raw["method"])
@@ -227,7 +227,7 @@ def _row(raw: dict[str, Any], shapes: Mapping[str, speed.Shape], other: Mapping[
 
 
 def _training(
-    raw: dict[str, Any], shape: speed.Shape, on: speed.Hardware
+    raw: dict[str, Any], shape: speed.SpeedShape, on: speed.Hardware
 ) -> tuple[Callable[[Any], float], float, dict[str, Any]]:
     job = speed.TrainingJob(
         method={"adapter": "lora"}.get(raw["method"], raw["method"]),
@@ -243,7 +243,7 @@ def _training(
 
 
 def _serving(
-    raw: dict[str, Any], shape: speed.Shape, on: speed.Hardware
+    raw: dict[str, Any], shape: speed.SpeedShape, on: speed.Hardware
 ) -> tuple[Callable[[Any], float], float, dict[str, Any]]:
     method, stack = raw["method"], raw["stack"]
     prompt, generated = raw.get("prompt", 1.0), raw.get("generated", 1.0)

@@ -43,6 +43,20 @@ def data_file(package: str, name: str) -> Path:
     return _PACKAGE / package / "data" / name
 
 
+def user_data(name: str, *, variable: str) -> Path | None:
+    """A file in the user's data folder, or the one that the environment variable names; None without a home folder.
+
+    The folder is $XDG_DATA_HOME (Windows: %LOCALAPPDATA%), else ~/.local/share.
+    """
+    if path := os.environ.get(variable):
+        return Path(path)
+    base = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA")
+    try:
+        return (Path(base) if base else Path.home() / ".local" / "share") / "modelpick" / name
+    except RuntimeError:
+        return None
+
+
 def read_bytes(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> bytes:
     """All bytes of a regular file. A pipe, a device, a socket or a folder is refused without being opened.
 

@@ -15,7 +15,6 @@ MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
 FORCED_DELETE_AFTER = timedelta(minutes=20)  # the second switch, behind the first: time for a scale-in to end by itself
 DELAY_HOURS = FORCED_DELETE_AFTER.total_seconds() / 3600
 SHORTEST_HOURS = 0.25  # boot, driver check and bundle take minutes; less than a quarter of an hour is money for nothing
-HOURS_A_MONTH = 730  # what AWS divides a GB-month by (its pricing calculator)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,30 +6,35 @@ Every count of saved tensors below was read off a trace of the stack's own code 
 
 from dataclasses import dataclass
 
-from modelpick.catalog.architecture.shape import Architecture, Attention, Layers, Mixer, Projection
-from modelpick.memory.quantization import ELEMENT_BYTES
+from modelpick.catalog.architecture.shape import Architecture, Attention, LayerGroup, Mixer, Projection
 from modelpick.memory.stacks import DEEPSPEED, Stack
+from modelpick.memory.weights import ELEMENT_BYTES
 from modelpick.workload import Workload
 
 _ATTENTION = frozenset({"qkv", "query", "key", "value"})
 _ENTRY = frozenset({"gate", "up", "gate_up"})
 
 
-def mlp_width(run: Layers) -> float:
+def mlp_width(group: LayerGroup) -> float:
     """MLP channels that one token passes through, routed experts included."""
-    width = float(run.feed_forward.width) if run.feed_forward else 0.0
-    if run.experts:
-        width += run.experts.per_token * run.experts.width + run.experts.shared_width
+    width = float(group.feed_forward.width) if group.feed_forward else 0.0
+    if group.experts:
+        width += group.experts.per_token * group.experts.width + group.experts.shared_width
     return width
 
 
-def is_gated(run: Layers) -> bool:
+def is_gated(group: LayerGroup) -> bool:
     """Whether the run's MLPs have a gate."""
-    return run.experts.gated if run.experts else bool(run.feed_forward and run.feed_forward.gated)
+    return group.experts.gated if group.experts else bool(group.feed_forward and group.feed_forward.gated)
 
 
 def transient_bytes(
-    architecture: Architecture, runs: tuple[Layers, ...], tokens: float, b: float, stack: Stack, int8: bool = False
+    architecture: Architecture,
+    groups: tuple[LayerGroup, ...],
+    tokens: float,
+    b: float,
+    stack: Stack,
+    int8: bool = False,
 ) -> float:
     """Transients of a forward pass over `tokens` tokens in all, in bytes: the widest layer's MLP or attention.
 
@@ -41,17 +46,19 @@ def transient_bytes(
     """
     widest = 0.0
     h = architecture.hidden
-    for run in runs:
-        i = mlp_width(run)
-        composed = 2 if run.feed_forward is not None and run.feed_forward.composed else 0
-        mlp = ((3 if is_gated(run) else 2) * i + 4 * h) * b + max(4 * i + 3 * h if int8 else 0, composed * i * b)
-        if int8 and any(projection.role == "gate_up" for projection in run.projections):
+    for group in groups:
+        i = mlp_width(group)
+        unfused_activation = 2 if group.feed_forward is not None and group.feed_forward.unfused_activation else 0
+        mlp = ((3 if is_gated(group) else 2) * i + 4 * h) * b + max(
+            4 * i + 3 * h if int8 else 0, unfused_activation * i * b
+        )
+        if int8 and any(projection.role == "gate_up" for projection in group.projections):
             mlp += 6 * i  # both halves at once: their accumulator, and their fp16 beside the compute type
         attention = 0.0
-        if run.attention:
-            wide = 2 * run.attention.query_width + run.attention.kv_width + run.attention.output_width
-            attention = (wide + 3 * h) * b + (4 * run.attention.query_width if int8 else 0)
-        mixer = mixer_bytes(run.mixer, stack, b) if run.mixer else 0.0
+        if group.attention:
+            wide = 2 * group.attention.query_width + group.attention.kv_width + group.attention.output_width
+            attention = (wide + 3 * h) * b + (4 * group.attention.query_width if int8 else 0)
+        mixer = mixer_bytes(group.mixer, stack, b) if group.mixer else 0.0
         widest = max(widest, mlp, attention, mixer)
     return tokens * widest
 
@@ -64,32 +71,32 @@ def mixer_bytes(mixer: Mixer, stack: Stack, b: float) -> float:
 
 
 def scores_bytes(
-    architecture: Architecture, runs: tuple[Layers, ...], workload: Workload, stack: Stack, b: float
+    architecture: Architecture, groups: tuple[LayerGroup, ...], workload: Workload, stack: Stack, b: float
 ) -> float:
     """Attention scores of a prompt that exist one layer at a time, in bytes: in eager attention an fp32 softmax beside
     them (where that is the only path, before and after the mask, and in fp32), without a fused kernel both in fp32, and
     a bias of each head with the mask made of it."""
-    heads = max((run.attention.heads for run in runs if run.attention), default=0)
+    heads = max((group.attention.heads for group in groups if group.attention), default=0)
     each = 0.0
     if workload.attention == "eager":
         each = 4 + b if architecture.sdpa else 8 + 2 * b
-    elif any(is_unfused(run.attention, workload, stack) for run in runs):
+    elif any(is_unfused(group.attention, workload, stack) for group in groups):
         each = 8.0
     elif architecture.score_bias and stack.transformers_models:
         each = (2 if architecture.score_bias == "layers" else 1) * b
     return float(workload.batch) * heads * workload.context * workload.context * each
 
 
-def moving_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+def moving_bytes(architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float) -> float:
     """Bytes per token of the gradients that are at work inside a layer: of the gate, of up and of the residual, and of
     down's input in fp32 where an adapter under autocast reads a cast of it; of attention scores that were materialized,
     before and after their softmax."""
     scores = 0.0
-    if run.attention and (workload.attention == "eager" or is_unfused(run.attention, workload, stack)):
-        scores = 8.0 * run.attention.heads * workload.context
-    linear = _widths(architecture, run, workload, stack, b).linear
+    if group.attention and (workload.attention == "eager" or is_unfused(group.attention, workload, stack)):
+        scores = 8.0 * group.attention.heads * workload.context
+    linear = _widths(architecture, group, workload, stack, b).linear
     casts = linear > b or (workload.method == "lora" and stack.autocasts(workload) and b < stack.adapter_bytes)
-    mlp = (2 * linear + (4.0 if casts else 0.0)) * mlp_width(run) + 2 * b * architecture.hidden
+    mlp = (2 * linear + (4.0 if casts else 0.0)) * mlp_width(group) + 2 * b * architecture.hidden
     return max(mlp, scores)
 
 
@@ -98,7 +105,7 @@ def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> floa
     inputs of each layer."""
     if not architecture.score_bias:
         return 0.0
-    heads = max((run.attention.heads for run in architecture.layers if run.attention), default=0)
+    heads = max((group.attention.heads for group in architecture.layers if group.attention), default=0)
     return float(heads) * workload.context**2 * b
 
 
@@ -113,37 +120,37 @@ def _has_single_key(attention: Attention | None, workload: Workload, stack: Stac
 
 
 def saved_bytes(
-    architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float,
+    architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float,
     adapted: list[tuple[Projection, int]],
 ) -> float:  # fmt: skip
     """Bytes that one layer saves per token for its backward pass."""
-    h, i = architecture.hidden, mlp_width(run)
-    widths = _widths(architecture, run, workload, stack, b)
-    total = _norm_bytes(architecture, run, widths) + _activation_bytes(run, widths, b) * i
-    if run.experts:
-        total += run.experts.per_token * h * b  # the tokens gathered for each expert
+    h, i = architecture.hidden, mlp_width(group)
+    widths = _widths(architecture, group, workload, stack, b)
+    total = _norm_bytes(architecture, group, widths) + _activation_bytes(group, widths, b) * i
+    if group.experts:
+        total += group.experts.per_token * h * b  # the tokens gathered for each expert
     if architecture.dropout:
-        total += run.norms * h + (i if architecture.norm == "t5" else 0)  # a byte for each of what is dropped or not
-    if run.attention:
-        total += _attention_bytes(architecture, run, workload, stack, b) * (2 if run.cross_attention else 1)
+        total += group.norms * h + (i if architecture.norm == "t5" else 0)  # a byte for each of what is dropped or not
+    if group.attention:
+        total += _attention_bytes(architecture, group, workload, stack, b) * (2 if group.cross_attention else 1)
         if architecture.score_bias == "layers":
-            total += run.attention.heads * workload.context * b  # the mask of every head, made anew in each layer
+            total += group.attention.heads * workload.context * b  # the mask of every head, made anew in each layer
         if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
-            total += _partly_adapted(run, adapted) * b
-        if run.attention.rotates_fused and not stack.keeps_fused_qkv and widths.linear > b:
-            total -= _rotated(run.attention) * b  # fp32 is cast for attention: no view keeps the fused tensor
-    if run.mixer:
-        total += mixer_bytes(run.mixer, stack, b)
+            total += _partly_adapted(group, adapted) * b
+        if group.attention.rotates_fused and not stack.keeps_fused_qkv and widths.linear > b:
+            total -= _rotated(group.attention) * b  # fp32 is cast for attention: no view keeps the fused tensor
+    if group.mixer:
+        total += mixer_bytes(group.mixer, stack, b)
     if workload.method == "full":
         # The inputs of attention, of the MLP and of its down projection; RMSNorm's weight saves the normed input too.
-        total += run.norms * b * h * (1 if architecture.norm == "layer" else 2) + i * b
+        total += group.norms * b * h * (1 if architecture.norm == "layer" else 2) + i * b
         return total
     if workload.lora_dropout and not stack.dropout:  # peft: each adapter's own result and a one-byte mask
         width = 0.0 if workload.method != "lora" or not stack.casts_adapter_input else stack.adapter_bytes
         total += sum(projection.inputs * (1 if width else b + 1) for projection, _ in adapted)
     if workload.method in ("lora-int8", "qlora") and not stack.saves_quantized_inputs:
-        return total + _quantized_inputs(architecture, run, adapted, workload, stack, b)
-    return total + kept_bytes(architecture, run, workload, stack, b) + _adapter_bytes(adapted, workload, stack, b)
+        return total + _quantized_inputs(architecture, group, adapted, workload, stack, b)
+    return total + kept_bytes(architecture, group, workload, stack, b) + _adapter_bytes(adapted, workload, stack, b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,39 +164,41 @@ class _Widths:
     norm: float
     linear: float
     activated: float
-    composed: bool
+    unfused_activation: bool
 
 
-def _widths(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> _Widths:
+def _widths(architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float) -> _Widths:
     autocast = stack.autocasts(workload)
     norm = 4.0 if autocast and architecture.norm == "layer" else b
     linear = norm if workload.method in ("lora-int8", "qlora") else b
-    composed = run.feed_forward is not None and run.feed_forward.composed and stack.name != "litgpt"
-    return _Widths(norm, linear, 4.0 if autocast and composed else linear, composed)
+    unfused_activation = (
+        group.feed_forward is not None and group.feed_forward.unfused_activation and stack.name != "litgpt"
+    )
+    return _Widths(norm, linear, 4.0 if autocast and unfused_activation else linear, unfused_activation)
 
 
-def _norm_bytes(architecture: Architecture, run: Layers, widths: _Widths) -> float:
+def _norm_bytes(architecture: Architecture, group: LayerGroup, widths: _Widths) -> float:
     """RMSNorm saves its fp32 input, T5's the input as it was beside it, LayerNorm its input: parallel blocks the same
     one, unless autocast makes a copy for each."""
     h = architecture.hidden
     if architecture.norm == "rms":
-        return run.norms * 4.0 * h
+        return group.norms * 4.0 * h
     if architecture.norm == "t5":
-        return run.norms * (4.0 + widths.norm) * h
-    return (1 if architecture.parallel and widths.norm < 4 else run.norms) * widths.norm * h
+        return group.norms * (4.0 + widths.norm) * h
+    return (1 if architecture.parallel and widths.norm < 4 else group.norms) * widths.norm * h
 
 
-def _activation_bytes(run: Layers, widths: _Widths, b: float) -> float:
+def _activation_bytes(group: LayerGroup, widths: _Widths, b: float) -> float:
     """Bytes per channel of the MLP: gate, activated gate and up, or the one input of the activation. gelu_new saves the
     base of its power, the tanh and the two factors of its product (activations.py NewGELUActivation)."""
-    gated = is_gated(run)
-    if not widths.composed:
+    gated = is_gated(group)
+    if not widths.unfused_activation:
         return (3 if gated else 1) * widths.linear
     inner = 3 * widths.activated + widths.linear
     return inner + (widths.activated + widths.linear if gated else 0)
 
 
-def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+def kept_bytes(architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float) -> float:
     """Bytes per token of one layer that stay as long as its graph, not only until its backward pass: the inputs of its
     quantized matrices, where bitsandbytes keeps them as attributes of the node.
 
@@ -199,20 +208,22 @@ def kept_bytes(architecture: Architecture, run: Layers, workload: Workload, stac
     keeps = workload.method == "lora-int8" or (workload.method == "qlora" and stack.saves_quantized_inputs)
     if not keeps:
         return 0.0
-    widths = _widths(architecture, run, workload, stack, b)
-    output = run.attention.output_width if run.attention else 0
-    down = 0.0 if architecture.kind == "encoder-decoder" else widths.activated * mlp_width(run)
-    return _linear_inputs(run) * architecture.hidden * widths.norm + output * b + down
+    widths = _widths(architecture, group, workload, stack, b)
+    output = group.attention.output_width if group.attention else 0
+    down = 0.0 if architecture.kind == "encoder-decoder" else widths.activated * mlp_width(group)
+    return _linear_inputs(group) * architecture.hidden * widths.norm + output * b + down
 
 
-def _linear_inputs(run: Layers) -> int:
+def _linear_inputs(group: LayerGroup) -> int:
     """Normed inputs that linear layers read: of attention, of cross attention, of the MLP, or one for all."""
-    return min(run.norms, 3 if run.cross_attention else 2)
+    return min(group.norms, 3 if group.cross_attention else 2)
 
 
-def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload, stack: Stack, b: float) -> float:
+def _attention_bytes(
+    architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float
+) -> float:
     """q, k, v and the output; keys and values repeated to all heads where the stack does so; eager's scores."""
-    a = run.attention
+    a = group.attention
     if a is None:
         return 0.0
     masked = workload.attention == "sdpa" and workload.batch > 1 and not workload.packing and not stack.repeats_kv
@@ -240,27 +251,27 @@ def _attention_bytes(architecture: Architecture, run: Layers, workload: Workload
 
 
 def _quantized_inputs(
-    architecture: Architecture, run: Layers, adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack,
-    b: float,
+    architecture: Architecture, group: LayerGroup, adapted: list[tuple[Projection, int]], workload: Workload,
+    stack: Stack, b: float,
 ) -> float:  # fmt: skip
     """Inputs of quantized layers that stay for the backward pass, each tensor once: LLM.int8 keeps all of them, 4-bit
     those with an adapter. An adapter whose input is wider than the compute type keeps a cast of it beside.
 
     The attention output is there already where a fused kernel keeps it.
     """
-    widths = _widths(architecture, run, workload, stack, b)
+    widths = _widths(architecture, group, workload, stack, b)
     roles = {projection.role for projection, _ in adapted}
     total = 0.0
     if workload.method == "lora-int8":
-        total += kept_bytes(architecture, run, workload, stack, b)
-        keeps_output = workload.attention != "eager" and not is_unfused(run.attention, workload, stack)
-        if run.attention is not None and keeps_output:
-            total -= run.attention.output_width * b
+        total += kept_bytes(architecture, group, workload, stack, b)
+        keeps_output = workload.attention != "eager" and not is_unfused(group.attention, workload, stack)
+        if group.attention is not None and keeps_output:
+            total -= group.attention.output_width * b
     else:
-        read = (roles & _ATTENTION and (2 if run.cross_attention else 1)) or 0
-        read = min(read + bool(roles & _ENTRY), _linear_inputs(run))
+        read = (roles & _ATTENTION and (2 if group.cross_attention else 1)) or 0
+        read = min(read + bool(roles & _ENTRY), _linear_inputs(group))
         total += read * architecture.hidden * b if widths.norm == b else 0.0
-        total += mlp_width(run) * b if "down" in roles and widths.activated == b else 0.0
+        total += mlp_width(group) * b if "down" in roles and widths.activated == b else 0.0
     rank_bytes = b if stack.autocasts(workload) else stack.adapter_bytes
     for projection, _ in adapted:
         source = widths.activated if projection.role == "down" else b if projection.role == "output" else widths.norm
@@ -273,11 +284,11 @@ def _rotated(attention: Attention) -> int:
     return attention.query_width + attention.kv_heads * attention.head_dim
 
 
-def _partly_adapted(run: Layers, adapted: list[tuple[Projection, int]]) -> float:
+def _partly_adapted(group: LayerGroup, adapted: list[tuple[Projection, int]]) -> float:
     roles = {projection.role for projection, _ in adapted}
     if not roles & _ATTENTION or {"query", "key", "value"} <= roles:
         return 0.0
-    whole = sum(p.outputs for p in run.projections if p.role in _ATTENTION)
+    whole = sum(p.outputs for p in group.projections if p.role in _ATTENTION)
     width = sum(outputs for projection, outputs in adapted if projection.role in _ATTENTION)
     return float(width) if width < whole else 0.0
 
@@ -327,10 +338,10 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
         return min(each * logits, 8.0 * tokens * architecture.hidden)
     if workload.loss_chunking:
         each = min(each, stack.chunked_loss_bytes or each)
-    if not workload.is_lora or not stack.piece_tokens:
+    if not workload.is_lora or not stack.loss_chunk_tokens:
         return each * logits
-    each = stack.piece_loss_bytes + capped
-    piece = float(workload.batch) * architecture.vocabulary * min(stack.piece_tokens, workload.context)
+    each = stack.loss_chunk_bytes + capped
+    piece = float(workload.batch) * architecture.vocabulary * min(stack.loss_chunk_tokens, workload.context)
     return max(each * (logits + piece), 0.75 * each * logits + rebuilt)
 
 

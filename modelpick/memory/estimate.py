@@ -12,21 +12,27 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
 from modelpick.memory import activations, kv_cache, training
-from modelpick.memory.intervals import interval
-from modelpick.memory.overhead import runtime_bytes
-from modelpick.memory.quantization import ELEMENT_BYTES, Scheme, scheme_for
-from modelpick.memory.sharding import Shares, shares
-from modelpick.memory.stacks import DEEPSPEED, Stack, settled, stack_of
-from modelpick.memory.weights import Weights, kept_linear, parameter_count, weight_bytes
+from modelpick.memory.assumptions import Case, adds_more_than_it_spares, assumptions_of
+from modelpick.memory.overhead import interval, runtime_bytes
+from modelpick.memory.stacks import Stack, settled, stack_of
+from modelpick.memory.training import Shares, shares
+from modelpick.memory.weights import (
+    ELEMENT_BYTES,
+    Scheme,
+    Weights,
+    kept_linear,
+    parameter_count,
+    scheme_for,
+    weight_bytes,
+)
 from modelpick.workload import Workload
 
 GIB = 2.0**30
-WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
 PARTS = ("weights", "kv_cache", "activations", "gradients", "optimizer", "adapter", "runtime")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class MemoryParts:
     """Bytes on one GPU at the peak. A part that does not apply is 0."""
 
     weights: float = 0.0
@@ -51,7 +57,7 @@ class MemoryEstimate:
     """Bytes per GPU. `low` and `high` bound the measured peak in 90 % of cases like this one."""
 
     workload: Workload
-    parts: Parts
+    parts: MemoryParts
     low: float
     high: float
     parameters: int
@@ -142,21 +148,21 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
         assumptions.append("parameters follow from config.json alone and may leave parts out")
-    trainable, grown, run = 0, 0.0, workload
+    trainable, grown, as_run = 0, 0.0, workload
     if workload.attention == "sdpa" and not stack.paged_cache and _no_sdpa(architecture, stack):
-        run = replace(workload, attention="eager")
+        as_run = replace(workload, attention="eager")
         assumptions.append(f"{stack.name} has no sdpa path for {architecture.model_type}: eager attention")
     if workload.task == "serve":
-        parts = _serve(architecture, run, stack, held, share, b)
+        parts = _serve(architecture, as_run, stack, held, share, b)
         if stack.grows_cache and workload.generate:
             element = _cache_bytes(workload, b)
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
-        parts, trainable = _train(architecture, run, stack, held, share, b, count)
-        if workload.gpus > 1 and not _adds_more_than_it_spares(workload, stack):
-            parts = min(parts, _alone(architecture, run, stack, scheme, b, count), key=lambda each: each.total)
+        parts, trainable = _train(architecture, as_run, stack, held, share, b, count)
+        if workload.gpus > 1 and not adds_more_than_it_spares(workload, stack):
+            parts = min(parts, _alone(architecture, as_run, stack, scheme, b, count), key=lambda each: each.total)
     parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
-    assumptions += _said(architecture, workload, scheme, stack)
+    assumptions += assumptions_of(Case(architecture, workload, scheme, stack))
     below, above = interval(workload)
     total = parts.total
     return MemoryEstimate(
@@ -177,7 +183,7 @@ def _rotary_tables(architecture: Architecture, b: float) -> float:
     """A cosine and a sine of every position and channel of a head, in every layer."""
     if not architecture.rotary or architecture.context is None:
         return 0.0
-    heads = sum(run.count * run.attention.head_dim for run in architecture.layers if run.attention)
+    heads = sum(group.count * group.attention.head_dim for group in architecture.layers if group.attention)
     return 2.0 * heads * architecture.context * b
 
 
@@ -192,7 +198,7 @@ def _cache_bytes(workload: Workload, b: float) -> float:
 
 def _serve(
     architecture: Architecture, workload: Workload, stack: Stack, held: Weights, share: Shares, b: float
-) -> Parts:
+) -> MemoryParts:
     """The larger of two moments: the end of prefill, or the last generated token."""
     batch, prompt, generated = workload.batch, workload.context, workload.generate
     element = _cache_bytes(workload, b)
@@ -205,13 +211,13 @@ def _serve(
             encoder_tokens=prompt if translates else 0,
         )  # fmt: skip
 
-    runs = architecture.encoder if translates else architecture.layers
+    groups = architecture.encoder if translates else architecture.layers
     int8 = workload.method == "int8"
     at_once = float(batch) * prompt
     if stack.paged_cache:
         at_once = min(at_once, _CHUNK)
-    prefill = activations.transient_bytes(architecture, runs, at_once, b, stack, int8) * share.activations
-    prefill += activations.scores_bytes(architecture, runs, workload, stack, b) * share.activations
+    prefill = activations.transient_bytes(architecture, groups, at_once, b, stack, int8) * share.activations
+    prefill += activations.scores_bytes(architecture, groups, workload, stack, b) * share.activations
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
     growing = _grown_layer(architecture, after, batch, element) * share.cache if stack.grows_cache else 0.0
@@ -224,7 +230,7 @@ def _serve(
         prefill = max(prefill, prompt * logits)
     peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
     peak = max(peak, held.loading)
-    return Parts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
+    return MemoryParts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
 
 
 # vLLM prefills in pieces: max_num_batched_tokens is 8192 on cards of 70 GiB and more, 2048 below
@@ -239,14 +245,14 @@ def _grown_layer(architecture: Architecture, tokens: int, batch: int, element: f
 
 def _train(
     architecture: Architecture, workload: Workload, stack: Stack, held: Weights, share: Shares, b: float, count: int
-) -> tuple[Parts, int]:
+) -> tuple[MemoryParts, int]:
     """The larger of two moments: the start of the backward pass, or the optimizer's step."""
     kept = 0.0
     each = stack.trained_bytes(workload, b)
     whole = 1.0 if workload.sharding == "zero2" else share.trained  # ZeRO-2 splits all that is trained but weights
     if workload.method == "full":
         trainable, adapter = count, 0.0
-        if stack.unties and architecture.tied:
+        if stack.duplicates_tied_head and architecture.tied:
             trainable += architecture.head_parameters
     else:
         trainable = training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
@@ -268,23 +274,17 @@ def _train(
         gradients, active = kept, forward
     else:
         active = step
-    return Parts(share.weights, 0.0, active, gradients + bucket, states, adapter), trainable
+    return MemoryParts(share.weights, 0.0, active, gradients + bucket, states, adapter), trainable
 
 
 def _alone(
     architecture: Architecture, workload: Workload, stack: Stack, scheme: Scheme | None, b: float, count: int
-) -> Parts:
+) -> MemoryParts:
     """The same training on one card without sharding, which bounds a card of several: what engines for several cards
     add (fp32 masters, buffers, layers gathered) can outweigh two cards' saving, but nobody shards to hold more."""
     one = replace(workload, gpus=1, sharding="none")
     held = weight_bytes(architecture, scheme, stack, b, count, one)
     return _train(architecture, one, stack, held, shares(architecture, one, held), b, count)[0]
-
-
-def _adds_more_than_it_spares(workload: Workload, stack: Stack) -> bool:
-    """Where published figures show a card of several to hold more than a card alone: adapters under FSDP."""
-    checkpointed = stack.keeps_input_gradients and workload.gradient_checkpointing
-    return workload.sharding == "fsdp" and workload.is_lora and (stack.keeps_unsharded_gradients or checkpointed)
 
 
 def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights) -> float:
@@ -296,13 +296,13 @@ def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: floa
     if workload.is_lora and stack.autocasts(workload):  # what is in fp32 is cast, and the casts stay
         saved += b * training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
         saved += b * kept_linear(architecture, stack) if workload.dtype == "fp16" else 0.0
-    for run in architecture.layers + architecture.encoder:
-        adapted = [] if workload.method == "full" else training.adapted(run, workload.lora_targets)
-        one = tokens * activations.saved_bytes(architecture, run, workload, stack, b, adapted)
-        saved += run.count * one
-        kept += run.count * tokens * activations.kept_bytes(architecture, run, workload, stack, b)
-        borders += run.count * tokens * architecture.hidden * b
-        at_work = tokens * activations.moving_bytes(architecture, run, workload, stack, b)
+    for group in architecture.layers + architecture.encoder:
+        adapted = [] if workload.method == "full" else training.adapted(group, workload.lora_targets)
+        one = tokens * activations.saved_bytes(architecture, group, workload, stack, b, adapted)
+        saved += group.count * one
+        kept += group.count * tokens * activations.kept_bytes(architecture, group, workload, stack, b)
+        borders += group.count * tokens * architecture.hidden * b
+        at_work = tokens * activations.moving_bytes(architecture, group, workload, stack, b)
         widest, moving = max(widest, one + at_work), max(moving, at_work)
     if workload.gradient_checkpointing and (stack.checkpoints_alone or workload.gpus > 1):
         stays = 0.0 if stack.reentrant else kept
@@ -324,56 +324,6 @@ def _ends_forward(architecture: Architecture, workload: Workload, stack: Stack, 
     before = workload.context if workload.packing else min(stack.kept_tokens * workload.batch, workload.context)
     left = kept + architecture.hidden * b + 4 * architecture.vocabulary
     return float(workload.batch) * (workload.context * architecture.vocabulary * b + before * left)
-
-
-def _said(architecture: Architecture, workload: Workload, scheme: Scheme | None, stack: Stack) -> list[str]:
-    said = []
-    bitsandbytes = scheme is not None and scheme.name in ("int8", "nf4", "nf4-double")
-    if bitsandbytes and architecture.expert_weights and not stack.quantizes_experts:
-        said.append(f"{stack.name} leaves fused experts unquantized: bitsandbytes covers linear layers only")
-    if bitsandbytes and architecture.model_type == "falcon":
-        said.append("FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized")
-    if any(run.attention and run.attention.unfused for run in architecture.layers) and stack.transformers_models:
-        said.append(
-            "its one key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel takes it"
-            if workload.task == "finetune"
-            else "no fused attention kernel takes its one key head: the scores of a prompt are held in fp32"
-        )
-    deepspeed = workload.sharding in DEEPSPEED
-    if workload.sharding == "fsdp" and workload.method == "full" and stack.fsdp_bytes:
-        said.append("FSDP under bf16 or fp16 mixed precision holds its shards in fp32; without it half as much")
-    if _adds_more_than_it_spares(workload, stack):
-        said.append("adapters under FSDP were measured to hold more than one card does: activations are not shared")
-    if workload.method in ("lora-int8", "qlora") and workload.stack in ("transformers", "trl") and not deepspeed:
-        said.append(
-            "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to 30 % more"
-        )
-    if workload.gradient_checkpointing and workload.gpus == 1 and not stack.checkpoints_alone:
-        said.append(f"{stack.name} checkpoints activations only under FSDP: on one card they all stay")
-    if workload.method == "lora-int8" and workload.gradient_checkpointing and not stack.reentrant:
-        said.append("bitsandbytes keeps the inputs of 8-bit layers in spite of checkpointing (use_reentrant=False)")
-    if deepspeed:
-        said.append("DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast")
-    if architecture.kind == "encoder-decoder" and workload.task == "finetune":
-        said.append("targets are as long as the context; shorter ones take less")
-    if workload.stack == "trl" and workload.task == "finetune" and not stack.fused_head:
-        said.append("trl before 1.16, which makes all logits; --stack-version 1.16 makes a tile of them at a time")
-    if workload.stack_version is not None and workload.stack not in ("transformers", "trl"):
-        said.append(f"{stack.name} {workload.stack_version} is taken to be like the version described in stacks.py")
-    mixers = [run.mixer for run in architecture.layers if run.mixer]
-    if any(mixer.plain for mixer in mixers) and stack.transformers_models:
-        said.append("delta-rule layers run as transformers does without flash-linear-attention; with it they take less")
-    elif mixers:
-        said.append("state-space layers run with their CUDA kernels; the plain PyTorch path takes more")
-    if architecture.kind == "encoder" and workload.task == "finetune":
-        said.append(WHOLE_VOCABULARY)
-    if workload.method == "gguf":
-        said.append("GGUF is taken as Q4_K_M, 4.89 bits per weight")
-    if workload.method in ("gptq", "awq", "fp8", "mxfp4"):
-        held = architecture.checkpoint
-        if held is None or held.method != workload.method:
-            said.append(f"as if a {workload.method} checkpoint of this model existed")
-    return said
 
 
 def _formulas(workload: Workload, scheme: Scheme | None) -> dict[str, str]:

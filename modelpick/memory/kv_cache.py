@@ -5,14 +5,14 @@ most their window; MLA in vLLM keeps one latent (arXiv 2405.04434), in transform
 (modeling_deepseek_v3.py: past_key_values.update(key_states, value_states)); recurrent layers keep a fixed state.
 """
 
-from modelpick.catalog.architecture.shape import Architecture, Layers
+from modelpick.catalog.architecture.shape import Architecture, LayerGroup
 
 STATE_BYTES = 4.0  # recurrent states are fp32 (modeling_falcon_h1.py, mamba_ssm)
 
 
-def layer_width(run: Layers, latent: bool) -> int:
+def layer_width(group: LayerGroup, latent: bool) -> int:
     """Elements that one layer of the run caches per token."""
-    attention = run.attention
+    attention = group.attention
     if attention is None:
         return 0
     if attention.latent and latent:
@@ -24,7 +24,7 @@ def bytes_per_token(architecture: Architecture, element_bytes: float, latent: bo
     """Cache growth per token and sequence while every window still grows, in bytes. Zero for encoders."""
     if architecture.kind == "encoder":
         return 0.0
-    return sum(run.count * layer_width(run, latent) for run in architecture.layers) * element_bytes
+    return sum(group.count * layer_width(group, latent) for group in architecture.layers) * element_bytes
 
 
 def cache_bytes(
@@ -38,19 +38,19 @@ def cache_bytes(
     if architecture.kind == "encoder":
         return 0.0
     total = 0.0
-    for run in architecture.layers:
-        width = layer_width(run, latent)
-        if width and run.attention is not None:
-            window = run.attention.window
+    for group in architecture.layers:
+        width = layer_width(group, latent)
+        if width and group.attention is not None:
+            window = group.attention.window
             kept = tokens if window is None else min(tokens, window)
-            total += run.count * width * kept * element_bytes
-            if run.cross_attention:
-                total += run.count * width * encoder_tokens * element_bytes
-        if run.mixer is not None:
-            total += run.count * (run.mixer.state * STATE_BYTES + run.mixer.convolution * compute_bytes)
+            total += group.count * width * kept * element_bytes
+            if group.cross_attention:
+                total += group.count * width * encoder_tokens * element_bytes
+        if group.mixer is not None:
+            total += group.count * (group.mixer.state * STATE_BYTES + group.mixer.convolution * compute_bytes)
     return total * sequences
 
 
 def largest_layer_width(architecture: Architecture, latent: bool = False) -> int:
     """Elements per token of the layer that caches most: what a growing cache copies at a time (torch.cat)."""
-    return max((layer_width(run, latent) for run in architecture.layers), default=0)
+    return max((layer_width(group, latent) for group in architecture.layers), default=0)

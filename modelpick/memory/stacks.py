@@ -35,8 +35,8 @@ class Stack:
     # litgpt finetune/lora.py runs the output matrix over 128 tokens of each sequence at a time (lm_head_chunk_size):
     # logits 4 and log-softmax 4 of all pieces stay, and when a piece goes backward two more of its size are alive
     # (traced: 8 bytes per logit, and 8 per logit of one piece). 0: no such pieces.
-    piece_tokens: int = 0
-    piece_loss_bytes: float = 8.0
+    loss_chunk_tokens: int = 0
+    loss_chunk_bytes: float = 8.0
     # With a loss over pieces (loss_chunking), this much remains, per logit; None: Liger's, which never holds more
     # logits than the hidden states have elements (liger_kernel ops/fused_linear_cross_entropy.py: T*h/V tokens each).
     chunked_loss_bytes: float | None = None
@@ -85,7 +85,7 @@ class Stack:
     # torchtune full_finetune_single_device.py: optimizer_in_bwd frees each gradient at once.
     steps_in_backward: bool = False
     # litgpt/model.py makes lm_head and wte two matrices, also where the checkpoint ties them.
-    unties: bool = False
+    duplicates_tied_head: bool = False
     # litgpt/generate/tp.py splits attention and MLP, not the embedding nor the output matrix.
     splits_embeddings: bool = True
     # litgpt finetune/lora.py accumulates under no_backward_sync: FSDP then keeps the gradients of its flat parameters
@@ -143,7 +143,7 @@ STACKS: dict[str, Stack] = {
         adapter_bytes=2.0,
         casts_adapter_input=False,
         dropout=True,
-        piece_tokens=128,
+        loss_chunk_tokens=128,
         chunked_loss_bytes=8.0,
         keeps_fused_qkv=True,
         repeats_kv=True,
@@ -153,7 +153,7 @@ STACKS: dict[str, Stack] = {
         quantizes_experts=True,
         quantizes_head=True,
         dequantized_bytes=4.0,
-        unties=True,
+        duplicates_tied_head=True,
         splits_embeddings=False,
         transformers_models=False,
         grows_cache=False,

@@ -1,8 +1,12 @@
-"""Adapters, gradients and optimizer states. Pure."""
+"""Adapters, gradients and optimizer states, and what one of several GPUs holds of a model. Pure."""
 
-from modelpick.catalog.architecture.shape import Architecture, Layers, Projection
+import math
+from dataclasses import dataclass
+
+from modelpick.catalog.architecture.shape import Architecture, LayerGroup, Projection
 from modelpick.errors import UsageError, nearest
-from modelpick.memory.stacks import DEEPSPEED
+from modelpick.memory.stacks import DEEPSPEED, stack_of
+from modelpick.memory.weights import ELEMENT_BYTES, Weights
 from modelpick.workload import Workload
 
 # Bytes of optimizer state per trainable parameter, over the parameter's own bytes p (torch.optim.AdamW: two moments in
@@ -26,6 +30,9 @@ _ROLES = {
 }  # fmt: skip
 _HEAD = frozenset({"head", "lm_head", "lora_head", "embed_out", "output"})
 ALL = "all-linear"
+
+# Parameters that ZeRO-3 leaves gathered after use: stage3_max_live_parameters (deepspeed runtime/zero/config.py).
+LIVE = 1e9
 
 
 def state_bytes(workload: Workload, parameter_bytes: float) -> float:
@@ -60,22 +67,22 @@ def _has_masters(workload: Workload, parameter_bytes: float) -> bool:
     return workload.sharding in DEEPSPEED and parameter_bytes < 4
 
 
-def adapted(run: Layers, targets: str) -> list[tuple[Projection, int]]:
+def adapted(group: LayerGroup, targets: str) -> list[tuple[Projection, int]]:
     """The projections of a layer that get an adapter, each with the outputs adapted (a part of a fused one, or all)."""
     if targets == ALL:
-        return [(projection, projection.outputs) for projection in run.projections]
+        return [(projection, projection.outputs) for projection in group.projections]
     words = [word.strip() for word in targets.split(",") if word.strip()]
-    named = {projection.name for projection in run.projections}
+    named = {projection.name for projection in group.projections}
     found = []
-    for projection in run.projections:
+    for projection in group.projections:
         if projection.name in words:
             found.append((projection, projection.outputs))
             continue
         roles = {role for word in words if word not in named for role in _ROLES.get(word, ())}
         if projection.role in roles:
             found.append((projection, projection.outputs))
-        elif projection.role == "qkv" and run.attention is not None and roles & {"query", "key", "value"}:
-            a = run.attention
+        elif projection.role == "qkv" and group.attention is not None and roles & {"query", "key", "value"}:
+            a = group.attention
             sizes = {"query": a.query_width, "key": a.kv_heads * a.head_dim, "value": a.kv_heads * a.value_dim}
             found += [(projection, size) for role, size in sizes.items() if role in roles]
     return found
@@ -91,15 +98,62 @@ def adapter_parameters(architecture: Architecture, rank: int, targets: str) -> i
 
     Raises UsageError when no linear layer of the model bears a target's name.
     """
-    runs = architecture.layers + architecture.encoder
-    total = sum(run.count * rank * (p.inputs + out) for run in runs for p, out in adapted(run, targets))
+    groups = architecture.layers + architecture.encoder
+    total = sum(group.count * rank * (p.inputs + out) for group in groups for p, out in adapted(group, targets))
     if adapts_head(targets):
         total += rank * (architecture.hidden + architecture.vocabulary)
     if not total:
-        known = sorted({p.name for run in runs for p in run.projections})
+        known = sorted({p.name for group in groups for p in group.projections})
         raise UsageError(
             f"no layer of {architecture.model_type} is called {targets!r}",
             fix=nearest(targets, known) or f"use all-linear, or some of {', '.join(known)}",
             code="unknown_lora_targets",
         )
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Of one GPU: bytes of weights, fractions of the cache, of activations and of trained state, bytes gathered."""
+
+    weights: float
+    cache: float
+    activations: float
+    trained: float
+    gathered: float
+
+
+def shares(architecture: Architecture, workload: Workload, held: Weights) -> Shares:
+    """One GPU's part under the workload's sharding. Without sharding, all of it.
+
+    Tensor parallel (arXiv 1909.08053): linear layers and embeddings are split, norms are not; KV heads are split and
+    replicated when GPUs outnumber them; MLA's latent is on every GPU. ZeRO-3 and FSDP (arXiv 1910.02054, 2304.11277):
+    weights, gradients and optimizer states are split, two layers are gathered at a time; every GPU has its own batch.
+    ZeRO-2 leaves the weights whole.
+    """
+    n = workload.gpus
+    if workload.sharding == "zero2":
+        return Shares(held.total, 1.0, 1.0, 1 / n, 0.0)
+    if n == 1 or workload.sharding == "none":
+        return Shares(held.total, 1.0, 1.0, 1.0, 0.0)
+    if workload.sharding == "tensor-parallel":
+        outer = held.embeddings / n if stack_of(workload).splits_embeddings else held.embeddings
+        weights = held.linear / n + outer + held.other
+        return Shares(weights, cache_share(architecture, workload), 1.0, 1 / n, 0.0)
+    layers = max(architecture.depth, 1)
+    gathered = max(2 * held.linear / layers, held.embeddings)
+    if workload.sharding == "zero3":
+        gathered = max(gathered, LIVE * ELEMENT_BYTES[workload.dtype])
+    split = held.total / n
+    return Shares(split, 1.0, 1.0, 1 / n, min(gathered, held.total - split))
+
+
+def cache_share(architecture: Architecture, workload: Workload) -> float:
+    """The largest fraction of the cache that one GPU holds under tensor parallel: whole KV heads. 1 otherwise."""
+    fraction, n = 0.0, workload.gpus if workload.sharding == "tensor-parallel" else 1
+    for group in architecture.layers:
+        if group.attention is not None:
+            latent = group.attention.latent and workload.stack == "vllm"
+            heads = group.attention.kv_heads
+            fraction = max(fraction, 1.0 if latent else math.ceil(heads / n) / heads)
+    return fraction or 1.0

@@ -1,13 +1,92 @@
-"""What the weights take. Pure."""
+"""What the weights take: bytes a weight of each quantization, and which weights it covers. Pure.
+
+A new quantization is one Scheme here.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from modelpick.catalog.architecture.shape import Architecture
-from modelpick.memory.quantization import Scheme
+from modelpick.catalog.architecture.shape import Architecture, Checkpoint
 from modelpick.memory.stacks import Stack
 from modelpick.workload import Workload
 
 PACKED = frozenset({"gptq", "awq", "mxfp4", "bitsandbytes", "modelopt", "compressed-tensors"})
+ELEMENT_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0}
+Covers = Literal["nothing", "linear", "experts", "everything"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """Bytes per weight and per output row of what it covers. `dequantizes`: kernels rebuild whole matrices."""
+
+    name: str
+    bytes_per_weight: float
+    bytes_per_output: float
+    covers: Covers
+    dequantizes: bool
+    formula: str  # the name `explain` shows
+    duplicates_tied_head: bool = False  # checkpoints of it hold the output matrix apart from the embedding
+    copies_embedding: bool = False  # loading copies a tied embedding once
+
+
+# bitsandbytes/functional.py quantize_4bit: 4 bits, one fp32 absmax per block of 64 weights.
+NF4 = Scheme("nf4", 0.5 + 4 / 64, 0, "linear", True, "0.5 + 4/64 byte per weight (block 64, fp32 absmax)")
+# ... with compress_statistics: the absmax in 8 bits, an fp32 absmax per 256 of them (arXiv 2305.14314, section 3).
+NF4_DOUBLE = Scheme(
+    "nf4-double", 0.5 + 1 / 64 + 4 / (64 * 256), 0, "linear", True, "0.5 + 1/64 + 4/16384 byte per weight (double)"
+)
+# bitsandbytes/nn/modules.py Int8Params: CB in int8, SCB fp32 per output row (arXiv 2208.07339).
+INT8 = Scheme("int8", 1.0, 4.0, "linear", False, "1 byte per weight + 4 bytes per output row")
+# Blocks of 128x128 with an fp32 scale (DeepSeek-V3 technical report, arXiv 2412.19437, section 3.3).
+# Qwen3's FP8 repositories hold lm_head apart (measured 0.27, 0.55, 0.77 GiB above the tied 0.6B, 1.7B, 4B).
+FP8 = Scheme(
+    "fp8",
+    1 + 4 / (128 * 128),
+    0,
+    "linear",
+    False,
+    "1 + 4/16384 byte per weight (128x128 blocks)",
+    duplicates_tied_head=True,
+)
+# OCP microscaling: 4-bit values, an 8-bit exponent per 32: 4.25 bits. gpt-oss keeps all but its experts in bf16.
+MXFP4 = Scheme("mxfp4", 4.25 / 8, 0, "experts", True, "4.25 bits per expert weight")
+# llama.cpp Q4_K_M, the most downloaded GGUF quantization: 4.85 bits per weight over whole 7-8B files
+# (llama.cpp tools/quantize/README.md, Llama-3.1-8B table: 4.8944 bpw).
+GGUF = Scheme("gguf", 4.8944 / 8, 0, "everything", False, "4.89 bits per weight (Q4_K_M file)")
+
+
+def grouped(method: str, bits: int = 4, group: int = 128) -> Scheme:
+    """GPTQ or AWQ: packed integers, per group an fp16 scale and a packed zero point (arXiv 2210.17323, 2306.00978)."""
+    per_weight = bits / 8 + (2 + bits / 8) / group
+    return Scheme(
+        method, per_weight, 0, "linear", True, f"{bits}/8 + (2 + {bits}/8)/{group} byte per weight",
+        # Fitted: Qwen2.5 AWQ at a prompt of one token peaks one embedding above its weights where that is tied (0.5B
+        # to 3B; residual under 2 %), and not where it is not (7B to 72B).
+        copies_embedding=method == "awq",
+    )  # fmt: skip
+
+
+# The methods that weights are served with, but for those of ELEMENT_BYTES. GPTQ and AWQ: 4 bits in groups of 128, what
+# most checkpoints have.
+SCHEMES = {
+    "int8": INT8, "nf4": NF4, "fp8": FP8, "mxfp4": MXFP4, "gguf": GGUF, "gptq": grouped("gptq"), "awq": grouped("awq"),
+}  # fmt: skip
+
+
+def scheme_for(method: str, checkpoint: Checkpoint | None, double_quantization: bool) -> Scheme | None:
+    """The scheme of a method of design.md; None: unquantized. A checkpoint of the same method tells bits and group.
+
+    LoRA over a checkpoint that is 4-bit already is trained over it as it is (peft tuners/lora/gptq.py, awq.py).
+    """
+    if method == "qlora" and checkpoint is not None and checkpoint.method in ("gptq", "awq"):
+        method = checkpoint.method
+    if method in ("qlora", "nf4"):
+        return NF4_DOUBLE if double_quantization else NF4
+    if method == "lora-int8":
+        return INT8
+    if method in ("gptq", "awq") and checkpoint is not None and checkpoint.method == method:
+        return grouped(method, checkpoint.bits, checkpoint.group or 128)
+    return SCHEMES.get(method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +135,9 @@ def weight_bytes(
     """Weights as held on the GPU. What the scheme does not cover stays in the compute type."""
     if workload.method == "full":
         element_bytes = stack.trained_bytes(workload, element_bytes)
-    own_head = not architecture.tied or stack.unties or (scheme is not None and scheme.unties)
+    own_head = (
+        not architecture.tied or stack.duplicates_tied_head or (scheme is not None and scheme.duplicates_tied_head)
+    )
     head = architecture.head_parameters if own_head else 0
     if own_head and architecture.tied:
         parameters += head
@@ -69,7 +150,7 @@ def weight_bytes(
             return Weights(inner * scheme.bytes_per_weight, outer * scheme.bytes_per_weight, 0.0, 0.0)
         if scheme.covers == "linear" or not experts:
             covered = linear - kept_linear(architecture, stack)
-            rows = sum(run.count * run.linear_outputs for run in architecture.layers + architecture.encoder)
+            rows = sum(group.count * group.linear_outputs for group in architecture.layers + architecture.encoder)
         if experts and (scheme.covers == "experts" or stack.quantizes_experts or scheme.name in ("fp8", "gptq", "awq")):
             covered += experts
             rows += experts / max(architecture.hidden, 1) * (scheme.bytes_per_output > 0)
@@ -98,8 +179,8 @@ def kept_linear(architecture: Architecture, stack: Stack) -> int:
     modeling_t5.py)."""
     if architecture.kind != "encoder-decoder" or stack.quantizes_head:
         return 0
-    runs = architecture.layers + architecture.encoder
-    return sum(run.count * p.inputs * p.outputs for run in runs for p in run.projections if p.role == "down")
+    groups = architecture.layers + architecture.encoder
+    return sum(group.count * p.inputs * p.outputs for group in groups for p in group.projections if p.role == "down")
 
 
 def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, workload: Workload) -> float:
@@ -114,7 +195,7 @@ def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, wo
         return 0.0
     if scheme.covers == "experts" and architecture.expert_weights:
         return 0.0  # MXFP4 kernels (triton_kernels) compute from the packed form
-    largest = max((p.inputs * p.outputs for run in architecture.layers for p in run.projections), default=0)
+    largest = max((p.inputs * p.outputs for group in architecture.layers for p in group.projections), default=0)
     if stack.quantizes_head:
         largest = max(largest, architecture.head_parameters)
     wide = training_int8 and architecture.norm == "layer" and stack.autocasts(workload)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.memory.estimate import GIB
-from modelpick.memory.sharding import cache_share
+from modelpick.memory.training import cache_share
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import Offer
 from modelpick.planning.fit import fits, largest_batch, on_device

@@ -18,7 +18,7 @@ from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.fit import fits, on_device
 from modelpick.planning.plan_tuning import Tuning
 from modelpick.ranges import Range, exactly
-from modelpick.speed.roofline import ServingEfficiency, Shape, TrainingEfficiency, shape_of
+from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEfficiency, shape_of
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed, serving_speed, training_speed
 from modelpick.workload import Workload
 
@@ -101,7 +101,7 @@ class Ask:
 
     inputs: Inputs
     architecture: Architecture
-    shape: Shape
+    shape: SpeedShape
     tunings: tuple[Tuning, ...]  # the ways to fine-tune, in the order they are tried; none where nothing is tuned
     serving: MemoryEstimate | None
     weights_gb: float

@@ -13,9 +13,8 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import InstanceType
 from modelpick.planning import plan as plans
 from modelpick.serving.bench import Level
-from modelpick.speed import calibration as efficiency
-from modelpick.speed import local_calibration
-from modelpick.speed.roofline import Shape, shape_of
+from modelpick.speed import calibration
+from modelpick.speed.roofline import SpeedShape, shape_of
 from modelpick.speed.speed import Calibration, Speed, serving_speed
 from modelpick.workload import Workload
 
@@ -28,7 +27,7 @@ class Prediction:
     model: str
     instance: InstanceType
     workload: Workload
-    shape: Shape
+    shape: SpeedShape
     calibration: Calibration[Any]
 
     def speed(self, level: Level, *, corrected: bool = True) -> Speed:
@@ -56,7 +55,7 @@ class Prediction:
             "high_tokens_per_s": speed.high,
             "within": within,
             "ratio": measured / speed.tokens_per_s,
-            "believable": local_calibration.believable(measured, raw.tokens_per_s),
+            "believable": calibration.believable(measured, raw.tokens_per_s),
         }
 
     def row(self, level: Level) -> dict[str, Any]:
@@ -101,5 +100,5 @@ def of_workload(model: str, instance: str, workload: Workload, *, plan: str = ""
     if isinstance(found, ModelpickError):
         raise found
     shape = shape_of(architecture_of(found))
-    by = efficiency.serving(workload.stack, workload.method)
+    by = calibration.serving(workload.stack, workload.method)
     return Prediction(plan, found.id, kinds[instance], workload, shape, by)

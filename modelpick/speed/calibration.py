@@ -1,13 +1,30 @@
-"""Reads the fitted constants of serving and training stacks (data/efficiency.json). I/O, cached per process."""
+"""The constants of serving and training stacks, and what this user's own servers were measured at.
+
+The constants are fitted on published measurements (data/efficiency.json, by benchmarks/speed_accuracy.py). The user's
+own measurements are those of `modelpick bench`, in a file that later estimates use and name:
+{"schema_version": 1, "measurements": [{"stack", "method", "gpu", "model", "concurrency", "prompt_tokens",
+"generated_tokens", "measured_tokens_per_s", "predicted_tokens_per_s", "at"}]}; predictions in it are uncorrected.
+Files are read once a process.
+"""
 
 import json
+import statistics
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from modelpick.files import data_file
-from modelpick.speed import local_calibration
+from modelpick import files
+from modelpick.errors import UsageError
 from modelpick.speed.roofline import ServingEfficiency, TrainingEfficiency
-from modelpick.speed.speed import Calibration
+from modelpick.speed.speed import Calibration, LocalCorrection
+
+SCHEMA_VERSION = 1
+# Beyond this factor it is another machine than the one estimated for, not a correction: the widest published spread of
+# a stack on an unseen GPU is within a factor of 3 (benchmarks/speed_accuracy.py).
+LARGEST_CORRECTION = 5.0
+_MOST_MEASUREMENTS = 500  # older ones make room for newer ones
+_FIELDS = ("stack", "method", "gpu", "measured_tokens_per_s", "predicted_tokens_per_s", "at")
 
 # Stacks of a workload -> classes of the fit. transformers' kernels differ by how weights are held.
 _EAGER = {"int8": "eager-int8", "nf4": "eager-bnb", "gptq": "eager-gptq", "awq": "eager-awq"}
@@ -19,8 +36,8 @@ def serving(stack: str, method: str) -> Calibration[ServingEfficiency]:
     name = "llamacpp" if method == "gguf" else "vllm" if stack == "vllm" else _EAGER.get(method, "eager")
     listed, entry = _listed("serving"), _entry("serving", name, "eager-family")
     constants = ServingEfficiency(**{key: entry[key] for key in ServingEfficiency.__dataclass_fields__})
-    own = local_calibration.corrections(name, method)
-    return Calibration(name, constants, entry["rows"], tuple(entry["gpus"]), listed["spread"], own)
+    own_servers = corrections(name, method)
+    return Calibration(name, constants, entry["rows"], tuple(entry["gpus"]), listed["spread"], own_servers)
 
 
 def training(stack: str, method: str) -> Calibration[TrainingEfficiency]:
@@ -34,11 +51,75 @@ def training(stack: str, method: str) -> Calibration[TrainingEfficiency]:
 
 def _entry(kind: str, name: str, otherwise: str) -> dict[str, Any]:
     classes = _listed(kind)["classes"]
-    found: dict[str, Any] = classes.get(name) or classes[otherwise]
-    return found
+    entry: dict[str, Any] = classes.get(name) or classes[otherwise]
+    return entry
 
 
 @cache
 def _listed(kind: str) -> dict[str, Any]:
-    content = json.loads(data_file("speed", "efficiency.json").read_text(encoding="utf-8"))
+    content = json.loads(files.data_file("speed", "efficiency.json").read_text(encoding="utf-8"))
     return {"classes": content[kind], "spread": content["spread"]}
+
+
+def believable(measured: float, predicted: float) -> bool:
+    """Whether a measurement can be of the machine that was estimated for: within a factor of LARGEST_CORRECTION."""
+    return measured > 0 and predicted > 0 and 1 / LARGEST_CORRECTION <= measured / predicted <= LARGEST_CORRECTION
+
+
+def corrections(stack: str, method: str) -> Mapping[str, LocalCorrection]:
+    """By GPU name: how much faster or slower than predicted this user's servers were.
+
+    Raises UsageError (bad_calibration) for a file that is not one of ours.
+    """
+    file = files.user_data("calibration.json", variable="MODELPICK_CALIBRATION")
+    if file is None or not file.exists():
+        return {}
+    ratios: dict[str, list[tuple[float, str]]] = {}
+    for row in _read(file):
+        measured, predicted = float(row["measured_tokens_per_s"]), float(row["predicted_tokens_per_s"])
+        if row["stack"] == stack and row["method"] == method and believable(measured, predicted):
+            ratios.setdefault(str(row["gpu"]), []).append((measured / predicted, str(row["at"])))
+    return {
+        gpu: LocalCorrection(
+            factor=statistics.median(ratio for ratio, _ in measurements),
+            rows=len(measurements),
+            as_of=max(at for _, at in measurements),
+            file=str(file),
+        )
+        for gpu, measurements in ratios.items()
+    }
+
+
+def save(rows: list[dict[str, Any]]) -> Path | None:
+    """Adds measurements to the user's file. Returns its path, or None where the user has no home folder.
+
+    Raises UsageError if the file is not one of ours, or cannot be written: the old one then stays.
+    """
+    file = files.user_data("calibration.json", variable="MODELPICK_CALIBRATION")
+    if file is None:
+        return None
+    known = _read(file) if file.exists() else []
+    content = {"schema_version": SCHEMA_VERSION, "measurements": [*known, *rows][-_MOST_MEASUREMENTS:]}
+    files.make_folder(file.parent)
+    files.write_atomically(file, json.dumps(content, indent=1) + "\n")
+    _read.cache_clear()
+    return file
+
+
+@cache
+def _read(file: Path) -> list[dict[str, Any]]:
+    fix = "delete it: modelpick bench writes a new one"
+    content = files.read_json(file, code="bad_calibration", fix=fix)
+    try:
+        rows = content["measurements"]
+        good = content["schema_version"] == SCHEMA_VERSION and all(
+            all(name in row for name in _FIELDS)
+            and isinstance(row["measured_tokens_per_s"], int | float)
+            and isinstance(row["predicted_tokens_per_s"], int | float)
+            for row in rows
+        )
+    except (KeyError, TypeError):
+        good = False
+    if not good:
+        raise UsageError(f"{file} is not a calibration file of this version", fix=fix, code="bad_calibration")
+    return list(rows)

@@ -11,22 +11,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelpick.catalog.architecture import Architecture
+from modelpick.memory.weights import ELEMENT_BYTES, SCHEMES, grouped
 from modelpick.offers.instance import GpuLink, InstanceType
 
-# Bytes a weight takes when it is read: codes and their scales. GPTQ and AWQ: 4 bits, 2.5 bytes a group of 128; NF4:
-# 4 bits, a 32-bit scale a block of 64 (arXiv 2305.14314); MXFP4: 4.25 bits (OCP MX); NVFP4: 8 bits for 16 more; GGUF:
-# q4_k_m, 4.85 bits in llama.cpp's table. The output matrix stays at 16 bits except in GGUF.
+# Bytes read for a weight: codes and their scales, as memory/weights.py has them from the formats' own papers. What only
+# measurements know: SmoothQuant's W8A8 (arXiv 2211.10438), a byte; NVFP4, 4 bits and an 8-bit scale for 16 of them. The
+# output matrix stays at 16 bits except in GGUF.
 WEIGHT_BYTES = {
-    "bf16": 2.0, "fp16": 2.0, "fp32": 4.0, "int8": 1.0, "fp8": 1.0, "gptq-int8": 1.02, "w8a8": 1.0,
-    "gptq": 0.52, "awq": 0.52, "nf4": 0.5625, "mxfp4": 0.53125, "nvfp4": 0.5625, "gguf": 0.606,
-}  # fmt: skip
+    **ELEMENT_BYTES,
+    **{name: scheme.bytes_per_weight for name, scheme in SCHEMES.items()},
+    "gptq-int8": grouped("gptq", bits=8).bytes_per_weight,
+    "w8a8": 1.0,
+    "nvfp4": 0.5 + 1 / 16,
+}
 # Matrix multiplies run at the 16-bit rate unless both operands are 8-bit (twice) or 4-bit (four times): weight-only
 # quantization saves bandwidth, not compute.
 COMPUTE_GAIN = {"fp8": 2.0, "w8a8": 2.0, "nvfp4": 4.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SpeedShape:
     """What speed needs to know of a model, counted in elements."""
 
     layers: int
@@ -66,7 +70,7 @@ class Shape:
         return context * (1 - self.windowed_share) + min(context, self.window) * self.windowed_share
 
 
-def shape_of(architecture: Architecture) -> Shape:
+def shape_of(architecture: Architecture) -> SpeedShape:
     """The shape of a model read from its config.json. Encoder and decoder layers count alike."""
     runs = architecture.layers + architecture.encoder
     cache = attention = windowed = 0.0
@@ -82,7 +86,7 @@ def shape_of(architecture: Architecture) -> Shape:
                 windowed += run.count * kept
         if run.experts is not None:
             experts, per_token = run.experts.count, run.experts.per_token
-    return Shape(
+    return SpeedShape(
         layers=architecture.depth,
         hidden=architecture.hidden,
         dense_weights=architecture.linear_weights,
@@ -169,9 +173,9 @@ _LORA_LAUNCHES = 1.5
 
 
 def step_seconds(
-    shape: Shape,
+    shape: SpeedShape,
     on: Hardware,
-    by: ServingEfficiency,
+    efficiency: ServingEfficiency,
     method: str,
     batch: float,
     context: float,
@@ -180,38 +184,44 @@ def step_seconds(
 ) -> float:
     """Seconds of one decode step of `batch` sequences that each have `context` tokens."""
     workers = on.workers
-    reading = shape.bytes_read(method, batch) / (workers * on.bandwidth * by.bandwidth)
-    computing = 2 * shape.active_weights * batch / (workers * on.matmul * _gain(method, on) * by.decode_compute)
+    reading = shape.bytes_read(method, batch) / (workers * on.bandwidth * efficiency.bandwidth)
+    computing = 2 * shape.active_weights * batch / (workers * on.matmul * _gain(method, on) * efficiency.decode_compute)
     cache = cache_bytes * shape.cache_per_token * shape.cache_tokens(context) * batch
-    caching = cache / (workers * on.bandwidth * by.cache_bandwidth)
+    caching = cache / (workers * on.bandwidth * efficiency.cache_bandwidth)
     busy = _smooth_max(reading, computing) + caching
-    return _launched(busy, shape, by) + by.sequence_us * batch * 1e-6 + _allreduce(shape, on, by, batch)
+    return (
+        _launched(busy, shape, efficiency)
+        + efficiency.sequence_us * batch * 1e-6
+        + _allreduce(shape, on, efficiency, batch)
+    )
 
 
 def prefill_seconds(
-    shape: Shape, on: Hardware, by: ServingEfficiency, method: str, batch: float, prompt: float
+    shape: SpeedShape, on: Hardware, efficiency: ServingEfficiency, method: str, batch: float, prompt: float
 ) -> float:
     """Seconds until `batch` prompts of `prompt` tokens each are read."""
     workers, tokens = on.workers, batch * prompt
-    computing = _prefill_flops(shape, tokens, prompt) / (workers * on.matmul * _gain(method, on) * by.prefill_compute)
-    reading = shape.bytes_read(method, tokens) / (workers * on.bandwidth * by.bandwidth)
-    busy = _launched(_smooth_max(computing, reading), shape, by)
-    return busy + by.admission_us * batch * 1e-6 + _allreduce(shape, on, by, tokens)
+    computing = _prefill_flops(shape, tokens, prompt) / (
+        workers * on.matmul * _gain(method, on) * efficiency.prefill_compute
+    )
+    reading = shape.bytes_read(method, tokens) / (workers * on.bandwidth * efficiency.bandwidth)
+    busy = _launched(_smooth_max(computing, reading), shape, efficiency)
+    return busy + efficiency.admission_us * batch * 1e-6 + _allreduce(shape, on, efficiency, tokens)
 
 
 def prefill_tokens_per_second(
-    shape: Shape, on: Hardware, by: ServingEfficiency, method: str, batch: float, prompt: float
+    shape: SpeedShape, on: Hardware, efficiency: ServingEfficiency, method: str, batch: float, prompt: float
 ) -> float:
     """Prompt tokens read per second, below the roof of the datasheet's FLOP/s."""
-    seconds = prefill_seconds(shape, on, by, method, batch, prompt)
+    seconds = prefill_seconds(shape, on, efficiency, method, batch, prompt)
     roof = on.workers * on.peak * _gain(method, on) / (2 * (shape.active_weights - shape.head_weights))
     return min(batch * prompt / seconds, roof)
 
 
 def decode_tokens_per_second(
-    shape: Shape,
+    shape: SpeedShape,
     on: Hardware,
-    by: ServingEfficiency,
+    efficiency: ServingEfficiency,
     method: str,
     batch: float,
     prompt: float,
@@ -222,14 +232,14 @@ def decode_tokens_per_second(
 ) -> float:
     """Generated tokens per second of all `batch` sequences, the reading of prompts included; below the roof."""
     middle = prompt + generated / 2
-    seconds = step_seconds(shape, on, by, method, batch, middle, cache_bytes=cache_bytes)
+    seconds = step_seconds(shape, on, efficiency, method, batch, middle, cache_bytes=cache_bytes)
     if with_prefill:
-        seconds += prefill_seconds(shape, on, by, method, batch, prompt) / generated
+        seconds += prefill_seconds(shape, on, efficiency, method, batch, prompt) / generated
     return min(batch / seconds, decode_roof(shape, on, method, batch, middle, cache_bytes=cache_bytes))
 
 
 def resident_sequences(
-    shape: Shape, on: Hardware, method: str, prompt: float, generated: float, *, cache_bytes: float = 2.0
+    shape: SpeedShape, on: Hardware, method: str, prompt: float, generated: float, *, cache_bytes: float = 2.0
 ) -> float:
     """Sequences a server has room for: what 90 % of the memory (vLLM's gpu_memory_utilization default) leaves for the
     cache after the weights and 1.5 GB a GPU for context and activations. Below 1: none fits."""
@@ -239,7 +249,7 @@ def resident_sequences(
 
 
 def decode_roof(
-    shape: Shape, on: Hardware, method: str, batch: float, context: float, *, cache_bytes: float = 2.0
+    shape: SpeedShape, on: Hardware, method: str, batch: float, context: float, *, cache_bytes: float = 2.0
 ) -> float:
     """Tokens per second no stack can exceed: every weight and the cache read once a step at full bandwidth, and the
     datasheet's FLOP/s."""
@@ -275,27 +285,29 @@ class TrainingJob:
         return 3 if self.checkpointing else 2
 
 
-def training_tokens_per_second(shape: Shape, on: Hardware, by: TrainingEfficiency, job: TrainingJob) -> float:
+def training_tokens_per_second(
+    shape: SpeedShape, on: Hardware, efficiency: TrainingEfficiency, job: TrainingJob
+) -> float:
     """Trained tokens per second of all GPUs together; below the roof."""
     tokens, passes, full = job.batch * job.length, job.passes, job.method == "full"
     matmul = on.matmul * (2 if job.eight_bit_compute else 1)
     attention = 2 * shape.attention_width * shape.cache_tokens(job.length) * (passes + 1)
-    busy = tokens * shape.active_weights * job.flops_per_weight / (matmul * by.compute)
-    busy += tokens * attention / (on.matmul * by.attention_compute)
-    busy += tokens * shape.layers * shape.hidden * by.activation_bytes * passes / 2 / on.bandwidth
-    launching = by.layer_us * shape.layers * passes * (1.0 if full else _LORA_LAUNCHES) * 1e-6
+    busy = tokens * shape.active_weights * job.flops_per_weight / (matmul * efficiency.compute)
+    busy += tokens * attention / (on.matmul * efficiency.attention_compute)
+    busy += tokens * shape.layers * shape.hidden * efficiency.activation_bytes * passes / 2 / on.bandwidth
+    launching = efficiency.layer_us * shape.layers * passes * (1.0 if full else _LORA_LAUNCHES) * 1e-6
     seconds = _smooth_max(busy, launching)
-    seconds += _expanding(shape, job) / (on.bandwidth * by.dequantize)
+    seconds += _expanding(shape, job) / (on.bandwidth * efficiency.dequantize)
     if full:
         shards = on.gpus if job.sharded else 1
-        seconds += by.optimizer_bytes * shape.parameters / (on.bandwidth * shards * job.gradient_accumulation)
+        seconds += efficiency.optimizer_bytes * shape.parameters / (on.bandwidth * shards * job.gradient_accumulation)
     if job.sharded:
         moved = 2.0 * shape.parameters * (3 if full else passes) * (on.gpus - 1) / on.gpus
-        seconds = max(seconds, moved / (by.link_gbs * 1e9))
+        seconds = max(seconds, moved / (efficiency.link_gbs * 1e9))
     return min(on.gpus * tokens / seconds, training_roof(shape, on, job))
 
 
-def _expanding(shape: Shape, job: TrainingJob) -> float:
+def _expanding(shape: SpeedShape, job: TrainingJob) -> float:
     """Bytes moved to expand quantized weights: the codes are read, 16-bit weights written and read again.
 
     NF4 does so in every pass; LLM.int8 multiplies 8-bit matrices forward (arXiv 2208.07339) and expands them backward.
@@ -306,34 +318,34 @@ def _expanding(shape: Shape, job: TrainingJob) -> float:
     return weights * (WEIGHT_BYTES["int8"] + 2 + 2) if job.method == "lora-int8" else 0.0
 
 
-def training_roof(shape: Shape, on: Hardware, job: TrainingJob) -> float:
+def training_roof(shape: SpeedShape, on: Hardware, job: TrainingJob) -> float:
     """Trained tokens per second no stack can exceed: the needed FLOPs at the datasheet's rate."""
     per_token = shape.active_weights * job.flops_per_weight
     per_token += 2 * shape.attention_width * shape.cache_tokens(job.length) * 3
     return on.gpus * on.peak * (2 if job.eight_bit_compute else 1) / per_token
 
 
-def _prefill_flops(shape: Shape, tokens: float, prompt: float) -> float:
+def _prefill_flops(shape: SpeedShape, tokens: float, prompt: float) -> float:
     """The last token alone needs the output matrix; attention looks back at half the prompt on average."""
     body = 2 * (shape.active_weights - shape.head_weights) * tokens
     return body + 2 * shape.attention_width * shape.cache_tokens(prompt) * tokens
 
 
-def _launched(busy: float, shape: Shape, by: ServingEfficiency) -> float:
+def _launched(busy: float, shape: SpeedShape, efficiency: ServingEfficiency) -> float:
     """GPU time with the time to launch kernels: behind each other in eager code, added in captured graphs."""
-    launching = (by.layer_us * shape.layers + by.expert_us * shape.layers * shape.experts) * 1e-6
-    return _smooth_max(busy, launching) if by.overlaps else busy + launching
+    launching = (efficiency.layer_us * shape.layers + efficiency.expert_us * shape.layers * shape.experts) * 1e-6
+    return _smooth_max(busy, launching) if efficiency.overlaps else busy + launching
 
 
 def _gain(method: str, on: Hardware) -> float:
     return COMPUTE_GAIN.get(method, 1.0) if on.fp8 or method == "w8a8" else 1.0
 
 
-def _allreduce(shape: Shape, on: Hardware, by: ServingEfficiency, tokens: float) -> float:
+def _allreduce(shape: SpeedShape, on: Hardware, efficiency: ServingEfficiency, tokens: float) -> float:
     """Two all-reduces a layer: a latency each, and the 16-bit hidden vectors twice over the link."""
     if on.gpus == 1 or on.split != "tensor":
         return 0.0
-    latency = (by.nvlink_allreduce_us if on.link == "nvlink" else by.pcie_allreduce_us) * 1e-6
+    latency = (efficiency.nvlink_allreduce_us if on.link == "nvlink" else efficiency.pcie_allreduce_us) * 1e-6
     moved = 2 * 2 * tokens * shape.hidden * (on.gpus - 1) / on.gpus / LINK[on.link]
     return 2 * shape.layers * (latency + moved)
 

@@ -6,14 +6,14 @@ from typing import Any, Generic, TypeVar
 
 from modelpick.offers.instance import InstanceType
 from modelpick.speed import roofline
-from modelpick.speed.roofline import ServingEfficiency, Shape, TrainingEfficiency, TrainingJob
+from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEfficiency, TrainingJob
 from modelpick.workload import Workload
 
 E = TypeVar("E", ServingEfficiency, TrainingEfficiency)
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalCorrection:
     """How the user's own servers compared: measured over predicted (the median of `rows`), till when, in which file."""
 
     factor: float
@@ -22,7 +22,7 @@ class Local:
     file: str
 
 
-def _counted(rows: int) -> str:
+def _measurements(rows: int) -> str:
     return "one measurement" if rows == 1 else f"{rows} measurements"
 
 
@@ -39,7 +39,7 @@ class Calibration(Generic[E]):
     rows: int  # measurements of this very class; 0: its family or all stacks stand in
     gpus: tuple[str, ...]  # GPUs it was measured on
     spreads: Mapping[str, Mapping[str, float]]
-    local: Mapping[str, Local] = field(default_factory=dict)  # by GPU name
+    local: Mapping[str, LocalCorrection] = field(default_factory=dict)  # by GPU name
 
     def local_factor(self, gpu: str) -> float:
         """What `modelpick bench` measured over what was predicted, on this GPU; 1 where it was never measured."""
@@ -52,8 +52,9 @@ class Calibration(Generic[E]):
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         own = "".join(
-            f"; on {gpu} times {mine.factor:.2f}, by {_counted(mine.rows)} of yours till {mine.as_of} ({mine.file})"
-            for gpu, mine in self.local.items()
+            f"; on {gpu} times {correction.factor:.2f}, by {_measurements(correction.rows)} of yours"
+            f" until {correction.as_of} ({correction.file})"
+            for gpu, correction in self.local.items()
             if gpu in gpus
         )
         if not self.rows:
@@ -107,7 +108,7 @@ DEFAULT_GENERATED = 256  # tokens per answer, where a workload says none: the mi
 
 
 def serving_speed(
-    shape: Shape, kind: InstanceType, by: Calibration[ServingEfficiency], workload: Workload
+    shape: SpeedShape, kind: InstanceType, calibration: Calibration[ServingEfficiency], workload: Workload
 ) -> ServingSpeed:
     """The speed of `workload` on one instance of `kind`; `context` prompt tokens, `generate` new ones (256 if 0)."""
     on = roofline.hardware_of(kind, workload.gpus)
@@ -115,25 +116,25 @@ def serving_speed(
     batch = float(workload.batch)
     prompt, generated = float(workload.context), float(workload.generate or DEFAULT_GENERATED)
     middle = prompt + generated / 2
-    rate = roofline.decode_tokens_per_second(shape, on, by.constants, method, batch, prompt, generated)
+    rate = roofline.decode_tokens_per_second(shape, on, calibration.constants, method, batch, prompt, generated)
     roof = roofline.decode_roof(shape, on, method, batch, middle)
-    rate = min(rate * by.local_factor(kind.gpu.name), roof)
-    reading = roofline.prefill_tokens_per_second(shape, on, by.constants, method, batch, prompt)
+    rate = min(rate * calibration.local_factor(kind.gpu.name), roof)
+    reading = roofline.prefill_tokens_per_second(shape, on, calibration.constants, method, batch, prompt)
     reading_roof = on.gpus * on.peak / (2 * (shape.active_weights - shape.head_weights))
     seconds = batch * prompt / reading
     stratum = "batch1" if batch == 1 else "loaded"
     return ServingSpeed(
-        generated=_speed(rate, by.spread(stratum, kind.gpu.name), roof),
-        prompt=_speed(reading, by.spread("prefill", kind.gpu.name), max(reading, reading_roof)),
+        generated=_speed(rate, calibration.spread(stratum, kind.gpu.name), roof),
+        prompt=_speed(reading, calibration.spread("prefill", kind.gpu.name), max(reading, reading_roof)),
         prompt_share=min(1.0, seconds / (batch * generated / rate)),
-        seconds_to_first_token=roofline.prefill_seconds(shape, on, by.constants, method, 1, prompt),
+        seconds_to_first_token=roofline.prefill_seconds(shape, on, calibration.constants, method, 1, prompt),
     )
 
 
 def training_speed(
-    shape: Shape,
+    shape: SpeedShape,
     kind: InstanceType,
-    by: Calibration[TrainingEfficiency],
+    calibration: Calibration[TrainingEfficiency],
     workload: Workload,
     *,
     gradient_accumulation: int = 1,
@@ -153,8 +154,8 @@ def training_speed(
         gradient_accumulation=gradient_accumulation,
         sharded=workload.sharding in ("fsdp", "zero3"),
     )
-    rate = roofline.training_tokens_per_second(shape, on, by.constants, job)
-    return _speed(rate, by.spread("training", kind.gpu.name), roofline.training_roof(shape, on, job))
+    rate = roofline.training_tokens_per_second(shape, on, calibration.constants, job)
+    return _speed(rate, calibration.spread("training", kind.gpu.name), roofline.training_roof(shape, on, job))
 
 
 def _speed(rate: float, spread: float, roof: float) -> Speed:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from modelpick.errors import CannotTellError
 from modelpick.loading.environment import silence_libraries
-from modelpick.memory.estimate import WHOLE_VOCABULARY, MemoryEstimate, Parts
+from modelpick.memory.assumptions import WHOLE_VOCABULARY
+from modelpick.memory.estimate import MemoryEstimate, MemoryParts
 from modelpick.memory.overhead import CONTEXT
 from modelpick.planning.report import MemoryReport
 from modelpick.workload import Workload
@@ -67,7 +68,7 @@ def traced_estimate(estimate: MemoryEstimate, traced: "Trace", told: tuple[str, 
 
     `runtime` is what the allocator holds beyond the tensors, and on the device the CUDA context as well.
     """
-    parts = Parts(
+    parts = MemoryParts(
         **{name: float(size) for name, size in traced.parts.items()}, runtime=_runtime(estimate.workload, traced)
     )
     return replace(

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from modelpick.memory.intervals import KINDS, interval
+from modelpick.memory.overhead import KINDS, interval
 from modelpick.workload import workload_from
 
 

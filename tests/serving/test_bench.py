@@ -12,7 +12,7 @@ from modelpick.errors import UsageError
 from modelpick.offers import embedded
 from modelpick.serving import bench, client, prediction
 from modelpick.serving.bench import Level, Load, Timed
-from modelpick.speed import calibration, local_calibration
+from modelpick.speed import calibration
 from modelpick.speed.speed import serving_speed
 from modelpick.workload import workload_from
 from tests.cli.conftest import Run
@@ -103,12 +103,12 @@ def test_what_was_measured_corrects_later_estimates_and_is_named(
     before = promised()
     plain = before.speed(level(100)).tokens_per_s
     measured = Level(4, 1.0, (Timed(0.1, 1.0, round(plain / 2), 256, True),), ())
-    local_calibration.keep([before.row(measured), before.row(measured)])
+    calibration.save([before.row(measured), before.row(measured)])
     after = promised()
     same = Level(4, 1.0, (Timed(0.1, 1.0, 100, 256, True),), ())
     assert after.speed(same).tokens_per_s == pytest.approx(before.speed(same).tokens_per_s / 2, rel=0.05)
     told = after.calibration.standing(after.instance.gpu.name)
-    assert "2 measurements of yours till" in told
+    assert "2 measurements of yours until" in told
     assert str(tmp_path / "calibration.json") in told
     other = calibration.serving("transformers", "bf16").local_factor("L4")
     assert other == 1.0
@@ -119,15 +119,15 @@ def test_a_correction_is_of_the_uncorrected_prediction(tmp_path: Path, monkeypat
     one = promised()
     half = Level(4, 1.0, (Timed(0.1, 1.0, round(one.speed(level(100)).tokens_per_s / 2), 256, True),), ())
     for _ in range(4):  # measuring the same again changes nothing
-        local_calibration.keep([promised().row(half)])
-    factors = [local.factor for local in local_calibration.corrections("eager", "bf16").values()]
+        calibration.save([promised().row(half)])
+    factors = [local.factor for local in calibration.corrections("eager", "bf16").values()]
     assert factors == [pytest.approx(0.5, rel=0.1)]
 
 
 def test_no_correction_goes_above_the_roof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(tmp_path / "calibration.json"))
     row = {**promised().row(level(100)), "measured_tokens_per_s": 490.0, "predicted_tokens_per_s": 100.0}
-    local_calibration.keep([row])
+    calibration.save([row])
     one = promised()
     speed = serving_speed(one.shape, embedded.instances()["g5.xlarge"], one.calibration, one.workload).generated
     assert speed.tokens_per_s <= speed.roof
@@ -138,8 +138,8 @@ def test_no_correction_goes_above_the_roof(tmp_path: Path, monkeypatch: pytest.M
 def test_another_machine_is_no_correction(ratio: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(tmp_path / "calibration.json"))
     row = {**promised().row(level(100)), "measured_tokens_per_s": 100.0 * ratio, "predicted_tokens_per_s": 100.0}
-    local_calibration.keep([row])
-    assert local_calibration.corrections("eager", "bf16") == {}
+    calibration.save([row])
+    assert calibration.corrections("eager", "bf16") == {}
 
 
 def test_a_broken_calibration_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +147,9 @@ def test_a_broken_calibration_file_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(file))
     for text in ("{", "[]", '{"schema_version": 9, "measurements": []}', '{"schema_version": 1, "measurements": [{}]}'):
         file.write_text(text)
-        local_calibration._read.cache_clear()
+        calibration._read.cache_clear()
         with pytest.raises(UsageError) as refused:
-            local_calibration.corrections("eager", "bf16")
+            calibration.corrections("eager", "bf16")
         assert refused.value.code == "bad_calibration"
 
 

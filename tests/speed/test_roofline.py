@@ -10,7 +10,7 @@ from modelpick.catalog.architecture import read
 from modelpick.offers import embedded
 from modelpick.speed import calibration, roofline
 from modelpick.speed import speed as timing
-from modelpick.speed.roofline import Shape, TrainingJob, shape_of
+from modelpick.speed.roofline import SpeedShape, TrainingJob, shape_of
 from modelpick.workload import workload_from
 
 LLAMA_2_7B = {
@@ -27,11 +27,11 @@ METHODS = st.sampled_from(["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4",
 
 
 @pytest.fixture(scope="module")
-def llama() -> Shape:
+def llama() -> SpeedShape:
     return shape_of(read(LLAMA_2_7B))
 
 
-def test_a_shape_counts_what_a_token_is_multiplied_with(llama: Shape) -> None:
+def test_a_shape_counts_what_a_token_is_multiplied_with(llama: SpeedShape) -> None:
     """6.74 B parameters less the embedding table of 131 M."""
     assert llama.active_weights == pytest.approx(6.607e9, rel=1e-3)
     assert llama.cache_per_token == 2 * 32 * 4096
@@ -40,7 +40,7 @@ def test_a_shape_counts_what_a_token_is_multiplied_with(llama: Shape) -> None:
     assert mixtral.bytes_read("bf16", 1) < 0.3 * mixtral.bytes_read("bf16", 256)
 
 
-def test_one_sequence_in_16_bits_on_an_a10g_is_read_at_the_memory_bandwidth(llama: Shape) -> None:
+def test_one_sequence_in_16_bits_on_an_a10g_is_read_at_the_memory_bandwidth(llama: SpeedShape) -> None:
     """13.2 GB of weights over 600 GB/s: at most 45 tokens/s; vLLM reaches most of it."""
     on = roofline.hardware_of(embedded.instances()["g5.xlarge"])
     assert roofline.decode_roof(llama, on, "bf16", 1, 0) == pytest.approx(45.4, rel=0.01)
@@ -48,7 +48,7 @@ def test_one_sequence_in_16_bits_on_an_a10g_is_read_at_the_memory_bandwidth(llam
     assert 30 < roofline.decode_tokens_per_second(llama, on, by, "bf16", 1, 128, 128) < 45
 
 
-def test_eager_int8_is_slower_than_16_bits(llama: Shape) -> None:
+def test_eager_int8_is_slower_than_16_bits(llama: SpeedShape) -> None:
     """LLM.int8 saves memory, not time: 6.9 against 34 tokens/s on an A100 (premAI-io/benchmarks)."""
     on = roofline.hardware_of(embedded.instances()["p4de.24xlarge"])
     slow, fast = (
@@ -108,7 +108,7 @@ def test_a_step_takes_longer_with_more_sequences_and_more_context(batch: int, co
     assert roofline.step_seconds(shape, on, by, "bf16", batch, context + 100) > one
 
 
-def test_recomputing_activations_and_training_all_weights_cost_time(llama: Shape) -> None:
+def test_recomputing_activations_and_training_all_weights_cost_time(llama: SpeedShape) -> None:
     on = roofline.hardware_of(embedded.instances()["g6e.xlarge"])
     by = calibration.training("trl", "lora").constants
     job = TrainingJob("lora", batch=8, length=2048, checkpointing=False)

@@ -11,7 +11,7 @@ from modelpick.catalog.architecture.shape import (
     Checkpoint,
     Experts,
     FeedForward,
-    Layers,
+    LayerGroup,
     Mixer,
     Projection,
 )
@@ -23,7 +23,7 @@ __all__ = [
     "Checkpoint",
     "Experts",
     "FeedForward",
-    "Layers",
+    "LayerGroup",
     "Mixer",
     "Projection",
     "longest_of",

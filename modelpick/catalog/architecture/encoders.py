@@ -8,7 +8,7 @@ from modelpick.catalog.architecture.shape import (
     Attention,
     Checkpoint,
     FeedForward,
-    Layers,
+    LayerGroup,
     Projection,
     Role,
 )
@@ -57,7 +57,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
 
 def _t5_run(
     depth: int, hidden: int, heads: int, size: int, width: int, gated: bool, *, cross: bool, extra: int
-) -> Layers:
+) -> LayerGroup:
     inner = heads * size
     roles: tuple[Role, ...] = ("query", "key", "value")
     one = [Projection(name, role, hidden, inner) for name, role in zip("qkv", roles, strict=True)]
@@ -69,12 +69,14 @@ def _t5_run(
         projections.append(Projection("wi", "up", hidden, width))
     projections.append(Projection("wo", "down", width, hidden))
     norms = 3 if cross else 2
-    return Layers(
+    return LayerGroup(
         count=depth,
         projections=tuple(projections),
         attention=Attention(heads, heads, size, size),
         cross_attention=cross,
-        feed_forward=FeedForward(width, gated, composed=gated),  # gated-gelu is gelu_new (configuration_t5.py)
+        feed_forward=FeedForward(
+            width, gated, unfused_activation=gated
+        ),  # gated-gelu is gelu_new (configuration_t5.py)
         other_parameters=norms * hidden + extra,
         norms=norms,
         linear_weights=sum(p.weights for p in projections),
@@ -103,7 +105,7 @@ def read_bert(config: Config, kind: str, family: Family) -> Architecture:
     other = 2 * hidden + (dense + 2 * hidden + vocabulary if masked else dense)  # head's transform, or the pooler
     if any("PreTraining" in str(name) for name in heads_named):
         other += dense + 2 * hidden + 2
-    run = Layers(
+    run = LayerGroup(
         count=depth,
         projections=tuple(projections),
         attention=Attention(heads, heads, hidden // heads, hidden // heads),

@@ -52,7 +52,7 @@ class Family:
     hybrid: bool = False  # only some layers attend: a config that does not tell which cannot be read
     head_gate: bool = False  # latent attention whose heads are gated by a projection of their own
     routed: bool = False  # always a mixture of experts: a config without their number cannot be read
-    composed: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
+    unfused_activation: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
 
 
@@ -67,7 +67,7 @@ _GLM_NAMES = Names(("q_proj", "k_proj", "v_proj"), "o_proj", ("gate_up_proj",), 
 _BIASED = Family(
     gated=False, norm="layer", norm_bias=True, qkv_bias=True, output_bias=True, mlp_bias=True, width=4
 )  # fmt: skip
-_GPT2 = replace(_BIASED, names=_GPT_NAMES, tied=True, positions=0, rotary=False, composed=True)
+_GPT2 = replace(_BIASED, names=_GPT_NAMES, tied=True, positions=0, rotary=False, unfused_activation=True)
 _NEOX = replace(_BIASED, names=_NEOX_NAMES)
 _BERT = replace(_BIASED, names=_BERT_NAMES, tied=True, positions=0)
 _ROBERTA = replace(_BERT, padded_positions=2)  # modeling_roberta.py create_position_ids_from_input_ids
@@ -134,7 +134,7 @@ FAMILIES: dict[str, Family] = {
         output_bias=False,
         head_bias=True,
         parallel=True,
-        composed=True,
+        unfused_activation=True,
     ),
     "gpt_neox": _NEOX,
     "bloom": replace(_NEOX, tied=True, embedding_norm=True, rotary=False),
@@ -156,7 +156,7 @@ FAMILIES: dict[str, Family] = {
         norms=1,
         head_bias=True,
         parallel=True,
-        composed=True,
+        unfused_activation=True,
     ),
     "phi3": _PHI3,
     "phi4mm": _PHI3,

@@ -16,7 +16,7 @@ from modelpick.catalog.architecture.shape import (
     Attention,
     Experts,
     FeedForward,
-    Layers,
+    LayerGroup,
     Projection,
     Role,
 )
@@ -155,7 +155,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
     )
 
 
-def _layers(config: Config, kind: str, family: Family, hidden: int) -> tuple[tuple[Layers, ...], tuple[str, ...]]:
+def _layers(config: Config, kind: str, family: Family, hidden: int) -> tuple[tuple[LayerGroup, ...], tuple[str, ...]]:
     """The runs of alike layers: layers are sorted by what mixes their tokens, and by whether experts follow."""
     depth = needed(config, fields.LAYERS, largest=fields.LARGEST["layers"])
     if family.routed and whole(config, fields.EXPERTS, smallest=0) is None:
@@ -177,7 +177,7 @@ def _layers(config: Config, kind: str, family: Family, hidden: int) -> tuple[tup
 def _layer(
     config: Config, kind: str, family: Family, hidden: int, count: int, token_kind: str, routed: bool,
     window: int | None,
-) -> Layers:  # fmt: skip
+) -> LayerGroup:  # fmt: skip
     projections: list[Projection] = []
     other = family.norms * _norm_size(family, hidden)
     attention = mixer = feed_forward = experts = None
@@ -200,7 +200,7 @@ def _layer(
     norms = _norms(config, kind, family)
     if norms != family.norms:
         other += (norms - family.norms) * _norm_size(family, hidden)
-    return Layers(
+    return LayerGroup(
         count=count,
         projections=tuple(projections),
         attention=attention,
@@ -321,7 +321,7 @@ def _feed_forward(config: Config, kind: str, family: Family, hidden: int) -> Fee
         width = int(ratio * hidden)
     if kind == "qwen":  # Qwen-1 states the width of both halves together
         width //= 2
-    return FeedForward(width, family.gated, family.composed)
+    return FeedForward(width, family.gated, family.unfused_activation)
 
 
 def _mlp_projections(config: Config, family: Family, hidden: int, mlp: FeedForward) -> list[Projection]:

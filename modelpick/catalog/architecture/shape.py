@@ -62,12 +62,12 @@ class Attention:
 class FeedForward:
     """A dense MLP: `gated` ones have gate and up projections of `width`, others one.
 
-    `composed`: its activation is made of elementary operations, each of which saves a tensor for the backward pass.
+    `unfused_activation`: it is made of elementary operations, each of which saves a tensor for the backward pass.
     """
 
     width: int
     gated: bool = True
-    composed: bool = False
+    unfused_activation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Mixer:
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class LayerGroup:
     """A run of `count` alike layers. `projections` are the linear layers outside the routed experts."""
 
     count: int
@@ -135,8 +135,8 @@ class Architecture:
     kind: Kind
     hidden: int
     vocabulary: int
-    layers: tuple[Layers, ...]  # the decoder; of an encoder-only model, the encoder
-    encoder: tuple[Layers, ...]  # the encoder of an encoder-decoder, else empty
+    layers: tuple[LayerGroup, ...]  # the decoder; of an encoder-only model, the encoder
+    encoder: tuple[LayerGroup, ...]  # the encoder of an encoder-decoder, else empty
     embedding_parameters: int  # token, position and type embeddings, their projections
     head_parameters: int  # the output matrix, also when it is tied
     tied: bool

@@ -143,7 +143,7 @@ def _levels(text: str) -> list[int]:
 
 
 def _answer(out: Output, measured: _Measured, promised: "Prediction | None", keep: bool) -> None:
-    from modelpick.speed import local_calibration
+    from modelpick.speed import calibration
 
     name, levels = measured.model, measured.levels
     compared = [promised.compare(level) for level in levels] if promised else []
@@ -152,7 +152,7 @@ def _answer(out: Output, measured: _Measured, promised: "Prediction | None", kee
         for level, one in zip(levels, compared, strict=False)
         if promised is not None and keep and one["believable"] and not level.errors
     ]
-    kept = local_calibration.keep(rows) if rows else None
+    kept = calibration.save(rows) if rows else None
     strange = [one for one in compared if not one["believable"]]
     payload: dict[str, Any] = {
         "endpoint": measured.url,

@@ -1,0 +1,142 @@
+"""What an estimate takes for granted, in sentences: one row each, with the case in which it is said. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelpick.catalog.architecture.shape import Architecture
+from modelpick.memory.stacks import DEEPSPEED, Stack
+from modelpick.memory.weights import Scheme
+from modelpick.workload import Workload
+
+WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is estimated: a model's shape, a workload, the scheme of its weights and the habits of its stack."""
+
+    architecture: Architecture
+    workload: Workload
+    scheme: Scheme | None
+    stack: Stack
+
+    @property
+    def trains(self) -> bool:
+        """Whether the workload is a fine-tuning."""
+        return self.workload.task == "finetune"
+
+    @property
+    def deepspeed(self) -> bool:
+        """Whether DeepSpeed's engine trains."""
+        return self.workload.sharding in DEEPSPEED
+
+    @property
+    def bitsandbytes(self) -> bool:
+        """Whether bitsandbytes holds the weights."""
+        return self.scheme is not None and self.scheme.name in ("int8", "nf4", "nf4-double")
+
+    @property
+    def one_key_head(self) -> bool:
+        """Whether a layer's single key head keeps transformers from fused attention."""
+        unfused = any(group.attention and group.attention.unfused for group in self.architecture.layers)
+        return unfused and self.stack.transformers_models
+
+    @property
+    def delta_rules(self) -> bool:
+        """Whether transformers runs the model's delta-rule layers on its plain PyTorch path."""
+        plain = any(group.mixer and group.mixer.plain for group in self.architecture.layers)
+        return plain and self.stack.transformers_models
+
+    @property
+    def has_mixers(self) -> bool:
+        """Whether a layer is recurrent or convolutional."""
+        return any(group.mixer for group in self.architecture.layers)
+
+    @property
+    def lacks_checkpoint(self) -> bool:
+        """Whether the weights would have to come quantized, and this repository's do not."""
+        own = self.architecture.checkpoint
+        brought = self.workload.method in ("gptq", "awq", "fp8", "mxfp4")
+        return brought and (own is None or own.method != self.workload.method)
+
+
+def adds_more_than_it_spares(workload: Workload, stack: Stack) -> bool:
+    """Whether one GPU of several holds more than a GPU alone: measured for adapters under FSDP."""
+    checkpointed = stack.keeps_input_gradients and workload.gradient_checkpointing
+    return workload.sharding == "fsdp" and workload.is_lora and (stack.keeps_unsharded_gradients or checkpointed)
+
+
+# (when it is said, the sentence): {stack}, {version} and {method} are filled in.
+_ROWS: tuple[tuple[Callable[[Case], object], str], ...] = (
+    (
+        lambda c: c.bitsandbytes and c.architecture.expert_weights and not c.stack.quantizes_experts,
+        "{stack} leaves fused experts unquantized: bitsandbytes covers linear layers only",
+    ),
+    (
+        lambda c: c.bitsandbytes and c.architecture.model_type == "falcon",
+        "FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized",
+    ),
+    (
+        lambda c: c.trains and c.one_key_head,
+        "its one key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel takes it",
+    ),
+    (
+        lambda c: not c.trains and c.one_key_head,
+        "no fused attention kernel takes its one key head: the scores of a prompt are held in fp32",
+    ),
+    (
+        lambda c: c.workload.sharding == "fsdp" and c.workload.method == "full" and c.stack.fsdp_bytes,
+        "FSDP under bf16 or fp16 mixed precision holds its shards in fp32; without it half as much",
+    ),
+    (
+        lambda c: adds_more_than_it_spares(c.workload, c.stack),
+        "adapters under FSDP were measured to hold more than one GPU does: activations are not shared",
+    ),
+    (
+        lambda c: (
+            c.workload.method in ("lora-int8", "qlora")
+            and c.workload.stack in ("transformers", "trl")
+            and not c.deepspeed
+        ),
+        "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to 30 % more",
+    ),
+    (
+        lambda c: c.workload.gradient_checkpointing and c.workload.gpus == 1 and not c.stack.checkpoints_alone,
+        "{stack} checkpoints activations only under FSDP: on one GPU they all stay",
+    ),
+    (
+        lambda c: c.workload.method == "lora-int8" and c.workload.gradient_checkpointing and not c.stack.reentrant,
+        "bitsandbytes keeps the inputs of 8-bit layers in spite of checkpointing (use_reentrant=False)",
+    ),
+    (lambda c: c.deepspeed, "DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast"),
+    (
+        lambda c: c.trains and c.architecture.kind == "encoder-decoder",
+        "targets are as long as the context; shorter ones take less",
+    ),
+    (
+        lambda c: c.trains and c.workload.stack == "trl" and not c.stack.fused_head,
+        "trl before 1.16, which makes all logits; --stack-version 1.16 makes a tile of them at a time",
+    ),
+    (
+        lambda c: c.workload.stack_version is not None and c.workload.stack not in ("transformers", "trl"),
+        "{stack} {version} is assumed to use memory as the version described in stacks.py does",
+    ),
+    (
+        lambda c: c.delta_rules,
+        "delta-rule layers run as transformers does without flash-linear-attention; with it they take less",
+    ),
+    (
+        lambda c: c.has_mixers and not c.delta_rules,
+        "state-space layers run with their CUDA kernels; the plain PyTorch path takes more",
+    ),
+    (lambda c: c.trains and c.architecture.kind == "encoder", WHOLE_VOCABULARY),
+    (lambda c: c.workload.method == "gguf", "GGUF is taken as Q4_K_M, 4.89 bits per weight"),
+    (lambda c: c.lacks_checkpoint, "as if a {method} checkpoint of this model existed"),
+)
+
+
+def assumptions_of(case: Case) -> list[str]:
+    """The sentences that apply to `case`, in the order of the rows."""
+    said = [sentence for applies, sentence in _ROWS if applies(case)]
+    work = case.workload
+    return [s.format(stack=case.stack.name, version=work.stack_version, method=work.method) for s in said]
