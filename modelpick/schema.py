@@ -118,7 +118,8 @@ class Setting:
 def read(kind: type[T], table: object, where: str = "", code: str = _POLICY_FILE, *, ignore_unknown: bool = False) -> T:
     """`table` as a `kind`. `where` names the file (and the table inside it) in errors; "" for no file.
 
-    `ignore_unknown` drops keys that the dataclass has no field for, as a record of a newer version may hold.
+    `ignore_unknown` drops keys that the dataclass has no field for, as a record of a newer version may hold. A
+    dataclass whose `ignores_unknown` is True always does: it is a part of a larger table.
     Raises UsageError for a key that is not known (naming the key probably meant), a key that is missing, a value of
     the wrong type, not among the choices, not finite, or out of bounds (negative, where a number has no bounds).
     """
@@ -129,6 +130,7 @@ def read(kind: type[T], table: object, where: str = "", code: str = _POLICY_FILE
     former = _former_names(cast(Hashable, kind))
     if former:
         table = current_names(kind, table)
+    ignore_unknown = ignore_unknown or bool(getattr(kind, "ignores_unknown", False))
     for key in table:
         if key not in schema and not ignore_unknown:
             raise UsageError(

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import modelpick
-from modelpick import files as resources
 from modelpick import settings
 from modelpick.aws.names import Names
 from modelpick.aws.resources import Payload
 from modelpick.aws.spec import Spec
 from modelpick.errors import UsageError
+from modelpick.files import directory, read_bytes, read_text
 from modelpick.licensing.judge_models import APPROVALS
 from modelpick.licensing.policy import Policy
 
@@ -123,7 +123,7 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
     package = Path(modelpick.__file__).resolve().parent
     yield from _tree(package, "")
     for name in ("policies", "deploy"):
-        folder = resources.directory(name)
+        folder = directory(name)
         if folder.parent != package and folder.is_dir():
             yield from _tree(folder, f"{name}/")
 
@@ -131,7 +131,7 @@ def _package_files() -> Iterator[tuple[str, bytes]]:
 def _tree(folder: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not _SKIPPED & set(path.parts) and path.suffix != ".pyc":
-            yield prefix + path.relative_to(folder).as_posix(), path.read_bytes()
+            yield prefix + path.relative_to(folder).as_posix(), read_bytes(path, code="broken_installation")
 
 
 def _metadata(version: str) -> bytes:
@@ -153,7 +153,7 @@ def _record(files: Mapping[str, bytes], own: str) -> bytes:
 
 
 def _deploy_names() -> list[str]:
-    folder = resources.directory("deploy")
+    folder = directory("deploy")
     listed = ["install.sh"] + [
         path.relative_to(folder).as_posix()
         for kind in ("guest", "units")
@@ -163,12 +163,7 @@ def _deploy_names() -> list[str]:
 
 
 def _deploy_file(name: str) -> bytes:
-    try:
-        return (resources.directory("deploy") / name).read_bytes()
-    except OSError:
-        raise UsageError(
-            f"this installation lacks deploy/{name}", fix="install modelpick again", code="broken_installation"
-        ) from None
+    return read_bytes(directory("deploy") / name, code="broken_installation", fix="install modelpick again")
 
 
 _POLICY, _SETTINGS, _APPROVALS = "policy.toml", "modelpick.toml", "approvals.toml"
@@ -181,11 +176,11 @@ def license_inputs(policy: Policy, region: str) -> dict[str, str]:
     approvals.toml. `region` is where the machine runs; it counts as one of the company's regions.
     """
     files = {
-        _POLICY: Path(policy.path).read_text(encoding="utf-8"),
+        _POLICY: read_text(policy.path, code="bad_policy"),
         _SETTINGS: _settings(policy, region),
     }
     if APPROVALS.is_file():
-        files[_APPROVALS] = APPROVALS.read_text(encoding="utf-8")
+        files[_APPROVALS] = read_text(APPROVALS, code="bad_approvals")
     return files
 
 
@@ -193,6 +188,6 @@ def _settings(policy: Policy, region: str) -> str:
     """Settings that name the policy and the company's facts. JSON's texts, numbers and lists are valid TOML."""
     in_settings = settings.load().company
     company = {key: value for key, value in asdict(policy.company).items() if key in in_settings}
-    company["regions"] = list(dict.fromkeys((*policy.company.regions, region)))
+    company["regions"] = policy.in_region(region).company.regions
     facts = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in company.items() if value is not None]
     return "\n".join([f'policy = "{_POLICY}"', "", "[company]", *facts, ""])

@@ -61,11 +61,12 @@ def arm(account: Account, names: Names, stop_at: datetime) -> KillSwitches:
     """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they do not hold.
 
     Safe at any instant when switches exist already: a later limit moves the second one first, an earlier one the
-    first, so that at every moment both are armed and the second is behind the first.
+    first, so that at every moment both are armed and the second is behind the first. Without a first one, it is set
+    first, as the steps of a plan say.
     """
     stop_at = stop_at.astimezone(UTC).replace(microsecond=0)
     before, _ = _read_scheduled_stop(account, names, {})
-    later = before is None or stop_at >= before
+    later = before is not None and stop_at >= before
     for put in (_put_forced_delete, _put_scheduled_stop) if later else (_put_scheduled_stop, _put_forced_delete):
         put(account, names, stop_at)
     held = read(account, names)

@@ -1,23 +1,90 @@
-"""The license, judged again where money is spent: under the very policy that the plan was made under."""
+"""The license, judged again where money is spent: under the very policy that the plan was made under. I/O."""
 
-from modelpick.errors import UsageError
-from modelpick.licensing.judge_models import policy_in_force
+from dataclasses import replace
+
+from modelpick.aws.planned import PlannedDeployment, PlannedPolicy
+from modelpick.aws.spec import LicenseClaim, Spec
+from modelpick.catalog.model import Model
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.licensing import license_check
+from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 from modelpick.licensing.load import policy_names
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.verdict import Judgement
+from modelpick.planning.placement import download_gb
+
+_FIX = "make the plan again with `modelpick plan`"
+_SAME_SIZE = 1.05  # the Hub's and the catalog's count of one model's weights may differ a little
 
 
-def policy_of(name: str, sha256: str, wanted: str | None) -> Policy:
+def policy_of(planned: PlannedPolicy, wanted: str | None) -> Policy:
     """The policy that a plan was made under: `wanted` (the user's --policy), the settings' choice, or ours of its name.
 
     Raises UsageError (`other_policy`) where none of them has the plan's hash.
     """
     policy = policy_in_force(wanted)
-    if policy.sha256 != sha256 and name in policy_names():
-        policy = policy_in_force(name)
-    if policy.sha256 != sha256:
+    if policy.sha256 != planned.sha256 and planned.name in policy_names():
+        policy = policy_in_force(planned.name)
+    if policy.sha256 != planned.sha256:
         raise UsageError(
-            f"the plan was made under the policy {name}, and {policy.path} has another content",
+            f"the plan was made under the policy {planned.name}, and {policy.path} has another content",
             fix="name that policy's file with --policy, or make the plan again",
             code="other_policy",
         )
     return policy
+
+
+def require(spec: Spec) -> Judgement:
+    """Refuse a machine whose model may not be used: model and ancestors are judged again, in the region it runs in.
+
+    Returns the judgement; its `revision` is the commit that was judged, which is what shall run.
+
+    Raises LicenseDeniedError (`license_denied`, exit 1) for deny, ModelpickError (`needs_review`, exit 1) for review,
+    UsageError (`license_changed`, `other_model`) where verdict, licenses or size of the weights are not those of the
+    plan, and RemoteError for a model that nobody knows.
+    """
+    claim = spec.license
+    name = f"{spec.model}@{claim.revision}" if claim.revision else spec.model
+    pair = judge_pairs([name], policy=claim.policy.in_region(spec.region), offline=claim.offline)[0]
+    if isinstance(pair, ModelpickError):
+        raise pair
+    model, judgement = pair
+    try:
+        license_check.require(judgement, policy=claim.policy.name)
+    except license_check.LicenseReviewError as error:
+        raise ModelpickError(
+            error.message, fix=f"modelpick policy approve {spec.model}, then make the plan again", code="needs_review"
+        ) from None
+    if judgement.verdict is not claim.verdict or set(judgement.license_ids) != set(claim.license_ids):
+        raise UsageError(
+            f"the plan says {_said(claim.verdict.value, claim.license_ids)} of {spec.model}, and its license is "
+            f"judged {_said(judgement.verdict.value, judgement.license_ids)} now",
+            fix=_FIX,
+            code="license_changed",
+        )
+    _refuse_other_model(claim, model)
+    return judgement
+
+
+def _refuse_other_model(claim: LicenseClaim, model: Model) -> None:
+    """A plan that was made for a model of another size: its memory, disk and price are not this model's."""
+    size = download_gb(model, 0)
+    if claim.download_gb and size and not 1 / _SAME_SIZE <= claim.download_gb / size <= _SAME_SIZE:
+        raise UsageError(
+            f"the plan is for weights of {claim.download_gb:.1f} GB, and {model.id} has {size:.1f} GB",
+            fix=_FIX,
+            code="other_model",
+        )
+
+
+def pinned(plan: PlannedDeployment, judgement: Judgement) -> PlannedDeployment:
+    """The plan with the judged commit in it: what runs is what was judged, not what the Hub has by then.
+
+    Unchanged where no commit is known, as of a folder or with --offline.
+    """
+    revision = plan.model.revision or judgement.revision
+    return replace(plan, model=replace(plan.model, revision=revision))
+
+
+def _said(verdict: str, license_ids: tuple[str, ...]) -> str:
+    return f"{verdict} ({', '.join(license_ids) or 'no license'})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from modelpick.aws import inventory, kill_switches, preflight, record, resources, templates
+from modelpick.aws import inventory, kill_switches, license_gate, preflight, record, resources, templates
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
 from modelpick.aws.location import LaunchLocation
@@ -72,14 +72,20 @@ def up(
 ) -> RunningMachine:
     """The machine of `spec`, made or found. Raises typed errors; MayBeBillingError once one may run.
 
-    `place` is what `preflight.ready` found; without it that is asked here.
+    The license is judged again before anything is made: raises as `license_gate.require`. `place` is what
+    `preflight.ready` found; without it that is asked here.
     """
     place = place or preflight.ready(account, spec, expected_account=expected_account)
     names = Names(spec.deployment, place.account, spec.region)
-    held = record.begin(account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now()))
-    context = DeploymentContext(account, names, spec, place, held, payload)
-    if not kill_switches.wants_machine(kill_switches.find_group(account, names)):
-        _refuse_if_over(account, names, held)
+    running = kill_switches.wants_machine(kill_switches.find_group(account, names))
+    if not running:
+        license_gate.require(spec)
+    begun = record.begin(
+        account, names, spec, record.new(spec, owner=place.owner, image=place.image, now=account.now())
+    )
+    context = DeploymentContext(account, names, spec, place, begun, payload)
+    if not running:
+        _refuse_if_over(account, names, begun)
         for title, step in resources.STEPS:
             report(title)
             step(context)

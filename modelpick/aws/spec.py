@@ -1,4 +1,4 @@
-"""What `up` is asked to build, as data, and how long its money lasts. Pure."""
+"""What `up` is asked to build, as data, and how long the budget lasts. Pure."""
 
 import json
 import math
@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from modelpick.aws.names import fingerprint
 from modelpick.errors import UsageError
+from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.policy import Policy
 
 Market = Literal["on-demand", "spot", "spot-then-on-demand"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
@@ -28,12 +30,29 @@ class InstanceCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class LicenseClaim:
+    """What a plan says of its model's license; license_gate judges again before anything is made or paid.
+
+    `policy` is the one that the plan was made under. `revision` is the commit that was judged, None where it was not
+    known. `download_gb` is the size of its weights in 10^9 bytes, None where the plan does not say. `offline`: judged
+    from embedded facts alone.
+    """
+
+    policy: Policy
+    verdict: Verdict
+    license_ids: tuple[str, ...]
+    revision: str | None = None
+    download_gb: float | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """A machine wanted: the types that will do (the best first), for how long, for how much, and what it is to run.
+    """A machine to launch: the types that will do (the best first), how long, for how much, and what it runs.
 
     `around_usd_per_hour` is the disk and the public address; `job` is the job file the machine runs;
     `subnet`, `kms_key`, `permission_boundary` and `tags` are what a company may require. `asked_sha256` is the hash of
-    the wishes this one was priced from (None: its own).
+    the request that this one was priced from (None: its own).
     """
 
     deployment: str
@@ -43,6 +62,8 @@ class Spec:
     max_usd: float
     around_usd_per_hour: float
     disk_gib: int
+    model: str
+    license: LicenseClaim
     job: Mapping[str, Any] = field(default_factory=dict)
     market: Market = "on-demand"
     subnet: str | None = None
@@ -50,7 +71,6 @@ class Spec:
     permission_boundary: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     keep_results_days: int = 30
-    model: str = ""
     asked_sha256: str | None = None
 
     @property
@@ -75,12 +95,12 @@ class Spec:
 
     @property
     def sha256(self) -> str:
-        """Hash of the wishes in canonical JSON: the same command, the same hash, whatever prices do meanwhile."""
-        wishes = self.as_json() | {"candidates": [item.instance_type for item in self.candidates]}
-        return self.asked_sha256 or fingerprint(json.dumps(wishes, sort_keys=True, separators=(",", ":")))
+        """Hash of the request in canonical JSON: the same command has the same hash, whatever prices do meanwhile."""
+        request = self.as_json() | {"candidates": [item.instance_type for item in self.candidates]}
+        return self.asked_sha256 or fingerprint(json.dumps(request, sort_keys=True, separators=(",", ":")))
 
     def as_json(self) -> dict[str, Any]:
-        """The spec as JSON."""
+        """The request as JSON, from which its hash is taken. A change of it would hide deployments that were begun."""
         return {
             "deployment": self.deployment,
             "model": self.model,

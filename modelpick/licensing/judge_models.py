@@ -40,7 +40,7 @@ def facts_in_force() -> Facts:
     return load.load_facts(APPROVALS if APPROVALS.is_file() else None)
 
 
-def judge_model(model: str | Model, *, policy: str | None = None, offline: bool = True) -> Judgement:
+def judge_model(model: str | Model, *, policy: str | Policy | None = None, offline: bool = True) -> Judgement:
     """The license verdict on one model (a Hub id, a folder, or a Model) under a policy, with its evidence.
 
     Raises UsageError for a bad policy, RemoteError for an id that neither the catalog nor a reachable Hub knows.
@@ -52,7 +52,7 @@ def judge_model(model: str | Model, *, policy: str | None = None, offline: bool 
 
 
 def judge_models(
-    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+    models: Sequence[str | Model], *, policy: str | Policy | None = None, offline: bool = True
 ) -> list[Judgement | ModelpickError]:
     """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
     found = judge_pairs(models, policy=policy, offline=offline)
@@ -60,11 +60,12 @@ def judge_models(
 
 
 def judge_pairs(
-    models: Sequence[str | Model], *, policy: str | None = None, offline: bool = True
+    models: Sequence[str | Model], *, policy: str | Policy | None = None, offline: bool = True
 ) -> list[tuple[Model, Judgement] | ModelpickError]:
     """As `judge_models`, each verdict with the facts it was made from: their texts are what a lock freezes."""
     subjects, find = look_up_all(models, offline, ancestors=True)
-    known, chosen, today = facts_in_force(), policy_in_force(policy), datetime.date.today()
+    known, today = facts_in_force(), datetime.date.today()
+    chosen = policy if isinstance(policy, Policy) else policy_in_force(policy)
 
     def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
         if isinstance(subject, ModelpickError):

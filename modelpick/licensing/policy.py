@@ -6,7 +6,7 @@ conditions.py. Territories (countries, unions, cloud regions) are data too: poli
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -76,6 +76,11 @@ class Policy:
     title: str = ""
     sha256: str = field(default="", metadata={"internal": True})
     path: str = field(default="", metadata={"internal": True})
+
+    def in_region(self, region: str) -> "Policy":
+        """The same policy where the model runs in `region` too."""
+        regions = tuple(dict.fromkeys((*self.company.regions, region)))
+        return replace(self, company=replace(self.company, regions=regions))
 
     def as_json(self) -> dict[str, str]:
         """The `policy` object of the contract."""

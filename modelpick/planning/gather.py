@@ -68,13 +68,10 @@ def prepare(
     served = served and _within_context(model, served, serve or {})
     tuned = tuned and as_it_runs(model, tuned, finetune or {})
     chosen = policy_in_force(policy)
-    here = replace(
-        chosen, company=replace(chosen.company, regions=tuple(dict.fromkeys((*chosen.company.regions, where))))
-    )
     return plan.make(
         Inputs(
             model=model,
-            judgement=judge(model, here, facts_in_force(), looked.find, datetime.date.today()),
+            judgement=judge(model, chosen.in_region(where), facts_in_force(), looked.find, datetime.date.today()),
             policy={"name": chosen.name, "sha256": chosen.sha256},
             region=where,
             offers=priced,

@@ -4,6 +4,7 @@ import os
 import time
 import types
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -12,7 +13,9 @@ pytest.importorskip("moto")
 
 from modelpick.aws.account import Account
 from modelpick.aws.resources import Payload
-from modelpick.aws.spec import InstanceCandidate, Spec, check
+from modelpick.aws.spec import InstanceCandidate, LicenseClaim, Spec, check
+from modelpick.licensing.judge_models import policy_in_force
+from modelpick.licensing.outcome import Verdict
 from tests.stand_ins import aws_account
 from tests.stand_ins.aws_account import Aws
 
@@ -20,11 +23,20 @@ PRICES = {"g5.xlarge": 1.006, "g6.xlarge": 0.8048, "g5.2xlarge": 1.212}
 PAYLOAD = Payload("#cloud-config\n", b"bundle", "b" * 64, hub_token="hf_secret")
 
 
+MODEL = "Qwen/Qwen3-8B"  # Apache-2.0
+
+
+@cache
+def allowed() -> LicenseClaim:
+    """What a plan says of MODEL's license."""
+    return LicenseClaim(policy_in_force("commercial"), Verdict.ALLOW, ("apache-2.0",), offline=True)
+
+
 def spec(name: str = "demo", **changes: object) -> Spec:
     """A small deployment: two types, two hours, five dollars."""
     facts: dict[str, object] = {
         "deployment": name, "region": "us-east-1", "max_hours": 2.0, "max_usd": 5.0, "around_usd_per_hour": 0.02,
-        "disk_gib": 100,
+        "disk_gib": 100, "model": MODEL, "license": allowed(),
         "candidates": tuple(InstanceCandidate(kind, PRICES[kind], 4) for kind in ("g5.xlarge", "g6.xlarge")),
     }  # fmt: skip
     return check(Spec(**{**facts, **changes}))  # type: ignore[arg-type]

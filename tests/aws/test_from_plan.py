@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from modelpick.aws import bundle, license_gate
-from modelpick.aws.from_plan import LaunchOptions, spec_from
+from modelpick.aws import bundle, from_plan, license_gate
+from modelpick.aws.from_plan import LaunchOptions
 from modelpick.aws.names import Names
+from modelpick.aws.planned import planned_deployment
+from modelpick.aws.spec import Spec
 from modelpick.errors import ModelpickError
 from modelpick.licensing.judge_models import policy_in_force
 from modelpick.licensing.load import policies_directory
 from modelpick.offers import embedded
 from modelpick.planning import gather
 from modelpick.planning.choose import Device, choose
+from modelpick.planning.plan import Plan
 from modelpick.training.job_file import planned_from
 
 
@@ -27,9 +30,15 @@ def plan() -> dict[str, Any]:
     return json.loads(made.to_bytes())
 
 
+def spec_from(plan: dict[str, Any], options: LaunchOptions | None = None, **more: Any) -> Spec:
+    planned = planned_deployment(Plan(plan))
+    options = options or LaunchOptions()
+    return from_plan.spec_from(planned, options, policy=license_gate.policy_of(planned.policy, None), **more)
+
+
 def rules_of(plan: dict[str, Any], policy: str | None = None) -> dict[str, str]:
-    found = license_gate.policy_of(plan["policy"]["name"], plan["policy"]["sha256"], policy)
-    return bundle.license_inputs(found, plan["region"])
+    planned = planned_deployment(Plan(plan))
+    return bundle.license_inputs(license_gate.policy_of(planned.policy, policy), planned.region)
 
 
 def test_what_the_plan_creates_is_what_up_creates(plan: dict[str, Any]) -> None:
@@ -68,7 +77,7 @@ def test_the_machine_judges_by_the_rules_that_allowed_the_plan(
     )
     Path("approvals.toml").write_text("# none yet\n")
     made = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}).as_json()
-    job = spec_from(made, rules=rules_of(made)).job
+    job = spec_from(made, license_files=rules_of(made)).job
     with tarfile.open(fileobj=io.BytesIO(bundle.build(job))) as bundled:
         bundled.extractall(there, filter="data")
     before = policy_in_force()

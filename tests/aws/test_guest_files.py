@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from modelpick.aws import bundle, cloudformation, templates
+from modelpick.aws import bundle, templates
+from modelpick.exports import cloudformation
 from tests.aws.conftest import spec
 from tests.aws.test_guest import NAMES, Names, job
 

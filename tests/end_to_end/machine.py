@@ -6,18 +6,18 @@ lie in the Hub's cache instead of being fetched. The virtual environment is real
 """
 
 import hashlib
-import json
 import os
 import shutil
 import site
 import sys
 from pathlib import Path
-from typing import Any
 
 from modelpick.aws import bundle, license_gate
 from modelpick.aws.from_plan import LaunchOptions, spec_from
 from modelpick.aws.names import Names
+from modelpick.aws.planned import planned_deployment
 from modelpick.aws.spec import Spec
+from modelpick.planning.plan import load
 from tests.aws.guest import Machine
 from tests.stand_ins.aws_account import Aws
 
@@ -66,16 +66,12 @@ class RentedMachine(Machine):
 
 def planned(plan: Path, name: str, *, hours: float | None = None, idle_minutes: float = 30.0) -> tuple[Spec, Names]:
     """What `up` makes of a plan file in the stand-in account, so that a machine boots with the same user-data."""
-    wishes = LaunchOptions(name=name, max_hours=hours, idle_minutes=idle_minutes)
-    content = json.loads(plan.read_text())
-    spec = spec_from(content, wishes, data=["train.jsonl"], rules=rules_of(content))
+    options = LaunchOptions(name=name, max_hours=hours, idle_minutes=idle_minutes)
+    content = planned_deployment(load(plan.read_text()))
+    policy = license_gate.policy_of(content.policy, None)
+    files = bundle.license_inputs(policy, content.region)
+    spec = spec_from(content, options, policy=policy, offline=True, data=["train.jsonl"], license_files=files)
     return spec, Names(name, "123456789012", spec.region)
-
-
-def rules_of(plan: dict[str, Any]) -> dict[str, str]:
-    """What the machine judges licenses by."""
-    policy = license_gate.policy_of(plan["policy"]["name"], plan["policy"]["sha256"], None)
-    return bundle.license_inputs(policy, plan["region"])
 
 
 def fill_cache(cache: Path, weights: Path) -> None:

@@ -1,0 +1,1 @@
+"""The same plan for other engines: each export writes what another tool launches."""
