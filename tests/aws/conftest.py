@@ -16,6 +16,7 @@ from modelpick.aws.resources import Payload
 from modelpick.aws.spec import InstanceCandidate, LicenseClaim, Spec, check
 from modelpick.licensing.judge_models import policy_in_force
 from modelpick.licensing.outcome import Verdict
+from tests.cli.conftest import modelpick as modelpick
 from tests.stand_ins import aws_account
 from tests.stand_ins.aws_account import Aws
 

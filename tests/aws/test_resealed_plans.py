@@ -18,7 +18,7 @@ from modelpick.licensing.outcome import Verdict
 from modelpick.planning import gather
 from modelpick.planning import plan as plans
 from tests.aws.conftest import MODEL, PAYLOAD, PRICES, allowed, spec
-from tests.cli.conftest import Run, modelpick  # noqa: F401
+from tests.cli.conftest import Run
 from tests.stand_ins.aws_account import Aws
 
 DENIED, REVIEWED = "CohereLabs/c4ai-command-r-v01", "01-ai/Yi-9B"
@@ -96,7 +96,7 @@ def test_a_changed_plan_is_refused_before_anything_is_made(
     aws: Aws,
     account: Account,
     modelpick: Run,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     where, value, exit_code, code = CHANGES[change]
     file = tmp_path / "plan.json"
@@ -117,7 +117,7 @@ def test_the_plan_itself_is_launched(
     aws: Aws,
     account: Account,
     modelpick: Run,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     """What refuses the changed plans does not refuse an honest one, sealed by the same function."""
     file = tmp_path / "plan.json"
@@ -132,7 +132,7 @@ def test_a_plan_that_hides_its_disk_does_not_outspend_its_cap(
     aws: Aws,
     account: Account,
     modelpick: Run,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     """10 TB of disk, and an hourly price that leaves nothing for it: the hours are cut by what it really costs."""
     body = resealed(plan, "candidates.0.cost.usd_per_hour", PRICES["g5.xlarge"])
