@@ -289,7 +289,7 @@ def _shown_default(item: "Field[Any]", help_note: Help | None) -> str:
     if help_note is not None and help_note.default is not None:
         return help_note.default
     default = _default(item)
-    if default is MISSING or default is None or isinstance(default, bool):
+    if default is MISSING or default is None or isinstance(default, bool | Mapping | tuple):
         return ""
     return f"{default:g}" if isinstance(default, float) else str(default)
 
@@ -430,6 +430,8 @@ def _wanted(annotation: Any, bounds: Bounds | None, pattern: Pattern | None) -> 
         noun = "a whole number" if annotation is int else "a number"
         return f"{noun}, 0 or more" if bounds is None else f"{noun} {bounds}"
     words = {str: "text in quotes", bool: "true or false", IsoDate: "a date such as 2026-11-23", Path: "a path"}
+    if get_origin(annotation) in (Mapping, dict):
+        return "a table of names and values"
     return words.get(annotation, "a list in square brackets")
 
 

@@ -36,7 +36,10 @@ class SettingsFile:
         Source("policies/commercial.toml: what most companies may do"),
     ] = "commercial"
     region: Annotated[
-        str, _WORD, Help("AWS region.", metavar="R"), Source("the region with the most instance types and prices")
+        str,
+        _WORD,
+        Help("AWS region.", metavar="R"),
+        Source("AWS's first region, with the widest choice of instance types"),
     ] = "us-east-1"
     company: Annotated[
         Mapping[str, Any],
@@ -70,7 +73,12 @@ class Settings:
 
 
 def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None = None) -> Settings:
-    """The settings in force for a command run in `folder` with `flags`. Raises UsageError for a bad file."""
+    """The settings in force for a command run in `folder` with `flags`.
+
+    Raises UsageError for a bad file, and for an HF_ENDPOINT that is not a web address: the libraries that read it fail
+    on it while they are imported, wherever that is.
+    """
+    hub_endpoint()
     texts: dict[str, str] = {item.name: item.default for item in settings_of(SettingsFile) if item.name in _TEXTS}
     tables: dict[str, dict[str, Any]] = {name: {} for name in _TABLES}
     origins = dict.fromkeys(texts, "default")

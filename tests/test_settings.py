@@ -130,7 +130,7 @@ def test_the_hubs_address_is_a_web_address(url: str, monkeypatch: pytest.MonkeyP
 )  # fmt: skip
 def test_what_is_no_web_address_is_refused_before_it_is_asked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", url)
-    for ask in (settings.hub_endpoint, lambda: Client(Patience(bulk=False)).endpoint):
+    for ask in (settings.load, settings.hub_endpoint, lambda: Client(Patience(bulk=False)).endpoint):
         with pytest.raises(UsageError) as caught:
             ask()
         assert caught.value.code == "bad_endpoint"

@@ -21,6 +21,8 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
     Sub-folders are left: they hold other formats of the same weights. Raises RemoteError: code "gated" where the terms
     were not accepted or the token opens nothing, "no_weights" for everything else that keeps the files away.
     """
+    # Read when asked, as modelpick's own look-ups do; the library reads it once, when it is imported.
+    endpoint = hub_endpoint()
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -37,8 +39,7 @@ def repository(id: str, revision: str | None = None, *, offline: bool = False, a
                 allow_patterns=[*SAFE_FILES, *also],
                 ignore_patterns=["*/*", "consolidated*.safetensors"],
                 local_files_only=offline,
-                # Read when asked, as modelpick's own look-ups do; the library reads them once, when it is imported.
-                endpoint=hub_endpoint(),
+                endpoint=endpoint,
                 cache_dir=os.environ.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None),
             )
         )

@@ -108,9 +108,10 @@ class Client:
     @cached_property
     def endpoint(self) -> str:
         """The Hub's address without a trailing slash."""
+        named = hub_endpoint()  # before the import, which itself fails on an address that cannot be parsed
         from huggingface_hub import constants
 
-        return hub_endpoint() or constants.ENDPOINT.rstrip("/")
+        return named or constants.ENDPOINT.rstrip("/")
 
     @cached_property
     def has_token(self) -> bool:

@@ -12,7 +12,6 @@ from modelpick.planning.fit import fits, on_device
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload
 
-PLANNED_EPOCHS = 2.0  # of the published recipes' 1 to 3 (docs/data.md, "LoRA: published evidence")
 # What a plan chooses for each GPU where the user left it open.
 CHOSEN = ("batch", "gradient_accumulation", "gradient_checkpointing")
 _MANY = 1_000_000  # examples, where no data file tells: the effective batch is not cut
@@ -71,7 +70,7 @@ def ways(
     fixed = {
         "model": architecture.model_type, "data": "train", "output": "run", "method": workload.method,
         "context": workload.context, "optimizer": workload.optimizer, "dtype": workload.dtype,
-        "attention": workload.attention, "epochs": PLANNED_EPOCHS if epochs is None else epochs,
+        "attention": workload.attention, "epochs": epochs,
     }  # fmt: skip
     if workload.is_lora:
         names = ("lora_rank", "lora_targets", "lora_dropout")

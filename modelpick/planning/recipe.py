@@ -37,7 +37,7 @@ _STEPS = Bounds(1, 100_000_000)
 Epochs = Annotated[
     float,
     Bounds(0.001, 1000),
-    Help("Passes over the data.", metavar="X", default="3; plan and cost count 2"),
+    Help("Passes over the data.", metavar="X"),
     Source("published recipes: 1 to 3 (docs/data.md); LLaMA-Factory's llama3 recipe: 3, since the data here are few"),
 ]
 
@@ -61,7 +61,7 @@ class RunSettings:
         float,
         Bounds(0, 0.5),
         Help("Share of the examples that is held out, without --eval-data.", metavar="X"),
-        Source("a tenth, as scikit-learn's and TRL's examples have it; above a half too little is left to learn from"),
+        Source("this program: a tenth leaves most to learn from, more than a half would leave too little"),
     ] = 0.1
     context: Context = 1024
     batch: Batch = 1
@@ -122,7 +122,10 @@ class RunSettings:
     ] = 42
     save_steps: Annotated[int, _STEPS, Help("Steps between checkpoints.", metavar="N", default="20 in all"), _OURS] = 50
     log_steps: Annotated[
-        int, _STEPS, Help("Steps between lines of metrics.jsonl.", metavar="N", default="up to 10"), _OURS
+        int,
+        _STEPS,
+        Help("Steps between lines of metrics.jsonl.", metavar="N", default="a twentieth of the run, at most 10"),
+        _OURS,
     ] = 5
     probe: Annotated[int, Bounds(0, 100_000), Help("Reasoning cases asked before and after.", metavar="N"), _OURS] = 0
     probe_shots: Annotated[

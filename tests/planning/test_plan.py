@@ -42,7 +42,7 @@ def refused(**options: Any) -> ModelpickError:
 def test_the_same_inputs_give_the_same_bytes(data: Path) -> None:
     one, two = (gather.prepare(MODEL, finetune={"method": "qlora"}, data=data).to_bytes() for _ in range(2))
     assert one == two
-    other = gather.prepare(MODEL, finetune={"method": "qlora"}, data=data, epochs=3).to_bytes()
+    other = gather.prepare(MODEL, finetune={"method": "qlora"}, data=data, epochs=2).to_bytes()
     assert other != one
     assert json.loads(other)["id"] != json.loads(one)["id"]
 
@@ -89,7 +89,7 @@ def test_a_plan_says_everything_that_is_signed(data: Path) -> None:
     assert len(content["policy"]["sha256"]) == 64
     assert content["hyperparameters"]["lora_alpha"] == 32
     assert content["data"]["rows"] == 2000
-    assert content["hyperparameters"]["optimizer_steps"] == 2000 * 2 / 16
+    assert content["hyperparameters"]["optimizer_steps"] == 2000 * 3 / 16
     assert content["memory"]["finetune"]["headroom_gib"] > 0
     assert content["candidates"][0]["offer"]["instance_type"] == content["instance_type"]
     assert content["disk_gb"] > content["download_gb"]

@@ -37,9 +37,7 @@ def finetune(
     settings: Annotated[Mapping[str, Any], Flags(RunSettings, without=("model",))],
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any other setting of run.json, e.g. lora_alpha=64; repeatable."
-        ),
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting by its name in run.json; repeatable."),
     ] = None,
     run_file: Annotated[
         str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")
