@@ -86,6 +86,27 @@ def printable(text: str, keep: str = "") -> str:
     return _CONTROL.sub(lambda match: match[0] if match[0] in keep else _escaped(match[0]), text)
 
 
+def printable_json(text: str, *, toml: bool = False) -> str:
+    """JSON text with what `printable` writes out as JSON's own escapes: the same content, and nothing raw in the file.
+
+    Line breaks and tabs stay: inside a string JSON has escaped them already. `toml`: TOML's escapes, which differ
+    beyond U+FFFF.
+    """
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _CONTROL.sub(lambda match: match[0] if match[0] in "\n\r\t" else _json_escaped(match[0], toml), text)
+
+
+def _json_escaped(character: str, toml: bool) -> str:
+    number = ord(character)
+    if number < 0x10000:
+        return f"\\u{number:04x}"
+    if toml:
+        return f"\\U{number:08x}"
+    high, low = divmod(number - 0x10000, 0x400)  # a surrogate pair: RFC 8259, section 7
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
 def _escaped(character: str) -> str:
     number = ord(character)
     return f"\\x{number:02x}" if number < 0x80 else character.encode("ascii", "backslashreplace").decode()

@@ -1,12 +1,14 @@
 """What is printed of foreign text and of addresses, and that every error obeys it."""
 
+import json
 import string
+import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpick.errors import ModelpickError, UsageError, address, first_line, nearest, printable
+from modelpick.errors import ModelpickError, UsageError, address, first_line, nearest, printable, printable_json
 
 STEERING = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 MISLEADING = [chr(code) for code in (0x61C, 0x200B, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))]
@@ -96,3 +98,11 @@ def test_a_long_or_empty_library_error_is_quoted_by_its_first_line() -> None:
 def test_the_nearest_word_keeps_its_case() -> None:
     assert nearest("QLORA", ["lora", "qlora"]).startswith("did you mean qlora")
     assert nearest("zzz", ["lora"]) == ""
+
+
+@pytest.mark.parametrize("toml", [False, True])
+def test_escaped_for_json_the_content_is_the_same(toml: bool) -> None:
+    text = "".join(map(chr, range(0x250))) + "\u200b\u202e\u2066\ufeff\U000e0001\U0001f600"
+    written = printable_json(json.dumps([text], ensure_ascii=False), toml=toml)
+    assert written == printable(written)
+    assert (tomllib.loads(f"x = {written}")["x"] if toml else json.loads(written)) == [text]

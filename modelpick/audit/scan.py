@@ -9,7 +9,8 @@ from modelpick.audit.candidate import Candidate, Found, Unresolved
 from modelpick.audit.names import ModelName, Namer
 from modelpick.audit.readers import lines, markdown, notebook, pairs, python, shell, yaml
 from modelpick.audit.rules import Rules
-from modelpick.audit.walk import Skipped, SourceFile, files, printable, read_text
+from modelpick.audit.walk import Skipped, SourceFile, files, read_text
+from modelpick.errors import printable
 
 _READERS: Mapping[str, Callable[[str, Rules], Found]] = {
     "python": python.read,

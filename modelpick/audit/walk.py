@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from modelpick.audit.rules import Rules
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, printable
 
 _GIT_SECONDS = 60  # `git ls-files` over a kernel-sized tree takes a few seconds; beyond a minute something hangs
 _FIRST_BYTES = 8192  # as git itself looks for a NUL to call a file binary (xdiff-interface.c)
@@ -57,12 +57,6 @@ def files(
             if kind is None or (kind == "markdown" and is_folder and not docs):
                 continue
             yield SourceFile(item, printable(shown), kind)
-
-
-def printable(text: str) -> str:
-    """A name fit to be shown: no control characters, no undecodable bytes."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def read_text(file: SourceFile, rules: Rules) -> str | Skipped:

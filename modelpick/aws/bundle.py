@@ -110,7 +110,7 @@ def build_wheel() -> tuple[str, bytes]:
     files = {f"modelpick/{name}": content for name, content in _package_files()}
     files[f"{info}/METADATA"] = _metadata(version)
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: modelpick\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files[f"{info}/entry_points.txt"] = b"[console_scripts]\nmodelpick = modelpick.cli.main:main\n"
+    files[f"{info}/entry_points.txt"] = b"[console_scripts]\nmodelpick = modelpick.__main__:main\n"
     files[f"{info}/RECORD"] = _record(files, f"{info}/RECORD")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -107,7 +107,8 @@ def styled(*parts: str | tuple[str, str]) -> "Text":
     """One line of a screen from plain strings and (string, rich style) pairs; no markup is read in either."""
     from rich.text import Text
 
-    return Text.assemble(*parts)
+    pairs = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*((printable(text, keep="\n"), style) for text, style in pairs))
 
 
 def drawn(draw: Callable[["Console"], None]) -> str:
@@ -230,37 +231,32 @@ class _AnswerStream:
 
 def _rendered(draw: Callable[["Console"], None], stream: Any) -> str:
     """What `draw` draws, as text for `stream`: in colour only on a terminal, ASCII where its encoding asks for it."""
-    from rich.console import Console
-
     terminal = bool(getattr(stream, "isatty", lambda: False)())
     buffer = io.StringIO()
-    console = Console(
-        file=buffer,
-        force_terminal=terminal,
-        no_color=None if terminal else True,
-        width=_width(terminal),
-        markup=False,
-        highlight=False,
-        emoji=False,
-        soft_wrap=False,
-        legacy_windows=False,
-    )
-    _clean_what_is_drawn(console)
-    draw(console)
+    draw(_screen(buffer, terminal))
     lines = buffer.getvalue().splitlines()
     return "\n".join(line.rstrip() if not terminal else line for line in lines) + "\n" if lines else ""
 
 
-def _clean_what_is_drawn(console: "Console") -> None:
-    """Write out the control characters of every text that `console` draws; the colours it adds itself stay."""
-    from rich.console import ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+def _screen(buffer: TextIO, terminal: bool) -> "Console":
+    """A console that reads no markup, and that writes out the control characters of everything it draws.
+
+    Strings are cleaned before rich lays them out, so that columns fit; `styled` does that, too. What is drawn by other
+    means is cleaned piece by piece at the end; the colours that rich adds itself stay.
+    """
+    from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
     from rich.segment import Segment
+    from rich.text import Text
+
+    class Screen(Console):
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text, keep="\n"), **options)
 
     @dataclass(frozen=True)
     class Cleaned:
         inside: ConsoleRenderable
 
-        def __rich_console__(self, console: "Console", options: ConsoleOptions) -> RenderResult:
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
             for segment in console.render(self.inside, options):
                 yield segment if segment.control else Segment(printable(segment.text, keep="\n"), segment.style)
 
@@ -268,7 +264,12 @@ def _clean_what_is_drawn(console: "Console") -> None:
         def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
             return [Cleaned(renderable) for renderable in renderables]
 
-    console.push_render_hook(Hook())
+    screen = Screen(
+        file=buffer, force_terminal=terminal, no_color=None if terminal else True, width=_width(terminal),
+        markup=False, highlight=False, emoji=False, soft_wrap=False, legacy_windows=False,
+    )  # fmt: skip
+    screen.push_render_hook(Hook())
+    return screen
 
 
 def _width(terminal: bool) -> int:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from modelpick.datasets.duplicates import OnProgress
 from modelpick.datasets.examples import BadExampleError, Example, Form, Problem, examples_from
-from modelpick.errors import UsageError, first_line
+from modelpick.errors import UsageError, first_line, printable_json
 from modelpick.extras import require
 
 # One line longer than this is not read into memory: an example may have a million characters (examples.py), which
@@ -350,7 +350,7 @@ def copy_lines(source: Path, lines: Collection[int], target: Path) -> None:
         with partial.open("w", encoding="utf-8") as file:
             for line, record in records(source):
                 if line in lines:
-                    file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+                    file.write(printable_json(json.dumps(record, ensure_ascii=False, default=str)) + "\n")
         partial.replace(target)
     except OSError as error:
         partial.unlink(missing_ok=True)

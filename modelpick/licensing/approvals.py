@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from modelpick import files
-from modelpick.errors import UsageError, printable
+from modelpick.errors import UsageError, printable, printable_json
 from modelpick.licensing import load
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.overrides import Approval
@@ -77,8 +77,8 @@ def record(approval: Approval, path: Path) -> None:
 def _toml(key: str, value: object) -> str:
     if key in ("until", "on"):
         return str(value)  # a TOML date
-    # JSON's strings and lists of strings are TOML's, but for DEL, which TOML wants escaped.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # JSON's strings and lists of strings are TOML's, but for its longest escapes.
+    return printable_json(json.dumps(value, ensure_ascii=False), toml=True)
 
 
 def _refused(message: str, fix: str, code: str) -> UsageError:

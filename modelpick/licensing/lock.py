@@ -14,7 +14,7 @@ from typing import Any
 
 from modelpick import files
 from modelpick.catalog.model import Model
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, printable_json
 from modelpick.licensing.file_evidence import is_terms
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
@@ -120,7 +120,7 @@ def _gone(was: LockedModel) -> Drift:
 def write(lock: Lock, path: Path) -> None:
     """Write a lock: wholly, or not at all, and then the old one stays. Raises UsageError(code="bad_lock_file")."""
     text = json.dumps({"schema_version": SCHEMA_VERSION, **to_json(lock)}, indent=2, ensure_ascii=False)
-    files.write_atomically(path, text + "\n", code=_CODE)
+    files.write_atomically(path, printable_json(text) + "\n", code=_CODE)
 
 
 def load(path: Path) -> Lock:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelpick.errors import CannotTellError, UsageError
+from modelpick.errors import CannotTellError, UsageError, printable_json
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
 from modelpick.planning import plan_tuning
@@ -44,7 +44,8 @@ class Plan:
 
     def to_bytes(self) -> bytes:
         """The plan file: one key a line, so that two plans can be compared line by line."""
-        return (json.dumps(self.content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        text = json.dumps(self.content, indent=1, ensure_ascii=False, allow_nan=False)
+        return (printable_json(text) + "\n").encode()
 
 
 def make(inputs: Inputs) -> Plan:

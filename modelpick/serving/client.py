@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelpick.errors import RemoteError, UsageError
+from modelpick.errors import RemoteError, UsageError, address, one_line
 from modelpick.serving.machine import read_key
 
 _LONGEST_BODY = 300  # characters of a server's error that are shown
@@ -80,11 +80,13 @@ def endpoint(url: str, key_file: Path | None) -> Endpoint:
     except ValueError:
         good = False
     if not good:
-        raise UsageError(f"{url} is no http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint")
+        raise UsageError(
+            f"{address(url)} is not an http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint"
+        )
     if parts.username or parts.password:
         raise UsageError("the address carries a password", fix="use --key-file or OPENAI_API_KEY", code="bad_endpoint")
     if parts.query or parts.fragment:
-        raise UsageError(f"{url} has a query", fix="give the address up to /v1", code="bad_endpoint")
+        raise UsageError(f"{address(url)} has a query", fix="give the address up to /v1", code="bad_endpoint")
     key = read_key(key_file) if key_file is not None else (os.environ.get("OPENAI_API_KEY") or "").strip() or None
     if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
         raise UsageError("OPENAI_API_KEY holds no usable key", fix="set it again, or use --key-file", code="bad_key")
@@ -191,7 +193,7 @@ def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -
     if 300 <= error.code < 400:
         # Not followed: the key would go along to whatever address a server names.
         to = error.headers.get("Location") or "another address"
-        return RemoteError(f"{at.url} sends on to {to}", fix="give that address", code="endpoint_moved")
+        return RemoteError(f"{at.url} redirects to {address(to)}", fix="give that address", code="endpoint_moved")
     if error.code in (401, 403):
         fix = "give the key's file with --key-file, or set OPENAI_API_KEY"
         return RemoteError(f"{at.url} refuses the key: {said}", fix=fix, code="endpoint_refused")
@@ -248,12 +250,11 @@ def _parsed(data: bytes, at: Endpoint) -> dict[str, Any]:
 
 
 def _short(text: str) -> str:
-    """What a server's error says, whichever of the usual forms it has, on one line and without control characters."""
+    """What a server's error says, whichever of the usual forms it has, on one printable line."""
     try:
         found = json.loads(text)
         error = found.get("error")
         text = str((error.get("message") if isinstance(error, dict) else error) or found.get("detail") or text)
     except (ValueError, AttributeError):
         pass
-    line = "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
-    return line[:_LONGEST_BODY] or "nothing more said"
+    return one_line(" ".join(text.split()))[:_LONGEST_BODY] or "nothing more said"

@@ -76,7 +76,7 @@ def test_the_same_in_every_process(tmp_path: Path) -> None:
         target = tmp_path / f"{seed}.jsonl"
         words = ["data", "curate", str(data), "--budget", "20", "--output", str(target)]
         subprocess.run(
-            [sys.executable, "-m", "modelpick.cli.main", *words],
+            [sys.executable, "-m", "modelpick", *words],
             check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": seed},
         )  # fmt: skip
         found.add(target.read_bytes())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import VERDICT_EXIT, Output, answer_json, worst
+from modelpick.cli.output import VERDICT_EXIT, Output, answer_json, styled, worst
 from modelpick.errors import ModelpickError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -83,13 +83,10 @@ def _answer(out: Output, found: "Audit", format: str) -> None:
 
 
 def _draw(console: "Console", found: "Audit") -> None:
-    from rich.text import Text
-
     rows = [(place, use) for use in found.uses for place in use.locations]
     for place, use in sorted(rows, key=lambda row: (row[0].path, row[0].line, row[0].column)):
-        line = Text(f"{place.path}:{place.line}:{place.column}: ")
-        line.append(use.word, style=f"bold {_COLOUR[use.word]}")
-        line.append(f" {_model(use)}: {use.why}")
+        where, verdict = f"{place.path}:{place.line}:{place.column}: ", (use.word, f"bold {_COLOUR[use.word]}")
+        line = styled(where, verdict, f" {_model(use)}: {use.why}")
         console.print(line, soft_wrap=True)
     counts = {word: sum(use.word == word for use in found.uses) for word in _COLOUR}
     said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"

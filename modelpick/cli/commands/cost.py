@@ -116,7 +116,6 @@ def _payload(model: str, workload: "Workload", found: "Comparison") -> dict[str,
 def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None:
     from rich.padding import Padding
     from rich.table import Table
-    from rich.text import Text
 
     serves = workload.task == "serve"
     many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
@@ -147,7 +146,7 @@ def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None
         if row.break_even is not None:
             console.print(_break_even(row), markup=False)
     for line in found.assumptions:
-        console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
+        console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
     if found.left_out:
         console.print(f"{len(found.left_out)} types are left out; --json says why, --all-sizes shows larger ones")
 

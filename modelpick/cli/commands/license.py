@@ -127,7 +127,6 @@ def _draw_list(console: "Console", judgements: list[Judgement]) -> None:
 
 def _draw_one(console: "Console", judgement: Judgement) -> None:
     from rich.padding import Padding
-    from rich.text import Text
 
     answer, advice = _ANSWER[judgement.verdict]
     style = f"bold {_COLOUR[judgement.verdict]}"
@@ -138,7 +137,7 @@ def _draw_one(console: "Console", judgement: Judgement) -> None:
         if lines:
             console.print(f"\n{title}", style="bold")
         for line in lines:
-            console.print(Padding(Text(line), (0, 0, 0, 2)))
+            console.print(Padding(styled(line), (0, 0, 0, 2)))
 
     section("license", [f"{finding.id} ({finding.source}: {finding.evidence})" for finding in judgement.licenses])
     reasons = [f"{reason.verdict.value:10} {reason.text} [{reason.code}]" for reason in judgement.reasons]

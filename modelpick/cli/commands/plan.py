@@ -64,7 +64,6 @@ def _write(path: Path, made: "Plan") -> None:
 
 def _draw(console: "Console", made: "Plan", where: Path) -> None:
     from rich.padding import Padding
-    from rich.text import Text
 
     body = made.content
     console.print(styled((body["id"], "bold"), f": {' and '.join(body['tasks'])} {body['model']['id']}"))
@@ -98,7 +97,7 @@ def _draw(console: "Console", made: "Plan", where: Path) -> None:
         if lines:
             console.print(f"\n{title}", style="bold")
         for line in lines:
-            console.print(Padding(Text(f"- {line}"), (0, 0, 0, 2)))
+            console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
     console.print(f"\nnothing was bought. The plan is in {where}\nnext: modelpick up {where}", markup=False)
 
 

@@ -35,7 +35,7 @@ def draw_report(console: Console, file: str, report: "Report", held_out: str | N
         _draw_lengths(console, report)
     if len(report.labels) > 1:
         console.print()
-        _bars(console, "label", [(Text(_cut(label, 24)), number, "") for label, number in report.labels[:_SHOWN]])
+        _bars(console, "label", [(styled(_cut(label, 24)), number, "") for label, number in report.labels[:_SHOWN]])
         if len(report.labels) > _SHOWN:
             console.print(f"and {len(report.labels) - _SHOWN:,} more labels: --json", style="dim")
     if report.sources:
@@ -53,7 +53,7 @@ def _draw_lengths(console: Console, report: "Report") -> None:
     rows = []
     for end, number in report.bars():
         over = report.context is not None and end > report.context and number
-        rows.append((Text(f"≤ {end:,}"), number, "cut" if over else ""))
+        rows.append((styled(f"≤ {end:,}"), number, "cut" if over else ""))
     _bars(console, "tokens", rows)
     if report.context is not None:
         said = f"{count(report.too_long, 'example')} longer than the context of {report.context:,}"
@@ -86,10 +86,10 @@ def _draw_problems(console: Console, problems: Sequence["Problem"]) -> None:
         ]
         if len(listed) > _SHOWN_ALIKE:
             texts.append(f"and {len(listed) - _SHOWN_ALIKE:,} more: --json lists them")
-        severity = Text(listed[0].severity, style="bold red" if listed[0].severity == "error" else "yellow")
+        severity = styled((listed[0].severity, "bold red" if listed[0].severity == "error" else "yellow"))
         for row, text in enumerate(texts):
             first = (severity, code, f"{len(listed):,}") if row == 0 else (Text(), "", "")
-            table.add_row(*first, Text(text))
+            table.add_row(*first, text)
     console.print(table)
 
 
@@ -125,7 +125,7 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
         (len(chosen.duplicates), "say what a better one says" + _such_as(pairs)),
         (chosen.beyond_budget, "are beyond the budget: less good, or like one that was chosen"),
     ):
-        table.add_row(f"{number:,}", Text(why, style="" if number else "dim"))
+        table.add_row(f"{number:,}", styled((why, "" if number else "dim")))
     console.print("left out:")
     console.print(table)
     console.print()
@@ -155,7 +155,7 @@ def draw_picked(console: Console, target: str, picked: "Picked") -> None:
     table.add_column("unsure", justify="right", no_wrap=True)
     table.add_column("asks", no_wrap=True, overflow="ellipsis")
     for example, unsure in picked.rows[:_SHOWN]:
-        table.add_row(str(example.line), f"{unsure:.2f}", Text(" ".join(example.asked.split())[:200]))
+        table.add_row(str(example.line), f"{unsure:.2f}", " ".join(example.asked.split())[:200])
     console.print(table)
     if len(picked.rows) > _SHOWN:
         console.print(f"and {len(picked.rows) - _SHOWN:,} more", style="dim")

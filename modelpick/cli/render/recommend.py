@@ -4,7 +4,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from modelpick.cli.output import styled
 from modelpick.planning.answer import Answer
@@ -60,7 +59,7 @@ def _draw_table(console: Console, shown: tuple[Recommendation, ...]) -> list[tup
         justify: Any = "left" if title in ("model", "license", "instance", "on") else "right"
         table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*row)
     console.print(table)
     return [(mark, f"on conditions: {'; '.join(texts)}") for texts, mark in notes.items()]
 
