@@ -19,6 +19,7 @@ from modelpick.aws.record import instance_history
 from modelpick.aws.resources import DeploymentContext, Payload
 from modelpick.aws.spec import Spec
 from modelpick.errors import MayBeBillingError, ModelpickError, RemoteError, UsageError
+from modelpick.planning import plan_actions
 
 Report = Callable[[str], None]
 _POLL, _SLOW_POLL = 15.0, 60.0  # seconds between looks at the group: at first, and once it is a wait for capacity
@@ -95,14 +96,14 @@ def up(
 def start(context: DeploymentContext, wait: timedelta, report: Report) -> RunningMachine:
     """Arm, pay, wait: what follows when the scaffolding stands."""
     account, names = context.account, context.names
-    report("switches")
+    report(plan_actions.title("arm_stop"))
     running = kill_switches.wants_machine(kill_switches.find_group(account, names))
     if running and not kill_switches.read(account, names).armed:
         _rearm_or_stop(context)
     elif not running:
         held = kill_switches.arm(account, names, account.now() + timedelta(hours=context.record.hours))
         tell_limit(account, names, held)
-        report("capacity to one")
+        report(plan_actions.title("start"))
         _pay(context)
     try:
         return _wait_for_machine(context, account.now() + wait, report)
@@ -226,7 +227,7 @@ def _settle(context: DeploymentContext, instance: dict[str, Any], report: Report
     account, names = context.account, context.names
     if not _runs(account, instance["InstanceId"]):
         raise _over(names)
-    report("in service")
+    report(plan_actions.title("hold_size"))
     account.call(
         "autoscaling",
         "suspend_processes",

@@ -4,7 +4,7 @@ The order is the point: everything free first, then the two switches that AWS it
 the one call that costs money.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ Phase = Literal["check", "free", "switches", "pay", "run", "end"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: `key` is its own name, `action` and `creates` what a plan file says, `title` what `up` reports.
+    """One step: `key` is its own name, `title` what `up` and the plan's screen say, `action` what a plan file says.
 
     `creates` and `note` are templates over name, short, region, disk_gb, max_hours, delete_minutes and others. `when`
     names what a plan must have for the step to be shown. `since_first` is False for a step that plan files of before
@@ -24,50 +24,67 @@ class Step:
     """
 
     key: str
+    title: str
     phase: Phase
     action: str
     creates: str | None
     note: str
-    title: str = ""
     when: Literal["always", "gated", "serve", "finetune"] = "always"
     since_first: bool = True
 
 
 # fmt: off
 STEPS: tuple[Step, ...] = (
-    Step("account", "check", "check_account", None,
+    Step("account", "check the account", "check", "check_account", None,
          "identity, quota, zones, image, live price: read only"),
-    Step("bucket", "free", "create_bucket", "{name}-*",
-         "private, encrypted, forgets by itself; the account and region end its name", "bucket"),
-    Step("logs", "free", "create_log_group", "/{prefix}/{short}", "forgets by itself", "log group"),
-    Step("guest_role", "free", "create_role", "{name}-{region}-guest",
-         "role and instance profile, for this deployment's names only", "machine's role"),
-    Step("switch_role", "free", "create_role", "{name}-{region}-switch",
-         "what the second switch acts by: deletes this group, no more", "backstop's role"),
-    Step("security_group", "free", "create_security_group", "{name}",
-         "no inbound rule: access through Session Manager", "security group"),
-    Step("hub_token", "free", "store_hub_token", "/{prefix}/{short}/hub-token",
-         "SecureString, read by the instance's role alone", "Hub token", when="gated"),
-    Step("api_key", "free", "store_api_key", "/{prefix}/{short}/api-key",
-         "SecureString, made at the start; read by the instance's role and by `connect`", "API key", when="serve"),
-    Step("bundle", "free", "upload_bundle", "{name}-*", "the commands, and the training data", "bundle",
+    Step("bucket", "create the bucket", "free", "create_bucket", "{name}-*",
+         "private, encrypted, forgets by itself; the account and region end its name"),
+    Step("logs", "create the log group", "free", "create_log_group", "/{prefix}/{short}", "forgets by itself"),
+    Step("guest_role", "create the machine's role", "free", "create_role", "{name}-{region}-guest",
+         "role and instance profile, for this deployment's names only"),
+    Step("switch_role", "create the delete role", "free", "create_role", "{name}-{region}-switch",
+         "what the second switch acts by: deletes this group, no more"),
+    Step("security_group", "create the security group", "free", "create_security_group", "{name}",
+         "no inbound rule: access through Session Manager"),
+    Step("hub_token", "store the Hub token", "free", "store_hub_token", "/{prefix}/{short}/hub-token",
+         "SecureString, read by the instance's role alone", when="gated"),
+    Step("api_key", "store the API key", "free", "store_api_key", "/{prefix}/{short}/api-key",
+         "SecureString, made at the start; read by the instance's role and by `connect`", when="serve"),
+    Step("bundle", "upload the bundle", "free", "upload_bundle", "{name}-*", "the commands, and the training data",
          since_first=False),
-    Step("template", "free", "create_launch_template", "{name}",
-         "IMDSv2 required; {disk_gb} GB gp3, deleted with the instance; id in every name and tag", "launch template"),
-    Step("group", "free", "create_group", "{name}",
-         "desired capacity 0; the first candidate, over all zones that offer it{next_ones}", "group at zero"),
-    Step("arm_stop", "switches", "arm_stop", "{name}-stop", "the group goes to 0 after {max_hours:g} h"),
-    Step("arm_delete", "switches", "arm_delete", "{name}", "the group is deleted {delete_minutes} min later"),
-    Step("read_back", "switches", "read_back_switches", None,
+    Step("template", "create the launch template", "free", "create_launch_template", "{name}",
+         "IMDSv2 required; {disk_gb} GB gp3, deleted with the instance; id in every name and tag"),
+    Step("group", "create the group, at zero", "free", "create_group", "{name}",
+         "desired capacity 0; the first candidate, over all zones that offer it{next_ones}"),
+    Step("arm_stop", "schedule the stop (verified)", "switches", "arm_stop", "{name}-stop",
+         "the group goes to 0 after {max_hours:g} h"),
+    Step("arm_delete", "schedule the forced delete (verified)", "switches", "arm_delete", "{name}",
+         "the group is deleted {delete_minutes} min later"),
+    Step("read_back", "read both schedules back", "switches", "read_back_switches", None,
          "both are there with the right times, or nothing is started"),
-    Step("start", "pay", "start", "one instance", "desired capacity 1"),
-    Step("hold_size", "run", "hold_size", None, "replacing is suspended, so that a shut-down lasts"),
-    Step("finetune", "run", "finetune", "{name}/result", "checkpoints and the result go to S3", when="finetune"),
-    Step("serve", "run", "serve", None, "on loopback, reached by port forwarding", when="serve"),
-    Step("stop", "end", "stop", None, "the machine sets its own group to 0 when done or idle"),
-    Step("down", "end", "down", None, "paid things first; ends with a receipt of what is left: nothing"),
+    Step("start", "start the machine", "pay", "start", "one instance", "desired capacity 1"),
+    Step("hold_size", "never replace the machine", "run", "hold_size", None,
+         "replacing is suspended, so that a shut-down lasts"),
+    Step("finetune", "fine-tune", "run", "finetune", "{name}/result",
+         "checkpoints and the result go to S3", when="finetune"),
+    Step("serve", "serve", "run", "serve", None, "on loopback, reached by port forwarding", when="serve"),
+    Step("stop", "stop when done or idle", "end", "stop", None,
+         "the machine sets its own group to 0 when done or idle"),
+    Step("down", "take everything down", "end", "down", None,
+         "paid things first; ends with a receipt of what is left: nothing"),
 )
 # fmt: on
+
+
+def title(key: str) -> str:
+    """What a step is called on the screen."""
+    return next(step.title for step in STEPS if step.key == key)
+
+
+def titles(listed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The titles of a plan file's actions, in their order."""
+    steps = iter(STEPS)
+    return [next(step.title for step in steps if step.action == row["action"]) for row in listed]
 
 
 def actions(name: str, plan: Mapping[str, Any], *, first_list: bool = False) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from modelpick.cli.options import Run, command
 from modelpick.cli.output import Output, styled
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.errors import UsageError
+from modelpick.planning import plan_actions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,7 +152,7 @@ def _draw_candidates(console: "Console", body: Any) -> None:
 
 def _draw_actions(console: "Console", body: Any) -> None:
     console.print("\nin this order", style="bold")
-    for action in body["actions"]:
+    for title, action in zip(plan_actions.titles(body["actions"]), body["actions"], strict=True):
         paid = f"${action['usd']:.2f}" if action.get("usd") else "free"
-        creates = f" {action['creates']}" if action.get("creates") else ""
-        console.print(f"  {action['step']:2} {paid:>6}  {action['action'].replace('_', ' ')}{creates}", markup=False)
+        creates = f": {action['creates']}" if action.get("creates") else ""
+        console.print(f"  {action['step']:2} {paid:>6}  {title}{creates}", markup=False)
