@@ -77,7 +77,7 @@ def measure(root: Path) -> dict[str, str]:
             late += is_late
             if other not in (name, "modelpick"):
                 between[name].add(other)
-    room_of = {name: (name.split(".") + [""])[1] for name in known}
+    room_of = {name: name.split(".")[1] if "." in name else "" for name in known}
     rooms: dict[str, set[str]] = {room: set() for room in room_of.values()}
     for name, others in between.items():
         rooms[room_of[name]] |= {room_of[other] for other in others} - {room_of[name]}
