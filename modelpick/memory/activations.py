@@ -110,9 +110,9 @@ def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> floa
 
 
 def is_unfused(attention: Attention | None, workload: Workload, stack: Stack) -> bool:
-    """Whether sdpa falls back to plain products. `modelpick finetune` keeps it from that (tuning/attention.py)."""
-    mended = workload.task == "finetune" and stack.name in ("transformers", "trl")
-    return _has_single_key(attention, workload, stack) and not mended
+    """Whether sdpa falls back to plain products. `modelpick finetune` repeats the key head so that it does not."""
+    repeats_keys = workload.task == "finetune" and stack.name in ("transformers", "trl")
+    return _has_single_key(attention, workload, stack) and not repeats_keys
 
 
 def _has_single_key(attention: Attention | None, workload: Workload, stack: Stack) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.memory.stacks import DEEPSPEED, Stack
 from modelpick.memory.weights import Scheme
-from modelpick.workload import Workload
+from modelpick.workload import Task, Workload
 
 WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
 
@@ -19,11 +19,6 @@ class Case:
     workload: Workload
     scheme: Scheme | None
     stack: Stack
-
-    @property
-    def trains(self) -> bool:
-        """Whether the workload is a fine-tuning."""
-        return self.workload.task == "finetune"
 
     @property
     def deepspeed(self) -> bool:
@@ -66,33 +61,43 @@ def adds_more_than_it_spares(workload: Workload, stack: Stack) -> bool:
     return workload.sharding == "fsdp" and workload.is_lora and (stack.keeps_unsharded_gradients or checkpointed)
 
 
-# (when it is said, the sentence): {stack}, {version} and {method} are filled in.
-_ROWS: tuple[tuple[Callable[[Case], object], str], ...] = (
+_SERVE: tuple[Task, ...] = ("serve",)
+_FINETUNE: tuple[Task, ...] = ("finetune",)
+_BOTH = _SERVE + _FINETUNE
+# (of which tasks, in which case, the sentence): {stack}, {version} and {method} are filled in.
+_ROWS: tuple[tuple[tuple[Task, ...], Callable[[Case], object], str], ...] = (
     (
+        _BOTH,
         lambda c: c.bitsandbytes and c.architecture.expert_weights and not c.stack.quantizes_experts,
         "{stack} leaves fused experts unquantized: bitsandbytes covers linear layers only",
     ),
     (
+        _BOTH,
         lambda c: c.bitsandbytes and c.architecture.model_type == "falcon",
         "FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized",
     ),
     (
-        lambda c: c.trains and c.one_key_head,
+        _FINETUNE,
+        lambda c: c.one_key_head,
         "its one key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel takes it",
     ),
     (
-        lambda c: not c.trains and c.one_key_head,
+        _SERVE,
+        lambda c: c.one_key_head,
         "no fused attention kernel takes its one key head: the scores of a prompt are held in fp32",
     ),
     (
+        _FINETUNE,
         lambda c: c.workload.sharding == "fsdp" and c.workload.method == "full" and c.stack.fsdp_bytes,
         "FSDP under bf16 or fp16 mixed precision holds its shards in fp32; without it half as much",
     ),
     (
+        _FINETUNE,
         lambda c: adds_more_than_it_spares(c.workload, c.stack),
         "adapters under FSDP were measured to hold more than one GPU does: activations are not shared",
     ),
     (
+        _FINETUNE,
         lambda c: (
             c.workload.method in ("lora-int8", "qlora")
             and c.workload.stack in ("transformers", "trl")
@@ -101,42 +106,52 @@ _ROWS: tuple[tuple[Callable[[Case], object], str], ...] = (
         "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to 30 % more",
     ),
     (
+        _FINETUNE,
         lambda c: c.workload.gradient_checkpointing and c.workload.gpus == 1 and not c.stack.checkpoints_alone,
         "{stack} checkpoints activations only under FSDP: on one GPU they all stay",
     ),
     (
+        _FINETUNE,
         lambda c: c.workload.method == "lora-int8" and c.workload.gradient_checkpointing and not c.stack.reentrant,
         "bitsandbytes keeps the inputs of 8-bit layers in spite of checkpointing (use_reentrant=False)",
     ),
-    (lambda c: c.deepspeed, "DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast"),
+    (_BOTH, lambda c: c.deepspeed, "DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast"),
     (
-        lambda c: c.trains and c.architecture.kind == "encoder-decoder",
+        _FINETUNE,
+        lambda c: c.architecture.kind == "encoder-decoder",
         "targets are as long as the context; shorter ones take less",
     ),
     (
-        lambda c: c.trains and c.workload.stack == "trl" and not c.stack.fused_head,
+        _FINETUNE,
+        lambda c: c.workload.stack == "trl" and not c.stack.fused_head,
         "trl before 1.16, which makes all logits; --stack-version 1.16 makes a tile of them at a time",
     ),
     (
+        _BOTH,
         lambda c: c.workload.stack_version is not None and c.workload.stack not in ("transformers", "trl"),
         "{stack} {version} is assumed to use memory as the version described in stacks.py does",
     ),
     (
+        _BOTH,
         lambda c: c.delta_rules,
         "delta-rule layers run as transformers does without flash-linear-attention; with it they take less",
     ),
     (
+        _BOTH,
         lambda c: c.has_mixers and not c.delta_rules,
         "state-space layers run with their CUDA kernels; the plain PyTorch path takes more",
     ),
-    (lambda c: c.trains and c.architecture.kind == "encoder", WHOLE_VOCABULARY),
-    (lambda c: c.workload.method == "gguf", "GGUF is taken as Q4_K_M, 4.89 bits per weight"),
-    (lambda c: c.lacks_checkpoint, "as if a {method} checkpoint of this model existed"),
+    (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
+    (_SERVE, lambda c: c.workload.method == "gguf", "GGUF is taken as Q4_K_M, 4.89 bits per weight"),
+    (_SERVE, lambda c: c.lacks_checkpoint, "as if a {method} checkpoint of this model existed"),
 )
+_ROWS_OF = {task: tuple(row[1:] for row in _ROWS if task in row[0]) for task in _BOTH}
 
 
 def assumptions_of(case: Case) -> list[str]:
     """The sentences that apply to `case`, in the order of the rows."""
-    said = [sentence for applies, sentence in _ROWS if applies(case)]
     work = case.workload
-    return [s.format(stack=case.stack.name, version=work.stack_version, method=work.method) for s in said]
+    applying = [sentence for applies, sentence in _ROWS_OF[work.task] if applies(case)]
+    if not applying:
+        return applying
+    return [text.format(stack=case.stack.name, version=work.stack_version, method=work.method) for text in applying]

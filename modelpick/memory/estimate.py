@@ -51,6 +51,12 @@ class MemoryParts:
             + self.runtime
         )  # fmt: skip
 
+    def with_runtime(self, runtime: float) -> "MemoryParts":
+        """These parts with the process's own bytes. Spelled out: dataclasses.replace takes as long as a small sum."""
+        return MemoryParts(
+            self.weights, self.kv_cache, self.activations, self.gradients, self.optimizer, self.adapter, runtime
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
@@ -110,8 +116,8 @@ def architecture_of(model: Model) -> Architecture:
     try:
         shape = shapes.read(model.config)
     except CannotTellError as unknown:
-        told_enough = model.origin == "catalog" and model.parameters is not None
-        if unknown.code != "unknown_architecture" or not told_enough or model.parameters is None:
+        readable = model.origin == "catalog" and model.parameters is not None
+        if unknown.code != "unknown_architecture" or not readable or model.parameters is None:
             raise
         shape = shapes.read_as_decoder(model.config, model.parameters)
     positions = model.context if shape.context is None else shape.context
@@ -132,8 +138,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     workload = settled(workload)
     if architecture.guessed and workload.task == "finetune":
         raise CannotTellError(
-            f"what fine-tuning {architecture.model_type} takes cannot be told: what its layers are is not known",
-            fix="fine-tune a model of a known architecture; estimate --task serve is bounded from above",
+            f"cannot tell what fine-tuning {architecture.model_type} takes: the types of its layers are not known",
+            fix="fine-tune a model of a known architecture; estimate --task serve gives an upper bound",
             code="unknown_architecture",
         )
     stack = stack_of(workload)
@@ -161,10 +167,10 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         parts, trainable = _train(architecture, as_run, stack, held, share, b, count)
         if workload.gpus > 1 and not adds_more_than_it_spares(workload, stack):
             parts = min(parts, _alone(architecture, as_run, stack, scheme, b, count), key=lambda each: each.total)
-    parts = replace(parts, runtime=runtime_bytes(parts.total, grown, workload))
+    parts = parts.with_runtime(runtime_bytes(parts.total, grown, workload))
+    total = parts.total
     assumptions += assumptions_of(Case(architecture, workload, scheme, stack))
     below, above = interval(workload)
-    total = parts.total
     return MemoryEstimate(
         workload=workload,
         parts=parts,
@@ -233,7 +239,7 @@ def _serve(
     return MemoryParts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
 
 
-# vLLM prefills in pieces: max_num_batched_tokens is 8192 on cards of 70 GiB and more, 2048 below
+# vLLM prefills in pieces: max_num_batched_tokens is 8192 on GPUs of 70 GiB and more, 2048 below
 # (vllm/engine/arg_utils.py); the larger is taken.
 _CHUNK = 8192.0
 
@@ -265,7 +271,7 @@ def _train(
     bucket = training.bucket_bytes(workload, each)
     states = trainable * training.state_bytes(workload, each) * share.trained
     step = training.step_bytes(workload, trainable * share.trained, each)
-    forward = _saved(architecture, workload, stack, b, held) + share.gathered
+    forward = _saved(architecture, workload, stack, b, held, trainable) + share.gathered
     if stack.steps_in_backward and workload.method == "full":
         gradients = step = 0.0
     if workload.gradient_accumulation > 1 or stack.accumulates:
@@ -280,21 +286,26 @@ def _train(
 def _alone(
     architecture: Architecture, workload: Workload, stack: Stack, scheme: Scheme | None, b: float, count: int
 ) -> MemoryParts:
-    """The same training on one card without sharding, which bounds a card of several: what engines for several cards
-    add (fp32 masters, buffers, layers gathered) can outweigh two cards' saving, but nobody shards to hold more."""
+    """The same training on one GPU without sharding: an upper bound for each of several GPUs.
+
+    What engines for several GPUs add (fp32 masters, buffers, gathered layers) can outweigh what two GPUs save, but
+    nobody shards to hold more.
+    """
     one = replace(workload, gpus=1, sharding="none")
     held = weight_bytes(architecture, scheme, stack, b, count, one)
     return _train(architecture, one, stack, held, shares(architecture, one, held), b, count)[0]
 
 
-def _saved(architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights) -> float:
+def _saved(
+    architecture: Architecture, workload: Workload, stack: Stack, b: float, held: Weights, trainable: int
+) -> float:
     """Bytes alive when the backward pass starts: everything saved, and the loss's spike or a layer at work."""
     tokens = float(workload.batch) * workload.context
     loss = activations.loss_bytes(architecture, workload, stack, held.rebuilt if stack.quantizes_head else 0.0)
     shared = saved = activations.bias_bytes(architecture, workload, b)
     widest = moving = borders = kept = 0.0
     if workload.is_lora and stack.autocasts(workload):  # what is in fp32 is cast, and the casts stay
-        saved += b * training.adapter_parameters(architecture, workload.lora_rank, workload.lora_targets)
+        saved += b * trainable
         saved += b * kept_linear(architecture, stack) if workload.dtype == "fp16" else 0.0
     for group in architecture.layers + architecture.encoder:
         adapted = [] if workload.method == "full" else training.adapted(group, workload.lora_targets)

@@ -49,7 +49,7 @@ def _table() -> dict[str, tuple[float, float]]:
 
 
 def kind(workload: Workload) -> str:
-    """What is done, as far as it changes how well memory can be told."""
+    """The kind of run, as far as it changes how well its memory can be estimated: one of KINDS."""
     if workload.gpus > 1:
         return f"{workload.task}-sharded"
     if workload.task == "finetune":

@@ -1,10 +1,11 @@
-"""What the program that runs the model adds or spares: the stack is an input. Pure.
+"""How much more or less memory a stack takes, the program that runs the model. Pure.
 
 Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0, litgpt 0.5.13, torchtune 0.6.1.
 "Traced" means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from modelpick.workload import Workload
 
@@ -58,7 +59,7 @@ class Stack:
     # loss and the logits of the batch before while the next one goes forward. How many tokens a sequence of that batch
     # has for each sequence in it, at most the context, when batches are padded to their longest and are not packed:
     # fitted on litgpt's 12 figures at 512 tokens (residual 3 % median, 5 % at most); its 8 figures at 1034 to 1304
-    # tokens, left out of the fit, are then told within 6 % (median), 11 % at most.
+    # tokens, left out of the fit, are then estimated within 6 % (median), 11 % at most.
     kept_tokens: int = 0
     # litgpt replaces the embedding by bitsandbytes' StableEmbedding, after freezing: its gradient is kept.
     trains_quantized_embedding: bool = False
@@ -77,7 +78,7 @@ class Stack:
     # Gradients stay through the next forward pass, because a step takes several micro-batches by default: litgpt
     # args.py global_batch_size 16, micro_batch_size 1.
     accumulates: bool = False
-    # litgpt finetune/lora.py and full.py checkpoint activations only in the strategy for several cards.
+    # litgpt finetune/lora.py and full.py checkpoint activations only in the strategy for several GPUs.
     checkpoints_alone: bool = True
     # torch.utils.checkpoint with use_reentrant: its first forward makes no graph. Without it (the default of
     # transformers 5, modeling_utils.py), what nodes keep as attributes is kept in spite of checkpointing.
@@ -93,8 +94,8 @@ class Stack:
     # (litgpt's own tutorials, LoRA on 2 and 4 GPUs: 1.9 % median, 11.5 % at most; without it 31 % too little).
     keeps_unsharded_gradients: bool = False
     # Checkpointed LoRA under FSDP: the gradient of every layer's input stays until the backward pass ends. Fitted: on
-    # 55 figures of fms-acceleration (2 and 4 cards) 2 % median residual with it, 24 % without; full fine-tuning there
-    # shows nothing of it, nor does one card.
+    # 55 figures of fms-acceleration (2 and 4 GPUs) 2 % median residual with it, 24 % without; full fine-tuning there
+    # shows nothing of it, nor does one GPU.
     keeps_input_gradients: bool = True
     # Whether transformers' own model classes run, with their choice of attention kernels.
     transformers_models: bool = True
@@ -189,6 +190,7 @@ STACKS: dict[str, Stack] = {
 }
 
 
+@lru_cache(maxsize=256)  # a file of cases repeats its few workloads: a look-up takes a fifth of `replace`
 def settled(workload: Workload) -> Workload:
     """The workload with a stack's name: `auto`, where planning/engines.py has not chosen one, means transformers."""
     return replace(workload, stack="transformers") if workload.stack == "auto" else workload
@@ -196,7 +198,7 @@ def settled(workload: Workload) -> Workload:
 
 def stack_of(workload: Workload) -> Stack:
     """The habits of the workload's stack, at the version it names."""
-    stack = STACKS[settled(workload).stack]
+    stack = STACKS["transformers" if workload.stack == "auto" else workload.stack]
     version = tuple(int(part) for part in (workload.stack_version or "").split(".") if part)
     if workload.stack == "trl":
         return replace(stack, fused_head=version >= (1, 16))

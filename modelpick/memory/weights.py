@@ -105,23 +105,23 @@ class Weights:
         return self.linear + self.embeddings + self.other
 
 
-def parameter_count(architecture: Architecture, told: int | None) -> tuple[int, str]:
-    """Parameters and where the number is from.
+def parameter_count(architecture: Architecture, stated: int | None) -> tuple[int, str]:
+    """Parameters, and where the number is from. `stated`: the repository's own count, where known.
 
-    The repository's own count wins, unless it packs several weights into one element or is less than the matrices that
-    the config describes: then the config's count does.
+    The repository's count wins. The count of config.json replaces it where the repository packs several weights into
+    one element, or has fewer parameters than the matrices that the config describes.
     """
     derived = architecture.parameters
-    if told is None:
+    if stated is None:
         return derived, "config.json"
-    if architecture.tied and abs(told - derived - architecture.head_parameters) <= 0.001 * derived:
+    if architecture.tied and abs(stated - derived - architecture.head_parameters) <= 0.001 * derived:
         return derived, "repository, its tied output matrix counted once"
     packed = architecture.checkpoint is not None and architecture.checkpoint.method in PACKED
-    if packed and told < 0.9 * derived:
+    if packed and stated < 0.9 * derived:
         return derived, "config.json (the repository's count packs several weights into one element)"
-    if architecture.exact and told < 0.9 * derived:
+    if architecture.exact and stated < 0.9 * derived:
         return derived, "config.json (the repository's count is less than its matrices)"
-    return told, "repository"
+    return stated, "repository"
 
 
 def weight_bytes(

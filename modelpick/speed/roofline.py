@@ -3,8 +3,8 @@
 The roofline of a decode step (weights and cache are read once a step; arXiv 2211.05102, section 3.3), of a prefill and
 of a training step (6 FLOPs per parameter and token: arXiv 2001.08361), with what keeps real stacks below it: shares of
 the bandwidth and of the measured matmul speed, time per layer to launch kernels, time per sequence, all-reduces.
-Each stack's constants are fitted on published measurements by scripts/calibrate_speed.py; benchmarks/speed_accuracy.py
-shows the error on sources left out of the fit. Seconds, bytes and tokens; nothing is ever faster than the roof.
+benchmarks/speed_accuracy.py fits each stack's constants on published measurements and shows the error on sources left
+out of the fit. Units are seconds, bytes and tokens. No result is faster than the hardware allows.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.memory.weights import ELEMENT_BYTES, SCHEMES, grouped
 from modelpick.offers.instance import GpuLink, InstanceType
 
-# Bytes read for a weight: codes and their scales, as memory/weights.py has them from the formats' own papers. What only
-# measurements know: SmoothQuant's W8A8 (arXiv 2211.10438), a byte; NVFP4, 4 bits and an 8-bit scale for 16 of them. The
-# output matrix stays at 16 bits except in GGUF.
+# Bytes read for a weight, codes and scales: memory/weights.py has them, with their sources. The last three occur in
+# published measurements alone: 8-bit GPTQ, SmoothQuant's W8A8 (arXiv 2211.10438), and NVFP4 (4 bits, an 8-bit scale for
+# 16 of them). The output matrix stays at 16 bits except in GGUF.
 WEIGHT_BYTES = {
     **ELEMENT_BYTES,
     **{name: scheme.bytes_per_weight for name, scheme in SCHEMES.items()},

@@ -14,7 +14,10 @@ E = TypeVar("E", ServingEfficiency, TrainingEfficiency)
 
 @dataclass(frozen=True, slots=True)
 class LocalCorrection:
-    """How the user's own servers compared: measured over predicted (the median of `rows`), till when, in which file."""
+    """How the user's own servers compare: the median of measured over predicted in `rows` measurements of `file`.
+
+    `as_of` is the time of the latest one.
+    """
 
     factor: float
     rows: int

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from modelpick.memory import weights
 from modelpick.speed import calibration, roofline
 
 
@@ -74,3 +75,11 @@ def test_intervals_are_wider_for_what_was_not_measured() -> None:
     for stratum in ("batch1", "loaded", "prefill", "training"):
         assert 1 < spreads[stratum]["known"] <= spreads[stratum]["unknown"] < 4
     assert set(roofline.WEIGHT_BYTES) >= {"bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf"}
+
+
+def test_speed_and_memory_take_the_same_bytes_for_a_weight() -> None:
+    """One home for a constant: what memory says a weight takes is what speed says is read."""
+    for name, scheme in weights.SCHEMES.items():
+        assert roofline.WEIGHT_BYTES[name] == scheme.bytes_per_weight, name
+    for dtype, size in weights.ELEMENT_BYTES.items():
+        assert roofline.WEIGHT_BYTES[dtype] == size, dtype
