@@ -1,4 +1,4 @@
-"""The optional packages that fine-tuning needs, asked for by name when one is absent."""
+"""The optional packages of this program's extras, and the install line for one that is missing."""
 
 from importlib.util import find_spec
 
@@ -14,10 +14,10 @@ def require_train() -> None:
 
 def require(extra: str, *modules: str) -> None:
     """Raise UsageError(code="missing_extra") naming the extra's install line unless all `modules` can be imported."""
-    absent = [name for name in modules if find_spec(name) is None]
-    if absent:
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
         raise UsageError(
-            f"this needs {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} not installed",
+            f"this needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             fix=f"pip install 'modelpick[{extra}]'",
             code="missing_extra",
         )

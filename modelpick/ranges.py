@@ -42,11 +42,11 @@ def exactly(value: float) -> Range:
 
 
 def total(ranges: Iterable[Range]) -> Range:
-    """The sum; ends add up, which is the cautious way: parts may be off in the same direction."""
-    answer = exactly(0.0)
-    for one in ranges:
-        answer += one
-    return answer
+    """The sum. Ends add up, not in quadrature: parts may be off in the same direction."""
+    sum_so_far = exactly(0.0)
+    for item in ranges:
+        sum_so_far += item
+    return sum_so_far
 
 
 def _log(larger: float, smaller: float) -> float:

@@ -165,15 +165,16 @@ def read_options(kind: type, options: Mapping[str, object], unknown: str) -> dic
     What flags, a line of JSON, a run file and a job file have in common: all of them name settings, none names all.
     Raises UsageError as `read_value` does, and with the code `unknown` for a name that is no field.
     """
-    schema, former = _schema(cast(Hashable, kind)), _former_names(cast(Hashable, kind))
-    values = {}
+    readers = _readers(cast(Hashable, kind))
+    values: dict[str, Any] = {}
     for name, value in options.items():
-        current = former.get(name, name)
-        if current not in schema:
-            fix = nearest(name, schema) or f"use one of {', '.join(schema)}"
+        if name not in readers:
+            fields_now = _schema(cast(Hashable, kind))
+            fix = nearest(name, fields_now) or f"use one of {', '.join(fields_now)}"
             raise UsageError(f"{name!r} is not a setting", fix=fix, code=unknown)
+        current, parse, code = readers[name]
         if value is not None and (current == name or options.get(current) is None):
-            values[current] = read_value(kind, current, value)
+            values[current] = parse(value, "", current, code)
     return values
 
 
@@ -237,6 +238,14 @@ def _schema(kind: Any) -> dict[str, tuple[Parse, bool]]:
 def _settings(kind: Any) -> tuple[Setting, ...]:
     hints = get_type_hints(kind, include_extras=True)
     return tuple(_setting(item, hints[item.name]) for item in _readable(kind))
+
+
+@cache
+def _readers(kind: Any) -> dict[str, tuple[str, Parse, str]]:
+    """Every name a setting is read under: the field's own name, its reader, and the error code of a wrong value."""
+    schema, codes = _schema(kind), _codes(kind)
+    names = {name: name for name in schema} | _former_names(kind)
+    return {name: (current, schema[current][0], codes[current]) for name, current in names.items()}
 
 
 @cache

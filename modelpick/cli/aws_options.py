@@ -1,4 +1,4 @@
-"""What the commands that touch an AWS account share: options, the caller, a yes from the user."""
+"""What the commands that use an AWS account share: options, the caller's account, the user's agreement."""
 
 import re
 import sys
@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
-Deployment = Annotated[str, typer.Argument(metavar="NAME", help="The deployment, as `modelpick status` calls it.")]
-Subnet = Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Default: the default VPC's.")]
+Deployment = Annotated[str, typer.Argument(metavar="NAME", help="The deployment's name (`modelpick status`).")]
+Subnet = Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Subnet. Default: one of the default VPC.")]
 KmsKey = Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")]
 Boundary = Annotated[
-    str | None, typer.Option("--permission-boundary", metavar="ARN", help="Boundary of the roles made.")
+    str | None,
+    typer.Option("--permission-boundary", metavar="ARN", help="Permission boundary of the created roles."),
 ]
-Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="On everything made.")]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag everything created; repeatable.")
+]
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])\Z")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def account(region: str | None, profile: str | None) -> "Account":
-    """The caller's account in the settled region. Raises UsageError without boto3, RemoteError without credentials."""
+    """The caller's account in the region in force. Raises UsageError without boto3, RemoteError without credentials."""
     from modelpick import settings
     from modelpick.aws.account import Account
     from modelpick.offers import embedded
@@ -37,25 +40,29 @@ def account(region: str | None, profile: str | None) -> "Account":
 
 def span(flag: str, text: str) -> timedelta:
     """A length of time such as 30m, 6h, 2d. Raises UsageError."""
-    found = _SPAN.match(text.strip().lower())
-    if not found or not 0 < float(found[1]) * _UNITS[found[2]] <= 30 * 86400:
+    match = _SPAN.match(text.strip().lower())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < seconds <= 30 * 86400:
         raise UsageError(f"{flag} is {text!r}", fix="give a time such as 30m, 6h or 2d, at most 30d", code="bad_time")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    return timedelta(seconds=seconds)
 
 
-def tags(listed: list[str]) -> dict[str, str]:
+def tags(words: list[str]) -> dict[str, str]:
     """KEY=VALUE words as tags. Raises UsageError."""
-    found = {}
-    for word in listed:
+    values = {}
+    for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise UsageError(f"--tag is {word!r}", fix="give KEY=VALUE", code="bad_tag")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def agree(out: Output, question: str, *, yes: bool) -> None:
-    """Ask before money or data is at stake. Without a terminal --yes is the only yes. Raises UsageError, typer.Exit."""
+    """Ask before money or data is at stake. Without a terminal only --yes agrees.
+
+    Raises UsageError(code="needs_yes") where nobody can be asked, and typer.Exit for a no.
+    """
     if yes:
         return
     if out.as_json or not sys.stdin.isatty():

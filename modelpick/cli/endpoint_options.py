@@ -1,4 +1,4 @@
-"""What `bench`, `chat` and `probe` are told alike: an OpenAI-compatible address, and how it is asked."""
+"""The options that `bench`, `chat` and `probe` share: an OpenAI-compatible address, and how it is asked."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,5 +37,5 @@ class EndpointOptions:
 
         found = client.endpoint(self.endpoint, Path(self.key_file) if self.key_file else None)
         if found.exposed:
-            out.note(f"{found.url} is no https address: the key crosses the network unencrypted")
+            out.note(f"{found.url} is not an https address: the key crosses the network unencrypted")
         return found

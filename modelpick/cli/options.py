@@ -16,6 +16,7 @@ import typer
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
 from modelpick.schema import Setting, read_value, settings_of
+from modelpick.settings import SettingsFile
 from modelpick.workload import Workload
 
 _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
@@ -206,10 +207,8 @@ def parameter_count(flag: str, text: str | None) -> int | None:
 
 
 Offline = Annotated[bool, typer.Option("--offline", help="Make no network call at all.")]
-PolicyName = Annotated[
-    str | None, typer.Option("--policy", metavar="NAME|FILE", help="License policy. Default: commercial.")
-]
-Region = Annotated[str | None, typer.Option("--region", metavar="R", help="AWS region. Default: us-east-1.")]
+PolicyName = Annotated[str | None, option(SettingsFile, "policy")]
+Region = Annotated[str | None, option(SettingsFile, "region")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")]
 Family = Annotated[

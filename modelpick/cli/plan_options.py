@@ -1,4 +1,4 @@
-"""What `plan` and `up` are told alike: the options of a plan, and the plan made from them."""
+"""The options that `plan` and `up` share, the plan made from them, and how tables show its micro-batch."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -26,21 +26,26 @@ from modelpick.planning.recipe import RunSettings
 if TYPE_CHECKING:
     from modelpick.planning.plan import Plan
 
-# What a plan file has settled: beside one, such an option would be silently without effect.
-_SETTLED = ("serve", "epochs", "family", "instance", "region")
+# What a plan file fixes: with one, such an option would have no effect, and nobody would notice.
+_FIXED_BY_PLAN = ("serve", "epochs", "family", "instance", "region")
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What is planned beside the workload: data, caps, where."""
+    """What a plan needs besides the workload: data, limits on money and time, where to run."""
 
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="Training data: counted, and taken along by `up`.")
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Training data: counted, and sent by `up`."),
     ] = None
     serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False
     epochs: Annotated[str | None, option(RunSettings, "epochs")] = None
-    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="The most it may cost, in all.")] = None
-    max_hours: Annotated[str | None, typer.Option("--max-hours", metavar="H", help="The longest it may run.")] = None
+    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="Spend at most this, in dollars.")] = (
+        None
+    )
+    max_hours: Annotated[
+        str | None, typer.Option("--max-hours", metavar="H", help="Run at most this long, in hours.")
+    ] = None
     region: Region = None
     family: Family = None
     instance: Instance = None
@@ -48,7 +53,7 @@ class PlanOptions:
     offline: Offline = False
 
     def check(self) -> None:
-        """Raises UsageError for what contradicts itself, before anything is read or asked."""
+        """Raises UsageError for options that contradict each other, before anything is read or asked."""
         not_both("--instance", self.instance, "--family", self.family)
         if self.data is not None and not self.data.is_file():
             raise UsageError(f"there is no file {self.data}", fix="check --data", code="no_data_file")
@@ -64,7 +69,7 @@ class PlanOptions:
         return amount("--max-hours", self.max_hours)
 
     def prepare(self, out: Output, model: str, work: Mapping[str, Any], market: str) -> "Plan":
-        """The plan for a model. Raises as planner.prepare does."""
+        """The plan for a model. Raises as planning.gather.prepare does."""
         from modelpick.planning import gather
 
         self.check()
@@ -86,13 +91,13 @@ class PlanOptions:
             progress=_progress(out),
         )
 
-    def refuse_what_is_settled(self, work: Mapping[str, Any], region: str) -> None:
-        """Raises UsageError for an option that a plan file, which is for `region`, has settled already."""
-        for name, value in {**{name: getattr(self, name) for name in _SETTLED}, **work}.items():
+    def refuse_what_the_plan_fixes(self, work: Mapping[str, Any], region: str) -> None:
+        """Raises UsageError for an option whose value a plan file, made for `region`, fixes already."""
+        for name, value in {**{name: getattr(self, name) for name in _FIXED_BY_PLAN}, **work}.items():
             if value and not (name == "region" and value == region):
                 flag = f"--{name.replace('_', '-')}"
                 raise UsageError(
-                    f"{flag} was settled when the plan was made",
+                    f"{flag} was fixed when the plan was made",
                     fix=f"leave out {flag}, or make the plan again with it",
                     code="contradiction",
                 )
@@ -111,3 +116,11 @@ def _progress(out: Output) -> Callable[[int, int], None] | None:
         to_stderr(f"counting tokens {bar} {done / 1e6:.0f} MB{end}", redraw=True)
 
     return show
+
+
+RECOMPUTED = "batch: sequences at a time; r: activations are recomputed, else it would not fit"
+
+
+def micro_batch(workload: Mapping[str, Any]) -> str:
+    """Sequences at a time, marked where activations are recomputed. `workload` has a workload's names."""
+    return f"{workload['batch']}{'r' if workload['gradient_checkpointing'] else ''}"

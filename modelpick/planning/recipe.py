@@ -209,8 +209,8 @@ def in_force(settings: RunSettings, halvings: Sequence[Halving], step: int) -> t
 
 def halvings_of(record: Mapping[str, Any] | None) -> tuple[Halving, ...]:
     """Those of a run file; () for none, and for one that never ran out of memory."""
-    told = (record or {}).get("halvings", ())
-    return tuple(Halving(int(one["after_step"]), int(one["batch"])) for one in told)
+    listed = (record or {}).get("halvings", ())
+    return tuple(Halving(int(item["after_step"]), int(item["batch"])) for item in listed)
 
 
 # RoBERTa's positions begin after the padding index: an encoder takes so many tokens less than it has positions.

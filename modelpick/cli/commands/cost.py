@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
 from modelpick.cli.options import (
     RUN,
     Data,
@@ -21,6 +20,7 @@ from modelpick.cli.options import (
     not_both,
 )
 from modelpick.cli.output import Output, styled
+from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.errors import UsageError
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from

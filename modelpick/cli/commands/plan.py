@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelpick.cli.micro_batch import RECOMPUTED, micro_batch
 from modelpick.cli.options import Run, command
 from modelpick.cli.output import Output, styled
-from modelpick.cli.plan_options import PlanOptions
+from modelpick.cli.plan_options import RECOMPUTED, PlanOptions, micro_batch
 from modelpick.errors import UsageError
 from modelpick.planning import plan_actions
 

@@ -133,7 +133,7 @@ def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str
     if not target.endswith(".json") and not Path(target).is_file():
         return planned.prepare(out, target, work, "spot" if market == "spot" else "on-demand")
     plan = plans.load(read_text(target, code="bad_plan", fix="make it with `modelpick plan`"))
-    planned.refuse_what_is_settled(work, planned_deployment(plan).region)
+    planned.refuse_what_the_plan_fixes(work, planned_deployment(plan).region)
     return plan
 
 
