@@ -187,7 +187,14 @@ def client(service: str, region: str, *, of: Any = None, patient: bool = False) 
 
     with aws_errors(service, log_in=how_to_log_in(held)):
         settings = Config(**(_PATIENT if patient else _QUICK), user_agent_extra="modelpick")
-        return held.client(service, region_name=region, config=settings)
+        try:
+            return held.client(service, region_name=region, config=settings)
+        except ValueError:  # botocore's word for an address; its own text may quote a password
+            raise UsageError(
+                f"the address for {service} in AWS_ENDPOINT_URL or a proxy variable is not one",
+                fix="correct or unset AWS_ENDPOINT_URL, HTTP_PROXY and HTTPS_PROXY",
+                code="bad_endpoint",
+            ) from None
 
 
 def how_to_log_in(held: Any) -> str:

@@ -19,7 +19,7 @@ from tests.stand_ins.hub import Hub
 # C0 and C1 controls but for line breaks and tabs, bidirectional marks and overrides, lone surrogates.
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # What rich and our own bar send a terminal: colours, and how a line is drawn again. FOREIGN's colour is none of them.
-OURS = re.compile(r"\x1b\[(?:\?25[lh]|2K|1A|[0-9;]*m)|\r(?=\x1b\[2K|counting tokens)")
+OURS = re.compile(r"\x1b\[(?:\?25[lh]|2K|1A|[0-9;]*m)|\r(?=\x1b\[|counting tokens)")
 EXIT_CODES = (0, 1, 2, 3, 4, 5)
 
 

@@ -1,0 +1,70 @@
+"""A password in an address is printed nowhere: over every command, with secrets in every address it is given."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from modelpick import errors
+from modelpick.cli.main import main
+from tests.cli.every_command import Files, commands
+
+SECRET = "hunter2secret"
+ADDRESSES = (f"http://user:{SECRET}@127.0.0.1:9/?token={SECRET}", f"http://u:{SECRET}@[bad")
+
+
+@pytest.fixture(params=ADDRESSES, ids=["closed", "broken"])
+def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address with secrets in it, which everything that reads one from the environment is given."""
+    url = str(request.param)
+    for name in ("HF_ENDPOINT", "AWS_ENDPOINT_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return url
+
+
+def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", out)
+        patched.setattr(sys, "stderr", err)
+        patched.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, out.getvalue() + err.getvalue()
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["screen", "json"])
+def test_no_secret_of_an_address_is_printed_or_kept(
+    address: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    files = Files(tmp_path)
+    monkeypatch.chdir(files.out)
+    more_lines = [["offers", "--live"], ["chat", "--endpoint", address.replace("/?", "/v1?"), "--message", "hello"]]
+    for words in [*commands(files, address.rstrip("/")), *more_lines]:
+        code, printed = run([*words, *more], monkeypatch)
+        assert code in (0, 1, 2, 3, 4, 5), words[:2]
+        assert SECRET not in printed, f"{words[:2]}: {printed[:600]}"
+        assert "modelpick itself failed" not in printed, f"{words[:2]}: {printed}"
+    for file in (file for file in Path.home().parent.rglob("*") if file.is_file()):
+        assert SECRET not in file.read_text(encoding="utf-8", errors="replace"), file
+    for file in (file for file in tmp_path.rglob("*") if file.is_file()):
+        assert SECRET not in file.read_text(encoding="utf-8", errors="replace"), file
+
+
+def test_the_rule_can_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the one function that prints addresses, `doctor` shows the secret."""
+    from modelpick.cli.commands import doctor
+
+    assert SECRET not in run(["doctor"], monkeypatch)[1]
+    monkeypatch.setattr(doctor, "address", lambda url: url)
+    assert SECRET in run(["doctor"], monkeypatch)[1]
+    assert SECRET not in errors.address(address)
