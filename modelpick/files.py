@@ -70,6 +70,12 @@ def read_bytes(path: Path | str, *, code: str, fix: str | None = None, largest: 
     return content
 
 
+def read_start(path: Path | str, size: int, *, code: str, fix: str | None = None) -> bytes:
+    """The first `size` bytes of a regular file, or all of a shorter one. Raises as `read_bytes` does."""
+    with _opened(path, code, fix) as file, _typed("read", path, code, fix):
+        return file.read(size)
+
+
 def read_text(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> str:
     """A UTF-8 text file, with or without a byte order mark. Raises as `read_bytes` does, and for another encoding."""
     content = read_bytes(path, code=code, fix=fix, largest=largest)

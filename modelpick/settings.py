@@ -110,11 +110,12 @@ def hub_endpoint() -> str | None:
     try:
         parts = urlsplit(typed)
         known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        known = known and not parts.query and not parts.fragment
     except ValueError:  # a port that is not a number, or a bracket without its pair
         known = False
     if not known or any(sign.isspace() or not sign.isprintable() for sign in typed):
         raise UsageError(
-            f"HF_ENDPOINT is not a web address: {address(typed)[:100]}",
+            f"HF_ENDPOINT is not a web address: {address(typed).rpartition('@')[2][:100]}",
             fix="set it to an address such as https://huggingface.co, or unset it",
             code="bad_endpoint",
         )

@@ -2,22 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import card, headers
-from modelpick.catalog.model import Model
-from modelpick.catalog.parts import NO_CONFIG, Parts, assembled
+from modelpick import files
+from modelpick.catalog import card, headers, terms
+from modelpick.catalog.model import BaseModel, Conflict, Model, Origin
 from modelpick.errors import UsageError
 
-# Names of files that carry terms, as seen on the Hub: LICENSE-MODEL, LICENCE.txt, gemma_license.md, USE_POLICY.md, ...
-TERMS_FILE = re.compile(
-    r"(.*[ _-])?(licen[cs]e|copying|notice|eula|third[ _-]?party"
-    r"|(use|usage|acceptable[ _-]?use)[ _-]?policy|terms([ _-]of[ _-]use)?)([ ._-].*)?",
-    re.IGNORECASE,
-)
-_NO_TEXT = (".py", ".json", ".bin", ".safetensors", ".png", ".jpg", ".jpeg", ".svg", ".pdf", ".gguf", ".pt")
+NO_CONFIG = "there is no config.json: the shape is unknown"
+PACKED = "weights are packed several to an element: their number follows from the shape, not from the header"
+_CARD_FIELDS = (
+    "license", "license_name", "license_link", "datasets", "tags", "languages", "pipeline_tag", "library", "gate_text",
+)  # fmt: skip
 LARGEST_TEXT = 2_000_000  # bytes read of a card or a license; the longest license text in the collected ones is 62 kB
 LARGEST_JSON = 4_000_000  # bytes of config.json, adapter_config.json; the longest configs on the Hub are some 400 kB
 LARGEST_INDEX = 64_000_000  # bytes of model.safetensors.index.json: 100,000 tensors are 10 MB
@@ -25,9 +25,69 @@ GGUF_START = 1 << 18  # bytes of a GGUF file read for its general.* keys, which 
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 
-def is_terms(name: str) -> bool:
-    """Whether a file of this name carries terms (license, notice, use policy) as text."""
-    return "/" not in name and not name.lower().endswith(_NO_TEXT) and TERMS_FILE.fullmatch(name) is not None
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Names, texts (card and terms), parsed configs and header counts of one revision, and notes on the reading."""
+
+    id: str
+    origin: Origin
+    revision: str | None
+    files: tuple[str, ...]
+    texts: dict[str, str]
+    config: dict[str, Any] | None
+    adapter_config: dict[str, Any] | None
+    gguf: dict[str, Any] | None
+    parameters_by_dtype: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def assembled(parts: Parts) -> Model:
+    """The Model that the parts describe. Every field that is set names the file it came from in `sources`."""
+    readme = next((name for name in parts.texts if name.lower() == "readme.md"), None)
+    facts = card.facts(card.read(parts.texts[readme]) if readme else card.Card({}, ""))
+    sources = {field: readme for field in _CARD_FIELDS if readme and getattr(facts, field) not in (None, ())}
+    sources |= {f"config.{key}": "config.json" for key in parts.config or ()}
+    bases, conflicts = _with_adapter_base(facts.base_models, parts.adapter_config)
+    if bases:
+        sources["base_models"] = readme if readme and facts.base_models else "adapter_config.json"
+    # What an adapter's repository holds is an addition to its base's weights, not a model's parameters.
+    total = None if parts.adapter_config is not None else headers.total_parameters(parts.parameters_by_dtype)
+    if total is not None:
+        sources["parameters"] = "safetensors headers"
+    packed = bool(parts.parameters_by_dtype) and total is None and parts.adapter_config is None
+    return Model(
+        id=parts.id,
+        origin=parts.origin,
+        revision=parts.revision,
+        config=parts.config,
+        parameters=total,
+        parameters_exact=total is not None,
+        parameters_by_dtype=parts.parameters_by_dtype,
+        base_models=bases,
+        texts=parts.texts,
+        files=parts.files,
+        adapter_config=parts.adapter_config,
+        gguf=parts.gguf,
+        sources=sources,
+        conflicts=conflicts,
+        notes=(*parts.notes, *facts.notes, *((PACKED,) if packed else ())),
+        **{field: getattr(facts, field) for field in _CARD_FIELDS},
+    )
+
+
+def _with_adapter_base(
+    declared: tuple[BaseModel, ...], adapter: Mapping[str, Any] | None
+) -> tuple[tuple[BaseModel, ...], tuple[Conflict, ...]]:
+    """The card's parents and the one adapter_config.json names; a conflict where the card declares others only."""
+    named = (adapter or {}).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named.strip():
+        return declared, ()
+    base = BaseModel(card.hub_id(named), "adapter")
+    others = tuple(parent for parent in declared if parent.id != base.id)
+    if len(others) < len(declared) or not declared:
+        return (*others, base), ()
+    ids = ", ".join(parent.id for parent in declared)
+    return (*declared, base), (Conflict("base_models", ids, "README.md", base.id, "adapter_config.json"),)
 
 
 def read_folder(path: Path) -> Model:
@@ -36,8 +96,7 @@ def read_folder(path: Path) -> Model:
     What a damaged card or header hides is said in `Model.notes`. Raises UsageError: `no_such_folder`, `no_model_here`
     (none of a model's files), `bad_json` (a config.json that is broken, not an object, or out of JSON's numbers).
     """
-    names = _names(path)
-    notes: list[str] = []
+    names, notes = _listed(path)
     config = _json(path / "config.json") if "config.json" in names else None
     adapter = _json(path / "adapter_config.json") if "adapter_config.json" in names else None
     texts = _texts(path, names, notes)
@@ -45,7 +104,7 @@ def read_folder(path: Path) -> Model:
     weights = [name for name in names if name.endswith(".safetensors")]
     if config is None and adapter is None and not texts and not ggufs and not weights:
         raise UsageError(
-            f"{_shown(path)} holds none of a model's files",
+            f"{path} holds none of a model's files",
             fix="give a folder with config.json (and README.md, LICENSE), or a Hub id org/name",
             code="no_model_here",
         )
@@ -82,47 +141,86 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         problem = f"{error.msg} at line {error.lineno}"
     except (ValueError, RecursionError) as error:
         problem = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:120]
-    raise UsageError(f"{where} is not readable: {problem}", fix=f"mend {where}, or download it again", code="bad_json")
+    raise UsageError(f"{where} is not readable: {problem}", fix=f"fix {where}, or download it again", code="bad_json")
 
 
-def _names(path: Path) -> tuple[str, ...]:
+def file_in(folder: Path, name: str) -> Path | None:
+    """The regular file that `name` means within a model folder, links resolved; None for a link that leaves the folder.
+
+    None too for what is no regular file (a folder, a device, a FIFO), is not there, or is a link to itself. In a
+    snapshot of huggingface_hub's cache the files are links into `blobs` of the same repository, which belong to it.
+    """
     try:
-        return tuple(sorted(entry.name for entry in path.iterdir() if entry.is_file()))
+        root = folder.resolve(strict=True)
+        if root.parent.name == "snapshots" and (root.parent.parent / "blobs").is_dir():
+            root = root.parent.parent
+        file = (folder / name).resolve(strict=True)
+        return file if file.is_relative_to(root) and stat.S_ISREG(file.stat().st_mode) else None
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links, before Python 3.13
+        return None
+
+
+def terms_in(folder: Path) -> tuple[str, ...]:
+    """Names of a model folder's files of terms (`catalog.terms`), relative to it, in order. () for no folder."""
+    try:
+        return tuple(name for name in _listed(folder)[0] if terms.kind_of(name))
+    except UsageError:
+        return ()
+
+
+def copy_terms(folder: Path, target: Path) -> tuple[str, ...]:
+    """Copy a model folder's files of terms into `target`; returns their names. A file of the same name is replaced.
+
+    Raises UsageError: `cannot_write` where `target` cannot be made, `cannot_copy` where a file cannot be copied.
+    """
+    copied = []
+    for name in terms_in(folder):
+        source = file_in(folder, name)
+        if source is None or source == (target / name).resolve():
+            continue
+        files.make_folder((target / name).parent)
+        files.copy_file(source, target / name)
+        copied.append(name)
+    return tuple(copied)
+
+
+def _listed(path: Path) -> tuple[tuple[str, ...], list[str]]:
+    """Names of the folder's files, those in a folder of licenses included, and notes on links that are not followed."""
+    try:
+        names = [entry.name for entry in path.iterdir()]
+        for name in tuple(names):
+            if terms.kind_of(f"{name}/name") and (path / name).is_dir() and not (path / name).is_symlink():
+                names += [f"{name}/{inner.name}" for inner in (path / name).iterdir()]
     except (OSError, ValueError) as error:
         why = "is not a folder" if path.is_file() else "is not there" if not path.exists() else "cannot be opened"
         raise UsageError(
-            f"{_shown(path)} {why}",
+            f"{path} {why}",
             fix="give the path of a folder with config.json, or a Hub id org/name",
             code="no_such_folder",
         ) from error
+    kept = tuple(sorted(name for name in names if file_in(path, name) is not None))
+    links = sorted(name for name in set(names) - set(kept) if (path / name).is_symlink() and not (path / name).is_dir())
+    return kept, [f"{name} is a link out of the folder or to no file: not read" for name in links]
 
 
 def _json(file: Path) -> dict[str, Any]:
-    return parse_json(_bytes(file, LARGEST_JSON + 1, whole=LARGEST_JSON), _shown(file))
-
-
-def _bytes(file: Path, size: int, whole: int | None = None) -> bytes:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(size)
-    except OSError as error:
-        raise UsageError(f"{_shown(file)} cannot be read", fix="make it readable", code="unreadable_file") from error
-    if whole is not None and len(data) > whole:
-        raise UsageError(
-            f"{_shown(file)} is larger than {whole:,} bytes", fix="give the folder of the model itself", code="bad_json"
-        )
-    return data
+    fix = "give the folder of the model itself"
+    data = files.read_bytes(file, code="bad_json", fix=fix, largest=LARGEST_JSON)
+    return parse_json(data, str(file))
 
 
 def _texts(path: Path, names: Iterable[str], notes: list[str]) -> dict[str, str]:
     texts = {}
     for name in names:
-        if name.lower() == "readme.md" or is_terms(name):
-            data = _bytes(path / name, LARGEST_TEXT + 1)
+        if name.lower() == "readme.md" or terms.kind_of(name):
+            if not terms.is_plain_text(name):
+                notes.append(f"{name} is not plain text: not read")
+                continue
+            data = files.read_start(path / name, LARGEST_TEXT + 1, code="unreadable_file", fix="make it readable")
             if len(data) > LARGEST_TEXT:
                 notes.append(f"{name} is longer than {LARGEST_TEXT:,} bytes: only its beginning was read")
             if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-                notes.append(f"{name} is no text: not read")
+                notes.append(f"{name} is not text: not read")
                 continue
             texts[name], remarks = card.decode(data[:LARGEST_TEXT])
             notes += [f"{name}: {remark}" for remark in remarks]
@@ -133,22 +231,22 @@ def _counts(path: Path, names: tuple[str, ...], notes: list[str]) -> dict[str, i
     index = None
     if "model.safetensors.index.json" in names:
         try:
-            data = _bytes(path / "model.safetensors.index.json", LARGEST_INDEX)
+            data = files.read_bytes(path / "model.safetensors.index.json", code="bad_json", largest=LARGEST_INDEX)
             index = parse_json(data, "model.safetensors.index.json")
         except UsageError as error:
             notes.append(f"{error.message}: parameters not counted")
             return {}
-    files = headers.weight_files(names, index)
-    if absent := [name for name in files if name not in names]:
-        notes.append(f"{len(absent)} of {len(files)} weight files are not here: parameters not counted")
+    shards = headers.weight_files(names, index)
+    if absent := [name for name in shards if name not in names]:
+        notes.append(f"{len(absent)} of {len(shards)} weight files are not here: parameters not counted")
         return {}
     counts = []
-    for name in files:
+    for name in shards:
         try:
-            with (path / name).open("rb") as stream:
-                length = headers.safetensors_header_length(stream.read(8))
-                counts.append(headers.parameters_by_dtype(stream.read(length)))
-        except (OSError, ValueError) as error:
+            length = headers.safetensors_header_length(files.read_start(path / name, 8, code="unreadable_file"))
+            header = files.read_start(path / name, 8 + length, code="unreadable_file")[8:]
+            counts.append(headers.parameters_by_dtype(header))
+        except (UsageError, ValueError) as error:
             notes.append(f"{name}: {error}: parameters not counted")
             return {}
     return headers.added(counts)
@@ -158,15 +256,11 @@ def _gguf(path: Path, names: list[str], notes: list[str]) -> dict[str, Any] | No
     if not names:
         return None
     try:
-        return headers.gguf_general(_bytes(path / names[0], GGUF_START))
+        return headers.gguf_general(files.read_start(path / names[0], GGUF_START, code="unreadable_file"))
     except (ValueError, UsageError) as error:
         notes.append(f"{names[0]}: {error}")
         return None
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
-
-
-def _shown(path: Path) -> str:
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    raise ValueError(f"{name} is not a number")

@@ -27,7 +27,7 @@ from modelpick.catalog.hub_client import (
 from modelpick.catalog.hub_record import catalog_completes, merged
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError, RemoteError, UsageError
+from modelpick.errors import ModelpickError, RemoteError, UsageError, address
 
 EXPAND = (
     "cardData", "baseModels", "gated", "tags", "sha", "siblings", "disabled", "private", "library_name",
@@ -84,7 +84,7 @@ def split_revision(text: str) -> tuple[str, str | None]:
     id, at, revision = text.strip().partition("@")
     if _ID.fullmatch(id) is None or (at and (_REVISION.fullmatch(revision) is None or ".." in revision)):
         shown = text if len(text) <= 100 else f"{text[:97]}..."
-        raise UsageError(f"{shown!r} is no model id", fix="give org/name or org/name@revision", code="bad_model_id")
+        raise UsageError(f"{shown!r} is not a model id", fix="give org/name or org/name@revision", code="bad_model_id")
     return id, revision or None
 
 
@@ -182,7 +182,7 @@ class _Session:
             sha = revision if revision and _SHA.fullmatch(revision) else None
         if _ID.fullmatch(str(canonical)) is None:
             raise HubDownError("it names a model that cannot be")
-        parts = hub_files.load(self._cache, self._client.endpoint, canonical, sha)
+        parts = hub_files.load(self._cache, address(self._client.endpoint), canonical, sha)
         if parts is None:
             names = _siblings(record)
             if names is None:
@@ -190,7 +190,7 @@ class _Session:
             at = sha or revision or "main"
             parts, whole = hub_files.fetch(self._client, canonical, at, sha, names, record, self._bulk)
             if whole:
-                hub_files.save(self._cache, self._client.endpoint, parts)
+                hub_files.save(self._cache, address(self._client.endpoint), parts)
                 self.kept_more = True
         model = merged(parts, record, asked=id)
         known = self._catalog.find(canonical)
@@ -200,7 +200,7 @@ class _Session:
         """A commit that was read before, asked for by its sha where no call may be made: commits do not change."""
         if not self._offline or not revision or _SHA.fullmatch(revision) is None:
             return None
-        parts = hub_files.load(self._cache, self._client.endpoint, id, revision)
+        parts = hub_files.load(self._cache, address(self._client.endpoint), id, revision)
         return None if parts is None else merged(parts, {}, asked=id)
 
     def _from_catalog(self, id: str, revision: str | None, why: str | None) -> Found:
@@ -216,10 +216,11 @@ class _Session:
             message = f"{id} is in the embedded catalog, but its revision {revision} is not ({reason})"
             return RemoteError(message, fix=f"leave out the revision: {known.id}", code="revision_unknown")
         guess = self._catalog.nearest(id)
-        mend = "leave out --offline" if why is None else f"try again when {self._client.endpoint} answers (HF_ENDPOINT)"
+        endpoint = address(self._client.endpoint)
+        advice = "leave out --offline" if why is None else f"try again when {endpoint} answers (HF_ENDPOINT)"
         return RemoteError(
             f"{id} is not in the embedded catalog ({reason})",
-            fix=f"{f'{guess} Otherwise ' if guess else ''}{mend}, or give a local folder of its files",
+            fix=f"{f'{guess} Otherwise ' if guess else ''}{advice}, or give a local folder of its files",
             code="model_unknown",
         )
 

@@ -18,12 +18,22 @@ from urllib.parse import quote
 from modelpick.catalog import card
 from modelpick.settings import hub_endpoint
 
+PUBLIC_HUB = "https://huggingface.co"
 PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
 LONGEST_PAUSE = 310.0  # seconds thorough bulk work pauses when the Hub states it: its rate windows are 5 minutes long
 ATTEMPTS = 2  # more of them after a broken answer or a 5xx; one where there is no connection at all
 _NO_CONNECTION = "no connection"
 LONGEST_CONNECT = 4.0  # seconds of them to open a connection
 LARGEST_ANSWER = 64_000_000  # bytes of one API answer: 1,000 listed models with their file names are some 5 MB
+
+
+def endpoint_in_force() -> str:
+    """The Hub's address without a trailing slash: HF_ENDPOINT, or the public Hub where that is unset or empty.
+
+    Read when asked; huggingface_hub reads it once, when it is imported. The address may hold credentials: print it
+    through `errors.address`. Raises UsageError(code="bad_endpoint") for what is not a web address.
+    """
+    return hub_endpoint() or PUBLIC_HUB
 
 
 Params = list[tuple[str, str | int | float | bool | None]]
@@ -107,11 +117,8 @@ class Client:
 
     @cached_property
     def endpoint(self) -> str:
-        """The Hub's address without a trailing slash."""
-        named = hub_endpoint()  # before the import, which itself fails on an address that cannot be parsed
-        from huggingface_hub import constants
-
-        return named or constants.ENDPOINT.rstrip("/")
+        """The Hub's address. Raises UsageError(code="bad_endpoint") for what is not one."""
+        return endpoint_in_force()
 
     @cached_property
     def has_token(self) -> bool:

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import card, headers, hub_cache
+from modelpick.catalog import card, headers, hub_cache, terms
 from modelpick.catalog import folder as snapshot
+from modelpick.catalog.folder import NO_CONFIG, Parts
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
-from modelpick.catalog.parts import NO_CONFIG, Parts
 from modelpick.errors import UsageError
 
 MOST_TERMS = 12  # terms files read of one repository; the most seen in one is 5
@@ -27,13 +27,16 @@ def fetch(
     reading = _Reading(client, id, at)
     top = sorted(name for name in names if "/" not in name)
     texts: dict[str, str] = {}
-    terms = [name for name in top if snapshot.is_terms(name)]
-    for name in [*(name for name in top if name.lower() == "readme.md"), *terms[:MOST_TERMS]]:
+    of_terms = [name for name in sorted(names) if terms.kind_of(name)]
+    for name in [*(name for name in top if name.lower() == "readme.md"), *of_terms[:MOST_TERMS]]:
+        if not terms.is_plain_text(name):
+            reading.notes.append(f"{name} is not plain text: not read")
+            continue
         text = reading.text(name)
         if text is not None:
             texts[name] = text
-    if len(terms) > MOST_TERMS:
-        reading.notes.append(f"{len(terms)} files carry terms: {len(terms) - MOST_TERMS} were not read")
+    if len(of_terms) > MOST_TERMS:
+        reading.notes.append(f"{len(of_terms)} files carry terms: {len(of_terms) - MOST_TERMS} were not read")
     configs = {name: reading.json(name) if name in top else None for name in _CONFIGS}
     ggufs = [name for name in sorted(names) if name.lower().endswith(".gguf")]
     gguf = reading.gguf(ggufs[0]) if ggufs else None
@@ -95,7 +98,7 @@ class _Reading:
         if cut:
             self.notes.append(f"{name} is longer than {snapshot.LARGEST_TEXT:,} bytes: only its beginning was read")
         if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            self.notes.append(f"{name} is no text: not read")
+            self.notes.append(f"{name} is not text: not read")
             return None
         text, remarks = card.decode(data)
         self.notes += [f"{name}: {remark}" for remark in remarks]

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from modelpick.catalog import card
+from modelpick.catalog.folder import NO_CONFIG, Parts, assembled
 from modelpick.catalog.model import BaseModel, Conflict, Model
-from modelpick.catalog.parts import NO_CONFIG, Parts, assembled
 
 API = "Hub API"
 _VAGUE = ("unknown", "merge")  # what several parents without a stated relation are taken for

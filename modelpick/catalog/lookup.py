@@ -1,13 +1,25 @@
-"""From what a user typed to a Model: a local folder, a live Hub repository, or a row of the embedded catalog. I/O."""
+"""From what a user typed to a Model, and to its files on this disk: a folder, a Hub repository, a catalog row. I/O.
 
+Imports huggingface_hub inside functions.
+"""
+
+import os
+import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from modelpick.catalog import index
+from modelpick.catalog import folder, hub, index, terms
+from modelpick.catalog.hub_client import endpoint_in_force
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError
+from modelpick.errors import ModelpickError, RemoteError, first_line
+
+# What loading a model needs; never pickles and never code unless they are added by name. Terms are fetched too.
+_LOADED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md")
+_SECOND_COPIES = "consolidated*.safetensors"  # the same weights in Mistral's own format
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +35,6 @@ def look_up(names: Sequence[str], *, catalog: Catalog, offline: bool, ancestors:
 
     `ancestors`: also fetch the base models, so that `find` answers without another wait.
     """
-    from modelpick.catalog import hub
-
     ids = [name for name in names if not is_folder(name)]
     looked = hub.look_up(ids, offline=offline, catalog=catalog, ancestors=ancestors)
     on_hub = iter(looked.results)
@@ -33,8 +43,6 @@ def look_up(names: Sequence[str], *, catalog: Catalog, offline: bool, ancestors:
 
 
 def _folder(name: str) -> Model | ModelpickError:
-    from modelpick.catalog import folder
-
     try:
         return folder.read_folder(Path(name).expanduser())
     except ModelpickError as error:
@@ -56,3 +64,82 @@ def look_up_all(
     looked = look_up(typed, catalog=index.load(), offline=offline, ancestors=ancestors)
     results = iter(looked.results)
     return [next(results) if isinstance(model, str) else model for model in models], looked.find
+
+
+def download(id: str, revision: str | None = None, *, offline: bool = False, also: Sequence[str] = ()) -> Path:
+    """The folder of `org/name` at a revision (a commit, branch or tag; None: main), in huggingface_hub's cache.
+
+    It holds what loading needs, the files of terms, and those that match `also`; sub-folders, which hold other formats
+    of the same weights, are left, except a folder of licenses. Raises UsageError(code="bad_endpoint") and RemoteError:
+    code "gated" where the terms were not accepted or the token opens nothing, "no_weights" for everything else that
+    keeps the files away.
+    """
+    endpoint = endpoint_in_force()  # before the import, which itself fails on an address that cannot be parsed
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # also spares a request that asks what programs to report
+    home = os.environ.get("HF_HOME")
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    patterns = (*_LOADED, *also)
+    try:
+        wanted = [] if offline else [name for name in _listed(id, revision, endpoint) if is_wanted(name, patterns)]
+        return Path(
+            snapshot_download(
+                id,
+                revision=revision,
+                allow_patterns=[_literal(name) for name in wanted] or list(patterns),
+                ignore_patterns=None if wanted else ["*/*", _SECOND_COPIES],
+                local_files_only=offline,
+                endpoint=endpoint,
+                cache_dir=os.environ.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None),
+            )
+        )
+    except GatedRepoError:
+        raise RemoteError(
+            f"{id} is behind a gate that this token does not open",
+            fix=f"accept its terms on the page of {id} on the Hub, then set HF_TOKEN",
+            code="gated",
+        ) from None
+    except LocalEntryNotFoundError as error:
+        why = f": {first_line(error.__cause__)}" if error.__cause__ else ""
+        fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
+        message = f"{id} is not on this machine and cannot be fetched{why}"
+        raise RemoteError(message, fix=fix, code="no_weights") from None
+    except (HfHubHTTPError, OSError, ValueError, AssertionError, AttributeError, KeyError, TypeError) as error:
+        # The last four: the library takes a Hub's answer of another shape apart without looking.
+        raise RemoteError(
+            f"{id} cannot be fetched: {first_line(error)}",
+            fix="check the id and HF_TOKEN",
+            code="no_weights",
+        ) from None
+
+
+def is_wanted(name: str, patterns: Sequence[str] = _LOADED) -> bool:
+    """Whether a repository's file is fetched: its terms, and at the top what `patterns` name."""
+    if terms.kind_of(name) is not None:
+        return True
+    return (
+        "/" not in name
+        and not fnmatchcase(name, _SECOND_COPIES)
+        and any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
+
+
+def _listed(id: str, revision: str | None, endpoint: str) -> list[str]:
+    """Names of all files of a repository; [] where the Hub does not answer, and the cache may hold them."""
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        return [file.rfilename for file in HfApi(endpoint=endpoint).model_info(id, revision=revision).siblings or ()]
+    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError):
+        return []
+
+
+def _literal(name: str) -> str:
+    """A pattern that fits this name alone."""
+    return re.sub(r"([*?[])", r"[\1]", name)

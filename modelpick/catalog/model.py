@@ -73,9 +73,7 @@ class Model:
     likes: int | None = None
     release_date: str | None = None  # ISO date
     quality: Quality | None = None
-    texts: Mapping[str, str] = field(
-        default_factory=dict
-    )  # file name -> text: README.md, LICENSE*, NOTICE*, USE_POLICY*
+    texts: Mapping[str, str] = field(default_factory=dict)  # file name -> text: the card and the files of terms
     files: tuple[str, ...] = ()  # every file name in the repository, where a listing was read
     adapter_config: Mapping[str, Any] | None = None  # adapter_config.json, as parsed
     gguf: Mapping[str, Any] | None = None  # general.* keys of a GGUF header (`general.license`, `general.base_model.*`)

@@ -4,11 +4,11 @@ A file can settle what the card left open, and it can add what the card kept sil
 both are shown, and both bind. Pure.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from modelpick.catalog.model import Conflict, Model
+from modelpick.catalog.terms import kind_of
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
 from modelpick.licensing.facts import Facts
@@ -18,9 +18,6 @@ from modelpick.licensing.license_text import Reading, linked, read_text
 from modelpick.licensing.outcome import EvidenceSource, Finding, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
 
-_LICENSE_FILE = re.compile(r"(.*[ _-])?(licen[cs]e|copying|eula|terms([ _-]of[ _-]use)?)([ ._-].*)?", re.I)
-_USE_POLICY = re.compile(r"(.*[ _-])?((acceptable[ _-]?)?us(e|age)[ _-]?policy|prohibited[ _-]?uses?)(.*)", re.I)
-_THIRD_PARTY = re.compile(r"third[ _-]?party|notice", re.I)
 _CERTAIN = ("whole", "title", "piece")
 
 
@@ -46,17 +43,10 @@ class FileReading:
         return Known(self.reading.licenses, f"{self.name}: {self.reading.note}")
 
 
-def is_terms(name: str) -> bool:
-    """Whether a file of this name states terms: a license file or a use policy, not a notice."""
-    return bool(_USE_POLICY.fullmatch(name) or (_LICENSE_FILE.fullmatch(name) and not _THIRD_PARTY.search(name)))
-
-
 def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
     """The model's license files, each recognised. Notices and third-party lists are not the model's terms."""
     return tuple(
-        FileReading(name, _read(text, name, facts))
-        for name, text in model.texts.items()
-        if is_terms(name) and not _USE_POLICY.fullmatch(name)
+        FileReading(name, _read(text, name, facts)) for name, text in model.texts.items() if kind_of(name) == "license"
     )
 
 
@@ -165,7 +155,7 @@ def _titles(licenses: Iterable[License]) -> str:
 def _use_policies(
     model: Model, stated: tuple[License, ...], files: tuple[FileReading, ...], policy: Policy
 ) -> list[Assessment]:
-    names = [name for name in model.texts if _USE_POLICY.fullmatch(name)]
+    names = [name for name in model.texts if kind_of(name) == "use_policy"]
     known = (*stated, *(license for one in files if one.binds for license in one.reading.licenses))
     if not names or any(one.owes.use_policy or one.owes.use_restrictions for one in known):
         return []

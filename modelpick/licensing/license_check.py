@@ -3,13 +3,14 @@
 `require` is the one gate: finetune, serve and the launch of a machine all call it, so they cannot differ.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
+from modelpick.catalog.terms import kind_of
 from modelpick.errors import CannotTellError, ModelpickError
 from modelpick.licensing import notice
 from modelpick.licensing.judge_models import judge_model, policy_in_force
@@ -17,8 +18,6 @@ from modelpick.licensing.license import LicenseIndex
 from modelpick.licensing.load import load_licenses
 from modelpick.licensing.outcome import Obligation, Verdict
 from modelpick.licensing.verdict import Judgement
-
-_LICENSE_FILES = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
 
 class LicenseDeniedError(ModelpickError):
@@ -132,17 +131,12 @@ def write_notices(permission: Permission, base: Path, target: Path, name: str) -
     Returns the names written. Where the base came without its license text, NOTICE says that it has to be added: an
     obligation to pass it on is not met by silence.
     """
-    written = []
-    for pattern in _LICENSE_FILES:
-        for file in sorted(base.glob(pattern)):
-            if file.is_file():
-                shutil.copyfile(file, target / file.name)
-                written.append(file.name)
+    written = list(copy_terms(base, target))
     head = f"{name} was fine-tuned from {permission.model}; its weights differ from those of the base.\n\n"
-    if not any(one.lower().startswith(("licen", "copying")) for one in written):
+    if not any(kind_of(file_name) == "license" for file_name in written):
         head += "The base came without its license text: add it before you pass this model on.\n\n"
     for own, text in permission.files:
-        mine = own if own not in written else f"{own}.modelpick"
+        mine = own if own.lower() not in map(str.lower, written) else f"{own}.modelpick"
         (target / mine).write_text((head if own == "NOTICE" else "") + text, encoding="utf-8")
         written.append(mine)
     return written

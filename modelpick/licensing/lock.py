@@ -14,8 +14,8 @@ from typing import Any
 
 from modelpick import files
 from modelpick.catalog.model import Model
+from modelpick.catalog.terms import kind_of
 from modelpick.errors import UsageError, printable_json
-from modelpick.licensing.file_evidence import is_terms
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
@@ -70,7 +70,9 @@ class Drift:
 
 def locked(model: Model, answer: Judgement) -> LockedModel:
     """One model's entry. The texts are those of the license files and use policies, not of the card."""
-    texts = {name: _digest(text) for name, text in sorted(model.texts.items()) if is_terms(name)}
+    texts = {
+        name: _digest(text) for name, text in sorted(model.texts.items()) if kind_of(name) in ("license", "use_policy")
+    }
     return LockedModel(
         model=answer.model,
         revision=answer.revision,

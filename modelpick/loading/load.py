@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from modelpick.catalog import download
+from modelpick.catalog import lookup
 from modelpick.catalog.architecture import longest_of
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, first_line
 from modelpick.loading import quantized
@@ -151,7 +151,7 @@ def folder_of(model: str, options: LoadOptions) -> Path:
     else:
         pickles = ("*.bin", "*.pt", "*.pth") if options.allow_pickles else ()
         code = ("*.py",) if options.trust_remote_code else ()
-        folder = download.repository(model, options.revision, offline=options.offline, also=(*pickles, *code))
+        folder = lookup.download(model, options.revision, offline=options.offline, also=(*pickles, *code))
         if not any(any(folder.glob(f"*.{suffix}")) for suffix in ("safetensors", "bin", "pt", "pth")):
             raise UsageError(
                 f"{model} has no safetensors on the Hub, and pickles can run code when loaded",

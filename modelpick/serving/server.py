@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from modelpick import settings
+from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import make_folder, write_atomically
@@ -29,7 +30,6 @@ from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
 _SOLVED_BY_PROXY = ("transformers_serve_open",)  # caveats of the table that the proxy takes care of
-_TERMS = ("LICENSE*", "LICENCE*", "COPYING*", "NOTICE*", "USE_POLICY*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +307,8 @@ def merge(parts: Served, folder: Path) -> None:
     for old in (partial, folder):
         shutil.rmtree(old, ignore_errors=True)
     adapters.merge(str(parts.folder), parts.adapter, partial, load.LoadOptions())
+    for origin in (parts.folder, parts.adapter):
+        copy_terms(origin, partial)
     partial.rename(folder)
 
 
@@ -342,9 +344,8 @@ def write_terms(launch: Launch, folder: Path) -> None:
     parts = launch.to_merge or launch.served
     base = parts.folder if parts.folder.is_dir() else parts.folder.parent
     for origin in (base, parts.adapter):
-        for pattern in _TERMS if origin is not None else ():
-            for file in sorted(origin.glob(pattern)) if origin is not None else ():
-                shutil.copyfile(file, folder / file.name)
+        if origin is not None:
+            copy_terms(origin, folder)
     owed = launch.permission
     lines = [f"Served here: {', '.join(launch.served.names)}.", f"Base model: {owed.model}.", ""]
     lines += [f"License: {', '.join(owed.licenses) or 'none found'} (policy {owed.policy}: {owed.verdict})."]

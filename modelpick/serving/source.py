@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from modelpick.catalog import download, headers
 from modelpick.catalog import folder as snapshot
+from modelpick.catalog import headers, lookup
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
@@ -134,7 +134,7 @@ def _hub(id: str, offline: bool, revision: str | None = None) -> Path:
             code="no_base",
         )
     name, _, pinned = id.partition("@")
-    return download.repository(name, pinned or revision, offline=offline)
+    return lookup.download(name, pinned or revision, offline=offline)
 
 
 def check_adapter(base: Path, adapter: Path) -> None:

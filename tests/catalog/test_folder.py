@@ -174,30 +174,3 @@ def test_damaged_weights_and_texts_are_notes_not_errors(tmp_path: Path) -> None:
     assert "LICENSE" not in model.texts
     assert model.texts["NOTICE"] == "café"
     assert len(model.notes) == 4
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["LICENSE", "LICENCE.txt", "license.md", "LICENSE-MODEL", "LICENSE_CODE", "LICENSE.html", "Gemma_LICENSE", "NOTICE",
-     "Notice.txt", "USE_POLICY.md", "USE-POLICY", "ACCEPTABLE_USE_POLICY.txt", "COPYING", "TERMS_OF_USE.md", "EULA.txt",
-     "THIRD_PARTY_NOTICES.txt", "third-party-licenses.txt"],
-)  # fmt: skip
-def test_files_that_carry_terms_are_known_by_name(name: str) -> None:
-    assert snapshot.is_terms(name)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "README.md",
-        "config.json",
-        "license.py",
-        "model.safetensors",
-        "sub/LICENSE",
-        "sublicensee",
-        "LICENSE.pdf",
-        "noticed",
-    ],
-)
-def test_other_files_are_not(name: str) -> None:
-    assert not snapshot.is_terms(name)

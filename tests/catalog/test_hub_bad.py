@@ -5,8 +5,8 @@ import time
 import pytest
 
 from modelpick.catalog import hub as live
-from modelpick.catalog import index
-from modelpick.catalog.hub_client import PATIENCE, Patience
+from modelpick.catalog import index, lookup
+from modelpick.catalog.hub_client import PATIENCE, Patience, endpoint_in_force
 from modelpick.catalog.model import Model
 from modelpick.errors import RemoteError, UsageError
 from tests.catalog.test_hub import error, look, one
@@ -43,19 +43,51 @@ def test_a_hub_in_trouble_leaves_the_catalog_and_says_so(hub: Hub, trouble: Trou
     assert says in unknown.message
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://[::1]:9"])
+NO_ADDRESSES = (
+    "nonsense", "http://", "ftp://x", "http://user:s3cret@[bad", "http://h:99999999", "http://h:x", "http://h:0",
+    "http://user:s3cret@", "//user:s3cret@hub", "http://a b", "https://hub?token=s3cret", "https:/x",
+    "file:///etc/passwd",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://[::1]:9", "http://u:s3cret@127.0.0.1:9"])
 def test_an_endpoint_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    assert one(KNOWN).notes[0].startswith("the Hub does not answer")
-    assert error("org/name").exit_code == 4
+    note = one(KNOWN).notes[0]
+    assert note.startswith("the Hub does not answer")
+    unknown = error("org/name")
+    assert unknown.exit_code == 4
+    assert "s3cret" not in f"{note} {unknown.message} {unknown.fix}"
 
 
-@pytest.mark.parametrize("endpoint", ["nonsense", "http://", "ftp://x"])
+@pytest.mark.parametrize("endpoint", NO_ADDRESSES)
+def test_nothing_is_fetched_from_what_is_no_address(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(UsageError) as refused:
+        lookup.download("org/name")
+    assert refused.value.code == "bad_endpoint"
+    assert "s3cret" not in refused.value.message
+
+
+def test_an_empty_endpoint_is_the_public_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", " ")
+    assert endpoint_in_force() == "https://huggingface.co"
+
+
+def test_an_endpoint_with_credentials_is_asked_and_not_printed(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("org/name", card="license: mit")
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("//", "//user:s3cret@"))
+    assert one("org/name").license == "mit"
+    assert "s3cret" not in str(error("org/absent").as_json())
+
+
+@pytest.mark.parametrize("endpoint", NO_ADDRESSES)
 def test_an_endpoint_that_is_no_address_is_said_at_once(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """A dead Hub answers from the catalog; a misspelt one is the user's mistake, and is not hidden by that."""
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    with pytest.raises(UsageError, match="HF_ENDPOINT is not a web address"):
+    with pytest.raises(UsageError, match="HF_ENDPOINT is not a web address") as refused:
         one(KNOWN)
+    assert "s3cret" not in refused.value.message
 
 
 @pytest.mark.parametrize("trouble", ["500", "closed", "429"])
@@ -182,7 +214,7 @@ def test_an_answer_that_names_another_kind_of_thing_is_not_believed(hub: Hub) ->
     [
         ({"config.json": "{"}, "config.json"),
         ({"config.json": '{"a": NaN}'}, "NaN"),
-        ({"LICENSE": b"\x00\x01"}, "no text"),
+        ({"LICENSE": b"\x00\x01"}, "not text"),
         ({"LICENSE": "café".encode("latin-1")}, "latin-1"),
         ({"m.gguf": b"junk"}, "GGUF"),
         ({"model.safetensors": b"\xff" * 64}, "not counted"),

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick.catalog import hub_record, index
+from modelpick.catalog.folder import Parts
 from modelpick.catalog.model import Model
-from modelpick.catalog.parts import Parts
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),

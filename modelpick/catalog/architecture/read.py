@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from modelpick.catalog.architecture import encoders, fields, mixers
-from modelpick.catalog.architecture.checkpoint import checkpoint
 from modelpick.catalog.architecture.families import COUNTED, FAMILIES, STANDARD, Family
-from modelpick.catalog.architecture.fields import Config, flag, missing, needed, whole
+from modelpick.catalog.architecture.fields import Config, checkpoint, flag, missing, needed, whole
 from modelpick.catalog.architecture.shape import (
     Architecture,
     Attention,
