@@ -15,6 +15,7 @@ from typing import Any
 
 from modelpick.catalog import hub_cache, hub_files
 from modelpick.catalog.hub_client import (
+    COMMIT,
     LONGEST_PAUSE,
     PATIENCE,
     Client,
@@ -37,7 +38,6 @@ THREADS = 16
 BULK = 100  # ids from which on the list endpoint is asked first: a page of 1,000 models costs one call
 WORTH_A_PAGE = 3  # wanted models a page must have brought for the next one to be asked
 DEEPEST_ANCESTRY = 30  # generations (docs/contracts.md); the verdict says `review` beyond
-_SHA = re.compile(r"[0-9a-f]{40}")
 # org/name or one of the few legacy names, as huggingface_hub validates them (utils/_validators.py).
 _ID = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 _REVISION = re.compile(r"[\w./-]{1,255}", re.ASCII)
@@ -178,8 +178,8 @@ class _Session:
         record = record or self._client.model(id, revision, EXPAND)
         canonical = record.get("id") or record["modelId"]
         sha = record.get("sha")
-        if not isinstance(sha, str) or _SHA.fullmatch(sha) is None:
-            sha = revision if revision and _SHA.fullmatch(revision) else None
+        if not isinstance(sha, str) or COMMIT.fullmatch(sha) is None:
+            sha = revision if revision and COMMIT.fullmatch(revision) else None
         if _ID.fullmatch(str(canonical)) is None:
             raise HubDownError("it names a model that cannot be")
         parts = hub_files.load(self._cache, address(self._client.endpoint), canonical, sha)
@@ -198,7 +198,7 @@ class _Session:
 
     def _kept(self, id: str, revision: str | None) -> Model | None:
         """A commit that was read before, asked for by its sha where no call may be made: commits do not change."""
-        if not self._offline or not revision or _SHA.fullmatch(revision) is None:
+        if not self._offline or not revision or COMMIT.fullmatch(revision) is None:
             return None
         parts = hub_files.load(self._cache, address(self._client.endpoint), id, revision)
         return None if parts is None else merged(parts, {}, asked=id)

@@ -10,15 +10,17 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from modelpick.errors import UsageError
+from modelpick.files import make_folder, read_json, write_atomically
+
 SCHEMA_VERSION = 1
 KEPT_DAYS = 90
 LARGEST = 256 * 2**20  # bytes: about a thousand commits of the longest cards there are, ten thousand ordinary ones
-_NEW = ".new-"  # a file that is being written
+_BEING_WRITTEN = re.compile(r"\.new-.*|\.[0-9a-f]{40}\..*\.partial")  # here and by earlier versions
 _OVER_A_DAY = 86_400.0  # nobody writes one for that long: its writer died
 
 
@@ -43,8 +45,8 @@ def load(folder: Path | None, endpoint: str, id: str, sha: str) -> dict[str, Any
         return None
     file = _file(folder, endpoint, id, sha)
     try:
-        kept = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        kept = read_json(file, code="bad_cache")
+    except UsageError:
         return None
     key = {"schema_version": SCHEMA_VERSION, "endpoint": endpoint, "id": id, "sha": sha}
     if not isinstance(kept, dict) or any(kept.get(name) != value for name, value in key.items()):
@@ -61,17 +63,9 @@ def save(folder: Path | None, endpoint: str, id: str, sha: str, parts: dict[str,
         return
     file = _file(folder, endpoint, id, sha)
     kept = {"schema_version": SCHEMA_VERSION, "endpoint": endpoint, "id": id, "sha": sha, "parts": parts}
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=_NEW)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(kept, stream, separators=(",", ":"))
-            os.replace(name, file)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+    with contextlib.suppress(UsageError):
+        make_folder(file.parent)
+        write_atomically(file, json.dumps(kept, separators=(",", ":")))
 
 
 def trim(folder: Path | None, *, days: float = KEPT_DAYS, largest: int = LARGEST) -> None:
@@ -87,15 +81,15 @@ def trim(folder: Path | None, *, days: float = KEPT_DAYS, largest: int = LARGEST
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             ours = _NAME.fullmatch(entry.name) is not None
-            if not ours and not entry.name.startswith(_NEW):
+            if not ours and _BEING_WRITTEN.fullmatch(entry.name) is None:
                 continue
             with contextlib.suppress(OSError):
-                held = entry.stat(follow_symlinks=False)
-                age = now - held.st_mtime
+                status = entry.stat(follow_symlinks=False)
+                age = now - status.st_mtime
                 if age > (days * 86_400 if ours else _OVER_A_DAY):
                     os.unlink(entry.path)
                 elif ours:
-                    found.append((held.st_mtime, held.st_size, entry.path))
+                    found.append((status.st_mtime, status.st_size, entry.path))
     left = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if left <= largest:

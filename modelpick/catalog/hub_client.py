@@ -18,6 +18,7 @@ from urllib.parse import quote
 from modelpick.catalog import card
 from modelpick.settings import hub_endpoint
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PUBLIC_HUB = "https://huggingface.co"
 PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
 LONGEST_PAUSE = 310.0  # seconds thorough bulk work pauses when the Hub states it: its rate windows are 5 minutes long
@@ -53,6 +54,10 @@ class NotOnHubError(Exception):
 
 class GatedError(Exception):
     """The file is behind a gate that this token (or none) does not open."""
+
+
+class _ElsewhereError(Exception):
+    """The API redirects to another host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +149,15 @@ class Client:
         if answer.status == 400:  # an endpoint that does not know one of the properties: ask for its default view
             answer = self._get(path, params=[])
         value = self._json(answer)
+        if (
+            revision
+            and COMMIT.fullmatch(revision)
+            and isinstance(value, dict)
+            and value.get("sha", revision) != revision
+        ):
+            raise self._broken("it speaks of another commit than the one that was asked for")
         if not isinstance(value, dict) or not isinstance(value.get("id") or value.get("modelId"), str):
-            raise self._broken("its answer is no model")
+            raise self._broken("its answer is not a model")
         return value
 
     def pages(self, params: Params) -> Iterator[list[dict[str, Any]]]:
@@ -155,7 +167,7 @@ class Client:
             answer = self._get(target, params=query)
             value = self._json(answer)
             if not isinstance(value, list):
-                raise self._broken("its answer is no list")
+                raise self._broken("its answer is not a list")
             yield [row for row in value if isinstance(row, dict) and isinstance(row.get("id"), str)]
             following = re.search(r'<([^>]+)>\s*;\s*rel="?next"?', answer.headers.get("link", ""))
             target, query = (following[1] if following else ""), []
@@ -173,6 +185,9 @@ class Client:
         path = f"/{id}/resolve/{quote(revision, safe='')}/{quote(name)}"
         partial = {"Range": f"bytes={first}-{first + largest - 1}"} if first or name.endswith(_RANGED) else {}
         answer = self._get(path, params=[], largest=largest, extra=partial)
+        commit = answer.headers.get("x-repo-commit")
+        if commit is not None and COMMIT.fullmatch(revision) and commit != revision:
+            raise self._broken(f"it gives {name} of another commit than the one that was asked for")
         if first and answer.status != 206:
             raise self._broken(f"it does not serve parts of {name}")
         return answer
@@ -195,6 +210,8 @@ class Client:
                 raise self._broken(why or "no answer in time")
             try:
                 answer = _within(left, partial(self._once, url, params, largest, extra, left))
+            except _ElsewhereError:
+                raise self._broken("it sends on to another host, which is not believed") from None
             except _transport_errors() as error:
                 why = _why(error)
                 tries = 1 if _NO_CONNECTION in why else ATTEMPTS
@@ -237,7 +254,12 @@ class Client:
                     break
                 if time.monotonic() > ends:
                     raise TimeoutError
-            names = {name.lower(): value for name, value in response.headers.items()}
+            # Only files may be redirected to another host, where large ones are kept; what the Hub says of them counts.
+            if urlsplit(url).path.startswith("/api/") and not _same_host(url, str(response.url)):
+                raise _ElsewhereError
+            names = {
+                name.lower(): value for step in (*response.history, response) for name, value in step.headers.items()
+            }
             return Answer(response.status_code, names, bytes(body[:largest]), cut)
 
     def _json(self, answer: Answer) -> Any:
@@ -245,7 +267,7 @@ class Client:
             value = json.loads(answer.body)
             return card.without_surrogates(value) if b"\\ud" in answer.body.lower() else value
         except (ValueError, RecursionError) as error:
-            kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something that is no JSON"
+            kind = "a web page" if answer.body.lstrip()[:1] == b"<" else "something that is not JSON"
             raise self._broken(f"it answers with {kind}") from error
 
     def _broken(self, why: str) -> HubDownError:
@@ -300,6 +322,15 @@ def _raised(answer: Answer) -> Answer:
     if "is disabled" in answer.headers.get("x-error-message", ""):
         raise NotOnHubError("Disabled", answer.status)
     raise NotOnHubError("RepoNotFound", answer.status)
+
+
+def _same_host(asked: str, answering: str) -> bool:
+    """Whether both addresses are of one host and port; a step from http to https on it is fine."""
+    one, other = urlsplit(asked), urlsplit(answering)
+    upgraded = (one.scheme, other.scheme) == ("http", "https") and one.port is None and other.port is None
+    return one.hostname == other.hostname and (
+        upgraded or (one.scheme, one.port, one.hostname) == (other.scheme, other.port, other.hostname)
+    )
 
 
 def _stated_pause(headers: Mapping[str, str]) -> float | None:

@@ -1,7 +1,6 @@
 """The files of a repository that say something: card, terms, configs, headers of weights. Never the weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from modelpick.catalog import folder as snapshot
 from modelpick.catalog.folder import NO_CONFIG, Parts
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
 from modelpick.errors import UsageError
+from modelpick.schema import read, to_json
 
 MOST_TERMS = 12  # terms files read of one repository; the most seen in one is 5
 GGUF_START = 1 << 16  # bytes read of one GGUF file: its general.* keys stand first
@@ -40,7 +40,7 @@ def fetch(
     configs = {name: reading.json(name) if name in top else None for name in _CONFIGS}
     ggufs = [name for name in sorted(names) if name.lower().endswith(".gguf")]
     gguf = reading.gguf(ggufs[0]) if ggufs else None
-    counts = _told(record)
+    counts = _counted_by_hub(record)
     if not counts and not bulk and not reading.gated:
         counts = reading.counts(top)
     if configs["config.json"] is None and configs["adapter_config.json"] is None and not reading.gated:
@@ -63,21 +63,21 @@ def fetch(
 
 
 def load(folder: Path | None, endpoint: str, id: str, sha: str | None) -> Parts | None:
-    """The parts of this commit that were kept, or None."""
+    """The parts of this commit that were kept, or None: a file of another shape is as good as none."""
     kept = hub_cache.load(folder, endpoint, id, sha) if sha else None
     if kept is None:
         return None
     try:
-        kept |= {"files": tuple(kept["files"]), "notes": tuple(kept["notes"])}
-        return Parts(**kept)
-    except (KeyError, TypeError):
+        parts = read(Parts, card.without_surrogates(kept), code="bad_cache")
+    except UsageError:
         return None
+    return parts if (parts.id, parts.origin, parts.revision) == (id, "hub", sha) else None
 
 
 def save(folder: Path | None, endpoint: str, parts: Parts) -> None:
     """Keeps the parts of a commit; without its sha there is nothing to keep them by."""
     if parts.revision:
-        hub_cache.save(folder, endpoint, parts.id, parts.revision, asdict(parts))
+        hub_cache.save(folder, endpoint, parts.id, parts.revision, to_json(parts))
 
 
 class _Reading:
@@ -165,10 +165,10 @@ class _Reading:
         return answer.body, answer.cut
 
 
-def _told(record: Mapping[str, Any]) -> dict[str, int]:
+def _counted_by_hub(record: Mapping[str, Any]) -> dict[str, int]:
     """Parameters by dtype as the Hub itself counted them from the same headers (`safetensors.parameters`)."""
-    told = record.get("safetensors")
-    counts = told.get("parameters") if isinstance(told, Mapping) else None
+    stated = record.get("safetensors")
+    counts = stated.get("parameters") if isinstance(stated, Mapping) else None
     if not isinstance(counts, Mapping):
         return {}
     known = {

@@ -238,3 +238,31 @@ def test_split_revision_tells_id_and_revision_apart() -> None:
     assert live.split_revision("org/name@v1") == ("org/name", "v1")
     assert live.split_revision(" gpt2 ") == ("gpt2", None)
     assert index.load().find("gpt2") is not None
+
+
+def test_a_redirect_of_the_api_to_another_host_is_not_believed(hub: Hub) -> None:
+    with Hub() as other:
+        other.add("org/name", card="license: mit")
+        hub.add("org/name", card="license: cc-by-nc-4.0")
+        hub.api_elsewhere = other.url
+        assert "another host" in error("org/name").message
+        assert "another host" in one(KNOWN).notes[0]
+
+
+def test_a_redirect_on_the_hub_itself_is_followed(hub: Hub) -> None:
+    hub.add("org/name", card="license: mit")
+    hub.rename("org/old", "org/name")
+    assert one("org/old").id == "org/name"
+
+
+def test_files_of_another_commit_are_not_believed(hub: Hub) -> None:
+    hub.add("org/name", card="license: mit")
+    hub.commit_of_files = "f" * 40
+    assert "another commit" in error("org/name").message
+
+
+def test_a_record_of_another_commit_is_not_believed(hub: Hub) -> None:
+    sha = hub.add("org/name", card="license: mit", revision=None)
+    assert one(f"org/name@{sha}").revision == sha
+    hub.repositories["org/name"].record["sha"] = "f" * 40
+    assert "another commit" in error(f"org/name@{sha}").message

@@ -80,6 +80,8 @@ class Hub:
         self.renames: dict[str, str] = {}
         self.requests = Requests()
         self.token = "hf_opens_every_gate"
+        self.api_elsewhere: str | None = None  # another host that the API redirects to
+        self.commit_of_files: str | None = None  # the commit that files say they are of, instead of their own
         self._faults: list[_Fault] = []
         self.stopped = threading.Event()
         self._lock = threading.Lock()
@@ -203,7 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.hub.fault(path)
         if fault is not None and self._misbehave(fault):
             return
-        if path == "/api/models":
+        if path.startswith("/api/") and self.hub.api_elsewhere is not None:
+            self._send(307, b"", headers={"Location": self.hub.api_elsewhere + self.path})
+        elif path == "/api/models":
             self._list(query)
         elif found := re.fullmatch(r"/api/models/(.+?)(?:/(revision|tree)/([^/]+))?", path):
             self._model(found[1], found[2], found[3], query)
@@ -303,7 +307,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, "EntryNotFound")
         else:
             tag = hashlib.sha1(data).hexdigest()
-            self._part(data, {"X-Repo-Commit": repository.sha, "Accept-Ranges": "bytes", "ETag": f'"{tag}"'})
+            self._part(
+                data,
+                {
+                    "X-Repo-Commit": self.hub.commit_of_files or repository.sha,
+                    "Accept-Ranges": "bytes",
+                    "ETag": f'"{tag}"',
+                },
+            )
 
     def _part(self, data: bytes, headers: dict[str, str]) -> None:
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
