@@ -23,6 +23,8 @@ from modelpick.errors import CannotTellError
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
 _PARTS = ("attn_config", "ffn_config")  # mpt and dbrx tell of attention and MLP in tables of their own
+_SHAPES: dict[str, Architecture] = {}  # what `read` made of a config, by its text
+_MOST_SHAPES, _LONGEST_KEY = 4096, 20_000  # entries; characters: a config of a catalog row has some 300
 _DEEPEST = 3  # text_config of text_config: thinker_config.text_config is the deepest published
 
 
@@ -34,6 +36,20 @@ def read(config: Config | None) -> Architecture:
     """
     if not config:
         raise missing("?", "there is no config.json")
+    # A third of the catalog's rows repeat another's config. The text tells values of all types apart (1, 1.0
+    # and true differ), and an Architecture cannot be changed, so one may be handed out twice.
+    key = repr(config)
+    shape = _SHAPES.get(key)
+    if shape is None:
+        shape = _read_known(config)
+        if len(key) <= _LONGEST_KEY:
+            if len(_SHAPES) >= _MOST_SHAPES:
+                _SHAPES.clear()
+            _SHAPES[key] = shape
+    return shape
+
+
+def _read_known(config: Config) -> Architecture:
     text, towers = _text(config)
     kind = fields.model_type(text)
     family = FAMILIES.get(kind)
