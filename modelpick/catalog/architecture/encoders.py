@@ -1,7 +1,7 @@
 """Encoder-decoder (T5) and encoder-only (BERT) models. Pure."""
 
 from modelpick.catalog.architecture import fields
-from modelpick.catalog.architecture.families import COUNTED, Family
+from modelpick.catalog.architecture.families import Family
 from modelpick.catalog.architecture.fields import Config, flag, needed, whole
 from modelpick.catalog.architecture.shape import (
     Architecture,
@@ -13,8 +13,6 @@ from modelpick.catalog.architecture.shape import (
     Role,
 )
 
-ENCODER_DECODERS = frozenset({"t5", "mt5", "umt5"})
-ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "camembert"})
 _BUCKETS = 32  # T5's default relative_attention_num_buckets
 
 
@@ -26,7 +24,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
     decoder_depth = whole(config, ("num_decoder_layers",), largest=fields.LARGEST["layers"]) or depth
     gated = str(config.get("feed_forward_proj") or "relu").startswith("gated")
     buckets = whole(config, ("relative_attention_num_buckets",)) or _BUCKETS
-    every = 1 if kind == "umt5" else 0
+    every = 1 if family.bias_in_each_layer else 0
     bias = buckets * heads
     tied = flag(config, "tie_word_embeddings", family.tied)
     encoder = _t5_run(depth, hidden, heads, size, width, gated, cross=False, extra=every * bias)
@@ -50,7 +48,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
         relative_positions=True,
         dtype=config.get("torch_dtype") if isinstance(config.get("torch_dtype"), str) else None,
         checkpoint=checkpoint,
-        exact=kind in COUNTED,
+        exact=family.counted,
         assumptions=(),
     )
 
@@ -133,6 +131,6 @@ def read_bert(config: Config, kind: str, family: Family) -> Architecture:
         padded_positions=family.padded_positions,
         dtype=config.get("torch_dtype") if isinstance(config.get("torch_dtype"), str) else None,
         checkpoint=None,
-        exact=kind in COUNTED,
+        exact=family.counted,
         assumptions=(),
     )

@@ -7,7 +7,7 @@ repository's own modeling file); parameter counts that follow are held against r
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from modelpick.catalog.architecture.shape import Norm
+from modelpick.catalog.architecture.shape import Kind, Norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Names:
 class Family:
     """Traits of a model_type. Flags are defaults: the config's own key wins where it exists."""
 
+    kind: Kind = "decoder"
     names: Names = Names()
     gated: bool = True
     norm: Norm = "rms"
@@ -53,6 +54,25 @@ class Family:
     head_gate: bool = False  # latent attention whose heads are gated by a projection of their own
     routed: bool = False  # always a mixture of experts: a config without their number cannot be read
     unfused_activation: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
+    counted: bool = False  # its parameter counts are held, to the last one, against published models in tests/catalog
+    # What only one or a few families do, each by the key of its own config.json.
+    parallel_key: str = ""  # says whether attention and MLP read the same normed input (default: they do)
+    new_decoder: bool = False  # falcon: `new_decoder_architecture` switches heads, norms and the parallel reading
+    one_key_by: str = ""  # a true `multi_query` (the default) means one head of keys and values for all queries
+    all_keys_unless: str = ""  # a false `multi_query_attention` means a head of keys and values for each query
+    unrepeated_key: bool = False  # one head of keys is neither repeated nor told to sdpa (modeling_falcon.py)
+    width_of_both: bool = False  # intermediate_size counts the gate and the up projection together (Qwen-1)
+    shared_gate: bool = False  # the shared expert has a gate of its own
+    score_correction: bool = False  # the router has an e_score_correction_bias
+    expert_biases: bool = False  # the router and the experts have biases
+    bias_in_each_layer: bool = False  # umt5: a relative bias in every layer, not one a stack
+    mamba: Literal["", "1", "2", "beside"] = ""  # all layers are Mamba of this version, or have one beside attention
+    first_mamba: bool = False  # the recurrent layers of this hybrid are Mamba-1, with norms of its own
+    one_part_layers: bool = False  # a layer is a mixer or an MLP, as `hybrid_override_pattern` says
+    convolutions: bool = False  # layers that do not attend are short convolutions
+    kimi_delta: bool = False  # layers that do not attend are Kimi Delta Attention
+    ungated_norm: bool = False  # no norm after the state space, unless `mamba_rms_norm` says so
+    bound_by_attention: bool = False  # a config that does not tell its layers is read as all attention: an upper bound
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
 
 
@@ -82,49 +102,54 @@ _GLM = Family(names=_GLM_NAMES, qkv_bias=True)
 _PHI3 = Family(names=_PHI3_NAMES, window="all")
 
 FAMILIES: dict[str, Family] = {
-    "llama": _LLAMA,
-    "mistral": Family(window="all"),
+    "llama": Family(counted=True),
+    "mistral": Family(window="all", counted=True),
     "mistral3": Family(window="all"),  # its text part, where that is told flat
     "ministral": Family(window="all"),
     "ministral3": _LLAMA,
     "mistral4": _LLAMA,
-    "mixtral": Family(window="all"),
+    "mixtral": Family(window="all", routed=True, counted=True),
     "qwen": Family(
-        names=Names(("c_attn",), "c_proj", ("w2", "w1"), "c_proj"), qkv_bias=True, upcasts_logits=False
+        names=Names(("c_attn",), "c_proj", ("w2", "w1"), "c_proj"),
+        qkv_bias=True,
+        upcasts_logits=False,
+        width_of_both=True,
     ),  # modeling_qwen.py: CrossEntropyLoss over lm_logits as they are
-    "qwen2": _QWEN2,
-    "qwen2_moe": _QWEN2,
+    "qwen2": replace(_QWEN2, counted=True),
+    "qwen2_moe": replace(_QWEN2, routed=True, counted=True, shared_gate=True),
     "qwen2_vl": _QWEN2,
     "qwen2_vl_text": _QWEN2,
     "qwen2_5_vl": _QWEN2,
     "qwen2_5_vl_text": _QWEN2,
-    "qwen3": _QWEN3,
-    "qwen3_moe": _QWEN3,
+    "qwen3": replace(_QWEN3, counted=True),
+    "qwen3_moe": replace(_QWEN3, routed=True, counted=True),
     "qwen3_vl_text": _QWEN3,
     "qwen3_vl_moe_text": _QWEN3,
-    "qwen3_next": _QWEN3,
-    "qwen3_5": _QWEN3,
-    "qwen3_5_text": _QWEN3,
-    "qwen3_5_moe": _QWEN3,
-    "qwen3_5_moe_text": _QWEN3,
-    "gemma": _GEMMA,
+    "qwen3_next": replace(_QWEN3, routed=True, shared_gate=True, bound_by_attention=True),
+    "qwen3_5": replace(_QWEN3, bound_by_attention=True),
+    "qwen3_5_text": replace(_QWEN3, bound_by_attention=True),
+    "qwen3_5_moe": replace(_QWEN3, routed=True, shared_gate=True, bound_by_attention=True),
+    "qwen3_5_moe_text": replace(_QWEN3, routed=True, shared_gate=True, bound_by_attention=True),
+    "gemma": replace(_GEMMA, counted=True),
     "paligemma": _GEMMA,
-    "gemma2": _GEMMA2,
+    "gemma2": replace(_GEMMA2, sdpa=False, counted=True),
     "gemma3": _GEMMA3,
-    "gemma3_text": _GEMMA3,
+    "gemma3_text": replace(_GEMMA3, counted=True),
     "gemma3n": replace(_GEMMA3, pattern=5),
     "gemma3n_text": replace(_GEMMA3, pattern=5),
     "gemma4": _GEMMA3,
     "gemma4_text": _GEMMA3,
     "gemma4_unified": _GEMMA3,
     "gemma4_unified_text": _GEMMA3,
-    "gpt2": _GPT2,
-    "gpt_bigcode": _GPT2,
+    "gpt2": replace(_GPT2, counted=True),
+    "gpt_bigcode": replace(_GPT2, counted=True, one_key_by="multi_query"),
     "gpt_neo": replace(
         _GPT2,
         names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("c_fc",), "c_proj"),
         qkv_bias=False,
         window="even",
+        sdpa=False,
+        counted=True,
     ),
     "gptj": replace(
         _BIASED,
@@ -135,10 +160,23 @@ FAMILIES: dict[str, Family] = {
         head_bias=True,
         parallel=True,
         unfused_activation=True,
+        sdpa=False,
+        counted=True,
     ),
-    "gpt_neox": _NEOX,
-    "bloom": replace(_NEOX, tied=True, embedding_norm=True, rotary=False),
-    "falcon": replace(_NEOX, tied=True, qkv_bias=False, output_bias=False, mlp_bias=False),
+    "gpt_neox": replace(_NEOX, counted=True, parallel_key="use_parallel_residual"),
+    "bloom": replace(_NEOX, tied=True, embedding_norm=True, rotary=False, sdpa=False, counted=True),
+    "falcon": replace(
+        _NEOX,
+        tied=True,
+        qkv_bias=False,
+        output_bias=False,
+        mlp_bias=False,
+        counted=True,
+        new_decoder=True,
+        one_key_by="multi_query",
+        unrepeated_key=True,
+        parallel_key="parallel_attn",
+    ),
     "mpt": Family(
         names=Names(("Wqkv",), "out_proj", ("up_proj",), "down_proj"),
         gated=False,
@@ -146,9 +184,15 @@ FAMILIES: dict[str, Family] = {
         tied=True,
         width=4,
         rotary=False,
+        sdpa=False,
+        counted=True,
     ),
     "opt": replace(
-        _BIASED, names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"), tied=True, positions=2
+        _BIASED,
+        names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"),
+        tied=True,
+        positions=2,
+        counted=True,
     ),
     "phi": replace(
         _BIASED,
@@ -157,142 +201,132 @@ FAMILIES: dict[str, Family] = {
         head_bias=True,
         parallel=True,
         unfused_activation=True,
+        counted=True,
     ),
-    "phi3": _PHI3,
+    "phi3": replace(_PHI3, counted=True),
     "phi4mm": _PHI3,
-    "phimoe": Family(norm="layer", norm_bias=True, qkv_bias=True, output_bias=True, window="all"),
+    "phimoe": Family(norm="layer", norm_bias=True, qkv_bias=True, output_bias=True, window="all", routed=True),
     "biogpt": replace(
         _BIASED, names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"), tied=True, positions=2
     ),
-    "t5": Family(names=_T5_NAMES, tied=True),
-    "mt5": Family(names=_T5_NAMES),
-    "umt5": Family(names=_T5_NAMES),
-    "bert": _BERT,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
+    "t5": Family(names=_T5_NAMES, tied=True, counted=True, kind="encoder-decoder"),
+    "mt5": Family(names=_T5_NAMES, counted=True, kind="encoder-decoder"),
+    "umt5": Family(names=_T5_NAMES, kind="encoder-decoder", bias_in_each_layer=True),
+    "bert": replace(_BERT, counted=True, kind="encoder"),
+    "roberta": replace(_ROBERTA, counted=True, kind="encoder"),
+    "xlm-roberta": replace(_ROBERTA, counted=True, kind="encoder"),
+    "camembert": replace(_ROBERTA, kind="encoder"),
     "stablelm": Family(norm="layer", norm_bias=True),
     "starcoder2": replace(_BIASED, names=Names(up=("c_fc",), down="c_proj"), tied=True, window="all"),
     "cohere": _COHERE,
     "cohere2": replace(_COHERE, window="pattern", pattern=4),
-    "cohere2_moe": replace(_COHERE, window="pattern", pattern=4),
+    "cohere2_moe": replace(_COHERE, window="pattern", pattern=4, routed=True),
     "olmo": Family(norm="layer", norm_weight=False),
-    "olmo2": _OLMO2,
+    "olmo2": replace(_OLMO2, counted=True),
     "olmo3": replace(_OLMO2, window="pattern", pattern=4),
-    "olmoe": _OLMO2,
-    "flex_olmo": _OLMO2,
-    "granite": _LLAMA,
-    "granitemoe": _LLAMA,
-    "granitemoeshared": _LLAMA,
-    "granitemoehybrid": _LLAMA,
-    "smollm3": Family(tied=True),
+    "olmoe": replace(_OLMO2, routed=True),
+    "flex_olmo": replace(_OLMO2, routed=True),
+    "granite": Family(counted=True),
+    "granitemoe": Family(routed=True),
+    "granitemoeshared": Family(routed=True),
+    "granitemoehybrid": Family(bound_by_attention=True),
+    "smollm3": Family(tied=True, counted=True),
     "exaone": Family(names=Names(output="out_proj", up=("c_fc_0", "c_fc_1"), down="c_proj")),
     "exaone4": Family(qk_norm="head", window="pattern", pattern=4),
     "exaone_moe": Family(qk_norm="head", window="pattern", pattern=4),
     "deepseek": _LLAMA,
-    "deepseek_v2": _LLAMA,
-    "deepseek_v3": _LLAMA,
+    "deepseek_v2": Family(counted=True),
+    "deepseek_v3": Family(counted=True, score_correction=True),
     "deepseek_v32": _LLAMA,
-    "kimi_k2": _LLAMA,
+    "kimi_k2": Family(routed=True, score_correction=True),
     "youtu": _LLAMA,
-    "glm4_moe_lite": _LLAMA,
+    "glm4_moe_lite": Family(routed=True),
     "glm_moe_dsa": _LLAMA,
     "minicpm3": _LLAMA,
-    "gpt_oss": Family(qkv_bias=True, output_bias=True, sinks=True, window="even"),
+    "gpt_oss": Family(
+        qkv_bias=True,
+        output_bias=True,
+        sinks=True,
+        window="even",
+        routed=True,
+        sdpa=False,
+        counted=True,
+        expert_biases=True,
+    ),
     "internlm2": Family(names=Names(("wqkv",), "wo", ("w1", "w3"), "w2")),
     "internlm3": _LLAMA,
     "baichuan": Family(names=Names(qkv=("W_pack",))),
-    "chatglm": Family(names=_NEOX_NAMES, qkv_bias=True),
+    "chatglm": Family(names=_NEOX_NAMES, qkv_bias=True, all_keys_unless="multi_query_attention"),
     "glm": _GLM,
     "glm4": replace(_GLM, norms=4),
-    "glm4_moe": Family(qkv_bias=True, qk_norm="head"),
+    "glm4_moe": Family(qkv_bias=True, qk_norm="head", routed=True, score_correction=True),
     "glm4v": replace(_GLM, norms=4),
     "glm4v_text": replace(_GLM, norms=4),
     "glm4v_moe_text": Family(qkv_bias=True),
     "minicpm": Family(tied=True),
     "ernie4_5": Family(tied=True),
-    "ernie4_5_moe": Family(tied=True),
+    "ernie4_5_moe": Family(tied=True, routed=True),
     "seed_oss": Family(qkv_bias=True),
     "apertus": Family(names=Names(up=("up_proj",)), gated=False, qk_norm="head"),
     "arcee": Family(names=Names(up=("up_proj",)), gated=False),
     "nemotron": Family(names=Names(up=("up_proj",)), gated=False, norm="layer", norm_bias=True),
-    "minimax_m2": Family(qk_norm="full"),
+    "minimax_m2": Family(qk_norm="full", routed=True),
     "mimo": _QWEN2,
     "hunyuan_v1_dense": _QWEN3,
-    "hunyuan_v1_moe": _QWEN3,
+    "hunyuan_v1_moe": replace(_QWEN3, routed=True),
     "afmoe": Family(norms=4, qk_norm="head", window="pattern", pattern=4),
     "bitnet": Family(norms=4),
-    "dbrx": Family(names=Names(("Wqkv",), "out_proj", ("w1", "v1"), "w2"), norm="layer"),
-    "bailing_hybrid": Family(hybrid=True, head_gate=True),
-    "kimi_linear": Family(hybrid=True),
+    "dbrx": Family(names=Names(("Wqkv",), "out_proj", ("w1", "v1"), "w2"), norm="layer", routed=True, counted=True),
+    "bailing_hybrid": Family(hybrid=True, head_gate=True, routed=True, kimi_delta=True),
+    "kimi_linear": Family(hybrid=True, routed=True),
     "solar": _LLAMA,
     "xverse": _LLAMA,
     "yi": _LLAMA,
     "aquila": _LLAMA,
     "llama4_text": Family(window="pattern", pattern=4),
     "mllama_text_model": _LLAMA,
-    "jamba": _LLAMA,
-    "mamba": Family(tied=True, norms=1),
-    "falcon_mamba": Family(tied=False, norms=1),
-    "mamba2": Family(norms=1),
-    "falcon_h1": _LLAMA,
-    "bamba": _LLAMA,
-    "nemotron_h": Family(names=Names(up=("up_proj",)), gated=False, norms=1),
-    "lfm2": Family(qk_norm="head", tied=True, names=Names(output="out_proj", up=("w1", "w3"), down="w2")),
-    "lfm2_moe": Family(qk_norm="head", tied=True, names=Names(output="out_proj", up=("w1", "w3"), down="w2")),
+    "jamba": Family(counted=True, first_mamba=True, bound_by_attention=True),
+    "mamba": Family(tied=True, norms=1, counted=True, mamba="1"),
+    "falcon_mamba": Family(tied=False, norms=1, mamba="1"),
+    "mamba2": Family(norms=1, mamba="2"),
+    "falcon_h1": Family(counted=True, mamba="beside", ungated_norm=True),
+    "bamba": Family(bound_by_attention=True),
+    "nemotron_h": Family(
+        names=Names(up=("up_proj",)), gated=False, norms=1, one_part_layers=True, bound_by_attention=True
+    ),
+    "lfm2": Family(
+        qk_norm="head",
+        tied=True,
+        names=Names(output="out_proj", up=("w1", "w3"), down="w2"),
+        convolutions=True,
+        bound_by_attention=True,
+    ),
+    "lfm2_moe": Family(
+        qk_norm="head",
+        tied=True,
+        names=Names(output="out_proj", up=("w1", "w3"), down="w2"),
+        routed=True,
+        convolutions=True,
+        bound_by_attention=True,
+    ),
 }
 
-_ROUTED = (
-    "mixtral", "qwen2_moe", "qwen3_moe", "qwen3_next", "qwen3_5_moe", "qwen3_5_moe_text", "gpt_oss", "phimoe", "olmoe",
-    "flex_olmo", "granitemoe", "granitemoeshared", "glm4_moe", "glm4_moe_lite", "ernie4_5_moe", "hunyuan_v1_moe",
-    "minimax_m2", "cohere2_moe", "lfm2_moe", "kimi_k2", "dbrx", "bailing_hybrid", "kimi_linear",
-)  # fmt: skip
-FAMILIES.update({name: replace(FAMILIES[name], routed=True) for name in _ROUTED})
-
-_EAGER_ONLY = ("gemma2", "gpt_neo", "gptj", "bloom", "mpt", "gpt_oss")  # _supports_sdpa is False
-FAMILIES.update({name: replace(FAMILIES[name], sdpa=False) for name in _EAGER_ONLY})
-
-# The families whose parameter counts are held, to the last parameter, against published models in tests/catalog.
-COUNTED = frozenset(
-    {
-        "bert",
-        "bloom",
-        "dbrx",
-        "deepseek_v2",
-        "deepseek_v3",
-        "falcon",
-        "falcon_h1",
-        "gemma",
-        "gemma2",
-        "gemma3_text",
-        "gpt2",
-        "gpt_bigcode",
-        "gpt_neo",
-        "gpt_neox",
-        "gpt_oss",
-        "gptj",
-        "granite",
-        "jamba",
-        "llama",
-        "mamba",
-        "mistral",
-        "mixtral",
-        "mpt",
-        "mt5",
-        "olmo2",
-        "opt",
-        "phi",
-        "phi3",
-        "qwen2",
-        "qwen2_moe",
-        "qwen3",
-        "qwen3_moe",
-        "roberta",
-        "smollm3",
-        "t5",
-        "xlm-roberta",
-    }
-)
+# Positions taken off an encoder of an unknown family: none published pads more of them than RoBERTa.
+PADDED_IF_UNKNOWN = _ROBERTA.padded_positions
 
 # What a row of the catalog with an unknown model_type is read as: the decoder that most published models follow.
 STANDARD = _LLAMA
+
+
+def standard_for(family: Family | None) -> Family:
+    """STANDARD, with what is known of how a family's layers are built, where its config lacks what `family` needs."""
+    if family is None:
+        return STANDARD
+    return replace(STANDARD, **{name: getattr(family, name) for name in _OF_LAYERS})
+
+
+_OF_LAYERS = (
+    "kind", "parallel_key", "new_decoder", "one_key_by", "all_keys_unless", "unrepeated_key", "width_of_both",
+    "shared_gate", "score_correction", "expert_biases", "bias_in_each_layer", "mamba", "first_mamba",
+    "one_part_layers", "convolutions", "kimi_delta", "ungated_norm", "bound_by_attention", "counted",
+)  # fmt: skip

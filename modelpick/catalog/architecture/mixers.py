@@ -13,7 +13,6 @@ from modelpick.catalog.architecture.shape import Mixer, Projection
 _GATED_DELTA, _KIMI_DELTA = 89.0 - 16, 910.0 - 16
 ATTENTIVE = frozenset({"full", "sliding", "global", "both"})
 RECURRENT = frozenset({"mamba", "mamba2", "linear", "conv", "both"})
-_MAMBA_ONLY = frozenset({"mamba", "falcon_mamba", "mamba2"})
 _WORDS = {
     "full_attention": "full", "attention": "full", "sliding_attention": "sliding", "local_attention": "sliding",
     "chunked_attention": "sliding", "global_attention": "full", "linear_attention": "linear", "conv": "conv",
@@ -26,9 +25,9 @@ _UPPER_BOUND = "which layers attend is not told: all are taken to, an upper boun
 
 def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[str], tuple[str, ...]]:
     """What mixes the tokens in each of `depth` layers, and what had to be assumed about it."""
-    if kind in _MAMBA_ONLY:
-        return ["mamba2" if kind == "mamba2" else "mamba"] * depth, ()
-    if kind == "falcon_h1":
+    if family.mamba in ("1", "2"):
+        return ["mamba2" if family.mamba == "2" else "mamba"] * depth, ()
+    if family.mamba == "beside":
         return (
             (["both"] * depth, ())
             if config.get("mamba_d_ssm") or config.get("mamba_d_state")
@@ -36,59 +35,47 @@ def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[s
         )
     told = fields.names(config, "layer_types")
     if told is not None:
-        return _from_words(config, kind, told, depth), ()
+        return _from_words(config, kind, family, told, depth), ()
     pattern = config.get("hybrid_override_pattern")
-    if isinstance(pattern, str) and kind == "nemotron_h":
+    if isinstance(pattern, str) and family.one_part_layers:
         if len(pattern) != depth or not set(pattern) <= set(_NEMOTRON):
             raise fields.bad("hybrid_override_pattern", pattern, f"{depth} letters of M, *, - and E")
         return [_NEMOTRON[letter] for letter in pattern], ()
-    found = _by_interval(config, kind, depth)
+    found = _by_interval(config, family, depth)
     if found is not None:
         return found, ()
     if family.hybrid:
         raise fields.missing(kind, "config.json does not tell which layers attend")
-    if kind in (
-        "jamba",
-        "nemotron_h",
-        "granitemoehybrid",
-        "bamba",
-        "lfm2",
-        "lfm2_moe",
-        "qwen3_next",
-        "qwen3_5",
-        "qwen3_5_text",
-        "qwen3_5_moe",
-        "qwen3_5_moe_text",
-    ):
+    if family.bound_by_attention:
         return ["full"] * depth, (_UPPER_BOUND,)
     return _by_window(config, family, depth), ()
 
 
-def has_mlp(kind: str, token_kind: str) -> bool:
-    """Whether an MLP or experts follow: not in mamba, and in nemotron_h only as layers of their own."""
-    if kind in _MAMBA_ONLY:
+def has_mlp(family: Family, token_kind: str) -> bool:
+    """Whether an MLP or experts follow: not in Mamba alone, and where layers have one part only as layers of it."""
+    if family.mamba in ("1", "2"):
         return False
-    return kind != "nemotron_h" or token_kind in ("mlp", "moe")
+    return not family.one_part_layers or token_kind in ("mlp", "moe")
 
 
-def _from_words(config: Config, kind: str, words: list[str], depth: int) -> list[str]:
+def _from_words(config: Config, kind: str, family: Family, words: list[str], depth: int) -> list[str]:
     if len(words) != depth:
         raise fields.bad("layer_types", f"{len(words)} entries", f"{depth}, one a layer")
     unknown = next((word for word in words if word not in _WORDS), None)
     if unknown is not None:
         raise fields.missing(kind, f"layer_types holds {unknown!r}")
     found = [_WORDS[word] for word in words]
-    if kind == "jamba":
+    if family.first_mamba:
         return ["mamba" if word == "mamba2" else word for word in found]
     if whole(config, ("global_head_dim", "num_global_key_value_heads")):
         return ["global" if word == "full" else word for word in found]
     return found
 
 
-def _by_interval(config: Config, kind: str, depth: int) -> list[str] | None:
+def _by_interval(config: Config, family: Family, depth: int) -> list[str] | None:
     """Hybrids that attend every n-th layer: jamba, bamba, qwen3_next, lfm2."""
     period = whole(config, ("attn_layer_period",))
-    if kind == "jamba" and period:
+    if family.first_mamba and period:
         offset = whole(config, ("attn_layer_offset",), smallest=0) or 0
         return ["full" if layer % period == offset else "mamba" for layer in range(depth)]
     every = whole(config, ("full_attention_interval", "layer_group_size"))
@@ -96,7 +83,7 @@ def _by_interval(config: Config, kind: str, depth: int) -> list[str] | None:
         return ["linear" if (layer + 1) % every else "full" for layer in range(depth)]
     attending = config.get("attn_layer_indices") or config.get("full_attn_idxs")
     if isinstance(attending, list | tuple):
-        other = "conv" if kind.startswith("lfm2") else "mamba2"
+        other = "conv" if family.convolutions else "mamba2"
         return ["full" if layer in attending else other for layer in range(depth)]
     return None
 
@@ -122,24 +109,24 @@ def _by_window(config: Config, family: Family, depth: int) -> list[str]:
     return ["full"] * depth
 
 
-def mixer(config: Config, kind: str, token_kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
+def mixer(config: Config, family: Family, token_kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """A recurrent or convolutional mixer: its states, its linear layers, its other parameters."""
     if token_kind == "mamba":
-        return _mamba(config, kind, hidden)
+        return _mamba(config, family, hidden)
     if token_kind == "linear":
-        return _kimi_delta(config, hidden) if kind == "bailing_hybrid" else _delta_net(config, hidden)
+        return _kimi_delta(config, hidden) if family.kimi_delta else _delta_net(config, hidden)
     if token_kind == "conv":
         taps = whole(config, ("conv_L_cache",)) or 3
         made = [Projection("in_proj", "other", hidden, 3 * hidden), Projection("out_proj", "other", hidden, hidden)]
         return Mixer(hidden, 0, hidden * taps), made, hidden * taps
-    return _mamba2(config, kind, hidden)
+    return _mamba2(config, family, hidden)
 
 
-def _mamba(config: Config, kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
+def _mamba(config: Config, family: Family, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """Mamba-1 (arXiv 2312.00752; modeling_mamba.py, modeling_jamba.py)."""
     state = whole(config, ("state_size", "mamba_d_state", "ssm_state_size")) or 16
     taps = whole(config, ("conv_kernel", "mamba_d_conv")) or 4
-    inner = whole(config, ("intermediate_size",)) if kind != "jamba" else None
+    inner = whole(config, ("intermediate_size",)) if not family.first_mamba else None
     if inner is None:
         inner = (whole(config, ("expand", "mamba_expand")) or 2) * hidden
     rank = whole(config, ("time_step_rank", "mamba_dt_rank")) or -(-hidden // 16)
@@ -150,12 +137,12 @@ def _mamba(config: Config, kind: str, hidden: int) -> tuple[Mixer, list[Projecti
         Projection("out_proj", "other", inner, hidden),
     ]
     extra = inner * taps + inner + inner * state + inner  # convolution and its bias, A, D
-    if kind == "jamba":
+    if family.first_mamba:
         extra += rank + 2 * state  # norms of the step and of both projections of the state
     return Mixer(inner, inner * state, inner * taps), made, extra
 
 
-def _mamba2(config: Config, kind: str, hidden: int) -> tuple[Mixer, list[Projection], int]:
+def _mamba2(config: Config, family: Family, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """Mamba-2 (arXiv 2405.21060; modeling_falcon_h1.py, modeling_mamba2.py, modeling_nemotron_h.py)."""
     heads = whole(config, ("mamba_n_heads", "mamba_num_heads", "num_heads")) or 0
     size = whole(config, ("mamba_d_head", "mamba_head_dim", "head_dim")) or 64
@@ -171,7 +158,7 @@ def _mamba2(config: Config, kind: str, hidden: int) -> tuple[Mixer, list[Project
         Projection("in_proj", "other", hidden, inner + mixed + heads),
         Projection("out_proj", "other", inner, hidden),
     ]
-    normed = flag(config, "mamba_rms_norm", kind != "falcon_h1")
+    normed = flag(config, "mamba_rms_norm", not family.ungated_norm)
     extra = mixed * taps + mixed + 3 * heads + (inner if normed else 0)
     return Mixer(inner, heads * size * state, mixed * taps), made, extra
 
