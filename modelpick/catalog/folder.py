@@ -3,91 +3,21 @@
 import json
 import re
 import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from modelpick import files
 from modelpick.catalog import card, headers, terms
-from modelpick.catalog.model import BaseModel, Conflict, Model, Origin
+from modelpick.catalog.model import Model
+from modelpick.catalog.parts import NO_CONFIG, RepositoryParts, assembled
 from modelpick.errors import UsageError
 
-NO_CONFIG = "there is no config.json: the shape is unknown"
-PACKED = "weights are packed several to an element: their number follows from the shape, not from the header"
-_CARD_FIELDS = (
-    "license", "license_name", "license_link", "datasets", "tags", "languages", "pipeline_tag", "library", "gate_text",
-)  # fmt: skip
 LARGEST_TEXT = 2_000_000  # bytes read of a card or a license; the longest license text in the collected ones is 62 kB
 LARGEST_JSON = 4_000_000  # bytes of config.json, adapter_config.json; the longest configs on the Hub are some 400 kB
 LARGEST_INDEX = 64_000_000  # bytes of model.safetensors.index.json: 100,000 tensors are 10 MB
 GGUF_START = 1 << 18  # bytes of a GGUF file read for its general.* keys, which stand first
 _SHA = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Names, texts (card and terms), parsed configs and header counts of one revision, and notes on the reading."""
-
-    id: str
-    origin: Origin
-    revision: str | None
-    files: tuple[str, ...]
-    texts: dict[str, str]
-    config: dict[str, Any] | None
-    adapter_config: dict[str, Any] | None
-    gguf: dict[str, Any] | None
-    parameters_by_dtype: dict[str, int]
-    notes: tuple[str, ...]
-
-
-def assembled(parts: Parts) -> Model:
-    """The Model that the parts describe. Every field that is set names the file it came from in `sources`."""
-    readme = next((name for name in parts.texts if name.lower() == "readme.md"), None)
-    facts = card.facts(card.read(parts.texts[readme]) if readme else card.Card({}, ""))
-    sources = {field: readme for field in _CARD_FIELDS if readme and getattr(facts, field) not in (None, ())}
-    sources |= {f"config.{key}": "config.json" for key in parts.config or ()}
-    bases, conflicts = _with_adapter_base(facts.base_models, parts.adapter_config)
-    if bases:
-        sources["base_models"] = readme if readme and facts.base_models else "adapter_config.json"
-    # What an adapter's repository holds is an addition to its base's weights, not a model's parameters.
-    total = None if parts.adapter_config is not None else headers.total_parameters(parts.parameters_by_dtype)
-    if total is not None:
-        sources["parameters"] = "safetensors headers"
-    packed = bool(parts.parameters_by_dtype) and total is None and parts.adapter_config is None
-    return Model(
-        id=parts.id,
-        origin=parts.origin,
-        revision=parts.revision,
-        config=parts.config,
-        parameters=total,
-        parameters_exact=total is not None,
-        parameters_by_dtype=parts.parameters_by_dtype,
-        base_models=bases,
-        texts=parts.texts,
-        files=parts.files,
-        adapter_config=parts.adapter_config,
-        gguf=parts.gguf,
-        sources=sources,
-        conflicts=conflicts,
-        notes=(*parts.notes, *facts.notes, *((PACKED,) if packed else ())),
-        **{field: getattr(facts, field) for field in _CARD_FIELDS},
-    )
-
-
-def _with_adapter_base(
-    declared: tuple[BaseModel, ...], adapter: Mapping[str, Any] | None
-) -> tuple[tuple[BaseModel, ...], tuple[Conflict, ...]]:
-    """The card's parents and the one adapter_config.json names; a conflict where the card declares others only."""
-    named = (adapter or {}).get("base_model_name_or_path")
-    if not isinstance(named, str) or not named.strip():
-        return declared, ()
-    base = BaseModel(card.hub_id(named), "adapter")
-    others = tuple(parent for parent in declared if parent.id != base.id)
-    if len(others) < len(declared) or not declared:
-        return (*others, base), ()
-    ids = ", ".join(parent.id for parent in declared)
-    return (*declared, base), (Conflict("base_models", ids, "README.md", base.id, "adapter_config.json"),)
 
 
 def read_folder(path: Path) -> Model:
@@ -114,7 +44,7 @@ def read_folder(path: Path) -> Model:
     by_dtype = _counts(path, names, notes)
     sha = path.resolve().name
     return assembled(
-        Parts(
+        RepositoryParts(
             id=str(path),
             origin="folder",
             revision=sha if _SHA.fullmatch(sha) and path.resolve().parent.name == "snapshots" else None,

@@ -6,8 +6,8 @@ from typing import Any
 
 from modelpick.catalog import card, headers, hub_cache, terms
 from modelpick.catalog import folder as snapshot
-from modelpick.catalog.folder import NO_CONFIG, Parts
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
+from modelpick.catalog.parts import NO_CONFIG, RepositoryParts
 from modelpick.errors import UsageError
 from modelpick.schema import read, to_json
 
@@ -19,7 +19,7 @@ _CONFIGS = ("config.json", "adapter_config.json")
 
 def fetch(
     client: Client, id: str, at: str, sha: str | None, names: Sequence[str], record: Mapping[str, Any], bulk: bool
-) -> tuple[Parts, bool]:
+) -> tuple[RepositoryParts, bool]:
     """Reads the files of `names` that matter, at revision `at`, and says whether that is all there is to read.
 
     A gate, or a file that is listed and not there, is a note. Raises HubDownError.
@@ -47,7 +47,7 @@ def fetch(
         reading.notes.append(NO_CONFIG)
     if reading.gated:
         reading.notes.insert(0, f"behind a gate, not read: {', '.join(reading.gated)}")
-    parts = Parts(
+    parts = RepositoryParts(
         id=id,
         origin="hub",
         revision=sha,
@@ -62,19 +62,19 @@ def fetch(
     return parts, reading.whole and not reading.gated
 
 
-def load(folder: Path | None, endpoint: str, id: str, sha: str | None) -> Parts | None:
+def load(folder: Path | None, endpoint: str, id: str, sha: str | None) -> RepositoryParts | None:
     """The parts of this commit that were kept, or None: a file of another shape is as good as none."""
     kept = hub_cache.load(folder, endpoint, id, sha) if sha else None
     if kept is None:
         return None
     try:
-        parts = read(Parts, card.without_surrogates(kept), code="bad_cache")
+        parts = read(RepositoryParts, card.without_surrogates(kept), code="bad_cache")
     except UsageError:
         return None
     return parts if (parts.id, parts.origin, parts.revision) == (id, "hub", sha) else None
 
 
-def save(folder: Path | None, endpoint: str, parts: Parts) -> None:
+def save(folder: Path | None, endpoint: str, parts: RepositoryParts) -> None:
     """Keeps the parts of a commit; without its sha there is nothing to keep them by."""
     if parts.revision:
         hub_cache.save(folder, endpoint, parts.id, parts.revision, to_json(parts))

@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from modelpick.catalog import card
-from modelpick.catalog.folder import NO_CONFIG, Parts, assembled
 from modelpick.catalog.model import BaseModel, Conflict, Model
+from modelpick.catalog.parts import NO_CONFIG, RepositoryParts, assembled
 
 API = "Hub API"
 _VAGUE = ("unknown", "merge")  # what several parents without a stated relation are taken for
 _CARD_FIELDS = ("license_name", "license_link", "datasets", "languages", "pipeline_tag", "library", "gate_text")
 
 
-def merged(parts: Parts, record: Mapping[str, Any], *, asked: str) -> Model:
+def merged(parts: RepositoryParts, record: Mapping[str, Any], *, asked: str) -> Model:
     """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
     model = assembled(parts)
     data = record.get("cardData")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from modelpick.catalog import hub as live
 from modelpick.catalog import hub_cache, hub_files, index
-from modelpick.catalog.folder import Parts
 from modelpick.catalog.hub_record import merged
+from modelpick.catalog.parts import RepositoryParts
 from modelpick.licensing.judge_models import judge_models
 from tests.stand_ins.hub import Hub
 
@@ -140,7 +140,7 @@ def test_json_of_another_shape_is_as_good_as_none_or_makes_a_model(
         loaded = hub_files.load(tmp_path, "http://hub", "a/b", SHA)
         if loaded is None:
             continue
-        assert isinstance(loaded, Parts)
+        assert isinstance(loaded, RepositoryParts)
         assert all(isinstance(text, str) for text in loaded.texts.values())
         assert all(isinstance(count, int) for count in loaded.parameters_by_dtype.values())
         model = merged(loaded, {}, asked="a/b")

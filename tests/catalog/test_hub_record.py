@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick.catalog import hub_record, index
-from modelpick.catalog.folder import Parts
 from modelpick.catalog.model import Model
+from modelpick.catalog.parts import RepositoryParts
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12),
@@ -29,13 +29,13 @@ _CARD = st.dictionaries(
 )  # fmt: skip
 
 
-def _parts(readme: str | None = None, **changes: Any) -> Parts:
+def _parts(readme: str | None = None, **changes: Any) -> RepositoryParts:
     parts: dict[str, Any] = {
         "id": "org/name", "origin": "hub", "revision": "a" * 40, "files": ("README.md",), "config": None,
         "texts": {} if readme is None else {"README.md": readme}, "adapter_config": None, "gguf": None,
         "parameters_by_dtype": {}, "notes": (),
     }  # fmt: skip
-    return Parts(**(parts | changes))
+    return RepositoryParts(**(parts | changes))
 
 
 def _merged(record: dict[str, Any], readme: str | None = None) -> Model:
