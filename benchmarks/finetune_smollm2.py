@@ -55,14 +55,15 @@ def run(folder: Path, recipe: dict[str, Any]) -> None:
     clock = _Clock()
     given = {"model": str(base), "data": str(data), "output": str(folder / "run"), **recipe}
     result = finetune(Request(given, offline=True), clock)
-    print(f"training: {EXAMPLES - EXAMPLES // 10} examples, {result['step']} steps, {clock.spent['training']:.0f} s")
+    print(f"training: {EXAMPLES - EXAMPLES // 10} examples, {result.step} steps, {clock.spent['training']:.0f} s")
+    assert result.probe is not None
     for when in ("before", "after"):
-        print(f"probe {when}: {_told(result['probe'][when])}, {clock.spent[when]:.0f} s")
-    for row in result["comparisons"]:
-        gap, points = row["difference"], 100 if row["measure"] == "accuracy" else 1
+        print(f"probe {when}: {_told(result.probe[when])}, {clock.spent[when]:.0f} s")
+    for row in result.comparisons:
+        gap, points = row.difference, 100 if row.measure == "accuracy" else 1
         print(
-            f"{row['name']}: {row['verdict']}, {row['measure']} {row['before']:.3f} -> {row['after']:.3f}, "
-            f"{points * gap['value']:+.3g} (95 %: {points * gap['low']:+.3g} to {points * gap['high']:+.3g})"
+            f"{row.name}: {row.verdict}, {row.measure} {row.before:.3f} -> {row.after:.3f}, "
+            f"{points * gap.value:+.3g} (95 %: {points * gap.low:+.3g} to {points * gap.high:+.3g})"
         )
 
 

@@ -20,6 +20,7 @@ from modelpick.datasets.duplicates import OnProgress
 from modelpick.datasets.examples import BadExampleError, Example, Form, Problem, examples_from
 from modelpick.errors import UsageError, first_line, printable_json
 from modelpick.extras import require
+from modelpick.files import replacing
 
 # One line longer than this is not read into memory: an example may have a million characters (examples.py), which
 # JSON can write in six bytes each; what lies beside it in the record has as much room again, and more.
@@ -345,15 +346,8 @@ def copy_lines(source: Path, lines: Collection[int], target: Path) -> None:
 
     `target` is there whole or not at all. Raises UsageError(code="cannot_write") when it cannot be written.
     """
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            for line, record in records(source):
-                if line in lines:
-                    file.write(printable_json(json.dumps(record, ensure_ascii=False, default=str)) + "\n")
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UsageError(
-            f"{target} cannot be written: {error.strerror}", fix="name another with --output", code="cannot_write"
-        ) from None
+    with replacing(target, fix="name another file with --output") as file:
+        for line, record in records(source):
+            if line in lines:
+                text = printable_json(json.dumps(record, ensure_ascii=False, default=str))
+                file.write(text.encode() + b"\n")

@@ -1,15 +1,13 @@
-"""What a run is made from: its examples, parted, and proof that they and the base are still the same ones."""
+"""The examples of a run, split into training and held-out ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from modelpick.datasets.duplicates import normalized
 from modelpick.datasets.examples import Example
-from modelpick.datasets.read import read_for_training, sha256_of, split
+from modelpick.datasets.read import read_for_training, split
 from modelpick.errors import UsageError
-from modelpick.planning.recipe import RunSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,95 +22,67 @@ class Data:
     eval_sha256: str | None = None
     leaks: int = 0  # held-out examples left out, since training says the same
 
-    def as_json(self) -> dict[str, Any]:
-        """For run.json and the card."""
-        return {
-            "examples": len(self.train),
-            "held_out": len(self.held_out),
-            "leaks_left_out": self.leaks,
-            "sha256": self.sha256,
-            "eval_sha256": self.eval_sha256,
-            "sources": list(self.sources),
-        }
+    def record(self, notes: Sequence[str] = ()) -> "DataRecord":
+        """What run.json and the model card say of the data. `notes` are the policy's on the declared sources."""
+        return DataRecord(
+            examples=len(self.train),
+            held_out=len(self.held_out),
+            leaks_left_out=self.leaks,
+            sha256=self.sha256,
+            eval_sha256=self.eval_sha256,
+            sources=self.sources,
+            notes=tuple(notes),
+        )
 
 
-def read_data(given: Mapping[str, Any], labelled_by: RunSettings | None = None) -> Data:
-    """Read and part the examples; a separate held-out file wins over a share.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRecord:
+    """The `data` object of run.json: counts of examples, the hashes that pin the files, the declared sources."""
+
+    examples: int = 0
+    held_out: int = 0
+    leaks_left_out: int = 0
+    sha256: str | None = None
+    eval_sha256: str | None = None
+    sources: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.1, seed: int = 42) -> Data:
+    """Read and part the examples: `eval_file` is held out, or else the share `held_out`, drawn by `seed`.
 
     A held-out example that asks what training asks, word for word, proves nothing and is left out. Raises UsageError
-    for a file that cannot be learned from, and code="leak" when nothing of a held-out file is left.
+    for a file that cannot be learned from, code="leak" when nothing of `eval_file` is left, and code="one_label".
     """
-    defaults = labelled_by or RunSettings(model="", data="", output="")
-    whole = read_for_training(Path(given["data"]))
-    seed = defaults.seed if given.get("seed") is None else int(given["seed"])
-    eval_sha, leaks = None, 0
-    if given.get("eval_data"):
-        apart = read_for_training(Path(given["eval_data"]))
-        train, eval_sha = whole.examples, apart.sha256
-        known = {_asked(example) for example in train}
-        held_out = tuple(example for example in apart.examples if _asked(example) not in known)
-        leaks = len(apart.examples) - len(held_out)
-        if not held_out:
+    whole = read_for_training(file)
+    eval_sha256, leaks = None, 0
+    if eval_file is not None:
+        apart = read_for_training(eval_file)
+        train, eval_sha256 = whole.examples, apart.sha256
+        asked_in_training = {_asked(example) for example in train}
+        test = tuple(example for example in apart.examples if _asked(example) not in asked_in_training)
+        leaks = len(apart.examples) - len(test)
+        if not test:
             raise UsageError(
-                f"every example of {given['eval_data']} stands in {given['data']} too",
+                f"every example of {eval_file} is in {file} too",
                 fix="hold out examples that are not trained on, or leave --eval-data out",
                 code="leak",
             )
     else:
-        share = given.get("held_out")
-        train, held_out = split(whole.examples, defaults.held_out if share is None else float(share), seed)
-    sources = tuple(sorted({example.source for example in (*train, *held_out) if example.source}))
-    labels = labels_of((*train, *held_out))
+        train, test = split(whole.examples, held_out, seed)
+    sources = tuple(sorted({example.source for example in (*train, *test) if example.source}))
+    labels = labels_of((*train, *test))
     if len(labels) == 1:
         raise UsageError(
-            f"every example of {given['data']} has the label {labels[0]!r}",
+            f"every example of {file} has the label {labels[0]!r}",
             fix="give examples of at least two labels",
             code="one_label",
         )
-    return Data(train, held_out, whole.sha256, sources, labels, eval_sha, leaks)
+    return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks)
 
 
 def _asked(example: Example) -> str:
     return normalized(example.prompt) or normalized(example.text)
-
-
-def base_sha256(model: str) -> str | None:
-    """One hash over the weight files of a local folder; None for a Hub id, which its revision pins."""
-    import hashlib
-
-    folder = Path(model)
-    if not folder.is_dir():
-        return None
-    digest = hashlib.sha256()
-    for file in sorted(path for suffix in ("safetensors", "bin") for path in folder.glob(f"*.{suffix}")):
-        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
-    return digest.hexdigest()
-
-
-def refuse_changed(record: Mapping[str, Any], given: Mapping[str, Any], data: Data, *, continues: bool) -> None:
-    """Refuse to continue or repeat a run on other data or another base than those it began with.
-
-    `record` is its run.json. A repeated run may name another file or base on purpose, which is not compared; one that
-    is continued may not: another name is another place for the same. Raises UsageError: data_changed, base_changed.
-    """
-    settings, kept = record["settings"], record.get("data", {})
-    now = {"data": data.sha256, "eval_data": data.eval_sha256}
-    for name, key in (("data", "sha256"), ("eval_data", "eval_sha256")):
-        compared = continues or given.get(name) == settings.get(name)
-        if compared and kept.get(key) not in (None, now[name]):
-            raise UsageError(
-                f"{given[name]} is not the file that this run began with: its SHA-256 was {kept[key][:12]}...",
-                fix="put that file back, or start another run with another --output",
-                code="data_changed",
-            )
-    was = record.get("base_sha256")
-    compared = continues or given.get("model") == settings.get("model")
-    if compared and was and was != base_sha256(str(given["model"])):
-        raise UsageError(
-            f"the weights in {given['model']} are not those that this run began with",
-            fix="put them back, or start another run with another --output",
-            code="base_changed",
-        )
 
 
 def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -1,20 +1,24 @@
 """Better, or not: the same measurements before and after, on what was to be learned and on what should not be lost."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelpick import schema
 from modelpick.datasets import read
 from modelpick.datasets.split import Data
+from modelpick.errors import UsageError
 from modelpick.evaluation.probe import ask
 from modelpick.evaluation.probe.run import Suite
 from modelpick.evaluation.probe.suite import Answers, Case
-from modelpick.evaluation.score import Comparison, Interval, Scores, compare, score
-from modelpick.files import data_file, write_atomically
+from modelpick.evaluation.score import Comparison, Scores, compare, score
+from modelpick.files import data_file, read_json, write_atomically
 from modelpick.loading import environment, tokenize
 from modelpick.loading.load import Loaded
 from modelpick.planning.recipe import RunSettings
+from modelpick.schema import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,66 +55,77 @@ def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
     return Before(held_out, general, probe, few_shot)
 
 
-def comparisons(before: Before, after: Before) -> tuple[tuple[Comparison, ...], dict[str, Any]]:
-    """Every measurement made both times, compared; and the probe's figures in full for result.json."""
-    made: list[Comparison] = []
-    shown: dict[str, Any] = {}
+def comparisons(before: Before, after: Before) -> tuple[Comparison, ...]:
+    """Every measurement that was made both times, compared."""
+    compared: list[Comparison] = []
     if before.held_out and after.held_out:
-        made.append(compare("held-out examples", before.held_out, after.held_out))
-    for key, name in (("probe", "reasoning probe"), ("few_shot", "reasoning probe, few-shot")):
-        answered = [getattr(one, key) for one in (before, after)]
-        if all(answered):
-            made.append(compare(name, *(Scores("accuracy", answers.right()) for answers in answered)))
-            shown["probe" if key == "probe" else "probe_few_shot"] = {
-                when: answers.as_json() for when, answers in zip(("before", "after"), answered, strict=True)
-            }
+        compared.append(compare("held-out examples", before.held_out, after.held_out))
+    for name, first, second in (
+        ("reasoning probe", before.probe, after.probe),
+        ("reasoning probe, few-shot", before.few_shot, after.few_shot),
+    ):
+        if first and second:
+            compared.append(compare(name, Scores("accuracy", first.right()), Scores("accuracy", second.right())))
     if before.general and after.general:
-        made.append(compare("general knowledge", before.general, after.general))
-    return tuple(made), shown
+        compared.append(compare("general knowledge", before.general, after.general))
+    return tuple(compared)
+
+
+def probe_figures(before: Answers | None, after: Answers | None) -> Mapping[str, Any] | None:
+    """The figures of a probe asked both times, in full, for result.json; None where it was not."""
+    return {"before": before.as_json(), "after": after.as_json()} if before and after else None
+
+
+@dataclass(frozen=True, slots=True)
+class _AnswersRecord:
+    concluded: tuple[bool | None, ...]
+    seed_cases: tuple[str, ...]  # the prompts: proof that the cases are the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BeforeRecord:
+    """before.json."""
+
+    schema_version: int = 1
+    held_out: Scores | None = None
+    general: Scores | None = None
+    probe: _AnswersRecord | None = None
+    few_shot: _AnswersRecord | None = None
 
 
 def write_before(path: Path, before: Before) -> None:
-    """Keep what the untuned model scored."""
-    scores = {name: _scores_json(getattr(before, name)) for name in ("held_out", "general")}
-    answers = {name: _answers_json(getattr(before, name)) for name in ("probe", "few_shot")}
-    write_atomically(path, json.dumps({"schema_version": 1, **scores, **answers}))
+    """Keep what the untuned model scored. Raises UsageError when the file cannot be written."""
+    record = _BeforeRecord(
+        held_out=before.held_out,
+        general=before.general,
+        probe=_record_of(before.probe),
+        few_shot=_record_of(before.few_shot),
+    )
+    write_atomically(path, json.dumps(to_json(record)))
 
 
-def read_before(path: Path) -> Before:
-    """Read it back; the probe's cases are made again, and must be the same ones."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    held_out, general = (_scores_from(record[name]) for name in ("held_out", "general"))
-    settings = json.loads((path.parent / "run.json").read_text(encoding="utf-8"))["settings"]
-    made = Suite(settings["probe"], seed=settings["seed"]).made()
-    probe, few_shot = (_answers_from(record.get(name), made) for name in ("probe", "few_shot"))
-    return Before(held_out, general, probe, few_shot)
+def read_before(path: Path, settings: RunSettings) -> Before | None:
+    """What the untuned model of this run scored; None where the file is missing or is not whole.
+
+    The cases of the probe are made again from the run's settings; answers to other cases are left out.
+    """
+    try:
+        record = schema.read(_BeforeRecord, read_json(path, code="bad_before"), str(path), code="bad_before")
+    except UsageError:
+        return None
+    cases = Suite(settings.probe, seed=settings.seed).made() if settings.probe else ()
+    return Before(
+        record.held_out, record.general, _answers_to(cases, record.probe), _answers_to(cases, record.few_shot)
+    )
 
 
-def _answers_json(answers: Answers | None) -> dict[str, Any] | None:
+def _record_of(answers: Answers | None) -> _AnswersRecord | None:
     if answers is None:
         return None
-    return {"concluded": list(answers.concluded), "seed_cases": [case.prompt for case in answers.cases]}
+    return _AnswersRecord(answers.concluded, tuple(case.prompt for case in answers.cases))
 
 
-def _answers_from(record: dict[str, Any] | None, made: tuple[Case, ...]) -> Answers | None:
-    if record is None or [case.prompt for case in made] != record["seed_cases"]:
+def _answers_to(cases: tuple[Case, ...], record: _AnswersRecord | None) -> Answers | None:
+    if record is None or tuple(case.prompt for case in cases) != record.seed_cases:
         return None
-    return Answers(made, tuple(record["concluded"]))
-
-
-def _scores_json(scores: Scores | None) -> dict[str, Any] | None:
-    return None if scores is None else {"measure": scores.measure, "cases": list(scores.cases)}
-
-
-def _scores_from(record: dict[str, Any] | None) -> Scores | None:
-    return None if record is None else Scores(record["measure"], tuple(record["cases"]))
-
-
-def summary(comparison: Comparison) -> str:
-    """One sentence for people."""
-    gap: Interval = comparison.difference
-    return (
-        f"{comparison.name}: {comparison.verdict} ({comparison.before.measure} {comparison.before.mean:.3f} -> "
-        f"{comparison.after.mean:.3f}, difference {gap.value:+.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, "
-        f"{len(comparison.after.cases)} cases)"
-    )
+    return Answers(cases, record.concluded)

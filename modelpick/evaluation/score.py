@@ -4,10 +4,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from modelpick.loading.load import Kind
 from modelpick.loading.tokenize import IGNORED, Encoded
+from modelpick.schema import Bounds, to_json
 
 _Z95 = 1.959963984540054  # the 97.5 % point of the standard normal distribution
 _FEWEST = 6  # five cases that all change one way are nothing unusual at 5 %: 2 / 2**5 = 0.0625
@@ -16,22 +17,29 @@ _RESAMPLES = (
 )
 
 
+_Signed = Annotated[float, Bounds(-1e18, 1e18)]
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A value with its 95 % interval."""
 
-    value: float
-    low: float
-    high: float
+    value: _Signed
+    low: _Signed
+    high: _Signed
 
     @property
     def direction(self) -> int:
         """1 when the whole interval lies above zero, -1 when below, 0 when zero lies in it."""
         return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
-    def as_json(self, digits: int = 4) -> dict[str, float]:
-        """For result files."""
-        return {"value": round(self.value, digits), "low": round(self.low, digits), "high": round(self.high, digits)}
+    def rounded(self, digits: int = 4) -> "Interval":
+        """The interval to so many decimal places, as files have it."""
+        return Interval(round(self.value, digits), round(self.low, digits), round(self.high, digits))
+
+    def as_json(self) -> dict[str, float]:
+        """For result files: four decimal places."""
+        return to_json(self.rounded())
 
 
 def share(successes: int, trials: int) -> Interval:
@@ -94,10 +102,6 @@ class Scores:
     def better_is(self) -> int:
         """1 when more is better, -1 when less is."""
         return 1 if self.measure == "accuracy" else -1
-
-    def as_json(self) -> dict[str, Any]:
-        """For result files."""
-        return {"measure": self.measure, "mean": round(self.mean, 6), "cases": len(self.cases)}
 
 
 def score(model: Any, encoded: Encoded, kind: Kind, pad: int, batch: int = 1) -> Scores:
@@ -167,17 +171,39 @@ class Comparison:
         direction = self.difference.direction * self.after.better_is
         return {1: "better", -1: "worse", 0: "no difference shown"}[direction]
 
-    def as_json(self) -> dict[str, Any]:
-        """One element of `comparisons` in result.json."""
-        return {
-            "name": self.name,
-            "measure": self.after.measure,
-            "cases": len(self.after.cases),
-            "before": round(self.before.mean, 4),
-            "after": round(self.after.mean, 4),
-            "difference": self.difference.as_json(),
-            "verdict": self.verdict,
-        }
+    def row(self) -> "ComparisonRow":
+        """One element of `comparisons` in result.json: means to four digits, without the single cases."""
+        return ComparisonRow(
+            name=self.name,
+            measure=self.after.measure,
+            cases=len(self.after.cases),
+            before=round(self.before.mean, 4),
+            after=round(self.after.mean, 4),
+            difference=self.difference.rounded(),
+            verdict=self.verdict,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRow:
+    """A comparison as result.json and people have it. `before` and `after` are means over `cases`."""
+
+    name: str
+    measure: str
+    cases: int
+    before: float
+    after: float
+    difference: Interval
+    verdict: str
+
+    @property
+    def sentence(self) -> str:
+        """The comparison on one line: the verdict first, then what it rests on."""
+        gap = self.difference
+        return (
+            f"{self.name}: {self.verdict} ({self.measure} {self.before:.3f} -> {self.after:.3f}, "
+            f"difference {gap.value:+.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {self.cases} cases)"
+        )
 
 
 def compare(name: str, before: Scores, after: Scores) -> Comparison:

@@ -42,10 +42,6 @@ class QuantizedLayers:
     kept: tuple[str, ...]
     elsewhere: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, object]:
-        """For the run file."""
-        return {"quantized": self.quantized, "kept_in_full_precision": list(self.kept)}
-
 
 def quantization_config(bits: Bits, keep: tuple[str, ...], compute_dtype: Any) -> Any:
     """A BitsAndBytesConfig: LLM.int8 (arXiv 2208.07339) or NF4 with double quantization (QLoRA, arXiv 2305.14314)."""

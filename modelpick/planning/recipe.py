@@ -28,7 +28,8 @@ from modelpick.workload import (
     workload_from,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # of run.json; 1 had other names for some settings (FormerNames below), and is read
+_READABLE_VERSIONS = (1, SCHEMA_VERSION)
 TRL = "1.16"  # the version that pyproject.toml and deploy/requirements.in ask for
 _TEXT = Pattern(r"(?s).*\S.*", "text that is not empty")
 _OURS = Source("this program")
@@ -187,14 +188,14 @@ class RunSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Halving:
+class BatchHalving:
     """Memory ran out: what comes after step `after_step` was learned in micro-batches of `batch`."""
 
     after_step: int
     batch: int
 
 
-def in_force(settings: RunSettings, halvings: Sequence[Halving], step: int) -> tuple[RunSettings, int | None]:
+def in_force(settings: RunSettings, halvings: Sequence[BatchHalving], step: int) -> tuple[RunSettings, int | None]:
     """The settings in force after `step`, and the step at which the next halving takes over (None: no other one).
 
     A run is the same bits again only when each of its steps is taken in the micro-batches it was taken in before.
@@ -205,12 +206,6 @@ def in_force(settings: RunSettings, halvings: Sequence[Halving], step: int) -> t
         batch = max(done, key=lambda halving: halving.after_step).batch
         settings = replace(settings, batch=batch, gradient_accumulation=settings.effective_batch // batch)
     return settings, min(later, default=None)
-
-
-def halvings_of(record: Mapping[str, Any] | None) -> tuple[Halving, ...]:
-    """Those of a run file; () for none, and for one that never ran out of memory."""
-    listed = (record or {}).get("halvings", ())
-    return tuple(Halving(int(item["after_step"]), int(item["batch"])) for item in listed)
 
 
 # RoBERTa's positions begin after the padding index: an encoder takes so many tokens less than it has positions.
@@ -236,7 +231,7 @@ def settings_from(options: Mapping[str, Any]) -> RunSettings:
 
 def run_from_json(record: Any) -> RunSettings:
     """The settings of a run file. Raises UsageError(code="unknown_schema") for a file of another version."""
-    if not isinstance(record, Mapping) or record.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(record, Mapping) or record.get("schema_version") not in _READABLE_VERSIONS:
         raise UsageError(
             f"this is not a run file of schema_version {SCHEMA_VERSION}",
             fix="run modelpick finetune again to write one",

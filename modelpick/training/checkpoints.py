@@ -133,18 +133,17 @@ class FolderStore:
     def put(self, file: Path, name: str) -> None:
         """Copy a file there under `name`; readers never see a part of it."""
         target = self.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        shutil.copyfile(file, partial)
-        partial.replace(target)
+        files.make_folder(target.parent)
+        files.copy_file(file, target)
 
     def get(self, name: str, file: Path) -> None:
         """Copy `name` from there to a file."""
-        shutil.copyfile(self.folder / name, file)
+        files.copy_file(self.folder / name, file)
 
     def names(self) -> list[str]:
         """Everything there."""
-        return sorted(path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+        whole = (path for path in self.folder.rglob("*") if path.is_file() and not path.name.endswith(".partial"))
+        return sorted(path.relative_to(self.folder).as_posix() for path in whole)
 
     def delete(self, name: str) -> None:
         """Remove one."""

@@ -1,15 +1,16 @@
 """`modelpick finetune`, from the first check to the model card: each step named, in the order it happens."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import index, lookup
-from modelpick.datasets.split import Data, read_data, refuse_changed
+from modelpick.datasets.split import Data, DataRecord, read_data
 from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, UsageError
 from modelpick.evaluation import before_after
 from modelpick.evaluation.before_after import Before
@@ -17,12 +18,14 @@ from modelpick.evaluation.score import Comparison
 from modelpick.extras import require_train
 from modelpick.files import write_atomically
 from modelpick.licensing import license_check
+from modelpick.licensing.license_check import Permission
 from modelpick.loading import adapters, environment, load, tokenize
 from modelpick.loading.environment import silence_libraries
 from modelpick.loading.load import Loaded, LoadOptions, check_folder
+from modelpick.loading.tokenize import Encoded
 from modelpick.memory.estimate import estimate_model
 from modelpick.planning.choose import Choice, choose
-from modelpick.planning.recipe import SCHEMA_VERSION, RunSettings, as_trained, run_from_json, settings_from
+from modelpick.planning.recipe import RunSettings, as_trained, settings_from
 from modelpick.schema import current_names
 from modelpick.training import checkpoints, model_card, run_folder, tracking
 from modelpick.training.progress import (
@@ -35,214 +38,265 @@ from modelpick.training.progress import (
     read_metrics,
     sparkline,
 )
+from modelpick.training.records import (
+    FinetuneResult,
+    QuantizedRecord,
+    RunRecord,
+    finished,
+    license_record,
+    read_run,
+    record_halvings,
+    write_result,
+    write_run,
+)
 from modelpick.training.stop_signals import stopping_on_signals
 from modelpick.workload import Workload
 
 if TYPE_CHECKING:
-    from modelpick.training.train import Trained
+    from modelpick.training.train import Trained  # which loads torch
 
-
-# Routers and convolutions are below it, any layer of fused experts is above.
-_TOLD_FROM = 0.01
+# Share of the weights without an adapter from which it is said: routers and convolutions are below it, any layer of
+# fused experts is above.
+_SAID_FROM = 0.01
 _BARE = (
-    "{share:.0%} of the weights get no adapter and learn nothing: they are no linear layers (fused experts), or peft "
-    "takes them for such"
+    "{share:.0%} of the weights get no adapter and learn nothing: they are not linear layers (fused experts), or peft "
+    "treats them as such"
 )
 
 
 class StoppedEarlyError(ModelpickError):
-    """A signal asked to stop while there was no step to finish."""
+    """A signal asked to stop before the first step."""
 
     exit_code = EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asked for: settings by name (None: choose), and how to treat the license and an earlier run.
+    """What a user asked for.
 
-    `repeats` is the run.json that is done again; `watched`: somebody reads progress.json, also after a failed start;
-    `planned`: what a plan settled for each size of GPU (choose.choose).
+    - `settings`: settings by name, as RunSettings has them; those that are missing or None are chosen for the device.
+    - `policy`, `reviewed_by`: the policy to judge by (None: that of the settings file), and who decided a review.
+    - `resume`: continue the run in `output`. `repeats`: do the run of this run.json again.
+    - `watched`: somebody reads progress.json, so it stays even after a failed start.
+    - `planned`: what a plan chose for each size of GPU (planning.choose).
+    - `open_store`: opens the second place for checkpoints that the setting `checkpoint_to` names. By itself that may be
+      a folder; pass `modelpick.aws.checkpoint_store.open_store` for s3://bucket/prefix, as the command line does:
+      training knows no cloud.
     """
 
-    given: Mapping[str, Any]
+    settings: Mapping[str, Any]
     policy: str | None = None
     reviewed_by: str | None = None
     resume: bool = False
     offline: bool = False
-    repeats: Mapping[str, Any] | None = None
+    repeats: RunRecord | None = None
     watched: bool = False
     planned: Sequence[Mapping[str, Any]] = ()
-    open_store: Callable[[str], checkpoints.Store] = checkpoints.open_folder  # what `checkpoint_to` names
+    open_store: Callable[[str], checkpoints.Store] = checkpoints.open_folder
 
 
-def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run that passed every check before torch is loaded: what is trained, on what, where, and by whose permission.
+
+    `options` are the settings that were asked for, `record` is the run.json that is continued or repeated.
+    """
+
+    request: Request
+    options: Mapping[str, Any]
+    output: Path
+    data: Data
+    data_notes: tuple[str, ...]
+    permission: Permission
+    record: RunRecord | None
+    earlier: RunSettings | None  # of the run that is continued
+
+    @property
+    def data_record(self) -> DataRecord:
+        """What run.json and the model card say of the data."""
+        return self.data.record(self.data_notes)
+
+
+def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> FinetuneResult:
     """Fine-tune as asked; returns what result.json holds. Torch is imported once everything cheap has been checked.
 
-    Raises UsageError for bad input, LicenseDeniedError/CannotTellError from the gate, DoesNotFitError, and
-    TrainingStoppedError with the last good state kept. A stop asked for by signal is no error: status "interrupted".
+    `screen` is called with every event (progress.Event); setting `stop` ends the run after the step in hand.
+    A stop that was asked for is not an error: the status is "interrupted".
+
+    Raises UsageError for bad input, LicenseDeniedError or LicenseReviewError from the license check, DoesNotFitError,
+    and TrainingStoppedError with the last good state kept.
     """
     require_train()
-    said = {name: value for name, value in request.given.items() if value is not None}
-    given = run_folder.with_absolute_paths(current_names(RunSettings, said))
-    output = Path(_required(given, "output"))
+    asked = {name: value for name, value in request.settings.items() if value is not None}
+    options = run_folder.with_absolute_paths(current_names(RunSettings, asked))
+    output = Path(_required(options, "output"))
     run_folder.refuse_existing(output, resume=request.resume)
-    if request.resume and (finished := run_folder.finished(output)) is not None:
-        return finished
-    record = run_folder.read_run(output) if request.resume else request.repeats
-    earlier = run_from_json(record) if request.resume else None
-    if earlier is not None:
-        given = run_folder.continued(earlier, given)
-        earlier = settings_from(given)
-    for name in ("model", "data"):
-        _required(given, name)
-    tracking.check(given.get("track"))
-    run_folder.refuse_contradictions(given)
-    if Path(given["model"]).is_dir():
-        check_folder(Path(given["model"]), allow_pickles=bool(given.get("allow_pickles")))
-    data = read_data(given, labelled_by=earlier)
-    if record is not None:
-        refuse_changed(record, given, data, continues=earlier is not None)
-    permission = license_check.permission_for(
-        given["model"], request.policy, reviewed_by=request.reviewed_by, offline=request.offline
-    )
-    if not Path(given["model"]).is_dir():  # what was judged is what is trained
-        given["model"] = permission.model
-        if permission.revision:
-            given["revision"] = permission.revision
-    data_notes = license_check.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
-    made = run_folder.make(output)
+    if request.resume and (result := finished(output / "result.json")) is not None:
+        return result
+    run = _checked(request, options, output)
+    created = run_folder.make_output(output)
     stop = stop or threading.Event()
+    track = run.options.get("track")
     with (
-        run_folder.held(output),
-        _tidied(request, earlier, output, made),
+        run_folder.locked(output),
+        _tidied(run, created),
         stopping_on_signals(stop),
-        Progress(output, screen, given.get("usd_per_hour")) as progress,
-        tracking.ended(given.get("track")) as end,
+        Progress(output, screen, run.options.get("usd_per_hour")) as progress,
+        tracking.ended(track) as end,
         checkpoints.disk_full_as_error(output / "checkpoints"),
     ):
-        for text in run_folder.differences(record):
+        for text in run_folder.differences(run.record):
             progress.note(text)
-        result = _run(request, given, earlier, record, data, permission, data_notes, output, progress, stop)
-        end(result["status"])
+        with silence_libraries():
+            result = _train(run, progress, stop)
+        end(result.status)
         return result
 
 
+def _checked(request: Request, options: dict[str, Any], output: Path) -> _Run:
+    """Everything that can be refused before torch is loaded and anything is written."""
+    record = read_run(output / "run.json") if request.resume else request.repeats
+    earlier = None
+    if request.resume and record is not None:
+        options = run_folder.continued(record.settings, options)
+        earlier = settings_from(options)
+    for name in ("model", "data"):
+        _required(options, name)
+    tracking.check(options.get("track"))
+    settings = run_folder.checked(options)
+    if Path(settings.model).is_dir():
+        check_folder(Path(settings.model), allow_pickles=settings.allow_pickles)
+    eval_file = Path(settings.eval_data) if settings.eval_data else None
+    data = read_data(Path(settings.data), eval_file=eval_file, held_out=settings.held_out, seed=settings.seed)
+    if record is not None:
+        run_folder.refuse_changed(record, settings, data, continues=earlier is not None)
+    permission = license_check.permission_for(
+        settings.model, request.policy, reviewed_by=request.reviewed_by, offline=request.offline
+    )
+    if not Path(settings.model).is_dir():  # what was judged is what is trained
+        revision = {"revision": permission.revision} if permission.revision else {}
+        options = {**options, "model": permission.model, **revision}
+    data_notes = license_check.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
+    return _Run(request, options, output, data, data_notes, permission, record, earlier)
+
+
 @contextmanager
-def _tidied(request: Request, earlier: RunSettings | None, output: Path, made: bool) -> Iterator[None]:
+def _tidied(run: _Run, created: bool) -> Iterator[None]:
     """A run that fails before it learned anything leaves nothing in the way of the same command."""
     try:
         yield
     except ModelpickError as error:
-        if earlier is None and not isinstance(error, StoppedEarlyError):
-            run_folder.remove_unbegun(output, made, keep_progress=request.watched)
+        if run.earlier is None and not isinstance(error, StoppedEarlyError):
+            run_folder.remove_unbegun(run.output, created, keep_progress=run.request.watched)
         raise
 
 
-def _run(
-    request: Request, given: dict[str, Any], earlier: RunSettings | None, record: Mapping[str, Any] | None, data: Data,
-    permission: license_check.Permission, data_notes: Sequence[str], output: Path, progress: Progress,
-    stop: threading.Event,
-) -> dict[str, Any]:  # fmt: skip
+def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResult:
+    """Choose, measure, train, measure again, save."""
     from modelpick.training import train
 
-    with silence_libraries():
-        choice = Choice(earlier, 0.0, ("resumed",)) if earlier else _choose(given, data, request)
-        if data.leaks:
-            text = f"{data.leaks} held-out examples ask what training asks, and are left out"
-            progress.note(text)
-        for reason in choice.reasons:
-            progress.note(reason)
-        for obligation in permission.obligations:
-            progress.note(f"license {permission.verdict}: {obligation.text}")
-        settings = choice.settings
-        halvings = run_folder.halvings_to_follow(record, settings)
-        if earlier is None:
-            run_folder.write_run(output, choice, permission, data, data_notes, halvings)
-        store = _store(settings, request.open_store)
-        run_folder.check_disk(output, settings)
-        progress.state("before")
-        _go_on_unless(stop)
-        before = _before(settings, data, output)
-        _go_on_unless(stop)
+    choice = Choice(run.earlier, 0.0, ("resumed",)) if run.earlier else _choose(run)
+    _say_what_was_chosen(run, choice, progress)
+    settings, output, data = choice.settings, run.output, run.data
+    halvings = run_folder.halvings_to_follow(run.record, settings)
+    if run.earlier is None:
+        write_run(output / "run.json", run_folder.new_record(choice, run.permission, run.data_record, halvings))
+    store = _store(settings, run.request.open_store)
+    run_folder.check_disk(output, settings)
+    progress.state("before")
+    _refuse_if_stopped(stop)
+    before = _before(settings, data, output)
+    _refuse_if_stopped(stop)
 
-        def report(event: Event) -> None:
-            if isinstance(event, OutOfMemory):  # before the first smaller step: a life after this one must know
-                run_folder.record_halvings(output, event.halvings)
-            progress.report(event)
+    def report(event: Event) -> None:
+        if isinstance(event, OutOfMemory):  # before the first smaller step: a life after this one must know
+            record_halvings(output / "run.json", event.halvings)
+        progress.report(event)
 
-        hooks = train.RunHooks(report, store, stop)
-        progress.state("training")
-        trained = train.train(
-            settings, lambda: _prepare(settings, data, progress), output / "checkpoints", hooks,
-            resume=request.resume, halvings=halvings,
-        )  # fmt: skip
-        if not trained.finished:
-            progress.state("interrupted")
-            return _result(output, "interrupted", trained, {}, (), permission)
-        progress.state("after")
-        comparisons, shown = _after(trained, data, before)
-        progress.state("saving")
-        name = license_check.output_name(output, permission)
-        _save(trained, output / name, name, permission, data, comparisons)
-        result = _result(output, "done", trained, shown, comparisons, permission, name)
-        tracking.log_results(
-            settings.track, _flat(comparisons), output, Path(settings.data),
-            progress.note,
-        )  # fmt: skip
-        progress.state("done")
-        return result
+    progress.state("training")
+    trained = train.train(
+        settings, lambda: _prepare(settings, data, progress), output / "checkpoints",
+        train.RunHooks(report, store, stop), resume=run.request.resume, halvings=halvings,
+    )  # fmt: skip
+    if not trained.finished:
+        progress.state("interrupted")
+        return _result(run, "interrupted", trained)
+    progress.state("after")
+    after = before_after.measure(trained.loaded, trained.settings, data)
+    comparisons = before_after.comparisons(before, after)
+    progress.state("saving")
+    name = license_check.output_name(output, run.permission)
+    _save(run, trained, name, comparisons)
+    result = replace(
+        _result(run, "done", trained, name),
+        comparisons=tuple(comparison.row() for comparison in comparisons),
+        probe=before_after.probe_figures(before.probe, after.probe),
+        probe_few_shot=before_after.probe_figures(before.few_shot, after.few_shot),
+    )
+    write_result(output / "result.json", result)
+    tracking.log_results(settings.track, _means(comparisons), output, Path(settings.data), progress.note)
+    progress.state("done")
+    return result
 
 
-def _choose(given: dict[str, Any], data: Data, request: Request) -> Choice:
+def _say_what_was_chosen(run: _Run, choice: Choice, progress: Progress) -> None:
+    if run.data.leaks:
+        progress.note(f"{run.data.leaks} held-out examples ask what training asks, and are left out")
+    for reason in choice.reasons:
+        progress.note(reason)
+    for obligation in run.permission.obligations:
+        progress.note(f"license {run.permission.verdict}: {obligation.text}")
 
-    options = _options_from(given, data.labels, offline=request.offline)
-    config = load.load_config(given["model"], options)
+
+def _choose(run: _Run) -> Choice:
+    """Fill in what was not asked for, by the memory estimate on the device at hand."""
+    options, data = run.options, run.data
+    load_options = _load_options(options, data.labels, offline=run.request.offline)
+    config = load.load_config(options["model"], load_options)
     kind = load.kind_of(config)
-    tokenizer, _ = load.load_tokenizer(given["model"], options, kind)
-    limit = load.longest_known(config, kind)
+    tokenizer, _ = load.load_tokenizer(options["model"], load_options, kind)
     longest = tokenize.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
-    asked = f"{given['model']}@{given['revision']}" if given.get("revision") else given["model"]
-    model = lookup.look_up([asked], catalog=index.load(), offline=request.offline).results[0]
+    name = f"{options['model']}@{options['revision']}" if options.get("revision") else options["model"]
+    model = lookup.look_up([name], catalog=index.load(), offline=run.request.offline).results[0]
     if isinstance(model, ModelpickError):
         raise model
-
-    here = environment.current()
+    device = environment.current()
 
     def high(workload: Workload) -> float:
         try:
-            return estimate_model(model, as_trained(workload, kind, gpu=here.kind == "cuda")).high
+            return estimate_model(model, as_trained(workload, kind, gpu=device.kind == "cuda")).high
         except CannotTellError:
-            if {"method", "batch"} <= given.keys():  # all that memory would decide has been decided
+            if {"method", "batch"} <= options.keys():  # all that memory would decide has been decided
                 return 0.0
             raise
 
     return choose(
-        given,
-        here,
+        options,
+        device,
         high,
         longest=longest,
         examples=len(data.train),
         parameters=model.parameters,
-        limit=limit,
-        planned=request.planned,
+        limit=load.longest_known(config, kind),
+        planned=run.request.planned,
     )
 
 
-def _prepare(settings: RunSettings, data: Data, progress: Progress) -> Any:
+def _prepare(settings: RunSettings, data: Data, progress: Progress) -> tuple[Loaded, Encoded]:
     """Load the base, add what is trained, encode the examples: the same state every time, by the run's seed."""
-
     loaded = load_for_training(settings, data.labels)
     encoded = tokenize.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
     for note in loaded.notes:
         progress.note(note)
     if settings.probe and loaded.kind == "encoder":
-        text = "not probed: a classifier fills no masks; its held-out examples judge it, modelpick probe BASE its base"
-        progress.note(text)
-    if encoded.cut or encoded.left_out:
-        text = (
-            f"{encoded.cut} examples are cut at {settings.context} tokens, {encoded.left_out} left out for want of room"
+        progress.note(
+            "not probed: a classifier fills no masks. Its held-out examples judge it; modelpick probe judges its base"
         )
-        progress.note(text)
+    if encoded.cut or encoded.left_out:
+        progress.note(
+            f"at {settings.context} tokens {encoded.cut} examples are cut, and {encoded.left_out} are left out because "
+            "their question alone fills them"
+        )
     return loaded, encoded
 
 
@@ -251,7 +305,7 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Lo
     import transformers
 
     transformers.set_seed(settings.seed)
-    loaded = load.load(settings.model, _options(settings, labels))
+    loaded = load.load(settings.model, _load_options(settings.as_json(), labels))
     if not settings.is_lora:
         return loaded
     model = adapters.add_lora(
@@ -263,120 +317,98 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Lo
         checkpointing=settings.gradient_checkpointing,
     )
     bare = adapters.share_without_adapter(model) if settings.lora_targets == adapters.ALL_LINEAR else 0.0
-    notes = (*loaded.notes, *([_BARE.format(share=bare)] if bare >= _TOLD_FROM else []))
+    notes = (*loaded.notes, *([_BARE.format(share=bare)] if bare >= _SAID_FROM else []))
     return replace(loaded, model=model, notes=notes)
 
 
-def _go_on_unless(stop: threading.Event) -> None:
+def _refuse_if_stopped(stop: threading.Event) -> None:
     if stop.is_set():
-        raise StoppedEarlyError("asked to stop before training began", fix="go on with --resume", code="interrupted")
+        raise StoppedEarlyError("asked to stop before training began", fix="continue with --resume", code="interrupted")
 
 
 def _before(settings: RunSettings, data: Data, output: Path) -> Before:
-
-    kept = output / "before.json"
-    if kept.is_file():
-        return before_after.read_before(kept)
-    loaded = load_for_training(settings, data.labels)
-    before = before_after.measure(loaded, settings, data)
-    before_after.write_before(kept, before)
+    """What the untuned model scores: measured once a run, then read from before.json."""
+    file = output / "before.json"
+    before = before_after.read_before(file, settings)
+    if before is None:
+        before = before_after.measure(load_for_training(settings, data.labels), settings, data)
+        before_after.write_before(file, before)
     return before
 
 
-def _after(trained: "Trained", data: Data, before: Before) -> tuple[tuple[Comparison, ...], dict[str, Any]]:
-
-    return before_after.comparisons(before, before_after.measure(trained.loaded, trained.settings, data))
-
-
-def _save(
-    trained: "Trained",
-    target: Path,
-    name: str,
-    permission: license_check.Permission,
-    data: Data,
-    comparisons: Sequence[Comparison],
-) -> None:
-    """Write the model to a folder beside, then rename: the result is whole or absent."""
-    import shutil
-
+def _save(run: _Run, trained: "Trained", name: str, comparisons: Sequence[Comparison]) -> None:
+    """Write the model to a hidden folder, then rename it: the result is whole or absent."""
+    settings, labels, target = trained.settings, run.data.labels, run.output / name
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    settings = trained.settings
     model: Any = trained.loaded.model
     model.save_pretrained(partial)
     trained.loaded.tokenizer.save_pretrained(partial)
-    if data.labels and settings.is_lora:
-        (partial / adapters.LABELS).write_text(json.dumps(data.labels), encoding="utf-8")
-    options = _options(settings, data.labels)
-    base = load.folder_of(settings.model, options)
-    results = [one.as_json() for one in comparisons]
-    merged = partial / "merged"
+    if labels and settings.is_lora:
+        write_atomically(partial / adapters.LABELS, json.dumps(labels))
+    load_options = _load_options(settings.as_json(), labels)
+    base = load.folder_of(settings.model, load_options)
+    rows = [comparison.row() for comparison in comparisons]
+    folders = [partial]
     if settings.merge and settings.is_lora:
-        adapters.merge(settings.model, partial, merged, options)
-        license_check.write_notices(permission, base, merged, name)
-        text = model_card.card(name, settings, permission, data.as_json(), results, merged=True)
-        (merged / "README.md").write_text(text, encoding="utf-8")
-    license_check.write_notices(permission, base, partial, name)
-    text = model_card.card(name, settings, permission, data.as_json(), results)
-    (partial / "README.md").write_text(text, encoding="utf-8")
+        folders.append(partial / "merged")
+        adapters.merge(settings.model, partial, partial / "merged", load_options)
+    for folder in folders:
+        license_check.write_notices(run.permission, base, folder, name)
+        text = model_card.card(name, settings, run.permission, run.data_record, rows, merged=folder is not partial)
+        write_atomically(folder / "README.md", text)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
 
 def _result(
-    output: Path, status: str, trained: "Trained", shown: Mapping[str, Any], comparisons: Sequence[Comparison],
-    permission: license_check.Permission, name: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    records = read_metrics(output / "metrics.jsonl")
-    title = f"{permission.model}: training loss"
-    write_atomically(output / "loss.svg", loss_svg(losses(records), title=title))
+    run: _Run, status: Literal["done", "interrupted"], trained: "Trained", name: str | None = None
+) -> FinetuneResult:
+    """What came of the run so far; writes loss.svg, and result.json of a run that was interrupted."""
+    records = read_metrics(run.output / "metrics.jsonl")
+    title = f"{run.permission.model}: training loss"
+    write_atomically(run.output / "loss.svg", loss_svg(losses(records), title=title))
     settings, layers = trained.settings, trained.loaded.layers
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "status": status,
-        "model": str(output / name) if name else None,
-        "base": permission.model,
-        "step": trained.step,
-        "batch": settings.batch,
-        "gradient_accumulation": settings.gradient_accumulation,
-        "accumulation": settings.gradient_accumulation,  # its name before 2026-12, which readers of result.json know
-        "quantized_layers": layers.as_json() if layers else None,
-        "comparisons": [one.as_json() for one in comparisons],
-        "loss_curve": sparkline(losses(records)),
-        "license": permission.as_json(),
-        "notes": list(trained.loaded.notes),
-        **shown,
-    }
-    write_atomically(output / "result.json", json.dumps(result, indent=1) + "\n")
+    result = FinetuneResult(
+        status=status,
+        model=str(run.output / name) if name else None,
+        base=run.permission.model,
+        step=trained.step,
+        batch=settings.batch,
+        gradient_accumulation=settings.gradient_accumulation,
+        quantized_layers=QuantizedRecord(quantized=layers.quantized, kept_in_full_precision=layers.kept)
+        if layers
+        else None,
+        loss_curve=sparkline(losses(records)),
+        license=license_record(run.permission),
+        notes=trained.loaded.notes,
+    )
+    if status == "interrupted":
+        write_result(run.output / "result.json", result)
     return result
 
 
-def _options(settings: RunSettings, labels: tuple[str, ...]) -> LoadOptions:
-    return _options_from(settings.as_json(), labels)
-
-
-def _options_from(values: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> LoadOptions:
-    """A Hub id is fetched once, when the run begins (`offline` as asked): a Hub that dies later hurts nothing."""
-
+def _load_options(options: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> LoadOptions:
+    """A Hub id is fetched once, when the run begins (`offline` as asked): a Hub that fails later does no harm."""
     names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
-    return LoadOptions(
-        labels=labels, offline=offline, **{name: values[name] for name in names if values.get(name) is not None}
-    )
+    values = {name: options[name] for name in names if options.get(name) is not None}
+    return LoadOptions(labels=labels, offline=offline, **values)
 
 
 def _store(settings: RunSettings, open_store: Callable[[str], checkpoints.Store]) -> checkpoints.Store | None:
     if settings.checkpoint_to is None:
         return None
     store = open_store(settings.checkpoint_to)
-    store.names()  # one that does not answer is told before the first checkpoint has been paid for
+    store.names()  # a store that does not answer is an error now, not after the first checkpoint has been paid for
     return store
 
 
-def _flat(comparisons: Sequence[Comparison]) -> dict[str, float]:
-    return {f"{when}_{one.name}": getattr(one, when).mean for one in comparisons for when in ("before", "after")}
+def _means(comparisons: Sequence[Comparison]) -> dict[str, float]:
+    before = {f"before_{comparison.name}": comparison.before.mean for comparison in comparisons}
+    return before | {f"after_{comparison.name}": comparison.after.mean for comparison in comparisons}
 
 
-def _required(given: Mapping[str, Any], name: str) -> str:
-    if not given.get(name):
+def _required(options: Mapping[str, Any], name: str) -> str:
+    if not options.get(name):
         raise UsageError(f"no {name} is given", fix=f"name the {name}", code="missing_setting")
-    return str(given[name])
+    return str(options[name])

@@ -4,51 +4,84 @@ Whoever runs the machine knows only this: start `modelpick finetune --job FILE`,
 the machine must go, and read result.json.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from modelpick.errors import UsageError, nearest
-from modelpick.planning.recipe import RunSettings, run_from_json
+from modelpick import schema
+from modelpick.errors import UsageError
+from modelpick.files import read_json
+from modelpick.planning.recipe import RunSettings
 from modelpick.schema import current_names, read_options
 from modelpick.training.finetune import Request
+from modelpick.training.records import read_run
 
 SCHEMA_VERSION = 1
 _PLANNED = frozenset({"method", "batch", "gradient_accumulation", "gradient_checkpointing"})
-_KEYS = ("schema_version", "kind", "settings", "policy", "reviewed_by", "offline")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job file. `settings` are RunSettings by name, not all of them: what is missing is chosen for the device."""
+
+    schema_version: int
+    kind: Literal["finetune"]
+    settings: Mapping[str, Any]
+    policy: str | None = None
+    reviewed_by: str | None = None
+    offline: bool = False
+
+
+def read_job(file: Path) -> Job:
+    """A job file as docs/job-contract.md has it.
+
+    Raises UsageError: "no_file", "broken_json", "unknown_schema" for another version, the code of the setting for a
+    value out of its bounds, "bad_job" for anything else.
+    """
+    table = _read(file)
+    if isinstance(table, Mapping) and table.get("schema_version") != SCHEMA_VERSION:
+        raise UsageError(
+            f"the job file has schema_version {table.get('schema_version')!r}, and this modelpick reads "
+            f"{SCHEMA_VERSION}",
+            fix="write it with the same modelpick that runs it",
+            code="unknown_schema",
+        )
+    job = schema.read(Job, table, str(file), code="bad_job")
+    for name in ("model", "data", "output"):
+        if not isinstance(job.settings.get(name), str):
+            raise UsageError(f"the job's settings lack {name}", fix="see docs/job-contract.md", code="bad_job")
+    return replace(job, settings=read_options(RunSettings, job.settings, unknown="unknown_setting"))
 
 
 def request_from_files(request: Request, *, run_file: str | None = None, job_file: str | None = None) -> Request:
-    """Fill a request from a run file or a job file; what was said on the command line wins.
+    """Fill a request from a run file or a job file; what the request says itself wins.
 
-    A job whose output already holds its run continues it: the same command again finishes the work. Raises UsageError
-    for a file that is missing, broken, or of another schema_version.
+    A job whose output already holds its run continues it: the same command finishes the work. Raises UsageError as
+    `read_run` and `read_job` do.
     """
     if run_file is not None:
-        record = _read(Path(run_file))
-        earlier = run_from_json(record).as_json()
-        return replace(request, given=_merged({**earlier, "output": None}, request.given), repeats=record)
+        record = read_run(Path(run_file))
+        options = {**record.settings.as_json(), "output": None}
+        return replace(request, settings=_merged(options, request.settings), repeats=record)
     if job_file is None:
-        return replace(request, given=_merged({"output": "run"}, request.given))
-    job = _read(Path(job_file))
-    check(job)
-    given = _merged(read_options(RunSettings, job["settings"], unknown="unknown_setting"), request.given)
-    started = bool(given.get("output")) and (Path(given["output"]) / "run.json").is_file()
+        return replace(request, settings=_merged({"output": "run"}, request.settings))
+    job = read_job(Path(job_file))
+    options = _merged(job.settings, request.settings)
+    started = bool(options.get("output")) and (Path(options["output"]) / "run.json").is_file()
     return replace(
         request,
-        given={"output": given["output"]} if started else given,
-        policy=request.policy or job.get("policy"),
-        reviewed_by=request.reviewed_by or job.get("reviewed_by"),
-        offline=request.offline or bool(job.get("offline")),
+        settings={"output": options["output"]} if started else options,
+        policy=request.policy or job.policy,
+        reviewed_by=request.reviewed_by or job.reviewed_by,
+        offline=request.offline or job.offline,
         resume=request.resume or started,
         watched=True,
     )
 
 
 def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
-    """What a plan settled for each size of GPU, as from_plan writes it: settings by name, and `usable_gib`.
+    """What a plan chose for each size of GPU, as aws.from_plan writes it: settings by name, and `usable_gib`.
 
     Raises UsageError for a file that is missing, broken, or of another schema_version.
     """
@@ -56,55 +89,28 @@ def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
     try:
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError("another schema_version")
-        gpus = tuple(current_names(RunSettings, one) for one in content["gpus"])
-        for one in gpus:
-            settled = {name: value for name, value in one.items() if name != "usable_gib"}
-            if not settled.keys() <= _PLANNED:
+        gpus = tuple(current_names(RunSettings, gpu) for gpu in content["gpus"])
+        for gpu in gpus:
+            chosen = {name: value for name, value in gpu.items() if name != "usable_gib"}
+            if not chosen.keys() <= _PLANNED:
                 raise ValueError("another setting")
-            read_options(RunSettings, settled, unknown="bad_planned")
-            if not one["usable_gib"] > 0:
+            read_options(RunSettings, chosen, unknown="bad_planned")
+            if not gpu["usable_gib"] > 0:
                 raise ValueError("usable_gib")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UsageError(
-            f"{file} is not what a plan settled", fix="leave out --planned: it is chosen here", code="bad_planned"
+            f"{file} is not a file of planned settings",
+            fix="leave out --planned: they are chosen here",
+            code="bad_planned",
         ) from None
     return gpus
-
-
-def check(job: Any) -> None:
-    """Refuse a job that is not as docs/job-contract.md says. Raises UsageError."""
-    if not isinstance(job, Mapping):
-        raise UsageError("the job file is no JSON object", fix="see docs/job-contract.md", code="bad_job")
-    if job.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(
-            f"the job file has schema_version {job.get('schema_version')!r}, and this modelpick reads {SCHEMA_VERSION}",
-            fix="write it with the same modelpick that runs it",
-            code="unknown_schema",
-        )
-    for key in job:
-        if key not in _KEYS:
-            raise UsageError(
-                f"unknown key {key!r} in the job file",
-                fix=nearest(key, _KEYS) or "see docs/job-contract.md",
-                code="bad_job",
-            )
-    if job.get("kind") != "finetune" or not isinstance(job.get("settings"), Mapping):
-        raise UsageError(
-            'a job needs "kind": "finetune" and "settings"', fix="see docs/job-contract.md", code="bad_job"
-        )
-    for name in ("model", "data", "output"):
-        if not isinstance(job["settings"].get(name), str):
-            raise UsageError(f"the job's settings name no {name}", fix="see docs/job-contract.md", code="bad_job")
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return {**below, **{name: value for name, value in above.items() if value is not None}}
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UsageError(f"{path} cannot be read", fix="name a file that exists", code="no_file") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}", fix="write it again", code="broken_json") from None
+def _read(file: Path) -> Any:
+    if not file.exists():
+        raise UsageError(f"there is no file {file}", fix="name a file that exists", code="no_file")
+    return read_json(file, code="broken_json")

@@ -1,9 +1,11 @@
 """The model card of a tuned model: lineage, data declared, hyper-parameters, before and after. Pure."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from modelpick.datasets.split import DataRecord
+from modelpick.errors import printable
+from modelpick.evaluation.score import ComparisonRow
 from modelpick.licensing.license_check import Permission
 from modelpick.planning.recipe import RunSettings
 
@@ -12,8 +14,8 @@ def card(
     name: str,
     settings: RunSettings,
     permission: Permission,
-    data: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
+    data: DataRecord,
+    results: Sequence[ComparisonRow],
     *,
     merged: bool = False,
 ) -> str:
@@ -31,20 +33,20 @@ def card(
         front.append(f"license: {_license_tag(permission.licenses)}")
         if len(permission.licenses) > 1 or _license_tag(permission.licenses) == "other":
             front.append(f"license_name: {json.dumps(' AND '.join(permission.licenses))}")
-    if data.get("sources"):
-        front += ["datasets:", *(f"- {json.dumps(source)}" for source in data["sources"])]
+    if data.sources:
+        front += ["datasets:", *(f"- {json.dumps(source)}" for source in data.sources)]
     if adapter:
         front.append("library_name: peft")
     front += ["tags:", "- modelpick", "---", ""]
-    return "\n".join([*front, *_body(name, settings, permission, data, results)]) + "\n"
+    return printable("\n".join([*front, *_body(name, settings, permission, data, results)]) + "\n", keep="\n")
 
 
 def _body(
     name: str,
     settings: RunSettings,
     permission: Permission,
-    data: Mapping[str, Any],
-    results: Sequence[Mapping[str, Any]],
+    data: DataRecord,
+    results: Sequence[ComparisonRow],
 ) -> list[str]:
     lines = [
         f"# {name}",
@@ -61,10 +63,10 @@ def _body(
         "",
         "## Data",
         "",
-        f"- {data['examples']} examples to learn from, {data['held_out']} held out",
-        f"- SHA-256 `{data['sha256']}`",
+        f"- {data.examples} examples to learn from, {data.held_out} held out",
+        f"- SHA-256 `{data.sha256}`",
     ]
-    lines.append(f"- declared sources: {', '.join(data['sources']) if data.get('sources') else 'none declared'}")
+    lines.append(f"- declared sources: {', '.join(data.sources) if data.sources else 'none declared'}")
     lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
     shown = (
         "method", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "learning_rate", "scheduler",
@@ -81,10 +83,10 @@ def _body(
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         for row in results:
-            gap = row["difference"]
+            gap = row.difference
             lines.append(
-                f"| {row['name']} | {row['measure']} | {row['cases']} | {row['before']} | {row['after']} | "
-                f"{gap['value']} ({gap['low']} to {gap['high']}) | {row['verdict']} |"
+                f"| {row.name} | {row.measure} | {row.cases} | {row.before} | {row.after} | "
+                f"{gap.value} ({gap.low} to {gap.high}) | {row.verdict} |"
             )
     else:
         lines.append("Not measured.")

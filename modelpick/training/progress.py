@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
-from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError
+from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError, printable
 from modelpick.files import write_atomically
-from modelpick.planning.recipe import Halving
+from modelpick.planning.recipe import BatchHalving
 
 HEARTBEAT_SECONDS = 10.0
 State = Literal["preparing", "before", "training", "after", "saving", "done", "interrupted", "failed"]
@@ -77,7 +77,7 @@ class OutOfMemory:
     """Memory ran out. `halvings` are all that are in force from now on."""
 
     text: str
-    halvings: tuple[Halving, ...]
+    halvings: tuple[BatchHalving, ...]
 
 
 Event = StateChanged | Note | TrainingStarted | StepLogged | CheckpointSaved | OutOfMemory
@@ -261,6 +261,7 @@ def loss_svg(train: Sequence[Point], held_out: Sequence[Point] = (), title: str 
     every = [*train, *held_out]
     if not every:
         every = [(0.0, 0.0)]
+    title = escape(printable(title))
     left, right = min(x for x, _ in every), max(x for x, _ in every)
     low, high = min(0.0, min(y for _, y in every)), max(y for _, y in every)
     wide, tall = (right - left) or 1.0, (high - low) or 1.0
@@ -270,10 +271,10 @@ def loss_svg(train: Sequence[Point], held_out: Sequence[Point] = (), title: str 
 
     lines = [
         '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="360" viewBox="0 0 640 360" role="img">',
-        f"<title>{escape(title)}</title>",
+        f"<title>{title}</title>",
         '<rect width="640" height="360" fill="white"/>',
         '<g font-family="sans-serif" font-size="12" fill="#333">',
-        f'<text x="60" y="30" font-size="14">{escape(title)}</text>',
+        f'<text x="60" y="30" font-size="14">{title}</text>',
     ]
     for part in range(5):
         y, value = 310 - 65 * part, low + tall * part / 4

@@ -1,23 +1,24 @@
-"""The output folder of a run: made, continued, taken away again, and what would make it another run."""
+"""The output folder of a run: created, locked, continued, removed again, and what would make it another run."""
 
-import json
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from modelpick.datasets.split import Data, base_sha256
+from modelpick.datasets.read import sha256_of
+from modelpick.datasets.split import Data, DataRecord
 from modelpick.errors import UsageError
-from modelpick.files import write_atomically
+from modelpick.files import make_folder, write_atomically
 from modelpick.licensing.license_check import Permission
 from modelpick.planning.choose import Choice
-from modelpick.planning.recipe import SCHEMA_VERSION, Halving, RunSettings, halvings_of, settings_from
+from modelpick.planning.recipe import BatchHalving, RunSettings, settings_from
 from modelpick.training import checkpoints
 from modelpick.training.checkpoints import TrainingStoppedError
+from modelpick.training.records import RunRecord, license_record
 
 
 def versions() -> dict[str, str]:
@@ -25,10 +26,10 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")}
 
 
-def differences(record: Mapping[str, Any] | None) -> list[str]:
+def differences(record: RunRecord | None) -> list[str]:
     """What keeps a run that is continued or repeated from the same bits, as far as versions tell."""
     now = versions()
-    was = (record or {}).get("versions", {})
+    was = record.versions if record else {}
     changed = [f"{name} {was[name]} -> {now[name]}" for name in now if name in was and was[name] != now[name]]
     return [f"versions differ from that run's, so may the last bits: {', '.join(changed)}"] if changed else []
 
@@ -36,10 +37,10 @@ def differences(record: Mapping[str, Any] | None) -> list[str]:
 _PLACES = ("model", "data", "eval_data")  # settings that name a file or a folder
 
 
-def with_absolute_paths(given: dict[str, Any]) -> dict[str, Any]:
-    """Files and folders by their whole path: a run is continued, repeated and served from anywhere."""
-    here = {name: os.path.abspath(given[name]) for name in _PLACES if given.get(name)}
-    return {**given, **{name: path for name, path in here.items() if os.path.exists(path)}}
+def with_absolute_paths(options: dict[str, Any]) -> dict[str, Any]:
+    """Files and folders by their absolute path: a run is continued, repeated and served from anywhere."""
+    paths = {name: os.path.abspath(options[name]) for name in _PLACES if options.get(name)}
+    return {**options, **{name: path for name, path in paths.items() if os.path.exists(path)}}
 
 
 def refuse_existing(output: Path, *, resume: bool) -> None:
@@ -66,41 +67,37 @@ def _blocks_a_run(name: str) -> bool:
     return name != "progress.json" and not name.endswith(".partial")
 
 
-def refuse_contradictions(given: Mapping[str, Any]) -> None:
-    """Raise UsageError for a bad setting, and for one that another leaves without meaning."""
-    settings = settings_from(given)
+def checked(options: Mapping[str, Any]) -> RunSettings:
+    """The settings that `options` name, every other one at its default.
+
+    Raises UsageError for a bad setting, and for one that another leaves without meaning.
+    """
+    settings = settings_from(options)
     names = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "merge")
     default = RunSettings(model="", data="", output="")
     for name in names if not settings.is_lora else ():
-        if given.get(name) is not None and given[name] != getattr(default, name):
+        if options.get(name) is not None and options[name] != getattr(default, name):
             raise UsageError(
                 f"{name} has no meaning for method full", fix=f"leave out {name}, or use lora", code="contradiction"
             )
     if settings.probe_shots and not settings.probe:
-        raise UsageError(
-            "--probe-shots says how to ask, and nothing is asked", fix="give --probe N too", code="contradiction"
-        )
+        raise UsageError("--probe-shots has no meaning without --probe", fix="give --probe N too", code="contradiction")
+    return settings
 
 
-def make(output: Path) -> bool:
+def make_output(output: Path) -> bool:
     """Make the output folder; whether it is new. Raises UsageError(code="cannot_write")."""
     new = not output.exists()
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        trial = output / ".trial.partial"  # not progress.json: whoever reads it finds a state there
-        trial.write_text("\n", encoding="utf-8")
-        trial.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{output} cannot be written: {error.strerror or error}",
-            fix="name a folder you may write with --output",
-            code="cannot_write",
-        ) from None
+    fix = "name a folder you may write to with --output"
+    make_folder(output, fix=fix)
+    trial = output / ".trial.partial"  # not progress.json: whoever reads it finds a state there
+    write_atomically(trial, "\n", fix=fix)
+    trial.unlink(missing_ok=True)
     return new
 
 
 @contextmanager
-def held(output: Path) -> Iterator[None]:
+def locked(output: Path) -> Iterator[None]:
     """One process at a time in a run folder; the system lets go when it dies. Raises UsageError("already_running").
 
     The folder itself is locked, so nothing is left behind; where that cannot be done (Windows, NFS) it is not.
@@ -117,7 +114,7 @@ def held(output: Path) -> Iterator[None]:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(
-                    f"another process is at work in {output}",
+                    f"another process is writing to {output}",
                     fix="wait for it, or name another --output",
                     code="already_running",
                 ) from None
@@ -140,84 +137,89 @@ def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:
         output.rmdir()
 
 
-def continued(earlier: RunSettings, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A resumed run keeps its settings; one that contradicts them is refused rather than mixed in.
+def continued(earlier: RunSettings, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A resumed run keeps its settings; options that contradict them are refused rather than mixed in.
 
-    Files and folders may have moved, as on the next machine: what is in them must be the same (inputs.refuse_changed).
+    Files and folders may have moved, as on the next machine: their content must be the same (`refuse_changed`).
     """
     before = earlier.as_json()
-    moved = {name: given[name] for name in _PLACES if name in given and _may_have_moved(name, before, given)}
-    for name, value in given.items():
+    moved = {name: options[name] for name in _PLACES if name in options and _may_have_moved(name, before, options)}
+    for name, value in options.items():
         if name != "output" and name not in moved and before.get(name) != value:
             raise UsageError(
                 f"{name} was {before.get(name)!r} when this run began, and is {value!r} now",
                 fix="leave it out with --resume, or start another run with another --output",
                 code="settings_changed",
             )
-    return {**before, **moved, "output": given["output"]}
+    return {**before, **moved, "output": options["output"]}
 
 
-def _may_have_moved(name: str, before: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    if before.get(name) is None or not os.path.exists(given[name]):
+def _may_have_moved(name: str, before: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    if before.get(name) is None or not os.path.exists(options[name]):
         return False
-    return name != "model" or os.path.isabs(before[name])  # a Hub id is no place
+    return name != "model" or os.path.isabs(before[name])  # a Hub id is not a place
 
 
-def halvings_to_follow(record: Mapping[str, Any] | None, settings: RunSettings) -> tuple[Halving, ...]:
-    """Of the run that is continued or repeated, unless its micro-batch is another one now."""
+def halvings_to_follow(record: RunRecord | None, settings: RunSettings) -> tuple[BatchHalving, ...]:
+    """Those of the run that is continued or repeated, unless its micro-batch is another one now."""
     if record is None:
         return ()
-    was = settings_from(record["settings"])
+    was = record.settings
     same = (was.batch, was.gradient_accumulation) == (settings.batch, settings.gradient_accumulation)
-    return halvings_of(record) if same else ()
+    return record.batch_halvings if same else ()
 
 
-def read_run(output: Path) -> Any:
-    """The record of a run that is continued. Raises UsageError(code="bad_run_file")."""
-    file = output / "run.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {error}",
-            fix="put back the one that the run wrote, or start another run with another --output",
-            code="bad_run_file",
-        ) from None
+def new_record(
+    choice: Choice, permission: Permission, data: DataRecord, halvings: tuple[BatchHalving, ...]
+) -> RunRecord:
+    """The record of a run that begins."""
+    return RunRecord(
+        settings=choice.settings,
+        chosen_because=choice.reasons,
+        estimated_high_gib=round(choice.high_bytes / 2**30, 3),
+        license=license_record(permission),
+        data=data,
+        base_sha256=base_sha256(choice.settings.model),
+        versions=versions(),
+        batch_halvings=halvings,
+    )
 
 
-def write_run(
-    output: Path, choice: Choice, permission: Permission, data: Data, data_notes: Sequence[str],
-    halvings: Sequence[Halving],
-) -> None:  # fmt: skip
-    """Write run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "settings": choice.settings.as_json(),
-        "chosen_because": list(choice.reasons),
-        "estimated_high_gib": round(choice.high_bytes / 2**30, 3),
-        "license": permission.as_json(),
-        "data": {**data.as_json(), "notes": list(data_notes)},
-        "base_sha256": base_sha256(choice.settings.model),
-        "versions": versions(),
-        "halvings": [asdict(one) for one in halvings],
-    }
-    write_atomically(output / "run.json", json.dumps(record, indent=1) + "\n")
-
-
-def record_halvings(output: Path, halvings: Sequence[Halving]) -> None:
-    """Add them to run.json: without them neither --resume nor --run would take the same steps."""
-    file = output / "run.json"
-    record = json.loads(file.read_text(encoding="utf-8")) | {"halvings": [asdict(one) for one in halvings]}
-    write_atomically(file, json.dumps(record, indent=1) + "\n")
-
-
-def finished(output: Path) -> dict[str, Any] | None:
-    """The result of a run that is over, so that the same command again ends at once."""
-    try:
-        result = json.loads((output / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def base_sha256(model: str) -> str | None:
+    """One hash over the weight files of a local folder; None for a Hub id, which its revision pins."""
+    folder = Path(model)
+    if not folder.is_dir():
         return None
-    return result if result.get("status") == "done" else None
+    digest = hashlib.sha256()
+    for file in sorted(path for suffix in ("safetensors", "bin") for path in folder.glob(f"*.{suffix}")):
+        digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def refuse_changed(record: RunRecord, settings: RunSettings, data: Data, *, continues: bool) -> None:
+    """Refuse to continue or repeat a run on other data or another base than those it began with.
+
+    A repeated run may name another file or base on purpose, which is not compared. One that is continued may not:
+    another name is another place for the same. Raises UsageError: data_changed, base_changed.
+    """
+    was = record.settings
+    for before, now, sha256, sha256_now in (
+        (was.data, settings.data, record.data.sha256, data.sha256),
+        (was.eval_data, settings.eval_data, record.data.eval_sha256, data.eval_sha256),
+    ):
+        if (continues or now == before) and sha256 not in (None, sha256_now):
+            raise UsageError(
+                f"{now} is not the file that this run began with: its SHA-256 was {str(sha256)[:12]}...",
+                fix="restore that file, or start another run with another --output",
+                code="data_changed",
+            )
+    compared = continues or settings.model == was.model
+    if compared and record.base_sha256 and record.base_sha256 != base_sha256(settings.model):
+        raise UsageError(
+            f"the weights in {settings.model} are not those that this run began with",
+            fix="restore them, or start another run with another --output",
+            code="base_changed",
+        )
 
 
 def check_disk(output: Path, settings: RunSettings) -> None:

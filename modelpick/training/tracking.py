@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from modelpick.errors import RemoteError, UsageError, first_line
 from modelpick.extras import require
-from modelpick.files import write_atomically
+from modelpick.files import read_json, write_atomically
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
@@ -210,8 +210,8 @@ def _run_to_continue(file: Path, note: Callable[[str], None]) -> str | None:
 
 def _run_of(file: Path) -> str | None:
     try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["mlflow_run_id"])
-    except (OSError, ValueError, KeyError):
+        return str(read_json(file, code="bad_tracking_record")["mlflow_run_id"])
+    except (UsageError, KeyError, TypeError):
         return None
 
 

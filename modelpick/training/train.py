@@ -24,7 +24,7 @@ from modelpick.errors import ModelpickError, UsageError
 from modelpick.loading import adapters
 from modelpick.loading.load import Loaded
 from modelpick.loading.tokenize import IGNORED, Encoded
-from modelpick.planning.recipe import Halving, RunSettings, in_force
+from modelpick.planning.recipe import BatchHalving, RunSettings, in_force
 from modelpick.training import checkpoints, tracking
 from modelpick.training.checkpoints import TrainingStoppedError
 from modelpick.training.progress import CheckpointSaved, Event, Note, OutOfMemory, StepLogged, TrainingStarted
@@ -100,7 +100,7 @@ class _OutOfMemory(Exception):
 
 def train(
     settings: RunSettings, prepare: Callable[[], tuple[Loaded, Encoded]], folder: Path, hooks: RunHooks, *,
-    resume: bool, halvings: Sequence[Halving] = (),
+    resume: bool, halvings: Sequence[BatchHalving] = (),
 ) -> Trained:  # fmt: skip
     """Train until done or asked to stop, halving the micro-batch whenever memory runs out.
 
@@ -134,7 +134,9 @@ def _newest_checkpoint(folder: Path, hooks: RunHooks, *, resume: bool) -> Path |
     return checkpoints.newest(folder)
 
 
-def _halve(now: RunSettings, halvings: Sequence[Halving], folder: Path, hooks: RunHooks) -> tuple[Halving, ...]:
+def _halve(
+    now: RunSettings, halvings: Sequence[BatchHalving], folder: Path, hooks: RunHooks
+) -> tuple[BatchHalving, ...]:
     """The halvings with one more, in force after the newest checkpoint. Raises TrainingStoppedError at a batch of 1."""
     smaller = now.smaller_batch()
     if smaller is None:
@@ -146,7 +148,7 @@ def _halve(now: RunSettings, halvings: Sequence[Halving], folder: Path, hooks: R
     good = checkpoints.newest(folder)
     step = checkpoints.step_of(good) if good else 0
     kept = (halving for halving in halvings if halving.after_step < step)
-    halvings = (*kept, Halving(step, smaller.batch))
+    halvings = (*kept, BatchHalving(step, smaller.batch))
     text = (
         f"out of memory: micro-batch {now.batch} -> {smaller.batch}, gradient accumulation "
         f"{now.gradient_accumulation} -> {smaller.gradient_accumulation}; "

@@ -50,14 +50,14 @@ def notes(events: list[Any]) -> list[str]:
 def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "tuned"
     result, events = run(base, data, output, probe=4, probe_shots=2, held_out=0.25)
-    assert result["status"] == "done"
+    assert result.status == "done"
     assert {path.name for path in (output / "tuned").iterdir()} >= {
         "adapter_model.safetensors", "adapter_config.json", "README.md", "NOTICE", "tokenizer.json",
     }  # fmt: skip
-    names = {row["name"]: row for row in result["comparisons"]}
+    names = {row.name: row for row in result.comparisons}
     assert set(names) == {"held-out examples", "reasoning probe", "reasoning probe, few-shot", "general knowledge"}
-    assert result["probe_few_shot"]["after"]["cases"] == 4
-    assert names["held-out examples"]["verdict"] == "better"
+    assert result.probe_few_shot["after"]["cases"] == 4
+    assert names["held-out examples"].verdict == "better"
     record = json.loads((output / "run.json").read_text())
     assert record["settings"]["batch"] == 4
     assert record["settings"]["context"] % 64 == 0
@@ -84,10 +84,10 @@ def test_encoder_decoders_and_encoders_train_through_trainer(family: str, data: 
     base = licensed(family, tmp_path / "base", data)
     result, events = run(base, data, tmp_path / "out", held_out=0.25, epochs=4.0, probe=2)
     assert any("not probed" in text for text in notes(events)) is (family == "xlm-roberta")
-    held_out = result["comparisons"][0]
-    assert held_out["measure"] == ("accuracy" if family == "xlm-roberta" else "loss")
+    held_out = result.comparisons[0]
+    assert held_out.measure == ("accuracy" if family == "xlm-roberta" else "loss")
     if family == "t5":
-        assert held_out["verdict"] == "better"
+        assert held_out.verdict == "better"
     else:
         from modelpick.loading import adapters
 
@@ -97,7 +97,7 @@ def test_encoder_decoders_and_encoders_train_through_trainer(family: str, data: 
 
 def test_int8_counts_its_quantized_layers_into_the_result(base: Path, data: Path, tmp_path: Path) -> None:
     result, _ = run(base, data, tmp_path / "out", method="lora-int8", max_steps=2, merge=True)
-    assert result["quantized_layers"]["quantized"] == 14
+    assert result.quantized_layers.quantized == 14
     assert (tmp_path / "out" / "out" / "merged" / "model.safetensors").is_file()
 
 
@@ -118,11 +118,11 @@ def test_full_fine_tuning_writes_a_whole_model_that_answers_as_it_was_measured(
     again = load.load(str(found.served.folder), load.LoadOptions())
     assert again.fresh == ()
     settings = run_from_json(json.loads((tmp_path / "out" / "run.json").read_text()))
-    measured = before_after.measure(again, settings, read_data({"data": str(data), "held_out": 0.25}))
+    measured = before_after.measure(again, settings, read_data(data, held_out=0.25))
     assert measured.held_out is not None
-    assert round(measured.held_out.mean, 4) == result["comparisons"][0]["after"]
+    assert round(measured.held_out.mean, 4) == result.comparisons[0].after
     if family != "xlm-roberta":
-        assert result["comparisons"][0]["verdict"] == "better"
+        assert result.comparisons[0].verdict == "better"
 
 
 def licensed(family: str, folder: Path, data: Path, **changes: Any) -> Path:
@@ -162,16 +162,16 @@ def test_a_stopped_run_resumes_to_the_same_bits(
 
     given = {"model": str(base), "data": str(data), "output": str(tmp_path / "cut" / "m"), **QUICK, **changes}
     cut = finetune(Request(given, offline=True), stop_after_a_step, stop)
-    assert cut["status"] == "interrupted"
-    assert cut["step"] < whole["step"]
+    assert cut.status == "interrupted"
+    assert cut.step < whole.step
     # The next machine keeps base and data elsewhere.
     moved = {"model": base.rename(tmp_path / "moved"), "data": data.rename(tmp_path / "moved.jsonl")}
     places = {name: str(path) for name, path in {**moved, "output": tmp_path / "cut" / "m"}.items()}
     done = finetune(Request(places, offline=True, resume=True), lambda event: None)
-    assert done["status"] == "done"
+    assert done.status == "done"
     weights = "m/m/model.safetensors" if changes.get("method") == "full" else "m/m/adapter_model.safetensors"
     assert (tmp_path / "cut" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
-    assert done["comparisons"] == whole["comparisons"]
+    assert done.comparisons == whole.comparisons
 
 
 @pytest.mark.parametrize("changes", [{}, FULL], ids=["lora", "full"])
@@ -184,7 +184,7 @@ def test_a_run_that_died_between_its_last_step_and_its_result_takes_no_step_more
     shutil.rmtree(tmp_path / "m" / "m")
     (tmp_path / "m" / "result.json").unlink()
     again, _ = run(base, data, tmp_path / "m", resume=True)
-    assert (again["step"], again["comparisons"]) == (3, done["comparisons"])
+    assert (again.step, again.comparisons) == (3, done.comparisons)
     assert (tmp_path / "m" / "m" / name).read_bytes() == weights
 
 
@@ -223,21 +223,21 @@ def test_out_of_memory_halves_the_micro_batch_and_the_run_can_be_done_again_bit_
         result, events = run(base, data, tmp_path / "one" / "out", **changes)
     finally:
         hook.remove()
-    assert (result["batch"], result["gradient_accumulation"]) == (2, 4)
+    assert (result.batch, result.gradient_accumulation) == (2, 4)
     texts = [event.text for event in events if isinstance(event, progress.OutOfMemory)]
     assert len(texts) == 2
     assert "effective batch stays 8" in texts[-1]
     record = json.loads((tmp_path / "one" / "out" / "run.json").read_text())
     assert record["settings"]["batch"] == 8
-    assert record["halvings"] == [{"after_step": 2, "batch": 2}]
+    assert record["batch_halvings"] == [{"after_step": 2, "batch": 2}]
 
     file, output = tmp_path / "one" / "out" / "run.json", tmp_path / "two" / "out"
     request = request_from_files(Request({"output": str(output)}, offline=True), run_file=str(file))
     repeated = finetune(request, lambda event: None)
-    assert repeated["batch"] == 2
+    assert repeated.batch == 2
     weights = "out/out/adapter_model.safetensors"
     assert (tmp_path / "one" / weights).read_bytes() == (tmp_path / "two" / weights).read_bytes()
-    assert json.loads((output / "run.json").read_text())["halvings"] == record["halvings"]
+    assert json.loads((output / "run.json").read_text())["batch_halvings"] == record["batch_halvings"]
     run(base, data, tmp_path / "three" / "out", **{**changes, "batch": 2, "gradient_accumulation": 4})
     assert (tmp_path / "one" / weights).read_bytes() != (tmp_path / "three" / weights).read_bytes()
 
@@ -326,13 +326,13 @@ def test_conditions_travel_with_the_result(base: Path, data: Path, tmp_path: Pat
     (base / "LICENSE").write_text("LLAMA 3.1 COMMUNITY LICENSE AGREEMENT\n", encoding="utf-8")
     given = {"model": str(base), "data": str(data), "output": str(tmp_path / "mine"), **QUICK, "max_steps": 1}
     result = finetune(Request(given, offline=True, reviewed_by="A. Counsel"), lambda event: None)
-    folder = Path(result["model"])
+    folder = Path(result.model)
     assert folder.name == "Llama-mine"
     assert (folder / "LICENSE").is_file()
     assert "Built with Llama" in (folder / "ATTRIBUTION.txt").read_text()
     assert "begin with" in (folder / "OBLIGATIONS.md").read_text()
     assert "without its license text" not in (folder / "NOTICE").read_text()
-    codes = {owed["code"] for owed in result["license"]["obligations"]}
+    codes = {owed.code for owed in result.license.obligations}
     assert "name_prefix" in codes
 
 
@@ -414,7 +414,7 @@ def test_a_hub_model_is_trained_at_the_revision_that_was_judged(
     assert constants.HF_HUB_DISABLE_TELEMETRY
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (record["settings"]["model"], record["settings"]["revision"]) == ("org/small", sha)
-    folder = Path(result["model"])
+    folder = Path(result.model)
     assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "org/small"
     for made in (folder, folder / "merged"):
         assert (made / "LICENSE").is_file()
@@ -496,7 +496,7 @@ def test_two_processes_do_not_work_in_one_folder(base: Path, data: Path, tmp_pat
             tried.append(caught.value.code)
 
     given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **QUICK, "max_steps": 3}
-    assert finetune(Request(given, offline=True), a_second_one)["status"] == "done"
+    assert finetune(Request(given, offline=True), a_second_one).status == "done"
     assert tried == ["already_running"]
 
 
@@ -512,7 +512,7 @@ def test_a_held_out_example_that_training_asks_too_proves_nothing(base: Path, da
     lines = data.read_text().splitlines()
     held_out.write_text("\n".join([*lines[:12], json.dumps({"instruction": "Is it new?", "output": "it is"})]))
     result, events = run(base, data, tmp_path / "out", eval_data=str(held_out), max_steps=1)
-    assert result["comparisons"][0]["cases"] == 1
+    assert result.comparisons[0].cases == 1
     assert any("12 held-out examples" in text for text in notes(events))
     held_out.write_text("\n".join(lines[:12]))
     with pytest.raises(UsageError) as caught:
@@ -537,4 +537,4 @@ def test_code_that_came_with_a_model_runs_when_it_is_asked_for_by_name(base: Pat
     assert not (tmp_path / "ran").exists()
     result, _ = run(base, data, tmp_path / "out", trust_remote_code=True, method="lora", max_steps=1)
     assert (tmp_path / "ran").exists()
-    assert result["status"] == "done"
+    assert result.status == "done"

@@ -104,7 +104,7 @@ def test_a_run_of_two_lives_is_one_run_in_mlflow(
     hook = torch.nn.modules.module.register_module_forward_pre_hook(small_device)
     try:
         request = Request({**given, **SHORT, "learning_rate": float(rate)}, offline=True)
-        assert finetune(request, stop_after_two_steps, stop)["status"] == "interrupted"
+        assert finetune(request, stop_after_two_steps, stop).status == "interrupted"
     finally:
         hook.remove()
     run = json.loads((tmp_path / "out" / tracking.RECORD).read_text())["mlflow_run_id"]
@@ -146,7 +146,7 @@ def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
         "from modelpick.training.progress import StepLogged\nstop = threading.Event()\n"
         "see = lambda event: stop.set() if isinstance(event, StepLogged) and event.step == 1 else None\n"
         f"request = Request({ {**given, 'track': 'dagshub:me/mine'}!r}, offline=True)\n"
-        "assert finetune(request, see, stop)['status'] == 'interrupted'\n"
+        "assert finetune(request, see, stop).status == 'interrupted'\n"
     )
     with dagshub.running(TOKEN, server) as hub:
         names = {"DAGSHUB_CLIENT_HOST": hub.url, "DAGSHUB_USER_TOKEN": TOKEN, "HOME": str(tmp_path)}
@@ -156,11 +156,11 @@ def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
                 [sys.executable, *command], capture_output=True, text=True, env={**os.environ, **names}, cwd=tmp_path
             )
             assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["status"] == "done"
+    assert json.loads(done.stdout).status == "done"
     _, artifacts = recorded(server, "0.0004")
     assert "result.json" in artifacts
     assert hub.files["data/data.jsonl"] == data.read_bytes()
-    assert json.loads(hub.files["runs/out/result.json"])["status"] == "done"
+    assert json.loads(hub.files["runs/out/result.json"]).status == "done"
     assert "runs/out/out/adapter_model.safetensors" in hub.files
     assert not [path for path in hub.files if "checkpoint" in path]
     kept = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
@@ -184,7 +184,7 @@ def test_a_server_that_dies_is_told_once_and_ends_nothing(server: str, base: Pat
         given = {"model": str(base), "data": str(data), "output": str(tmp_path / "out"), **SHORT}
         track = f"mlflow:{hub.url}/me/mine.mlflow"
         result = finetune(Request({**given, "track": track}, offline=True), watch)
-    assert result["status"] == "done"
+    assert result.status == "done"
     assert told[0].startswith("tracking: lost at")
     assert len(told) <= 2
 

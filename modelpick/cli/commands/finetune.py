@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick.aws import checkpoint_store
-from modelpick.cli.comparison import compared
 from modelpick.cli.options import Flags, Offline, PolicyName, command
 from modelpick.cli.output import Output, progress_console
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
@@ -18,6 +17,7 @@ from modelpick.training.finetune import Request
 from modelpick.training.finetune import finetune as run
 from modelpick.training.job_file import planned_from, request_from_files
 from modelpick.training.progress import Event, Note, OutOfMemory, Screen, StateChanged, StepLogged
+from modelpick.training.records import FinetuneResult
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,9 +73,9 @@ def finetune(
     request = request_from_files(request, run_file=run_file, job_file=job)
     with _screen(out) as screen:
         result = run(request, screen)
-    out.answer(result, lambda console: _draw(console, result))
-    if result["status"] == "interrupted":
-        out.note(f"stopped after step {result['step']}; continue with --resume")
+    out.answer(result.as_json(), lambda console: _draw(console, result))
+    if result.status == "interrupted":
+        out.note(f"stopped after step {result.step}; continue with --resume")
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -145,11 +145,11 @@ def _figures(event: StepLogged) -> str:
     return "  ".join(parts)
 
 
-def _draw(console: "Console", result: Mapping[str, Any]) -> None:
-    if result["status"] != "done":
-        console.print(f"interrupted after step {result['step']}", markup=False)
+def _draw(console: "Console", result: FinetuneResult) -> None:
+    if result.status != "done":
+        console.print(f"interrupted after step {result.step}", markup=False)
         return
-    console.print(f"{result['model']}", markup=False, soft_wrap=True)
-    console.print(f"loss {result['loss_curve']}", markup=False)
-    for row in result["comparisons"]:
-        console.print(compared(row), markup=False)
+    console.print(result.model, markup=False, soft_wrap=True)
+    console.print(f"loss {result.loss_curve}", markup=False)
+    for row in result.comparisons:
+        console.print(row.sentence, markup=False)

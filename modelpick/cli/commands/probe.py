@@ -12,6 +12,7 @@ from modelpick.cli.output import Output
 from modelpick.errors import UsageError, nearest
 from modelpick.evaluation.probe import run
 from modelpick.evaluation.probe.suite import Case
+from modelpick.files import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,9 +118,9 @@ def _write_cases(out: Output, file: Path, cases: Sequence[Case]) -> None:
     texts = run.as_files(file, cases)
     for path in texts:
         if path.exists():
-            raise UsageError(f"{path} exists", fix="name another with --write", code="output_exists")
+            raise UsageError(f"{path} exists", fix="name another file with --write", code="output_exists")
     for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+        write_atomically(path, text, fix="name another file with --write")
     names = [str(path) for path in texts]
     payload = {"output": str(file), "files": names, "cases": len(cases), "assumptions": [], "sources": []}
     out.answer(

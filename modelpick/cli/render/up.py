@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelpick import schema
 from modelpick.aws.location import LaunchLocation
 from modelpick.aws.planned import PlannedDeployment
 from modelpick.aws.provision import RunningMachine
 from modelpick.aws.spec import Spec
-from modelpick.cli.comparison import compared
+from modelpick.evaluation.score import ComparisonRow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,7 @@ def draw(console: "Console", machine: RunningMachine, serves: bool, answer: Mapp
     name, followed = machine.deployment, "progress" in answer
     lines = [f"results   {answer['results']}"] if followed else in_service(machine).splitlines()
     for row in answer.get("comparisons", ()):
-        console.print(compared(row), markup=False)
+        console.print(schema.read(ComparisonRow, row, code="bad_result", ignore_unknown=True).sentence, markup=False)
     hints = [(f"connect {name}", "its address on this computer, and the key to it")] if serves else []
     hints += [
         (f"logs {name} -f", "follow the job's log"),

@@ -155,7 +155,8 @@ def as_files(file: Path, cases: Sequence[Case]) -> dict[Path, str]:
         raise UsageError("a task for lm-eval asks for yes or no", fix="use --ask judge", code="contradiction")
     data = file.with_suffix(".lm-eval.jsonl")
     lines = "".join(json.dumps({"prompt": case.prompt, "answer": case.answer}) + "\n" for case in cases)
-    return {file: _TASK.format(name=file.stem, data=json.dumps(str(data.absolute()))), data: lines}
+    task = _TASK.format(name=file.stem, data=json.dumps(str(data.absolute())))
+    return {data: lines, file: task}  # the task last: it names its data
 
 
 def as_training_lines(cases: Sequence[Case]) -> str:
