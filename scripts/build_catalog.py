@@ -22,12 +22,11 @@ from catalog_configs import (
 )
 from facts_folder import Facts, Row, number
 
+from modelpick.catalog.architecture.families import FAMILIES
+
 SCHEMA_VERSION = 1
 HYBRIDS = ("nemotron_h",)  # where the facts know how many layers of each kind there are, but not all their widths
 CONFIG_SOURCES = ("cfg", "aic")  # config.json itself, entered by hand or verbatim
-# RoBERTa numbers positions from padding_idx + 1 = 2, so two of max_position_embeddings are not usable
-# (transformers, models/roberta/modeling_roberta.py, create_position_ids_from_input_ids).
-POSITIONS_LOST = {"roberta": 2, "xlm-roberta": 2, "camembert": 2}
 
 
 def build(facts: Facts) -> str:
@@ -154,8 +153,8 @@ def context_of(fact: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int 
         (config[k] for k in ("max_position_embeddings", "n_positions", "max_seq_len") if config.get(k)), None
     )
     if in_config is not None and (key is None or key in CONFIG_SOURCES):
-        lost = POSITIONS_LOST.get(str(config.get("model_type")), 0)
-        stated.insert(0, (in_config - lost, key or "cfg"))
+        family = FAMILIES.get(str(config.get("model_type")))
+        stated.insert(0, (in_config - (family.padded_positions if family else 0), key or "cfg"))
     elif positions is not None:
         stated.insert(0 if key in CONFIG_SOURCES else 1, (positions, key))
     stated.append((fact.get("context_derived"), fact["sources"].get("context_derived")))

@@ -66,21 +66,17 @@ def _known(kind: str, name: str, names: Iterable[str]) -> None:
 
 
 def _gpu(gpu: Row) -> dict[str, Any]:
-    """One whole GPU. Only a GPU with bf16 tensor cores has a bf16 rate: as fast as fp16 on all of them."""
+    """One whole GPU. bf16 runs at the rate of fp16 on every GPU that has it."""
     return {
         "architecture": gpu["architecture"],
         "compute_capability": gpu["compute_capability"],
-        "memory_nominal_gb": gpu["memory_nominal_gb"],
         "memory_usable_gib": gpu["memory_usable_gib"],
         "bandwidth_gbs": gpu["bandwidth_gbs"],
         "fp16_tflops": gpu["tflops"],
-        "bf16_tflops": gpu["tflops"] if gpu["bf16"] else None,
-        "int8_tops": gpu.get("int8_tops"),
         "gemm_fp16_tflops": gpu.get("gemm_fp16_tflops"),
         "gemm_bf16_tflops": gpu.get("gemm_bf16_tflops"),
         "bf16": gpu["bf16"],
         "fp8": gpu["fp8"],
-        "tdp_w": gpu.get("tdp_w"),
         "status": gpu["status"],
         "note": gpu.get("note"),
         "sources": gpu["sources"],
@@ -106,11 +102,9 @@ def _instance(row: Row) -> dict[str, Any]:
         "ram_gib": number(row["ram_gib"]),
         "nvme_gb": number(row["nvme_gb"]),
         "network_gbps": number(row["network_gbps"]),
-        "ebs_mbps": number(row["ebs_mbps"]),
         "cpu": row["cpu"],
         "gpu_link": "nvlink" if name[0] in NVLINK_CLASSES else "pcie",
         "spot": truth(row["spot"]),
-        "capacity_block": truth(row["capacity_block"]),
         "source": row["source"],
     }
 

@@ -95,7 +95,7 @@ def _add_field(folder: Path) -> None:
 
 def _add_to_a_gpu(folder: Path) -> None:
     path = folder / "gpus.toml"
-    path.write_text(path.read_text("utf-8").replace("tdp_w = 72", "tdp_w = 72\nsm_count = 58"), "utf-8")
+    path.write_text(path.read_text("utf-8").replace("tflops = 121", "tflops = 121\nsm_count = 58"), "utf-8")
 
 
 def _add_file(folder: Path) -> None:

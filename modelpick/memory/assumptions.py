@@ -12,7 +12,7 @@ WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classificatio
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class EstimatedCase:
     """What is estimated: a model's shape, a workload, the scheme of its weights and the habits of its stack."""
 
     architecture: Architecture
@@ -65,7 +65,7 @@ _SERVE: tuple[Task, ...] = ("serve",)
 _FINETUNE: tuple[Task, ...] = ("finetune",)
 _BOTH = _SERVE + _FINETUNE
 # (of which tasks, in which case, the sentence): {stack}, {version} and {method} are filled in.
-_ROWS: tuple[tuple[tuple[Task, ...], Callable[[Case], object], str], ...] = (
+_ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ...] = (
     (
         _BOTH,
         lambda c: c.bitsandbytes and c.architecture.expert_weights and not c.stack.quantizes_experts,
@@ -148,7 +148,7 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[Case], object], str], ...] = (
 _ROWS_OF = {task: tuple(row[1:] for row in _ROWS if task in row[0]) for task in _BOTH}
 
 
-def assumptions_of(case: Case) -> list[str]:
+def assumptions_of(case: EstimatedCase) -> list[str]:
     """The sentences that apply to `case`, in the order of the rows."""
     work = case.workload
     applying = [sentence for applies, sentence in _ROWS_OF[work.task] if applies(case)]

@@ -12,7 +12,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
 from modelpick.memory import activations, kv_cache, training
-from modelpick.memory.assumptions import Case, adds_more_than_it_spares, assumptions_of
+from modelpick.memory.assumptions import EstimatedCase, adds_more_than_it_spares, assumptions_of
 from modelpick.memory.overhead import interval, runtime_bytes
 from modelpick.memory.stacks import Stack, settled, stack_of
 from modelpick.memory.training import Shares, shares
@@ -169,7 +169,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
             parts = min(parts, _alone(architecture, as_run, stack, scheme, b, count), key=lambda each: each.total)
     parts = parts.with_runtime(runtime_bytes(parts.total, grown, workload))
     total = parts.total
-    assumptions += assumptions_of(Case(architecture, workload, scheme, stack))
+    assumptions += assumptions_of(EstimatedCase(architecture, workload, scheme, stack))
     below, above = interval(workload)
     return MemoryEstimate(
         workload=workload,

@@ -21,17 +21,13 @@ class Gpu:
     name: str
     architecture: str
     compute_capability: str
-    memory_nominal_gb: float
     memory_usable_gib: float  # what the driver shows as total: the CUDA context still comes off
     bandwidth_gbs: float  # GB/s
     fp16_tflops: float
-    bf16_tflops: float | None
-    int8_tops: float | None
     gemm_fp16_tflops: float | None
     gemm_bf16_tflops: float | None
     bf16: bool
     fp8: bool
-    tdp_w: int | None = None
     status: str = ""
     note: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -65,11 +61,9 @@ class InstanceType:
     ram_gib: float
     nvme_gb: float
     network_gbps: float  # baseline
-    ebs_mbps: float | None  # baseline, megabit/s
     cpu: str  # x86_64 or arm64
     gpu_link: GpuLink
     spot: bool | None  # None: not known
-    capacity_block: bool | None
     source: str
 
     @property

@@ -15,7 +15,7 @@ from modelpick.workload import Workload
 
 # What is left to vLLM's own processes and its profiling on a CPU, beside its share: assumed, not measured.
 _CPU_SPARE_GIB = 2.5
-_DEFAULT_UTILIZATION = 0.9  # vLLM's own --gpu-memory-utilization
+_DEFAULT_UTILIZATION = Workload().gpu_memory_utilization  # vLLM's own --gpu-memory-utilization
 
 
 class NoRoomError(ModelpickError):

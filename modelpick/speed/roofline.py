@@ -13,6 +13,7 @@ from typing import Literal
 from modelpick.catalog.architecture import Architecture
 from modelpick.memory.weights import ELEMENT_BYTES, SCHEMES, grouped
 from modelpick.offers.instance import GpuLink, InstanceType
+from modelpick.workload import Workload
 
 # Bytes read for a weight, codes and scales: memory/weights.py has them, with their sources. The last three occur in
 # published measurements alone: 8-bit GPTQ, SmoothQuant's W8A8 (arXiv 2211.10438), and NVFP4 (4 bits, an 8-bit scale for
@@ -241,9 +242,16 @@ def decode_tokens_per_second(
 def resident_sequences(
     shape: SpeedShape, on: Hardware, method: str, prompt: float, generated: float, *, cache_bytes: float = 2.0
 ) -> float:
-    """Sequences a server has room for: what 90 % of the memory (vLLM's gpu_memory_utilization default) leaves for the
-    cache after the weights and 1.5 GB a GPU for context and activations. Below 1: none fits."""
-    free = on.gpus * (0.9 * on.memory - 1.5e9) - shape.weight_bytes(method) - 2.0 * shape.head_weights
+    """Sequences a server has room for. Below 1: none fits.
+
+    The cache gets what vLLM's default share of the memory leaves after the weights and 1.5 GB a GPU for context and
+    activations.
+    """
+    free = (
+        on.gpus * (Workload().gpu_memory_utilization * on.memory - 1.5e9)
+        - shape.weight_bytes(method)
+        - 2.0 * shape.head_weights
+    )
     each = cache_bytes * shape.cache_per_token * shape.cache_tokens(prompt + 0.6 * generated)
     return free / each if each else 1e9
 

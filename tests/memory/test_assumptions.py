@@ -8,7 +8,7 @@ import pytest
 from modelpick.catalog import index
 from modelpick.errors import ModelpickError
 from modelpick.memory import assumptions
-from modelpick.memory.assumptions import Case, assumptions_of
+from modelpick.memory.assumptions import EstimatedCase, assumptions_of
 from modelpick.memory.estimate import architecture_of
 from modelpick.memory.stacks import settled, stack_of
 from modelpick.memory.weights import scheme_for
@@ -39,7 +39,7 @@ def test_every_row_is_said_for_some_model_and_set_up() -> None:
     for name, workload in product(MODELS, workloads()):
         architecture, stack = architecture_of(index.load().models[name]), stack_of(workload)
         scheme = scheme_for(workload.method, architecture.checkpoint, stack.double_quantization)
-        case = Case(architecture, workload, scheme, stack)
+        case = EstimatedCase(architecture, workload, scheme, stack)
         said |= {(workload.task, text) for applies, text in assumptions._ROWS_OF[workload.task] if applies(case)}
         assert not [sentence for sentence in assumptions_of(case) if "{" in sentence]
     for tasks, _, text in assumptions._ROWS:
@@ -50,5 +50,5 @@ def test_every_row_is_said_for_some_model_and_set_up() -> None:
 def test_a_version_that_no_rule_knows_is_named(version: str | None, sentence: str | None) -> None:
     architecture = architecture_of(index.load().models["Qwen/Qwen3-8B"])
     workload = workload_from({"method": "bf16", "stack": "vllm", "stack_version": version})
-    answer = assumptions_of(Case(architecture, workload, None, stack_of(workload)))
+    answer = assumptions_of(EstimatedCase(architecture, workload, None, stack_of(workload)))
     assert [text for text in answer if sentence and text.startswith(sentence)] == answer[: bool(sentence)]

@@ -10,11 +10,11 @@ import pytest
 
 FILES = {
     "instances.csv": """instance_type,gpu,gpu_count,gpu_fraction,usable_memory_gib,vcpus,ram_gib,nvme_gb,network_gbps,\
-ebs_mbps,cpu,spot,capacity_block,source
-g5.48xlarge,A10G,8,1.0,22.35,192,768.0,7600,100.0,19000,x86_64,yes,no,recorded
-g5.xlarge,A10G,1,1.0,22.35,4,16.0,250,2.5,700,x86_64,yes,,recorded
-g6f.large,L4,1,0.125,2.79,2,8.0,75,1.0,500,x86_64,,no,recorded
-p4d.24xlarge,A10G,8,1.0,22.35,96,1152.0,8000,400.0,19000,x86_64,no,yes,recorded
+cpu,spot,source
+g5.48xlarge,A10G,8,1.0,22.35,192,768.0,7600,100.0,x86_64,yes,recorded
+g5.xlarge,A10G,1,1.0,22.35,4,16.0,250,2.5,x86_64,yes,recorded
+g6f.large,L4,1,0.125,2.79,2,8.0,75,1.0,x86_64,,recorded
+p4d.24xlarge,A10G,8,1.0,22.35,96,1152.0,8000,400.0,x86_64,no,recorded
 """,
     "prices.csv": """instance_type,region,usd_per_hour,spot_usd_per_hour,as_of,sources
 g5.xlarge,us-east-1,1.006,0.4591,2026-07-20,karpenter cloudprice
@@ -36,7 +36,6 @@ aic = "a table"
 [gpus.A10G]
 architecture = "Ampere"
 compute_capability = "8.6"
-memory_nominal_gb = 24.0
 memory_usable_gib = 22.35
 bandwidth_gbs = 600
 tflops = 70
@@ -47,7 +46,6 @@ sources = { bw = "aic" }
 [gpus.L4]
 architecture = "Ada"
 compute_capability = "8.9"
-memory_nominal_gb = 24.0
 memory_usable_gib = 22.35
 bandwidth_gbs = 300
 tflops = 121
@@ -88,18 +86,17 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_gpu_without_bf16_has_no_rate_for_it(built: dict[str, str]) -> None:
+def test_what_nobody_measured_of_a_gpu_is_null(built: dict[str, str]) -> None:
     gpus = json.loads(built["gpus.json"])["gpus"]
-    assert (gpus["A10G"]["fp16_tflops"], gpus["A10G"]["bf16_tflops"]) == (70, 70)
-    assert (gpus["L4"]["fp16_tflops"], gpus["L4"]["bf16_tflops"]) == (121, None)
-    assert gpus["A10G"]["tdp_w"] is None
+    assert (gpus["A10G"]["fp16_tflops"], gpus["A10G"]["gemm_bf16_tflops"]) == (70, None)
+    assert (gpus["A10G"]["bf16"], gpus["L4"]["bf16"]) == (True, False)
 
 
 def test_instances_are_sorted_by_family_and_size_and_keep_what_is_unknown(built: dict[str, str]) -> None:
     kinds = {row["name"]: row for row in lines(built["instances.jsonl"])}
     assert list(kinds) == ["g5.xlarge", "g5.48xlarge", "g6f.large", "p4d.24xlarge"]
     assert (kinds["g6f.large"]["gpu_count"], kinds["g6f.large"]["gpu_fraction"]) == (1, 0.125)
-    assert (kinds["g6f.large"]["spot"], kinds["g5.xlarge"]["capacity_block"]) == (None, None)
+    assert (kinds["g6f.large"]["spot"], kinds["g5.xlarge"]["spot"]) == (None, True)
     assert (kinds["g5.48xlarge"]["gpu_link"], kinds["p4d.24xlarge"]["gpu_link"]) == ("pcie", "nvlink")
 
 

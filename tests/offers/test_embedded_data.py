@@ -1,7 +1,10 @@
 """The embedded offers hold what their sources say, agree with themselves, and show when somebody changed a price."""
 
+import ast
+import dataclasses
 import hashlib
 import json
+import re
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +13,8 @@ import pytest
 
 from modelpick.errors import UsageError
 from modelpick.offers import embedded
-from modelpick.offers.price import believable
+from modelpick.offers.instance import Gpu, InstanceType
+from modelpick.offers.price import BillingRates, believable
 
 # Prices read by hand from the sources named in manifest.json (us-east-1, on-demand, Linux).
 KNOWN_PRICES = {
@@ -140,7 +144,10 @@ def test_gpu_facts_of_the_measured_list_outrank_datasheets() -> None:
         assert gpu.bf16 == (float(gpu.compute_capability) >= 8.0), gpu.name
         assert gpu.fp8 == (float(gpu.compute_capability) >= 8.9), gpu.name
         assert gpu.matmul_tflops("fp16") <= gpu.fp16_tflops
-        assert gpu.memory_usable_gib * 2**30 <= gpu.memory_nominal_gb * 1.08e9, gpu.name
+        if named := re.search(r"-(\d+)GB$", gpu.name):  # the memory it is sold with
+            assert gpu.memory_usable_gib * 2**30 <= int(named[1]) * 1.08e9, gpu.name
+        whole = [kind for kind in embedded.instances().values() if kind.gpu == gpu and kind.gpu_fraction == 1]
+        assert {kind.usable_memory_gib for kind in whole} == {gpu.memory_usable_gib}, gpu.name
         assert gpu.sources
 
 
@@ -176,3 +183,20 @@ def test_spot_samples_are_below_on_demand_and_dated_early() -> None:
     for offer in known:
         assert offer.usd_per_hour < (embedded.offer(offer.instance.name).usd_per_hour or 0)
         assert offer.as_of == "2025-08-01"
+
+
+@pytest.mark.parametrize("kind", [Gpu, InstanceType, BillingRates])
+def test_every_fact_of_a_gpu_an_instance_and_a_bill_is_read(kind: type, repository: Path) -> None:
+    """A fact that no line reads may not be committed: nobody would notice if it were wrong."""
+    files = [*(repository / "modelpick").rglob("*.py"), *(repository / "benchmarks").glob("*.py")]
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8"))))
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    assert [field.name for field in dataclasses.fields(kind) if field.name not in read] == []  # type: ignore[arg-type]
+
+
+def test_every_auxiliary_price_is_one_that_a_bill_reads(data: Path) -> None:
+    listed = json.loads((data / "auxiliary.json").read_text())
+    rates = {field.name for field in dataclasses.fields(BillingRates)}
+    prices = {name for name, value in listed.items() if isinstance(value, dict) and "usd" in value}
+    assert prices <= rates
+    assert set(listed) - prices == {"schema_version", "as_of", "region", "egress_usd_per_gb", "billing"}

@@ -14,13 +14,13 @@ from tests.memory.shapes import LLAMA_7B
 
 def instance(name: str, gpu: str, usable: float, count: int = 1, bf16: bool = True, fp8: bool = False) -> InstanceType:
     card = Gpu(
-        name=gpu, architecture="x", compute_capability="8.6", memory_nominal_gb=24, memory_usable_gib=usable,
-        bandwidth_gbs=600, fp16_tflops=70, bf16_tflops=70, int8_tops=140, gemm_fp16_tflops=None,
+        name=gpu, architecture="x", compute_capability="8.6", memory_usable_gib=usable,
+        bandwidth_gbs=600, fp16_tflops=70, gemm_fp16_tflops=None,
         gemm_bf16_tflops=None, bf16=bf16, fp8=fp8,
     )  # fmt: skip
     return InstanceType(
         name=name, gpu=card, gpu_count=count, gpu_fraction=1.0, usable_memory_gib=usable, vcpus=4, ram_gib=16,
-        nvme_gb=250, network_gbps=2.5, ebs_mbps=None, cpu="x86_64", gpu_link="pcie", spot=True, capacity_block=False,
+        nvme_gb=250, network_gbps=2.5, cpu="x86_64", gpu_link="pcie", spot=True,
         source="test",
     )  # fmt: skip
 
