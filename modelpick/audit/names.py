@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from modelpick.audit.candidate import Candidate
+from modelpick.audit.hits import AuditHit
 from modelpick.audit.rules import Rules
 
 # huggingface_hub.utils.validate_repo_id: letters, digits, `-`, `_`, `.`; neither `--` nor `..`; `-` and `.` neither
@@ -40,7 +40,7 @@ class Namer:
         self._known = known
         self._exists = exists
 
-    def model(self, candidate: Candidate) -> ModelName | None:
+    def model(self, candidate: AuditHit) -> ModelName | None:
         """The model a candidate names, or None when it names something else."""
         text, revision = candidate.text.strip(), candidate.revision
         if candidate.place == "url":
@@ -63,7 +63,7 @@ class Namer:
             return self._without_organisation(candidate, text, revision)
         return None
 
-    def _with_organisation(self, candidate: Candidate, org: str, name: str, revision: str | None) -> ModelName | None:
+    def _with_organisation(self, candidate: AuditHit, org: str, name: str, revision: str | None) -> ModelName | None:
         id = f"{org}/{name}"
         if self._known(id) is not None:
             return _named(id, revision)
@@ -71,7 +71,7 @@ class Namer:
             return None
         return _named(id, revision)
 
-    def _without_organisation(self, candidate: Candidate, text: str, revision: str | None) -> ModelName | None:
+    def _without_organisation(self, candidate: AuditHit, text: str, revision: str | None) -> ModelName | None:
         if self._known(text) is not None:
             return _named(text, revision)
         if candidate.place != "argument" or not self._plausible("", text) or self._exists(text):

@@ -1,11 +1,13 @@
 """Finds the models of a code base and judges each once. I/O: reads the files, and the Hub unless offline."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from modelpick import settings
 from modelpick.audit.names import ModelName
 from modelpick.audit.scan import Location, Scan, scan
+from modelpick.catalog import index
 from modelpick.errors import ModelpickError
 from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
 from modelpick.licensing.outcome import Reason, Verdict
@@ -57,11 +59,13 @@ class Audit:
     policy: Policy
     uses: tuple[Use, ...]
     scan: Scan
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # file -> what it set of policy and company
 
     def as_json(self) -> dict[str, Any]:
         """The answer of `audit --json`, without the schema version."""
         return {
             "policy": self.policy.as_json(),
+            "settings": {file: list(keys) for file, keys in self.settings.items()},
             "results": [use.as_json() for use in self.uses],
             "files": self.scan.files,
             "unresolved": [place.as_json() for place in self.scan.unresolved],
@@ -87,8 +91,6 @@ def audit(
 
     Raises UsageError for a bad policy or a path that cannot be looked at; what goes wrong with one model is its answer.
     """
-    from modelpick.catalog import index
-
     chosen = policy_in_force(policy)
     catalog, particular = index.load(), facts_in_force().curations
 
@@ -99,7 +101,20 @@ def audit(
     asked = list(found.models)
     answers = _judged(asked, policy, offline) if asked else {}
     uses = [Use(name, answers[name], tuple(found.models[name])) for name in asked]
-    return Audit(chosen, _joined(uses), found)
+    return Audit(chosen, _joined(uses), found, _settings_used(policy))
+
+
+def _settings_used(policy: str | None) -> dict[str, tuple[str, ...]]:
+    """Which settings files decided on the policy and the company's facts, and what each of them set.
+
+    Told, since a pull request may bring a modelpick.toml of its own that loosens the audit of itself.
+    """
+    used: dict[str, tuple[str, ...]] = {}
+    for key, origin in settings.load({"policy": policy}).origins.items():
+        of_policy = key == "policy" or key.startswith("company.")
+        if of_policy and origin != "default" and not origin.startswith(("--", "MODELPICK_")):
+            used[origin] = (*used.get(origin, ()), key)
+    return used
 
 
 def _judged(

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelpick.audit import rules as patterns
-from modelpick.audit.candidate import Candidate, Found, Unresolved
+from modelpick.audit.hits import AuditHit, Hits, Unresolved
 from modelpick.audit.names import ModelName, Namer
 from modelpick.audit.readers import lines, markdown, notebook, pairs, python, shell, yaml
-from modelpick.audit.rules import Rules
+from modelpick.audit.readers.interface import Reader
 from modelpick.audit.walk import Skipped, SourceFile, files, read_text
 from modelpick.errors import printable
 
-_READERS: Mapping[str, Callable[[str, Rules], Found]] = {
+_READERS: Mapping[str, Reader] = {
     "python": python.read,
     "notebook": notebook.read,
     "yaml": yaml.read,
@@ -49,7 +49,7 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class RuntimeChoice:
     """A place where the model is chosen at run time."""
 
     path: str
@@ -67,7 +67,7 @@ class Scan:
     """What was found: models with their locations, in the order of the files; what could not be told or read."""
 
     models: dict[ModelName, list[Location]] = field(default_factory=dict)
-    unresolved: list[Open] = field(default_factory=list)
+    unresolved: list[RuntimeChoice] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     files: int = 0
 
@@ -93,7 +93,7 @@ def scan(
     return result
 
 
-def _add(result: Scan, file: SourceFile, found: Found, namer: Namer, known: Callable[[str], str | None]) -> None:
+def _add(result: Scan, file: SourceFile, found: Hits, namer: Namer, known: Callable[[str], str | None]) -> None:
     open_places: list[Unresolved] = []
     for name, candidate in _named(found, namer, open_places):
         canonical = ModelName(known(name.id) or name.id, name.revision)
@@ -107,27 +107,27 @@ def _add(result: Scan, file: SourceFile, found: Found, namer: Namer, known: Call
         )
         result.models.setdefault(canonical, []).append(location)
     result.unresolved += [
-        Open(file.shown, one.line, one.column, printable(one.text)) for one in dict.fromkeys(open_places)
+        RuntimeChoice(file.shown, one.line, one.column, printable(one.text)) for one in dict.fromkeys(open_places)
     ]
 
 
-def _named(found: Found, namer: Namer, open_places: list[Unresolved]) -> list[tuple[ModelName, Candidate]]:
+def _named(found: Hits, namer: Namer, open_places: list[Unresolved]) -> list[tuple[ModelName, AuditHit]]:
     """The candidates that are models: at one place only the best evidence counts, each (model, revision) once."""
-    by_place: dict[tuple[int, int, str], list[tuple[ModelName, Candidate]]] = {}
+    by_place: dict[tuple[int, int, str], list[tuple[ModelName, AuditHit]]] = {}
     for candidate in found:
         if isinstance(candidate, Unresolved):
             open_places.append(candidate)
         elif (name := namer.model(candidate)) is not None:
             by_place.setdefault((candidate.line, candidate.column, name.id), []).append((name, candidate))
-    kept: list[tuple[ModelName, Candidate]] = []
-    for _, here in sorted(by_place.items()):
-        kept += dict(_best(here)).items()
+    kept: list[tuple[ModelName, AuditHit]] = []
+    for _, rivals in sorted(by_place.items()):
+        kept += dict(_best(rivals)).items()
     return kept
 
 
-def _best(here: Iterable[tuple[ModelName, Candidate]]) -> list[tuple[ModelName, Candidate]]:
+def _best(rivals: Iterable[tuple[ModelName, AuditHit]]) -> list[tuple[ModelName, AuditHit]]:
     """Of what is said of one place the strongest; a call that takes a model outranks the assignment that names it."""
-    everything = list(here)
+    everything = list(rivals)
     strongest = max(_STRENGTH[candidate.place] for _, candidate in everything)
     best = [(name, candidate) for name, candidate in everything if _STRENGTH[candidate.place] == strongest]
     pinned = [(name, candidate) for name, candidate in best if name.revision is not None]

@@ -67,7 +67,7 @@ class _Sources(Mapping[str, str]):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CatalogSource:
     """What a source key stands for: a title (file, page, package with its version), and days as ISO text."""
 
     title: str
@@ -82,8 +82,8 @@ class Catalog:
     models: Mapping[str, Model]
     as_of: str
     downloads_as_of: str
-    sources: Mapping[str, Source]
-    boards: Mapping[str, Source]  # the boards that `Quality.sources` names
+    sources: Mapping[str, CatalogSource]
+    boards: Mapping[str, CatalogSource]  # the boards that `Quality.sources` names
     renames: Mapping[str, str]
     _by_lower: Mapping[str, str] = field(repr=False)
 
@@ -109,7 +109,7 @@ class Catalog:
             return f"did you mean {' or '.join(by_name[short] for short in close)}?" if close else ""
         return nearest(id, self.models)
 
-    def source(self, key: str) -> Source:
+    def source(self, key: str) -> CatalogSource:
         """What a source key of `Model.sources` means. `same shape as X` and `derived: ...` are kinds of their own;
         any other text that is no key is a citation in full.
         """
@@ -118,7 +118,7 @@ class Catalog:
         for kind in ("same shape as", "derived"):
             if key.startswith(kind):
                 return self.sources[kind]
-        return Source(title=key, as_of=None, read_on=self.sources["citation"].read_on)
+        return CatalogSource(title=key, as_of=None, read_on=self.sources["citation"].read_on)
 
     def _renamed(self, lower: str) -> str:
         if lower in self.renames:
@@ -146,8 +146,8 @@ def load(path: Path | None = None) -> Catalog:
             models=_Rows(lines),
             as_of=header["as_of"],
             downloads_as_of=header["downloads_as_of"],
-            sources={key: Source(**row) for key, row in header["sources"].items()},
-            boards={key: Source(**row, read_on=header["as_of"]) for key, row in header["boards"].items()},
+            sources={key: CatalogSource(**row) for key, row in header["sources"].items()},
+            boards={key: CatalogSource(**row, read_on=header["as_of"]) for key, row in header["boards"].items()},
             renames={old.lower(): new for old, new in header["renames"].items()},
             _by_lower={id.lower(): id for id in lines},
         )

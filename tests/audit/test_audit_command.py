@@ -58,6 +58,23 @@ def test_the_policy_decides(modelpick: Run, tree: Tree) -> None:
     assert modelpick("audit", root, "--offline", "--commercial").code == 1
 
 
+def test_a_settings_file_that_decides_is_named(
+    modelpick: Run, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pull request that brings a looser modelpick.toml cannot pass its own audit in silence."""
+    root = tree({"a.py": DENIED, "modelpick.toml": 'policy = "research"\n[company]\nannual_revenue_usd = 5\n'})
+    monkeypatch.chdir(root)
+    answer = modelpick("audit", "a.py", "--offline")
+    assert answer.code != 1
+    assert "modelpick.toml sets policy, company.annual_revenue_usd for this audit" in " ".join(answer.err.split())
+    body = modelpick("audit", "a.py", "--offline", "--json").json
+    assert body["settings"] == {"modelpick.toml": ["policy", "company.annual_revenue_usd"]}
+    strict = modelpick("audit", "a.py", "--offline", "--policy", "commercial", "--json")
+    assert (strict.code, strict.json["settings"]) == (1, {"modelpick.toml": ["company.annual_revenue_usd"]})
+    (root / "modelpick.toml").unlink()
+    assert modelpick("audit", "a.py", "--offline", "--json").json["settings"] == {}
+
+
 def test_json_has_one_result_a_model_with_all_its_places(modelpick: Run, tree: Tree) -> None:
     root = tree({"a.py": ALLOWED * 2 + UNKNOWN, "b/c.yaml": "model: tiiuae/falcon-7b\nrevision: main\n"})
     body = modelpick("audit", str(root), "--offline", "--json").json

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from modelpick.audit.candidate import Candidate
+from modelpick.audit.hits import AuditHit
 from modelpick.audit.names import url_pattern
 from modelpick.audit.rules import Rules, plain
 
@@ -23,7 +23,7 @@ class Word:
     column: int
 
 
-def in_command(words: Sequence[Word], rules: Rules) -> Iterator[Candidate]:
+def in_command(words: Sequence[Word], rules: Rules) -> Iterator[AuditHit]:
     """The candidates in one command: `vllm serve X`, `--model X`, `MODEL_ID=X`, `pretrained=X,dtype=...`."""
     values = dict(_options(words))
     kinds = [value.text.lower() for flag, value in values.items() if plain(flag) in rules.words["kind_keys"]]
@@ -33,11 +33,11 @@ def in_command(words: Sequence[Word], rules: Rules) -> Iterator[Candidate]:
     yield from _subject(words, rules, revision)
     for flag, value in _options(words):
         if rules.names_model(flag):
-            yield Candidate(value.text, value.line, value.column, "named", flag, revision)
+            yield AuditHit(value.text, value.line, value.column, "named", flag, revision)
     url = url_pattern(rules)
     for at, word in enumerate(words):
         if url.fullmatch(word.text):
-            yield Candidate(word.text, word.line, word.column, "url", "Hub address", revision)
+            yield AuditHit(word.text, word.line, word.column, "url", "Hub address", revision)
         elif not word.text.startswith("-"):
             yield from _pairs(word, rules, revision)
         if at + 1 < len(words):
@@ -55,7 +55,7 @@ def _options(words: Sequence[Word]) -> Iterator[tuple[str, Word]]:
                 yield flag, words[at + 1]
 
 
-def _subject(words: Sequence[Word], rules: Rules, revision: str | None) -> Iterator[Candidate]:
+def _subject(words: Sequence[Word], rules: Rules, revision: str | None) -> Iterator[AuditHit]:
     """What `vllm serve` serves: the word after it, or the first that looks like an id and is no option's value."""
     texts = [word.text.rpartition("/")[2] for word in words]
     first_words = {head[0] for head in rules.commands}
@@ -72,22 +72,22 @@ def _subject(words: Sequence[Word], rules: Rules, revision: str | None) -> Itera
             shaped = [word for word in [*free, *rest] if _SHAPE.fullmatch(word.text)]
             chosen = rest[0] if not rest[0].text.startswith("-") else next(iter(shaped), None)
             if chosen is not None:
-                yield Candidate(chosen.text, chosen.line, chosen.column, "argument", " ".join(head), revision)
+                yield AuditHit(chosen.text, chosen.line, chosen.column, "argument", " ".join(head), revision)
             return
 
 
-def _pairs(word: Word, rules: Rules, revision: str | None) -> Iterator[Candidate]:
+def _pairs(word: Word, rules: Rules, revision: str | None) -> Iterator[AuditHit]:
     for match in _PAIR.finditer(word.text):
         if rules.names_model(match[1]):
             value = match[2].strip("\"'")
             column = word.column + match.start(2) + match[2].find(value)
-            yield Candidate(value, word.line, column, "named", match[1], revision)
+            yield AuditHit(value, word.line, column, "named", match[1], revision)
 
 
-def _spaced_pair(words: Sequence[Word], rules: Rules, revision: str | None) -> Iterator[Candidate]:
+def _spaced_pair(words: Sequence[Word], rules: Rules, revision: str | None) -> Iterator[AuditHit]:
     """`ENV MODEL_ID org/name` (Dockerfile), `MODEL := org/name` (make), `$env:MODEL = "org/name"` (PowerShell)."""
     first, *rest = words
     if first.text.upper() in ("ENV", "ARG", "EXPORT", "SETENV") and len(rest) == 2 and rules.names_model(rest[0].text):
-        yield Candidate(rest[1].text, rest[1].line, rest[1].column, "named", rest[0].text, revision)
+        yield AuditHit(rest[1].text, rest[1].line, rest[1].column, "named", rest[0].text, revision)
     elif len(rest) == 2 and rest[0].text in _MAKE_ASSIGNS and rules.names_model(first.text):
-        yield Candidate(rest[1].text, rest[1].line, rest[1].column, "named", first.text, revision)
+        yield AuditHit(rest[1].text, rest[1].line, rest[1].column, "named", first.text, revision)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from modelpick.audit.candidate import Candidate
+from modelpick.audit.hits import AuditHit
 from modelpick.audit.names import url_pattern
 from modelpick.audit.readers import shell
 from modelpick.audit.readers.commands import Word, in_command
@@ -33,7 +33,7 @@ class _Object:
     commands: dict[str, list[Entry]] = field(default_factory=dict)
 
 
-def candidates(entries: Iterable[Entry], rules: Rules) -> Iterator[Candidate]:
+def candidates(entries: Iterable[Entry], rules: Rules) -> Iterator[AuditHit]:
     """The candidates among all values of a file."""
     everything = list(entries)
     objects: dict[int, _Object] = {}
@@ -47,13 +47,11 @@ def candidates(entries: Iterable[Entry], rules: Rules) -> Iterator[Candidate]:
             continue
         key = _model_key(entry, about, rules)
         if url.fullmatch(entry.text):
-            yield Candidate(entry.text, entry.line, entry.column, "url", key or "Hub address", about.revision)
+            yield AuditHit(entry.text, entry.line, entry.column, "url", key or "Hub address", about.revision)
         elif key is not None:
-            yield Candidate(entry.text, entry.line, entry.column, "named", key, about.revision)
+            yield AuditHit(entry.text, entry.line, entry.column, "named", key, about.revision)
         elif "/" in entry.text and len(entry.text) <= 96:
-            yield Candidate(
-                entry.text, entry.line, entry.column, "anywhere", entry.keys[-1] if entry.keys else "string"
-            )
+            yield AuditHit(entry.text, entry.line, entry.column, "anywhere", entry.keys[-1] if entry.keys else "string")
     for about in objects.values():
         for key, values in about.commands.items():
             yield from _in_commands(key, values, rules)
@@ -90,20 +88,20 @@ def _model_key(entry: Entry, about: _Object, rules: Rules) -> str | None:
     return None
 
 
-def _in_commands(key: str, values: list[Entry], rules: Rules) -> Iterator[Candidate]:
+def _in_commands(key: str, values: list[Entry], rules: Rules) -> Iterator[AuditHit]:
     """A list of words is one command; a string is a script, its lines counted from where it starts."""
     if all(value.in_list for value in values) and key in rules.words["command_keys"] | {""}:
         yield from in_command([Word(value.text, value.line, value.column) for value in values], rules)
     for value in values:
         if not value.in_list or " " in value.text or "=" in value.text:
             for found in shell.read(value.text, rules):
-                if isinstance(found, Candidate):
+                if isinstance(found, AuditHit):
                     yield placed(found, value)
 
 
-def placed(found: Candidate, inside: Entry) -> Candidate:
+def placed(found: AuditHit, inside: Entry) -> AuditHit:
     """A candidate of an inner text at its line and column in the file."""
-    return Candidate(
+    return AuditHit(
         found.text,
         inside.line + found.line - 1,
         found.column + (inside.column - 1 if found.line == 1 else inside.indent),

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from modelpick.audit.candidate import Candidate, Found, Lines
+from modelpick.audit.hits import AuditHit, Hits, Lines
 from modelpick.audit.names import url_pattern
 from modelpick.audit.rules import CallRule, Rules
 
@@ -19,25 +19,25 @@ _REVISION = re.compile(r"""\brevision["']?\s*[=:]\s*["']([^"'\n]+)["']""")
 _LONGEST_CALL = 600  # characters read of one call's arguments
 
 
-def read(text: str, rules: Rules) -> Found:
+def read(text: str, rules: Rules) -> Hits:
     """Candidates beside keys that name models, in calls, and as whole strings; lines that are comments are left out."""
     at = Lines(text)
     text = _COMMENT.sub(lambda match: " " * len(match[0]), text)
     for match in _PAIR.finditer(text):
         if rules.names_model(match["key"]):
             group = "text" if match["text"] is not None else "word"
-            yield Candidate(match[group], *at.at(match.start(group)), "named", match["key"])
+            yield AuditHit(match[group], *at.at(match.start(group)), "named", match["key"])
     yield from calls(text, rules, at)
     url = url_pattern(rules)
     for match in _STRING.finditer(text):
         place = at.at(match.start(3))
         if url.fullmatch(match[3]):
-            yield Candidate(match[3], *place, "url", "Hub address")
+            yield AuditHit(match[3], *place, "url", "Hub address")
         elif "/" in match[3]:
-            yield Candidate(match[3], *place, "anywhere", "string")
+            yield AuditHit(match[3], *place, "anywhere", "string")
 
 
-def calls(text: str, rules: Rules, at: Lines) -> Found:
+def calls(text: str, rules: Rules, at: Lines) -> Hits:
     """Calls of the functions that take a model, by their look: `name(` and the strings up to the closing bracket."""
     for match in _called(rules).finditer(text):
         arguments = text[match.end() : match.end() + _LONGEST_CALL].partition(")")[0]
@@ -47,7 +47,7 @@ def calls(text: str, rules: Rules, at: Lines) -> Found:
                 if _is_model_argument(string, arguments, rule):
                     place = at.at(match.end() + string.start(3))
                     revision = found[1] if found else None
-                    yield Candidate(string[3], *place, "argument", rule.name, revision, rule.bare, rule.organisation)
+                    yield AuditHit(string[3], *place, "argument", rule.name, revision, rule.bare, rule.organisation)
 
 
 def _is_model_argument(string: re.Match[str], arguments: str, rule: CallRule) -> bool:

@@ -1,10 +1,11 @@
 """Markdown: the code between fences, each block as its language. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from modelpick.audit.candidate import Found, Lines
+from modelpick.audit.hits import Hits, Lines
+from modelpick.audit.readers.interface import Reader
 from modelpick.audit.rules import Rules
 
 _FENCE = re.compile(
@@ -13,7 +14,7 @@ _FENCE = re.compile(
 )
 
 
-def read(text: str, rules: Rules, readers: Mapping[str, Callable[[str, Rules], Found]]) -> Found:
+def read(text: str, rules: Rules, readers: Mapping[str, Reader]) -> Hits:
     """Candidates in the code blocks whose language is known."""
     at = Lines(text)
     for match in _FENCE.finditer(text):
@@ -22,5 +23,5 @@ def read(text: str, rules: Rules, readers: Mapping[str, Callable[[str, Rules], F
             first, _ = at.at(match.start("code"))
             code = match["code"].replace("\n$ ", "\n  ") if kind == "shell" else match["code"]
             code = "  " + code[2:] if kind == "shell" and code.startswith("$ ") else code
-            for found in readers[kind](code, rules):
-                yield replace(found, line=first + found.line - 1)
+            for hit in readers[kind](code, rules):
+                yield replace(hit, line=first + hit.line - 1)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from modelpick.audit.candidate import Found, Unresolved
+from modelpick.audit.hits import Hits, Unresolved
 from modelpick.audit.readers import lines, pairs, python, shell
 from modelpick.audit.readers.entries import Entry
 from modelpick.audit.rules import Rules
@@ -24,7 +24,7 @@ class _Cell:
     places: tuple[tuple[int, int], ...]
 
 
-def read(text: str, rules: Rules) -> Found:
+def read(text: str, rules: Rules) -> Hits:
     """Candidates in a notebook's code cells; one that is no notebook is read line by line."""
     found_any = False
     rows = text.split("\n")
@@ -50,7 +50,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _in_cell(cell: _Cell, rules: Rules) -> Found:
+def _in_cell(cell: _Cell, rules: Rules) -> Hits:
     if _SHELL_CELL.match(cell.text):
         yield from shell.read(cell.text, rules)
         return

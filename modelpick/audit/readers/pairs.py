@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from modelpick.audit.candidate import Found, Lines
+from modelpick.audit.hits import Hits, Lines
 from modelpick.audit.readers import entries
 from modelpick.audit.readers.entries import Entry
 from modelpick.audit.rules import Rules
@@ -30,7 +30,7 @@ class _Frame:
     is_list: bool = False
 
 
-def read(text: str, rules: Rules) -> Found:
+def read(text: str, rules: Rules) -> Hits:
     """Candidates in a JSON or TOML text."""
     yield from entries.candidates(scan(text), rules)
 

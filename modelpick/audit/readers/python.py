@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 
-from modelpick.audit.candidate import Candidate, Found, Place, Unresolved
+from modelpick.audit.hits import AuditHit, Hits, Place, Unresolved
 from modelpick.audit.names import url_pattern
 from modelpick.audit.readers import lines
 from modelpick.audit.readers.commands import Word, in_command
@@ -17,7 +17,7 @@ _SHAPE = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
-def read(text: str, rules: Rules) -> Found:
+def read(text: str, rules: Rules) -> Hits:
     """Candidates in a Python source. Notebook magics (`!`, `%`) are left to the notebook's reader."""
     try:
         with warnings.catch_warnings():
@@ -37,7 +37,7 @@ class _Reader:
         self._constants = Constants(self._nodes, rules)
         self._url = url_pattern(rules)
 
-    def candidates(self) -> Found:
+    def candidates(self) -> Hits:
         inside_data_calls: set[int] = set()
         for node in self._nodes:
             if isinstance(node, ast.Call):
@@ -59,7 +59,7 @@ class _Reader:
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside_data_calls:
                 yield from self._anywhere(node)
 
-    def _call(self, node: ast.Call, name: str) -> Found:
+    def _call(self, node: ast.Call, name: str) -> Hits:
         keywords = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
         if self._is_other_kind(keywords):
             return
@@ -80,10 +80,10 @@ class _Reader:
 
     def _model_arguments(
         self, node: ast.Call, rule: CallRule, keywords: dict[str, ast.expr], revision: str | None
-    ) -> Found:
+    ) -> Hits:
         arguments = [node.args[at] for at in rule.positions if at < len(node.args)]
         arguments += [value for key, value in keywords.items() if key in rule.keywords]
-        found: list[Candidate] = []
+        found: list[AuditHit] = []
         for argument in arguments:
             found += self._strings(argument, "argument", rule.name, revision, rule.bare, rule.organisation)
         yield from found
@@ -91,11 +91,11 @@ class _Reader:
             line, column = self._position(arguments[0])
             yield Unresolved(_shown(arguments[0]), line, column, rule.name)
 
-    def _holds(self, key: str, value: ast.expr, revision: str | None) -> Found:
+    def _holds(self, key: str, value: ast.expr, revision: str | None) -> Hits:
         if key and self._rules.names_model(key):
             yield from self._strings(value, "named", plain(key), revision)
 
-    def _setting(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Found:
+    def _setting(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Hits:
         """add_argument("--model", default=...), getenv("MODEL_ID", ...), config.get("model", ...)."""
         first = next(iter(node.args), None)
         flags = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
@@ -108,7 +108,7 @@ class _Reader:
         for value in values:
             yield from self._strings(value, "named", plain(key))
 
-    def _dictionary(self, node: ast.Dict) -> Found:
+    def _dictionary(self, node: ast.Dict) -> Hits:
         pairs = {
             key.value: value
             for key, value in zip(node.keys, node.values, strict=True)
@@ -120,14 +120,14 @@ class _Reader:
         for key, value in pairs.items():
             yield from self._holds(key, value, revision)
 
-    def _defaults(self, arguments: ast.arguments) -> Found:
+    def _defaults(self, arguments: ast.arguments) -> Hits:
         positional = [*arguments.posonlyargs, *arguments.args]
         pairs = list(zip(reversed(positional), reversed(arguments.defaults), strict=False))
         for name, value in [*pairs, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]:
             if value is not None:
                 yield from self._holds(name.arg, value, None)
 
-    def _word_list(self, elements: Sequence[ast.expr]) -> Found:
+    def _word_list(self, elements: Sequence[ast.expr]) -> Hits:
         """["vllm", "serve", "org/name"]: a command as a program starts it."""
         words = [
             Word(text, *self._position(node, text)) if (text := _text_of(node)) else Word("", node.lineno, 1)
@@ -136,7 +136,7 @@ class _Reader:
         if len(words) > 1:
             yield from in_command(words, self._rules)
 
-    def _shell(self, node: ast.Call) -> Found:
+    def _shell(self, node: ast.Call) -> Hits:
         """os.system("vllm serve org/name"): a string with spaces, handed over as the first argument."""
         first = next(iter(node.args), None)
         if isinstance(first, ast.Constant) and isinstance(first.value, str) and " " in first.value:
@@ -148,17 +148,17 @@ class _Reader:
             ):
                 yield from in_command(words, self._rules)
 
-    def _anywhere(self, node: ast.Constant) -> Found:
+    def _anywhere(self, node: ast.Constant) -> Hits:
         text = str(node.value)
         if _SHAPE.fullmatch(text):
-            yield Candidate(text, *self._position(node, text), "anywhere", "string")
+            yield AuditHit(text, *self._position(node, text), "anywhere", "string")
         elif self._url.fullmatch(text):
-            yield Candidate(text, *self._position(node, text), "url", "Hub address")
+            yield AuditHit(text, *self._position(node, text), "url", "Hub address")
 
     def _strings(
         self, value: ast.expr, place: Place, how: str, revision: str | None = None, bare: bool = False,
         organisation: str | None = None,
-    ) -> Iterator[Candidate]:  # fmt: skip
+    ) -> Iterator[AuditHit]:  # fmt: skip
         """Every string `value` may be, where it is written, and where it is used when that is elsewhere."""
         strings = self._constants.strings(value)
         inside = set(ast.walk(value)) if strings else set()
@@ -168,7 +168,7 @@ class _Reader:
                 spots.add(self._position(value))
             is_url = bool(self._url.fullmatch(text))
             for line, column in sorted(spots):
-                yield Candidate(text, line, column, "url" if is_url else place, how, revision, bare, organisation)
+                yield AuditHit(text, line, column, "url" if is_url else place, how, revision, bare, organisation)
 
     def _position(self, node: ast.expr, text: str = "") -> tuple[int, int]:
         """Line and column from 1; of `text` itself where it stands as such on the node's line, else of the node."""

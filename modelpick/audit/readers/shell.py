@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from modelpick.audit.candidate import Candidate, Found, Lines
+from modelpick.audit.hits import AuditHit, Hits, Lines
 from modelpick.audit.readers import lines
 from modelpick.audit.readers.commands import Word, in_command
 from modelpick.audit.rules import Rules
@@ -20,14 +20,14 @@ _TOKEN = re.compile(
 _DEFAULT = re.compile(r"\$\{(\w+):?[-=]([^}\s]+)\}")
 
 
-def read(text: str, rules: Rules) -> Found:
+def read(text: str, rules: Rules) -> Hits:
     """Candidates in a script; commands end at a newline, `;`, `&&`, `|`, and go on after a backslash."""
     at = Lines(text)
     for words in commands(text, at):
         yield from in_command(words, rules)
     for match in _DEFAULT.finditer(text):
         if rules.names_model(match[1]):
-            yield Candidate(match[2].strip("\"'"), *at.at(match.start(2)), "named", match[1])
+            yield AuditHit(match[2].strip("\"'"), *at.at(match.start(2)), "named", match[1])
     yield from lines.calls(text, rules, at)
 
 

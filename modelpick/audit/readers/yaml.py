@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from modelpick.audit.candidate import Found
+from modelpick.audit.hits import Hits
 from modelpick.audit.readers import entries, lines
 from modelpick.audit.readers.entries import Entry
 from modelpick.audit.rules import Rules
@@ -17,7 +17,7 @@ _DEEPEST = (
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-def read(text: str, rules: Rules) -> Found:
+def read(text: str, rules: Rules) -> Hits:
     """Candidates in a YAML text of any number of documents; a template that is no YAML yet is read by its lines."""
     found: list[Entry] = []
     whole = len(text) <= _LARGEST and _flow_depth(text) <= _DEEPEST

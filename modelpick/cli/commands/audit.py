@@ -101,6 +101,8 @@ def _model(use: "Use") -> str:
 
 def _tell_the_rest(out: Output, found: "Audit") -> None:
     """What the answer does not cover: files not read, models chosen at run time. Counted, and listed with -v."""
+    for file, keys in found.settings.items():
+        out.note(f"{file} sets {', '.join(keys)} for this audit")
     scan = found.scan
     for place in scan.unresolved:
         out.detail(f"{place.path}:{place.line}:{place.column}: chosen at run time: {place.text}")

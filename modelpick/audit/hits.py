@@ -11,7 +11,7 @@ an address on the Hub; or nothing but its own looks (then only the catalog can s
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class AuditHit:
     """`text` as written at `line` and `column` (both from 1, columns in characters).
 
     `how` names the place for people (`from_pretrained`, `model_id`), `revision` is the commit, branch or tag beside it.
@@ -39,7 +39,7 @@ class Unresolved:
     how: str
 
 
-Found = Iterator[Candidate | Unresolved]
+Hits = Iterator[AuditHit | Unresolved]
 
 
 class Lines:
