@@ -134,8 +134,8 @@ def _judged(
 
 
 def _of_another_revision(name: ModelName, answer: Judgement) -> Judgement:
-    said = f"the catalog's facts, of no particular revision, say {answer.verdict.value}"
-    text = f"revision {name.revision} was not looked at; {said}"
+    catalog_says = f"the catalog's facts, of no particular revision, say {answer.verdict.value}"
+    text = f"revision {name.revision} was not looked at; {catalog_says}"
     unseen = Reason("revision_not_seen", text, f"revision={name.revision}", Verdict.REVIEW)
     reasons = (*answer.reasons, unseen) if answer.verdict is Verdict.DENY else (unseen, *answer.reasons)
     return replace(answer, verdict=max(answer.verdict, Verdict.REVIEW), reasons=reasons)

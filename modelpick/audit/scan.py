@@ -64,7 +64,7 @@ class RuntimeChoice:
 
 @dataclass(slots=True)
 class Scan:
-    """What was found: models with their locations, in the order of the files; what could not be told or read."""
+    """What was found: models with their locations, in the order of the files; what could not be determined or read."""
 
     models: dict[ModelName, list[Location]] = field(default_factory=dict)
     unresolved: list[RuntimeChoice] = field(default_factory=list)
@@ -126,7 +126,7 @@ def _named(found: Hits, namer: Namer, open_places: list[Unresolved]) -> list[tup
 
 
 def _best(rivals: Iterable[tuple[ModelName, AuditHit]]) -> list[tuple[ModelName, AuditHit]]:
-    """Of what is said of one place the strongest; a call that takes a model outranks the assignment that names it."""
+    """The strongest evidence on one place; a call that takes a model outranks the assignment that names it."""
     everything = list(rivals)
     strongest = max(_STRENGTH[candidate.place] for _, candidate in everything)
     best = [(name, candidate) for name, candidate in everything if _STRENGTH[candidate.place] == strongest]
@@ -135,7 +135,7 @@ def _best(rivals: Iterable[tuple[ModelName, AuditHit]]) -> list[tuple[ModelName,
 
 
 def _is_path_near(folders: Iterable[Path]) -> Callable[[str], bool]:
-    """Whether a text is a path that exists below one of the folders: then it is no id but a folder of files."""
+    """Whether a text is a path that exists below one of the folders: then it is a folder of files, not an id."""
     near = [folder.parent if folder.is_file() else folder for folder in dict.fromkeys(folders)]
 
     def exists(text: str) -> bool:

@@ -1,7 +1,7 @@
 """Reads a model card: its front matter, whatever state that is in, and what it says of license and ancestry. Pure.
 
 Cards lie and err. What the Hub itself would not read as metadata (prose or a byte-order mark before the first `---`,
-invalid YAML) is no metadata here either, and the notes say so: such a card grants nothing. Values keep the type they
+invalid YAML) is not metadata here either, and the notes say so: such a card grants nothing. Values keep the type they
 were parsed to (`license: no` is False): who judges them must see it.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from modelpick.catalog.model import BaseModel, Relation
 
-# The longest front matters on the Hub are evaluation tables of some 300 KB; a megabyte is no card any more.
+# The longest front matters on the Hub are evaluation tables of some 300 KB; a megabyte is not a card any more.
 LARGEST_FRONT_MATTER = 1_000_000
 # Nodes after aliases are expanded, and nesting. Real cards stay below 100,000 and 12; a billion-laughs file does not.
 MOST_NODES = 300_000
@@ -159,7 +159,7 @@ def _split(start: str) -> tuple[str | None, str]:
 def _parse(front_matter: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     import yaml
 
-    # A lone surrogate is no text that YAML, or any output, could carry.
+    # A lone surrogate is not text that YAML, or any output, could carry.
     loader = _loader()(front_matter.encode("utf-8", "replace").decode("utf-8"))
     try:
         node = loader.get_single_node()

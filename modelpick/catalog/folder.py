@@ -23,7 +23,7 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 def read_folder(path: Path) -> Model:
     """The model in a folder: card, terms, config.json, adapter_config.json, safetensors and GGUF headers.
 
-    What a damaged card or header hides is said in `Model.notes`. Raises UsageError: `no_such_folder`, `no_model_here`
+    What a damaged card or header hides stands in `Model.notes`. Raises UsageError: `no_such_folder`, `no_model_here`
     (none of a model's files), `bad_json` (a config.json that is broken, not an object, or out of JSON's numbers).
     """
     names, notes = _listed(path)
@@ -77,7 +77,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
 def file_in(folder: Path, name: str) -> Path | None:
     """The regular file that `name` means within a model folder, links resolved; None for a link that leaves the folder.
 
-    None too for what is no regular file (a folder, a device, a FIFO), is not there, or is a link to itself. In a
+    None too for what is not a regular file (a folder, a device, a FIFO), is not there, or is a link to itself. In a
     snapshot of huggingface_hub's cache the files are links into `blobs` of the same repository, which belong to it.
     """
     try:

@@ -30,7 +30,7 @@ def safetensors_header_length(first: bytes) -> int:
 
 
 def parameters_by_dtype(header: bytes) -> dict[str, int]:
-    """Elements by dtype in a safetensors JSON header. Raises ValueError where the header is none."""
+    """Elements by dtype in a safetensors JSON header. Raises ValueError where it is not such a header."""
     try:
         tensors = json.loads(header)
     except (ValueError, RecursionError) as error:
@@ -84,10 +84,10 @@ def weight_files(names: Iterable[str], index: Mapping[str, Any] | None = None) -
 def gguf_general(start: bytes) -> dict[str, Any]:
     """The `general.*` keys in the first bytes of a GGUF file; those that lie beyond `start` are left out.
 
-    Raises ValueError for what is no GGUF file of version 2 or 3.
+    Raises ValueError for what is not a GGUF file of version 2 or 3.
     """
     if start[:4] != b"GGUF" or len(start) < 24:
-        raise ValueError("this is no GGUF file")
+        raise ValueError("this is not a GGUF file")
     version, _, entries = struct.unpack("<IQQ", start[4:24])
     if version not in (2, 3):
         raise ValueError(f"GGUF version {version} is not read")

@@ -1,7 +1,7 @@
 """Looks models up on the live Hub: one API call each, or one for a thousand, then only the files that say something.
 
 A model's facts are its API record, its card, its terms files, its configs and the headers of its weights, all at one
-commit, which is the `revision` of the Model. What is behind a gate is said, never guessed. When the Hub does not
+commit, which is the `revision` of the Model. What is behind a gate is named, never guessed. When the Hub does not
 answer, the embedded catalog does, and the Model's notes say so.
 """
 

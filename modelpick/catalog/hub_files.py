@@ -127,7 +127,7 @@ class _Reading:
             return None
 
     def counts(self, names: Sequence[str]) -> dict[str, int]:
-        """Parameters by dtype from the safetensors headers, by two range reads a file; empty where not all are told."""
+        """Parameters by dtype from the safetensors headers, by two range reads a file; empty if any is unread."""
         index_name = "model.safetensors.index.json"
         index = self.json(index_name, snapshot.LARGEST_INDEX) if index_name in names else None
         files = headers.weight_files(names, index)

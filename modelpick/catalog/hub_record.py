@@ -21,25 +21,25 @@ def merged(parts: RepositoryParts, record: Mapping[str, Any], *, asked: str) -> 
     """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
     model = assembled(parts)
     data = record.get("cardData")
-    told = card.facts(card.Card(data if isinstance(data, Mapping) else {}, ""))
+    stated = card.facts(card.Card(data if isinstance(data, Mapping) else {}, ""))
     sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
     changes: dict[str, Any] = {}
     for field in _CARD_FIELDS:
-        if getattr(model, field) in (None, ()) and getattr(told, field) not in (None, ()):
-            changes[field], sources[field] = getattr(told, field), API
-    if model.license is None and told.license is not None:
-        changes["license"], sources["license"] = told.license, API
-    elif told.license is not None and told.license != model.license:
-        conflicts.append(Conflict("license", model.license, "README.md", told.license, API))
+        if getattr(model, field) in (None, ()) and getattr(stated, field) not in (None, ()):
+            changes[field], sources[field] = getattr(stated, field), API
+    if model.license is None and stated.license is not None:
+        changes["license"], sources["license"] = stated.license, API
+    elif stated.license is not None and stated.license != model.license:
+        conflicts.append(Conflict("license", model.license, "README.md", stated.license, API))
     listed = record.get("tags")
     tags = tuple(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else ()
     if tags:
         changes["tags"], sources["tags"] = tuple(dict.fromkeys((*tags, *model.tags))), API
-    if model.license is None and told.license is None:
+    if model.license is None and stated.license is None:
         licenses = [tag.partition(":")[2] for tag in tags if tag.startswith("license:")]
         if licenses:
             changes["license"], sources["license"] = licenses[0] if len(licenses) == 1 else licenses, "Hub tags"
-    bases = _bases(model, told, record, tags, notes)
+    bases = _bases(model, stated, record, tags, notes)
     if bases != model.base_models:
         changes["base_models"] = bases
         sources.setdefault("base_models", API)
@@ -84,7 +84,7 @@ def _unread(model: Model) -> bool:
 
 
 def _bases(
-    model: Model, told: card.CardFacts, record: Mapping[str, Any], tags: tuple[str, ...], notes: list[str]
+    model: Model, stated: card.CardFacts, record: Mapping[str, Any], tags: tuple[str, ...], notes: list[str]
 ) -> tuple[BaseModel, ...]:
     """Every parent that the files, the API or the tags name, each with the most telling relation stated for it."""
     listed = record.get("baseModels")
@@ -99,7 +99,7 @@ def _bases(
             relation, colon, id = rest.partition(":")
             tagged += card.base_models(id if colon else rest, relation if colon else None, [])
     joined: dict[str, BaseModel] = {}
-    for base in (*model.base_models, *told.base_models, *api, *tagged):
+    for base in (*model.base_models, *stated.base_models, *api, *tagged):
         key = base.id.lower()
         if key not in joined or (joined[key].relation in _VAGUE and base.relation not in _VAGUE):
             joined[key] = BaseModel(joined[key].id if key in joined else base.id, base.relation)

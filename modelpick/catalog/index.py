@@ -111,7 +111,7 @@ class Catalog:
 
     def source(self, key: str) -> CatalogSource:
         """What a source key of `Model.sources` means. `same shape as X` and `derived: ...` are kinds of their own;
-        any other text that is no key is a citation in full.
+        any other text that is not a key is a citation in full.
         """
         if key in self.sources:
             return self.sources[key]

@@ -25,7 +25,7 @@ class _Cell:
 
 
 def read(text: str, rules: Rules) -> Hits:
-    """Candidates in a notebook's code cells; one that is no notebook is read line by line."""
+    """Candidates in a notebook's code cells; one that is not a notebook is read line by line."""
     found_any = False
     rows = text.split("\n")
     for cell in _cells(text):
@@ -63,7 +63,7 @@ def _in_cell(cell: _Cell, rules: Rules) -> Hits:
 
 
 def _cells(text: str) -> Iterator[_Cell]:
-    """The code cells in order (nbformat 4 says `source`, 3 said `input`)."""
+    """The code cells in order (nbformat 4 says `source`, 3 has `input`)."""
     number, owner, kind = 0, None, ""
     sources: list[Entry] = []
     for entry in pairs.scan(text):

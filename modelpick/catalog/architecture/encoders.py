@@ -2,7 +2,7 @@
 
 from modelpick.catalog.architecture import fields
 from modelpick.catalog.architecture.families import Family
-from modelpick.catalog.architecture.fields import Config, flag, needed, whole
+from modelpick.catalog.architecture.fields import Config, flag, integer, needed
 from modelpick.catalog.architecture.shape import (
     Architecture,
     Attention,
@@ -21,9 +21,9 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
     hidden, vocabulary = needed(config, ("d_model",)), needed(config, fields.VOCABULARY)
     heads, size, width = needed(config, ("num_heads",)), needed(config, ("d_kv",)), needed(config, ("d_ff",))
     depth = needed(config, ("num_layers", "num_hidden_layers"), largest=fields.LARGEST["layers"])
-    decoder_depth = whole(config, ("num_decoder_layers",), largest=fields.LARGEST["layers"]) or depth
+    decoder_depth = integer(config, ("num_decoder_layers",), largest=fields.LARGEST["layers"]) or depth
     gated = str(config.get("feed_forward_proj") or "relu").startswith("gated")
-    buckets = whole(config, ("relative_attention_num_buckets",)) or _BUCKETS
+    buckets = integer(config, ("relative_attention_num_buckets",)) or _BUCKETS
     every = 1 if family.bias_in_each_layer else 0
     bias = buckets * heads
     tied = flag(config, "tie_word_embeddings", family.tied)
@@ -44,7 +44,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
         score_bias="layers",
         dropout=config.get("dropout_rate") != 0,
         parallel=False,
-        context=whole(config, ("n_positions",)),
+        context=integer(config, ("n_positions",)),
         relative_positions=True,
         dtype=config.get("torch_dtype") if isinstance(config.get("torch_dtype"), str) else None,
         checkpoint=checkpoint,
@@ -95,7 +95,7 @@ def read_bert(config: Config, kind: str, family: Family) -> Architecture:
     projections.append(Projection("dense", "up", hidden, width, True))
     projections.append(Projection("dense", "down", width, hidden, True))
     positions = needed(config, fields.CONTEXT)
-    types = whole(config, ("type_vocab_size",), smallest=0)
+    types = integer(config, ("type_vocab_size",), smallest=0)
     embedding = (vocabulary + positions + (2 if types is None else types)) * hidden
     heads_named = fields.names(config, "architectures") or []
     masked = any("MaskedLM" in str(name) or "PreTraining" in str(name) for name in heads_named)

@@ -59,7 +59,7 @@ def find(config: Config, keys: tuple[str, ...]) -> tuple[str, Any]:
     return keys[0], None
 
 
-def whole(config: Config, keys: tuple[str, ...], *, smallest: int = 1, largest: int = LARGEST["width"]) -> int | None:
+def integer(config: Config, keys: tuple[str, ...], *, smallest: int = 1, largest: int = LARGEST["width"]) -> int | None:
     """A whole number within bounds, or None when absent. Raises CannotTellError (bad_config) for anything else."""
     key, value = find(config, keys)
     if value is None:
@@ -74,8 +74,8 @@ def whole(config: Config, keys: tuple[str, ...], *, smallest: int = 1, largest: 
 
 
 def needed(config: Config, keys: tuple[str, ...], **bounds: int) -> int:
-    """Like `whole`, for a fact without which nothing can be said."""
-    value = whole(config, keys, **bounds)
+    """Like `integer`, for a fact without which nothing can be said."""
+    value = integer(config, keys, **bounds)
     if value is None:
         raise missing(model_type(config), f"config.json lacks {keys[0]}")
     return value
@@ -136,6 +136,6 @@ def checkpoint(config: Config) -> Checkpoint | None:
     if method == "bitsandbytes":
         bits = 4 if inner.get("load_in_4bit") or inner.get("_load_in_4bit") else 8
     else:
-        bits = whole(inner, ("bits", "w_bit"), largest=32) or _BITS[method]
+        bits = integer(inner, ("bits", "w_bit"), largest=32) or _BITS[method]
     group = inner.get("group_size")
     return Checkpoint(str(method), bits, group if isinstance(group, int) and group > 0 else 0)

@@ -2,7 +2,7 @@
 
 from modelpick.catalog.architecture import fields, mixers
 from modelpick.catalog.architecture.families import Family
-from modelpick.catalog.architecture.fields import Config, flag, missing, needed, whole
+from modelpick.catalog.architecture.fields import Config, flag, integer, missing, needed
 from modelpick.catalog.architecture.shape import Attention, Experts, FeedForward, LayerGroup, Projection, Role
 
 
@@ -11,20 +11,20 @@ def layer_groups(
 ) -> tuple[tuple[LayerGroup, ...], tuple[str, ...]]:
     """The groups of alike layers, by what mixes their tokens and whether experts follow; and what was assumed."""
     depth = needed(config, fields.LAYERS, largest=fields.LARGEST["layers"])
-    if family.routed and whole(config, fields.EXPERTS, smallest=0) is None:
+    if family.routed and integer(config, fields.EXPERTS, smallest=0) is None:
         raise missing(kind, "config.json lacks num_experts")
-    token_kinds, told = mixers.kinds(config, kind, family, depth)
+    token_kinds, assumptions = mixers.kinds(config, kind, family, depth)
     routed = _routed(config, depth)
     runs: dict[tuple[str, bool], int] = {}
     for position, token_kind in enumerate(token_kinds):
         key = (token_kind, routed[position])
         runs[key] = runs.get(key, 0) + 1
-    window = whole(config, ("sliding_window", "window_size", "attention_chunk_size")) if _windowed(config) else None
+    window = integer(config, ("sliding_window", "window_size", "attention_chunk_size")) if _windowed(config) else None
     built = tuple(
         _layer(config, kind, family, hidden, count, token_kind, has_experts, window)
         for (token_kind, has_experts), count in runs.items()
     )
-    return built, told
+    return built, assumptions
 
 
 def _layer(
@@ -69,25 +69,25 @@ def _layer(
 
 def _attention(config: Config, family: Family, hidden: int, window: int | None, token_kind: str) -> Attention:
     heads = needed(config, fields.HEADS)
-    latent = whole(config, ("kv_lora_rank",))
+    latent = integer(config, ("kv_lora_rank",))
     if latent:
         rotary = needed(config, ("qk_rope_head_dim",))
-        plain = whole(config, ("qk_nope_head_dim",)) or whole(config, ("v_head_dim", "head_dim")) or 128
-        return Attention(heads, heads, plain + rotary, whole(config, ("v_head_dim",)) or plain, None, latent + rotary)
-    size = whole(config, ("head_dim", "attention_head_dim", "kv_channels"))
+        plain = integer(config, ("qk_nope_head_dim",)) or integer(config, ("v_head_dim", "head_dim")) or 128
+        return Attention(heads, heads, plain + rotary, integer(config, ("v_head_dim",)) or plain, None, latent + rotary)
+    size = integer(config, ("head_dim", "attention_head_dim", "kv_channels"))
     if size is None:
         if hidden % heads:
             raise fields.bad("num_attention_heads", heads, f"a divisor of hidden_size {hidden}")
         size = hidden // heads
     kv_heads = _kv_heads(config, family, heads)
     if token_kind == "global":  # gemma 4: full-attention layers have heads of their own
-        size = whole(config, ("global_head_dim",)) or size
-        kv_heads = whole(config, ("num_global_key_value_heads",)) or kv_heads
+        size = integer(config, ("global_head_dim",)) or size
+        kv_heads = integer(config, ("num_global_key_value_heads",)) or kv_heads
     if heads % kv_heads:
         raise fields.bad("num_key_value_heads", kv_heads, f"a divisor of num_attention_heads {heads}")
     one_key = family.unrepeated_key and kv_heads == 1
     fused = family.rotary and len(family.names.qkv) == 1 and not one_key
-    width = whole(config, ("v_head_dim",)) or size
+    width = integer(config, ("v_head_dim",)) or size
     normed = _norms_queries(config, family)
     return Attention(
         heads, kv_heads, size, width, window, rotates_fused=fused, normed=normed, unfused=one_key
@@ -103,7 +103,7 @@ def _kv_heads(config: Config, family: Family, heads: int) -> int:
         return 1 if flag(config, family.one_key_by, True) else heads
     if family.all_keys_unless and not flag(config, family.all_keys_unless, True):
         return heads
-    return whole(config, fields.KV_HEADS) or heads
+    return integer(config, fields.KV_HEADS) or heads
 
 
 def _attention_projections(config: Config, family: Family, hidden: int, attention: Attention) -> list[Projection]:
@@ -128,7 +128,7 @@ def _attention_projections(config: Config, family: Family, hidden: int, attentio
 def _latent_projections(config: Config, hidden: int, attention: Attention, bias: bool) -> list[Projection]:
     """MLA's projections (modeling_deepseek_v3.py): queries through q_lora_rank where it is set."""
     compressed = needed(config, ("kv_lora_rank",))
-    query_rank = whole(config, ("q_lora_rank",))
+    query_rank = integer(config, ("q_lora_rank",))
     rotary = attention.latent - compressed
     made = []
     if query_rank:
@@ -146,7 +146,7 @@ def _latent_projections(config: Config, hidden: int, attention: Attention, bias:
 def _attention_extras(config: Config, family: Family, attention: Attention) -> int:
     """Parameters of attention outside its projections: norms of queries and keys, of latents, sinks."""
     if attention.latent:
-        return needed(config, ("kv_lora_rank",)) + (whole(config, ("q_lora_rank",)) or 0)
+        return needed(config, ("kv_lora_rank",)) + (integer(config, ("q_lora_rank",)) or 0)
     extra = attention.heads if family.sinks else 0
     norm = family.qk_norm
     if attention.normed:
@@ -160,7 +160,7 @@ def _attention_extras(config: Config, family: Family, attention: Attention) -> i
 
 
 def _feed_forward(config: Config, kind: str, family: Family, hidden: int) -> FeedForward:
-    width = whole(config, fields.WIDTH) or whole(config, fields.EXPERT_WIDTH, smallest=0)
+    width = integer(config, fields.WIDTH) or integer(config, fields.EXPERT_WIDTH, smallest=0)
     if not width:
         ratio = config.get("expansion_ratio") or family.width
         if not ratio:
@@ -188,14 +188,14 @@ def _mlp_projections(config: Config, family: Family, hidden: int, mlp: FeedForwa
 def _experts(config: Config, family: Family, hidden: int) -> tuple[Experts, list[Projection], int]:
     """The experts, their shared dense part as projections, and the router's parameters."""
     count = needed(config, fields.EXPERTS)
-    per_token = whole(config, fields.EXPERTS_PER_TOKEN) or 1
-    width = whole(config, fields.EXPERT_WIDTH) or needed(config, fields.WIDTH)
+    per_token = integer(config, fields.EXPERTS_PER_TOKEN) or 1
+    width = integer(config, fields.EXPERT_WIDTH) or needed(config, fields.WIDTH)
     if per_token > count:
         raise fields.bad("num_experts_per_tok", per_token, f"at most {count} experts")
-    shared = whole(config, ("shared_expert_intermediate_size", "shared_intermediate_size"), smallest=0)
+    shared = integer(config, ("shared_expert_intermediate_size", "shared_intermediate_size"), smallest=0)
     if shared is None:
-        number = whole(config, ("n_shared_experts", "num_shared_experts", "num_shared_expert"), smallest=0) or 0
-        shared = number * (whole(config, ("moe_shared_expert_intermediate_size",)) or width)
+        number = integer(config, ("n_shared_experts", "num_shared_experts", "num_shared_expert"), smallest=0) or 0
+        shared = number * (integer(config, ("moe_shared_expert_intermediate_size",)) or width)
     matrices = 3 if family.gated else 2
     projections: list[Projection] = []
     router = hidden * count
@@ -214,12 +214,16 @@ def _experts(config: Config, family: Family, hidden: int) -> tuple[Experts, list
 
 def _routed(config: Config, depth: int) -> list[bool]:
     """Which layers have experts, by the keys that families use for it."""
-    count = whole(config, fields.EXPERTS, smallest=0)
+    count = integer(config, fields.EXPERTS, smallest=0)
     if not count or count == 1:
         return [False] * depth
-    first_dense = whole(config, ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"), smallest=0) or 0
-    step = whole(config, ("decoder_sparse_step", "moe_layer_freq", "expert_layer_period", "interleave_moe_layer_step"))
-    offset = whole(config, ("expert_layer_offset",), smallest=0)
+    first_dense = (
+        integer(config, ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"), smallest=0) or 0
+    )
+    step = integer(
+        config, ("decoder_sparse_step", "moe_layer_freq", "expert_layer_period", "interleave_moe_layer_step")
+    )
+    offset = integer(config, ("expert_layer_offset",), smallest=0)
     dense = config.get("mlp_only_layers") or ()
     if not isinstance(dense, list | tuple):
         raise fields.bad("mlp_only_layers", dense, "a list of layers")

@@ -2,7 +2,7 @@
 
 from modelpick.catalog.architecture import fields
 from modelpick.catalog.architecture.families import Family
-from modelpick.catalog.architecture.fields import Config, flag, needed, whole
+from modelpick.catalog.architecture.fields import Config, flag, integer, needed
 from modelpick.catalog.architecture.shape import Mixer, Projection
 
 # Bytes per channel and token, beside 8 elements of the compute type, that the plain paths of transformers 5.23 save for
@@ -20,7 +20,9 @@ _WORDS = {
     "mamba": "mamba2", "mlp": "mlp", "moe": "moe", "short_conv": "conv",
 }  # fmt: skip
 _NEMOTRON = {"M": "mamba2", "*": "full", "-": "mlp", "E": "moe"}  # hybrid_override_pattern (modeling_nemotron_h.py)
-_UPPER_BOUND = "which layers attend is not told: all are taken to, an upper bound on the cache"
+_UPPER_BOUND = (
+    "its config does not state which layers attend: all are counted as attending, an upper bound on the cache"
+)
 
 
 def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[str], tuple[str, ...]]:
@@ -31,11 +33,11 @@ def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[s
         return (
             (["both"] * depth, ())
             if config.get("mamba_d_ssm") or config.get("mamba_d_state")
-            else (["full"] * depth, ("the state-space part is not told: its small state is left out",))
+            else (["full"] * depth, ("its config does not state the state-space part, whose small state is left out",))
         )
-    told = fields.names(config, "layer_types")
-    if told is not None:
-        return _from_words(config, kind, family, told, depth), ()
+    stated = fields.names(config, "layer_types")
+    if stated is not None:
+        return _from_words(config, kind, family, stated, depth), ()
     pattern = config.get("hybrid_override_pattern")
     if isinstance(pattern, str) and family.one_part_layers:
         if len(pattern) != depth or not set(pattern) <= set(_NEMOTRON):
@@ -67,18 +69,18 @@ def _from_words(config: Config, kind: str, family: Family, words: list[str], dep
     found = [_WORDS[word] for word in words]
     if family.first_mamba:
         return ["mamba" if word == "mamba2" else word for word in found]
-    if whole(config, ("global_head_dim", "num_global_key_value_heads")):
+    if integer(config, ("global_head_dim", "num_global_key_value_heads")):
         return ["global" if word == "full" else word for word in found]
     return found
 
 
 def _by_interval(config: Config, family: Family, depth: int) -> list[str] | None:
     """Hybrids that attend every n-th layer: jamba, bamba, qwen3_next, lfm2."""
-    period = whole(config, ("attn_layer_period",))
+    period = integer(config, ("attn_layer_period",))
     if family.first_mamba and period:
-        offset = whole(config, ("attn_layer_offset",), smallest=0) or 0
+        offset = integer(config, ("attn_layer_offset",), smallest=0) or 0
         return ["full" if layer % period == offset else "mamba" for layer in range(depth)]
-    every = whole(config, ("full_attention_interval", "layer_group_size"))
+    every = integer(config, ("full_attention_interval", "layer_group_size"))
     if every:
         return ["linear" if (layer + 1) % every else "full" for layer in range(depth)]
     attending = config.get("attn_layer_indices") or config.get("full_attn_idxs")
@@ -90,10 +92,10 @@ def _by_interval(config: Config, family: Family, depth: int) -> list[str] | None
 
 def _by_window(config: Config, family: Family, depth: int) -> list[str]:
     """Sliding windows by the family's habit, or by the config's own pattern key."""
-    window = whole(config, ("sliding_window", "window_size", "attention_chunk_size"))
+    window = integer(config, ("sliding_window", "window_size", "attention_chunk_size"))
     if window is None or not flag(config, "use_sliding_window", True):
         return ["full"] * depth
-    every = whole(config, ("sliding_window_pattern", "_sliding_window_pattern")) if family.window else None
+    every = integer(config, ("sliding_window_pattern", "_sliding_window_pattern")) if family.window else None
     if family.window == "pattern" or every:
         period = every or family.pattern
         return ["sliding" if (layer + 1) % period else "full" for layer in range(depth)]
@@ -116,7 +118,7 @@ def mixer(config: Config, family: Family, token_kind: str, hidden: int) -> tuple
     if token_kind == "linear":
         return _kimi_delta(config, hidden) if family.kimi_delta else _delta_net(config, hidden)
     if token_kind == "conv":
-        taps = whole(config, ("conv_L_cache",)) or 3
+        taps = integer(config, ("conv_L_cache",)) or 3
         made = [Projection("in_proj", "other", hidden, 3 * hidden), Projection("out_proj", "other", hidden, hidden)]
         return Mixer(hidden, 0, hidden * taps), made, hidden * taps
     return _mamba2(config, family, hidden)
@@ -124,12 +126,12 @@ def mixer(config: Config, family: Family, token_kind: str, hidden: int) -> tuple
 
 def _mamba(config: Config, family: Family, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """Mamba-1 (arXiv 2312.00752; modeling_mamba.py, modeling_jamba.py)."""
-    state = whole(config, ("state_size", "mamba_d_state", "ssm_state_size")) or 16
-    taps = whole(config, ("conv_kernel", "mamba_d_conv")) or 4
-    inner = whole(config, ("intermediate_size",)) if not family.first_mamba else None
+    state = integer(config, ("state_size", "mamba_d_state", "ssm_state_size")) or 16
+    taps = integer(config, ("conv_kernel", "mamba_d_conv")) or 4
+    inner = integer(config, ("intermediate_size",)) if not family.first_mamba else None
     if inner is None:
-        inner = (whole(config, ("expand", "mamba_expand")) or 2) * hidden
-    rank = whole(config, ("time_step_rank", "mamba_dt_rank")) or -(-hidden // 16)
+        inner = (integer(config, ("expand", "mamba_expand")) or 2) * hidden
+    rank = integer(config, ("time_step_rank", "mamba_dt_rank")) or -(-hidden // 16)
     made = [
         Projection("in_proj", "other", hidden, 2 * inner),
         Projection("x_proj", "other", inner, rank + 2 * state),
@@ -144,14 +146,14 @@ def _mamba(config: Config, family: Family, hidden: int) -> tuple[Mixer, list[Pro
 
 def _mamba2(config: Config, family: Family, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """Mamba-2 (arXiv 2405.21060; modeling_falcon_h1.py, modeling_mamba2.py, modeling_nemotron_h.py)."""
-    heads = whole(config, ("mamba_n_heads", "mamba_num_heads", "num_heads")) or 0
-    size = whole(config, ("mamba_d_head", "mamba_head_dim", "head_dim")) or 64
-    state = whole(config, ("mamba_d_state", "ssm_state_size", "state_size")) or 128
-    groups = whole(config, ("mamba_n_groups", "n_groups")) or 1
-    taps = whole(config, ("mamba_d_conv", "conv_kernel")) or 4
-    inner = whole(config, ("mamba_d_ssm",)) or heads * size
+    heads = integer(config, ("mamba_n_heads", "mamba_num_heads", "num_heads")) or 0
+    size = integer(config, ("mamba_d_head", "mamba_head_dim", "head_dim")) or 64
+    state = integer(config, ("mamba_d_state", "ssm_state_size", "state_size")) or 128
+    groups = integer(config, ("mamba_n_groups", "n_groups")) or 1
+    taps = integer(config, ("mamba_d_conv", "conv_kernel")) or 4
+    inner = integer(config, ("mamba_d_ssm",)) or heads * size
     if not inner:
-        inner = (whole(config, ("mamba_expand", "expand")) or 2) * hidden
+        inner = (integer(config, ("mamba_expand", "expand")) or 2) * hidden
     heads = heads or inner // size
     mixed = inner + 2 * groups * state
     made = [
@@ -168,7 +170,7 @@ def _delta_net(config: Config, hidden: int) -> tuple[Mixer, list[Projection], in
     keys = needed(config, ("linear_num_key_heads",))
     values = needed(config, ("linear_num_value_heads",))
     key_size, value_size = needed(config, ("linear_key_head_dim",)), needed(config, ("linear_value_head_dim",))
-    taps = whole(config, ("linear_conv_kernel_dim",)) or 4
+    taps = integer(config, ("linear_conv_kernel_dim",)) or 4
     key_width, value_width = keys * key_size, values * value_size
     made = [
         Projection("in_proj_qkvz", "other", hidden, 2 * key_width + 2 * value_width),

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelpick.catalog.architecture import encoders, fields, layers, mixers
 from modelpick.catalog.architecture.families import FAMILIES, PADDED_IF_UNKNOWN, STANDARD, Family, standard_for
-from modelpick.catalog.architecture.fields import Config, checkpoint, flag, missing, needed, whole
+from modelpick.catalog.architecture.fields import Config, checkpoint, flag, integer, missing, needed
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.errors import CannotTellError
 
@@ -55,26 +55,29 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
     """A config that `read` cannot read, as a standard gated decoder; only where `parameters` is known otherwise.
 
     Every layer is taken to cache keys and values of all tokens, which is an upper bound, and the result says so; one of
-    a family with delta-rule layers is taken to do both. An MLP width that is not told follows from the parameter count.
+    a family with delta-rule layers is counted as both. An unstated MLP width follows from the parameter count.
     Raises CannotTellError as `read` does.
     """
     text, towers = _text(config)
     kind = str(text.get("model_type") or "unknown")
     standard = standard_for(FAMILIES.get(kind))
-    told: tuple[str, ...] = (f"model_type {kind!r} is read as a standard decoder that caches every layer",)
-    if whole(text, fields.WIDTH) is None and not whole(text, fields.EXPERT_WIDTH, smallest=0):
+    notes: tuple[str, ...] = (f"model_type {kind!r} is read as a standard decoder that caches every layer",)
+    if integer(text, fields.WIDTH) is None and not integer(text, fields.EXPERT_WIDTH, smallest=0):
         text = {**text, "intermediate_size": 1}
         narrow = _read(text, kind, standard, towers, ())
         spare = max(parameters - narrow.parameters, 0)
         experts = max((run.experts.count for run in narrow.layers if run.experts), default=1)
         text["intermediate_size"] = spare // (3 * narrow.hidden * narrow.depth * experts) + 1
-        told += ("its MLP width follows from the parameter count",)
-    shape = _read(text, kind, standard, towers, told)
+        notes += ("its MLP width follows from the parameter count",)
+    shape = _read(text, kind, standard, towers, notes)
     if not FAMILIES.get(kind, STANDARD).hybrid:
         return replace(shape, guessed=shape.guessed or kind not in FAMILIES)
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
-    told = (*shape.assumptions, "which layers attend is not told: each is taken to mix both ways, an upper bound")
-    return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=told)
+    notes = (
+        *shape.assumptions,
+        "its config does not state which layers attend: each is counted as both, an upper bound",
+    )
+    return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=notes)
 
 
 def longest_of(config: Config, *, encoder: bool = False) -> int | None:
@@ -86,7 +89,7 @@ def longest_of(config: Config, *, encoder: bool = False) -> int | None:
         return read(config).longest
     except CannotTellError:
         text, _ = _text(config)
-        positions = whole(text, fields.CONTEXT, largest=fields.LARGEST["context"])
+        positions = integer(text, fields.CONTEXT, largest=fields.LARGEST["context"])
         padded = PADDED_IF_UNKNOWN if encoder else 0
         return None if positions is None else max(positions - padded, 1)
 
@@ -120,17 +123,17 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
     if family.kind == "encoder":
         return encoders.read_bert(config, kind, family)
     hidden = needed(config, fields.HIDDEN)
-    vocabulary = whole(config, fields.VOCABULARY, largest=fields.LARGEST["vocabulary"]) or family.vocabulary
+    vocabulary = integer(config, fields.VOCABULARY, largest=fields.LARGEST["vocabulary"]) or family.vocabulary
     if vocabulary is None:
         raise missing(kind, "config.json lacks vocab_size")
-    groups, told = layers.layer_groups(config, kind, family, hidden)
-    narrow = whole(config, ("word_embed_proj_dim",)) or hidden
+    groups, notes = layers.layer_groups(config, kind, family, hidden)
+    narrow = integer(config, ("word_embed_proj_dim",)) or hidden
     embedding, head = vocabulary * narrow, vocabulary * (narrow + family.head_bias)
     other = layers.norm_size(family, hidden)
     if narrow != hidden:  # opt-350m: projections in and out, and no final norm
         embedding += 2 * narrow * hidden
         other = other if flag(config, "do_layer_norm_before", False) else 0
-    context = whole(config, fields.CONTEXT, largest=fields.LARGEST["context"])
+    context = integer(config, fields.CONTEXT, largest=fields.LARGEST["context"])
     if family.positions is not None:
         embedding += (needed(config, fields.CONTEXT) + family.positions) * hidden
     if family.embedding_norm:
@@ -151,9 +154,9 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         context=context,
         dtype=_dtype(config),
         checkpoint=checkpoint(config),
-        exact=family.counted and not towers and not told,
-        assumptions=assumptions + told,
-        guessed=bool(told),
+        exact=family.counted and not towers and not notes,
+        assumptions=assumptions + notes,
+        guessed=bool(notes),
         sdpa=family.sdpa,
         score_bias="shared" if flag(config, "alibi", False) else "",  # modeling_falcon.py: in the mask, made once
         rotary=family.rotary,
