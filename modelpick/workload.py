@@ -230,7 +230,7 @@ def _only(**wanted: Any) -> tuple[str, ...]:
 
 ONLY_SERVE = _only(task="serve")
 _ONLY_FINETUNE = _only(task="finetune")
-_ONLY_LORA = _only(lora=True)
+ONLY_LORA = _only(lora=True)
 
 
 def workload_from(options: Mapping[str, Any]) -> Workload:
@@ -253,7 +253,7 @@ def workload_from(options: Mapping[str, Any]) -> Workload:
     for name in _ONLY_FINETUNE if task == "serve" else ONLY_SERVE:
         if values.get(name):
             raise _contradiction(f"{name} has no meaning for task {task}", f"leave out {name}")
-    for name in _ONLY_LORA:
+    for name in ONLY_LORA:
         if name in values and values["method"] not in LORA_METHODS:
             message = f"{name} has no meaning for method {values['method']}"
             raise _contradiction(message, f"leave out {name}, or use lora")

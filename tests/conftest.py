@@ -17,7 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from tests.stand_ins.hub import Hub
 
 # A property is about the answer, not the time: on busy cores a single example may take a second.
-hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("any machine")
 
 _LOOPBACK = ("127.", "::1", "localhost")

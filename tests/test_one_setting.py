@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from modelpick.cli import options
-from modelpick.planning.recipe import RunSettings, run_from_json, settings_from
+from modelpick.planning.recipe import SHARED, RunSettings, run_from_json, settings_from
 from modelpick.schema import Bounds, Setting, read_options, read_value, settings_of
 from modelpick.workload import Workload
 from tests.cli.conftest import Run, modelpick
@@ -47,6 +47,7 @@ def test_what_two_records_share_is_defined_once() -> None:
     """But for the methods, of which a fine-tuning has fewer, and the names of older files."""
     mine, theirs = ({setting.name: setting for setting in settings_of(kind)} for kind in KINDS)
     shared = mine.keys() & theirs.keys()
+    assert shared == set(SHARED)
     assert len(shared) == 11
     for name in shared:
         for part in ("kind", "bounds", "pattern", "help", "source", "choices"):
@@ -219,3 +220,12 @@ def test_no_other_word_means_gradient_accumulation() -> None:
         if word.search(line)
     ]
     assert [place.split(":")[0] for place in places] == ["planning/recipe.py", *["training/records.py"] * 2], places
+
+
+@pytest.mark.parametrize("shared", SHARED)
+def test_what_is_estimated_is_what_is_set(shared: str) -> None:
+    """Each setting that a run and the estimate share reaches the estimate with the run's value."""
+    setting = next(item for item in settings_of(RunSettings) if item.name == shared)
+    for value in _at_the_ends(setting)[0]:
+        settings = settings_from({**NEEDED, shared: value})
+        assert getattr(settings.workload(), shared) == value

@@ -9,8 +9,8 @@ from modelpick.memory.estimate import MemoryEstimate
 from modelpick.offers.instance import InstanceType
 from modelpick.planning import choose
 from modelpick.planning.fit import fits, on_device
-from modelpick.planning.recipe import RunSettings
-from modelpick.workload import Workload
+from modelpick.planning.recipe import SHARED, RunSettings
+from modelpick.workload import ONLY_LORA, Workload
 
 # What a plan chooses for each GPU where the user left it open.
 CHOSEN = ("batch", "gradient_accumulation", "gradient_checkpointing")
@@ -67,15 +67,9 @@ def ways(
     `left_open` are the names of CHOSEN that nobody said. Raises UsageError for what a run cannot have.
     """
     left_open = chosen(workload, left_open)
-    fixed = {
-        "model": architecture.model_type, "data": "train", "output": "run", "method": workload.method,
-        "context": workload.context, "optimizer": workload.optimizer, "dtype": workload.dtype,
-        "attention": workload.attention, "epochs": epochs,
-    }  # fmt: skip
-    if workload.is_lora:
-        names = ("lora_rank", "lora_targets", "lora_dropout")
-        fixed |= {name: getattr(workload, name) for name in names}
-    fixed |= {name: getattr(workload, name) for name in CHOSEN if name not in left_open}
+    fixed = {"model": architecture.model_type, "data": "train", "output": "run", "epochs": epochs}
+    named = (name for name in SHARED if name not in left_open and (workload.is_lora or name not in ONLY_LORA))
+    fixed |= {name: getattr(workload, name) for name in named}
     examples = _MANY if rows is None else max(rows, 1)
     return tuple(
         _tuning(architecture, workload, parameters, choose.with_rates(settings, fixed, parameters, examples))

@@ -5,7 +5,7 @@ job file. What the memory estimate has too is defined in workload.py, once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from modelpick.errors import UsageError
@@ -13,6 +13,7 @@ from modelpick.schema import Bounds, FormerNames, Help, Pattern, Source, read_op
 from modelpick.workload import (
     METHOD_HELP,
     METHOD_SOURCE,
+    ONLY_LORA,
     Attention,
     Batch,
     Context,
@@ -160,20 +161,8 @@ class RunSettings:
 
     def workload(self) -> Workload:
         """The same, in the words of the memory estimate."""
-        names: dict[str, Any] = {
-            "task": "finetune",
-            "method": self.method,
-            "context": self.context,
-            "batch": self.batch,
-            "optimizer": self.optimizer,
-            "gradient_checkpointing": self.gradient_checkpointing,
-            "gradient_accumulation": self.gradient_accumulation,
-            "dtype": self.dtype,
-            "attention": self.attention,
-        }
-        if self.is_lora:
-            names |= {"lora_rank": self.lora_rank, "lora_targets": self.lora_targets, "lora_dropout": self.lora_dropout}
-        return workload_from(names)
+        names = [name for name in SHARED if self.is_lora or name not in ONLY_LORA]
+        return workload_from({"task": "finetune"} | {name: getattr(self, name) for name in names})
 
     def smaller_batch(self) -> "RunSettings | None":
         """Half the micro-batch (or the next divisor below) with the same effective batch; None at a batch of 1."""
@@ -187,12 +176,16 @@ class RunSettings:
         return to_json(self)
 
 
+SHARED = tuple(item.name for item in fields(RunSettings) if item.name in {name.name for name in fields(Workload)})
+"""The settings that a run and the workload of its memory estimate have in common."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchHalving:
     """Memory ran out: what comes after step `after_step` was learned in micro-batches of `batch`."""
 
-    after_step: int
-    batch: int
+    after_step: Annotated[int, Bounds(0, _STEPS.largest)]
+    batch: Batch
 
 
 def in_force(settings: RunSettings, halvings: Sequence[BatchHalving], step: int) -> tuple[RunSettings, int | None]:
