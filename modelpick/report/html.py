@@ -6,6 +6,7 @@ One file that loads nothing: it can be mailed, archived with the purchase, and o
 from pathlib import Path
 from typing import Any
 
+from modelpick.errors import printable
 from modelpick.memory.estimate import GIB, PARTS
 from modelpick.planning.answer import ASSUMPTIONS, Answer
 from modelpick.planning.recommend import Recommendation, Seat
@@ -24,7 +25,7 @@ def page(answer: Answer, rows: int | None = None) -> str:
     )  # fmt: skip
     passed = answer.recommendations.passed[:rows]
     seats = [seat for one in passed for seat in (one.seat, one.finetune) if seat is not None]
-    return templates.get_template("recommend.html").render(
+    text: str = templates.get_template("recommend.html").render(
         answer=answer,
         work=answer.workload,
         rows=[_row(rank, one) for rank, one in enumerate(passed, 1)],
@@ -37,6 +38,7 @@ def page(answer: Answer, rows: int | None = None) -> str:
         sources=sorted({one.seat.offer.source for one in passed if one.seat.offer.source}),
         priced=max((one.seat.offer.as_of for one in passed if one.seat.offer.as_of), default=None),
     )
+    return printable(text, keep="\n")
 
 
 def _row(rank: int, row: Recommendation) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from modelpick.errors import RemoteError, UsageError
 from modelpick.serving.client import Asking, Endpoint, answer
+from modelpick.serving.process import inherited
 
 # Common words of one or two tokens each in every tokenizer: a prompt of N words has about 1.3 N tokens. What it really
 # had is read from the server's own count.
@@ -260,7 +261,7 @@ def vllm_bench(
         pairs = [str(word) for pair in flags.items() for word in pair]
         words = [program, "bench", "serve", *pairs, "--save-result", "--save-detailed", "--disable-tqdm"]
         key = {"OPENAI_API_KEY": at.key} if at.key else {}
-        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **key})
+        done = subprocess.run(words, capture_output=True, text=True, env={**inherited(os.environ), **key})
         result = Path(folder) / "result.json"
         if done.returncode or not result.is_file():
             last = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1][:300]

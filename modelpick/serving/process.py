@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,17 @@ from modelpick.errors import ModelpickError
 from modelpick.serving.diagnose import diagnose, relevant_lines
 from modelpick.serving.proxy import DRAIN_SECONDS
 
+# Where programs, libraries and temporary files are, the language, and what tunes the libraries below a server.
+_INHERITED = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LIBRARY_PATH", "CPATH", "CC", "CXX", "PYTHONPATH", "VIRTUAL_ENV",
+    "CONDA_PREFIX", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "USERPROFILE",
+)  # fmt: skip
+_INHERITED_PREFIXES = (
+    "LC_", "CUDA_", "NVIDIA_", "NCCL_", "VLLM_", "TORCH", "PYTORCH_", "TRITON_", "OMP_", "MKL_", "OPENBLAS_", "GGML_",
+    "LLAMA_",
+)  # fmt: skip
+_SECRET = re.compile("TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY", re.IGNORECASE)
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _LOAD_SECONDS = 3600.0  # a 70B model from a slow disk; a server that dies earlier is noticed at once
 _POLL_SECONDS = 0.25
@@ -25,6 +37,19 @@ _LOOK_SECONDS = 0.5  # between two looks at a server that loads
 _MOST_CRASHES, _WITHIN_SECONDS = 5, 600.0  # beyond this a restart only hides what is wrong
 _LINES = 400  # of its end that are looked through for the cause
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never behind a company's proxy
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of this process that a server is started with: what it needs to run, and no credential.
+
+    A model server handles requests and files of others. It needs neither the Hub's token, since all is on disk, nor
+    the account's keys; a variable with a secret's name is left out even where its prefix is admitted.
+    """
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name in _INHERITED or name.startswith(_INHERITED_PREFIXES)) and not _SECRET.search(name)
+    }
 
 
 @dataclass(slots=True)
@@ -51,7 +76,7 @@ class ManagedProcess:
             self._process = subprocess.Popen(
                 list(self.words),
                 cwd=self.folder,
-                env={**os.environ, **self.environment},
+                env={**inherited(os.environ), **self.environment},
                 stdin=subprocess.PIPE if self.feed is not None else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -15,7 +15,7 @@ from typing import Any
 from modelpick import settings
 from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError, UsageError
+from modelpick.errors import ModelpickError, UsageError, printable
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
 from modelpick.memory.estimate import GIB, architecture_of
@@ -209,8 +209,8 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
         ready=state / "ready",
         tell=tell,
     )
-    record = state / "serve.json"
-    record.write_text(json.dumps({"schema_version": 1, **launch.as_json()}, indent=1) + "\n", encoding="utf-8")
+    record = json.dumps({"schema_version": 1, **launch.as_json()}, indent=1)
+    write_atomically(state / "serve.json", record + "\n")
     with _stopped_by_signals(watch.stop):
         watch.run(when_ready)
 
@@ -351,9 +351,10 @@ def write_terms(launch: Launch, folder: Path) -> None:
     lines += [f"License: {', '.join(owed.licenses) or 'none found'} (policy {owed.policy}: {owed.verdict})."]
     lines += [f"Reviewed by {owed.reviewed_by}."] if owed.reviewed_by else []
     lines += [f"- {obligation.text}" for obligation in owed.obligations]
-    (folder / "OBLIGATIONS.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = printable("\n".join(lines) + "\n", keep="\n")
+    write_atomically(folder / "OBLIGATIONS.txt", text)
     if not (folder / "NOTICE").exists():
-        shutil.copyfile(folder / "OBLIGATIONS.txt", folder / "NOTICE")
+        write_atomically(folder / "NOTICE", text)
 
 
 def _fresh(log: Path) -> Path:
@@ -363,8 +364,12 @@ def _fresh(log: Path) -> Path:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`; a second one of them changes nothing, draining has its own limit."""
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    """SIGTERM and SIGINT set `stop`; a second one of them changes nothing, draining has its own limit.
+
+    A signal that was ignored at the start (SIGINT in a shell's background job) stays ignored.
+    """
+    heard = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in heard}
     try:
         yield
     finally:

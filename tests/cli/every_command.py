@@ -104,7 +104,7 @@ def commands(files: Files, server: str) -> list[list[str]]:
     deployment = "mp-demo"
     return [
         ["recommend", "--policy", files.policy],
-        ["recommend", "--limit", "2", "--html", page],
+        ["recommend", "--limit", "2", "--html", page, "--policy", files.policy],
         ["recommend", "--why-not", FOREIGN],
         ["recommend", "--region", FOREIGN],
         ["license", "acme/foreign", "acme/record", FOREIGN, files.model],

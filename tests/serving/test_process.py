@@ -199,3 +199,21 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
             return True
 
     wait_for(gone)
+
+
+def test_a_server_inherits_no_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = (
+        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("OPENAI_API_KEY", "VLLM_API_KEY", "MLFLOW_TRACKING_PASSWORD", "GITHUB_TOKEN", "HTTPS_PROXY", "DATABASE_URL"),
+    )
+    for name in secrets:
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    script = "import json, os; print(json.dumps(dict(os.environ)), flush=True)"
+    child = ManagedProcess([sys.executable, "-c", script], {"VLLM_API_KEY": "its own"}, tmp_path, tmp_path / "log")
+    child.start()
+    wait_for(lambda: child.code is not None)
+    (line,) = child.last_lines(1)
+    given = json.loads(line)
+    assert "hunter2" not in line
+    assert {given["PATH"], given["CUDA_VISIBLE_DEVICES"], given["VLLM_API_KEY"]} == {os.environ["PATH"], "1", "its own"}
