@@ -1,7 +1,7 @@
 """The AI bill of materials: models, their licenses, ancestry and evidence as CycloneDX 1.6 JSON. Needs the extra `bom`.
 
-Each model is a `machine-learning-model` component; ancestors are components it depends on; verdict, reasons and what is
-owed are properties named `modelpick:...` (https://cyclonedx.org/docs/1.6/json/).
+Each model is a `machine-learning-model` component; ancestors are components it depends on; verdict, reasons and
+obligations are properties named `modelpick:...` (https://cyclonedx.org/docs/1.6/json/).
 """
 
 import hashlib
@@ -115,7 +115,7 @@ def _purl(id: str, revision: str | None) -> "PackageURL | None":
 
     group, _, name = id.rpartition("/")
     if not group or "/" in group or id.startswith((".", "/", "~")):
-        return None  # a folder is no package
+        return None  # a folder is not a package
     return packageurl.PackageURL("huggingface", group, name, revision)
 
 

@@ -1,4 +1,4 @@
-"""What the sentences of a card or a gate give away about its terms. The patterns: policies/prose.toml. Pure."""
+"""Finds what the sentences of a card or a gate say about its terms. The patterns: policies/prose.toml. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ class CardStatements:
         yield from (*self.speaks, *self.permits, *self.about_else, *self.about_weights, *self._forbidding())
 
     def check(self) -> None:
-        """Raises re.error for the first pattern that is no regular expression of its own."""
+        """Raises re.error for the first pattern that is not a regular expression by itself."""
         for pattern in self.patterns():
             re.compile(pattern, re.I)
 

@@ -20,8 +20,7 @@ class Facts:
     names of the catalog's models.
 
     `memo` remembers what each claim came to under a policy, and what each license text was recognised as. It holds
-    results of pure functions of these facts only, so it is no part of the value, and `dataclasses.replace` starts a new
-    one.
+    results of pure functions of these facts only: it is not part of the value, and `dataclasses.replace` starts anew.
     """
 
     licenses: LicenseIndex

@@ -165,13 +165,22 @@ class LicenseIndex:
         return self._by_name.get(_name(name), ())
 
     def mentioned(self, sentence: str) -> tuple[License, ...]:
-        """The licenses a sentence speaks of by id, by title or by what their texts call themselves."""
-        words = f" {' '.join(_WORD.findall(sentence.lower()))} "
-        found: list[tuple[int, int, License]] = []
-        for match in self._spoken.finditer(words):
-            phrase = match.group(1)
-            found.append((match.start(), len(phrase), self._by_phrase[phrase]))
-        return tuple(dict.fromkeys(one for _, _, one in found))
+        """The licenses a sentence names by id, by title or by what their texts call themselves, in its order.
+
+        Of phrases that begin at one word the longest counts, and its words are not looked at again.
+        """
+        words = _WORD.findall(sentence.lower())
+        found: dict[License, None] = {}
+        start = 0
+        while start < len(words):
+            length = next((n for n in self._lengths.get(words[start], ()) if self._phrase(words, start, n)), 0)
+            if length:
+                found[self._by_phrase[" ".join(words[start : start + length])]] = None
+            start += length or 1
+        return tuple(found)
+
+    def _phrase(self, words: list[str], start: int, length: int) -> bool:
+        return " ".join(words[start : start + length]) in self._by_phrase and start + length <= len(words)
 
     @cached_property
     def _by_phrase(self) -> dict[str, License]:
@@ -185,9 +194,13 @@ class LicenseIndex:
         return phrases
 
     @cached_property
-    def _spoken(self) -> re.Pattern[str]:
-        longest_first = sorted(self._by_phrase, key=len, reverse=True)
-        return re.compile(r"(?<= )(" + "|".join(map(re.escape, longest_first)) + r")(?= )")
+    def _lengths(self) -> dict[str, tuple[int, ...]]:
+        """The lengths in words, longest first, of the phrases that begin with a word."""
+        lengths: dict[str, set[int]] = {}
+        for phrase in self._by_phrase:
+            words = phrase.split()
+            lengths.setdefault(words[0], set()).add(len(words))
+        return {word: tuple(sorted(counts, reverse=True)) for word, counts in lengths.items()}
 
     def by_link(self, url: str) -> License | None:
         """The license an address leads to; the longest known beginning of the address decides."""

@@ -1,7 +1,7 @@
 """Follows a model's ancestors: declared parents, and those only known from elsewhere. Pure, and always ends.
 
 Chains are followed 30 ancestors deep; beyond that, in a cycle, or where a parent cannot be found, the answer is a
-question for a human (unless known_models says what the parent was).
+question for a person (unless known_models says what the parent was).
 
 A card that names no parent may still bear a parent's name: `NameMatches` finds the known model that a repository is
 named after. A mirror, a quantization or a fine-tune keeps its parent's name (`someone/LFM2-1.2B-GGUF`) far more often

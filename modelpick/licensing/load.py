@@ -124,7 +124,7 @@ def is_facts(path: Path) -> bool:
 def check_facts(path: Path) -> None:
     """Read one of the files of facts. Raises UsageError naming what is wrong in it."""
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", fix="name a file of facts or a policy", code="unknown_policy")
+        raise UsageError(f"{path} does not exist", fix="name a file of facts or a policy", code="unknown_policy")
     _FACTS[path.stem](path)
 
 

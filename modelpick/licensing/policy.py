@@ -18,7 +18,7 @@ FailClosed = Literal["review", "deny"]  # what is not known may not be waved thr
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """Who uses the model, and for what. None: not said, and then whatever depends on it is a question for a human.
+    """Who uses the model, and for what. None: unknown, and whatever depends on it then needs a person's decision.
 
     `domicile`: ISO country code of the principal place of business. `deployment`: internal, in a product, or as an
     API for others. `regions`: cloud regions the model runs in. Users per month with affiliates, US dollars a year.

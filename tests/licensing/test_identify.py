@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelpick.catalog.model import Model
+from modelpick.licensing.facts import Facts
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
 
@@ -131,3 +132,15 @@ def test_a_folder_is_nobodys_word_but_the_hubs_cache_keeps_the_id(judged: Judged
     assert (
         judged(replace(folder("/home/me/Llama-2-7b/"), license="mit", license_name=None)).verdict is Verdict.CONDITIONS
     )
+
+
+def test_of_names_that_begin_alike_the_longest_is_the_one_mentioned(facts: Facts) -> None:
+    def named(sentence: str) -> list[str]:
+        return [license.id for license in facts.licenses.mentioned(sentence)]
+
+    assert named("Under the Apache License, Version 2.0, and parts under the MIT License.") == ["apache-2.0", "mit"]
+    assert named("Llama 3.1 Community License Agreement") == ["llama3.1"]
+    assert named("MIT License, and again the MIT License") == ["mit"]
+    assert named("the llama 3.1 community") == named("") == []
+    for license in facts.licenses.licenses:
+        assert len(license.title.split()) == 1 or license.title.isascii() is False or named(license.title), license.id

@@ -39,7 +39,7 @@ def audit(
 ) -> None:
     """Judge every model that a code base names, with file and line.
 
-    Exit code: 0 yes (or on conditions), 1 no, 3 a human decides, 4 a model could not be looked up.
+    Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide, 4 a model could not be looked up.
     """
     if format not in _FORMATS:
         fix = nearest(format, _FORMATS) or f"use one of {', '.join(_FORMATS)}"

@@ -1,5 +1,6 @@
 """`modelpick policy list|show|check|approve`: what a company allows itself."""
 
+import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,12 +8,13 @@ import typer
 
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import Output, styled
-from modelpick.licensing.judge_models import APPROVALS, policy_in_force
+from modelpick.licensing import approvals, load
+from modelpick.licensing.judge_models import APPROVALS, judge_model, policy_in_force
+from modelpick.licensing.policy import Policy
+from modelpick.schema import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modelpick.licensing.policy import Policy
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +31,6 @@ def register(app: typer.Typer) -> None:
 
 def list_(out: Output) -> None:
     """List the policies that come with modelpick."""
-    from modelpick.licensing import load
-
     policies = [load.load_policy(name) for name in load.policy_names()]
     payload = {
         "policies": [{**policy.as_json(), "title": policy.title} for policy in policies],
@@ -65,13 +65,11 @@ def check(
 
     A misspelt key is refused with the key that was probably meant.
     """
-    from modelpick.licensing import load
-
     path = Path(file)
     if load.is_facts(path):
         load.check_facts(path)
-        told = {"valid": True, "facts": path.stem, "assumptions": [], "sources": [file]}
-        out.answer(told, lambda console: console.print(f"{path.name}: sound", markup=False))
+        answer = {"valid": True, "facts": path.stem, "assumptions": [], "sources": [file]}
+        out.answer(answer, lambda console: console.print(f"{path.name}: sound", markup=False))
         return
     policy = load.load_policy(file)
     payload = {"valid": True, **_as_json(policy), "assumptions": [], "sources": [policy.path]}
@@ -89,46 +87,38 @@ def approve(
     policy: PolicyName = None,
     offline: Offline = False,
 ) -> None:
-    """Record a human's decision on a model in review.
+    """Record a person's decision on a model in review.
 
     It is written to ./approvals.toml and holds for one commit, until a day.
     """
-    import datetime
-    from dataclasses import asdict
-
-    from modelpick import api
-    from modelpick.licensing import approvals
-
-    judged = api.judge(model, policy=policy, offline=offline)
+    judgement = judge_model(model, policy=policy, offline=offline)
     today = datetime.date.today().isoformat()
-    approval = approvals.approval_of(judged, policy_in_force(policy), by=by, because=because, until=until, today=today)
+    approval = approvals.approval_of(
+        judgement, policy_in_force(policy), by=by, because=because, until=until, today=today
+    )
     approvals.record(approval, APPROVALS)
-    payload = {"approval": asdict(approval), "file": str(APPROVALS), "assumptions": [], "sources": []}
+    payload = {"approval": to_json(approval), "file": str(APPROVALS), "assumptions": [], "sources": []}
 
     def draw(console: "Console") -> None:
         console.print(f"{approval.model}@{approval.revision[:12]}: approved by {approval.by} until {approval.until}")
         console.print(f"overrides: {', '.join(approval.overrides)}", markup=False)
-        console.print(f"recorded in {APPROVALS}: commit it, so that others see it", markup=False)
+        console.print(f"recorded in {APPROVALS}: add it to version control", markup=False)
 
     out.answer(payload, draw)
 
 
-def _as_json(policy: "Policy") -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {"policy": policy.as_json(), "company": asdict(policy.company), "rules": asdict(policy.rules)}
+def _as_json(policy: Policy) -> dict[str, object]:
+    return {"policy": policy.as_json(), "company": to_json(policy.company), "rules": to_json(policy.rules)}
 
 
-def _draw(console: "Console", policy: "Policy") -> None:
-    from dataclasses import asdict
-
+def _draw(console: "Console", policy: Policy) -> None:
     console.print(styled((policy.name, "bold"), f" {policy.title}"))
     console.print(f"{policy.path}, sha256 {policy.sha256[:12]}", style="dim", markup=False)
     console.print("\ncompany", style="bold")
-    for key, value in asdict(policy.company).items():
-        console.print(f"  {key:22} {_said(value)}", markup=False)
+    for key, value in to_json(policy.company).items():
+        console.print(f"  {key:22} {_shown(value)}", markup=False)
     console.print(styled(("\nrules", "bold"), ": a fact about a license, and the verdict it demands"))
-    for key, value in asdict(policy.rules).items():
+    for key, value in to_json(policy.rules).items():
         if isinstance(value, dict):
             for inner, verdict in value.items():
                 console.print(f"  {key}.{inner:<{22 - len(key) - 1}} {verdict}", markup=False)
@@ -136,9 +126,9 @@ def _draw(console: "Console", policy: "Policy") -> None:
             console.print(f"  {key:22} {value}", markup=False)
 
 
-def _said(value: object) -> str:
+def _shown(value: object) -> str:
     if value is None or value == ():
-        return "not said"
+        return "unknown"
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value)
     return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
