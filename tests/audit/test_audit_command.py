@@ -136,7 +136,7 @@ def test_without_a_path_it_reads_where_it_stands(modelpick: Run, tree: Tree, mon
         ([".", "--format", "sarf"], "sarif"),
         ([".", "--commercial", "--policy", "research"], "one of them"),
         ([".", "--policy", "comercial"], "commercial"),
-        ([".", "--sarif", "no/such/folder/x.sarif"], "cannot write"),
+        ([".", "--sarif", "no/such/folder/x.sarif"], "cannot be written"),
         (["\0"], "there is no file or folder"),
     ],
 )

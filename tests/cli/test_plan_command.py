@@ -43,7 +43,7 @@ def test_the_screen_shows_price_limit_switches_and_what_was_not_checked(modelpic
         (["Qwen/Qwen3-8B", "--data", "absent.jsonl"], 2, "absent.jsonl"),
         (["Qwen/Qwen3-8B", "--data", "empty.jsonl"], 2, "empty"),
         (["Qwen/Qwen3-8B", "--data", "binary.jsonl"], 2, "binary.jsonl"),
-        (["Qwen/Qwen3-8B", "--output", "mine.txt"], 2, "no plan"),
+        (["Qwen/Qwen3-8B", "--output", "mine.txt"], 2, "not a plan"),
         (["Qwen/Qwen3-8B", "--output", "no/such/folder.json"], 2, "cannot be written"),
         (["Qwen/Qwen3-8B", "--region", "mars-1"], 2, "region"),
         (["nobody/nothing"], 4, "catalog"),

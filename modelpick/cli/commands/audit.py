@@ -9,6 +9,7 @@ import typer
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import VERDICT_EXIT, Output, answer_json, styled, worst
 from modelpick.errors import ModelpickError, UsageError, nearest
+from modelpick.files import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,11 +121,5 @@ def _tell_the_rest(out: Output, found: "Audit") -> None:
 def _write_sarif(found: "Audit", path: str) -> None:
     from modelpick.audit.sarif import as_sarif
 
-    try:
-        Path(path).expanduser().write_text(json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot write {path!r}: {getattr(error, 'strerror', None) or error}",
-            fix="name a file in a folder that exists and is writable",
-            code="cannot_write",
-        ) from None
+    text = json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n"
+    write_atomically(Path(path).expanduser(), text, fix="name a file in a folder that exists and is writable")

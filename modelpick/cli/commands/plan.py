@@ -9,6 +9,7 @@ from modelpick.cli.options import Run, command
 from modelpick.cli.output import Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, PlanOptions, micro_batch
 from modelpick.errors import UsageError
+from modelpick.files import read_text, write_atomically
 from modelpick.planning import plan_actions
 
 if TYPE_CHECKING:
@@ -47,19 +48,13 @@ def _write(path: Path, made: "Plan") -> None:
     """Write the plan; a file that is something else is left alone."""
     from modelpick.planning import plan as plans
 
+    fix = "give another file with --output"
     if path.is_file():
         try:
-            plans.load(path.read_text(encoding="utf-8"))
-        except (UsageError, UnicodeDecodeError):
-            raise UsageError(
-                f"{path} exists and is no plan", fix="give another file with --output", code="file_exists"
-            ) from None
-    try:
-        path.write_bytes(made.to_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}", fix="give another file with --output", code="cannot_write"
-        ) from None
+            plans.load(read_text(path, code="bad_plan"))
+        except UsageError:
+            raise UsageError(f"{path} exists and is not a plan", fix=fix, code="file_exists") from None
+    write_atomically(path, made.to_bytes(), fix=fix)
 
 
 def _draw(console: "Console", made: "Plan", where: Path) -> None:

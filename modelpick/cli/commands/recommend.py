@@ -20,6 +20,7 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError, nearest
+from modelpick.files import write_atomically
 from modelpick.offers.embedded import families_named
 
 if TYPE_CHECKING:
@@ -125,12 +126,7 @@ def recommend(
 def _write_page(out: Output, file: Path, answer: "api.Answer", rows: int | None) -> None:
     from modelpick.report.html import page
 
-    try:
-        file.write_text(page(answer, rows), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be written: {error.strerror}", fix="name a file you may write", code="cannot_write"
-        ) from None
+    write_atomically(file, page(answer, rows), fix="name a file you may write")
     out.note(f"wrote {file}")
 
 
