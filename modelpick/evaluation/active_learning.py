@@ -88,7 +88,7 @@ def uncertainties(
     tokenizer: Any = loaded.tokenizer
     was_training, side = model.training, tokenizer.padding_side
     model.eval()
-    tokenizer.padding_side = "left" if loaded.kind == "causal" else "right"
+    tokenizer.padding_side = "left" if loaded.kind == "decoder" else "right"
     prompts = [prompt_text(example, tokenizer, loaded.kind) for example in pool]
     found = [0.0] * len(prompts)
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))  # so that little is padded

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from modelpick.loading.load import Kind
+from modelpick.catalog.architecture import Kind
 from modelpick.loading.tokenize import IGNORED, Encoded
 from modelpick.schema import Bounds, to_json
 
@@ -145,7 +145,7 @@ def _collate(rows: Sequence[dict[str, Any]], kind: Kind, pad: int, device: Any) 
 def _losses(logits: Any, labels: Any, kind: Kind) -> list[float]:
     import torch
 
-    if kind == "causal":
+    if kind == "decoder":
         logits, labels = logits[:, :-1], labels[:, 1:]
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     counted = (labels != IGNORED).sum(1).clamp(min=1)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpick.catalog.architecture import Kind
 from modelpick.errors import UsageError, first_line, nearest
-from modelpick.loading.load import Kind, Loaded, LoadOptions, load
+from modelpick.loading.load import Loaded, LoadOptions, load
 from modelpick.loading.quantized import TASK_HEADS
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 ALL_LINEAR = "all-linear"
 LABELS = "labels.json"  # beside a classifier's adapter: its class names, in order
-_TASK = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
+_TASK = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
 
 
 def targets_for(model: "nn.Module", asked: str) -> str | list[str]:

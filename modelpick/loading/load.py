@@ -5,10 +5,10 @@ import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from modelpick.catalog import lookup
-from modelpick.catalog.architecture import longest_of
+from modelpick.catalog.architecture import Kind, longest_of
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, first_line
 from modelpick.loading import quantized
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-Kind = Literal["causal", "encoder-decoder", "encoder"]
 _AUTO: dict[Kind, str] = {
-    "causal": "AutoModelForCausalLM",
+    "decoder": "AutoModelForCausalLM",
     "encoder-decoder": "AutoModelForSeq2SeqLM",
     "encoder": "AutoModelForSequenceClassification",
 }
@@ -73,7 +72,7 @@ def torch_dtype(name: str) -> Any:
 
 
 def kind_of(config: Any) -> Kind:
-    """What a transformers config describes: causal, encoder-decoder or encoder.
+    """What a transformers config describes, in the words of `Architecture.kind`.
 
     An encoder is told by the auto-model table: a class for masked words and no decoder.
     """
@@ -87,14 +86,14 @@ def kind_of(config: Any) -> Kind:
         if not any(name.endswith(("CausalLM", "LMHeadModel")) for name in names):
             return "encoder"
     if config.model_type in CAUSAL:
-        return "causal"
+        return "decoder"
     brought: dict[str, str] = getattr(config, "auto_map", None) or {}  # classes of the model's own code, once trusted
     for kind, auto in _AUTO.items():
         if auto in brought:
             return kind
     raise CannotTellError(
         f"transformers has no text model for model_type {config.model_type!r}",
-        fix="upgrade transformers, or pick a causal, encoder-decoder or encoder text model",
+        fix="upgrade transformers, or pick a decoder, encoder-decoder or encoder text model",
         code="unknown_architecture",
     )
 
@@ -187,7 +186,7 @@ def longest_known(config: Any, kind: Kind) -> int | None:
 
 
 def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:
-    """The tokenizer, with a pad token and (causal models) a chat template supplied where the model brings none."""
+    """The tokenizer, with a pad token and (decoders) a chat template supplied where the model brings none."""
     from transformers import AutoTokenizer
 
     try:
@@ -212,7 +211,7 @@ def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTr
                 code="no_pad_token",
             )
         notes.append(f"the tokenizer has no pad token: {tokenizer.pad_token!r} pads, and is masked")
-    if kind == "causal" and not tokenizer.chat_template:
+    if kind == "decoder" and not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_CHAT_TEMPLATE
         notes.append("the tokenizer has no chat template: the plain Question/Answer template is used and saved")
     return tokenizer, tuple(notes)

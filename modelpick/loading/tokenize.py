@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from modelpick.catalog.architecture import Kind
 from modelpick.datasets.examples import Example
 from modelpick.errors import UsageError, first_line
-from modelpick.loading.load import Kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,7 +94,7 @@ def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", k
 
 def prompt_text(example: Example, tokenizer: "PreTrainedTokenizerBase", kind: Kind) -> str:
     """What the model is shown before it answers."""
-    if kind == "causal" and example.form in ("chat", "instruction"):
+    if kind == "decoder" and example.form in ("chat", "instruction"):
         return str(tokenizer.apply_chat_template(example.messages(), tokenize=False, add_generation_prompt=True))
     return example.prompt
 
@@ -104,18 +104,18 @@ def _check_form(examples: Sequence[Example], kind: Kind) -> None:
     if kind == "encoder" and not classified:
         raise UsageError(
             "an encoder learns to classify, and these examples have no label",
-            fix="give text and label fields, or pick a causal or encoder-decoder model",
+            fix="give text and label fields, or pick a decoder or encoder-decoder model",
             code="wrong_form",
         )
-    if kind == "causal" and classified:
+    if kind == "decoder" and classified:
         raise UsageError(
-            "a causal model learns answers, and these examples have labels",
+            "a decoder learns answers, and these examples have labels",
             fix="rename text and label to prompt and completion, or pick an encoder",
             code="wrong_form",
         )
 
 
-def _causal(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def _decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
     if example.form == "completion":
         prompt = tokenizer(example.prompt, add_special_tokens=False)["input_ids"] if example.prompt else []
         answer = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
@@ -167,4 +167,4 @@ def begins_with_bos(tokenizer: Any) -> bool:
     return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
-_ENCODERS = {"causal": _causal, "encoder-decoder": _encoder_decoder, "encoder": _encoder}
+_ENCODERS = {"decoder": _decoder, "encoder-decoder": _encoder_decoder, "encoder": _encoder}

@@ -160,7 +160,7 @@ def as_it_runs(model: Model, workload: Workload, asked: Mapping[str, Any]) -> Wo
         kind = architecture_of(model).kind
     except CannotTellError:
         return workload
-    return as_trained(workload, "causal" if kind == "decoder" else kind, gpu=True)
+    return as_trained(workload, kind, gpu=True)
 
 
 def _workloads(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
+from modelpick.catalog.architecture import Kind
 from modelpick.errors import UsageError
 from modelpick.schema import Bounds, FormerNames, Help, Pattern, Source, read_options, to_json
 from modelpick.workload import (
@@ -205,12 +206,12 @@ def in_force(settings: RunSettings, halvings: Sequence[BatchHalving], step: int)
 PADDED_POSITIONS = 2
 
 
-def as_trained(workload: Workload, kind: str, *, gpu: bool) -> Workload:
-    """A fine-tuning workload in the words of what train.py runs: adapters under autocast, and a causal model on a GPU
-    through SFTTrainer's fused output matrix, whose kernels exist there alone. `kind`: causal, or anything else.
+def as_trained(workload: Workload, kind: Kind, *, gpu: bool) -> Workload:
+    """A fine-tuning workload in the words of what train.py runs: adapters under autocast, and a decoder on a GPU
+    through SFTTrainer's fused output matrix, whose kernels exist there alone.
     """
     trained = replace(workload, autocast=workload.is_lora)
-    return replace(trained, stack="trl", stack_version=TRL) if gpu and kind == "causal" else trained
+    return replace(trained, stack="trl", stack_version=TRL) if gpu and kind == "decoder" else trained
 
 
 def settings_from(options: Mapping[str, Any]) -> RunSettings:

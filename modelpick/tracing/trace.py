@@ -76,7 +76,7 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
         raise _refused(why)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     fused = stack_of(workload).fused_head
-    if fused and kind != "causal":
+    if fused and kind != "decoder":
         raise _refused(f"SFTTrainer on an {kind} model, which it does not train")
     with torch.device("meta"):
         model = _for_method(model, kind, workload, fused=fused)
@@ -150,7 +150,7 @@ def _skeleton(config: Mapping[str, Any], workload: Workload) -> tuple[nn.Module,
         )
     shape = transformers.AutoConfig.for_model(family, **values)
     kind = kind_of(shape)
-    heads = {"causal": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
+    heads = {"decoder": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
     if workload.task == "finetune":
         heads["encoder"] = "AutoModelForSequenceClassification"
     maker = getattr(transformers, heads.get(kind, "AutoModelForMaskedLM"))
@@ -278,7 +278,7 @@ def _loss_of(model: nn.Module, kind: str, workload: Workload) -> Callable[[], to
     """A forward pass and its loss, as Trainer (transformers) and SFTTrainer (trl) compute it."""
     ids = torch.zeros(workload.batch, workload.context, dtype=torch.long)
     inputs: dict[str, Any] = {"input_ids": ids, "labels": ids[:, 0] if kind == "encoder" else ids}
-    if kind == "causal":
+    if kind == "decoder":
         inputs["use_cache"] = False
     if _padded(workload):
         inputs["attention_mask"] = torch.ones_like(ids)

@@ -221,7 +221,7 @@ def build_trainer(
     rows = datasets.Dataset.from_list(list(encoded.rows))
     common = training_arguments(settings, folder)
     parts: dict[str, Any] = {"model": loaded.model, "train_dataset": rows, "processing_class": loaded.tokenizer}
-    if loaded.kind == "causal":
+    if loaded.kind == "decoder":
         arguments = trl.SFTConfig(
             **common, max_length=settings.context, dataset_kwargs={"skip_prepare_dataset": True}, packing=False
         )

@@ -35,7 +35,7 @@ THINKING = (
 def learned(template: str | None, record: dict[str, Any]) -> list[tuple[str, str]]:
     """(what is shown, what is learned) of every example of a record."""
     tokenizer = tiny_models.tokenizer(chat_template=template)
-    rows = encode(examples_from(record, 1), tokenizer, "causal", 10_000).rows
+    rows = encode(examples_from(record, 1), tokenizer, "decoder", 10_000).rows
     for row in rows:
         assert [
             token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label not in (token, IGNORED)
@@ -84,7 +84,7 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     from modelpick.training import train
 
     loaded = load.load(str(tiny_models.make("llama", tmp_path / "base")), load.LoadOptions())
-    encoded = encode(examples_from(CHAT, 1), loaded.tokenizer, "causal", 200)
+    encoded = encode(examples_from(CHAT, 1), loaded.tokenizer, "decoder", 200)
     model = adapters.add_lora(loaded, rank=2, alpha=4, dropout=0, targets="all-linear", checkpointing=False)
     seen: list[Any] = []
     model.register_forward_pre_hook(
@@ -102,9 +102,9 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
 @pytest.mark.parametrize(
     ("kind", "record"),
     [
-        ("causal", CHAT),
-        ("causal", {"prompt": "one two", "completion": " three"}),
-        ("causal", {"text": "one two three"}),
+        ("decoder", CHAT),
+        ("decoder", {"prompt": "one two", "completion": " three"}),
+        ("decoder", {"text": "one two three"}),
         ("encoder-decoder", {"instruction": "one two", "output": "three four five six"}),
         ("encoder", {"text": "one two", "label": "yes"}),
     ],

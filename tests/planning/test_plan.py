@@ -261,7 +261,7 @@ def test_the_micro_batch_is_the_one_that_fine_tuning_would_take_on_each_gpu(data
         settings = choose(
             {"model": "m", "data": "d", "output": "o", "method": "qlora", "context": 1024},
             Device("cuda", kind.gpu.name, kind.usable_memory_gib * 2**30, "bf16"),
-            lambda workload: estimate_model(model, as_trained(workload, "causal", gpu=True)).high,
+            lambda workload: estimate_model(model, as_trained(workload, "decoder", gpu=True)).high,
             longest=900, examples=2000, parameters=None, limit=None,
         ).settings  # fmt: skip
         assert told == {

@@ -1,4 +1,4 @@
-"""Putting the cases to a model: causal, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
+"""Putting the cases to a model: decoder, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _NEW_TOKENS = 64  # room for a worked answer of a chain of three; the first yes 
 
 
 def ask_loaded(loaded: Loaded, cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
-    """Greedy answers of a loaded causal or encoder-decoder model; its own generation settings are not used."""
+    """Greedy answers of a loaded decoder or encoder-decoder; its own generation settings are not used."""
     import torch
 
     model: Any = loaded.model
@@ -35,7 +35,7 @@ def ask_loaded(loaded: Loaded, cases: Sequence[Case], shots: Sequence[Case] = ()
             picked = order[start : start + batch]
             inputs = tokenizer(
                 [prompts[index] for index in picked], return_tensors="pt", padding=True,
-                add_special_tokens=loaded.kind != "causal",
+                add_special_tokens=loaded.kind != "decoder",
             ).to(next(model.parameters()).device)  # fmt: skip
             inputs.pop("token_type_ids", None)
             written = 0 if loaded.kind == "encoder-decoder" else inputs["input_ids"].shape[1]
@@ -64,7 +64,7 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
 
     tokenizer: Any = AutoTokenizer.from_pretrained(model_name)
     if tokenizer.mask_token is None:
-        raise UsageError(f"{model_name} has no mask token", fix="probe it as a causal model", code="no_mask_token")
+        raise UsageError(f"{model_name} has no mask token", fix="probe it as a decoder", code="no_mask_token")
     loaded, info = AutoModelForMaskedLM.from_pretrained(model_name, use_safetensors=True, output_loading_info=True)
     if info["missing_keys"]:
         raise UsageError(
@@ -143,7 +143,7 @@ def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:
 
 
 def _prompt(loaded: Loaded, case: Case, shots: Sequence[Case]) -> str:
-    if loaded.kind != "causal":
+    if loaded.kind != "decoder":
         return solved(shots) + case.prompt
     tokenizer: Any = loaded.tokenizer
     if case.asking == "complete":
