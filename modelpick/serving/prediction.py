@@ -14,6 +14,7 @@ from modelpick.offers.instance import InstanceType
 from modelpick.planning import plan as plans
 from modelpick.serving.bench import Level
 from modelpick.speed import calibration
+from modelpick.speed.calibration import Measurement
 from modelpick.speed.roofline import SpeedShape, shape_of
 from modelpick.speed.speed import Calibration, Speed, serving_speed
 from modelpick.workload import Workload
@@ -58,20 +59,20 @@ class Prediction:
             "believable": calibration.believable(measured, raw.tokens_per_s),
         }
 
-    def row(self, level: Level) -> dict[str, Any]:
+    def row(self, level: Level) -> Measurement:
         """The measurement as the calibration file keeps it."""
-        return {
-            "stack": self.calibration.stack,
-            "method": self.workload.method,
-            "gpu": self.instance.gpu.name,
-            "model": self.model,
-            "concurrency": level.concurrency,
-            "prompt_tokens": level.prompt_tokens,
-            "generated_tokens": level.generated,
-            "measured_tokens_per_s": level.tokens_per_s,
-            "predicted_tokens_per_s": self.speed(level, corrected=False).tokens_per_s,
-            "at": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+        return Measurement(
+            stack=self.calibration.stack,
+            method=self.workload.method,
+            gpu=self.instance.gpu.name,
+            measured_tokens_per_s=level.tokens_per_s,
+            predicted_tokens_per_s=self.speed(level, corrected=False).tokens_per_s,
+            at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            model=self.model,
+            concurrency=level.concurrency,
+            prompt_tokens=level.prompt_tokens,
+            generated_tokens=level.generated,
+        )
 
 
 def read(file: Path, instance: str | None = None) -> Prediction:

@@ -2,20 +2,20 @@
 
 The constants are fitted on published measurements (data/efficiency.json, by benchmarks/speed_accuracy.py). The user's
 own measurements are those of `modelpick bench`, in a file that later estimates use and name:
-{"schema_version": 1, "measurements": [{"stack", "method", "gpu", "model", "concurrency", "prompt_tokens",
-"generated_tokens", "measured_tokens_per_s", "predicted_tokens_per_s", "at"}]}; predictions in it are uncorrected.
-Files are read once a process.
+{"schema_version": 1, "measurements": [a Measurement, ...]}. Files are read once a process.
 """
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from modelpick import files
 from modelpick.errors import UsageError
+from modelpick.schema import read, to_json
 from modelpick.speed.roofline import ServingEfficiency, TrainingEfficiency
 from modelpick.speed.speed import Calibration, LocalCorrection
 
@@ -23,8 +23,28 @@ SCHEMA_VERSION = 1
 # Beyond this factor it is another machine than the one estimated for, not a correction: the widest published spread of
 # a stack on an unseen GPU is within a factor of 3 (benchmarks/speed_accuracy.py).
 LARGEST_CORRECTION = 5.0
+_BAD = "bad_calibration"  # the code of a file that is not one of ours
 _MOST_MEASUREMENTS = 500  # older ones make room for newer ones
-_FIELDS = ("stack", "method", "gpu", "measured_tokens_per_s", "predicted_tokens_per_s", "at")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A load that `modelpick bench` ran on a server of the user's: how fast it was, and what had been predicted.
+
+    `predicted_tokens_per_s` is without any correction by earlier measurements; `at` is UTC, ISO 8601.
+    """
+
+    stack: str
+    method: str
+    gpu: str
+    measured_tokens_per_s: float
+    predicted_tokens_per_s: float
+    at: str
+    model: str | None = None
+    concurrency: int | None = None
+    prompt_tokens: float | None = None
+    generated_tokens: float | None = None
+
 
 # Stacks of a workload -> classes of the fit. transformers' kernels differ by how weights are held.
 _EAGER = {"int8": "eager-int8", "nf4": "eager-bnb", "gptq": "eager-gptq", "awq": "eager-awq"}
@@ -76,9 +96,9 @@ def corrections(stack: str, method: str) -> Mapping[str, LocalCorrection]:
         return {}
     ratios: dict[str, list[tuple[float, str]]] = {}
     for row in _read(file):
-        measured, predicted = float(row["measured_tokens_per_s"]), float(row["predicted_tokens_per_s"])
-        if row["stack"] == stack and row["method"] == method and believable(measured, predicted):
-            ratios.setdefault(str(row["gpu"]), []).append((measured / predicted, str(row["at"])))
+        measured, predicted = row.measured_tokens_per_s, row.predicted_tokens_per_s
+        if row.stack == stack and row.method == method and believable(measured, predicted):
+            ratios.setdefault(row.gpu, []).append((measured / predicted, row.at))
     return {
         gpu: LocalCorrection(
             factor=statistics.median(ratio for ratio, _ in measurements),
@@ -90,7 +110,7 @@ def corrections(stack: str, method: str) -> Mapping[str, LocalCorrection]:
     }
 
 
-def save(rows: list[dict[str, Any]]) -> Path | None:
+def save(rows: Sequence[Measurement]) -> Path | None:
     """Adds measurements to the user's file. Returns its path, or None where the user has no home folder.
 
     Raises UsageError if the file is not one of ours, or cannot be written: the old one then stays.
@@ -98,8 +118,9 @@ def save(rows: list[dict[str, Any]]) -> Path | None:
     file = files.user_data("calibration.json", variable="MODELPICK_CALIBRATION")
     if file is None:
         return None
-    known = _read(file) if file.exists() else []
-    content = {"schema_version": SCHEMA_VERSION, "measurements": [*known, *rows][-_MOST_MEASUREMENTS:]}
+    known = _read(file) if file.exists() else ()
+    kept = [to_json(row) for row in (*known, *rows)[-_MOST_MEASUREMENTS:]]
+    content = {"schema_version": SCHEMA_VERSION, "measurements": kept}
     files.make_folder(file.parent)
     files.write_atomically(file, json.dumps(content, indent=1) + "\n")
     _read.cache_clear()
@@ -107,19 +128,10 @@ def save(rows: list[dict[str, Any]]) -> Path | None:
 
 
 @cache
-def _read(file: Path) -> list[dict[str, Any]]:
+def _read(file: Path) -> tuple[Measurement, ...]:
     fix = "delete it: modelpick bench writes a new one"
-    content = files.read_json(file, code="bad_calibration", fix=fix)
-    try:
-        rows = content["measurements"]
-        good = content["schema_version"] == SCHEMA_VERSION and all(
-            all(name in row for name in _FIELDS)
-            and isinstance(row["measured_tokens_per_s"], int | float)
-            and isinstance(row["predicted_tokens_per_s"], int | float)
-            for row in rows
-        )
-    except (KeyError, TypeError):
-        good = False
-    if not good:
-        raise UsageError(f"{file} is not a calibration file of this version", fix=fix, code="bad_calibration")
-    return list(rows)
+    content = files.read_json(file, code=_BAD, fix=fix)
+    rows = content.get("measurements") if isinstance(content, dict) else None
+    if not isinstance(rows, list) or content.get("schema_version") != SCHEMA_VERSION:
+        raise UsageError(f"{file} is not a calibration file of this version", fix=fix, code=_BAD)
+    return tuple(read(Measurement, row, str(file), _BAD, ignore_unknown=True) for row in rows)

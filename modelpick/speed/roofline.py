@@ -167,6 +167,8 @@ class TrainingEfficiency:
     link_gbs: float  # GB/s of parameter traffic that sharded training sustains
 
 
+# Of the memory, what vLLM takes where a workload says nothing else.
+_SERVED_SHARE = Workload().gpu_memory_utilization
 # Bytes/s between GPUs, one direction, as collectives reach it (tensor-parallel rows of benchmarks/data/speeds.jsonl).
 LINK = {"nvlink": 200e9, "pcie": 10e9}
 # A LoRA layer launches more kernels than a plain one: two small matmuls, a cast and an addition beside each linear.
@@ -247,11 +249,7 @@ def resident_sequences(
     The cache gets what vLLM's default share of the memory leaves after the weights and 1.5 GB a GPU for context and
     activations.
     """
-    free = (
-        on.gpus * (Workload().gpu_memory_utilization * on.memory - 1.5e9)
-        - shape.weight_bytes(method)
-        - 2.0 * shape.head_weights
-    )
+    free = on.gpus * (_SERVED_SHARE * on.memory - 1.5e9) - shape.weight_bytes(method) - 2.0 * shape.head_weights
     each = cache_bytes * shape.cache_per_token * shape.cache_tokens(prompt + 0.6 * generated)
     return free / each if each else 1e9
 

@@ -61,11 +61,14 @@ class Calibration(Generic[E]):
             if gpu in gpus
         )
         if not self.rows:
-            return f"speed: no measurement of this stack; constants of {self.stack}{own}"
+            return f"speed: rough, since nobody published a measurement of this stack; constants of {self.stack}{own}"
         without = [gpu for gpu in gpus if gpu not in self.gpus]
-        where = f", none on {' or '.join(without)}" if without else ""
+        elsewhere = f", none of them on {' or '.join(without)}" if without else ""
+        rough = "rough, " if without or self.rows == 1 else ""
         count = "one published measurement" if self.rows == 1 else f"{self.rows} published measurements"
-        return f"speed: constants of {self.stack}, fitted on {count}{where}{own}"
+        if self.rows == 1 and without:
+            elsewhere = ", on another GPU"
+        return f"speed: {rough}constants of {self.stack}, fitted on {count}{elsewhere}{own}"
 
 
 @dataclass(frozen=True, slots=True)

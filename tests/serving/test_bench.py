@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ def test_a_correction_is_of_the_uncorrected_prediction(tmp_path: Path, monkeypat
 
 def test_no_correction_goes_above_the_roof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(tmp_path / "calibration.json"))
-    row = {**promised().row(level(100)), "measured_tokens_per_s": 490.0, "predicted_tokens_per_s": 100.0}
+    row = replace(promised().row(level(100)), measured_tokens_per_s=490.0, predicted_tokens_per_s=100.0)
     calibration.save([row])
     one = promised()
     speed = serving_speed(one.shape, embedded.instances()["g5.xlarge"], one.calibration, one.workload).generated
@@ -137,7 +138,7 @@ def test_no_correction_goes_above_the_roof(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("ratio", [0.001, 0.19, 5.1, 1000.0])
 def test_another_machine_is_no_correction(ratio: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(tmp_path / "calibration.json"))
-    row = {**promised().row(level(100)), "measured_tokens_per_s": 100.0 * ratio, "predicted_tokens_per_s": 100.0}
+    row = replace(promised().row(level(100)), measured_tokens_per_s=100.0 * ratio, predicted_tokens_per_s=100.0)
     calibration.save([row])
     assert calibration.corrections("eager", "bf16") == {}
 

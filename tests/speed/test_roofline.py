@@ -122,8 +122,8 @@ def test_an_unmeasured_gpu_gets_a_wider_interval() -> None:
     by = calibration.serving("transformers", "bf16")
     assert "A100-80GB" in by.gpus
     assert by.spread("batch1", "A10G") > by.spread("batch1", "A100-80GB")
-    assert by.standing("A10G", "A100-80GB").endswith("none on A10G")
+    assert by.standing("A10G", "A100-80GB").endswith("none of them on A10G")
 
 
 def test_int8_training_says_that_nobody_published_it_counted() -> None:
-    assert "no measurement" in calibration.training("trl", "lora-int8").standing("A10G")
+    assert "nobody published a measurement" in calibration.training("trl", "lora-int8").standing("A10G")
