@@ -3,20 +3,22 @@
 It holds wishes and dates, not state: what runs and what stops it is always asked of the group and the switches.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from modelpick import schema
 from modelpick.aws import templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import PREFIX, Names, tag_list
-from modelpick.aws.spec import DELAY_HOURS, FORCED_DELETE_AFTER, Spec
-from modelpick.errors import ModelpickError
+from modelpick.aws.spec import DELAY_HOURS, FORCED_DELETE_AFTER, Market, Spec
+from modelpick.errors import ModelpickError, UsageError
+from modelpick.files import parse_json
+from modelpick.schema import Bounds, Pattern, to_json
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION, _CODE = 1, "bad_record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Record:
     around_usd_per_hour: float
     disk_gib: int
     keep_results_days: int
-    market: str
+    market: Market
     going_down: bool = False
 
     @property
@@ -63,23 +65,33 @@ class Record:
     def as_json(self) -> dict[str, Any]:
         """The record as stored."""
         return {
-            "schema_version": _SCHEMA_VERSION,
-            "deployment": self.deployment,
-            "plan_sha256": self.plan_sha256,
-            "region": self.region,
-            "model": self.model,
-            "owner": self.owner,
-            "created_at": f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",
-            "image": self.image,
-            "hours": self.hours,
-            "max_usd": self.max_usd,
-            "usd_per_hour": dict(self.usd_per_hour),
-            "around_usd_per_hour": self.around_usd_per_hour,
-            "disk_gib": self.disk_gib,
-            "keep_results_days": self.keep_results_days,
-            "market": self.market,
-            "going_down": self.going_down,
-        }
+            "schema_version": _SCHEMA_VERSION, **to_json(self), "created_at": f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",
+        }  # fmt: skip
+
+
+_Amount = Annotated[float, Bounds(0, 10_000_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A record as JSON has it, with what each value may be; the names are those of Record."""
+
+    schema_version: Literal[1]
+    deployment: Annotated[str, Pattern(r"[a-z0-9]+(-[a-z0-9]+)*", "the name of a deployment")]
+    plan_sha256: Annotated[str, Pattern(r"[0-9a-f]{64}", "a SHA-256 in hexadecimal")]
+    region: str
+    model: str
+    owner: str
+    created_at: Annotated[str, Pattern(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "a time such as 2026-11-23T18:00:00Z")]
+    image: str
+    hours: _Amount
+    max_usd: _Amount
+    usd_per_hour: Mapping[str, _Amount]
+    around_usd_per_hour: _Amount
+    disk_gib: int
+    keep_results_days: int
+    market: Market
+    going_down: bool = False
 
 
 def new(spec: Spec, *, owner: str, image: str, now: datetime) -> Record:
@@ -105,17 +117,18 @@ def new(spec: Spec, *, owner: str, image: str, now: datetime) -> Record:
 def parse(text: str) -> Record:
     """A stored record. Raises ModelpickError for one that a newer or a broken modelpick wrote."""
     try:
-        value = json.loads(text)
-        if value.pop("schema_version") != _SCHEMA_VERSION:
-            raise ValueError("another schema_version")
-        value["created_at"] = datetime.strptime(value["created_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        return Record(**value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        stored = schema.read(_Stored, parse_json(text, where="it", code=_CODE), "", _CODE)
+        created_at = datetime.strptime(stored.created_at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if not stored.usd_per_hour:
+            raise ValueError("it names no instance type")
+    except (UsageError, ValueError) as error:
         raise ModelpickError(
             f"a deployment's record cannot be read: {error}",
             fix="use the modelpick version that made it, or modelpick down NAME",
-            code="bad_record",
+            code=_CODE,
         ) from None
+    values = {item.name: getattr(stored, item.name) for item in fields(Record)}
+    return Record(**{**values, "created_at": created_at})
 
 
 def read(account: Account, names: Names) -> Record | None:

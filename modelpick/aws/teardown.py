@@ -43,7 +43,7 @@ class Receipt:
 
     deployment: str
     region: str
-    lives: Sequence[InstanceRun]
+    runs: Sequence[InstanceRun]
     hours: float
     items_usd: Mapping[str, float | None]
     kept: RetainedResults | None
@@ -67,7 +67,7 @@ class Receipt:
         return {
             "deployment": self.deployment,
             "region": self.region,
-            "machines": len(self.lives),
+            "machines": len(self.runs),
             "hours": round(self.hours, 4),
             "items_usd": {name: None if value is None else round(value, 4) for name, value in self.items_usd.items()},
             "total_usd": None if self.total_usd is None else round(self.total_usd, 4),
@@ -83,7 +83,7 @@ def receipt(
     ended: datetime,
     kept: RetainedResults | None,
 ) -> Receipt:
-    """The receipt of a deployment whose machines' lives are `past`."""
+    """The receipt of a deployment whose machines ran as `past` says."""
     from modelpick.offers import embedded
 
     types = {item["InstanceId"]: item["InstanceType"] for item in inventory.instances(account, names.deployment)}
@@ -133,7 +133,7 @@ def down(
             fix=f"modelpick down {deployment}",
             code="not_empty",
         )
-    return receipt(account, names, noted, summary.lives, ended, _kept(account, names))
+    return receipt(account, names, noted, summary.runs, ended, _kept(account, names))
 
 
 def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[record.Record | None, datetime, datetime]:
