@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("boto3")
 pytest.importorskip("moto")
 
+from botocore.loaders import Loader, create_loader
+
 from modelpick.aws.account import Account
 from modelpick.aws.resources import Payload
 from modelpick.aws.spec import InstanceCandidate, LicenseClaim, Spec, check
@@ -54,9 +56,16 @@ def server() -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
-def caller(server: Aws) -> Account:
-    """One caller for all tests, warmed: loading AWS's models is slow. Waiting moves the account's clock alone."""
+def models() -> Loader:
+    """AWS's service models, read once: a command's own session would read them from files again (a second of CPU)."""
+    return create_loader()
+
+
+@pytest.fixture(scope="session")
+def caller(server: Aws, models: Loader) -> Account:
+    """One caller for all tests, with its clients. Waiting moves the account's clock alone."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.loaders.create_loader", lambda _=None: models)
         for key, value in server.environment.items():
             patch.setenv(key, value)
         account = Account("us-east-1", sleep=lambda seconds: server.advance(seconds=seconds))
@@ -74,10 +83,11 @@ def aws(server: Aws) -> Iterator[Aws]:
 
 
 @pytest.fixture
-def account(caller: Account, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Account:
+def account(caller: Account, models: Loader, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Account:
     """The caller in a new account; a client made late (another region's) talks to it too. Retries do not wait."""
     for key, value in aws.environment.items():
         monkeypatch.setenv(key, value)
+    monkeypatch.setattr("botocore.loaders.create_loader", lambda _=None: models)
     monkeypatch.setattr("botocore.endpoint.time", types.SimpleNamespace(sleep=lambda _: None, time=time.time))
     monkeypatch.setattr(caller, "_skew", caller._skew)  # as it was before, since the account is too
     return caller

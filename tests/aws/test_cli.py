@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from modelpick.aws.account import Account
 from tests.aws import matrix
+from tests.cli.conftest import Run
 from tests.stand_ins.aws_account import Aws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,9 +21,9 @@ UP = ("up", "Qwen/Qwen3-8B", "--offline", "--name", "box", "--yes", "--max-hours
 
 
 class Program:
-    """modelpick, talking to one stand-in account."""
+    """modelpick, talking to one stand-in account: in this process, and in one of its own where that is the point."""
 
-    def __init__(self, aws: Aws, home: Path) -> None:
+    def __init__(self, aws: Aws, home: Path, here: Run) -> None:
         self.environment = {
             **aws.environment,
             "PATH": os.environ["PATH"],
@@ -29,7 +31,7 @@ class Program:
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "100",
         }
-        self.home = home
+        self.home, self._here = home, here
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -37,11 +39,17 @@ class Program:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def run(self, *words: str) -> tuple[int, str, str]:
+    def process(self, *words: str) -> tuple[int, str, str]:
+        """Run in a process of its own, to its end."""
         process = self.start(*words)
         out, err = process.communicate(timeout=120)
         assert "Traceback" not in err
         return process.returncode, out, err
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        """Run in this process: its start is not the point."""
+        answer = self._here(*words)
+        return answer.code, answer.out, answer.err
 
     def json(self, *words: str) -> dict[str, Any]:
         code, out, err = self.run(*words, "--json")
@@ -50,16 +58,19 @@ class Program:
 
 
 @pytest.fixture
-def program(aws: Aws, tmp_path: Path) -> Program:
-    return Program(aws, tmp_path)
+def program(aws: Aws, account: Account, tmp_path: Path, modelpick: Run, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.chdir(tmp_path)
+    return Program(aws, tmp_path, modelpick)
 
 
 def test_a_whole_life(program: Program, aws: Aws) -> None:
-    code, _, err = program.run(*[word for word in UP if word != "--yes"])
+    code, _, err = program.process(*[word for word in UP if word != "--yes"])
     assert code == 2
     assert "--yes" in err
     assert aws.state()["left"] == []
-    machine = program.json(*UP)
+    code, out, err = program.process(*UP, "--json")
+    assert code == 0, err
+    machine = json.loads(out)
     assert machine["instance_type"] == "g6e.xlarge"
     assert program.json(*UP)["instance_id"] == machine["instance_id"]
     told = program.json("status")["deployments"]
@@ -71,9 +82,16 @@ def test_a_whole_life(program: Program, aws: Aws) -> None:
     assert aws.state()["left"] == []
 
 
+RARER = pytest.mark.kill_matrix
+
+
 @pytest.mark.parametrize(
-    ("call", "when"), [(1, "after"), (9, "before"), (20, "after"), (23, "before"), (23, "after"), (22, "after")]
-)
+    ("call", "when"),
+    [
+        (1, "after"), (20, "after"), (23, "before"), (23, "after"),
+        pytest.param(9, "before", marks=RARER), pytest.param(22, "after", marks=RARER),
+    ],
+)  # fmt: skip
 def test_up_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     _killed(program, aws, UP, call, when)
     assert matrix.faults(aws) == []
@@ -83,7 +101,10 @@ def test_up_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     assert matrix.faults(aws) == []
 
 
-@pytest.mark.parametrize(("call", "when"), [(1, "after"), (3, "before"), (6, "after"), (14, "after")])
+@pytest.mark.parametrize(
+    ("call", "when"),
+    [(1, "after"), (6, "after"), pytest.param(3, "before", marks=RARER), pytest.param(14, "after", marks=RARER)],
+)
 def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     program.json(*UP)
     _killed(program, aws, ("down", "box"), call, when)
@@ -93,7 +114,6 @@ def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
 
 
 def test_a_price_that_cannot_be_believed_stops_it_before_anything_is_made(program: Program, aws: Aws) -> None:
-    program.environment["HF_ENDPOINT"] = "http://127.0.0.1:1"
     aws.world(usd_per_hour={"g6e.xlarge": 18.61})
     asking = [word for word in UP if word != "--offline"]
     code, _, err = program.run(*asking, "--json")
@@ -199,6 +219,31 @@ def test_ctrl_c_asks_what_to_do(answer: str, machines: int, program: Program, aw
     assert len(aws.state()["machines"]) == machines
     assert matrix.faults(aws) == []
     assert (aws.state()["left"] == []) == (answer == "d")
+
+
+def test_an_address_with_a_password_is_printed_without_it(
+    program: Program, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://ann:s3cr3t-word@127.0.0.1:9/?token=s3cr3t-word")
+    for words in (["status"], ["down", "box"], ["logs", "box"], ["doctor", "--aws"], list(UP)):
+        for flags in ([], ["--json"]):
+            code, out, err = program.run(*words, *flags)
+            assert code != 0
+            assert "s3cr3t" not in out + err, words
+
+
+def test_what_the_job_says_does_not_steer_the_terminal(program: Program, aws: Aws, account: Account) -> None:
+    program.json(*UP)
+    group = {"logGroupName": "/modelpick/box", "logStreamName": "job"}
+    account.call("logs", "create_log_stream", **group)
+    said = "step 1\x1b]0;owned\x07 \u202egnp.exe\u2066"
+    stamp = int(account.now().timestamp() * 1000)
+    account.call("logs", "put_log_events", **group, logEvents=[{"timestamp": stamp, "message": said}])
+    code, out, _ = program.run("logs", "box")
+    assert code == 0
+    assert "step 1" in out
+    assert not set(out) & {"\x1b", "\x07", "\u202e", "\u2066"}
+    assert program.json("logs", "box")["lines"] == [said]  # for programs, as it was said
 
 
 def test_the_policy_is_printed_and_fits(program: Program) -> None:
