@@ -11,7 +11,9 @@ from itertools import cycle, islice
 from modelpick.catalog import index
 from modelpick.errors import CannotTellError, ModelpickError
 from modelpick.memory.estimate import architecture_of, estimate
-from modelpick.planning.cases import estimate_cases
+from modelpick.offers import embedded
+from modelpick.planning import gather
+from modelpick.planning.report import estimate_cases
 from modelpick.workload import workload_from
 
 METHODS = ("bf16", "int8", "nf4", "lora", "lora-int8", "qlora", "full")
@@ -41,7 +43,9 @@ def main() -> None:
     pairs = islice(cycle((model.id, method) for model, _ in readable for method in METHODS), 10_000)
     lines = [json.dumps({"model": name, "method": method}) for name, method in pairs]
     started = time.process_time()
-    answered = sum("error" not in result.body for result in estimate_cases(lines, catalog.find))
+    answered = sum(
+        "error" not in result.body for result in estimate_cases(lines, catalog.find, embedded.offers(), gather.facts())
+    )
     print(f"10,000 cases, {answered} answered, in {time.process_time() - started:.2f} s")
 
 

@@ -47,9 +47,9 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
     """Median milliseconds of the pure core over the catalog, in this process, facts already read."""
     from modelpick import api
     from modelpick.catalog import index
-    from modelpick.memory.estimate import estimate_model
-    from modelpick.planning.fit import fits
-    from modelpick.planning.recommend import Tools, Wanted, recommend
+    from modelpick.planning import gather
+    from modelpick.planning.placement import place
+    from modelpick.planning.recommend import Filters, recommend
     from modelpick.workload import workload_from
 
     catalog = index.load()
@@ -59,9 +59,11 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
     times = []
     for _ in range(runs):
         verdict = partial(_judged, policy=policy, facts=facts_in_force(), find=catalog.find)
-        tools = Tools(verdict, estimate_model, fits)
         start = time.process_time()
-        recommend(models, workload_from({}), Wanted(), offers, tools)
+        recommend(
+            models, workload_from({}), Filters(), offers, judge=verdict,
+            place=lambda request, tried, caps: place(request, tried, caps, gather.facts(), cheapest_only=True),
+        )  # fmt: skip
         times.append((time.process_time() - start) * 1e3)
     return statistics.median(times), len(models)
 

@@ -17,8 +17,8 @@ def test_the_founding_claim_about_7b_and_one_a10g_at_a_dollar_and_six_mills() ->
             api.estimate_many([name], {"method": "lora-int8"}, instance="g5.xlarge"),
             api.estimate_many([name], {"method": "full"}, instance="g5.xlarge"),
         )
-        assert lora[0].seat_fits, name  # type: ignore[union-attr]
-        assert not full[0].seat_fits, name  # type: ignore[union-attr]
+        assert lora[0].placement_fits, name  # type: ignore[union-attr]
+        assert not full[0].placement_fits, name  # type: ignore[union-attr]
     assert embedded.offer("g5.xlarge").usd_per_hour == 1.006
     assert (embedded.instance("g5.xlarge").gpu.name, embedded.instance("g5.xlarge").gpu_count) == ("A10G", 1)
 
@@ -49,10 +49,10 @@ def test_nothing_denied_or_in_review_is_ever_recommended() -> None:
     answer = api.recommend(policy="commercial")
     assert {row.judgement.verdict.value for row in answer.recommendations.passed} == {"allow", "conditions"}
     for row in answer.recommendations.passed:
-        assert row.seat.memory.high <= row.seat.offer.instance.usable_memory_gib * GIB
-        assert row.seat.offer.usd_per_hour is not None
-        assert row.seat.offer.instance.gpu_count == 1
-        assert row.seat.offer.instance.gpu_class == "G"
+        assert row.placement.memory.high <= row.placement.offer.instance.usable_memory_gib * GIB
+        assert row.placement.offer.usd_per_hour is not None
+        assert row.placement.offer.instance.gpu_count == 1
+        assert row.placement.offer.instance.gpu_class == "G"
 
 
 def test_every_model_of_the_catalog_has_its_place_or_its_reason() -> None:
@@ -90,7 +90,7 @@ def test_a_negotiated_discount_changes_the_price_and_only_of_its_family() -> Non
     assert listed["g5.xlarge"] == 1.006
     assert listed["g6.xlarge"] == pytest.approx(0.8048 / 2)
     row = api.recommend().recommendations.passed[0]
-    assert row.seat.offer.instance.family == "g6" or row.seat.offer.discount == 0
+    assert row.placement.offer.instance.family == "g6" or row.placement.offer.discount == 0
 
 
 def test_an_unknown_region_price_is_null_and_says_how_to_get_it() -> None:

@@ -9,15 +9,12 @@ from typing import Any
 from modelpick.aws.names import PREFIX, check_id
 from modelpick.aws.planned import PlannedDeployment, PlannedOffer
 from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, LicenseClaim, Market, Spec, check
-from modelpick.catalog import index
-from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.policy import Policy
 from modelpick.offers import embedded
-from modelpick.offers.rules import load_rules, subject_of
 from modelpick.planning.cost import HOURS_PER_MONTH
+from modelpick.planning.engines import engine_of
 from modelpick.schema import to_json
-from modelpick.serving.engines import ENGINES, choose
 from modelpick.workload import Workload, workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
@@ -152,24 +149,15 @@ def job_of(
         command = commands[0]
     kind = "job" if serve is None else "service"
     job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
-    vllm = {"vllm": True} if serve is not None and serves_with_vllm(plan.model.id, serve, tuned=bool(finetune)) else {}
+    vllm = {"vllm": True} if serve is not None and serves_with_vllm(serve) else {}
     kept = {"keep_data": True} if keep_data else {}  # data outlives the machine, until it expires
     files = {**_planned_file(plan), **(license_files or {})}
     return {**job, **vllm, **kept, **({"files": files} if files else {})}
 
 
-def serves_with_vllm(model_id: str, serve: Workload, *, tuned: bool) -> bool:
-    """Whether `modelpick serve` will choose vLLM on the machine: by its own rule, over the same table.
-
-    A model that the catalog does not know is taken for one that vLLM serves.
-    """
-    model = index.load().find(model_id) or Model(model_id, origin="hub")
-    subject = subject_of(model, serve, adapter=tuned)
-    try:
-        chosen = choose(load_rules(), subject, gpu=True, installed=dict.fromkeys(ENGINES, True))
-    except UsageError:
-        return False  # `serve` will say why
-    return chosen.engine.name == "vllm"
+def serves_with_vllm(serve: Workload) -> bool:
+    """Whether the machine needs vLLM: the engine that the plan was priced with is the one that it starts."""
+    return serve.stack == "vllm"
 
 
 def _finetune(plan: PlannedDeployment, workload: Workload, model: str, data: Sequence[str]) -> list[str]:
@@ -194,10 +182,12 @@ def _finetune(plan: PlannedDeployment, workload: Workload, model: str, data: Seq
 
 
 def _serve(workload: Workload, served: str) -> list[str]:
-    """What was planned for is what is served: method, context, answers, concurrent requests."""
+    """What was planned for is what is served: engine, method, context, answers, concurrent requests."""
     words = ["modelpick", "serve", served, "--method", workload.method]
     words += ["--context", str(workload.context), "--generate", str(workload.generate)]
     words += ["--concurrency", str(workload.batch), *_flags(workload, ("gpus",))]
+    if (engine := engine_of(workload)) is not None:
+        words += ["--engine", engine]
     return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
 
 

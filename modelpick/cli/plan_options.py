@@ -69,12 +69,12 @@ class PlanOptions:
         return amount("--max-hours", self.max_hours)
 
     def prepare(self, out: Output, model: str, work: Mapping[str, Any], market: str) -> "Plan":
-        """The plan for a model. Raises as planning.gather.prepare does."""
+        """The plan for a model. Raises as gather.plan does."""
         from modelpick.planning import gather
 
         self.check()
         tuned, served = gather.tasks(work, data=self.data is not None, serve=self.serve)
-        return gather.prepare(
+        return gather.plan(
             model,
             finetune=tuned,
             serve=served,

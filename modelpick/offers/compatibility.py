@@ -5,6 +5,7 @@ data/compatibility.toml is the one table; recommend, plan, finetune and serve al
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, nearest
@@ -15,9 +16,9 @@ Level = Literal["cannot", "unknown", "care"]
 _SEVERITY = ("cannot", "unknown", "care")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One row of the table. It speaks where everything it names is so."""
+    """One row of the table. It speaks where everything it names is so. Compared by identity: a table is read once."""
 
     code: str
     level: Level
@@ -68,17 +69,33 @@ class Finding:
     why: str
     way_out: str
     source: str
+    of_dtype: bool = False  # the GPU lacks the number format
 
     def as_json(self) -> dict[str, str]:
         """The finding in plan files and JSON."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: getattr(self, name) for name in ("code", "level", "why", "way_out", "source")}
 
 
 def findings(rules: Sequence[Rule], subject: Subject) -> tuple[Finding, ...]:
     """Everything the table has to say on `subject`: what cannot work first, then what is not known to."""
-    told = [rule for rule in rules if _speaks(rule, subject)]
-    told.sort(key=lambda rule: _SEVERITY.index(rule.level))
-    return tuple(Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source) for rule in told)
+    speaking = [rule for rule in applicable(rules, subject) if speaks_on(rule, subject.instance)]
+    speaking.sort(key=lambda rule: _SEVERITY.index(rule.level))
+    return tuple(map(finding_of, speaking))
+
+
+def applicable(rules: Sequence[Rule], subject: Subject) -> tuple[Rule, ...]:
+    """The rules that concern the model and the workload, those about the hardware included, whatever the instance."""
+    return tuple(rule for rule in _about_work(tuple(rules), subject.workload) if _about_model(rule, subject))
+
+
+def speaks_on(rule: Rule, instance: InstanceType | None) -> bool:
+    """Whether an applicable rule holds on `instance`; a rule about hardware holds on no unknown one."""
+    return not rule.names_gpu or (instance is not None and _on_gpu(rule, instance))
+
+
+def finding_of(rule: Rule) -> Finding:
+    """What a rule that speaks says."""
+    return Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source, rule.gpu_lacks is not None)
 
 
 def obstacle(rules: Sequence[Rule], subject: Subject) -> Finding | None:
@@ -119,15 +136,6 @@ def rule_from(row: Mapping[str, Any], where: str) -> Rule:
     return Rule(**values)
 
 
-def narrowed(rules: Sequence[Rule], workload: Workload, instance: InstanceType | None) -> tuple[Rule, ...]:
-    """The rules that can speak on this workload and instance, whatever the model: what to ask for a thousand models."""
-    return tuple(rule for rule in rules if _about_work(rule, workload, instance))
-
-
-def _speaks(rule: Rule, subject: Subject) -> bool:
-    return _about_model(rule, subject) and _about_work(rule, subject.workload, subject.instance)
-
-
 def _about_model(rule: Rule, subject: Subject) -> bool:
     return (
         (not rule.families or subject.model_type in rule.families)
@@ -138,15 +146,18 @@ def _about_model(rule: Rule, subject: Subject) -> bool:
     )
 
 
-def _about_work(rule: Rule, workload: Workload, instance: InstanceType | None) -> bool:
-    return (
-        (not rule.methods or workload.method in rule.methods)
+@lru_cache(maxsize=512)
+def _about_work(rules: tuple[Rule, ...], workload: Workload) -> tuple[Rule, ...]:
+    """The rules that can speak on a workload, whatever the model: what is asked of a thousand models, once."""
+    return tuple(
+        rule
+        for rule in rules
+        if (not rule.methods or workload.method in rule.methods)
         and (not rule.methods_besides or workload.method not in rule.methods_besides)
         and (not rule.stacks or workload.stack in rule.stacks)
         and (not rule.dtypes or workload.dtype in rule.dtypes)
         and (not rule.attention or workload.attention in rule.attention)
         and (rule.task is None or rule.task == workload.task)
-        and (not rule.names_gpu or (instance is not None and _on_gpu(rule, instance)))
     )
 
 

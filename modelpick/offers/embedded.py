@@ -1,15 +1,20 @@
-"""Reads the embedded offers: instance types, GPUs, prices per region, what else is billed. I/O, cached per process."""
+"""Reads the embedded facts: instance types, GPUs, prices, what else is billed, what works. I/O, cached per process."""
 
 import json
+import tomllib
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
 
+from modelpick.catalog.architecture.fields import EXPERTS
+from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, nearest
 from modelpick.files import data_file
+from modelpick.offers.compatibility import Rule, Subject, rule_from
 from modelpick.offers.instance import Families, Gpu, InstanceType
 from modelpick.offers.price import MARKETS, BillingRates, EgressTier, Market, Offer
+from modelpick.workload import Workload
 
 DEFAULT_REGION = "us-east-1"
 
@@ -136,6 +141,26 @@ def billing_rates() -> BillingRates:
 
 
 @cache
+def load_rules() -> tuple[Rule, ...]:
+    """data/compatibility.toml. Raises UsageError for a row that cannot be read."""
+    listed = _compatibility()["rule"]
+    return tuple(rule_from(_named(row), f"compatibility.toml, rule {number}") for number, row in enumerate(listed, 1))
+
+
+def subject_of(
+    model: Model, workload: Workload, instance: InstanceType | None = None, *, adapter: bool = False
+) -> Subject:
+    """What the table is asked about, read from config.json's own keys: cheap enough for every model of the catalog."""
+    config = model.config or {}
+    text = config.get("text_config")
+    inner = text if isinstance(text, dict) else config
+    model_type = str(config.get("model_type", ""))
+    kind = "encoder-decoder" if config.get("is_encoder_decoder") is True else _kinds().get(model_type, "decoder")
+    experts = any(isinstance(inner.get(key), int) and inner[key] > 1 for key in EXPERTS)
+    return Subject(model_type, workload, kind, experts, adapter, instance)
+
+
+@cache
 def left_out() -> Mapping[str, str]:
     """Accelerated instance types that are not offered, with the reason of each."""
     return MappingProxyType(_json("manifest.json")["left_out"])
@@ -145,6 +170,23 @@ def left_out() -> Mapping[str, str]:
 def price_history() -> Mapping[str, Any]:
     """Prices of us-east-1 over time, oldest first; `error` marks those that were errors of their list."""
     return MappingProxyType(_json("price_history.json")["changes"])
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the list that `besides` names in its place."""
+    named = row.get("besides")
+    return {**row, "besides": _compatibility()["families"][named]} if isinstance(named, str) else row
+
+
+@cache
+def _compatibility() -> dict[str, Any]:
+    return tomllib.loads(_text("compatibility.toml"))
+
+
+@cache
+def _kinds() -> dict[str, str]:
+    """model_type -> kind, for those that are not decoders."""
+    return {model_type: kind for kind, model_types in _compatibility()["kinds"].items() for model_type in model_types}
 
 
 def as_of() -> str:

@@ -1,13 +1,20 @@
-"""What is not said is chosen: method, micro-batch and checkpointing, from the memory estimate of the device. Pure."""
+"""Fills in unset options of a fine-tuning: method, micro-batch, checkpointing, rates. Pure.
 
-from collections.abc import Callable, Mapping, Sequence
+One order of recipes for both sides: `choose` takes the first that fits the device at hand, `candidate_recipes` lists
+them for the search over offers (placement.py), so that a plan prices what the machine will run.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError
+from modelpick.memory.estimate import MemoryEstimate
 from modelpick.planning.context_limit import context_problem
-from modelpick.planning.recipe import RunSettings, settings_from
-from modelpick.workload import Workload
+from modelpick.planning.fit import on_device
+from modelpick.planning.recipe import SHARED, RunSettings, settings_from
+from modelpick.workload import ONLY_LORA, Workload
 
 # From least to most compressed: quantization costs accuracy (QLoRA, arXiv 2305.14314, table 4) and speed, so it is
 # taken only when memory asks for it.
@@ -34,7 +41,7 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TuningChoice:
     """Settings with every value decided, the upper end of their memory estimate, and the reasons."""
 
     settings: RunSettings
@@ -56,7 +63,7 @@ def choose(
     parameters: int | None,
     limit: int | None,
     planned: Sequence[Mapping[str, Any]] = (),
-) -> Choice:
+) -> TuningChoice:
     """Decide what `given` leaves open.
 
     `high` is the upper end of the estimate in bytes; `longest` the longest example in tokens; `limit` the longest
@@ -78,9 +85,9 @@ def choose(
     if settled is not None:
         settings = with_rates(settings_from({**settled, **fixed}), given, parameters, examples)
         reasons.append(f"{settings.method}, micro-batch {settings.batch}: as planned for such a GPU")
-        return Choice(settings, high(settings.workload()), tuple(reasons))
+        return TuningChoice(settings, high(settings.workload()), tuple(reasons))
     smallest = float("inf")
-    for settings in ways(fixed, examples):
+    for settings in settings_to_try(fixed, examples):
         need = high(settings.workload())
         smallest = min(smallest, need)
         if need <= device.usable_bytes:
@@ -91,7 +98,7 @@ def choose(
             reasons.append(f"{settings.method}, micro-batch {settings.batch}: {known}")
             if settings.gradient_checkpointing and "gradient_checkpointing" not in fixed:
                 reasons.append("gradient checkpointing, since nothing fits without it")
-            return Choice(settings, need, tuple(reasons))
+            return TuningChoice(settings, need, tuple(reasons))
     raise DoesNotFitError(
         f"fine-tuning at {context} tokens needs up to {smallest / 2**30:.1f} GiB at the least, and {device.name} has "
         f"{device.usable_bytes / 2**30:.1f}",
@@ -111,7 +118,7 @@ def _planned_for(device: Device, planned: Sequence[Mapping[str, Any]]) -> dict[s
     return {name: value for name, value in closest.items() if name != "usable_gib"}
 
 
-def ways(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
+def settings_to_try(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
     """Every way to run that what is `fixed` permits, from the least costly: what a device is asked about, in order."""
     effective = (
         int(fixed.get("batch") or 1) * int(fixed["gradient_accumulation"])
@@ -159,3 +166,81 @@ def with_rates(settings: RunSettings, given: Mapping[str, Any], parameters: int 
     if given.get("log_steps") is None:
         changes["log_steps"] = max(1, min(10, steps // _SAVES))
     return replace(settings, **changes)
+
+
+# What a plan chooses for each GPU where nobody set it.
+TUNABLE = ("batch", "gradient_accumulation", "gradient_checkpointing")
+_MANY = 1_000_000  # examples, where no data file tells: the effective batch is not cut
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hyper-parameters as the run will have them; their sources: recipe.RunSettings."""
+
+    learning_rate: float
+    epochs: float
+    effective_batch: int
+    gradient_accumulation: int
+    lora_alpha: int | None
+    scheduler: str
+    warmup_share: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The names of the plan file."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """One way to run a fine-tuning: the workload with nothing unset, its memory at device level, its recipe."""
+
+    workload: Workload
+    memory: MemoryEstimate
+    recipe: Recipe
+
+    def as_json(self) -> dict[str, Any]:
+        """What was chosen, by the names of a workload."""
+        return {name: getattr(self.workload, name) for name in TUNABLE}
+
+
+def tuned_names(workload: Workload, unset: Collection[str]) -> frozenset[str]:
+    """The unset names that are chosen: over several GPUs the accumulation alone, since the rule is for one GPU."""
+    return frozenset(unset) & ({"gradient_accumulation"} if workload.gpus > 1 else set(TUNABLE))
+
+
+def candidate_recipes(
+    architecture: Architecture,
+    workload: Workload,
+    parameters: int | None,
+    *,
+    unset: Collection[str],
+    rows: int | None,
+    epochs: float | None,
+) -> tuple[Tuning, ...]:
+    """Every recipe that the given settings permit, in the order in which `finetune` takes the first that fits.
+
+    `unset` are the names of TUNABLE that nobody set. Raises UsageError for what a run cannot have.
+    """
+    unset = tuned_names(workload, unset)
+    fixed = {"model": architecture.model_type, "data": "train", "output": "run", "epochs": epochs}
+    named = (name for name in SHARED if name not in unset and (workload.is_lora or name not in ONLY_LORA))
+    fixed |= {name: getattr(workload, name) for name in named}
+    examples = _MANY if rows is None else max(rows, 1)
+    return tuple(
+        _tuning(architecture, workload, parameters, with_rates(settings, fixed, parameters, examples))
+        for settings in settings_to_try(fixed, examples)
+    )
+
+
+def _tuning(architecture: Architecture, workload: Workload, parameters: int | None, settings: RunSettings) -> Tuning:
+    whole = replace(workload, **{name: getattr(settings, name) for name in TUNABLE})
+    recipe = Recipe(
+        learning_rate=settings.learning_rate,
+        epochs=settings.epochs,
+        effective_batch=settings.effective_batch,
+        gradient_accumulation=settings.gradient_accumulation,
+        lora_alpha=settings.lora_alpha if settings.is_lora else None,
+        scheduler=settings.scheduler,
+        warmup_share=settings.warmup_share,
+    )
+    return Tuning(whole, on_device(architecture, whole, parameters), recipe)

@@ -1,44 +1,38 @@
 """Instances side by side for one model and one workload: speed, time, cost, and what another choice changes. Pure."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelpick.catalog.model import Model
 from modelpick.memory.estimate import MemoryEstimate
-from modelpick.offers.compatibility import Rule
-from modelpick.offers.price import BillingRates, Offer
-from modelpick.planning.cost import MonthCost, serving_month
-from modelpick.planning.data_tokens import Tokens
-from modelpick.planning.fit import fits
+from modelpick.offers.price import Offer
+from modelpick.planning.choose import Tuning
+from modelpick.planning.cost import BreakEven, MonthCost, TokenPrices, break_even, serving_month, token_prices
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
-from modelpick.planning.placement import Ask
-from modelpick.planning.plan_tuning import Tuning
-from modelpick.planning.tokens_price import BreakEven, TokenPrices, break_even, token_prices
-from modelpick.ranges import Range, exactly
-from modelpick.speed.roofline import ServingEfficiency, TrainingEfficiency
-from modelpick.speed.speed import Calibration, ServingSpeed, Speed, serving_speed, training_speed
+from modelpick.planning.placement import (
+    ASSUMED_TOKENS,
+    Cause,
+    Facts,
+    Placement,
+    Placements,
+    PlanRequest,
+    Rejection,
+    Setup,
+)
+from modelpick.ranges import exactly
+from modelpick.speed.speed import ServingSpeed, Speed, serving_speed
 from modelpick.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is compared. `offers` are on-demand ones; `spot` the same types' spot samples, by name.
+class CostOptions:
+    """How a comparison is reckoned.
 
-    `tokens` (of all epochs together) is for fine-tuning; `duty_cycle` the share of the month a server is on,
-    `utilisation` the share of its tokens that is used while it is on.
+    `spot` holds the spot samples of the same types, by name; `duty_cycle` is the share of the month a server is on,
+    `utilisation` the share of its tokens that is used while it is on. `all_sizes`: also larger sizes of a GPU.
     """
 
-    model: Model
-    workload: Workload
-    offers: Sequence[Offer]
-    rates: BillingRates
-    rules: Sequence[Rule]
-    serving: Callable[[str, str], Calibration[ServingEfficiency]]
-    training: Callable[[str, str], Calibration[TrainingEfficiency]]
-    spot: dict[str, Offer] = field(default_factory=dict)
-    tokens: Range | None = None
-    data: Tokens | None = None
+    spot: Mapping[str, Offer] = field(default_factory=dict)
     duty_cycle: float = 1.0
     utilisation: float = 1.0
     against_usd_per_mtok: float | None = None
@@ -133,6 +127,13 @@ class Comparison:
     left_out: dict[str, str]
     assumptions: tuple[str, ...]
     nearest_miss: str | None = None
+    causes: Mapping[str, Cause] = field(default_factory=dict)  # type -> why it is left out
+    refusal: Rejection | None = None  # why no row has a price
+
+    @property
+    def workload(self) -> Workload:
+        """What is compared, with the engine that will run it."""
+        return self.memory.workload
 
     def changes(self, chosen: int = 0) -> list[Change]:
         """What the next cheaper and the next faster instance change against the row `chosen`."""
@@ -164,33 +165,24 @@ def _change(kind: str, here: Row, there: Row) -> Change:
     )
 
 
-def compare(question: Question, asked: Ask) -> Comparison:
-    """Every offer that holds the workload, with what it takes there. `asked` is what the model alone tells."""
-    rows: list[Row] = []
+def compare(found: Placements, request: PlanRequest, options: CostOptions, facts: Facts) -> Comparison:
+    """Every placement with what it takes there, in the search's own order; those without a price last."""
+    make = _serving if request.serve is not None else _training
+    rows = [make(row, found.setup, request, options, facts) for row in (*found.rows, *found.unpriced)]
     left_out: dict[str, str] = {}
-    missed: list[tuple[float, str]] = []
-    for offer in question.offers:
-        name = offer.instance.name
-        setup = asked.on(offer.instance)
-        memory = next(iter(setup.memory.values()))
-        stop = next((one for one in asked.findings(offer) if one.level == "cannot"), None)
-        held = fits(memory, offer.instance)
-        if stop is not None:
-            left_out[name] = f"{stop.why}; {stop.way_out}"
-        elif not held:
-            left_out[name] = held.reason
-            missed.append((held.free_gib, held.reason))
-        elif setup.tuning is not None:
-            rows.append(_training(question, asked, offer, setup.tuning, held.free_gib))
-        else:
-            rows.append(_serving(question, asked, offer, memory, held.free_gib))
-    rows.sort(key=lambda row: (row.usd is None, row.usd or 0.0, row.offer.instance.name))
-    if not question.all_sizes:
+    causes: dict[str, Cause] = {}
+    for rejection in found.rejected:
+        assert rejection.offer is not None
+        name, table_speaks = rejection.offer.instance.name, rejection.free_gib is None
+        left_out[name] = f"{rejection.reason}; {rejection.remedy}" if table_speaks else rejection.reason
+        causes[name] = rejection.cause
+    if not options.all_sizes:
         rows = _one_size_each(rows, left_out)
-    miss = max(missed)[1] if missed else next(iter(left_out.values()), None)
-    told = _assumptions(question, rows)
-    shown = rows[0].memory if rows else asked.least
-    return Comparison(question.model.id, tuple(rows), shown, left_out, told, None if rows else miss)
+    refusal = found.refusal()
+    miss = None if rows or refusal is None else refusal.reason
+    shown = rows[0].memory if rows else found.setup.least
+    said = _assumptions(shown.workload, request, facts, rows)
+    return Comparison(request.model.id, tuple(rows), shown, left_out, said, miss, causes, refusal)
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
@@ -208,54 +200,54 @@ def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
     return kept
 
 
-def _serving(question: Question, asked: Ask, offer: Offer, memory: MemoryEstimate, free_gib: float) -> Row:
-    workload = question.workload
-    by = question.serving(workload.stack, workload.method)
-    speed = serving_speed(asked.shape, offer.instance, by, workload)
-    month = serving_month(offer, question.rates, duty_cycle=question.duty_cycle, weights_gb=asked.weights_gb)
-    prices = token_prices(offer, speed, workload, question.utilisation)
-    against, even = question.against_usd_per_mtok, None
+def _serving(
+    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: Facts
+) -> Row:  # fmt: skip
+    offer, memory = placement.offer, placement.memory
+    workload = memory.workload
+    speed = serving_speed(setup.shape, offer.instance, facts.serving(workload.stack, workload.method), workload)
+    month = serving_month(offer, facts.rates, duty_cycle=options.duty_cycle, weights_gb=setup.weights_gb)
+    prices = token_prices(offer, speed, workload, options.utilisation)
+    against, even = options.against_usd_per_mtok, None
     if against is not None and month is not None:
         even = break_even(against, month, speed, workload)
-    spot = question.spot.get(offer.instance.name)
+    spot = options.spot.get(offer.instance.name)
     spot = spot if spot is not None and spot.usd_per_hour is not None else None
-    return Row(offer, free_gib, memory, speed.generated, None, speed, month, prices, even, spot=spot)
-
-
-def _training(question: Question, asked: Ask, offer: Offer, tuning: Tuning, free_gib: float) -> Row:
-    workload = tuning.workload
-    by = question.training(workload.stack, workload.method)
-    length = question.data.mean_length if question.data and not workload.packing else None
-    speed = training_speed(
-        asked.shape, offer.instance, by, workload,
-        gradient_accumulation=tuning.recipe.gradient_accumulation, length=length,
-    )  # fmt: skip
-    tokens = question.tokens if question.tokens is not None else exactly(1e6)
-    weights_gb, result_gb = asked.weights_gb, asked.result_gb
-    time = job_time(offer.instance, speed, tokens, weights_gb=weights_gb, result_gb=result_gb)
-    cost = job_cost(offer, time, question.rates, weights_gb=weights_gb, result_gb=result_gb)
-    spot = question.spot.get(offer.instance.name)
-    if spot is None or spot.usd_per_hour is None:
-        return Row(offer, free_gib, tuning.memory, speed, tuning, time=time, job=cost)
-    longer = job_time(offer.instance, speed, tokens, weights_gb=weights_gb, result_gb=result_gb, spot=True)
-    spot_cost = job_cost(spot, longer, question.rates, weights_gb=weights_gb, result_gb=result_gb)
     return Row(
-        offer, free_gib, tuning.memory, speed, tuning,
-        time=time, job=cost, spot=spot, spot_time=longer, spot_job=spot_cost,
+        offer, placement.headroom_gib, memory, speed.generated,
+        serving=speed, month=month, prices=prices, break_even=even, spot=spot,
     )  # fmt: skip
 
 
-def _assumptions(question: Question, rows: Sequence[Row]) -> tuple[str, ...]:
-    workload = question.workload
+def _training(
+    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: Facts
+) -> Row:  # fmt: skip
+    offer, speed, tuning = placement.offer, placement.training, placement.tuning
+    assert speed is not None
+    assert tuning is not None
+    row = Row(
+        offer, placement.headroom_gib, tuning.memory, speed, tuning, time=placement.time, job=placement.job
+    )  # fmt: skip
+    spot = options.spot.get(offer.instance.name)
+    if spot is None or spot.usd_per_hour is None:
+        return row
+    tokens = request.tokens.count if request.tokens else exactly(float(ASSUMED_TOKENS))
+    sizes = {"weights_gb": setup.weights_gb, "result_gb": setup.result_gb}
+    longer = job_time(offer.instance, speed, tokens.times(tuning.recipe.epochs), spot=True, **sizes)
+    return replace(row, spot=spot, spot_time=longer, spot_job=job_cost(spot, longer, facts.rates, **sizes))
+
+
+def _assumptions(workload: Workload, request: PlanRequest, facts: Facts, rows: Sequence[Row]) -> tuple[str, ...]:
     serves = workload.task == "serve"
-    by = (question.serving if serves else question.training)(workload.stack, workload.method)
-    told = [by.standing(*dict.fromkeys(row.offer.instance.gpu.name for row in rows))]
-    told.append(f"disk, address and traffic at {question.rates.region} prices of {question.rates.as_of}")
+    efficiency = (facts.serving if serves else facts.training)(workload.stack, workload.method)
+    said = [efficiency.standing(*dict.fromkeys(row.offer.instance.gpu.name for row in rows))]
+    said.append(f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}")
     if serves:
-        told.append(f"{workload.batch} sequences at a time, {workload.context} prompt tokens each")
-        told.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
+        at_once = "1 request" if workload.batch == 1 else f"{workload.batch} requests"
+        said.append(f"{at_once} at a time, {workload.context} prompt tokens each")
+        said.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
     else:
-        told.append("time and cost: 80 % intervals; low and high ends of the parts add up; spot prices: old samples")
-        if question.data is not None:
-            told += question.data.assumptions
-    return tuple(told)
+        said.append("time and cost: 80 % intervals; low and high ends of the parts add up; spot prices: old samples")
+        if request.tokens is not None:
+            said += request.tokens.assumptions
+    return tuple(said)

@@ -1,13 +1,19 @@
-"""Does it fit one GPU of an instance, and how far could it go there? Pure."""
+"""How much of one GPU a workload takes, and how far it could go there. Pure.
+
+Whether a workload may be put on an offer at all is placement.place()'s to say: the table of what works comes first,
+and this module knows nothing of it.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
+from modelpick.memory.training import cache_share
 from modelpick.offers.instance import InstanceType
-from modelpick.workload import Workload
+from modelpick.workload import LORA_METHODS, Method, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +29,15 @@ class Fit:
 
 
 def on_device(architecture: Architecture, workload: Workload, parameters: int | None = None) -> MemoryEstimate:
-    """The estimate at device level, which is what a card must hold."""
+    """The estimate at device level, which is what a GPU must hold."""
     return estimate(architecture, replace(workload, measure="device"), parameters)
 
 
 def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     """Compares the device-level upper bound with the usable memory of one GPU; never adds memories up.
 
-    `device` must be an estimate under `measure: device` (see `on_device`). False where the GPU lacks the dtype.
+    `device` must be an estimate under `measure: device` (see `on_device`). Only memory and the number of GPUs are
+    looked at: what the hardware can compute is asked before (placement.py).
     """
     workload = device.workload
     room = instance.usable_memory_gib
@@ -39,11 +46,12 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     free = room - device.high / GIB
     if workload.gpus > instance.gpu_count:
         return Fit(False, free, f"{instance.name} has {instance.gpu_count} GPU, {workload.gpus} are asked for")
-    lacking = _lacking(workload, instance)
-    if lacking:
-        return Fit(False, free, f"{instance.gpu.name} lacks {lacking}")
     if free < 0:
-        return Fit(False, free, f"needs up to {device.high / GIB:.1f} GiB, {instance.gpu.name} has {room:.1f} usable")
+        reason = (
+            f"{workload.method} needs up to {device.high / GIB:.1f} GiB on one GPU, and {instance.gpu.name} "
+            f"({instance.name}) has {room:.1f} usable"
+        )
+        return Fit(False, free, reason)
     return Fit(True, free, "")
 
 
@@ -56,12 +64,12 @@ def vllm_share(free_gib: float, total_gib: float, most: float) -> float:
     return min(most, math.floor((free_gib - _VLLM_SPARE_GIB) / total_gib * 100) / 100)
 
 
-def _lacking(workload: Workload, instance: InstanceType) -> str:
-    """The number format that the workload computes in and the GPU does not, or an empty string."""
+def lacking_dtype(workload: Workload, instance: InstanceType) -> str | None:
+    """The number format that the workload computes in and the GPU does not, or None."""
     needs: list[str] = [workload.dtype]
     if workload.method == "fp8" or workload.kv_cache_dtype == "fp8":
         needs.append("fp8")
-    return next((dtype for dtype in needs if not instance.gpu.supports(dtype)), "")
+    return next((dtype for dtype in needs if not instance.gpu.supports(dtype)), None)
 
 
 def longest_context(
@@ -110,3 +118,72 @@ def _largest(
         middle = (low + high) // 2
         low, high = (middle, high) if fit(middle) else (low, middle)
     return low
+
+
+@dataclass(frozen=True, slots=True)
+class KvCacheCapacity:
+    """What `gpu_memory_utilization` leaves on one GPU: GiB of cache, the tokens in it, whole sequences of a context."""
+
+    gib: float
+    tokens: int | None  # None: the model keeps no growing cache
+    sequences: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The capacity in the names of `estimate --json`."""
+        return {"kv_room_gib": self.gib, "kv_room_tokens": self.tokens, "concurrent_sequences": self.sequences}
+
+
+def kv_cache_capacity(
+    architecture: Architecture, workload: Workload, instance: InstanceType, parameters: int | None = None
+) -> KvCacheCapacity:
+    """The cache that a server has beside weights and its own working memory, counted at the upper bound.
+
+    vLLM takes gpu_memory_utilization of the card, subtracts weights and the peak of a profiling run, and gives the rest
+    to pages of keys and values (vllm/v1/worker/gpu_worker.py, determine_available_memory).
+    """
+    device = on_device(architecture, replace(workload, batch=1), parameters)
+    usable = instance.usable_memory_gib
+    share = vllm_share(usable, usable, workload.gpu_memory_utilization) if workload.stack == "vllm" else 1.0
+    beside = device.high - device.parts.kv_cache
+    headroom = max(usable * share * GIB - beside, 0.0)
+    sequences = largest_batch(architecture, workload, instance, parameters) or 0
+    each = device.kv_bytes_per_token * cache_share(architecture, workload)
+    return KvCacheCapacity(headroom / GIB, int(headroom / each) if each else None, sequences)
+
+
+def smallest_change(
+    workload: Workload, holds: Callable[[Workload], bool], longest: Callable[[Workload], int | None]
+) -> dict[str, Any] | None:
+    """The settings of a fine-tuning to change so that it can run, with their new values.
+
+    {} where it can as it is, None where nothing helps. `holds` tells whether a changed workload can be placed,
+    `longest` the longest context that a workload has room for.
+
+    In the order of what a change costs: the same result more slowly (activations recomputed, then one sequence at a
+    time with as many accumulated), then coarser weights (LoRA over 8 bits, over 4), at last shorter sequences. Full
+    fine-tuning becomes LoRA first.
+    """
+    for changed in _changed_recipes(workload):
+        if holds(changed):
+            return _changes(workload, changed)
+    context = longest(changed)
+    if context is None or not holds(replace(changed, context=context)):
+        return None
+    return _changes(workload, replace(changed, context=context))
+
+
+def _changed_recipes(workload: Workload) -> Iterator[Workload]:
+    methods: tuple[Method, ...] = ("lora", "lora-int8", "qlora")
+    first = methods.index(workload.method) if workload.method in LORA_METHODS else -1
+    for method in (workload.method, *methods[first + 1 :]):
+        same = replace(workload, method=method)
+        yield same
+        yield replace(same, gradient_checkpointing=True)
+        single = replace(same, batch=1, gradient_accumulation=workload.gradient_accumulation * workload.batch)
+        yield single
+        yield replace(single, gradient_checkpointing=True)
+
+
+def _changes(before: Workload, after: Workload) -> dict[str, Any]:
+    new = after.as_json()
+    return {name: new[name] for name, old in before.as_json().items() if new[name] != old}

@@ -1,37 +1,69 @@
-"""Collects what a plan is made from (catalog, policy, prices, data file) and makes it. I/O; spends nothing.
+"""The I/O before a plan, a comparison, a recommendation, an estimate: catalog, policy, prices, the data file.
 
-from modelpick.planning import gather
+    from modelpick.planning import gather
 
-plan = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, data=Path("train.jsonl"))
-Path("plan.json").write_bytes(plan.to_bytes())
+    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora"}, data=Path("train.jsonl"))
+    Path("plan.json").write_bytes(made.to_bytes())
+
+Spends nothing. What is decided is decided by the other modules of this room, which do no I/O.
 """
 
 import datetime
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from modelpick import settings
 from modelpick.catalog import index, lookup
+from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
+from modelpick.files import read_text
 from modelpick.licensing.judge_models import facts_in_force, policy_in_force
 from modelpick.licensing.verdict import judge
-from modelpick.memory.estimate import architecture_of
+from modelpick.memory.estimate import MemoryEstimate, architecture_of
 from modelpick.offers import embedded
 from modelpick.offers.embedded import discounted_offers, families_named
-from modelpick.offers.price import Offer
-from modelpick.offers.rules import load_rules
-from modelpick.planning import data_tokens, plan
-from modelpick.planning.placement import Caps, Inputs
-from modelpick.planning.plan_tuning import CHOSEN
-from modelpick.planning.recipe import PADDED_POSITIONS, as_trained
+from modelpick.offers.price import Market, Offer
+from modelpick.planning import compare as comparison
+from modelpick.planning import data_tokens, report
+from modelpick.planning import plan as plans
+from modelpick.planning import recommend as ranking
+from modelpick.planning.choose import TUNABLE
+from modelpick.planning.context_limit import within_limit
+from modelpick.planning.cost import serving_month
+from modelpick.planning.placement import Caps, Facts, Placement, Placements, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.recommend import FINETUNE_WORKLOAD, Answer, Filters, LeftOut, Recommendation
+from modelpick.planning.report import CaseResult, MemoryReport
+from modelpick.ranges import exactly
 from modelpick.speed import calibration
 from modelpick.workload import ONLY_SERVE, SERVE_METHODS, SERVED_ANSWER, Workload, workload_from
 
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs: the usual upper end of
+# LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
+LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE, EPOCHS = 1_000, 750, 3
+_LIMA = data_tokens.Tokens(
+    "LIMA", "", 0, LIMA_EXAMPLES, exactly(float(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE)), counted=True,
+    truncated_rows=0,
+)  # fmt: skip
 
-def prepare(
+
+@cache
+def facts() -> Facts:
+    """The embedded facts that every search judges by."""
+    return Facts(
+        rules=embedded.load_rules(),
+        subject_of=embedded.subject_of,
+        rates=embedded.billing_rates(),
+        serving=calibration.serving,
+        training=calibration.training,
+    )
+
+
+def plan(
     name: str,
     *,
     finetune: Mapping[str, Any] | None = None,
@@ -47,72 +79,215 @@ def prepare(
     policy: str | None = None,
     offline: bool = True,
     progress: data_tokens.Progress | None = None,
-) -> plan.Plan:
+) -> plans.Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
 
-    Raises plan.Refused (exit 1) with the way out, UsageError for what cannot be meant, CannotTellError for a model that
-    is not understood, RemoteError for one that nobody knows.
+    Raises placement.NoPlan (exit 1) with the way out, UsageError for what cannot be meant, CannotTellError for a model
+    that is not understood, RemoteError for one that nobody knows.
     """
     caps = Caps(max_usd, max_hours)
-    settled = settings.load({"region": region})
-    where = embedded.check_region(settled.region)
+    resolved = settings.load({"region": region})
+    where = embedded.check_region(resolved.region)
     tuned, served = _workloads(finetune, serve, data)
     gpus = tuned.gpus if tuned else served.gpus if served else 1
-    priced = offers_for(where, market, instance, family, gpus, settled.discounts)
-    catalog = index.load()
-    looked = lookup.look_up([name], catalog=catalog, offline=offline, ancestors=True)
-    model = looked.results[0]
-    if isinstance(model, ModelpickError):
-        raise model
-    tuned = tuned and _within_context(model, tuned, finetune or {})
-    served = served and _within_context(model, served, serve or {})
-    tuned = tuned and as_it_runs(model, tuned, finetune or {})
-    chosen = policy_in_force(policy)
-    return plan.make(
-        Inputs(
-            model=model,
-            judgement=judge(model, chosen.in_region(where), facts_in_force(), looked.find, datetime.date.today()),
-            policy={"name": chosen.name, "sha256": chosen.sha256},
-            region=where,
-            offers=priced,
-            rates=embedded.billing_rates(),
-            rules=load_rules(),
-            serving=calibration.serving,
-            training=calibration.training,
-            finetune=tuned,
-            serve=served,
-            left_open=left_open(finetune or {}) if tuned is not None else frozenset(),
-            tokens=count_tokens(data, model, tuned, progress) if data is not None and tuned is not None else None,
-            epochs=epochs,
-            caps=caps,
-            on_demand={
-                offer.instance.name: offer.usd_per_hour
-                for offer in discounted_offers(region=where, discounts=settled.discounts)
-                if offer.usd_per_hour is not None
-            },
-        )
+    priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
+    offers = offers_for(priced, families_named(family), _named(instance), gpus)
+    model, find = _model(name, offline, ancestors=True)
+    request = PlanRequest(
+        model=model,
+        finetune=tuned and _within_limit(model, tuned, finetune or {}),
+        serve=served and _within_limit(model, served, serve or {}),
+        unset=unset(finetune or {}) if tuned is not None else frozenset(),
+        epochs=epochs,
+    )
+    if data is not None and request.finetune is not None:
+        request = replace(request, tokens=count_tokens(data, model, request.finetune, progress))
+    chosen = policy_in_force(policy).in_region(where)
+    on_demand = {
+        offer.instance.name: offer.usd_per_hour
+        for offer in discounted_offers(region=where, discounts=resolved.discounts)
+        if offer.usd_per_hour is not None
+    }
+    return plans.make(
+        request,
+        offers,
+        replace(caps, on_demand=on_demand),
+        facts(),
+        judgement=judge(model, chosen, facts_in_force(), find, datetime.date.today()),
+        policy=plans.PolicyName(chosen.name, chosen.sha256),
+        region=where,
     )
 
 
-def tasks(names: Mapping[str, Any], *, data: bool, serve: bool) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What is to be done, as `prepare` takes it (finetune, serve): data means tuning, a serving method means serving.
+def compare(
+    name: str,
+    workload: Mapping[str, Any] | Workload,
+    *,
+    region: str | None = None,
+    family: str | None = None,
+    instance: str | None = None,
+    data: Path | None = None,
+    epochs: float | None = None,
+    duty_cycle: float = 1.0,
+    utilisation: float = 1.0,
+    against_usd_per_mtok: float | None = None,
+    all_sizes: bool = False,
+    offline: bool = True,
+    offers: Sequence[Offer] | None = None,
+    progress: data_tokens.Progress | None = None,
+) -> comparison.Comparison:
+    """Instances side by side for a model; `offers` stands in for the embedded prices (live ones).
 
-    `names` are a workload's, for both; where both are done, each is given what has a meaning for it.
+    Raises placement.NoPlan for what cannot run anywhere, UsageError for what cannot be meant, CannotTellError for a
+    model that is not understood, RemoteError for one that nobody knows.
     """
-    method = names.get("method")
+    work = workload if isinstance(workload, Workload) else workload_from(workload)
+    for what, value in (("duty cycle", duty_cycle), ("utilisation", utilisation)):
+        if not (math.isfinite(value) and 0 < value <= 1):
+            raise UsageError(f"{what} is {value}", fix="give a share above 0, up to 1", code="bad_share")
+    if data is not None and work.task == "serve":
+        raise UsageError("data has no meaning for task serve", fix="leave out --data", code="contradiction")
+    resolved = settings.load({"region": region})
+    where = embedded.check_region(resolved.region)
+    priced = discounted_offers(region=where, discounts=resolved.discounts)
+    tried = offers_for(priced, families_named(family), _named(instance), work.gpus)
+    if offers is not None:
+        names = {offer.instance.name for offer in tried}
+        tried = [offer for offer in offers if offer.instance.name in names]
+    model, _ = _model(name, offline)
+    options = work.as_json() if isinstance(workload, Workload) else workload
+    work = _within_limit(model, work, options)
+    if work.task == "finetune":
+        tokens = count_tokens(data, model, work, progress) if data is not None else None
+        request = PlanRequest(model, finetune=work, unset=unset(options), tokens=tokens, epochs=epochs)
+    else:
+        request = PlanRequest(model, serve=work)
+    found = place(request, tried, Caps(), facts())
+    if isinstance(found, Rejection):
+        raise found.error(model.id)
+    spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
+    cost_options = comparison.CostOptions(spot, duty_cycle, utilisation, against_usd_per_mtok, all_sizes)
+    return comparison.compare(found, request, cost_options, facts())
+
+
+def recommend(
+    *,
+    policy: str | None = None,
+    workload: Workload | Mapping[str, Any] | None = None,
+    filters: Filters | None = None,
+    region: str | None = None,
+    market: Market = "on-demand",
+    finetune_rows: int = 20,
+) -> Answer:
+    """Rank the embedded catalog: allowed, fits, affordable. Makes no network call.
+
+    `policy` is a name or a file, `workload` a Workload or its names, `filters` what else is asked for; what is not
+    given comes from the settings. The first `finetune_rows` rows also get what LoRA over int8 takes. Raises UsageError
+    for what cannot be meant.
+    """
+    resolved = settings.load({"region": region})
+    where = embedded.check_region(resolved.region)
+    filters = filters or Filters()
+    work = workload if isinstance(workload, Workload) else workload_from(workload or {})
+    catalog = index.load()
+    chosen, known = policy_in_force(policy).in_region(where), facts_in_force()
+    today = datetime.date.today()
+    priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
+    found = ranking.recommend(
+        catalog.models.values(),
+        work,
+        filters,
+        priced,
+        judge=lambda model: judge(model, chosen, known, catalog.find, today),
+        place=_place,
+        checkpoint=_checkpoint,
+    )
+    head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
+    found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
+    return Answer(found, chosen, work, filters, where, market, catalog)
+
+
+def estimate_many(
+    models: Sequence[str | Model],
+    workload: Workload | Mapping[str, Any],
+    *,
+    instance: str | None = None,
+    region: str | None = None,
+    offline: bool = True,
+) -> list[MemoryReport | ModelpickError]:
+    """One report, or the error in its place, for each of `models`: memory by part, and every GPU it is held against.
+
+    `instance` is the type the report is about. Raises UsageError for a workload or an instance that cannot be meant.
+    """
+    work = workload if isinstance(workload, Workload) else workload_from(workload)
+    options = work.as_json() if isinstance(workload, Workload) else workload
+    resolved = settings.load({"region": region})
+    priced = discounted_offers(region=resolved.region, discounts=resolved.discounts)
+    named = _named(instance)
+    on = next((offer for offer in priced if offer.instance.name == named), None)
+
+    def answer(subject: Model | ModelpickError) -> MemoryReport | ModelpickError:
+        if isinstance(subject, ModelpickError):
+            return subject
+        try:
+            return report.report(subject, _lowered(subject, work, options), priced, facts(), on)
+        except ModelpickError as error:
+            return error
+
+    return [answer(subject) for subject in look_up_all(models, offline)[0]]
+
+
+def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> MemoryEstimate:
+    """GPU memory of a workload on one model, by part; keyword arguments are the workload's names.
+
+    Raises UsageError for a contradictory workload, CannotTellError for an architecture that is not understood.
+    """
+    subject = look_up_all([model], offline)[0][0]
+    if isinstance(subject, ModelpickError):
+        raise subject
+    work = workload_from(workload)
+    return report.settled_estimate(subject, architecture_of(subject), work, discounted_offers(), facts())[0]
+
+
+def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult]:
+    """An answer for every line of a JSON-lines file: `model` and the workload's names. Bad lines are errors in place.
+
+    All models are looked up in one batch. Raises UsageError for a file that cannot be read.
+    """
+    lines = read_text(Path(path), code="no_cases", fix="give a file of JSON lines").splitlines()
+    names = report.models_named(lines)
+    looked = dict(zip(names, look_up_all(names, offline)[0], strict=True))
+
+    def find(name: str) -> Model:
+        model = looked[name]
+        if isinstance(model, ModelpickError):
+            raise model
+        return model
+
+    return list(report.estimate_cases(lines, find, discounted_offers(), facts()))
+
+
+def tasks(
+    options: Mapping[str, Any], *, data: bool, serve: bool
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """What is to be done, as `plan` takes it (finetune, serve): data means tuning, a serving method means serving.
+
+    `options` are a workload's, for both; where both are done, each is given what has a meaning for it.
+    """
+    method = options.get("method")
     serving_method = method in SERVE_METHODS
     serving = serve or serving_method
     tuning = data or not serving
-    served = {**names, "method": method if serving_method else None}
-    tuned = {**names, "method": None if serving_method else method}
+    served = {**options, "method": method if serving_method else None}
+    tuned = {**options, "method": None if serving_method else method}
     if serving:
         tuned = {name: value for name, value in tuned.items() if name not in ONLY_SERVE}
     return tuned if tuning else None, served if serving else None
 
 
-def left_open(names: Mapping[str, Any]) -> frozenset[str]:
-    """What nobody said of a fine-tuning's workload, and is chosen for each GPU."""
-    return frozenset(name for name in CHOSEN if names.get(name) is None)
+def unset(options: Mapping[str, Any]) -> frozenset[str]:
+    """What nobody set of a fine-tuning's workload, and is chosen for each GPU."""
+    return frozenset(name for name in TUNABLE if options.get(name) is None)
 
 
 def count_tokens(
@@ -122,45 +297,41 @@ def count_tokens(
     return data_tokens.measure(data, workload.context, data_tokens.counter_at_hand(_tokenizer_of(model)), progress)
 
 
-def _within_context(model: Model, workload: Workload, asked: Mapping[str, Any]) -> Workload:
-    """At most as many tokens as the model knows: the machine refuses more, and by then it is paid for.
+def _model(name: str, offline: bool, *, ancestors: bool = False) -> tuple[Model, Any]:
+    """The model, and how its ancestors are found. Raises what the look-up answers in its place."""
+    looked = lookup.look_up([name], catalog=index.load(), offline=offline, ancestors=ancestors)
+    model = looked.results[0]
+    if isinstance(model, ModelpickError):
+        raise model
+    return model, looked.find
 
-    What was asked for by name is not changed: raises UsageError("context_too_long") beyond the limit.
+
+def _named(instance: str | None) -> str | None:
+    return None if instance is None else embedded.instance(instance).name
+
+
+def _fixed(options: Mapping[str, Any]) -> Collection[str]:
+    return [name for name in ("context", "generate") if options.get(name) is not None]
+
+
+def _within_limit(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
+    """At most as many tokens as the model takes; what `options` names stays. Raises what context_limit does.
+
+    An architecture that is not understood is refused later, by the search.
     """
     try:
-        architecture = architecture_of(model)
+        limit = architecture_of(model).longest
     except CannotTellError:
         return workload
-    limit = architecture.context
-    if limit is None or architecture.kind == "encoder-decoder":  # whose positions are relative
-        return workload
-    if architecture.kind == "encoder" and workload.task == "finetune":
-        limit -= PADDED_POSITIONS
-    if asked.get("generate") is None:
-        workload = replace(workload, generate=min(workload.generate, limit // 2))
-    if workload.context + workload.generate <= limit:
-        return workload
-    if asked.get("context") is not None or workload.generate >= limit:
-        raise UsageError(
-            f"{workload.context + workload.generate} tokens are asked for, and {model.id} knows at most {limit}",
-            fix=f"use --context {max(limit - workload.generate, 1)} or less",
-            code="context_too_long",
-        )
-    return replace(workload, context=limit - workload.generate)
+    return within_limit(limit, workload, _fixed(options))
 
 
-def as_it_runs(model: Model, workload: Workload, asked: Mapping[str, Any]) -> Workload:
-    """A fine-tuning in the words of what `modelpick finetune` runs on the machine.
-
-    As it was asked where a stack was asked for, over several GPUs, and of an unknown shape.
-    """
-    if workload.gpus > 1 or asked.get("stack"):
-        return workload
+def _lowered(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
+    """The same where memory is told all the same: what the model does not take stays as it was asked."""
     try:
-        kind = architecture_of(model).kind
-    except CannotTellError:
+        return _within_limit(model, workload, options)
+    except ModelpickError:
         return workload
-    return as_trained(workload, kind, gpu=True)
 
 
 def _workloads(
@@ -181,21 +352,9 @@ def _workloads(
     return tuned, served
 
 
-def _with_answers(names: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_answers(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """As many new tokens as the server will leave room for."""
-    return names if names.get("generate") is not None else {**names, "generate": SERVED_ANSWER}
-
-
-def offers_for(
-    region: str, market: str, instance: str | None, family: str | None, gpus: int, discounts: Mapping[str, float]
-) -> list[Offer]:
-    """The offers that the filters leave: one type, or those of the families with exactly the GPUs asked for."""
-    priced = discounted_offers(region=region, market=market, discounts=discounts)
-    if instance is not None:
-        named = embedded.instance(instance).name
-        return [offer for offer in priced if offer.instance.name == named]
-    families = families_named(family)
-    return [offer for offer in priced if families.admit(offer.instance) and offer.instance.gpu_count == gpus]
+    return options if options.get("generate") is not None else {**options, "generate": SERVED_ANSWER}
 
 
 def _tokenizer_of(model: Model) -> Path | None:
@@ -206,5 +365,41 @@ def _tokenizer_of(model: Model) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return None
-    found = try_to_load_from_cache(model.id, "tokenizer.json", revision=model.revision)
-    return Path(found) if isinstance(found, str) else None
+    cached = try_to_load_from_cache(model.id, "tokenizer.json", revision=model.revision)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _checkpoint(model: Model) -> str | None:
+    """The method of the weights as they lie in the repository; None: unquantized, or not known."""
+    try:
+        checkpoint = architecture_of(model).checkpoint
+    except CannotTellError:
+        return None
+    return checkpoint.method if checkpoint is not None else None
+
+
+def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -> Recommendation:
+    """The row with its monthly cost and with what fine-tuning takes: the job that everybody plans first (LIMA)."""
+    month = serving_month(row.placement.offer, facts().rates)
+    row = replace(row, cost=month.as_json() if month is not None else {})
+    offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
+    request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=float(EPOCHS))
+    tuned = ranking.placement_of(request, offers, Filters(), _place)
+    if isinstance(tuned, LeftOut):
+        return replace(row, finetune_why=tuned.reason)
+    return replace(row, finetune=tuned, finetune_cost=_tuning_cost(tuned))
+
+
+def _place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placements | Rejection:
+    """The search with the embedded facts, as far as the cheapest placement."""
+    return place(request, offers, caps, facts(), cheapest_only=True)
+
+
+def _tuning_cost(placement: Placement) -> Mapping[str, Any]:
+    return {
+        "examples": LIMA_EXAMPLES,
+        "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,
+        "epochs": EPOCHS,
+        "time": placement.time.as_json() if placement.time is not None else None,
+        "usd": placement.job.as_json() if placement.job is not None else None,
+    }

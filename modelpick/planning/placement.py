@@ -1,78 +1,102 @@
-"""Which instances can do what a plan asks, how long it takes there, and what it costs. Pure."""
+"""Where a model can run: the one search behind recommend, estimate, cost, plan and `up`. Pure.
+
+`place` is the only place that asks, in this order: the context that the model takes, the table of what works (engine,
+host, GPU), the number format, memory, the price, the cap. What is left is a list of placements, the cheapest first;
+what is not is rejected with its own cause. That a model fits, and that the price of where it fits is unknown, are two
+facts, and both are told.
+"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
-from modelpick.errors import EXIT_NO, ModelpickError, UsageError
-from modelpick.licensing.verdict import Judgement
+from modelpick.errors import EXIT_NO, CannotTellError, ModelpickError, UsageError
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
-from modelpick.offers.compatibility import Finding, Rule, Subject, findings
-from modelpick.offers.instance import InstanceType
+from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on
+from modelpick.offers.instance import Families, InstanceType
 from modelpick.offers.price import BillingRates, Offer
-from modelpick.planning import job, plan_tuning
-from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
+from modelpick.planning.choose import Tuning, candidate_recipes
+from modelpick.planning.context_limit import context_problem
 from modelpick.planning.data_tokens import Tokens
-from modelpick.planning.fit import fits, on_device
-from modelpick.planning.plan_tuning import Tuning
-from modelpick.ranges import Range, exactly
+from modelpick.planning.engines import EngineName, engine_of, engines_for
+from modelpick.planning.fit import Fit, fits, lacking_dtype, on_device
+from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
+from modelpick.planning.recipe import as_trained
+from modelpick.ranges import exactly
 from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEfficiency, shape_of
-from modelpick.speed.speed import Calibration, ServingSpeed, Speed, serving_speed, training_speed
-from modelpick.workload import Workload
+from modelpick.speed.speed import Calibration, Speed, training_speed
+from modelpick.workload import Sharding, Workload
 
-CANDIDATES = 5
-DEFAULT_SERVING_HOURS = 8.0  # a working day, where no cap is given: serving has no end of its own
 # What is assumed where no data file is given, so that a cost can be told at all; said in the plan.
 ASSUMED_TOKENS = 1_000_000
 
+Cause = Literal[
+    "context", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer", "settings"
+]  # fmt: skip
+# How far an offer came before it was rejected: the one that came furthest says why a model has no place.
+_PROGRESS: tuple[Cause, ...] = ("engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap")
 
-class Refused(ModelpickError):
-    """The plan cannot be made, and the answer is no: what stands against it, and the way out."""
+
+class NoPlan(ModelpickError):
+    """It cannot be planned, and the answer is no: what stands against it, and the way out."""
 
     exit_code = EXIT_NO
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What the user allows at most. None: not said. Raises UsageError for what is not a number above 0."""
+    """What the user allows at most. None: not said. Raises UsageError for what is not a number above 0.
+
+    `on_demand`: dollars an hour by instance type. A spot price may rise to them, so a cap is reckoned with them.
+    """
 
     max_usd: float | None = None
     max_hours: float | None = None
+    max_usd_per_hour: float | None = None
+    on_demand: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, value in (("max_usd", self.max_usd), ("max_hours", self.max_hours)):
+        for name in ("max_usd", "max_hours", "max_usd_per_hour"):
+            value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is {value}", fix="give a number above 0", code=f"bad_{name}")
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """Everything a plan is made from. `finetune`, `serve`: what is to be done (one of them at least).
+class Facts:
+    """What a search judges by: the same for every model.
 
-    `offers` are those of one region and market that the user's filters leave; `serving` and `training` give the
-    calibrated constants of a stack and a method. `left_open` are the names of a fine-tuning's workload that nobody
-    said: they are chosen for each GPU (plan_tuning.CHOSEN). `on_demand`: dollars an hour by type; a spot price may
-    rise to them, so they are what a cap is reckoned with.
+    `rules` is the table of what works and `subject_of` what is asked of it for a model; `serving` and `training` give
+    the calibrated constants of a stack and a method.
+    """
+
+    rules: tuple[Rule, ...]
+    subject_of: Callable[[Model, Workload], Subject]
+    rates: BillingRates
+    serving: Callable[[str, str], Calibration[ServingEfficiency]]
+    training: Callable[[str, str], Calibration[TrainingEfficiency]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is to be done with one model: fine-tune it, serve it, or both (one of them at least).
+
+    `unset` names what nobody set of the fine-tuning and is chosen for each GPU (choose.TUNABLE); `tokens` is the data,
+    counted; `epochs` how often it is read. `traced`: a device-level estimate of the one task, in place of the formulas'
+    (estimate --exact). `architecture`: the model's, where it was read already.
     """
 
     model: Model
-    judgement: Judgement
-    policy: Mapping[str, str]  # name, sha256
-    region: str
-    offers: Sequence[Offer]
-    rates: BillingRates
-    rules: Sequence[Rule]
-    serving: Callable[[str, str], Calibration[ServingEfficiency]]
-    training: Callable[[str, str], Calibration[TrainingEfficiency]]
     finetune: Workload | None = None
     serve: Workload | None = None
-    left_open: frozenset[str] = frozenset()
+    unset: frozenset[str] = frozenset()
     tokens: Tokens | None = None
     epochs: float | None = None
-    caps: Caps = field(default_factory=Caps)
-    on_demand: Mapping[str, float] = field(default_factory=dict)
+    traced: MemoryEstimate | None = None
+    architecture: Architecture | None = None
 
     @property
     def tasks(self) -> list[tuple[str, Workload]]:
@@ -80,220 +104,372 @@ class Inputs:
         both = (("finetune", self.finetune), ("serve", self.serve))
         return [(name, workload) for name, workload in both if workload is not None]
 
+    @property
+    def gpus(self) -> int:
+        """The GPUs asked for."""
+        return max((workload.gpus for _, workload in self.tasks), default=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What is asked, as it would be on one kind of GPU."""
+    """Engine, weights and sharding for one model, on no offer yet: what every offer is held against.
 
-    tuning: Tuning | None
-    serving: MemoryEstimate | None
+    `recipes` are the ways to fine-tune in the order they are tried; `rules` what the table says that depends on the
+    hardware, `caveats` what it says whatever the hardware.
+    """
 
-    @property
-    def memory(self) -> dict[str, MemoryEstimate]:
-        """The estimate of each task, in order."""
-        both = (("finetune", self.tuning.memory if self.tuning else None), ("serve", self.serving))
-        return {name: one for name, one in both if one is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The inputs, and what follows from the model alone."""
-
-    inputs: Inputs
     architecture: Architecture
     shape: SpeedShape
-    tunings: tuple[Tuning, ...]  # the ways to fine-tune, in the order they are tried; none where nothing is tuned
+    recipes: tuple[Tuning, ...]
     serving: MemoryEstimate | None
+    engine: EngineName | None
+    rules: tuple[Rule, ...]
+    caveats: tuple[Finding, ...]
     weights_gb: float
-
-    def on(self, instance: InstanceType) -> Setup:
-        """Everything as it would be on `instance`."""
-        return Setup(plan_tuning.on(self.tunings, instance) if self.tunings else None, self.serving)
 
     @property
     def least(self) -> MemoryEstimate:
         """What the first task needs at the least."""
-        every = [one.memory for one in self.tunings] or [one for one in (self.serving,) if one is not None]
-        return min(every, key=lambda one: one.high)
+        memories = [recipe.memory for recipe in self.recipes]
+        if self.serving is not None and not memories:
+            memories = [self.serving]
+        return min(memories, key=lambda memory: memory.high)
 
     @property
     def result_gb(self) -> float:
         """What fine-tuning leaves: adapters as PEFT saves them (4 bytes a parameter), a full model in 16 bits."""
-        if not self.tunings:
+        if not self.recipes:
             return 0.0
-        memory = self.tunings[0].memory
+        memory = self.recipes[0].memory
         return memory.trainable_parameters * (2 if memory.workload.method == "full" else 4) / 1e9
-
-    def findings(self, offer: Offer | None = None) -> list[Finding]:
-        """What the table of what cannot work says on every task, on an instance or on any."""
-        finetune = self.inputs.finetune
-        experts = any(run.experts is not None for run in self.architecture.layers)
-        told: list[Finding] = []
-        for name, workload in self.inputs.tasks:
-            adapter = name == "serve" and finetune is not None and finetune.is_lora
-            kind, instance = self.architecture.kind, offer.instance if offer else None
-            subject = Subject(self.architecture.model_type, workload, kind, experts, adapter, instance)
-            told += findings(self.inputs.rules, subject)
-        return list(dict.fromkeys(told))
-
-
-def ask(inputs: Inputs) -> Ask:
-    """Reads the model. Raises CannotTellError for an architecture that is not understood."""
-    architecture = architecture_of(inputs.model)
-    shape = shape_of(architecture)
-    count = inputs.model.parameters
-    tunings: tuple[Tuning, ...] = ()
-    if inputs.finetune is not None:
-        rows = inputs.tokens.rows if inputs.tokens else None
-        tunings = plan_tuning.ways(
-            architecture, inputs.finetune, count, left_open=inputs.left_open, rows=rows, epochs=inputs.epochs
-        )
-    serving = on_device(architecture, inputs.serve, count) if inputs.serve is not None else None
-    return Ask(inputs, architecture, shape, tunings, serving, download_gb(inputs.model, shape.parameters))
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """An instance that holds everything asked of it, with its speed, time and cost."""
+class Placement:
+    """A set-up on an offer that holds it: engine, weights, GPUs and sharding by `workloads`, memory, speed and cost.
+
+    `headroom_gib` is of the task that needs most, at the upper end of its interval. Time and cost are a fine-tuning's.
+    """
 
     offer: Offer
+    tuning: Tuning | None
+    serving: MemoryEstimate | None
+    engine: EngineName | None
+    headroom_gib: float
+    training: Speed | None = None
+    time: JobTime | None = None
+    job: JobCost | None = None
+
+    @property
+    def memories(self) -> dict[str, MemoryEstimate]:
+        """The estimate of each task, in order."""
+        both = (("finetune", self.tuning.memory if self.tuning else None), ("serve", self.serving))
+        return {name: memory for name, memory in both if memory is not None}
+
+    @property
+    def memory(self) -> MemoryEstimate:
+        """The estimate of the first task."""
+        return next(iter(self.memories.values()))
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs in use."""
+        return self.memory.workload.gpus
+
+    @property
+    def sharding(self) -> Sharding:
+        """How they share the model."""
+        return self.memory.workload.sharding
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a model has no place, or none on one offer. `code` and `exit_code` are those of the error that says so."""
+
+    cause: Cause
+    code: str
+    reason: str
+    remedy: str
+    offer: Offer | None = None
+    free_gib: float | None = None  # at the upper bound, where memory was asked
+    exit_code: int = EXIT_NO
+
+    def error(self, subject: str = "") -> ModelpickError:
+        """The same as the error that a command ends with."""
+        kind = CannotTellError if self.exit_code == CannotTellError.exit_code else NoPlan
+        return kind(f"{subject}: {self.reason}" if subject else self.reason, fix=self.remedy, code=self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Placements:
+    """Where one set-up has room: `rows`, the cheapest first; `unpriced`, where the price is unknown; the rest."""
+
     setup: Setup
-    headroom_gib: float  # of the task that needs most, at the upper end of its interval
-    training: Speed | None
-    serving: ServingSpeed | None
-    time: job.JobTime | None
-    job: job.JobCost | None
-    hours: Range  # until everything asked is done; serving lasts until the limit
-    usd_per_hour: float  # with disk and address
-    usd: Range
-    limit_hours: float
-    limit_usd: float
+    rows: tuple[Placement, ...]
+    unpriced: tuple[Placement, ...]
+    rejected: tuple[Rejection, ...]
+
+    def refusal(self) -> Rejection | None:
+        """Why there is no placement with a price, by the offer that came nearest; None where there is one."""
+        if self.rows:
+            return None
+        rejected = list(self.rejected)
+        if self.unpriced:
+            nearest = min(self.unpriced, key=lambda row: row.offer.instance.name)
+            rejected.append(_price_unknown(nearest))
+        if not rejected:
+            return Rejection(
+                "no_offer",
+                "no_offer",
+                "no instance type matches what was asked for",
+                "name another --instance, --family or number of --gpus",
+            )
+        return max(rejected, key=lambda one: (_PROGRESS.index(one.cause), one.free_gib or 0.0))
 
 
-def candidates(asked: Ask) -> list[Candidate]:
-    """The instances that can do it within the caps, the cheapest for the whole of it first. Raises Refused."""
-    able: list[Candidate] = []
-    blocked: Finding | None = None
-    reasons: list[tuple[float, str]] = []
-    for offer in asked.inputs.offers:
-        if offer.usd_per_hour is None:
+def place(
+    request: PlanRequest,
+    offers: Iterable[Offer],
+    caps: Caps,
+    facts: Facts,
+    *,
+    cheapest_only: bool = False,
+    any_context: bool = False,
+) -> Placements | Rejection:
+    """Where `request` can run: on which of `offers`, within the hourly cap, the cheapest for the whole of it first.
+
+    A Rejection is about the model itself (its context, no engine that serves it) whatever the offer. Where the stack is
+    `auto`, the engine is the first of engines.engines_for that has a placement. `cheapest_only`: stop at the first
+    offer that a server fits, for the search over a whole catalog. `any_context`: tell what more tokens than the model
+    takes would need. The caps on a whole job are asked by caps.within_caps.
+
+    Raises CannotTellError for an architecture that is not understood, UsageError for settings a run cannot have.
+    """
+    listed = sorted(offers, key=_price)
+    setups = _setups_for(request, facts, any_context)
+    if isinstance(setups, Rejection):
+        return setups
+    results = []
+    for setup in setups:
+        result = _search(setup, request, listed, caps, facts, cheapest_only)
+        if result.rows or result.unpriced:
+            return result
+        results.append(result)
+    return results[0]
+
+
+def offers_for(offers: Iterable[Offer], families: Families, instance: str | None, gpus: int) -> list[Offer]:
+    """The offers that the filters leave: one type, or those of the families with exactly the GPUs asked for."""
+    if instance is not None:
+        return [offer for offer in offers if offer.instance.name == instance]
+    return [
+        offer for offer in offers if families.admit(offer.instance) and offer.instance.gpu_count == gpus
+    ]  # fmt: skip
+
+
+def _setups_for(request: PlanRequest, facts: Facts, any_context: bool) -> tuple[Setup, ...] | Rejection:
+    """The set-ups to try in turn, the preferred engine first, or why the model has none whatever the offer."""
+    model = request.model
+    architecture = request.architecture or architecture_of(model)
+    for _, workload in request.tasks:
+        problem = context_problem(architecture.longest, workload.context, workload.generate)
+        if problem is not None and not any_context:
+            return _of_error(problem, "context")
+    shape = shape_of(architecture)
+    weights_gb = download_gb(model, shape.parameters)
+    tuned: tuple[Rule, ...] = ()
+    recipes: tuple[Tuning, ...] = ()
+    if request.finetune is not None:
+        workload = trained_workload(request.finetune, architecture)
+        tuned = applicable(facts.rules, facts.subject_of(model, workload))
+        if (problem := refusal(_whatever_the_hardware(tuned))) is not None:
+            return _of_error(problem, "engine")
+        recipes = candidate_recipes(
+            architecture, workload, model.parameters,
+            unset=request.unset, rows=request.tokens.rows if request.tokens else None, epochs=request.epochs,
+        )  # fmt: skip
+        if request.traced is not None:
+            recipes = (replace(recipes[0], memory=request.traced),)
+    if request.serve is None:
+        caveats = _whatever_the_hardware(tuned)
+        return (Setup(architecture, shape, recipes, None, None, tuned, caveats, weights_gb),)
+    served = _served_workloads(request, facts)
+    if isinstance(served, ModelpickError):
+        return _of_error(served, "engine")
+    setups = []
+    for workload, rules, caveats in served:
+        serving = request.traced or on_device(architecture, workload, model.parameters)
+        both = (*tuned, *(rule for rule in rules if rule not in tuned))
+        caveats = tuple(dict.fromkeys((*_whatever_the_hardware(tuned), *caveats)))
+        setups.append(Setup(architecture, shape, recipes, serving, engine_of(workload), both, caveats, weights_gb))
+    return tuple(setups)
+
+
+def _served_workloads(
+    request: PlanRequest, facts: Facts
+) -> list[tuple[Workload, tuple[Rule, ...], tuple[Finding, ...]]] | ModelpickError:
+    """The serving workload for each engine that can, with the rules and the caveats that concern it."""
+    assert request.serve is not None
+    adapter = request.finetune is not None and request.finetune.is_lora
+    subject = replace(facts.subject_of(request.model, request.serve), adapter=adapter)
+    if request.serve.stack != "auto":
+        rules = applicable(facts.rules, subject)
+        caveats = _whatever_the_hardware(rules)
+        return refusal(caveats) or [(request.serve, rules, caveats)]
+    engines = engines_for(facts.rules, subject)
+    if isinstance(engines, ModelpickError):
+        return engines
+    listed = []
+    for engine in engines:
+        workload = replace(request.serve, stack=engine.stack)
+        concerned = replace(subject, workload=workload, adapter=adapter and not engine.merged)
+        listed.append((workload, applicable(facts.rules, concerned), engine.caveats))
+    return listed
+
+
+def trained_workload(workload: Workload, architecture: Architecture) -> Workload:
+    """A fine-tuning in the words of what will run it: a stack that was named, else our own loop on one GPU.
+
+    Over several GPUs our loop does not run (aws/from_plan refuses it): it is taken as transformers would do it.
+    """
+    if workload.stack != "auto":
+        return workload
+    if workload.gpus > 1:
+        return replace(workload, stack="transformers")
+    return as_trained(workload, architecture.kind, gpu=True)
+
+
+def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:
+    """What the applicable rules say that does not depend on the instance, the worst first."""
+    speaking = [rule for rule in rules if not rule.names_gpu]
+    return tuple(map(finding_of, sorted(speaking, key=lambda rule: ("cannot", "unknown", "care").index(rule.level))))
+
+
+def _search(
+    setup: Setup, request: PlanRequest, offers: Sequence[Offer], caps: Caps, facts: Facts, cheapest_only: bool
+) -> Placements:
+    """One set-up held against every offer. Instances with the same GPU and host are judged once."""
+    judged: dict[tuple[object, ...], Rejection | tuple[Tuning | None, float]] = {}
+    rows: list[Placement] = []
+    unpriced: list[Placement] = []
+    rejected: list[Rejection] = []
+    for offer in offers:
+        kind = offer.instance
+        key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
+        if key not in judged:
+            judged[key] = _judge(setup, offer)
+        outcome = judged[key]
+        if isinstance(outcome, Rejection):
+            rejected.append(replace(outcome, offer=offer))
             continue
-        stop = next((one for one in asked.findings(offer) if one.level == "cannot"), None)
-        setup = asked.on(offer.instance)
-        held = [fits(one, offer.instance) for one in setup.memory.values()]
-        if stop is not None:
-            blocked = blocked or stop
-        elif not all(held):
-            reasons += [(one.free_gib, one.reason) for one in held if not one]
+        tuning, headroom_gib = outcome
+        placement = Placement(offer, tuning, setup.serving, setup.engine, headroom_gib)
+        price = offer.usd_per_hour
+        if price is None:
+            unpriced.append(_with_job(placement, setup, request, facts))
+        elif caps.max_usd_per_hour is not None and price > caps.max_usd_per_hour:
+            rejected.append(_too_expensive(placement, caps.max_usd_per_hour))
+            if cheapest_only and request.finetune is None:
+                break
         else:
-            able.append(_candidate(asked, offer, setup, min(one.free_gib for one in held)))
-    if not able:
-        raise _nothing_fits(asked.inputs, reasons, blocked)
-    able.sort(key=_preference)
-    within = [one for one in able if one.hours.likely <= one.limit_hours * (1 + 1e-9)]
-    if not within:
-        raise _cap_too_small(asked.inputs.caps, able[0])
-    # The next ones are for want of capacity, within the same limit: a slower one would be stopped before it is done.
-    limit = within[0].limit_hours
-    return [one for one in within if one.time is None or one.time.total.likely <= limit][:CANDIDATES]
+            rows.append(_with_job(placement, setup, request, facts))
+            if cheapest_only and request.finetune is None:
+                break
+    rows.sort(key=preference)
+    return Placements(setup, tuple(rows), tuple(unpriced), tuple(rejected))
 
 
-def _preference(one: Candidate) -> tuple[float, float, str]:
-    """The cheapest job first; for serving, which fills any cap, the cheapest hour."""
-    return (one.job.total.likely if one.job is not None else 0.0, one.usd_per_hour, one.offer.instance.name)
+def preference(row: Placement) -> tuple[float, float, str]:
+    """The one order of placements: the cheapest job first; for serving, which has no end, the cheapest hour."""
+    hourly = math.inf if row.offer.usd_per_hour is None else row.offer.usd_per_hour
+    return (row.job.total.likely if row.job is not None else 0.0, hourly, row.offer.instance.name)
 
 
-def _nothing_fits(inputs: Inputs, reasons: Sequence[tuple[float, str]], blocked: Finding | None) -> Refused:
-    if reasons:
-        return Refused(
-            f"{inputs.model.id} fits no instance asked for: {max(reasons)[1]}",
-            fix="use a smaller method (qlora, nf4), less context or batch, or --family any",
-            code="does_not_fit",
-        )
-    if blocked is not None:
-        return Refused(f"{inputs.model.id}: {blocked.why}", fix=blocked.way_out, code=blocked.code)
-    return Refused(
-        f"no price is known for the instances asked for in {inputs.region}",
-        fix="ask AWS with `modelpick offers --live`, or choose another region",
-        code="no_price",
-    )
+def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float]:
+    """The recipe taken and the headroom in GiB where the offer's host and GPU can do it and hold it, or the cause."""
+    kind = offer.instance
+    for rule in setup.rules:
+        if rule.level == "cannot" and rule.names_gpu and speaks_on(rule, kind):
+            cause: Cause = "dtype" if rule.gpu_lacks is not None else "engine"
+            return Rejection(cause, rule.code, rule.why, rule.way_out)
+    tuning = _recipe_on(setup.recipes, kind) if setup.recipes else None
+    memories = [memory for memory in (tuning.memory if tuning else None, setup.serving) if memory is not None]
+    free_gib = math.inf
+    for memory in memories:
+        workload = memory.workload
+        if (lacking := lacking_dtype(workload, kind)) is not None:
+            return Rejection("dtype", f"{lacking}_not_native", f"{kind.gpu.name} lacks {lacking}", "use --dtype fp16")
+        fit: Fit = fits(memory, kind)
+        if not fit:
+            cause = "gpus" if workload.gpus > kind.gpu_count else "memory"
+            remedy = "use a smaller method (qlora, nf4), less context or batch, or --family any"
+            return Rejection(cause, "does_not_fit", fit.reason, remedy, free_gib=fit.free_gib)
+        free_gib = min(free_gib, fit.free_gib)
+    return tuning, free_gib
 
 
-def _cap_too_small(caps: Caps, cheapest: Candidate) -> Refused:
-    hours, usd = _up(cheapest.hours.high), _up(cheapest.usd.high)
-    options = []
-    if caps.max_hours is not None:
-        options.append(f"--max-hours {hours:g}")
-    if caps.max_usd is not None:
-        options.append(f"--max-usd {usd:g}")
-    return Refused(
-        f"the caps stop it after {max(0.0, cheapest.limit_hours):.2f} h on {cheapest.offer.instance.name}, where it "
-        f"likely takes {cheapest.hours.likely:.2f} h and ${cheapest.usd.likely:.2f}",
-        fix=f"{' '.join(options)} covers it, what is uncertain included",
-        code="cap_too_small",
-    )
+def _recipe_on(recipes: Sequence[Tuning], instance: InstanceType) -> Tuning:
+    """The first recipe that fits one GPU of `instance`; where none does, the one that needs least."""
+    fitting = (recipe for recipe in recipes if fits(recipe.memory, instance))
+    return next(fitting, None) or min(recipes, key=lambda recipe: recipe.memory.high)
 
 
-def _candidate(asked: Ask, offer: Offer, setup: Setup, headroom_gib: float) -> Candidate:
-    inputs, kind = asked.inputs, offer.instance
-    training, time, cost = _job(asked, offer, setup.tuning)
-    starting = job.BOOT_MINUTES.times(1 / 60) + job.INSTALL_MINUTES.times(1 / 60)
-    needed = time.total if time is not None else starting + job.transfer_hours(kind, asked.weights_gb)
-    per_hour = hourly_usd(offer, inputs.rates, asked.weights_gb)
-    once = cost.storage + cost.transfer if cost is not None else exactly(0.0)
-    highest = max(offer.usd_per_hour or 0.0, inputs.on_demand.get(kind.name, 0.0))
-    limit_hours, limit_usd = _limits(
-        inputs, needed, hourly_usd(replace(offer, usd_per_hour=highest), inputs.rates, asked.weights_gb), once
-    )
-    serving, hours = None, needed
-    if inputs.serve is not None:
-        serving = serving_speed(
-            asked.shape, kind, inputs.serving(inputs.serve.stack, inputs.serve.method), inputs.serve
-        )
-        if limit_hours > needed.likely:
-            hours = Range(limit_hours, limit_hours, max(needed.high, limit_hours))
-    usd = cost.total if cost is not None and inputs.serve is None else hours.times(per_hour) + once
-    return Candidate(
-        offer, setup, headroom_gib, training, serving, time, cost, hours, per_hour, usd, limit_hours, limit_usd
-    )  # fmt: skip
-
-
-def _job(
-    asked: Ask, offer: Offer, tuning: Tuning | None
-) -> tuple[Speed | None, job.JobTime | None, job.JobCost | None]:
-    """Speed, time and cost of the fine-tuning, where there is one."""
-    inputs = asked.inputs
+def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: Facts) -> Placement:
+    """The placement with speed, time and cost of the fine-tuning, where there is one."""
+    tuning, offer = placement.tuning, placement.offer
     if tuning is None:
-        return None, None, None
-    workload, recipe = tuning.workload, tuning.recipe
-    by = inputs.training(workload.stack, workload.method)
-    length = inputs.tokens.mean_length if inputs.tokens and not workload.packing else None
+        return placement
+    workload = tuning.workload
+    efficiency = facts.training(workload.stack, workload.method)
+    length = request.tokens.mean_length if request.tokens and not workload.packing else None
     speed = training_speed(
-        asked.shape, offer.instance, by, workload, gradient_accumulation=recipe.gradient_accumulation, length=length
+        setup.shape, offer.instance, efficiency, workload,
+        gradient_accumulation=tuning.recipe.gradient_accumulation, length=length,
     )  # fmt: skip
-    counted = inputs.tokens.count if inputs.tokens else exactly(float(ASSUMED_TOKENS))
-    sizes = {"weights_gb": asked.weights_gb, "result_gb": asked.result_gb}
+    tokens = request.tokens.count if request.tokens else exactly(float(ASSUMED_TOKENS))
+    sizes = {"weights_gb": setup.weights_gb, "result_gb": setup.result_gb}
     spot = offer.market == "spot"
-    time = job.job_time(offer.instance, speed, counted.times(recipe.epochs), spot=spot, **sizes)
-    return speed, time, job.job_cost(offer, time, inputs.rates, **sizes)
+    time = job_time(offer.instance, speed, tokens.times(tuning.recipe.epochs), spot=spot, **sizes)
+    return replace(placement, training=speed, time=time, job=job_cost(offer, time, facts.rates, **sizes))
 
 
-def _limits(inputs: Inputs, needed: Range, per_hour: float, once: Range) -> tuple[float, float]:
-    """Hours and dollars after which it is stopped: the money cap is the time limit, whichever comes first."""
-    caps = inputs.caps
-    if caps.max_hours is None and caps.max_usd is None:
-        job_hours = float(math.ceil(needed.high)) if inputs.finetune is not None else 0.0
-        hours = job_hours + (DEFAULT_SERVING_HOURS if inputs.serve is not None else 0.0)
-    else:
-        by_money = math.inf if caps.max_usd is None else (caps.max_usd - once.high) / per_hour
-        hours = min(math.inf if caps.max_hours is None else caps.max_hours, by_money)
-    return hours, caps.max_usd if caps.max_usd is not None else _up(hours * per_hour + once.high)
+def _price(offer: Offer) -> tuple[float, str]:
+    return (math.inf if offer.usd_per_hour is None else offer.usd_per_hour, offer.instance.name)
 
 
-def hourly_usd(offer: Offer, rates: BillingRates, weights_gb: float) -> float:
-    """Dollars an hour with the disk and the public address."""
-    volume = disk_gb(weights_gb) * rates.gp3_usd_per_gb_month / HOURS_PER_MONTH
-    return (offer.usd_per_hour or 0.0) + volume + rates.public_ipv4_usd_per_hour
+def _price_unknown(row: Placement) -> Rejection:
+    kind, region = row.offer.instance, row.offer.region
+    return Rejection(
+        "price_unknown",
+        "no_price",
+        f"it fits {kind.name} ({kind.gpu.name}), and what that costs in {region} is not known",
+        "ask AWS with `modelpick offers --live`, or choose another region",
+        row.offer,
+        row.headroom_gib,
+    )
+
+
+def _too_expensive(row: Placement, cap: float) -> Rejection:
+    name, price = row.offer.instance.name, row.offer.usd_per_hour or 0.0
+    return Rejection(
+        "too_expensive",
+        "too_expensive",
+        f"the cheapest instance that fits is {name} at ${price:.3f}/h, above ${cap:g}",
+        "raise --max-usd-per-hour",
+        row.offer,
+        -price,  # of those above the cap the cheapest is the nearest
+    )
+
+
+def _of_error(error: ModelpickError, cause: Cause) -> Rejection:
+    exit_code = EXIT_NO if isinstance(error, UsageError) else error.exit_code
+    return Rejection(cause, error.code, error.message, error.fix, exit_code=exit_code)
+
+
+def findings_on(setup: Setup, instance: InstanceType) -> tuple[Finding, ...]:
+    """Everything the table says on a set-up there: what a plan tells to take care of."""
+    hardware = (finding_of(rule) for rule in setup.rules if rule.names_gpu and speaks_on(rule, instance))
+    return tuple(dict.fromkeys((*setup.caveats, *hardware)))
 
 
 _STORED_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
@@ -305,8 +481,3 @@ def download_gb(model: Model, parameters: int) -> float:
         stored = sum(count * _STORED_BYTES.get(dtype, 1) for dtype, count in model.parameters_by_dtype.items())
         return stored / 1e9
     return 2 * (model.parameters or parameters) / 1e9
-
-
-def _up(value: float) -> float:
-    """Rounded up to two digits after the point."""
-    return math.ceil(value * 100) / 100

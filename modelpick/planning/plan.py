@@ -12,14 +12,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelpick.errors import CannotTellError, UsageError, printable_json
+from modelpick.errors import UsageError, printable_json
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
-from modelpick.planning import plan_tuning
+from modelpick.offers.price import Offer
+from modelpick.planning.caps import PlannedPlacement, within_caps
+from modelpick.planning.choose import Tuning, tuned_names
 from modelpick.planning.cost import disk_gb
-from modelpick.planning.placement import ASSUMED_TOKENS, Ask, Candidate, Inputs, Refused, ask, candidates
+from modelpick.planning.placement import (
+    ASSUMED_TOKENS,
+    Caps,
+    Facts,
+    NoPlan,
+    PlanRequest,
+    Rejection,
+    Setup,
+    findings_on,
+    place,
+)
 from modelpick.planning.plan_actions import actions, stop_switches
-from modelpick.planning.plan_tuning import Tuning
 
 SCHEMA_VERSION = 1
 KIND = "modelpick-plan"
@@ -48,20 +59,52 @@ class Plan:
         return (printable_json(text) + "\n").encode()
 
 
-def make(inputs: Inputs) -> Plan:
-    """The plan for `inputs`.
+@dataclass(frozen=True, slots=True)
+class PolicyName:
+    """The policy that a plan was judged by."""
 
-    Raises Refused (a denied model, an excluded region, what cannot run or fit, caps too small for the job), UsageError
+    name: str
+    sha256: str
+
+
+def make(
+    request: PlanRequest,
+    offers: Sequence[Offer],
+    caps: Caps,
+    facts: Facts,
+    *,
+    judgement: Judgement,
+    policy: PolicyName,
+    region: str,
+) -> Plan:
+    """The plan for `request` on the best of `offers`, which are those of one region and market.
+
+    Raises NoPlan (a denied model, an excluded region, what cannot run or fit, caps too small for the job), UsageError
     for what cannot be meant, CannotTellError for an architecture that is not understood.
     """
-    _check_license(inputs.judgement, inputs.region)
-    asked = ask(inputs)
-    for one in asked.findings():
-        if one.level == "cannot":
-            raise Refused(f"{inputs.model.id}: {one.why}", fix=one.way_out, code=one.code)
-        if one.level == "unknown":
-            raise CannotTellError(f"{inputs.model.id}: {one.why}", fix=one.way_out, code=one.code)
-    return _sealed(_rounded(_content(asked, candidates(asked))))
+    _check_license(judgement, region)
+    found = place(request, offers, caps, facts)
+    refusal = found if isinstance(found, Rejection) else found.refusal()
+    if refusal is not None:
+        raise refusal.error(request.model.id)
+    assert not isinstance(found, Rejection)
+    chosen = within_caps(found, request, caps, facts)
+    if isinstance(chosen, Rejection):
+        raise chosen.error()
+    context = _Context(request, found.setup, facts, judgement, policy, region)
+    return _sealed(_rounded(_content(context, chosen)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the parts of a plan are written from."""
+
+    request: PlanRequest
+    setup: Setup
+    facts: Facts
+    judgement: Judgement
+    policy: PolicyName
+    region: str
 
 
 def load(text: str) -> Plan:
@@ -106,120 +149,129 @@ def _check_license(judgement: Judgement, region: str) -> None:
         return
     excluded = next((one.text for one in judgement.reasons if one.code == "excluded_region"), None)
     if excluded is not None:
-        raise Refused(
+        raise NoPlan(
             f"{judgement.model} may not run in {region}: {excluded}",
             fix="choose a --region that its license covers",
             code="region_excluded",
         )
     why = judgement.reasons[0].text if judgement.reasons else "the policy denies it"
-    raise Refused(
+    raise NoPlan(
         f"{judgement.model} is denied: {why}",
         fix="`modelpick recommend` lists models that the policy allows",
         code="license_denied",
     )
 
 
-def _content(asked: Ask, chosen: Sequence[Candidate]) -> dict[str, Any]:
-    inputs, best, model = asked.inputs, chosen[0], asked.inputs.model
+def _content(context: _Context, chosen: Sequence[PlannedPlacement]) -> dict[str, Any]:
+    request, setup, best, model = context.request, context.setup, chosen[0], context.request.model
+    memories, time, cost = best.placement.memories, best.placement.time, best.placement.job
     return {
-        "tasks": [name for name, _ in inputs.tasks],
+        "tasks": [name for name, _ in request.tasks],
         "model": {"id": model.id, "revision": model.revision, "origin": model.origin, "gated": bool(model.gated)},
         "license": {
-            "verdict": inputs.judgement.verdict.value,
-            "ids": list(inputs.judgement.license_ids),
-            "obligations": [one.as_json() for one in inputs.judgement.obligations],
+            "verdict": context.judgement.verdict.value,
+            "ids": list(context.judgement.license_ids),
+            "obligations": [obligation.as_json() for obligation in context.judgement.obligations],
         },
-        "policy": dict(inputs.policy),
-        "workloads": {name: one.workload.as_json() for name, one in best.setup.memory.items()},
-        "chosen": sorted(plan_tuning.chosen(inputs.finetune, inputs.left_open)) if inputs.finetune else [],
-        "hyperparameters": _hyperparameters(inputs, best.setup.tuning),
-        "data": inputs.tokens.as_json() if inputs.tokens else None,
-        "memory": {name: _memory(one, best) for name, one in best.setup.memory.items()},
-        "region": inputs.region,
+        "policy": {"name": context.policy.name, "sha256": context.policy.sha256},
+        "workloads": {name: memory.workload.as_json() for name, memory in memories.items()},
+        "chosen": sorted(tuned_names(request.finetune, request.unset)) if request.finetune else [],
+        "hyperparameters": _hyperparameters(request, best.placement.tuning),
+        "data": request.tokens.as_json() if request.tokens else None,
+        "memory": {name: _memory(memory, best.offer) for name, memory in memories.items()},
+        "region": context.region,
         "zones": None,
         "market": best.offer.market,
         "instance_type": best.offer.instance.name,
-        "candidates": [_candidate(one) for one in chosen],
-        "disk_gb": math.ceil(disk_gb(asked.weights_gb)),
-        "download_gb": asked.weights_gb,
+        "candidates": [_candidate(row) for row in chosen],
+        "disk_gb": math.ceil(disk_gb(setup.weights_gb)),
+        "download_gb": setup.weights_gb,
         "time": {
             **best.hours.as_json("hours"),
-            "until_limit": inputs.serve is not None,
-            "job": best.time.as_json() if best.time else None,
+            "until_limit": request.serve is not None,
+            "job": time.as_json() if time else None,
         },
         "cost": {
             **best.usd.as_json("usd"),
             "usd_per_hour": best.usd_per_hour,
-            "job": best.job.as_json() if best.job else None,
+            "job": cost.as_json() if cost else None,
         },
         "max_usd": best.limit_usd,
         "max_hours": best.limit_hours,
-        "care": [one.as_json() for one in asked.findings(best.offer) if one.code not in _TAKEN_CARE_OF],
-        "unchecked": _unchecked(inputs),
-        "assumptions": _assumptions(asked, best),
-        "sources": sorted({one.offer.source for one in chosen if one.offer.source} | set(inputs.rates.sources)),
+        "care": [
+            finding.as_json()
+            for finding in findings_on(setup, best.offer.instance)
+            if finding.level == "care" and finding.code not in _TAKEN_CARE_OF
+        ],
+        "unchecked": _unchecked(context),
+        "assumptions": _assumptions(context, best),
+        "sources": sorted({row.offer.source for row in chosen if row.offer.source} | set(context.facts.rates.sources)),
     }
 
 
-def _hyperparameters(inputs: Inputs, tuning: Tuning | None) -> dict[str, Any] | None:
+def _hyperparameters(request: PlanRequest, tuning: Tuning | None) -> dict[str, Any] | None:
     """The recipe, and the optimizer's steps where the rows are counted."""
     if tuning is None:
         return None
-    recipe, rows = tuning.recipe, inputs.tokens.rows if inputs.tokens else None
+    recipe, rows = tuning.recipe, request.tokens.rows if request.tokens else None
     steps = math.ceil(rows * recipe.epochs / recipe.effective_batch) if rows is not None else None
     return {**recipe.as_json(), "optimizer_steps": steps}
 
 
-def _memory(memory: MemoryEstimate, best: Candidate) -> dict[str, Any]:
+def _memory(memory: MemoryEstimate, offer: Offer) -> dict[str, Any]:
     listed = memory.as_json()
-    kept = {key: listed[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")}
-    usable = best.offer.instance.usable_memory_gib
-    return {**kept, "usable_gib": usable, "headroom_gib": usable - memory.high / GIB}
+    totals = {key: listed[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")}
+    usable = offer.instance.usable_memory_gib
+    return {**totals, "usable_gib": usable, "headroom_gib": usable - memory.high / GIB}
 
 
-def _candidate(one: Candidate) -> dict[str, Any]:
+def _candidate(row: PlannedPlacement) -> dict[str, Any]:
+    placement = row.placement
     return {
-        "offer": one.offer.as_json(),
-        "headroom_gib": one.headroom_gib,
-        "finetune": one.setup.tuning.as_json() if one.setup.tuning else None,
-        "training": one.training.as_json() if one.training else None,
-        "serving": one.serving.as_json() if one.serving else None,
-        "time": one.hours.as_json("hours"),
-        "cost": {**one.usd.as_json("usd"), "usd_per_hour": one.usd_per_hour},
-        "max_hours": one.limit_hours,
+        "offer": row.offer.as_json(),
+        "headroom_gib": placement.headroom_gib,
+        "finetune": placement.tuning.as_json() if placement.tuning else None,
+        "training": placement.training.as_json() if placement.training else None,
+        "serving": row.serving.as_json() if row.serving else None,
+        "time": row.hours.as_json("hours"),
+        "cost": {**row.usd.as_json("usd"), "usd_per_hour": row.usd_per_hour},
+        "max_hours": row.limit_hours,
     }
 
 
-def _unchecked(inputs: Inputs) -> list[str]:
+def _unchecked(context: _Context) -> list[str]:
     """What needs credentials or the Hub, and is settled by `up` before anything is paid."""
+    request, model = context.request, context.request.model
     listed = [
         "quota: vCPUs left for the instance's class",
         "zones that offer the instance, and their capacity",
         "price: the live Price List",
         "machine image",
     ]
-    if inputs.model.revision is None and inputs.model.origin != "folder":
+    if model.revision is None and model.origin != "folder":
         listed.append("commit of the model")
-    if inputs.model.gated:
+    if model.gated:
         listed.append("access to the gated repository")
-    if inputs.judgement.verdict is Verdict.REVIEW:
+    if context.judgement.verdict is Verdict.REVIEW:
         listed.append("license: a human must decide (`modelpick policy approve`)")
-    if inputs.finetune is not None and inputs.tokens is None:
+    if request.finetune is not None and request.tokens is None:
         listed.append(f"data: no file given, {ASSUMED_TOKENS:,} tokens an epoch assumed")
     return listed
 
 
-def _assumptions(asked: Ask, best: Candidate) -> list[str]:
-    inputs, gpu = asked.inputs, best.offer.instance.gpu.name
+def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
+    facts, gpu, placement = context.facts, best.offer.instance.gpu.name, best.placement
     listed = [
         "intervals hold 80 % of cases (memory: 90 %); low and high ends of the parts add up",
-        f"disk, address and traffic at {inputs.rates.region} prices of {inputs.rates.as_of}",
+        f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}",
     ]
-    if inputs.finetune is not None:
-        listed.append(inputs.training(inputs.finetune.stack, inputs.finetune.method).standing(gpu))
+    if placement.tuning is not None:
+        tuned = placement.tuning.workload
+        listed.append(facts.training(tuned.stack, tuned.method).standing(gpu))
         listed.append("start, installation and evaluation: 2-10 min, 2-8 min, 0-67 % of the training time")
-    if inputs.serve is not None:
-        listed.append(inputs.serving(inputs.serve.stack, inputs.serve.method).standing(gpu))
+    if placement.serving is not None:
+        served = placement.serving.workload
+        listed.append(facts.serving(served.stack, served.method).standing(gpu))
         listed.append("serving lasts until the limit")
     if best.limit_hours < best.hours.high:
         listed.append(
@@ -230,9 +282,9 @@ def _assumptions(asked: Ask, best: Candidate) -> list[str]:
         listed.append(
             "spot: none to one interruption a day, likely 20 % a month; each costs half a checkpoint and a start"
         )
-    if inputs.tokens is not None:
-        listed += inputs.tokens.assumptions
-    listed += [one for memory in best.setup.memory.values() for one in memory.assumptions]
+    if context.request.tokens is not None:
+        listed += context.request.tokens.assumptions
+    listed += [said for memory in placement.memories.values() for said in memory.assumptions]
     return list(dict.fromkeys(listed))
 
 

@@ -1,23 +1,32 @@
-"""Which models: filter, fit, price, rank. The rejected are kept, with a reason each. Pure.
+"""Which models: filter, place, rank, and what the answer says. The models left out are kept, with a reason each. Pure.
 
-A model passes the gates in one fixed order (asked for, license, facts, context, memory, price); the first gate that
-stops it names the reason. Whatever a gate cannot know stops the model: nothing is guessed upward.
+A model passes the gates in one fixed order (asked for, license, weights, place); the first gate that stops it names
+the reason. Whatever a gate cannot know stops the model: nothing is guessed upward.
 """
 
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
 from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
-from modelpick.memory.estimate import MemoryEstimate
 from modelpick.offers.instance import Families
-from modelpick.offers.price import Offer
-from modelpick.planning.fit import Fit
+from modelpick.offers.price import Market, Offer
+from modelpick.planning.placement import (
+    Caps,
+    Cause,
+    Placement,
+    Placements,
+    PlanRequest,
+    Rejection,
+    offers_for,
+    preference,
+)
 from modelpick.workload import CHECKPOINT_METHODS, Workload
 
 SortKey = Literal["quality", "cost", "memory", "downloads"]
@@ -29,7 +38,7 @@ _STATUS_ORDER = {"rated": 0, "vendor-only": 1, "legacy": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Filters:
     """What the user asked for besides the workload. Parameters are counts, prices USD per hour."""
 
     strict: bool = False  # only `allow`, not `conditions`
@@ -43,32 +52,30 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """Where a workload of a model runs: its memory, the cheapest offer it fits, and what that costs."""
-
-    memory: MemoryEstimate
-    offer: Offer
-    cost: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One model that passed every gate. `finetune` is None where no offer fits (`finetune_why` then says why)."""
+    """One model that passed every gate: where it is served, and where it is fine-tuned.
+
+    `finetune` is None where it has no place (`finetune_why` then says why). The costs are filled in for the rows that
+    are shown.
+    """
 
     model: Model
     judgement: Judgement
-    seat: Seat
-    finetune: Seat | None = None
+    placement: Placement
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    finetune: Placement | None = None
+    finetune_cost: Mapping[str, Any] = field(default_factory=dict)
     finetune_why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A model left out: a stable code and one sentence."""
+class LeftOut:
+    """A model left out: a stable code and one sentence; `cause` is that of the search, where that left it out."""
 
     model: str
     code: str
     reason: str
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,119 +83,98 @@ class Recommendations:
     """All that passed, best first, and all that did not."""
 
     passed: tuple[Recommendation, ...]
-    rejected: tuple[Rejection, ...]
+    rejected: tuple[LeftOut, ...]
 
     def counts(self) -> list[tuple[str, int]]:
         """How many were left out for each reason, the largest first."""
         return Counter(rejection.code for rejection in self.rejected).most_common()
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """The judgements recommend joins together: each a pure function of the sibling packages."""
-
-    judge: Callable[[Model], Judgement]
-    estimate: Callable[[Model, Workload], MemoryEstimate]
-    fits: Callable[[MemoryEstimate, Any], Fit]
-    cannot_run: Callable[[Model, Workload, Any], str | None] = lambda model, workload, instance: None
-    checkpoint: Callable[[Model], str | None] = lambda model: None  # how the repository's own weights are quantized
+Judge = Callable[[Model], Judgement]
+Place = Callable[[PlanRequest, Sequence[Offer], Caps], Placements | Rejection]
+Checkpoint = Callable[[Model], str | None]
 
 
 def recommend(
-    models: Iterable[Model], workload: Workload, wanted: Wanted, offers: Sequence[Offer], tools: Tools
+    models: Iterable[Model],
+    workload: Workload,
+    filters: Filters,
+    offers: Sequence[Offer],
+    *,
+    judge: Judge,
+    place: Place,
+    checkpoint: Checkpoint = lambda model: None,
 ) -> Recommendations:
-    """Every model with its place or its reason, ranked by `wanted.sort`.
+    """Every model with its place or its reason, ranked by `filters.sort`.
 
-    `offers` are those of one region and market; the cheapest one that fits is taken. Fit is per GPU: memories are
-    never added up (a `workload` over several GPUs names its sharding).
+    `offers` are those of one region and market. `place` is placement.place with the facts at hand; `checkpoint` tells
+    how the repository's own weights are quantized (None: they are not, or that is not known).
     """
-    seats = eligible_offers(offers, workload, wanted)
+    tried = sorted(offers_for(offers, filters.families, filters.instance, workload.gpus), key=_price)
     passed: list[Recommendation] = []
-    rejected: list[Rejection] = []
+    rejected: list[LeftOut] = []
     for model in models:
-        outcome = _consider(model, workload, wanted, seats, tools)
-        if isinstance(outcome, Recommendation):
-            passed.append(outcome)
-        else:
-            rejected.append(outcome)
-    return Recommendations(ranked(passed, wanted.sort), tuple(rejected))
-
-
-def eligible_offers(offers: Sequence[Offer], workload: Workload, wanted: Wanted) -> list[Offer]:
-    """The offers worth trying, cheapest first: of the same card in the same kind of machine only the cheapest.
-
-    Unknown prices are left out, for they can be neither ranked nor capped.
-    """
-    cheapest: dict[tuple[object, ...], Offer] = {}
-    for offer in sorted(offers, key=_price):
-        instance = offer.instance
-        if wanted.instance is not None:
-            if instance.name != wanted.instance or instance.gpu_count < workload.gpus:
+        left_out = _not_asked_for(model, filters)
+        if left_out is None:
+            judgement = judge(model)
+            left_out = _not_licensed(judgement, filters) or _not_servable(model, workload, checkpoint)
+        if left_out is None:
+            placement = placement_of(_request(model, workload), tried, filters, place)
+            if isinstance(placement, Placement):
+                passed.append(Recommendation(model, judgement, placement))
                 continue
-        elif not wanted.families.admit(instance) or instance.gpu_count != workload.gpus:
-            continue
-        if offer.usd_per_hour is not None:
-            card = (instance.gpu.name, instance.usable_memory_gib, instance.gpu_count, instance.cpu)
-            cheapest.setdefault(card, offer)
-    return list(cheapest.values())
+            left_out = placement
+        rejected.append(left_out)
+    return Recommendations(ranked(passed, filters.sort), tuple(rejected))
 
 
-def _price(offer: Offer) -> tuple[float, str]:
-    return (float("inf") if offer.usd_per_hour is None else offer.usd_per_hour, offer.instance.name)
+def _request(model: Model, workload: Workload) -> PlanRequest:
+    if workload.task == "serve":
+        return PlanRequest(model, serve=workload)
+    return PlanRequest(model, finetune=workload)
 
 
-def seat(
-    model: Model, workload: Workload, offers: Sequence[Offer], tools: Tools, cap: float | None = None
-) -> Seat | Rejection:
-    """The cheapest of `offers` (sorted by price) that holds the workload, or why there is none."""
+def placement_of(request: PlanRequest, offers: Sequence[Offer], filters: Filters, place: Place) -> Placement | LeftOut:
+    """The cheapest placement of what is requested, or why there is none."""
+    model = request.model
     try:
-        memory = tools.estimate(model, workload)
+        found = place(request, offers, Caps(max_usd_per_hour=filters.max_usd_per_hour))
     except CannotTellError as error:
-        return Rejection(model.id, error.code, error.message)
-    blocked: str | None = None
-    for offer in offers:
-        if not tools.fits(memory, offer.instance).fits:
-            continue
-        why = tools.cannot_run(model, workload, offer.instance)
-        if why is not None:
-            blocked = why
-            continue
-        price = offer.usd_per_hour
-        if cap is not None and price is not None and price > cap:
-            reason = f"cheapest instance that fits is {offer.instance.name} at ${price:.3f}/h, above ${cap:g}"
-            return Rejection(model.id, "too_expensive", reason)
-        return Seat(memory, offer)
-    if blocked is not None:
-        return Rejection(model.id, "cannot_run", blocked)
-    if not offers:
-        return Rejection(model.id, "no_offer", "no instance with a known price matches the filters in this region")
-    best = max(offers, key=lambda offer: offer.instance.usable_memory_gib)
-    reason = (
-        f"{workload.method} needs up to {memory.high / 2**30:.1f} GiB on a GPU; the largest tried, "
-        f"{best.instance.name} ({best.instance.gpu.name}), has {best.instance.usable_memory_gib:.1f} GiB"
-    )
-    return Rejection(model.id, "does_not_fit", reason)
+        return LeftOut(model.id, error.code, error.message)
+    rejection = found if isinstance(found, Rejection) else found.refusal()
+    if rejection is not None:
+        return LeftOut(model.id, _CODES.get(rejection.cause, rejection.code), rejection.reason, rejection.cause)
+    assert isinstance(found, Placements)
+    return found.rows[0]
 
 
-def _consider(
-    model: Model, workload: Workload, wanted: Wanted, offers: Sequence[Offer], tools: Tools
-) -> Recommendation | Rejection:
-    unasked = _not_asked_for(model, wanted)
-    if unasked is not None:
-        return unasked
-    judgement = tools.judge(model)
+# The reason codes of `recommend --json` by the cause; of the others the rejection's own.
+_CODES: Mapping[Cause, str] = {
+    "engine": "cannot_run", "dtype": "cannot_run", "gpus": "does_not_fit", "memory": "does_not_fit",
+    "price_unknown": "no_offer",
+}  # fmt: skip
+
+
+def _price(offer: Offer) -> tuple[bool, float, str]:
+    return (offer.usd_per_hour is None, offer.usd_per_hour or 0.0, offer.instance.name)
+
+
+def _not_licensed(judgement: Judgement, filters: Filters) -> LeftOut | None:
     if judgement.verdict is Verdict.DENY or judgement.verdict is Verdict.REVIEW:
-        return Rejection(model.id, f"license_{judgement.verdict.value}", _because(judgement))
-    if judgement.verdict is Verdict.CONDITIONS and wanted.strict:
-        return Rejection(model.id, "license_conditions", _because(judgement))
-    short = _context_gate(model, workload)
-    if short is not None:
-        return short
-    if workload.method in CHECKPOINT_METHODS and tools.checkpoint(model) != workload.method:
+        return LeftOut(judgement.model, f"license_{judgement.verdict.value}", _because(judgement))
+    if judgement.verdict is Verdict.CONDITIONS and filters.strict:
+        return LeftOut(judgement.model, "license_conditions", _because(judgement))
+    return None
+
+
+def _not_servable(model: Model, workload: Workload, checkpoint: Checkpoint) -> LeftOut | None:
+    """What generates nothing cannot serve text; what only a checkpoint brings, no loading makes."""
+    if workload.task == "serve" and model.pipeline_tag == "fill-mask":
+        return LeftOut(model.id, "not_generative", "it fills masks and classifies; it does not generate text")
+    if workload.method in CHECKPOINT_METHODS and checkpoint(model) != workload.method:
         reason = f"its repository holds no {workload.method} weights, and nothing makes them when a model is loaded"
-        return Rejection(model.id, "no_checkpoint", reason)
-    found = seat(model, workload, offers, tools, wanted.max_usd_per_hour)
-    return found if isinstance(found, Rejection) else Recommendation(model, judgement, found)
+        return LeftOut(model.id, "no_checkpoint", reason)
+    return None
 
 
 def _because(judgement: Judgement) -> str:
@@ -196,36 +182,23 @@ def _because(judgement: Judgement) -> str:
     return decisive[0] if decisive else f"license verdict: {judgement.verdict.value}"
 
 
-def _not_asked_for(model: Model, wanted: Wanted) -> Rejection | None:
-    if wanted.languages:
+def _not_asked_for(model: Model, filters: Filters) -> LeftOut | None:
+    if filters.languages:
         if not model.languages:
-            return Rejection(model.id, "languages_unknown", "its card names no languages")
-        missing = [language for language in wanted.languages if language not in model.languages]
+            return LeftOut(model.id, "languages_unknown", "its card names no languages")
+        missing = [language for language in filters.languages if language not in model.languages]
         if missing:
-            return Rejection(model.id, "language", f"its card does not name {', '.join(missing)}")
-    low, high = wanted.min_parameters, wanted.max_parameters
+            return LeftOut(model.id, "language", f"its card does not name {', '.join(missing)}")
+    low, high = filters.min_parameters, filters.max_parameters
     if low is None and high is None:
         return None
     if model.parameters is None:
-        return Rejection(model.id, "parameters_unknown", "its number of parameters is unknown")
+        return LeftOut(model.id, "parameters_unknown", "its number of parameters is unknown")
     billions = f"{model.parameters / 1e9:.2f} B parameters"
     if low is not None and model.parameters < low:
-        return Rejection(model.id, "too_small", billions)
+        return LeftOut(model.id, "too_small", billions)
     if high is not None and model.parameters > high:
-        return Rejection(model.id, "too_large", billions)
-    return None
-
-
-def _context_gate(model: Model, workload: Workload) -> Rejection | None:
-    """A context beyond what the model's makers state is refused; a model that generates nothing cannot serve text."""
-    if workload.task == "serve" and model.pipeline_tag == "fill-mask":
-        return Rejection(model.id, "not_generative", "it fills masks and classifies; it does not generate text")
-    asked = workload.context + workload.generate
-    if model.context is None:
-        reason = f"{asked} tokens are asked, and the longest context it supports is not known"
-        return Rejection(model.id, "context_unknown", reason)
-    if model.context < asked:
-        return Rejection(model.id, "context_too_long", f"{asked} tokens asked, {model.context} supported")
+        return LeftOut(model.id, "too_large", billions)
     return None
 
 
@@ -238,8 +211,8 @@ def ranked(rows: Iterable[Recommendation], sort: SortKey) -> tuple[Recommendatio
             groups.setdefault(status_order(row.model), []).append(row)
         return tuple(row for status in sorted(groups) for row in _by_quality(groups[status]))
     keys: dict[str, Callable[[Recommendation], Any]] = {
-        "cost": lambda row: row.seat.offer.usd_per_hour,
-        "memory": lambda row: row.seat.memory.total,
+        "cost": lambda row: preference(row.placement),
+        "memory": lambda row: row.placement.memory.total,
         "downloads": lambda row: -(row.model.downloads or 0),
     }
     return tuple(sorted(rows, key=lambda row: (keys[sort](row), *_tie_break(row))))
@@ -252,7 +225,7 @@ def status_order(model: Model) -> int:
 
 def _tie_break(row: Recommendation) -> tuple[Any, ...]:
     score = row.model.quality.score if row.model.quality else 0.0
-    return (row.seat.offer.usd_per_hour, row.judgement.verdict.strictness, -score, row.model.id)
+    return (row.placement.offer.usd_per_hour, row.judgement.verdict.strictness, -score, row.model.id)
 
 
 def _by_quality(rows: list[Recommendation]) -> list[Recommendation]:
@@ -288,3 +261,131 @@ def _interval(row: Recommendation) -> tuple[float, float]:
     quality = row.model.quality
     assert quality is not None
     return quality.low, quality.high
+
+
+FINETUNE_WORKLOAD = Workload(task="finetune", method="lora-int8", context=1024)
+"""What every recommendation also says: LoRA over 8-bit weights, the set-up people plan for."""
+
+ASSUMPTIONS = (
+    "fit compares the upper end of the 90 % interval with the usable memory of one GPU",
+    "cost is on-demand, the instance running all hours of a month, disk and address included, traffic not",
+    "quality: one factor over public boards, 80 % interval; overlapping intervals are ties and the cheaper wins",
+    "fine-tuning cost: 1,000 examples of 750 tokens, 3 epochs; boot, download, evaluation and disk included",
+    "quality scores predate quantization and say little about fine-tuning",
+)
+
+
+class CatalogFacts(Protocol):
+    """What the answer tells of the catalog it ranked (catalog.index.Catalog)."""
+
+    @property
+    def as_of(self) -> str:
+        """ISO date of its facts."""
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """Every model by id."""
+
+    def find(self, name: str) -> Model | None:
+        """The model of that id or former id."""
+
+    def nearest(self, name: str) -> str | None:
+        """A sentence naming the nearest id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `recommend` found, and everything it rests on."""
+
+    recommendations: Recommendations
+    policy: Policy
+    workload: Workload
+    filters: Filters
+    region: str
+    market: Market
+    catalog: CatalogFacts
+
+    def as_json(self, limit: int | None = 20) -> dict[str, Any]:
+        """The contract's object (without the schema version): the first `limit` rows and all the rejected."""
+        rows = self.recommendations.passed[:limit]
+        return {
+            "catalog": {
+                "source": "embedded",
+                "as_of": self.catalog.as_of,
+                "models": len(self.catalog.models),
+            },
+            "policy": {"name": self.policy.name, "sha256": self.policy.sha256},
+            "workload": self.workload.as_json(),
+            "region": self.region,
+            "sort": self.filters.sort,
+            "passed": len(self.recommendations.passed),
+            "recommendations": [row_as_json(row, rank) for rank, row in enumerate(rows, 1)],
+            "rejected": [
+                {"model": left.model, "reason_code": left.code, "reason": left.reason, "cause": left.cause}
+                for left in self.recommendations.rejected
+            ],
+            "assumptions": list(ASSUMPTIONS),
+            "sources": sorted(
+                {row.placement.offer.source for row in rows if row.placement.offer.source}
+                | {board for row in rows if row.model.quality for board in row.model.quality.sources}
+            ),
+        }
+
+    def why_not(self, name: str) -> LeftOut | int | None:
+        """Why a model is absent, its rank when it is not, or None when the catalog has no such model."""
+        model = self.catalog.find(name)
+        if model is None:
+            return None
+        for rank, row in enumerate(self.recommendations.passed, 1):
+            if row.model.id == model.id:
+                return rank
+        return next((left for left in self.recommendations.rejected if left.model == model.id), None)
+
+
+def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
+    """One recommendation in the names of the contract."""
+    quality = row.model.quality
+    judgement = row.judgement.as_json()
+    return {
+        "rank": rank,
+        "model": row.model.id,
+        "parameters": row.model.parameters,
+        "license": {
+            "verdict": row.judgement.verdict.value,
+            "ids": [license["id"] for license in judgement["licenses"]],
+            "obligations": judgement["obligations"],
+        },
+        **_placement_as_json(row.placement, row.cost),
+        "quality": {
+            "score": quality.score if quality else None,
+            "low": quality.low if quality else None,
+            "high": quality.high if quality else None,
+            "status": quality.status if quality else "unrated",
+            "sources": list(quality.sources) if quality else [],
+            "as_of": quality.as_of if quality else None,
+        },
+        "finetune": {
+            "method": FINETUNE_WORKLOAD.method,
+            **(
+                _placement_as_json(row.finetune, row.finetune_cost)
+                if row.finetune
+                else {"memory": None, "offer": None, "cost": None}
+            ),
+            "reason": row.finetune_why,
+        },
+    }
+
+
+def _placement_as_json(placement: Placement, cost: Mapping[str, Any]) -> dict[str, Any]:
+    memory, workload = placement.memory.as_json(), placement.memory.workload
+    return {
+        "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
+        "offer": placement.offer.as_json(),
+        "cost": dict(cost),
+        "setup": {
+            "engine": placement.engine or workload.stack,
+            "method": workload.method,
+            "gpus": workload.gpus,
+            "sharding": workload.sharding,
+        },
+    }

@@ -1,167 +1,385 @@
-"""One model's workload against every card: what it takes, where it fits, how far it could go there. Pure."""
+"""What `estimate` tells: memory by part, where it fits, how far it could go there; a file of cases, too. Pure."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
-from modelpick.memory.estimate import MemoryEstimate, architecture_of, estimate
-from modelpick.offers.instance import InstanceType
+from modelpick.errors import EXIT_YES, CannotTellError, ModelpickError, UsageError
+from modelpick.memory.estimate import GIB, MemoryEstimate, architecture_of, estimate
+from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning import fit
-from modelpick.planning.headroom import CacheRoom, cache_room, cheapest
-from modelpick.planning.smallest_change import least_change
-from modelpick.workload import Method, Workload
+from modelpick.planning.fit import KvCacheCapacity, kv_cache_capacity, smallest_change
+from modelpick.planning.placement import (
+    Caps,
+    Facts,
+    Placement,
+    Placements,
+    PlanRequest,
+    Rejection,
+    offers_for,
+    place,
+)
+from modelpick.workload import FinetuneMethod, Method, Workload, workload_from
+
+_G_CLASS = Families(gpu_class="G")
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far a workload could go on one card: None where it does not even start."""
+    """How far a workload could go on one GPU: None where it does not even start."""
 
     longest_context: int | None
     largest_batch: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class OfferFit:
+    """One offer and whether the set-up may be put there: `rejection` says why not, `free_gib` what memory is left."""
+
+    offer: Offer
+    free_gib: float
+    rejection: Rejection | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may."""
+        return self.rejection is None
+
+    @property
+    def reason(self) -> str:
+        """Why not, in one sentence; empty where it may."""
+        return "" if self.rejection is None else self.rejection.reason
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `fits` in `estimate --json`."""
+        return {
+            "instance_type": self.offer.instance.name,
+            "gpu": self.offer.instance.gpu.name,
+            "gpu_count": self.offer.instance.gpu_count,
+            "fits": self.fits,
+            "free_gib": self.free_gib,
+            "cause": self.rejection.cause if self.rejection else None,
+            "reason": self.reason or None,
+            "usd_per_hour": self.offer.usd_per_hour,
+        }
+
+
 @dataclass(frozen=True)
 class MemoryReport:
-    """The estimate as asked (`memory`), the device-level one that a card must hold (`device`), and the offers to try.
+    """The estimate as asked (`memory`), the device-level one that a GPU must hold (`device`), and every offer's answer.
 
-    `on` is the offer the user named, or the cheapest single-GPU one of the G class that fits; None when none does.
+    `on` is the offer the user named, or the first placement on the offers that plan and cost take by default; None when
+    there is none, and `refusal` says why.
     """
 
     model: Model
     architecture: Architecture
     memory: MemoryEstimate
     device: MemoryEstimate
-    offers: tuple[Offer, ...]
+    fits: tuple[OfferFit, ...]
     on: Offer | None
-    exact: dict[str, Any] | None = None  # what `--exact` traced, in its JSON names
+    refusal: Rejection | None
+    facts: Facts
+    requested: Workload  # before an engine was chosen
+    exact: Mapping[str, Any] | None = None  # what `--exact` traced, in its JSON names
 
     @property
-    def seat_fits(self) -> bool:
-        """Whether the workload fits the offer the report is about."""
-        return self.on is not None and fit.fits(self.device, self.on.instance).fits
+    def placement_fits(self) -> bool:
+        """Whether the workload may be put on the offer the report is about."""
+        return self.on is not None and self.fit_on(self.on).fits
+
+    def fit_on(self, offer: Offer) -> OfferFit:
+        """The answer for one of the offers."""
+        return next(row for row in self.fits if row.offer.instance.name == offer.instance.name)
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """Every offer."""
+        return tuple(row.offer for row in self.fits)
+
+    def with_trace(self, memory: MemoryEstimate, device: MemoryEstimate, exact: Mapping[str, Any]) -> "MemoryReport":
+        """The report with a traced peak in place of the formulas': `device` is what every offer is held against."""
+        fits = _fits(_request(self.model, self.device.workload, self.architecture, device), self.offers, self.facts)
+        return replace(self, memory=memory, device=device, fits=fits, exact=exact)
 
     @cached_property
     def reach(self) -> Reach:
         """How far the workload could go on the offer the report is about."""
-        return Reach(None, None) if self.on is None else self.reach_on(self.on.instance)
+        return Reach(None, None) if self.on is None else self.reach_on(self.on)
 
-    def reach_on(self, instance: InstanceType) -> Reach:
-        """How far the workload could go on one GPU (or shard) of `instance`."""
-        arguments = (self.architecture, self.memory.workload, instance, self.model.parameters)
+    def reach_on(self, offer: Offer) -> Reach:
+        """How far the workload could go on one GPU (or shard) of an offer; nowhere where it cannot run at all."""
+        rejection = self.fit_on(offer).rejection
+        if rejection is not None and rejection.cause != "memory":
+            return Reach(None, None)
+        arguments = (self.architecture, self.memory.workload, offer.instance, self.model.parameters)
         return Reach(fit.longest_context(*arguments), fit.largest_batch(*arguments))
 
     def solved(self) -> dict[str, Any]:
         """The most that fits the offer the report is about: context, batch, rank (LoRA), the least coarse method."""
         if self.on is None:
             return {}
-        work, instance = self.memory.workload, self.on.instance
+        work, on = self.memory.workload, self.on
         answer: dict[str, Any] = {
             "longest_context": self.reach.longest_context,
             "largest_batch": self.reach.largest_batch,
         }
         if work.task == "finetune":
-            answer["change_recipe"] = least_change(self.architecture, work, instance, self.model.parameters)
+            answer["change_recipe"] = smallest_change(
+                work,
+                lambda changed: self._placed(changed, [on]) is not None,
+                lambda changed: fit.longest_context(self.architecture, changed, on.instance, self.model.parameters),
+            )
         if work.is_lora:
-            answer["largest_rank"] = fit.largest_rank(self.architecture, work, instance, self.model.parameters)
-        answer["methods_that_fit"] = ", ".join(self._methods(instance)) or "none"
-        room = self.cache_room()
-        if room is not None:
-            answer |= room.as_json()
-        best = cheapest(self.architecture, work, self._alternatives(), self.model.parameters)
+            answer["largest_rank"] = fit.largest_rank(self.architecture, work, on.instance, self.model.parameters)
+        answer["methods_that_fit"] = ", ".join(self._methods(on)) or "none"
+        capacity = self.kv_cache_capacity()
+        if capacity is not None:
+            answer |= capacity.as_json()
+        best = self._cheapest_method()
         if best is not None:
-            answer["cheapest_method"], answer["cheapest_instance"] = best.method, best.offer.instance.name
+            answer["cheapest_method"], answer["cheapest_instance"] = best
         return answer
 
-    def cache_room(self) -> CacheRoom | None:
-        """What vLLM's share of the card in `on` leaves for its cache; None for other stacks."""
+    def kv_cache_capacity(self) -> KvCacheCapacity | None:
+        """What vLLM's share of the GPU in `on` leaves for its cache; None for other stacks."""
         if self.on is None or self.memory.workload.stack != "vllm":
             return None
-        return cache_room(self.architecture, self.memory.workload, self.on.instance, self.model.parameters)
+        return kv_cache_capacity(self.architecture, self.memory.workload, self.on.instance, self.model.parameters)
 
-    def _alternatives(self) -> list[Offer]:
-        return [offer for offer in self.offers if offer.instance.gpu_count == self.memory.workload.gpus]
+    def _placed(self, workload: Workload, offers: Iterable[Offer]) -> Placement | None:
+        """The first placement of a changed workload, at any price."""
+        found = place(_request(self.model, workload, self.architecture), offers, Caps(), self.facts)
+        if isinstance(found, Rejection):
+            return None
+        return next(iter((*found.rows, *found.unpriced)), None)
 
-    def _methods(self, instance: InstanceType) -> list[Method]:
-        """The methods of the same task that fit `instance`, as listed in design order (unquantized first)."""
+    def _cheapest_method(self) -> tuple[Method, str] | None:
+        """The method and instance of the cheapest placement that some method has; at one price the least coarse."""
         work = self.memory.workload
-        serving: tuple[Method, ...] = ("bf16", "int8", "nf4")
-        tuning: tuple[Method, ...] = ("full", "lora", "lora-int8", "qlora")
+        methods = _methods_of(work)
+        offers = [offer for offer in self.offers if offer.instance.gpu_count == work.gpus and offer.usd_per_hour]
+        best: tuple[tuple[float, float, str], Method] | None = None
+        for method in methods:
+            row = self._placed(replace(self.requested, method=method), offers)
+            if row is not None and (best is None or _hourly(row) < best[0]):
+                best = (_hourly(row), method)
+        return None if best is None else (best[1], best[0][2])
+
+    def _methods(self, on: Offer) -> list[Method]:
+        """The methods of the same task that fit `on`, as listed in design order (unquantized first)."""
+        work = self.memory.workload
         return [
-            name
-            for name in (serving if work.task == "serve" else tuning)
-            if fit.fits(
-                fit.on_device(self.architecture, replace(work, method=name), self.model.parameters), instance
-            ).fits
+            name for name in _methods_of(work) if self._placed(replace(self.requested, method=name), [on]) is not None
         ]
 
-    def cards(self) -> list[Offer]:
-        """The cheapest offer of each distinct GPU, or part of one, that has enough GPUs; the smallest memory first."""
-        cheapest: dict[tuple[str, float], Offer] = {}
-        for offer in self.offers:
-            if offer.instance.gpu_count < self.memory.workload.gpus:
-                continue
-            key = (offer.instance.gpu.name, offer.instance.usable_memory_gib)
-            held = cheapest.get(key)
-            if held is None or _price(offer) < _price(held):
-                cheapest[key] = offer
-        return sorted(cheapest.values(), key=lambda offer: (offer.instance.usable_memory_gib, _price(offer)))
+    def gpus(self) -> list[OfferFit]:
+        """The cheapest offer of each distinct GPU, or part of one, that has enough GPUs; the smallest memory first.
+
+        Of the same GPU in two kinds of host the one that can run it.
+        """
+        cheapest: dict[tuple[str, float], OfferFit] = {}
+        for row in sorted(self.fits, key=lambda row: (not row.fits, _price(row.offer))):
+            instance = row.offer.instance
+            if instance.gpu_count >= self.memory.workload.gpus:
+                cheapest.setdefault((instance.gpu.name, instance.usable_memory_gib), row)
+        return sorted(cheapest.values(), key=lambda row: (row.offer.instance.usable_memory_gib, _price(row.offer)))
 
     def as_json(self, *, explain: bool = False, solve: bool = False) -> dict[str, Any]:
         """The `estimate --json` object, without the schema version."""
-        body = self.memory.as_json()
+        capacity = self.kv_cache_capacity()
         return {
             "model": self.model.id,
             "revision": self.model.revision,
-            **body,
-            "device_high_gib": self.device.high / 2**30,
+            **self.memory.as_json(),
+            "device_high_gib": self.device.high / GIB,
             "on": self.on.instance.name if self.on else None,
+            "not_placed": _refusal_as_json(self.refusal),
             "longest_context": self.reach.longest_context,
             "largest_batch": self.reach.largest_batch,
-            "fits": [self._fit_as_json(offer) for offer in self.offers],
-            **(room.as_json() if (room := self.cache_room()) is not None else {}),
+            "fits": [row.as_json() for row in self.fits],
+            **(capacity.as_json() if capacity is not None else {}),
             **({"solved": self.solved()} if solve else {}),
             **({"exact": self.exact} if self.exact is not None else {}),
             **({"explain": self.memory.explain()} if explain else {}),
             "sources": sorted({offer.source for offer in self.offers if offer.source}),
         }
 
-    def _fit_as_json(self, offer: Offer) -> dict[str, Any]:
-        outcome = fit.fits(self.device, offer.instance)
-        return {
-            "instance_type": offer.instance.name,
-            "gpu": offer.instance.gpu.name,
-            "gpu_count": offer.instance.gpu_count,
-            "fits": outcome.fits,
-            "free_gib": outcome.free_gib,
-            "reason": outcome.reason or None,
-            "usd_per_hour": offer.usd_per_hour,
-        }
 
+def report(
+    model: Model, workload: Workload, offers: Iterable[Offer], facts: Facts, on: Offer | None = None
+) -> MemoryReport:
+    """The report on one model. Raises CannotTellError where its architecture cannot be known.
 
-def report(model: Model, workload: Workload, offers: Iterable[Offer], on: Offer | None = None) -> MemoryReport:
-    """The report on one model. Raises CannotTellError where its architecture cannot be known."""
-    architecture = architecture_of(model)
-    memory = estimate(architecture, workload, model.parameters)
-    device = memory if workload.measure == "device" else fit.on_device(architecture, workload, model.parameters)
+    The engine is settled by the search over the offer named, or over those of the G class with exactly the GPUs asked
+    for, as plan and cost do; then every offer is held against that set-up.
+    """
     listed = tuple(offers)
-    if on is None:
-        on = next(
-            (
-                offer
-                for offer in sorted(listed, key=_price)
-                if offer.usd_per_hour is not None
-                and offer.instance.gpu_class == "G"
-                and offer.instance.gpu_count == workload.gpus
-                and fit.fits(device, offer.instance).fits
-            ),
-            None,
-        )
-    return MemoryReport(model, architecture, memory, device, listed, on)
+    tried = [on] if on is not None else offers_for(listed, _G_CLASS, None, workload.gpus)
+    architecture = architecture_of(model)
+    request = _request(model, workload, architecture)
+    found = place(request, tried, Caps(), facts)
+    refusal = found if isinstance(found, Rejection) else found.refusal()
+    if isinstance(found, Rejection) and found.cause == "context":  # what it would take is told all the same
+        found = place(request, tried, Caps(), facts, any_context=True)
+    if isinstance(found, Rejection):
+        memory = estimate(architecture, workload, model.parameters)
+        device = fit.on_device(architecture, workload, model.parameters)
+        fits = tuple(OfferFit(offer, _free_gib(device, offer), found) for offer in listed)
+        return MemoryReport(model, architecture, memory, device, fits, on, refusal, facts, workload)
+    device = found.setup.least
+    settled = replace(device.workload, measure=workload.measure)
+    memory = device if workload.measure == "device" else estimate(architecture, settled, model.parameters)
+    fits = _fits(_request(model, device.workload, architecture), listed, facts)
+    here = on or (found.rows[0].offer if refusal is None else None)
+    return MemoryReport(model, architecture, memory, device, fits, here, refusal, facts, workload)
+
+
+def settled_estimate(
+    model: Model, architecture: Architecture, workload: Workload, offers: Iterable[Offer], facts: Facts
+) -> tuple[MemoryEstimate, MemoryEstimate]:
+    """The estimates as asked and at device level, of a workload on the engine that `report` would settle on."""
+    tried = offers_for(offers, _G_CLASS, None, workload.gpus)
+    request = _request(model, workload, architecture)
+    found = place(request, tried, Caps(), facts, cheapest_only=True, any_context=True)
+    if isinstance(found, Rejection):
+        device = fit.on_device(architecture, workload, model.parameters)
+    else:
+        device = found.setup.least
+    if workload.measure == "device":
+        return device, device
+    settled = replace(device.workload, measure=workload.measure)
+    return estimate(architecture, settled, model.parameters), device
+
+
+def _request(
+    model: Model, workload: Workload, architecture: Architecture, traced: MemoryEstimate | None = None
+) -> PlanRequest:
+    on_device = workload if workload.measure == "device" else replace(workload, measure="device")
+    if workload.task == "serve":
+        return PlanRequest(model, serve=on_device, traced=traced, architecture=architecture)
+    return PlanRequest(model, finetune=on_device, traced=traced, architecture=architecture)
+
+
+def _fits(request: PlanRequest, offers: Sequence[Offer], facts: Facts) -> tuple[OfferFit, ...]:
+    """The answer for every offer, in their order; that a price is unknown does not make it unfit."""
+    found = place(request, offers, Caps(), facts, any_context=True)
+    assert isinstance(found, Placements)  # the model was admitted with this very workload
+    rows = {row.offer.instance.name: OfferFit(row.offer, row.headroom_gib, None) for row in found.rows + found.unpriced}
+    for rejection in found.rejected:
+        assert rejection.offer is not None
+        free_gib = _free_gib(found.setup.least, rejection.offer)
+        rows[rejection.offer.instance.name] = OfferFit(rejection.offer, free_gib, rejection)
+    return tuple(rows[offer.instance.name] for offer in offers)
+
+
+def _free_gib(device: MemoryEstimate, offer: Offer) -> float:
+    return fit.fits(device, offer.instance).free_gib
+
+
+def _methods_of(workload: Workload) -> tuple[Method, ...]:
+    """The methods that any checkpoint can be loaded as, unquantized first."""
+    return ("bf16", "int8", "nf4") if workload.task == "serve" else get_args(FinetuneMethod)
+
+
+def _hourly(row: Placement) -> tuple[float, float, str]:
+    return (row.offer.usd_per_hour or 0.0, 0.0, row.offer.instance.name)
+
+
+def _refusal_as_json(refusal: Rejection | None) -> dict[str, str] | None:
+    if refusal is None:
+        return None
+    return {"cause": refusal.cause, "code": refusal.code, "reason": refusal.reason, "fix": refusal.remedy}
 
 
 def _price(offer: Offer) -> tuple[float, str]:
     return (float("inf") if offer.usd_per_hour is None else offer.usd_per_hour, offer.instance.name)
+
+
+FindModel = Callable[[str], Model | None]
+_OWN_NAMES = ("model", "id")  # `id`, when given, comes back in the result
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One line's answer: `body` for `--json` (an `error` object in place of what failed), `line` for a screen."""
+
+    body: dict[str, Any]
+    line: str
+    exit_code: int
+
+
+def estimate_cases(
+    lines: Iterable[str], find_model: FindModel, offers: Sequence[Offer], facts: Facts
+) -> Iterator[CaseResult]:
+    """An answer for every line that is not blank, in order, as the lines come.
+
+    `find_model` gives the facts of a model id, None when it is not known, or raises a ModelpickError, which becomes the
+    line's error. Never raises for a bad line.
+    """
+    shapes: dict[str, tuple[Model, Architecture]] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        asked: str | None = None
+        try:
+            names = _names(line, number)
+            asked = names["model"]
+            yield _answer(names, shapes, find_model, offers, facts)
+        except ModelpickError as error:
+            body = {"model": None, "asked": asked, "line": number, "error": error.as_json()}
+            yield CaseResult(body, f"line {number}: {error.message}; {error.fix}", error.exit_code)
+
+
+def models_named(lines: Iterable[str]) -> list[str]:
+    """The models that the lines name, each once, so that they can be looked up together; bad lines name none."""
+    found: dict[str, None] = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            found[_names(line, number)["model"]] = None
+        except UsageError:
+            continue
+    return list(found)
+
+
+def _names(line: str, number: int) -> dict[str, Any]:
+    try:
+        names = json.loads(line)
+    except (ValueError, RecursionError) as broken:
+        raise UsageError(f"line {number} is not JSON", fix="write one object a line", code="bad_case") from broken
+    if not isinstance(names, dict):
+        raise UsageError(f"line {number} is not an object", fix='write {"model": ...}', code="bad_case")
+    if not isinstance(names.get("model"), str) or not names["model"].strip():
+        raise UsageError(f"line {number} names no model", fix='add "model": "org/name"', code="bad_case")
+    return names
+
+
+def _answer(
+    names: dict[str, Any],
+    shapes: dict[str, tuple[Model, Architecture]],
+    find_model: FindModel,
+    offers: Sequence[Offer],
+    facts: Facts,
+) -> CaseResult:
+    asked = names["model"]
+    known = shapes.get(asked)
+    if known is None:
+        model = find_model(asked)
+        if model is None:
+            raise CannotTellError(
+                f"{asked} is not a model that is known here", fix="check the id", code="unknown_model"
+            )
+        known = shapes[asked] = (model, architecture_of(model))
+    model, architecture = known
+    workload = workload_from({key: value for key, value in names.items() if key not in _OWN_NAMES})
+    found, device = settled_estimate(model, architecture, workload, offers, facts)
+    body = {"model": model.id, "asked": asked, **found.as_json(), "device_high_gib": device.high / GIB}
+    if "id" in names:
+        body["id"] = names["id"]
+    line = f"{model.id}  {found.total / GIB:.2f} GiB  ({found.low / GIB:.2f} to {found.high / GIB:.2f})"
+    return CaseResult(body, line, EXIT_YES)

@@ -19,7 +19,7 @@ from modelpick.errors import ModelpickError, UsageError, printable
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
 from modelpick.memory.estimate import GIB, architecture_of
-from modelpick.offers import rules
+from modelpick.offers import embedded
 from modelpick.serving import command, machine, proxy, sizing, source
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
@@ -135,11 +135,11 @@ def prepare(request: ServeRequest) -> Launch:
     found = source.find(request.model, adapter=request.adapter, name=request.name, offline=request.offline)
     here = machine.look()
     workload, asked_context = _workload(request, found.served.folder, here)
-    subject = rules.subject_of(found.base, workload, adapter=found.served.adapter is not None)
+    subject = embedded.subject_of(found.base, workload, adapter=found.served.adapter is not None)
     if workload.method == "gguf":
         subject = replace(subject, model_type=source.gguf_architecture(found.served.folder), kind="gguf")
     choice = choose(
-        rules.load_rules(),
+        embedded.load_rules(),
         subject,
         gpu=here.gpu is not None,
         installed={name: machine.program(engine.program) is not None for name, engine in ENGINES.items()},

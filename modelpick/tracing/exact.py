@@ -44,11 +44,8 @@ def exact(report: MemoryReport) -> MemoryReport:
             code="not_traceable",
         )
     told = _told(report, traced)
-    return replace(
-        report,
-        memory=traced_estimate(report.memory, traced, told),
-        device=traced_estimate(report.device, traced, told),
-        exact=traced.as_json(),
+    return report.with_trace(
+        traced_estimate(report.memory, traced, told), traced_estimate(report.device, traced, told), traced.as_json()
     )
 
 

@@ -24,7 +24,7 @@ from modelpick.loading.environment import silence_libraries
 from modelpick.loading.load import Loaded, LoadOptions, check_folder
 from modelpick.loading.tokenize import Encoded
 from modelpick.memory.estimate import estimate_model
-from modelpick.planning.choose import Choice, choose
+from modelpick.planning.choose import TuningChoice, choose
 from modelpick.planning.recipe import RunSettings, as_trained, settings_from
 from modelpick.schema import current_names
 from modelpick.training import checkpoints, model_card, run_folder, tracking
@@ -195,7 +195,7 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
     """Choose, measure, train, measure again, save."""
     from modelpick.training import train
 
-    choice = Choice(run.earlier, 0.0, ("resumed",)) if run.earlier else _choose(run)
+    choice = TuningChoice(run.earlier, 0.0, ("resumed",)) if run.earlier else _choose(run)
     _say_what_was_chosen(run, choice, progress)
     settings, output, data = choice.settings, run.output, run.data
     halvings = run_folder.halvings_to_follow(run.record, settings)
@@ -239,7 +239,7 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
     return result
 
 
-def _say_what_was_chosen(run: _Run, choice: Choice, progress: Progress) -> None:
+def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) -> None:
     if run.data.leaks:
         progress.note(f"{run.data.leaks} held-out examples ask what training asks, and are left out")
     for reason in choice.reasons:
@@ -248,7 +248,7 @@ def _say_what_was_chosen(run: _Run, choice: Choice, progress: Progress) -> None:
         progress.note(f"license {run.permission.verdict}: {obligation.text}")
 
 
-def _choose(run: _Run) -> Choice:
+def _choose(run: _Run) -> TuningChoice:
     """Fill in what was not asked for, by the memory estimate on the device at hand."""
     options, data = run.options, run.data
     load_options = _load_options(options, data.labels, offline=run.request.offline)

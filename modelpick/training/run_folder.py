@@ -14,7 +14,7 @@ from modelpick.datasets.split import Data, DataRecord
 from modelpick.errors import UsageError
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing.license_check import Permission
-from modelpick.planning.choose import Choice
+from modelpick.planning.choose import TuningChoice
 from modelpick.planning.recipe import BatchHalving, RunSettings, settings_from
 from modelpick.training import checkpoints
 from modelpick.training.checkpoints import TrainingStoppedError
@@ -170,7 +170,7 @@ def halvings_to_follow(record: RunRecord | None, settings: RunSettings) -> tuple
 
 
 def new_record(
-    choice: Choice, permission: Permission, data: DataRecord, halvings: tuple[BatchHalving, ...]
+    choice: TuningChoice, permission: Permission, data: DataRecord, halvings: tuple[BatchHalving, ...]
 ) -> RunRecord:
     """The record of a run that begins."""
     return RunRecord(

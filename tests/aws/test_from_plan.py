@@ -26,7 +26,7 @@ from modelpick.training.job_file import planned_from
 
 @pytest.fixture(scope="module")
 def plan() -> dict[str, Any]:
-    made = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_hours=6.0, max_usd=12.0)
+    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_hours=6.0, max_usd=12.0)
     return json.loads(made.to_bytes())
 
 
@@ -76,7 +76,7 @@ def test_the_machine_judges_by_the_rules_that_allowed_the_plan(
         'policy = "ours.toml"\n[company]\ndomicile = "DE"\nmonthly_active_users = 2_000\n'
     )
     Path("approvals.toml").write_text("# none yet\n")
-    made = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}).as_json()
+    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora"}).as_json()
     job = spec_from(made, license_files=rules_of(made)).job
     with tarfile.open(fileobj=io.BytesIO(bundle.build(job))) as bundled:
         bundled.extractall(there, filter="data")
@@ -122,13 +122,13 @@ def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
     ],
 )
 def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, vllm: bool) -> None:
-    made = json.loads(gather.prepare(model, serve={"method": method}, offline=True).to_bytes())
+    made = json.loads(gather.plan(model, serve={"method": method}, offline=True).to_bytes())
     assert spec_from(made).job.get("vllm", False) is vllm
 
 
 def test_a_cap_shortens_the_best_one_s_hours_and_does_not_swap_it(plan: dict[str, Any]) -> None:
     """The second switch's delay is paid from the cap: the plan's hours are cut by it, its first choice stays first."""
-    capped = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_usd=5.0).as_json()
+    capped = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora"}, max_usd=5.0).as_json()
     spec = spec_from(capped, LaunchOptions(max_usd=5.0))
     assert spec.candidates[0].instance_type == capped["instance_type"]
     assert spec.hours < capped["max_hours"]
@@ -136,7 +136,7 @@ def test_a_cap_shortens_the_best_one_s_hours_and_does_not_swap_it(plan: dict[str
 
 
 def test_what_would_be_stopped_before_it_is_done_is_no_candidate() -> None:
-    plan = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "lora-int8"}, max_hours=6.0, max_usd=12.0).as_json()
+    plan = gather.plan("Qwen/Qwen3-8B", finetune={"method": "lora-int8"}, max_hours=6.0, max_usd=12.0).as_json()
     times = [row["time"]["likely_hours"] for row in plan["candidates"]]
     assert max(times) <= plan["max_hours"]
     spec = spec_from(plan, LaunchOptions(max_hours=times[0] * 1.01))
@@ -172,14 +172,14 @@ def test_the_machine_is_told_what_it_was_priced_with(plan: dict[str, Any], tmp_p
 
 
 def test_what_the_user_said_goes_as_it_was_said() -> None:
-    made = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "qlora", "batch": 4}).as_json()
+    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora", "batch": 4}).as_json()
     assert "batch" not in made["chosen"]
     assert {row["finetune"]["batch"] for row in made["candidates"]} == {4}
     assert "--batch 4" in spec_from(made).job["command"][2]
 
 
 def test_a_plan_for_several_gpus_is_not_carried_out_by_one() -> None:
-    made = gather.prepare("Qwen/Qwen3-8B", finetune={"method": "lora", "gpus": 4}, family="any").as_json()
+    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "lora", "gpus": 4}, family="any").as_json()
     with pytest.raises(ModelpickError) as refused:
         spec_from(made)
     assert refused.value.code == "several_gpus"

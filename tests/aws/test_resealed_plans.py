@@ -27,7 +27,7 @@ CONDITIONS, SAME_LICENSE = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-0.6B"
 
 @pytest.fixture(scope="module")
 def plan() -> dict[str, Any]:
-    made = gather.prepare(MODEL, finetune={"method": "qlora"}, max_hours=2.0, instance="g5.xlarge")
+    made = gather.plan(MODEL, finetune={"method": "qlora"}, max_hours=2.0, instance="g5.xlarge")
     return dict(json.loads(made.to_bytes()))
 
 

@@ -46,7 +46,7 @@ MACHINE_S_OWN = {"finetune", "serve", "stop", "down"}
 @pytest.fixture(scope="module")
 def actions() -> list[dict[str, Any]]:
     """The actions of a plan that has every step: its model is gated, it is fine-tuned and served."""
-    made = gather.prepare(MODEL, finetune={"method": "qlora"}, serve={"method": "bf16"}, max_hours=2.0)
+    made = gather.plan(MODEL, finetune={"method": "qlora"}, serve={"method": "bf16"}, max_hours=2.0)
     plan = json.loads(made.to_bytes())
     return plan_actions.actions(plan["id"], {**plan, "model": {**plan["model"], "gated": True}})
 

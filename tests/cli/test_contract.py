@@ -58,7 +58,7 @@ def test_recommend(modelpick: Run) -> None:
         assert set(row["finetune"]) >= {"method", "memory", "offer", "cost"}
     assert len(body["recommendations"]) + len(body["rejected"]) < body["catalog"]["models"]
     assert body["passed"] + len(body["rejected"]) == body["catalog"]["models"]
-    assert all(set(left) == {"model", "reason_code", "reason"} for left in body["rejected"])
+    assert all(set(left) >= {"model", "reason_code", "reason", "cause"} for left in body["rejected"])
 
 
 def test_license_of_several_models_keeps_their_order_and_the_most_severe_code(modelpick: Run) -> None:

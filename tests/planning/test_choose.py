@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
-from modelpick.planning.choose import Choice, Device, DoesNotFitError, choose
+from modelpick.planning.choose import Device, DoesNotFitError, TuningChoice, choose
 from modelpick.training.job_file import planned_from
 from modelpick.workload import Workload
 
@@ -25,7 +25,7 @@ def high(workload: Workload) -> float:
 
 def chosen(
     usable_gib: float, longest: int = 1000, examples: int = 400, limit: int | None = 4096, **given: Any
-) -> Choice:
+) -> TuningChoice:
     device = Device("cuda", "a card", usable_gib * GIB, "bf16")
     return choose(
         {**BASE, **given}, device, high, longest=longest, examples=examples, parameters=7_000_000_000, limit=limit
@@ -90,7 +90,7 @@ PLANNED = (
 )
 
 
-def planned_on(usable_gib: float, kind: str = "cuda", **given: Any) -> Choice:
+def planned_on(usable_gib: float, kind: str = "cuda", **given: Any) -> TuningChoice:
     device = Device(kind, "a card", usable_gib * GIB, "bf16")
     return choose(
         {**BASE, "method": "qlora", **given}, device, high, longest=1000, examples=400, parameters=None, limit=4096,

@@ -8,20 +8,20 @@ import pytest
 
 from modelpick.errors import ModelpickError
 from modelpick.offers import embedded
-from modelpick.planning import costs
+from modelpick.planning import gather
 
 MODEL = "Qwen/Qwen3-8B"
 SERVE = {"method": "awq", "stack": "vllm", "batch": 16, "context": 1000, "generate": 250}
 
 
 def test_the_cheapest_comes_first_and_each_gpu_once() -> None:
-    found = costs.side_by_side(MODEL, SERVE)
+    found = gather.compare(MODEL, SERVE)
     names = [row.offer.instance.name for row in found.rows]
     assert names[:3] == ["g6.xlarge", "g5.xlarge", "g6e.xlarge"]
     assert len({row.offer.instance.gpu.name for row in found.rows}) == len(names)
     assert [row.usd for row in found.rows] == sorted(row.usd or 0 for row in found.rows)
     assert "the same GPU" in found.left_out["g5.2xlarge"]
-    everything = costs.side_by_side(MODEL, SERVE, all_sizes=True)
+    everything = gather.compare(MODEL, SERVE, all_sizes=True)
     assert len(everything.rows) > len(found.rows)
     assert set(found.left_out) | set(names) == set(everything.left_out) | {
         r.offer.instance.name for r in everything.rows
@@ -29,7 +29,7 @@ def test_the_cheapest_comes_first_and_each_gpu_once() -> None:
 
 
 def test_a_faster_instance_says_what_it_costs_more() -> None:
-    found = costs.side_by_side(MODEL, SERVE)
+    found = gather.compare(MODEL, SERVE)
     (faster,) = found.changes()
     assert faster.kind == "faster"
     assert faster.speed_factor > 1.1
@@ -40,7 +40,7 @@ def test_a_faster_instance_says_what_it_costs_more() -> None:
 
 
 def test_fine_tuning_has_a_job_and_where_a_sample_is_known_a_spot_price() -> None:
-    found = costs.side_by_side(MODEL, {"method": "qlora", "context": 256})
+    found = gather.compare(MODEL, {"method": "qlora", "context": 256})
     row = next(row for row in found.rows if row.offer.instance.name == "g5.xlarge")
     assert row.job is not None
     assert row.spot_job is not None
@@ -55,8 +55,7 @@ def test_data_decides_what_a_job_costs(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps({"text": "word " * 400}) + "\n" for _ in range(500)))
     once, thrice = (
-        costs.side_by_side(MODEL, {"method": "qlora"}, data=path, epochs=n, instance="g5.xlarge").rows[0]
-        for n in (1, 3)
+        gather.compare(MODEL, {"method": "qlora"}, data=path, epochs=n, instance="g5.xlarge").rows[0] for n in (1, 3)
     )
     assert once.time is not None
     assert thrice.time is not None
@@ -64,8 +63,8 @@ def test_data_decides_what_a_job_costs(tmp_path: Path) -> None:
 
 
 def test_half_a_month_costs_less_and_break_even_follows() -> None:
-    full = costs.side_by_side(MODEL, SERVE, against_usd_per_mtok=0.3).rows[0]
-    half = costs.side_by_side(MODEL, SERVE, duty_cycle=0.5, against_usd_per_mtok=0.3).rows[0]
+    full = gather.compare(MODEL, SERVE, against_usd_per_mtok=0.3).rows[0]
+    half = gather.compare(MODEL, SERVE, duty_cycle=0.5, against_usd_per_mtok=0.3).rows[0]
     assert full.month is not None
     assert half.month is not None
     assert half.month.instance_usd == pytest.approx(full.month.instance_usd / 2)
@@ -75,7 +74,7 @@ def test_half_a_month_costs_less_and_break_even_follows() -> None:
 
 
 def test_an_unknown_price_stays_unknown_and_last() -> None:
-    found = costs.side_by_side(MODEL, {"method": "bf16", "gpus": 8}, family="any", all_sizes=True)
+    found = gather.compare(MODEL, {"method": "bf16", "gpus": 8}, family="any", all_sizes=True)
     last = found.rows[-1]
     assert last.offer.instance.name == "p5e.48xlarge"
     assert last.usd is None
@@ -85,7 +84,7 @@ def test_an_unknown_price_stays_unknown_and_last() -> None:
 
 def test_live_prices_take_the_place_of_embedded_ones() -> None:
     offers = [offer.discounted({"g6": 0.5}) for offer in embedded.offers("us-east-1")]
-    live = costs.side_by_side(MODEL, SERVE, offers=offers)
+    live = gather.compare(MODEL, SERVE, offers=offers)
     assert live.rows[0].offer.usd_per_hour == pytest.approx(0.4024)
 
 
@@ -104,6 +103,6 @@ def test_live_prices_take_the_place_of_embedded_ones() -> None:
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], code: str) -> None:
     with pytest.raises(ModelpickError) as caught:
-        costs.side_by_side(**{"name": MODEL, "workload": SERVE, **options})
+        gather.compare(**{"name": MODEL, "workload": SERVE, **options})
     assert caught.value.code == code
     assert caught.value.fix

@@ -1,15 +1,15 @@
 """Fit is per GPU at the upper bound; the solver's answer fits and the next one does not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from modelpick.memory.estimate import GIB
 from modelpick.offers.instance import Gpu, InstanceType
 from modelpick.planning import fit
-from modelpick.planning.smallest_change import least_change
 from modelpick.workload import Workload, workload_from
-from tests.memory.shapes import LLAMA_7B
+from tests.memory.shapes import LLAMA_7B, MAMBA
 
 
 def instance(name: str, gpu: str, usable: float, count: int = 1, bf16: bool = True, fp8: bool = False) -> InstanceType:
@@ -31,6 +31,12 @@ T4 = instance("g4dn.xlarge", "T4", 14.75, bf16=False)
 H100 = instance("p5.4xlarge", "H100-80GB", 79.6, fp8=True)
 
 
+def smallest_change(workload: Workload) -> dict[str, Any] | None:
+    return fit.smallest_change(
+        workload, lambda changed: bool(on(changed)), lambda changed: fit.longest_context(LLAMA_7B, changed, A10G)
+    )
+
+
 def on(workload: Workload, where: InstanceType = A10G) -> fit.Fit:
     return fit.fits(fit.on_device(LLAMA_7B, workload), where)
 
@@ -50,11 +56,12 @@ def test_memories_of_several_gpus_are_never_added_up() -> None:
     assert "asked for" in on(sharded, A10G).reason
 
 
-def test_a_gpu_without_the_dtype_does_not_fit() -> None:
-    assert "bf16" in on(workload_from({"method": "nf4"}), T4).reason
-    assert on(workload_from({"method": "nf4", "dtype": "fp16"}), T4)
-    assert "fp8" in on(workload_from({"method": "fp8"}), A10G).reason
-    assert on(workload_from({"method": "fp8"}), H100)
+def test_a_gpu_without_the_dtype_lacks_it_however_much_memory_it_has() -> None:
+    assert fit.lacking_dtype(workload_from({"method": "nf4"}), T4) == "bf16"
+    assert fit.lacking_dtype(workload_from({"method": "nf4", "dtype": "fp16"}), T4) is None
+    assert fit.lacking_dtype(workload_from({"method": "fp8"}), A10G) == "fp8"
+    assert fit.lacking_dtype(workload_from({"method": "bf16", "kv_cache_dtype": "fp8"}), A10G) == "fp8"
+    assert fit.lacking_dtype(workload_from({"method": "fp8"}), H100) is None
 
 
 def test_vllm_may_use_only_its_share_of_the_card() -> None:
@@ -93,14 +100,14 @@ def test_the_largest_rank_fits_and_one_more_does_not() -> None:
 )
 def test_the_least_change_to_a_recipe_makes_it_fit(names: dict[str, object], change: dict[str, object]) -> None:
     workload = workload_from(names)
-    found = least_change(LLAMA_7B, workload, A10G)
+    found = smallest_change(workload)
     assert found is not None
     assert found.items() >= change.items()
     assert on(replace(workload, **found))  # type: ignore[arg-type]
 
 
 def test_shorter_sequences_are_the_last_resort() -> None:
-    found = least_change(LLAMA_7B, workload_from({"method": "lora", "context": 100_000}), A10G)
+    found = smallest_change(workload_from({"method": "lora", "context": 100_000}))
     assert found is not None
     assert found["method"] == "qlora"
     assert 0 < found["context"] < 100_000
@@ -113,3 +120,32 @@ def test_nothing_fits_where_the_weights_do_not() -> None:
 def test_free_memory_is_counted_at_the_upper_bound() -> None:
     device = fit.on_device(LLAMA_7B, workload_from({}))
     assert fit.fits(device, A10G).free_gib == pytest.approx(22.35 - device.high / GIB)
+
+
+def test_a_larger_share_of_the_card_leaves_more_cache() -> None:
+    tight = workload_from({"method": "bf16", "stack": "vllm", "context": 2048, "gpu_memory_utilization": 0.8})
+    some, more = (fit.kv_cache_capacity(LLAMA_7B, replace(tight, gpu_memory_utilization=u), A10G) for u in (0.8, 0.95))
+    assert 0 < some.gib < more.gib < 22.35
+    assert some.sequences <= more.sequences
+    assert more.tokens is not None
+    assert more.sequences <= more.tokens / 2048
+
+
+def test_shorter_contexts_admit_more_sequences() -> None:
+    work = workload_from({"method": "int8", "stack": "vllm", "context": 4096})
+    long, short = (fit.kv_cache_capacity(LLAMA_7B, replace(work, context=n), A10G).sequences for n in (4096, 512))
+    assert 0 < long < short
+
+
+def test_cards_that_share_kv_heads_have_room_for_more_tokens_and_for_no_fewer_than_the_sequences_hold() -> None:
+    work = workload_from({"method": "bf16", "stack": "vllm", "context": 2048, "gpus": 4})
+    room = fit.kv_cache_capacity(LLAMA_7B, work, FOUR_A10G)
+    alone = fit.kv_cache_capacity(LLAMA_7B, replace(work, gpus=1, sharding="none"), A10G)
+    assert room.tokens is not None
+    assert alone.tokens is not None
+    assert room.tokens > 4 * alone.tokens
+    assert room.sequences * 2048 <= room.tokens
+
+
+def test_a_model_without_growing_cache_has_room_for_no_number_of_tokens() -> None:
+    assert fit.kv_cache_capacity(MAMBA, workload_from({"method": "bf16", "stack": "vllm"}), A10G).tokens is None

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from modelpick.catalog.architecture import read
 from modelpick.errors import UsageError
 from modelpick.offers import embedded
-from modelpick.planning.cost import serving_month
+from modelpick.planning.cost import break_even, serving_month, token_prices
 from modelpick.planning.job import job_cost, job_time, transfer_hours
-from modelpick.planning.tokens_price import break_even, token_prices
 from modelpick.ranges import Range, exactly, total
 from modelpick.speed import calibration, speed
 from modelpick.speed.roofline import shape_of

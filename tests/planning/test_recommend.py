@@ -1,5 +1,6 @@
 """Filter, fit, price, rank: the rules of the ranking, on small made-up models and offers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,11 @@ from modelpick.errors import CannotTellError
 from modelpick.licensing.outcome import Reason, Verdict
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers import embedded
-from modelpick.planning.fit import Fit
-from modelpick.planning.recommend import Families, Recommendations, Tools, Wanted, recommend
+from modelpick.offers.instance import Families
+from modelpick.offers.price import Offer
+from modelpick.planning.context_limit import context_problem
+from modelpick.planning.placement import Caps, Placement, Placements, PlanRequest, Rejection
+from modelpick.planning.recommend import Filters, Recommendations, recommend
 from modelpick.workload import Workload
 
 GIB = 2.0**30
@@ -43,25 +47,43 @@ def judgement(subject: Model, verdict: Verdict) -> Judgement:
     return Judgement(subject.id, None, verdict, (), (reason,), ())
 
 
-def estimated(subject: Model, workload: Workload) -> Any:
+def allowed(subject: Model) -> Judgement:
+    return judgement(subject, Verdict.ALLOW)
+
+
+def place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placements | Rejection:
+    """A search over made-up models: as many bytes as parameters, at most a tenth more."""
+    subject, workload = request.model, request.serve or request.finetune
     if subject.parameters is None:
         raise CannotTellError("shape unknown", fix="none", code="unknown_architecture")
-    return FakeMemory(float(subject.parameters), subject.parameters * 1.1)
-
-
-def fits(memory: Any, instance: Any) -> Fit:
-    free = instance.usable_memory_gib - memory.high / GIB
-    return Fit(free >= 0, free, "")
+    assert workload is not None
+    problem = context_problem(subject.context, workload.context, workload.generate)
+    if problem is not None:
+        return Rejection("context", problem.code, problem.message, problem.fix)
+    memory: Any = FakeMemory(float(subject.parameters), subject.parameters * 1.1)
+    rows, unpriced, rejected = [], [], []
+    for offer in sorted(offers, key=lambda offer: offer.usd_per_hour or 1e9):
+        free = offer.instance.usable_memory_gib - memory.high / GIB
+        placement = Placement(offer, None, memory, "transformers", free)
+        if free < 0:
+            rejected.append(Rejection("memory", "does_not_fit", "too large", "", offer, free))
+        elif offer.usd_per_hour is None:
+            unpriced.append(placement)
+        elif caps.max_usd_per_hour is not None and offer.usd_per_hour > caps.max_usd_per_hour:
+            rejected.append(Rejection("too_expensive", "too_expensive", "above", "", offer, free))
+        else:
+            rows.append(placement)
+    setup: Any = None
+    return Placements(setup, tuple(rows), tuple(unpriced), tuple(rejected))
 
 
 def run(*models: Model, verdicts: dict[str, Verdict] | None = None, **wanted: Any) -> Recommendations:
-    tools = Tools(
+    asked = Filters(**{"families": Families(gpu_class="G"), **wanted})
+    return recommend(
+        models, Workload(), asked, embedded.offers("us-east-1"),
         judge=lambda subject: judgement(subject, (verdicts or {}).get(subject.id, Verdict.ALLOW)),
-        estimate=estimated,
-        fits=fits,
-    )
-    asked = Wanted(**{"families": Families(gpu_class="G"), **wanted})
-    return recommend(models, Workload(), asked, embedded.offers("us-east-1"), tools)
+        place=place,
+    )  # fmt: skip
 
 
 def names(found: Recommendations) -> list[str]:
@@ -78,7 +100,7 @@ def test_the_cheapest_single_gpu_that_fits_is_taken() -> None:
         and offer.instance.usable_memory_gib >= 18 * 1.1
         and offer.usd_per_hour is not None
     }
-    assert row.seat.offer.usd_per_hour == min(prices.values())
+    assert row.placement.offer.usd_per_hour == min(prices.values())
 
 
 def test_memories_of_several_gpus_are_never_added_up() -> None:
@@ -131,9 +153,10 @@ def test_every_gate_names_its_reason(facts: dict[str, Any], wanted: dict[str, An
 
 def test_a_price_that_is_not_known_is_never_taken_for_cheap() -> None:
     unpriced = tuple(replace(offer, usd_per_hour=None) for offer in embedded.offers("us-east-1"))
-    tools = Tools(judge=lambda subject: judgement(subject, Verdict.ALLOW), estimate=estimated, fits=fits)
-    found = recommend([model("a/a", 60)], Workload(), Wanted(), unpriced, tools)
-    assert [left.code for left in found.rejected] == ["no_offer"]
+    found = recommend([model("a/a", 60)], Workload(), Filters(), unpriced, judge=allowed, place=place)
+    (left,) = found.rejected
+    assert (left.code, left.cause) == ("no_offer", "price_unknown")
+    assert "fits" in left.reason
 
 
 def test_overlapping_scores_are_ties_and_the_cheaper_wins() -> None:
@@ -194,13 +217,10 @@ def test_every_model_is_either_recommended_or_rejected_with_a_reason(drawn: list
 
 
 def test_a_method_that_a_checkpoint_brings_needs_such_a_checkpoint() -> None:
-    tools = Tools(
-        judge=lambda subject: judgement(subject, Verdict.ALLOW),
-        estimate=estimated,
-        fits=fits,
-        checkpoint=lambda subject: "gptq" if subject.id == "a/gptq" else None,
-    )
     models = [model("a/gptq", 50), model("a/plain", 60)]
-    found = recommend(models, Workload(method="gptq"), Wanted(), embedded.offers("us-east-1"), tools)
+    found = recommend(
+        models, Workload(method="gptq"), Filters(), embedded.offers("us-east-1"),
+        judge=allowed, place=place, checkpoint=lambda subject: "gptq" if subject.id == "a/gptq" else None,
+    )  # fmt: skip
     assert names(found) == ["a/gptq"]
     assert [left.code for left in found.rejected] == ["no_checkpoint"]

@@ -20,7 +20,7 @@ def test_money_is_spent_by_one_step_after_everything_that_stops_it() -> None:
 
 def test_a_plan_shows_the_steps_that_concern_it_and_no_other() -> None:
     """Of a plan that serves a model which is not gated: all steps but the Hub token and the fine-tuning."""
-    made = gather.prepare("Qwen/Qwen3-8B", serve={"method": "int8"}).content
+    made = gather.plan("Qwen/Qwen3-8B", serve={"method": "int8"}).content
     shown = [row["action"] for row in made["actions"]]
     assert shown == [step.action for step in STEPS if step.when not in ("gated", "finetune")]
     gated = actions(made["id"], {**made, "model": {**made["model"], "gated": True}, "tasks": ["finetune"]})
@@ -28,7 +28,7 @@ def test_a_plan_shows_the_steps_that_concern_it_and_no_other() -> None:
 
 
 def test_a_plan_file_of_before_the_upload_was_listed_is_still_read() -> None:
-    made = gather.prepare("Qwen/Qwen3-8B", serve={"method": "int8"})
+    made = gather.plan("Qwen/Qwen3-8B", serve={"method": "int8"})
     old = {**made.content, "actions": actions(made.id, made.content, first_list=True)}
     assert len(old["actions"]) == len(made.content["actions"]) - 1
     assert plan.load(plan.Plan(old).to_bytes().decode()).id == made.id

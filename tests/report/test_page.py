@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelpick import api
-from modelpick.planning.recommend import Recommendations, Rejection, Wanted
+from modelpick.planning.recommend import Filters, LeftOut, Recommendations
 from modelpick.report.html import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -20,13 +20,13 @@ HOSTILE = "evil/<script>document.title='owned'</script>"
 
 @pytest.fixture(scope="module")
 def answer() -> Any:
-    return api.recommend(wanted=Wanted(max_parameters=4_000_000_000), finetune_rows=3)
+    return api.recommend(filters=Filters(max_parameters=4_000_000_000), finetune_rows=3)
 
 
 def with_a_hostile_name(answer: Any) -> Any:
     first, *others = answer.recommendations.passed
     hostile = replace(first, model=replace(first.model, id=HOSTILE))
-    left = Rejection(HOSTILE, "license_review", "<img src=x onerror=\"document.title='owned'\">")
+    left = LeftOut(HOSTILE, "license_review", "<img src=x onerror=\"document.title='owned'\">")
     return replace(answer, recommendations=Recommendations((hostile, *others), (left,)))
 
 
@@ -36,7 +36,7 @@ def test_it_loads_nothing_and_names_everything(answer: Any) -> None:
     assert "default-src 'none'" in text
     for row in answer.recommendations.passed[:5]:
         assert row.model.id in text
-        assert row.seat.offer.instance.name in text
+        assert row.placement.offer.instance.name in text
     assert all(left.model in text for left in answer.recommendations.rejected)
     assert answer.policy.sha256 in text
 

@@ -4,7 +4,7 @@ import pytest
 
 from modelpick.errors import CannotTellError, UsageError
 from modelpick.offers.compatibility import Subject
-from modelpick.offers.rules import load_rules
+from modelpick.offers.embedded import load_rules
 from modelpick.serving.engines import VLLM_LORA_RANKS, choose, lora_rank_setting
 from modelpick.workload import workload_from
 

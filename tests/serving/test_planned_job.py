@@ -34,7 +34,7 @@ def said(job: dict[str, Any], folder: Path, environment: dict[str, str]) -> list
 def plan(tmp_path: Path, **more: Any) -> PlannedDeployment:
     data = tmp_path / "train.jsonl"
     data.write_text('{"instruction": "a", "output": "b"}\n' * 20)
-    return planned_deployment(gather.prepare(MODEL, data=data, epochs=2.0, **more))
+    return planned_deployment(gather.plan(MODEL, data=data, epochs=2.0, **more))
 
 
 def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, echo: dict[str, str]) -> None:
@@ -46,7 +46,7 @@ def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, e
     assert first == [
         f"finetune {MODEL} --method lora --context 256 --planned planned.json --epochs 2 --data data/train.jsonl"
         " --output results/run",
-        f"serve results/run --method bf16 --context 512 --generate 512 --concurrency 3 {KEPT}",
+        f"serve results/run --method bf16 --context 512 --generate 512 --concurrency 3 --engine vllm {KEPT}",
     ]
     run = tmp_path / "results" / "run"
     run.mkdir(parents=True)
@@ -100,7 +100,7 @@ def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: di
 
 
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
-    made = planned_deployment(gather.prepare(MODEL, serve={"method": "bf16", "context": 512}))
+    made = planned_deployment(gather.plan(MODEL, serve={"method": "bf16", "context": 512}))
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
-        f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 1 {KEPT}"
+        f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 1 --engine vllm {KEPT}"
     ]

@@ -63,7 +63,7 @@ def cost(
 
     Below the table: what the next cheaper and the next faster instance would change.
     """
-    from modelpick.planning import costs
+    from modelpick import api
 
     not_both("--instance", instance, "--family", family)
     epochs = passes["epochs"]
@@ -73,7 +73,7 @@ def cost(
     workload = workload_from(names)
     if workload.task == "finetune":
         _only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against})
-    found = costs.side_by_side(
+    found = api.compare(
         model,
         names,
         region=region,
@@ -87,7 +87,7 @@ def cost(
         all_sizes=all_sizes,
         offline=offline,
     )
-    out.answer(_payload(model, workload, found), lambda console: _draw(console, workload, found))
+    out.answer(_payload(model, found), lambda console: _draw(console, found))
     if not found.rows:
         raise typer.Exit(1)
 
@@ -98,25 +98,27 @@ def _only_serving(given: dict[str, str | None]) -> None:
             raise UsageError(f"{flag} has no meaning for task finetune", fix=f"leave out {flag}", code="contradiction")
 
 
-def _payload(model: str, workload: "Workload", found: "Comparison") -> dict[str, Any]:
+def _payload(model: str, found: "Comparison") -> dict[str, Any]:
     memory = found.memory.as_json()
     return {
         "model": found.model,
         "asked": model,
-        "workload": workload.as_json(),
+        "workload": found.workload.as_json(),
         "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
         "rows": [row.as_json() for row in found.rows],
         "changes": [change.as_json() for change in found.changes()],
         "left_out": found.left_out,
+        "causes": dict(found.causes),
         "assumptions": list(found.assumptions),
         "sources": sorted({row.offer.source for row in found.rows if row.offer.source}),
     }
 
 
-def _draw(console: "Console", workload: "Workload", found: "Comparison") -> None:
+def _draw(console: "Console", found: "Comparison") -> None:
     from rich.padding import Padding
     from rich.table import Table
 
+    workload = found.workload
     serves = workload.task == "serve"
     many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
     asked = f": {workload.task} {workload.method}, {workload.context} tokens{many}"

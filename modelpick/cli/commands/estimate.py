@@ -102,7 +102,7 @@ def _answer(
             if not out.as_json:
                 report_error(answer, as_json=False)
         else:
-            codes.append(EXIT_NO if on is not None and not answer.seat_fits else EXIT_YES)
+            codes.append(EXIT_NO if on is not None and not answer.placement_fits else EXIT_YES)
     if code := worst(codes):
         raise typer.Exit(code)
 

@@ -73,7 +73,7 @@ def recommend(
     """
     from modelpick import api
     from modelpick.offers import embedded
-    from modelpick.planning.recommend import SORT_KEYS, Wanted
+    from modelpick.planning.recommend import SORT_KEYS, Filters
     from modelpick.workload import workload_from
 
     del offline  # the ranking reads embedded facts only
@@ -88,7 +88,7 @@ def recommend(
     low, high = parameter_count("--min-params", min_params), parameter_count("--max-params", max_params)
     if low is not None and high is not None and low > high:
         raise UsageError("--min-params is above --max-params", fix="swap them", code="contradiction")
-    wanted = Wanted(
+    filters = Filters(
         strict=strict,
         languages=tuple(word.strip().lower() for word in (languages or "").split(",") if word.strip()),
         min_parameters=low,
@@ -103,7 +103,7 @@ def recommend(
     answer = api.recommend(
         policy="commercial" if commercial else policy,
         workload=workload,
-        wanted=wanted,
+        filters=filters,
         region=region,
         finetune_rows=rows or len(embedded.instances()) * 10_000,
     )

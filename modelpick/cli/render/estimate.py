@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 
 from modelpick.cli.output import styled
-from modelpick.planning import fit
 from modelpick.planning.report import MemoryReport
 
 _BAR = 32  # columns of a bar
@@ -31,12 +30,12 @@ def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve:
         _draw_reach(console, report)
     else:
         _draw_cards(console, report)
-    room = report.cache_room()
-    if room is not None and report.on is not None:
-        tokens = "" if room.tokens is None else f", {room.tokens:,} tokens"
+    capacity = report.kv_cache_capacity()
+    if capacity is not None and report.on is not None:
+        tokens = "" if capacity.tokens is None else f", {capacity.tokens:,} tokens"
         console.print(
-            f"{report.on.instance.name} at utilization {work.gpu_memory_utilization:g}: {room.gib:.1f} GiB of cache"
-            f"{tokens}; {room.sequences:,} sequences of {work.context:,} at once",
+            f"{report.on.instance.name} at utilization {work.gpu_memory_utilization:g}: {capacity.gib:.1f} GiB of cache"
+            f"{tokens}; {capacity.sequences:,} sequences of {work.context:,} at once",
             markup=False,
         )
     for said in memory.assumptions:
@@ -56,7 +55,7 @@ def _draw_parts(console: Console, report: MemoryReport, explain: bool) -> None:
         console.print(styled(f"{row['part']:<12}{gib:8.2f} GiB  ", (bar, colour)))
         if explain:
             console.print(f"{'':12}{row['formula']}", style="dim", markup=False)
-    spread = f"90 % of such runs: {memory.low / 2**30:.1f} to {memory.high / 2**30:.1f}"
+    spread = f"90 % of runs land between {memory.low / 2**30:.1f} and {memory.high / 2**30:.1f} GiB"
     console.print(styled((f"{'total':<12}{memory.total / 2**30:8.2f} GiB", "bold"), f"  {spread}"))
 
 
@@ -70,16 +69,16 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
     table.add_column("batch", justify="right", no_wrap=True)
     table.add_column("cheapest", no_wrap=True)
     table.add_column("$/h", justify="right", no_wrap=True)
-    for offer in report.cards():
-        outcome = fit.fits(report.device, offer.instance)
-        reach = report.reach_on(offer.instance)
+    rows = report.gpus()
+    for row in rows:
+        offer, reach = row.offer, report.reach_on(row.offer)
         room = offer.instance.usable_memory_gib * 2**30
         filled = min(8, round(8 * report.device.high / room))
         share = f" 1/{round(1 / offer.instance.gpu_fraction)}" if offer.instance.gpu_fraction < 1 else ""
         table.add_row(
             offer.instance.gpu.name + share,
             f"{offer.instance.usable_memory_gib:.1f}",
-            styled(("yes", "green") if outcome.fits else ("no", "red")),
+            styled(("yes", "green") if row.fits else ("no", "red")),
             "█" * filled + "░" * (8 - filled),
             _count(reach.longest_context),
             _count(reach.largest_batch),
@@ -88,10 +87,19 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
         )
     console.print(table)
     console.print(f"\nfits: the upper bound, {report.device.high / 2**30:.1f} GiB, against one GPU's usable memory.")
-    lacking = {offer.instance.gpu.name: fit.fits(report.device, offer.instance).reason for offer in report.cards()}
-    for reason in lacking.values():
-        if "lacks" in reason:
-            console.print(reason, style="dim", markup=False)
+    dtype = report.device.workload.dtype
+    lacking = [row.offer.instance.gpu.name for row in rows if row.rejection and row.rejection.cause == "dtype"]
+    if lacking:
+        console.print(f"No {dtype}: {', '.join(dict.fromkeys(lacking))}", style="dim", markup=False)
+    unable: dict[str, list[str]] = {}
+    for row in rows:
+        if row.rejection and row.rejection.cause in ("engine", "context"):
+            unable.setdefault(row.reason, []).append(row.offer.instance.gpu.name)
+    for reason, gpus in unable.items():
+        named = "" if len(gpus) == len(rows) else f"{', '.join(dict.fromkeys(gpus))}: "
+        console.print(f"{named}{reason}", style="dim", markup=False)
+    if report.refusal is not None and report.refusal.cause in ("context", "price_unknown"):
+        console.print(f"no instance is named: {report.refusal.reason}", style="dim", markup=False)
 
 
 def _count(number: int | None) -> str:
@@ -101,7 +109,7 @@ def _count(number: int | None) -> str:
 def _draw_reach(console: Console, report: MemoryReport) -> None:
     assert report.on is not None
     instance = report.on.instance
-    outcome = fit.fits(report.device, instance)
+    outcome = report.fit_on(report.on)
     room = instance.usable_memory_gib
     columns = max(8, min(_BAR, console.width - 30))
     filled = min(columns, round(columns * report.device.high / 2**30 / room))

@@ -1,13 +1,14 @@
 """How recommendations look: one line a model, obligations below, the counts of what was left out, the next command."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from modelpick.cli.output import styled
-from modelpick.planning.answer import Answer
-from modelpick.planning.recommend import Recommendation, Seat
+from modelpick.planning.recommend import Answer, Recommendation
+from modelpick.workload import Workload
 
 _WIDE = 110  # columns from which a row also shows its fine-tuning set-up
 
@@ -17,8 +18,7 @@ def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bo
     shown = passed[:rows]
     work = answer.workload
     asked = (
-        f" policy, {work.task} {work.method}, {work.context} tokens x {work.batch}, "
-        f"on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}"
+        f" policy, {_asked(work)}, on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}"
     )
     console.print(styled((answer.policy.name, "bold"), asked))
     console.print()
@@ -39,8 +39,20 @@ def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bo
     _draw_next(console, answer, shown)
 
 
+_WEIGHTS = {"int8": "in 8-bit", "nf4": "in 4-bit", "bf16": "unquantized"}
+
+
+def _asked(work: Workload) -> str:
+    """The workload in words: "serving in 8-bit, 4,096-token prompts, one request at a time"."""
+    if work.task == "finetune":
+        at_once = "one sequence" if work.batch == 1 else f"{work.batch} sequences"
+        return f"fine-tuning with {work.method}, {at_once} of {work.context:,} tokens a step"
+    at_once = "one request" if work.batch == 1 else f"{work.batch} requests"
+    return f"serving {_WEIGHTS.get(work.method, work.method)}, {work.context:,}-token prompts, {at_once} at a time"
+
+
 def _newest_price(answer: Answer) -> str:
-    dates = [row.seat.offer.as_of for row in answer.recommendations.passed if row.seat.offer.as_of]
+    dates = [row.placement.offer.as_of for row in answer.recommendations.passed if row.placement.offer.as_of]
     return f"prices {max(dates)}" if dates else "no price in use"
 
 
@@ -72,9 +84,9 @@ def _cells(
         row.model.id,
         _score(row),
         _shortened(_license(row, notes), license_width),
-        f"{row.seat.memory.total / 2**30:.1f}",
-        row.seat.offer.instance.name,
-        f"{row.seat.offer.usd_per_hour:.3f}",
+        f"{row.placement.memory.total / 2**30:.1f}",
+        row.placement.offer.instance.name,
+        f"{row.placement.offer.usd_per_hour:.3f}",
     ]
     return cells + _tuning_cells(row) if wide else cells
 
@@ -112,30 +124,50 @@ def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
         return
     first = shown[0]
     if first.finetune is None:
-        text = f"fine-tuning {first.model.id} with LoRA over int8: {first.finetune_why}"
+        text = f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA: {first.finetune_why}"
     else:
-        seat = first.finetune
+        placement = first.finetune
         text = (
-            f"Fine-tuning number 1 with LoRA over int8 takes {seat.memory.total / 2**30:.1f} GiB: "
-            f"{seat.offer.instance.name} at ${seat.offer.usd_per_hour:.3f}/h{_job(seat)}. "
+            f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA needs "
+            f"{placement.memory.total / 2**30:.1f} GiB: {placement.offer.instance.name} at "
+            f"${placement.offer.usd_per_hour:.3f}/h{_job(first.finetune_cost)}. "
             f"All rows: --json, or {_WIDE} columns."
         )
     console.print(text, markup=False)
 
 
-def _job(seat: Seat) -> str:
+def _job(cost: Mapping[str, Any]) -> str:
     """The price of the job everybody plans first, or nothing where it is not known."""
-    usd = seat.cost.get("usd")
+    usd = cost.get("usd")
     if not usd:
         return ""
     low, likely, high = (usd[f"{end}_usd"] for end in ("low", "likely", "high"))
-    return f", about ${likely:.0f} (${low:.0f} to ${high:.0f}) for {seat.cost['examples']:,} examples"
+    job = f"for {cost['examples']:,} examples"
+    if high < 1:
+        return f", under $1 {job}"
+    return f", about ${likely:.0f} (${low:.0f} to ${high:.0f}) {job}"
+
+
+# A reason code in words, after a count.
+_REASONS = {
+    "context_unknown": "context length unknown",
+    "context_too_long": "context too short",
+    "license_review": "need a license review",
+    "license_deny": "denied by their license",
+    "license_conditions": "allowed only with conditions",
+    "unknown_architecture": "architecture unknown",
+    "does_not_fit": "do not fit",
+    "cannot_run": "cannot run there",
+    "not_generative": "generate no text",
+    "no_offer": "price unknown",
+    "too_expensive": "too expensive",
+}
 
 
 def _draw_left_out(console: Console, answer: Answer, show_all: bool) -> None:
     counts = answer.recommendations.counts()
     total = len(answer.recommendations.rejected)
-    listed = ", ".join(f"{count} {code}" for code, count in counts)
+    listed = ", ".join(f"{count} {_REASONS.get(code, code.replace('_', ' '))}" for code, count in counts)
     console.print(
         f"\n{len(answer.recommendations.passed)} of {len(answer.catalog.models)} models pass; "
         f"{total} left out: {listed}.",
