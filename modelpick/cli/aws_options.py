@@ -3,15 +3,15 @@
 import re
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from modelpick import settings
+from modelpick.aws.account import Account
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
-
-if TYPE_CHECKING:
-    from modelpick.aws.account import Account
+from modelpick.offers import embedded
 
 Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
@@ -31,10 +31,6 @@ _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def account(region: str | None, profile: str | None) -> "Account":
     """The caller's account in the region in force. Raises UsageError without boto3, RemoteError without credentials."""
-    from modelpick import settings
-    from modelpick.aws.account import Account
-    from modelpick.offers import embedded
-
     return Account(embedded.check_region(settings.load({"region": region}).region), profile)
 
 

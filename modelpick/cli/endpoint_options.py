@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from modelpick.cli.output import Output
-
-if TYPE_CHECKING:
-    from modelpick.serving.client import Endpoint
+from modelpick.serving import client
+from modelpick.serving.client import Endpoint
 
 KeyFile = Annotated[
     str | None, typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: OPENAI_API_KEY.")
@@ -33,8 +32,6 @@ class EndpointOptions:
 
     def at(self, out: Output) -> "Endpoint":
         """The address with its key; says where the key is not safe on its way. Raises UsageError."""
-        from modelpick.serving import client
-
         found = client.endpoint(self.endpoint, Path(self.key_file) if self.key_file else None)
         if found.exposed:
             out.note(f"{found.url} is not an https address: the key crosses the network unencrypted")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelpick.planning.choose import Device
+from modelpick.settings import hub_endpoint
 
 
 def current() -> Device:
@@ -37,8 +38,10 @@ def place(model: Any) -> Any:
 def silence_libraries() -> Iterator[None]:
     """Silence the log lines and progress bars of transformers, datasets and bitsandbytes, and all warnings.
 
-    Warnings, transformers' log level and the progress bars come back afterwards.
+    Warnings, transformers' log level and the progress bars come back afterwards. Raises UsageError for an HF_ENDPOINT
+    that is not a web address: the libraries fail on it while they are imported, and print it.
     """
+    hub_endpoint()
     import datasets.utils.logging as datasets_logging
     import transformers.utils.logging as transformers_logging
 

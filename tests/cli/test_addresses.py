@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpick import errors
+from modelpick import errors, settings
 from modelpick.cli.main import main
 from tests.cli.every_command import Files, commands
 
@@ -60,11 +60,10 @@ def test_no_secret_of_an_address_is_printed_or_kept(
         assert SECRET not in file.read_text(encoding="utf-8", errors="replace"), file
 
 
+@pytest.mark.parametrize("address", ADDRESSES[:1], indirect=True)
 def test_the_rule_can_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the one function that prints addresses, `doctor` shows the secret."""
-    from modelpick.cli.commands import doctor
-
     assert SECRET not in run(["doctor"], monkeypatch)[1]
-    monkeypatch.setattr(doctor, "address", lambda url: url)
+    monkeypatch.setattr(settings, "address", lambda url: url)
     assert SECRET in run(["doctor"], monkeypatch)[1]
     assert SECRET not in errors.address(address)

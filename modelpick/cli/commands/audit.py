@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelpick.audit.run import Audit, Use
+from modelpick.audit.run import audit as run
+from modelpick.audit.sarif import as_sarif
 from modelpick.cli.options import Offline, PolicyName, command
 from modelpick.cli.output import VERDICT_EXIT, Output, answer_json, styled, worst
 from modelpick.errors import ModelpickError, UsageError, nearest
@@ -14,7 +17,6 @@ from modelpick.files import write_atomically
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.audit.run import Audit, Use
 
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
 _FORMATS = ("text", "json", "sarif")
@@ -53,7 +55,6 @@ def audit(
         raise UsageError(
             f"--commercial and --policy {policy} contradict each other", fix="give one of them", code="contradiction"
         )
-    from modelpick.audit.run import audit as run
 
     found = run(
         paths or ["."],
@@ -75,8 +76,6 @@ def audit(
 
 def _answer(out: Output, found: "Audit", format: str) -> None:
     if format == "sarif":
-        from modelpick.audit.sarif import as_sarif
-
         answer_json(as_sarif(found, Path.cwd()), indent=2)
         return
     speaker = Output(True, out.quiet, out.verbose, out.debug) if format == "json" else out
@@ -119,7 +118,6 @@ def _tell_the_rest(out: Output, found: "Audit") -> None:
 
 
 def _write_sarif(found: "Audit", path: str) -> None:
-    from modelpick.audit.sarif import as_sarif
 
     text = json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n"
     write_atomically(Path(path).expanduser(), text, fix="name a file in a folder that exists and is writable")

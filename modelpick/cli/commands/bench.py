@@ -12,13 +12,16 @@ from modelpick.cli.endpoint_options import EndpointOptions
 from modelpick.cli.options import Instance, command, whole_number
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
+from modelpick.serving import bench as measuring
+from modelpick.serving import client, machine, prediction
+from modelpick.serving.bench import Level, Load
+from modelpick.serving.client import Endpoint
+from modelpick.serving.prediction import Prediction
+from modelpick.speed import calibration
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.serving.bench import Level, Load
-    from modelpick.serving.client import Endpoint
-    from modelpick.serving.prediction import Prediction
 
 _LARGEST_CONCURRENCY = 512  # threads of this client
 
@@ -66,9 +69,6 @@ def bench(
     Reports tokens/s, time to the first token and time between tokens at several concurrencies.
     With --plan the difference is kept in a file of yours that later estimates use and name. Exit: 1 if requests failed.
     """
-    from modelpick.serving import bench as measuring
-    from modelpick.serving import client, prediction
-
     if instance is not None and plan is None:
         raise UsageError("--instance says where a plan ran", fix="give --plan too", code="contradiction")
     promised = prediction.read(Path(plan), instance) if plan else None
@@ -110,9 +110,6 @@ class _Measured:
 
 def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
     """What measures one level."""
-    from modelpick.serving import bench as measuring
-    from modelpick.serving import machine
-
     if tool not in ("own", "vllm"):
         raise UsageError(f"--tool is {tool!r}", fix="use own or vllm", code="unknown_option")
     if tool == "own":
@@ -132,7 +129,6 @@ def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
 def _by_vllm(
     program: str, tokenizer: Path, at: "Endpoint", model: str, load: "Load", *, concurrency: int, requests: int
 ) -> "Level":
-    from modelpick.serving import bench as measuring
 
     return measuring.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
 
@@ -143,7 +139,6 @@ def _levels(text: str) -> list[int]:
 
 
 def _answer(out: Output, measured: _Measured, promised: "Prediction | None", keep: bool) -> None:
-    from modelpick.speed import calibration
 
     name, levels = measured.model, measured.levels
     compared = [promised.compare(level) for level in levels] if promised else []

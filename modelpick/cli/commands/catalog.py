@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.catalog import index
+from modelpick.catalog.index import Catalog
+from modelpick.catalog.model import Model
 from modelpick.cli.options import command, whole_number
 from modelpick.cli.output import Output
+from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.catalog.index import Catalog
-    from modelpick.catalog.model import Model
 
 _FACTS = (
     *("parameters", "active_parameters", "context", "license", "license_name", "license_link", "base_models"),
@@ -31,8 +33,6 @@ def register(app: typer.Typer) -> None:
 
 def info(out: Output) -> None:
     """Show how many models there are, how old, from which sources."""
-    from modelpick.catalog import index
-
     catalog = index.load()
     rated = sum(model.quality is not None for model in catalog.models.values())
     payload = {
@@ -69,9 +69,6 @@ def show(
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows of a list. Default: 40.")] = None,
 ) -> None:
     """Show one model with its sources, or models with a word in the id."""
-    from modelpick.catalog import index
-    from modelpick.errors import UsageError
-
     catalog = index.load()
     model = catalog.find(name) if name else None
     if model is not None:

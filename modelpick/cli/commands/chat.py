@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +10,8 @@ from modelpick.cli.endpoint_options import EndpointOptions
 from modelpick.cli.options import command, whole_number
 from modelpick.cli.output import Output, to_stderr, to_stdout
 from modelpick.errors import RemoteError, UsageError
-
-if TYPE_CHECKING:
-    from modelpick.serving.client import Asking, Endpoint
+from modelpick.serving import client
+from modelpick.serving.client import Asking, Endpoint
 
 
 @dataclass(slots=True)
@@ -59,8 +58,6 @@ def chat(
     think: Annotated[bool, typer.Option("--think", help="Show on stderr what a reasoning model thinks first.")] = False,
 ) -> None:
     """Talk to any OpenAI-compatible server. An empty line or Ctrl-D ends the conversation."""
-    from modelpick.serving import client
-
     at = server.at(out)
     longest = whole_number("--max-tokens", max_tokens, largest=10_000_000) or 1
     way = client.Asking((), longest, _temperature(temperature), plain=server.completions, stream=stream)
@@ -116,8 +113,6 @@ def _converse(out: Output, talk: "_Talk", turns: list[dict[str, str]]) -> None:
 
 def _ask(talk: "_Talk", turns: list[dict[str, str]], *, shown: bool) -> "_Said":
     """The whole answer; shown as it comes."""
-    from modelpick.serving import client
-
     said, open_line = _Said(), False
     try:
         for piece in client.answer(talk.at, talk.model, replace(talk.way, messages=turns)):

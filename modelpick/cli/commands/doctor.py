@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelpick import __version__, settings
+from modelpick.aws import preflight, prices
+from modelpick.aws.account import Account
+from modelpick.aws.iam import operator_policy
+from modelpick.aws.names import Names
+from modelpick.aws.spec import InstanceCandidate
+from modelpick.catalog import index
+from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags
 from modelpick.cli.options import Instance, Region, command
 from modelpick.cli.output import Output, styled
 from modelpick.errors import ModelpickError, RemoteError, UsageError, address
+from modelpick.licensing import load
+from modelpick.offers import embedded
+from modelpick.offers.price import Offer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.account import Account
-    from modelpick.offers.price import Offer
 
 # What each extra brings, by the module whose presence shows it.
 _EXTRAS = {
@@ -155,9 +163,6 @@ def _exists(folder: str | None, name: str) -> bool:
 
 
 def _data() -> list[_Check]:
-    from modelpick.catalog import index
-    from modelpick.licensing import load
-    from modelpick.offers import embedded
 
     def catalog() -> str:
         loaded = index.load()
@@ -197,11 +202,6 @@ def _account(
     region: str | None, profile: str | None, instance: str, spot: bool, tag: list[str], company: dict[str, str | None]
 ) -> list[_Check]:
     """The account, looked at as `up` would; nothing is made."""
-    from modelpick.aws import preflight
-    from modelpick.aws.spec import InstanceCandidate
-    from modelpick.cli import aws_options
-    from modelpick.offers import embedded
-
     kind = embedded.instance(instance)
     account = aws_options.account(region, profile)
     offer = embedded.offer(kind.name, account.region)
@@ -216,8 +216,6 @@ def _account(
 def _price(account: "Account", offer: "Offer") -> _Check:
     """The embedded price, how old it is, and what AWS says today."""
     from datetime import UTC, date, datetime
-
-    from modelpick.aws import prices
 
     name, today = f"price of {offer.instance.name}", datetime.now(UTC).date()
     known = "none embedded"
@@ -238,10 +236,6 @@ def _price(account: "Account", offer: "Offer") -> _Check:
 def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: str | None) -> None:
     """The policy itself: `modelpick doctor --aws --iam-policy > policy.json`."""
     import json
-
-    from modelpick.aws.iam import operator_policy
-    from modelpick.aws.names import Names
-    from modelpick.cli import aws_options
 
     account = aws_options.account(region, profile)
     names = Names("any", account.identity()["Account"], account.region)

@@ -8,12 +8,12 @@ import typer
 
 from modelpick.cli.options import Flags, Offline, PolicyName, command, whole_number
 from modelpick.cli.output import Output
+from modelpick.serving import server
+from modelpick.serving.server import Launch, ServeProgress
 from modelpick.workload import Workload
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modelpick.serving.server import Launch
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +72,6 @@ def serve(
     It listens on this machine only (127.0.0.1) and asks for an API key. It runs until SIGTERM or Ctrl-C, then finishes
     what it is answering. Exit: 0 stopped; 1 it died; 2 it cannot start.
     """
-    from modelpick.serving import server
-    from modelpick.serving.server import ServeProgress
-
     request = server.ServeRequest(
         model=model,
         workload={**work, "batch": whole_number("--concurrency", concurrency, largest=10_000) or 4},
