@@ -1,13 +1,12 @@
 """Where model ids stand, as data/patterns.toml says it. Pure but for `load`, which reads that file once."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from modelpick.files import data_file
+from modelpick.files import data_file, read_toml
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
@@ -67,7 +66,7 @@ def _is_or_ends_with(name: str, known: frozenset[str]) -> bool:
 @cache
 def load() -> Rules:
     """The patterns that come with modelpick."""
-    return rules_from(tomllib.loads(data_file("audit", "patterns.toml").read_text("utf-8")))
+    return rules_from(read_toml(data_file("audit", "patterns.toml"), code="bad_patterns"))
 
 
 def rules_from(table: Mapping[str, Any]) -> Rules:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelpick.audit.rules import Rules
 from modelpick.errors import UsageError, printable
+from modelpick.files import read_bytes, read_start
 
 _GIT_SECONDS = 60  # `git ls-files` over a kernel-sized tree takes a few seconds; beyond a minute something hangs
 _FIRST_BYTES = 8192  # as git itself looks for a NUL to call a file binary (xdiff-interface.c)
@@ -68,9 +69,11 @@ def read_text(file: SourceFile, rules: Rules) -> str | Skipped:
             return Skipped(file.shown, "not a regular file")
         if status.st_size > limit:
             return Skipped(file.shown, f"larger than {limit / 2**20:.0f} MiB: generated or data, not read")
-        content = file.path.read_bytes()
+        content = read_bytes(file.path, code="unreadable", largest=limit)
     except OSError as error:
         return Skipped(file.shown, f"cannot be read ({error.strerror or type(error).__name__})")
+    except UsageError as error:
+        return Skipped(file.shown, f"cannot be read ({getattr(error.__cause__, 'strerror', None) or 'it changed'})")
     text = _decoded(content)
     if text is None:
         return Skipped(file.shown, "binary")
@@ -199,9 +202,8 @@ def _kind(path: Path, rules: Rules) -> str | None:
     if by_name or path.suffix:
         return rules.endings.get(path.suffix.lower()) or by_name
     try:
-        with open(path, "rb") as file:
-            first = file.readline(200)
-    except OSError:
+        first = read_start(path, 200, code="unreadable").partition(b"\n")[0]
+    except UsageError:
         return None
     if not first.startswith(b"#!"):
         return None

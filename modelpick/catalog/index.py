@@ -14,7 +14,7 @@ from typing import Any
 
 from modelpick.catalog.model import BaseModel, Conflict, Model, Quality
 from modelpick.errors import UsageError, nearest
-from modelpick.files import data_file
+from modelpick.files import data_file, read_text
 
 SCHEMA_VERSION = 1
 _ID_STARTS = len('{"id":"')
@@ -135,7 +135,11 @@ def load(path: Path | None = None) -> Catalog:
     """
     path = path or data_file("catalog", "models.jsonl")
     try:
-        first, *rows = path.read_text("utf-8").splitlines()
+        text = read_text(path, code="bad_catalog")
+    except UsageError as error:
+        raise _bad(path, error.message) from error
+    try:
+        first, *rows = text.splitlines()
         header = json.loads(first)
         if header["schema_version"] != SCHEMA_VERSION:
             raise _bad(path, f"schema_version is {header['schema_version']}, this modelpick reads {SCHEMA_VERSION}")
@@ -151,7 +155,7 @@ def load(path: Path | None = None) -> Catalog:
             renames={old.lower(): new for old, new in header["renames"].items()},
             _by_lower={id.lower(): id for id in lines},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _bad(path, f"it cannot be read ({type(error).__name__})") from error
 
 

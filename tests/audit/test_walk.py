@@ -153,3 +153,12 @@ def test_a_name_with_control_characters_is_shown_without_them(tree: Tree) -> Non
     scanned = found(tree({"a\x1b[31m.py": USES}))
     (where,) = scanned.models.values()
     assert where[0].path.endswith("a\\x1b[31m.py")
+
+
+def test_a_pipe_is_not_waited_for(tree: Tree) -> None:
+    root = tree({"a.py": USES})
+    for name in ("pipe", "pipe.py", "pipe.ipynb"):
+        os.mkfifo(root / name)
+        with pytest.raises(UsageError, match="neither a file nor a folder"):
+            found(root / name)
+    assert found(root).files == 1
