@@ -23,6 +23,8 @@ from modelpick.errors import UsageError, first_line
 _PACKAGE = Path(__file__).resolve().parent
 LARGEST = 64 * 2**20  # bytes of a file read whole, unless the caller says otherwise: no config or record comes near
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PLAIN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -142,14 +144,15 @@ def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None =
     """
     with _typed("written", path, code, fix):
         target = Path(os.path.realpath(path))
-        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
-        if stat.S_ISDIR(mode):
+        old_mode = target.stat().st_mode if target.exists() else None
+        if old_mode is not None and stat.S_ISDIR(old_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         # One name a writer: two of them never share a part, and a killed one leaves one part at most.
         partial = target.with_name(f".{target.name[:60]}.{os.getpid()}-{threading.get_ident():x}.partial")
-        if stat.S_ISREG(mode):
+        if old_mode is None or stat.S_ISREG(old_mode):
             partial.unlink(missing_ok=True)
-            file: BinaryIO = partial.open("xb")
+            permissions = 0o666 if old_mode is None else stat.S_IMODE(old_mode)  # at no instant wider than the old file
+            file: BinaryIO = os.fdopen(os.open(partial, _NEW_FILE, permissions), "wb")
         else:
             file = target.open("wb")
     try:
@@ -157,12 +160,12 @@ def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None =
             yield file
         with _typed("written", path, code, fix):
             file.flush()
-            if stat.S_ISREG(mode):
+            if old_mode is None or stat.S_ISREG(old_mode):
                 os.fsync(file.fileno())
                 file.close()
-                if target.exists():
+                if old_mode is not None:
                     with suppress(OSError):  # a file system without permissions
-                        partial.chmod(stat.S_IMODE(mode))
+                        partial.chmod(stat.S_IMODE(old_mode))  # what umask took away
                 partial.replace(target)
     finally:
         with suppress(OSError):
@@ -213,8 +216,7 @@ def _opened(path: Path | str, code: str, fix: str | None, shown: Path | str | No
     name = path if shown is None else shown
     with _typed("read", name, code, fix):
         _require_regular(os.stat(path).st_mode, name, code, fix)
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _PLAIN)
     with os.fdopen(descriptor, "rb") as file:
         _require_regular(os.fstat(descriptor).st_mode, name, code, fix)
         yield file

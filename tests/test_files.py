@@ -143,6 +143,22 @@ def test_a_write_replaces_the_file_and_keeps_its_permissions(tmp_path: Path) -> 
     assert [item.name for item in tmp_path.iterdir()] == ["it"]
 
 
+def test_a_secret_is_at_no_instant_open_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.touch(mode=0o600)
+    with files.replacing(path) as file:
+        file.write(b"secret")
+        file.flush()
+        assert {stat.S_IMODE(item.stat().st_mode) for item in tmp_path.iterdir()} == {0o600}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "usual").write_text("x")
+    files.write_atomically(tmp_path / "ours", "x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_write_goes_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     files.write_atomically(tmp_path / "link", "x")
@@ -165,6 +181,10 @@ class _Failing:
         return _no_room if name == self._method else getattr(self._file, name)
 
 
+def _failing_if_written(file: Any, mode: str, method: str) -> Any:
+    return _Failing(file, method) if mode == "wb" else file
+
+
 def _no_room(*arguments: object, **names: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -178,16 +198,16 @@ def test_a_full_disk_costs_neither_the_old_file_nor_leaves_a_part(
     path.write_text("old")
     (tmp_path / "source").write_text("new")
     before = {item.name for item in tmp_path.iterdir()}
-    opened = Path.open
+    opened = os.fdopen
     with monkeypatch.context() as patch:
         if step == "open":
-            patch.setattr(Path, "open", _no_room)
+            patch.setattr(os, "open", _no_room)
         elif step == "fsync":
             patch.setattr(os, "fsync", _no_room)
         elif step == "replace":
             patch.setattr(Path, "replace", _no_room)
         else:
-            patch.setattr(Path, "open", lambda self, mode: _Failing(opened(self, mode), step))
+            patch.setattr(os, "fdopen", lambda number, mode: _failing_if_written(opened(number, mode), mode, step))
         error = _refusal(lambda: write(path, "new", code="my_code"))
     assert "the disk is full" in error.message
     assert "room" in error.fix
