@@ -65,10 +65,14 @@ def _component(answer: Judgement, license_index: LicenseIndex) -> "Component":
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
 
-    told = [("modelpick:verdict", answer.verdict.value)]
-    told += [("modelpick:reason", f"{one.code}: {one.text} ({one.evidence})") for one in answer.reasons]
-    told += [("modelpick:obligation", f"{one.code}: {one.text}") for one in answer.obligations]
-    told += [("modelpick:evidence", f"{one.id} from {one.source}: {one.evidence}") for one in answer.licenses]
+    properties = [("modelpick:verdict", answer.verdict.value)]
+    properties += [
+        ("modelpick:reason", f"{reason.code}: {reason.text} ({reason.evidence})") for reason in answer.reasons
+    ]
+    properties += [("modelpick:obligation", f"{owed.code}: {owed.text}") for owed in answer.obligations]
+    properties += [
+        ("modelpick:evidence", f"{found.id} from {found.source}: {found.evidence}") for found in answer.licenses
+    ]
     group, _, name = answer.model.rpartition("/")
     return Component(
         type=ComponentType.MACHINE_LEARNING_MODEL,
@@ -78,7 +82,7 @@ def _component(answer: Judgement, license_index: LicenseIndex) -> "Component":
         bom_ref=_ref(answer.model, answer.revision),
         purl=_purl(answer.model, answer.revision),
         licenses=_licenses(answer.license_ids, license_index),
-        properties=[Property(name=key, value=value) for key, value in told],
+        properties=[Property(name=key, value=value) for key, value in properties],
     )
 
 

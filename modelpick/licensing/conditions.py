@@ -10,7 +10,7 @@ from typing import Literal
 
 from modelpick.licensing.identify import AnyOf, Claim, Known, Unknown
 from modelpick.licensing.license import License, Limits, Owes, Permits
-from modelpick.licensing.outcome import EvidenceSource, Finding, Obligation, Reason, Verdict, join
+from modelpick.licensing.outcome import EvidenceSource, LicenseFinding, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Company, Policy, Territories
 
 Modality = Literal["text", "multimodal", "unknown"]
@@ -306,7 +306,7 @@ class Assessment:
     verdict: Verdict
     reasons: tuple[Reason, ...] = ()
     obligations: tuple[Obligation, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[LicenseFinding, ...] = ()
 
 
 def assess_license(
@@ -327,7 +327,7 @@ def assess_license(
             for row in rows
             if row.obligation is not None and row.when(case)
         )
-    return Assessment(verdict, reasons, obligations, (Finding(license.id, license.spdx, source, evidence),))
+    return Assessment(verdict, reasons, obligations, (LicenseFinding(license.id, license.spdx, source, evidence),))
 
 
 def _demanded(row: FactRow, policy: Policy) -> Verdict:
@@ -354,10 +354,11 @@ def assess_claim(
     if isinstance(claim, Unknown):
         rules = policy.rules
         demanded = Verdict(rules.no_license if claim.code == "no_license" else rules.unknown_license)
-        return Assessment(demanded, (Reason(claim.code, claim.text, claim.said, demanded),))
+        return Assessment(demanded, (Reason(claim.code, claim.text, claim.evidence, demanded),))
     if isinstance(claim, Known):
         parts = [
-            assess_license(license, source, claim.said, policy, territories, modality) for license in claim.candidates
+            assess_license(license, source, claim.evidence, policy, territories, modality)
+            for license in claim.candidates
         ]
         return combine(parts if claim.certain else [*parts, _name_without_owner(claim, policy)])
     parts = [assess_claim(part, source, policy, territories, modality) for part in claim.parts]
@@ -369,11 +370,13 @@ def assess_claim(
 def _name_without_owner(claim: Known, policy: Policy) -> Assessment:
     """The question that a license's name raises when somebody other than its owner uses it."""
     owners = sorted({owner for license in claim.candidates if license.named for owner in license.named.by})
-    text = f"{claim.said} is not an identifier, and a name alone does not identify the text"
+    text = f"{claim.evidence} is not an identifier, and a name alone does not identify the text"
     if owners:
-        text = f"{claim.said} is a name that {', '.join(owners)} gave; from anyone else it does not identify the text"
+        text = (
+            f"{claim.evidence} is a name that {', '.join(owners)} gave; from anyone else it does not identify the text"
+        )
     demanded = Verdict(policy.rules.unknown_license)
-    return Assessment(demanded, (Reason("name_without_owner", text, claim.said, demanded),))
+    return Assessment(demanded, (Reason("name_without_owner", text, claim.evidence, demanded),))
 
 
 def combine(parts: Sequence[Assessment]) -> Assessment:

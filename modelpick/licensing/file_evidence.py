@@ -15,7 +15,7 @@ from modelpick.licensing.facts import Facts
 from modelpick.licensing.identify import PLACEHOLDERS, AllOf, Claim, Known, Unknown, identify, licenses_in, unknown
 from modelpick.licensing.license import License
 from modelpick.licensing.license_text import Reading, linked, read_text
-from modelpick.licensing.outcome import EvidenceSource, Finding, Obligation, Reason, Verdict, join
+from modelpick.licensing.outcome import EvidenceSource, LicenseFinding, Obligation, Reason, Verdict, join
 from modelpick.licensing.policy import Policy
 
 _CERTAIN = ("whole", "title", "piece")
@@ -33,7 +33,7 @@ class FileReading:
         """Whether its licenses count by themselves: a whole text, or what is left of one that is not permissive."""
         if not self.reading.licenses or self.reading.kind == "code_only":
             return False
-        restrictive = all(one.permits.commercial_use != "yes" for one in self.reading.licenses)
+        restrictive = all(license.permits.commercial_use != "yes" for license in self.reading.licenses)
         return self.reading.kind == "whole" or (
             self.reading.kind in (*_CERTAIN, "link", "named", "modified") and restrictive
         )
@@ -53,10 +53,10 @@ def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
 def _read(text: str, name: str, facts: Facts) -> Reading:
     """`read_text`, remembered: most license files are word for word the same few."""
     key = ("text", name, hash(text), len(text))
-    held = facts.memo.get(key)
-    if held is None or held[0] != text:
-        held = facts.memo[key] = (text, read_text(text, facts.fingerprints, facts.licenses, name))
-    reading: Reading = held[1]
+    remembered = facts.memo.get(key)
+    if remembered is None or remembered[0] != text:
+        remembered = facts.memo[key] = (text, read_text(text, facts.fingerprints, facts.licenses, name))
+    reading: Reading = remembered[1]
     return reading
 
 
@@ -67,20 +67,20 @@ def settled(
 
     Second: where the settled claim comes from, None when it is still the card's own.
     """
-    binding = [one for one in files if one.binds]
+    binding = [file for file in files if file.binds]
     if unknown(claim):
         if binding:
-            parts = tuple(one.claim() for one in binding)
+            parts = tuple(file.claim() for file in binding)
             return (parts[0] if len(parts) == 1 else AllOf(parts)), "license_file"
         links = linked(model.license_link or "", facts.licenses)
-        if links and model.license is not None and all(one.permits.commercial_use != "yes" for one in links):
+        if links and model.license is not None and all(license.permits.commercial_use != "yes" for license in links):
             return Known(links, f"license_link: {model.license_link}"), None
         return claim, None
     if isinstance(claim, Known) and (len(claim.candidates) > 1 or not claim.certain):
-        told = {license.id for one in binding for license in one.reading.licenses}
-        kept = tuple(one for one in claim.candidates if one.id in told)
-        if kept:
-            return Known(kept, claim.said), None
+        in_files = {license.id for file in binding for license in file.reading.licenses}
+        left = tuple(license for license in claim.candidates if license.id in in_files)
+        if left:
+            return Known(left, claim.evidence), None
     return claim, None
 
 
@@ -156,13 +156,13 @@ def _use_policies(
     model: Model, stated: tuple[License, ...], files: tuple[FileReading, ...], policy: Policy
 ) -> list[Assessment]:
     names = [name for name in model.texts if kind_of(name) == "use_policy"]
-    known = (*stated, *(license for one in files if one.binds for license in one.reading.licenses))
-    if not names or any(one.owes.use_policy or one.owes.use_restrictions for one in known):
+    known = (*stated, *(license for file in files if file.binds for license in file.reading.licenses))
+    if not names or any(license.owes.use_policy or license.owes.use_restrictions for license in known):
         return []
     demanded = policy.rules.use_restrictions
     text = f"{names[0]} restricts what the model may be used for, which the stated license does not"
     owed = Obligation("use_policy", f"keep to {names[0]} in the repository")
-    finding = Finding("use-policy", None, "use_policy", names[0])
+    finding = LicenseFinding("use-policy", None, "use_policy", names[0])
     return [Assessment(demanded, (Reason("use_policy_file", text, names[0], demanded),), (owed,), (finding,))]
 
 
@@ -191,7 +191,7 @@ def assess_link(
     if _ids(stated) & _ids(linked.candidates):
         return []
     text = f"the card says {_titles(stated)}, its license_link leads to {_titles(linked.candidates)}: both bind"
-    question = _question("contradiction", text, linked.said, policy)
+    question = _question("contradiction", text, linked.evidence, policy)
     return [question, assess_claim(linked, "card", policy, facts.territories, modality)]
 
 
@@ -275,4 +275,4 @@ def _forbids_commerce(source: EvidenceSource, evidence: str, stated: bool, polic
     demanded = Verdict(policy.rules.contradiction) if stated else policy.rules.non_commercial
     text = "the card's text forbids commercial use" + (", its metadata does not" if stated else "")
     reason = Reason("contradiction" if stated else "non_commercial", text, evidence, demanded)
-    return Assessment(demanded, (reason,), (), (Finding("non-commercial", None, source, evidence),))
+    return Assessment(demanded, (reason,), (), (LicenseFinding("non-commercial", None, source, evidence),))

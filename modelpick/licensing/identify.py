@@ -20,17 +20,17 @@ class Known:
     """
 
     candidates: tuple[License, ...]
-    said: str
+    evidence: str
     certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """No license could be made of what was said: `code` no_license or unknown_license, `text` why."""
+    """No license could be made of what was evidence: `code` no_license or unknown_license, `text` why."""
 
     code: str
     text: str
-    said: str
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,19 @@ class AnyOf:
 Claim = Known | Unknown | AllOf | AnyOf
 
 
-def identify(value: object, name: object, by: Collection[str], license_index: LicenseIndex) -> Claim:
+def identify(value: object, name: object, organisations: Collection[str], license_index: LicenseIndex) -> Claim:
     """The claim made by a card's `license` (any YAML type) and `license_name`.
 
-    `by`: the organisations, in lower case, whose names count here: the repository's own and those of its ancestors.
+    `organisations`, in lower case: those whose names count here, the repository's own and those of its ancestors.
     """
     if value is None or value == "":
         if isinstance(name, str) and name.strip():
-            return _from_name(name, by, license_index)
+            return _from_name(name, organisations, license_index)
         return Unknown("no_license", "the card names no license", "no license field")
     if isinstance(value, list | tuple):
         if not value:
             return Unknown("no_license", "the card's list of licenses is empty", "license: []")
-        parts = tuple(identify(item, name, by, license_index) for item in value)
+        parts = tuple(identify(item, name, organisations, license_index) for item in value)
         return parts[0] if len(parts) == 1 else AllOf(parts)
     if not isinstance(value, str):
         return Unknown(
@@ -73,10 +73,10 @@ def identify(value: object, name: object, by: Collection[str], license_index: Li
     text = value.strip()
     if text.lower() in PLACEHOLDERS:
         if isinstance(name, str) and name.strip():
-            return _from_name(name, by, license_index)
-        said = f"license: {text}"
-        return Unknown("unknown_license", f"the card says {text!r} and does not say which license that is", said)
-    return _from_text(text, f"license: {_short(text)}", by, license_index)
+            return _from_name(name, organisations, license_index)
+        evidence = f"license: {text}"
+        return Unknown("unknown_license", f"the card says {text!r} and does not say which license that is", evidence)
+    return _from_text(text, f"license: {_short(text)}", organisations, license_index)
 
 
 def unknown(claim: Claim) -> bool:
@@ -89,32 +89,32 @@ def unknown(claim: Claim) -> bool:
 def licenses_in(claim: Claim) -> tuple[License, ...]:
     """Every license a claim names, candidates included."""
     if isinstance(claim, AllOf | AnyOf):
-        return tuple(dict.fromkeys(one for part in claim.parts for one in licenses_in(part)))
+        return tuple(dict.fromkeys(license for part in claim.parts for license in licenses_in(part)))
     return claim.candidates if isinstance(claim, Known) else ()
 
 
-def _from_name(name: str, by: Collection[str], license_index: LicenseIndex) -> Claim:
-    return _from_text(name.strip(), f"license_name: {_short(name)}", by, license_index)
+def _from_name(name: str, organisations: Collection[str], license_index: LicenseIndex) -> Claim:
+    return _from_text(name.strip(), f"license_name: {_short(name)}", organisations, license_index)
 
 
-def _from_text(text: str, said: str, by: Collection[str], license_index: LicenseIndex) -> Claim:
+def _from_text(text: str, evidence: str, organisations: Collection[str], license_index: LicenseIndex) -> Claim:
     named = license_index.by_name(text)
-    owned = tuple(one for one in named if one.named and _speaks_for(one.named.by, by))
+    owned = tuple(license for license in named if license.named and _speaks_for(license.named.by, organisations))
     if owned:
-        return Known(owned, said)
+        return Known(owned, evidence)
     if (exact := license_index.by_key(text)) is not None:
-        return Known((exact,), said)
+        return Known((exact,), evidence)
     if named:
-        return Known(named, said, certain=False)
+        return Known(named, evidence, certain=False)
     if _looks_like_expression(text):
-        return _expression(text, said, license_index)
+        return _expression(text, evidence, license_index)
     if len(text) <= LONGEST_EXPRESSION and (spoken := license_index.mentioned(text)):
-        return Known(spoken, said, certain=False)  # "Apache License 2.0": no identifier, but not nothing
-    return Unknown("unknown_license", f"{_short(text)!r} is a license nothing is known of here", said)
+        return Known(spoken, evidence, certain=False)  # "Apache License 2.0": no identifier, but not nothing
+    return Unknown("unknown_license", f"{_short(text)!r} is a license nothing is known of here", evidence)
 
 
-def _speaks_for(owners: tuple[str, ...], by: Collection[str]) -> bool:
-    return not owners or any(owner.lower() in by for owner in owners)
+def _speaks_for(owners: tuple[str, ...], organisations: Collection[str]) -> bool:
+    return not owners or any(owner.lower() in organisations for owner in owners)
 
 
 def _looks_like_expression(text: str) -> bool:
@@ -122,7 +122,7 @@ def _looks_like_expression(text: str) -> bool:
     return len(text) <= LONGEST_EXPRESSION and any(word in ("AND", "OR", "WITH") for word in words)
 
 
-def _expression(text: str, said: str, license_index: LicenseIndex) -> Claim:
+def _expression(text: str, evidence: str, license_index: LicenseIndex) -> Claim:
     from license_expression import ExpressionError, Licensing  # 30 ms to import, and rarely needed
 
     try:
@@ -130,22 +130,22 @@ def _expression(text: str, said: str, license_index: LicenseIndex) -> Claim:
     except (ExpressionError, RecursionError):
         parsed = None
     if parsed is None:
-        return Unknown("unknown_license", f"{_short(text)!r} is not an SPDX license expression", said)
-    return _tree(parsed, said, license_index)
+        return Unknown("unknown_license", f"{_short(text)!r} is not an SPDX license expression", evidence)
+    return _tree(parsed, evidence, license_index)
 
 
-def _tree(node: object, said: str, license_index: LicenseIndex) -> Claim:
+def _tree(node: object, evidence: str, license_index: LicenseIndex) -> Claim:
     operator = getattr(node, "operator", "").strip()
     if operator in ("AND", "OR"):
-        parts = tuple(_tree(part, said, license_index) for part in node.args)  # type: ignore[attr-defined]
+        parts = tuple(_tree(part, evidence, license_index) for part in node.args)  # type: ignore[attr-defined]
         return AllOf(parts) if operator == "AND" else AnyOf(parts)
     # `X WITH exception` only adds permissions to X, so X alone is the careful reading.
     symbol = getattr(node, "license_symbol", node)
     key = str(getattr(symbol, "key", symbol))
     found = license_index.by_key(key)
     if found is None:
-        return Unknown("unknown_license", f"{_short(key)!r} is a license nothing is known of here", said)
-    return Known((found,), said)
+        return Unknown("unknown_license", f"{_short(key)!r} is a license nothing is known of here", evidence)
+    return Known((found,), evidence)
 
 
 def _short(value: object) -> str:

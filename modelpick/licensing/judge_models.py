@@ -45,18 +45,18 @@ def judge_model(model: str | Model, *, policy: str | Policy | None = None, offli
 
     Raises UsageError for a bad policy, RemoteError for an id that neither the catalog nor a reachable Hub knows.
     """
-    found = judge_models([model], policy=policy, offline=offline)[0]
-    if isinstance(found, ModelpickError):
-        raise found
-    return found
+    answer = judge_models([model], policy=policy, offline=offline)[0]
+    if isinstance(answer, ModelpickError):
+        raise answer
+    return answer
 
 
 def judge_models(
     models: Sequence[str | Model], *, policy: str | Policy | None = None, offline: bool = True
 ) -> list[Judgement | ModelpickError]:
     """One verdict, or the error in its place, for each of `models`, in order. Raises UsageError for a bad policy."""
-    found = judge_pairs(models, policy=policy, offline=offline)
-    return [one if isinstance(one, ModelpickError) else one[1] for one in found]
+    answers = judge_pairs(models, policy=policy, offline=offline)
+    return [answer if isinstance(answer, ModelpickError) else answer[1] for answer in answers]
 
 
 def judge_pairs(
@@ -64,25 +64,25 @@ def judge_pairs(
 ) -> list[tuple[Model, Judgement] | ModelpickError]:
     """As `judge_models`, each verdict with the facts it was made from: their texts are what a lock freezes."""
     subjects, find = look_up_all(models, offline, ancestors=True)
-    known, today = facts_in_force(), datetime.date.today()
+    facts, today = facts_in_force(), datetime.date.today()
     chosen = policy if isinstance(policy, Policy) else policy_in_force(policy)
 
-    def one(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
+    def judged(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
         if isinstance(subject, ModelpickError):
-            remembered = _remembered(asked, subject, known)
+            remembered = _remembered(asked, subject, facts)
             if remembered is None:
                 return subject
             subject = remembered
-        return subject, judge(subject, chosen, known, find, today)
+        return subject, judge(subject, chosen, facts, find, today)
 
-    return [one(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
+    return [judged(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
 
 
-def _remembered(asked: str | Model, error: ModelpickError, known: Facts) -> Model | None:
+def _remembered(asked: str | Model, error: ModelpickError, facts: Facts) -> Model | None:
     """A repository that cannot be looked at now (deleted, or no Hub) but that policies/known_models.toml describes."""
     if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
         return None
-    if not known.curations.about(asked):
+    if not facts.curations.about(asked):
         return None
     note = f"{error.message}: judged by what is known of this repository alone"
     return Model(id=asked, origin="catalog", notes=(note,))

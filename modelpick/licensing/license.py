@@ -133,18 +133,18 @@ class LicenseIndex:
     """All licenses, looked up by any of their identities. Immutable once made."""
 
     def __init__(self, licenses: Iterable[License]) -> None:
-        self._by_id: dict[str, License] = {one.id: one for one in licenses}
+        self._by_id: dict[str, License] = {license.id: license for license in licenses}
         self._by_key: dict[str, License] = {}
         self._by_link: dict[str, License] = {}
         self._by_name: dict[str, tuple[License, ...]] = {}
-        for one in self._by_id.values():
-            for key in (one.spdx, *one.hub_ids):
+        for license in self._by_id.values():
+            for key in (license.spdx, *license.hub_ids):
                 if key:
-                    self._by_key.setdefault(spdx_key(key), one)
-            for link in one.source.links:
-                self._by_link[_address(link)] = one
-            for name in one.named.names if one.named else ():
-                self._by_name[_name(name)] = (*self._by_name.get(_name(name), ()), one)
+                    self._by_key.setdefault(spdx_key(key), license)
+            for link in license.source.links:
+                self._by_link[_address(link)] = license
+            for name in license.named.names if license.named else ():
+                self._by_name[_name(name)] = (*self._by_name.get(_name(name), ()), license)
 
     @property
     def by_id(self) -> Mapping[str, License]:
@@ -185,12 +185,18 @@ class LicenseIndex:
     @cached_property
     def _by_phrase(self) -> dict[str, License]:
         phrases: dict[str, License] = {}
-        for one in self._by_id.values():
-            for name in (*one.hub_ids, one.spdx or "", one.title, *one.source.titles, *one.source.spoken):
+        for license in self._by_id.values():
+            for name in (
+                *license.hub_ids,
+                license.spdx or "",
+                license.title,
+                *license.source.titles,
+                *license.source.spoken,
+            ):
                 words = _WORD.findall(name.lower())
                 # A single word is a license's name only where the data says so ("MIT"); "other" and "bsd" are words.
-                if len(words) > 1 or name in one.source.spoken:
-                    phrases.setdefault(" ".join(words), one)
+                if len(words) > 1 or name in license.source.spoken:
+                    phrases.setdefault(" ".join(words), license)
         return phrases
 
     @cached_property

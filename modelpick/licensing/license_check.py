@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelpick import files
 from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
 from modelpick.catalog.terms import kind_of
@@ -135,10 +136,11 @@ def write_notices(permission: Permission, base: Path, target: Path, name: str) -
     head = f"{name} was fine-tuned from {permission.model}; its weights differ from those of the base.\n\n"
     if not any(kind_of(file_name) == "license" for file_name in written):
         head += "The base came without its license text: add it before you pass this model on.\n\n"
-    for own, text in permission.files:
-        mine = own if own.lower() not in map(str.lower, written) else f"{own}.modelpick"
-        (target / mine).write_text((head if own == "NOTICE" else "") + text, encoding="utf-8")
-        written.append(mine)
+    for own_name, text in permission.files:
+        taken = own_name.lower() in map(str.lower, written)
+        file_name = f"{own_name}.modelpick" if taken else own_name
+        files.write_atomically(target / file_name, (head if own_name == "NOTICE" else "") + text)
+        written.append(file_name)
     return written
 
 

@@ -194,8 +194,8 @@ def read_text(text: str, fingerprints: Fingerprints, license_index: LicenseIndex
 
 def linked(text: str, license_index: LicenseIndex) -> tuple[License, ...]:
     """The licenses that addresses in a text lead to."""
-    found = (license_index.by_link(unquote(match.group().rstrip(".,;"))) for match in _URL.finditer(text))
-    return tuple(dict.fromkeys(one for one in found if one is not None))
+    licenses = (license_index.by_link(unquote(match.group().rstrip(".,;"))) for match in _URL.finditer(text))
+    return tuple(dict.fromkeys(license for license in licenses if license is not None))
 
 
 def _recognised(text: str, words: Words, fingerprints: Fingerprints, license_index: LicenseIndex) -> Reading:
@@ -208,11 +208,13 @@ def _recognised(text: str, words: Words, fingerprints: Fingerprints, license_ind
         return Reading("link", linked(text, license_index), "the file is only a link")
     titled = tuple(_titled(words, license_index))
     if best is not None and best.explained >= _PIECE and len(words.hashes) >= _LEAST:
-        near = [one.license for one in matches if one.explained >= best.explained - _SAME]
+        near = [match.license for match in matches if match.explained >= best.explained - _SAME]
         return Reading(
             "piece", titled or _licenses(near, license_index), f"a part ({best.coverage:.0%}) of the text{page}"
         )
-    if titled and (best is None or not any(fingerprints.has(one.id) for one in titled) or len(words.words) < 200):
+    if titled and (
+        best is None or not any(fingerprints.has(license.id) for license in titled) or len(words.words) < 200
+    ):
         return Reading("title", titled, f"it calls itself {titled[0].title}; the text is not known word by word")
     if len(words.words) <= _FEW and (named := license_index.mentioned(text)):
         if any(map(_LIMITS.fullmatch, words.words)):
@@ -222,7 +224,7 @@ def _recognised(text: str, words: Words, fingerprints: Fingerprints, license_ind
     if ordinary is not None:
         return ordinary
     if best is not None and best.coverage >= 0.5:
-        near = [one.license for one in matches if one.coverage >= best.coverage - _SAME]
+        near = [match.license for match in matches if match.coverage >= best.coverage - _SAME]
         return Reading("modified", _licenses(near, license_index), f"like {near[0]} ({best.coverage:.0%}), but changed")
     return Reading("unknown", (), "a text that is not known here")
 
@@ -231,16 +233,15 @@ def _whole(
     words: Words, matches: list[TextMatch], fingerprints: Fingerprints, license_index: LicenseIndex, page: str
 ) -> Reading:
     best = matches[0]
-    held = [one for one in matches if one.coverage >= max(best.coverage - _SAME, WHOLE)]
+    complete = [match for match in matches if match.coverage >= max(best.coverage - _SAME, WHOLE)]
     # Of a license and the same with a clause more (MIT, modified MIT) it is the one that leaves less unexplained.
-    most = max(one.explained for one in held)
-    near = [one.license for one in held if one.explained >= most - _SAME]
+    most = max(match.explained for match in complete)
+    near = [match.license for match in complete if match.explained >= most - _SAME]
     licenses = _licenses(near, license_index)
-    left = min((fingerprints.left_over(words, one) for one in near), key=len)
-    free = any(one.permits.commercial_use == "yes" for one in licenses)
+    left = min((fingerprints.left_over(words, id) for id in near), key=len)
+    free = any(license.permits.commercial_use == "yes" for license in licenses)
     if free and (any(map(_LIMITS.fullmatch, left)) if words.is_html else _changed(left)):
-        said = " ".join(left[:12])
-        return Reading("modified", licenses, f"{near[0]} with other words beside it: {said} ...")
+        return Reading("modified", licenses, f"{near[0]} with other words beside it: {' '.join(left[:12])} ...")
     return Reading("whole", licenses, f"the text of {' or '.join(near)}{page}")
 
 
@@ -254,15 +255,15 @@ def _changed(left: tuple[str, ...]) -> bool:
 def _titled(words: Words, license_index: LicenseIndex) -> Iterator[License]:
     """Licenses made for models whose own name stands at the head of the text; the longest name is the one meant."""
     head = f" {' '.join(words.words[:80])} "
-    found = [
-        (len(title), one)
-        for one in license_index.licenses
-        if one.permits.commercial_use != "yes"
-        for title in one.headings
+    headed = [
+        (len(title), license)
+        for license in license_index.licenses
+        if license.permits.commercial_use != "yes"
+        for title in license.headings
         if f" {title} " in head
     ]
-    longest = max((length for length, _ in found), default=0)
-    yield from (one for length, one in found if length == longest)
+    longest = max((length for length, _ in headed), default=0)
+    yield from (license for length, license in headed if length == longest)
 
 
 def _ordinary(text: str, words: Words, license_index: LicenseIndex) -> Reading | None:
@@ -272,13 +273,14 @@ def _ordinary(text: str, words: Words, license_index: LicenseIndex) -> Reading |
     text = text[:_LONGEST_ORDINARY]
     regions = identify_license(text)
     known = [license_index.by_key(region.id) for region in regions]
-    found = tuple(dict.fromkeys(one for one in known if one is not None))
-    if not regions or not found or None in known:
+    licenses = tuple(dict.fromkeys(license for license in known if license is not None))
+    if not regions or not licenses or None in known:
         return None
     outside = "".join(text[a:b] for a, b in _gaps(regions, len(text)))
-    if any(one.permits.commercial_use == "yes" for one in found) and _changed(words_of(outside).words):
-        return Reading("modified", found, f"{found[0].title} with other words beside it")
-    return Reading("whole", found, f"the text of {', '.join(one.id for one in found)} (licenseclassifier)")
+    if any(license.permits.commercial_use == "yes" for license in licenses) and _changed(words_of(outside).words):
+        return Reading("modified", licenses, f"{licenses[0].title} with other words beside it")
+    ids = ", ".join(license.id for license in licenses)
+    return Reading("whole", licenses, f"the text of {ids} (licenseclassifier)")
 
 
 def _gaps(regions: Iterable[object], end: int) -> Iterator[tuple[int, int]]:
@@ -290,4 +292,4 @@ def _gaps(regions: Iterable[object], end: int) -> Iterator[tuple[int, int]]:
 
 
 def _licenses(ids: Iterable[str], license_index: LicenseIndex) -> tuple[License, ...]:
-    return tuple(license_index.by_id[one] for one in dict.fromkeys(ids))
+    return tuple(license_index.by_id[id] for id in dict.fromkeys(ids))

@@ -205,14 +205,14 @@ def _curated_license(
     for ancestor in implied:
         family = ancestor.family
         if family.license and _is_published_by(owner, family):
-            said = f"{id} is {family.name}: {family.because} ({family.source})"
-            return Known((facts.licenses.by_id[family.license],), said)
+            evidence = f"{id} is {family.name}: {family.because} ({family.source})"
+            return Known((facts.licenses.by_id[family.license],), evidence)
     return None
 
 
 def _license_of(entry: Curation, facts: Facts) -> Claim:
-    said = f"known_models: {entry.because} ({entry.source}, {entry.date})"
-    return Known((facts.licenses.by_id[str(entry.license)],), said)
+    evidence = f"known_models: {entry.because} ({entry.source}, {entry.date})"
+    return Known((facts.licenses.by_id[str(entry.license)],), evidence)
 
 
 _REPOSITORY = re.compile(r"(?:^|://)[^/\s]*/(?P<id>[\w.-]+/[\w.-]+)(?=/|$)", re.ASCII)
@@ -225,7 +225,7 @@ def _link_elsewhere(id: str, link: str, facts: Facts) -> Known | None:
         return None
     other = match["id"]
     claim = _curated_license(other, facts.curations.about(other), facts.families.of(other, None), facts)
-    return replace(claim, said=f"license_link: {link} ({claim.said})") if isinstance(claim, Known) else None
+    return replace(claim, evidence=f"license_link: {link} ({claim.evidence})") if isinstance(claim, Known) else None
 
 
 def _inferred(

@@ -64,11 +64,11 @@ def _notice(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[Licens
     for answer in judgements:
         lines.append(_name(answer))
         lines += [f"  derived from {step.model}" for step in answer.lineage]
-        for one in licenses[answer.model]:
-            by = f", {one.steward}" if one.steward else ""
-            lines.append(f"  licensed under {one.title}{by}{_spdx(one)}")
-            if one.owes.notice_text:
-                lines.append(f"  {one.owes.notice_text}")
+        for license in licenses[answer.model]:
+            by = f", {license.steward}" if license.steward else ""
+            lines.append(f"  licensed under {license.title}{by}{_spdx(license)}")
+            if license.owes.notice_text:
+                lines.append(f"  {license.owes.notice_text}")
         lines.append("")
     return "\n".join(lines)
 
@@ -80,7 +80,7 @@ def _attributions(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[
         if not attributions:
             continue
         lines += [_name(answer), *(f"  {text}" for text in attributions)]
-        lines += [f"  {one.title}: {link}" for one in licenses[answer.model] for link in _links(one)]
+        lines += [f"  {license.title}: {link}" for license in licenses[answer.model] for link in _links(license)]
         lines.append("")
     return "\n".join(lines)
 
@@ -92,7 +92,7 @@ def _obligations(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[L
         lines += [f"- [ ] {obligation.text}" for obligation in answer.obligations] or [
             "Nothing beyond keeping notices."
         ]
-        links = [f"- {one.title}: {link}" for one in licenses[answer.model] for link in _links(one)]
+        links = [f"- {license.title}: {link}" for license in licenses[answer.model] for link in _links(license)]
         lines += ["", "Texts and policies:", "", *links, ""] if links else [""]
     return "\n".join(lines)
 
@@ -101,12 +101,12 @@ def _name(answer: Judgement) -> str:
     return f"{answer.model}@{answer.revision}" if answer.revision else f"{answer.model} (revision not known)"
 
 
-def _spdx(one: License) -> str:
-    return f" (SPDX-License-Identifier: {one.spdx})" if one.spdx else ""
+def _spdx(license: License) -> str:
+    return f" (SPDX-License-Identifier: {license.spdx})" if license.spdx else ""
 
 
-def _links(one: License) -> tuple[str, ...]:
+def _links(license: License) -> tuple[str, ...]:
     """Where the license, and its use policy, can be read: addresses first, else where its facts were read."""
-    if one.source.links:
-        return tuple(link if "://" in link else f"https://{link}" for link in one.source.links)
-    return one.source.texts
+    if license.source.links:
+        return tuple(link if "://" in link else f"https://{link}" for link in license.source.links)
+    return license.source.texts

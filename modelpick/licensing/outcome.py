@@ -76,7 +76,7 @@ class Obligation:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LicenseFinding:
     """A license seen somewhere: its id here, its SPDX id if it has one, where it was seen, and the words seen."""
 
     id: str

@@ -21,7 +21,7 @@ from modelpick.licensing.model_evidence import (
     modality_of,
     repository_of,
 )
-from modelpick.licensing.outcome import Finding, LineageStep, Obligation, Reason, Verdict, join
+from modelpick.licensing.outcome import LicenseFinding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 
@@ -47,7 +47,7 @@ class Judgement:
     model: str
     revision: str | None
     verdict: Verdict
-    licenses: tuple[Finding, ...]
+    licenses: tuple[LicenseFinding, ...]
     reasons: tuple[Reason, ...]
     obligations: tuple[Obligation, ...]
     lineage: tuple[LineageStep, ...] = field(default=())
