@@ -148,13 +148,13 @@ def _few_or_uneven(data: DataFile, labels: Counter[str]) -> list[Problem]:
     """What is wrong with the file as a whole: what fine-tuning would refuse, and classes hardly there."""
     found = []
     if len(data.examples) < FEWEST_EXAMPLES and not data.errors:
-        text = f"with {len(data.examples)} there is too little to learn from: give at least {FEWEST_EXAMPLES} examples"
+        text = f"{len(data.examples)} examples are too few to learn from: give at least {FEWEST_EXAMPLES}"
         found.append(Problem(0, "too_few_examples", text))
     if len(labels) == 1:
         found.append(Problem(0, "one_label", f"every example has the label {next(iter(labels))!r}"))
     for label, count in labels.items():
         if len(labels) > 1 and count < RARE_CLASS * labels.total() / len(labels):
-            text = f"label {label!r} has {count:,} of {labels.total():,} examples: too rare to be learned well"
+            text = f"label {label!r} has {count:,} of {labels.total():,} examples: too few to be learned well"
             found.append(Problem(0, "rare_label", text, "warning"))
     return found
 

@@ -117,7 +117,7 @@ def _flagged(examples: Sequence[Example], on_progress: OnProgress | None) -> set
 
 
 def _digest(example: Example) -> bytes:
-    """An order among equals that is no property of the file."""
+    """An order among equals that does not depend on the file."""
     return hashlib.blake2b(example.text.encode(), digest_size=8).digest()
 
 

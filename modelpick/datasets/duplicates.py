@@ -1,7 +1,7 @@
 """Texts that say the same, exactly or nearly, found without comparing all pairs. Pure, and needs no extra.
 
 Two texts say nearly the same when their sets of word triples have a Jaccard similarity of at least NEAR, and at least
-DISTINCT over the triples that are no template: a triple in more than TEMPLATE texts is part of the instruction that a
+DISTINCT over the triples outside templates: a triple in more than TEMPLATE texts is part of the instruction that a
 thousand examples begin with, and would make them all alike. Such pairs are found by prefix filtering (Bayardo, Ma,
 Srikant: Scaling Up All Pairs Similarity Search, WWW 2007; Xiao et al.: PPJoin, WWW 2008): two such sets share one of
 their rarest elements. Unlike MinHash it misses none.

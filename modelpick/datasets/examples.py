@@ -58,7 +58,7 @@ class Example:
 
     @property
     def said(self) -> str:
-        """Everything but the system turns, which tell the same in every example."""
+        """Everything but the system turns, which say the same in every example."""
         spoken = [turn.content for turn in self.turns if turn.role != "system"]
         return "\n".join(spoken if self.answer is None else [*spoken, self.answer])
 
@@ -87,7 +87,7 @@ class Problem:
 
 
 class BadExampleError(ValueError):
-    """A record that is no example; `code` and the sentence become a Problem."""
+    """A record that is not an example; `code` and the sentence become a Problem."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -114,7 +114,7 @@ def form_of(record: Mapping[str, Any]) -> Form:
 def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Example, ...]:
     """The examples of one record: one for each answer a chat contains, otherwise one.
 
-    `labelled=False` reads a pool: an answer may be absent. Raises BadExampleError when the record is no example.
+    `labelled=False` reads a pool: an answer may be absent. Raises BadExampleError when the record is not an example.
     """
     if not isinstance(record, Mapping):
         written = json.dumps(record, ensure_ascii=False, default=str)
@@ -128,7 +128,7 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
     made = tuple(_READERS[form](record, line, labelled))
     for example in made:
         if not example.text.isascii() and _LONE.search(example.text):
-            raise BadExampleError("not_unicode", "half of a surrogate pair, which is no character")
+            raise BadExampleError("not_unicode", "half of a surrogate pair, which is not a character")
         if len(example.text) > LONGEST_CHARACTERS:
             raise BadExampleError("too_large", f"{len(example.text):,} characters in one example")
         if not example.prompt.strip() and not (form == "completion" and example.answer):

@@ -195,7 +195,7 @@ def _parquet(path: Path) -> Records:
                 row += 1
                 try:
                     yield row, batch.slice(place, 1).to_pylist()[0]
-                except (ValueError, OverflowError) as error:  # bytes that are no text, a date beyond Python's
+                except (ValueError, OverflowError) as error:  # bytes that are not text, a date beyond Python's
                     yield row, Problem(row, "broken_parquet", first_line(error))
     except (pyarrow.ArrowException, OSError) as error:
         yield row + 1, Problem(row + 1, "broken_parquet", first_line(error))
@@ -207,7 +207,7 @@ _READERS: dict[str, Callable[[Path], Records]] = {
 SUFFIXES = tuple(_READERS)
 
 
-# A tenth held out must hold at least one example, and one left over to learn from is no training: ten is the floor.
+# A tenth held out must hold at least one example, and one example left to learn from is too few: ten is the floor.
 FEWEST_EXAMPLES = 10
 
 
@@ -233,7 +233,7 @@ class DataFile:
 
 
 def read(path: Path, *, labelled: bool = True, on_progress: OnProgress | None = None) -> DataFile:
-    """Every example of a file, and every line that is none.
+    """Every example of a file, and a problem for every line that is not one.
 
     The form is the one that most lines have; the others are problems. Raises UsageError when the file is missing, empty
     or of no known kind; what is wrong within is in `problems`.
@@ -279,11 +279,11 @@ def _refuse_unreadable(path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"{path} is not a file", fix="give a .jsonl, .csv or .parquet file", code="no_data_file")
     if not os.access(path, os.R_OK):
-        raise UsageError(f"{path} may not be read", fix="give yourself the right to read it", code="no_data_file")
+        raise UsageError(f"you may not read {path}", fix="change its permissions", code="no_data_file")
     suffix, compression = kind_of(path)
     if suffix not in SUFFIXES or (compression and suffix == ".parquet"):
         raise UsageError(
-            f"{path} is neither JSONL, CSV nor Parquet by its name",
+            f"{path} does not have the name of a JSONL, CSV or Parquet file",
             fix=f"name it {', '.join(SUFFIXES)}; text may be compressed: .jsonl.gz, .csv.zst",
             code="unknown_data_kind",
         )

@@ -54,7 +54,7 @@ def next_to_label(
     data = read.read(pool, labelled=False, on_progress=on_progress)
     if data.errors:
         first = data.errors[0]
-        raise UsageError(f"{pool}, line {first.line}: {first.text}", fix="mend or remove that line", code="bad_data")
+        raise UsageError(f"{pool}, line {first.line}: {first.text}", fix="fix or delete that line", code="bad_data")
     known = read.read(seen, labelled=False, on_progress=on_progress).wholes if seen else ()
     new = fresh(data.wholes, known)
     if not new:

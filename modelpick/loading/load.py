@@ -257,7 +257,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
     layers = None
     if bits:
         layers = quantized.assert_quantized(loaded, keep, model)
-        quantized.mend_in_place_adds(loaded, config.model_type)
+        quantized.fix_in_place_adds(loaded, config.model_type)
     repeat_single_key(loaded)
     loaded.config.pad_token_id = tokenizer.pad_token_id
     loaded.name_or_path = loaded.config._name_or_path = (

@@ -1,7 +1,7 @@
 """Loading with 8-bit or 4-bit weights, and proof that the layers really are quantized.
 
 transformers replaces only modules whose type *is* `torch.nn.Linear`. A family with a Linear class of its own (Falcon)
-is left in full precision while `model.is_quantized` says True. So two things live here and nowhere else: the mend for
+is left in full precision while `model.is_quantized` says True. So two things live here and nowhere else: the fix for
 such families, and the count of quantized layers that every load must pass.
 
 The count sees every weight, not only linear layers: since transformers 5 the experts of a mixture are one tensor a
@@ -26,7 +26,7 @@ _OWN_LINEAR = {"falcon": ("transformers.models.falcon.modeling_falcon", "FalconL
 # Modules whose output is then added to in place; LLM.int8 returns a view there, which autograd refuses
 # (`mlp_output += attention_output`, modeling_falcon.py:619).
 _ADDED_TO_IN_PLACE = {"falcon": "FalconMLP"}
-# Weights that are no linear layer may stay in full precision up to this share of all matrices: routers (one in twice an
+# Weights outside linear layers may stay in full precision up to this share of all matrices: routers (one in twice an
 # expert's width), convolutions and state matrices of state-space models are below it, any layer of experts is above.
 _ELSEWHERE = 0.01
 # Task heads are freshly made for the data at hand: nothing to compress, and they are trained in full.
@@ -35,7 +35,7 @@ TASK_HEADS = ("classifier", "score", "qa_outputs")
 
 @dataclass(frozen=True, slots=True)
 class QuantizedLayers:
-    """How many layers hold quantized weights, which linear ones do not (`kept`: by intent), what is no linear layer."""
+    """How many layers hold quantized weights, which linear ones do not (`kept`: by intent), what is not in one."""
 
     quantized: int
     left: tuple[str, ...]
@@ -76,7 +76,7 @@ def plain_linear_layers(model_type: str) -> Iterator[None]:
         setattr(module, class_name, own)
 
 
-def mend_in_place_adds(model: "nn.Module", model_type: str) -> None:
+def fix_in_place_adds(model: "nn.Module", model_type: str) -> None:
     """Copy the outputs that a family's decoder layer adds to in place, so that 8-bit backward works."""
     wanted = _ADDED_TO_IN_PLACE.get(model_type)
     for module in model.modules():
@@ -152,8 +152,8 @@ def refuse_unquantizable(skeleton: "nn.Module", keep: tuple[str, ...], label: st
     found = weights_elsewhere(skeleton, keep)
     if found:
         raise CannotTellError(
-            f"{label}: {len(found)} weights are no linear layers ({found[0]}, ...), and bitsandbytes would leave them "
-            "in full precision",
+            f"{label}: {len(found)} weights are not in linear layers ({found[0]}, ...), and bitsandbytes would leave "
+            "them in full precision",
             fix="use --method lora, which needs no quantization, or a model without fused experts",
             code="not_quantizable",
         )
@@ -173,7 +173,7 @@ def assert_quantized(
     """The layer count of a model that must be quantized.
 
     Raises CannotTellError(code="not_quantized") when any linear layer outside `keep` holds full-precision weights, when
-    too much of the model is no linear layer (unless `linear_only`), or when there is no quantized layer at all.
+    too much of the model is outside linear layers (unless `linear_only`), or when there is no quantized layer at all.
     """
     layers = count_layers(model, keep)
     left = (*layers.left, *(() if linear_only else layers.elsewhere))

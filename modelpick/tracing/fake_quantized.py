@@ -1,4 +1,4 @@
-"""Stand-ins for bitsandbytes' linear layers in a trace: their true sizes and temporaries, none of their arithmetic.
+"""Fakes of bitsandbytes' linear layers for a trace: their true sizes and temporaries, none of their arithmetic.
 
 The 8-bit kernels and the double-quantized 4-bit state cannot run on fake tensors, so what they allocate is written
 down, operation by operation (bitsandbytes 0.50.2, CUDA). Weights of LLM.int8 are int8 with an fp32 scale a row; of NF4

@@ -34,9 +34,9 @@ _MANNERS = {
 
 
 def check(track: str | None) -> None:
-    """Refuse a tracking option that cannot work, before anything heavy starts; its variables are set on the way.
+    """Refuse a tracking option that cannot work, before anything heavy starts; sets its variables.
 
-    Raises UsageError for an option that is none or lacks a token, RemoteError for a server that does not answer.
+    Raises UsageError for an unknown option or a missing token, RemoteError for a server that does not answer.
     """
     if track is None:
         return
@@ -54,7 +54,9 @@ def check(track: str | None) -> None:
             code="secret_in_option",
         )
     if kind == "dagshub" and len([part for part in where.split("/") if part]) != 2:
-        raise UsageError(f"{track!r} names no repository", fix="use dagshub:OWNER/REPOSITORY", code="bad_tracking")
+        raise UsageError(
+            f"{track!r} does not name a repository", fix="use dagshub:OWNER/REPOSITORY", code="bad_tracking"
+        )
     require("track", "mlflow", *(["dagshub"] if kind == "dagshub" else []))
     if kind == "dagshub" and not os.environ.get("DAGSHUB_USER_TOKEN"):
         raise UsageError(
@@ -99,13 +101,13 @@ def callbacks(track: str | None, output: Path, note: Callable[[str], None]) -> "
 
 @contextmanager
 def ended(track: str | None) -> Iterator[Callable[[str], None]]:
-    """Whatever way a run ends, its MLflow run says so: the status of result.json is told to what is yielded."""
-    told = ["failed"]
+    """However a run ends, its MLflow run says so. Call what is yielded with the status of result.json."""
+    statuses = ["failed"]
     try:
-        yield told.append
+        yield statuses.append
     finally:
         if track is not None:
-            _end(_STATUS[told[-1]])
+            _end(_STATUS[statuses[-1]])
 
 
 def log_results(
@@ -147,7 +149,7 @@ def _upload(repository: str, output: Path, data: Path) -> None:
 
 
 def _forgiving(base: type, file: Path, note: Callable[[str], None]) -> type:
-    """`base`, which continues the run named in `file`; its first failing event is told, later ones are left out."""
+    """`base`, which continues the run named in `file`. The first event that fails is reported, and is the last."""
 
     def careful(name: str, does: Callable[..., None]) -> Callable[..., None]:
         def event(self: Any, args: Any, state: Any, control: Any, **names: Any) -> None:

@@ -134,7 +134,7 @@ def test_all_weights_train_and_are_read_back(family: str, tmp_path: Path) -> Non
         assert torch.equal(again.model.eval()(**batch).logits, loaded.model(**batch).logits)
 
 
-def test_falcon_without_its_mend_stays_unquantized_and_is_caught(
+def test_falcon_without_its_fix_stays_unquantized_and_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantized, "_OWN_LINEAR", {})
@@ -162,7 +162,7 @@ def falcon_with_adapters_on_attention(folder: Path) -> Any:
 
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_falcon_without_copied_outputs_fails_in_8_bit_backward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason for mend_in_place_adds: when this test fails, the mend is no longer needed and can go."""
+    """The reason for fix_in_place_adds: when this test fails, the fix is no longer needed and can go."""
     monkeypatch.setattr(quantized, "_ADDED_TO_IN_PLACE", {})
     model, batch = falcon_with_adapters_on_attention(tmp_path)
     with pytest.raises(RuntimeError, match=r"modified in.?place"):
@@ -170,7 +170,7 @@ def test_falcon_without_copied_outputs_fails_in_8_bit_backward(tmp_path: Path, m
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")
-def test_falcon_mended_trains_in_8_bits_as_on_a_gpu(tmp_path: Path) -> None:
+def test_falcon_fixed_trains_in_8_bits_as_on_a_gpu(tmp_path: Path) -> None:
     model, batch = falcon_with_adapters_on_attention(tmp_path)
     losses = train(model, batch)
     assert losses[-1] < losses[0]

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
+from modelpick.catalog import terms
+from modelpick.catalog.folder import read_folder
 from modelpick.datasets.split import read_data
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.evaluation import before_after
 from modelpick.licensing import license_check
+from modelpick.licensing.file_evidence import read_files
+from modelpick.licensing.judge_models import facts_in_force
 from modelpick.loading import load
 from modelpick.planning.recipe import run_from_json
 from modelpick.serving import source
@@ -334,6 +338,37 @@ def test_conditions_travel_with_the_result(base: Path, data: Path, tmp_path: Pat
     assert "without its license text" not in (folder / "NOTICE").read_text()
     codes = {owed.code for owed in result.license.obligations}
     assert "name_prefix" in codes
+
+
+TERMS = ("license.txt", "Gemma_License.md", "EULA.txt", "acceptable_use_policy.md", "NOTICE", "LICENSES/MIT.txt")
+
+
+@pytest.mark.parametrize("changes", [{"merge": True}, {"method": "full", "learning_rate": 1e-3}], ids=["lora", "full"])
+def test_whatever_license_cites_is_beside_the_tuned_and_the_merged_model(
+    changes: dict[str, Any], base: Path, data: Path, tmp_path: Path
+) -> None:
+    """By names that a person would call terms, in any case and place; what a link leads to outside is not taken."""
+    (base / "LICENSES").mkdir()
+    for name in TERMS:
+        (base / name).write_text(f"terms in {name}\n", encoding="utf-8")
+    (tmp_path / "private").write_text("a private file\n", encoding="utf-8")
+    (base / "COPYING").symlink_to(tmp_path / "private")
+    model = read_folder(base)
+    cited = {reading.name for reading in read_files(model, facts_in_force())}
+    assert cited == {name for name in TERMS if terms.kind_of(name) == "license"}
+    assert set(model.texts) - {"README.md"} == set(TERMS)
+
+    given = {"model": str(base), "data": str(data), "output": str(tmp_path / "mine"), "max_steps": 1, "batch": 4}
+    result = finetune(Request({**given, **changes}, offline=True, reviewed_by="A. Counsel"), lambda event: None)
+    assert result.model is not None
+    tuned = Path(result.model)
+    for folder in (tuned, tuned / "merged") if changes.get("merge") else (tuned,):
+        for name in TERMS:
+            assert (folder / name).read_text(encoding="utf-8") == f"terms in {name}\n"
+        assert "without its license text" not in (folder / "NOTICE.modelpick").read_text(encoding="utf-8")
+        assert not any(
+            "a private file" in path.read_text("utf-8", "replace") for path in folder.iterdir() if path.is_file()
+        )
 
 
 def test_an_output_that_exists_is_refused(base: Path, data: Path, tmp_path: Path) -> None:

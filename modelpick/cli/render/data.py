@@ -96,17 +96,17 @@ def _draw_problems(console: Console, problems: Sequence["Problem"]) -> None:
 def _after_check(file: str, report: "Report", held_out: str | None) -> list[str]:
     codes = {problem.code for problem in report.problems}
     if report.errors:
-        return ["mend what is called an error: fine-tuning refuses the file as it is"]
+        return ["fix the errors: fine-tuning refuses a file that has any"]
     steps = []
     if codes & {"duplicate", "secret_data", "personal_data", "leak"}:
         apart = f" --held-out {held_out}" if "leak" in codes else ""
-        steps.append(f"leave those lines out: modelpick data curate {file}{apart} --output curated.jsonl")
+        steps.append(f"leave those lines out with: modelpick data curate {file}{apart} --output curated.jsonl")
     if "too_long" in codes:
-        steps.append(f"shorten what is too long, or train with --context {max(report.tokens)}")
+        steps.append(f"shorten the long examples, or train with --context {max(report.tokens)}")
     if codes & {"conflicting_labels", "rare_label"}:
-        steps.append("look at the labels above: correct them, or find more examples of the rare ones")
+        steps.append("correct the labels above, or add examples of the rare ones")
     if "restricted_source" in codes:
-        steps.append("let a human decide about the sources: fine-tuning asks who did (--reviewed-by)")
+        steps.append("have a person decide about the sources: fine-tuning asks for the name (--reviewed-by)")
     return steps or [f"modelpick finetune MODEL --data {file}"]
 
 
@@ -121,9 +121,9 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
     leaks = (f"{here} as {there}" for here, there in chosen.leaked)
     for number, why in (
         (len(chosen.sensitive), "hold secrets or personal data" + _such_as(map(str, chosen.sensitive))),
-        (len(chosen.leaked), "say what the held-out file says" + _such_as(leaks)),
-        (len(chosen.duplicates), "say what a better one says" + _such_as(pairs)),
-        (chosen.beyond_budget, "are beyond the budget: less good, or like one that was chosen"),
+        (len(chosen.leaked), "repeat the held-out file" + _such_as(leaks)),
+        (len(chosen.duplicates), "repeat a better example" + _such_as(pairs)),
+        (chosen.beyond_budget, "are beyond the budget: lower quality, or similar to a chosen one"),
     ):
         table.add_row(f"{number:,}", styled((why, "" if number else "dim")))
     console.print("left out:")
@@ -134,10 +134,14 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     table.add_column("")
     table.add_row("examples", f"{read:,}", f"{len(chosen.chosen):,}")
-    table.add_row("quality", f"{chosen.quality_before:.2f}", f"{chosen.quality:.2f}", "share of plain signs, mean")
-    table.add_row("tokens", f"{tokens[0]:,}", f"{tokens[1]:,}", "of the middle example, 4 characters each")
-    table.add_row("vocabulary", "100 %", f"{100 * chosen.vocabulary:.0f} %", "words of at least two examples")
-    table.add_row("likeness", "", f"{chosen.coverage:.2f}", "what the budget left out, to the nearest chosen")
+    table.add_row(
+        "quality", f"{chosen.quality_before:.2f}", f"{chosen.quality:.2f}", "mean share of simple quality checks passed"
+    )
+    table.add_row("tokens", f"{tokens[0]:,}", f"{tokens[1]:,}", "median example, at 4 characters a token")
+    table.add_row(
+        "vocabulary", "100 %", f"{100 * chosen.vocabulary:.0f} %", "words that occur in at least two examples"
+    )
+    table.add_row("similarity", "", f"{chosen.coverage:.2f}", "of an example left out to the nearest chosen one")
     console.print(table)
     _draw_steps(console, ["read a handful of them", f"modelpick finetune MODEL --data {target}"])
 
@@ -146,8 +150,8 @@ def draw_picked(console: Console, target: str, picked: "Picked") -> None:
     """What `data next` picked."""
     console.print(styled((target, "bold"), f": {count(len(picked.rows), 'example')} to label next"), soft_wrap=True)
     console.print(
-        f"of {picked.pool:,} in the pool {picked.pool - picked.fresh:,} ask what was asked before; the model was asked "
-        f"about {picked.asked:,}"
+        f"{picked.pool - picked.fresh:,} of {picked.pool:,} in the pool ask what was asked before; the model answered "
+        f"{picked.asked:,}"
     )
     console.print()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -159,7 +163,7 @@ def draw_picked(console: Console, target: str, picked: "Picked") -> None:
     console.print(table)
     if len(picked.rows) > _SHOWN:
         console.print(f"and {len(picked.rows) - _SHOWN:,} more", style="dim")
-    _draw_steps(console, ["write the answers, add them to the examples, fine-tune, and pick again"])
+    _draw_steps(console, ["label them, add them to the examples, fine-tune, and pick again"])
 
 
 def _draw_steps(console: Console, steps: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""One probing: the cases asked for, put to whatever can answer."""
+"""Run the probe: make the cases, ask a model, or write them as files."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Ask = Callable[[Sequence[Case], Sequence[Case]], Answers]
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Which cases: enough to make the same ones again."""
+    """What determines the cases: the same values make the same cases again."""
 
     cases: int = 200
     shots: int = 0
