@@ -123,14 +123,14 @@ def model_row(
         if field not in overruled_by_hand and kept is not None:
             name = field if field in ("license", "release_date", "parameters") else f"config.{field}"
             conflicts.append([name, kept, *rest])
-    unsaid = None if MIXED[0] in config else fact.get("caveat")  # which layers attend, where it is not known
-    notes = [note for note in (contradiction, unsaid) if note]
+    caveat = None if MIXED[0] in config else fact.get("caveat")  # that it is not known which layers attend
+    notes = [note for note in (contradiction, caveat) if note]
     row |= {"sources": sources, "conflicts": conflicts, "notes": notes}
     return row
 
 
 def hub_license(text: str | None, hub_licenses: set[str]) -> tuple[str | None, str | None]:
-    """`license` and `license_name` as a card would have them: what is no id of the Hub's own list is a custom name."""
+    """`license` and `license_name` as a card writes them: an id that is not on the Hub's list is a custom name."""
     if text is None or text in hub_licenses:
         return text, None
     return "other", text

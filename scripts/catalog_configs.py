@@ -57,9 +57,9 @@ def native_config(
     family = keyed.get("model_type")
     alike = hybrid is not None and hybrid.get("model_type") == family and same_shape(hybrid, fact)
     if hybrid is not None and alike and fact.get(MIXED[0]) is None:
-        told = {name: hybrid[name] for name in MIXED if hybrid.get(name) is not None}
-        keyed |= told
-        sources |= {f"config.{name}": f"same shape as {hybrid['id']}" for name in told}
+        mixed = {name: hybrid[name] for name in MIXED if hybrid.get(name) is not None}
+        keyed |= mixed
+        sources |= {f"config.{name}": f"same shape as {hybrid['id']}" for name in mixed}
     for owner, template in templates:
         if template.get("model_type") == family and owner["id"] != fact["id"] and same_shape(owner, fact):
             for key, value in template.items():

@@ -1,4 +1,4 @@
-"""What an estimate takes for granted, in sentences: one row each, with the case in which it is said. Pure."""
+"""The assumptions of an estimate as a table: a row each, with the case it applies to and its sentence. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ class Stack:
     # logits than the hidden states have elements (liger_kernel ops/fused_linear_cross_entropy.py: T*h/V tokens each).
     chunked_loss_bytes: float | None = None
     # trl trainer/utils.py add_fused_lm_head, from 1.16 on: logits exist a tile at a time, forward and backward. A
-    # version that is not said is taken to be older, which holds more.
+    # version that is not named is assumed to be older, which holds more.
     fused_head: bool = False
     # transformers before 4.50 (loss_utils.py): logits in the compute type, in fp32, shifted into a copy unless the
     # batch is one sequence, and log-softmax, all alive at the end of the forward pass.
@@ -115,7 +115,9 @@ class Stack:
             return False
         if workload.autocast is not None:
             return workload.autocast
-        return {"lora": self.autocasts_plain, "full": False}.get(workload.method, self.autocasts_quantized)
+        if workload.method == "lora":
+            return self.autocasts_plain
+        return workload.method != "full" and self.autocasts_quantized
 
     def trained_bytes(self, workload: Workload, compute_bytes: float) -> float:
         """Bytes of a trainable parameter as the model holds it. DeepSpeed casts the whole model to the compute type
