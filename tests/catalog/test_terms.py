@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from modelpick.catalog import folder, hub, index, lookup, terms
-from modelpick.licensing import license_check
+from modelpick.licensing import file_evidence, license_check
 from modelpick.licensing.file_evidence import read_files
 from modelpick.licensing.judge_models import facts_in_force
 from modelpick.licensing.license_check import Permission, write_notices
@@ -131,20 +131,29 @@ def test_what_is_read_is_fetched_copied_and_served(home: Path, case: Callable[[s
             assert set(names) <= taken, caller
 
 
-def test_a_caller_with_a_pattern_of_its_own_is_caught(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    def copy_by_glob(source: Path, target: Path) -> tuple[str, ...]:
-        names = [file.name for file in source.glob("LICENSE*")]
-        for name in names:
-            shutil.copyfile(source / name, target / name)
-        return tuple(names)
+def _copy_by_glob(source: Path, target: Path) -> tuple[str, ...]:
+    names = [file.name for file in source.glob("LICENSE*")]
+    for name in names:
+        shutil.copyfile(source / name, target / name)
+    return tuple(names)
 
-    for module in (license_check, server):
-        with monkeypatch.context() as planted:
-            planted.setattr(module, "copy_terms", copy_by_glob)
-            with pytest.raises(AssertionError):
-                test_what_is_read_is_fetched_copied_and_served(_made(home / module.__name__), str, planted)
+
+@pytest.mark.parametrize(
+    ("module", "name", "own_rule"),
+    [
+        (license_check, "copy_terms", _copy_by_glob),
+        (server, "copy_terms", _copy_by_glob),
+        (lookup, "is_wanted", lambda name, patterns: name == "config.json" or name.startswith("LICENSE")),
+        (file_evidence, "kind_of", lambda name: "license" if name.startswith("LICENSE") else None),
+    ],
+    ids=["copied", "served", "fetched", "read"],
+)
+def test_a_caller_with_a_pattern_of_its_own_is_caught(
+    home: Path, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, own_rule: Any
+) -> None:
+    monkeypatch.setattr(module, name, own_rule)
+    with pytest.raises(AssertionError):
+        test_what_is_read_is_fetched_copied_and_served(home, str, monkeypatch)
 
 
 def test_notice_says_that_the_license_text_is_missing_only_where_it_is(tmp_path: Path) -> None:
