@@ -205,7 +205,7 @@ def read_result(file: Path) -> ToolResult:
             code="bad_result",
         ) from None
     raise UsageError(
-        f"{file} is no result with every request in it",
+        f"{file} is not a result that lists every request",
         fix="vllm bench serve --save-result --save-detailed",
         code="bad_result",
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 # A line that names what was raised. Of several the first is the root: later ones only pass it on, the last of them in
 # the process that is watched.
 _RAISED = re.compile(r"(?:^|\s)(?:\w+\.)*\w*(?:Error|Exception): \S|(?:^|\s)error: ", re.ASCII)
-# (words that occur in the lines, in lower case; the likely cause; what mends it)
+# (words that occur in the lines, in lower case; the likely cause; the fix)
 _CAUSES = (
     (
         ("cuda out of memory", "outofmemoryerror"),

@@ -1,4 +1,4 @@
-"""What a plan promised for the load that was really measured. I/O: reads the plan file and the embedded facts."""
+"""A plan's predicted speed, for the load that was really measured. I/O: reads the plan file and the embedded facts."""
 
 import datetime
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Prediction:
     calibration: Calibration[Any]
 
     def speed(self, level: Level, *, corrected: bool = True) -> Speed:
-        """Tokens per second promised at the level's concurrency and lengths; `corrected` by this user's own file."""
+        """Predicted tokens/s at the level's concurrency and lengths; `corrected` by the user's own calibration file."""
         load = replace(
             self.workload,
             batch=level.concurrency,
@@ -43,7 +43,7 @@ class Prediction:
         return serving_speed(self.shape, self.instance, by, load).generated
 
     def compare(self, level: Level) -> dict[str, Any]:
-        """Measured against promised, for `bench --json`."""
+        """Measured and predicted side by side, for `bench --json`."""
         speed = self.speed(level)
         raw = self.speed(level, corrected=False)
         measured = level.tokens_per_s
@@ -78,7 +78,7 @@ class Prediction:
 def read(file: Path, instance: str | None = None) -> Prediction:
     """The serving part of a plan, on its first instance or the one it really got.
 
-    Raises UsageError for a file that is no plan, or one that serves nothing.
+    Raises UsageError for a file that is not a plan, and for a plan without serving.
     """
     try:
         body = plans.load(file.read_text(encoding="utf-8")).content
@@ -86,14 +86,14 @@ def read(file: Path, instance: str | None = None) -> Prediction:
         raise UsageError(f"{file} cannot be read: {error}", fix="name a plan file", code="no_file") from None
     work = body["workloads"].get("serve")
     if work is None:
-        raise UsageError(f"{file} plans no serving", fix="modelpick plan MODEL --serve", code="no_promise")
+        raise UsageError(f"{file} does not plan to serve", fix="modelpick plan MODEL --serve", code="no_promise")
     return of_workload(
         str(body["model"]["id"]), str(instance or body["instance_type"]), Workload(**work), plan=str(body["id"])
     )
 
 
 def of_workload(model: str, instance: str, workload: Workload, *, plan: str = "") -> Prediction:
-    """The promise for a model on an instance type. Raises UsageError, CannotTellError."""
+    """The prediction for a model on an instance type. Raises UsageError, CannotTellError."""
     kinds: Mapping[str, InstanceType] = embedded.instances()
     if instance not in kinds:
         raise UsageError(f"unknown instance type {instance!r}", fix="see modelpick offers", code="unknown_instance")

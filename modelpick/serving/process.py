@@ -184,7 +184,7 @@ class Supervisor:
             if not self.stop.is_set():
                 when_ready()
             while not self.stop.wait(_POLL_SECONDS):
-                self._mend()
+                self._restart()
         finally:
             self.drain()
 
@@ -223,7 +223,7 @@ class Supervisor:
                 self.tell(f"loading, {now - began:.0f} s: {last[0][:100] if last else 'nothing said yet'}")
             self.stop.wait(_LOOK_SECONDS)
 
-    def _mend(self) -> None:
+    def _restart(self) -> None:
         """Start again what ended; give up on a server that keeps dying."""
         self._check_proxy()
         code = self.server.code

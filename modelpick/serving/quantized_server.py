@@ -15,8 +15,8 @@ _ADAPTER = ("lora_A", "lora_B")  # peft's layers around a quantized one: small, 
 
 
 def count(manager: type) -> type:
-    """transformers' `ModelManager` (5.23, cli/serving/model_manager.py) that loads as it does, mended and counted."""
-    one_at_a_time = threading.Lock()  # the mend swaps a class of the module while it loads
+    """transformers' `ModelManager` (5.23, cli/serving/model_manager.py) that corrects and checks what was quantized."""
+    one_at_a_time = threading.Lock()  # the correction swaps a class of the module while it loads
 
     class Counted(manager):  # type: ignore[misc]
         def _load_model(self, model_id_and_revision: str, *arguments: Any, **names: Any) -> Any:

@@ -78,7 +78,7 @@ def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | N
         return ServedSource(Served(name or own, folder.resolve()), base, judged)
     if not (adapter / "adapter_config.json").is_file():
         raise UsageError(
-            f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
+            f"{adapter} does not hold an adapter", fix="give the folder with adapter_config.json", code="no_adapter"
         )
     check_adapter(folder, adapter)
     tuned = name or served_name(str(adapter.resolve()))
@@ -185,7 +185,7 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {error}", fix="write it again", code="broken_json") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{file} is no JSON object", fix="write it again", code="broken_json")
+        raise UsageError(f"{file} is not a JSON object", fix="write it again", code="broken_json")
     return found
 
 

@@ -9,7 +9,7 @@ from modelpick.report.chart import Point
 points = st.lists(
     st.builds(
         lambda name, usd, score, reach: Point(name, usd, score, score - reach, score + reach),
-        st.text(max_size=8), st.floats(0.05, 900), st.floats(1, 99), st.floats(0, 20),
+        st.sampled_from("abc"), st.floats(0.05, 900), st.floats(1, 99), st.floats(0, 20),
     ),
     min_size=1, max_size=30,
 )  # fmt: skip

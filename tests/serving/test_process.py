@@ -78,7 +78,7 @@ def test_ready_only_when_every_model_has_answered(servers: list[Running], tmp_pa
     assert one.raised == []
 
 
-def test_a_crash_is_told_with_its_cause_and_mended(servers: list[Running], tmp_path: Path) -> None:
+def test_a_crash_is_reported_with_its_cause_and_restarted(servers: list[Running], tmp_path: Path) -> None:
     servers.append(one := Running(tmp_path))
     assert one.ready.wait(60)
     first = one.child.pid
