@@ -85,9 +85,9 @@ def session(
             fix="wait a minute, then re-run the command",
             code="agent_offline",
         ) from None
-    told = json.dumps({key: opened[key] for key in ("SessionId", "TokenValue", "StreamUrl")})
-    environment = {_BY_ENVIRONMENT: told} if version > _LAST_BY_ARGUMENT else {}
-    first = _BY_ENVIRONMENT if environment else told
+    session_json = json.dumps({key: opened[key] for key in ("SessionId", "TokenValue", "StreamUrl")})
+    environment = {_BY_ENVIRONMENT: session_json} if version > _LAST_BY_ARGUMENT else {}
+    first = _BY_ENVIRONMENT if environment else session_json
     words = (_PLUGIN, first, account.region, "StartSession", account.profile or "", json.dumps(request))
     return Session((*words, account.endpoint("ssm")), environment)
 
@@ -123,8 +123,8 @@ def _plugin_version() -> tuple[int, ...]:
             code="missing_program",
         )
     try:
-        said = subprocess.run([_PLUGIN, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
-        return tuple(int(part) for part in said.strip().split("."))
+        version = subprocess.run([_PLUGIN, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+        return tuple(int(part) for part in version.strip().split("."))
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return ()  # as old as can be: it is given everything as arguments
 

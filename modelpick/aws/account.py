@@ -105,14 +105,15 @@ class Account:
         ) as error:
             raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject", self.log_in) from None
 
-    def once_settled(self, said: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """Like `make`, repeated while AWS answers with words that match `said`: what was just made is not seen yet."""
+    def once_settled(self, not_seen: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """Like `make`, repeated while AWS answers with words that match `not_seen`: what was just made is not
+        seen everywhere yet."""
         waited = 0.0
         while True:
             try:
                 return self.make(service, operation, **parameters)
             except AwsRefused as refused:
-                if waited >= _SETTLING or not re.search(said, refused.message):
+                if waited >= _SETTLING or not re.search(not_seen, refused.message):
                     raise
                 self.sleep(5.0)
                 waited += 5.0

@@ -56,7 +56,7 @@ def open_bucket(address: str) -> BucketStore:
 
     bucket, _, prefix = address.removeprefix("s3://").partition("/")
     if not address.startswith("s3://") or not bucket:
-        raise UsageError(f"{address!r} is no bucket", fix="give it like s3://bucket/prefix", code="bad_store")
+        raise UsageError(f"{address!r} is not a bucket", fix="give it like s3://bucket/prefix", code="bad_store")
     return BucketStore(boto3.client("s3"), bucket, f"{prefix.rstrip('/')}/" if prefix.strip("/") else "")
 
 

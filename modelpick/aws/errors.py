@@ -1,4 +1,4 @@
-"""AWS's refusals as modelpick's errors: one sentence with AWS's own words in it, and one command that mends it."""
+"""AWS's refusals as modelpick's errors: one sentence with AWS's own words in it, and one command that fixes it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ LOG_IN = "aws sso login, or aws configure, or set AWS_PROFILE"
 
 @dataclass(frozen=True, slots=True)
 class _AwsError:
-    """One way to fail: AWS's words for it (error codes, botocore's exceptions), our sentence and what mends it."""
+    """One way to fail: AWS's words for it (error codes, botocore's exceptions), our sentence and the fix."""
 
     code: str
     theirs: tuple[str, ...]
@@ -37,16 +37,18 @@ _AGAIN = "then re-run the command"
 _SKEWED = _AwsError(
     "clock_skew",
     ("RequestTimeTooSkewed", "RequestInTheFuture"),
-    "AWS does not accept this machine's clock: {said}",
+    "AWS does not accept this machine's clock: {message}",
     f"set the clock (timedatectl set-ntp true), {_AGAIN}",
 )
 _UNREACHABLE = _AwsError(
     "aws_unreachable",
     (),
-    "no answer from AWS to {operation}: {said}",
+    "no answer from AWS to {operation}: {message}",
     f"check the network and the proxy, {_AGAIN}",
 )
-_OTHER = _AwsError("aws_refused", (), "AWS refuses {operation}: {theirs}: {said}", f"modelpick doctor --aws, {_AGAIN}")
+_OTHER = _AwsError(
+    "aws_refused", (), "AWS refuses {operation}: {theirs}: {message}", f"modelpick doctor --aws, {_AGAIN}"
+)
 # AWS has several words for each; RequestExpired is EC2's for a token that has run out.
 _AWS_ERRORS = (
     _AwsError(
@@ -61,13 +63,13 @@ _AWS_ERRORS = (
     _AwsError(
         "unknown_profile",
         ("ProfileNotFound",),
-        "{said}",
+        "{message}",
         "aws configure list-profiles shows those there are; set AWS_PROFILE or --profile",
     ),
     _AwsError(
         "no_credentials",
         ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
-        "no usable AWS credentials: {said}",
+        "no usable AWS credentials: {message}",
         "{log_in}",
     ),
     _AwsError(
@@ -76,7 +78,7 @@ _AWS_ERRORS = (
             "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "InvalidToken",
             "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",
         ),
-        "AWS does not know these credentials, or not in this region: {said}",
+        "AWS does not know these credentials, or not in this region: {message}",
         "aws sts get-caller-identity shows whose they are; then {log_in}",
     ),
     _AwsError(
@@ -85,7 +87,7 @@ _AWS_ERRORS = (
             "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException", "NotAuthorized",
             "OptInRequired", "Forbidden", "403",
         ),
-        "AWS denies {operation}: {said}",
+        "AWS denies {operation}: {message}",
         "have the policy of `modelpick doctor --aws --iam-policy` attached",
     ),
     _AwsError(
@@ -94,7 +96,7 @@ _AWS_ERRORS = (
             "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "RequestThrottled",
             "TooManyRequestsException", "SlowDown", "RateExceeded", "PriorRequestNotComplete",
         ),
-        "AWS throttles {operation}: {said}",
+        "AWS throttles {operation}: {message}",
         f"wait a minute, {_AGAIN}",
     ),
     _SKEWED,
@@ -129,15 +131,15 @@ def refusal(error: Exception, operation: str, log_in: str = LOG_IN) -> AwsRefuse
     """
     answer: dict[str, Any] = getattr(error, "response", None) or {}
     theirs = str(answer.get("Error", {}).get("Code") or "")
-    said = " ".join(str(answer.get("Error", {}).get("Message") or error).split())[:500]
-    if "Signature expired" in said or "not yet current" in said:
+    message = " ".join(str(answer.get("Error", {}).get("Message") or error).split())[:500]
+    if "Signature expired" in message or "not yet current" in message:
         fault = _SKEWED  # a signature over another time: whatever the service calls it
     else:
         fault = _BY_THEIRS.get(theirs or type(error).__name__) or (_OTHER if theirs else _UNREACHABLE)
-    told = {"operation": operation, "said": said, "theirs": theirs, "log_in": log_in}
+    words = {"operation": operation, "message": message, "theirs": theirs, "log_in": log_in}
     return AwsRefused(
-        fault.sentence.format(**told),
-        fix=fault.fix.format(**told),
+        fault.sentence.format(**words),
+        fix=fault.fix.format(**words),
         code=fault.code,
         aws_code=theirs or ("unreachable" if fault is _UNREACHABLE else fault.code),
         operation=operation,
@@ -157,7 +159,7 @@ def aws_errors(
     except (
         botocore.exceptions.BotoCoreError,
         botocore.exceptions.ClientError,
-        botocore.parsers.ResponseParserError,  # an answer that is no answer: a proxy's or a failing server's page
+        botocore.parsers.ResponseParserError,  # not an AWS answer: a proxy's or a failing server's page
     ) as error:
         if hear is not None:
             hear(getattr(error, "response", None) or {})

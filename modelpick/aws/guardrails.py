@@ -61,7 +61,7 @@ def problems(account: Account, document: Mapping[str, Any], role: Mapping[str, A
 
 def _document(account: Account, arn: str) -> str:
     absent = RemoteError(
-        f"there is no policy {arn} to be the permission boundary",
+        f"there is no policy {arn}, which was named as the permission boundary",
         fix="aws iam list-policies --scope Local shows those there are",
         code="unknown_boundary",
     )
@@ -100,32 +100,33 @@ def check_key(account: Account, key: str) -> str:
             fix=f"aws kms list-aliases --region {account.region} shows those there are",
             code="unknown_key",
         )
-    told = found["KeyMetadata"]
-    if told["KeyState"] != "Enabled":
-        how = "cancel-key-deletion" if told["KeyState"] == "PendingDeletion" else "enable-key"
+    metadata = found["KeyMetadata"]
+    if metadata["KeyState"] != "Enabled":
+        how = "cancel-key-deletion" if metadata["KeyState"] == "PendingDeletion" else "enable-key"
         raise RemoteError(
-            f"the KMS key {key} is {told['KeyState']}",
-            fix=f"aws kms {how} --key-id {told['KeyId']} --region {account.region}",
+            f"the KMS key {key} is {metadata['KeyState']}",
+            fix=f"aws kms {how} --key-id {metadata['KeyId']} --region {account.region}",
             code="key_disabled",
         )
-    if told.get("KeyUsage") != "ENCRYPT_DECRYPT" or told.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
+    usage, spec = metadata.get("KeyUsage"), metadata.get("KeySpec", "SYMMETRIC_DEFAULT")
+    if (usage, spec) != ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"):
         raise RemoteError(
-            f"the KMS key {key} is for {told.get('KeyUsage')} ({told.get('KeySpec')}), not for encrypting disks",
+            f"the KMS key {key} is for {usage} ({spec}), not for encrypting disks",
             fix="name a symmetric encryption key by --kms-key",
             code="wrong_key",
         )
-    if told.get("KeyManager") == "AWS":
-        return f"{told['KeyId']}, enabled, managed by AWS"
-    lent = _is_lent(account, told["KeyId"])
+    if metadata.get("KeyManager") == "AWS":
+        return f"{metadata['KeyId']}, enabled, managed by AWS"
+    lent = _is_lent(account, metadata["KeyId"])
     if lent is False:
-        role = f"arn:{told['Arn'].split(':')[1]}:iam::{told['Arn'].split(':')[4]}:role/{_LINKED}"
+        role = f"arn:{metadata['Arn'].split(':')[1]}:iam::{metadata['Arn'].split(':')[4]}:role/{_LINKED}"
         raise RemoteError(
             f"the KMS key {key} is not lent to Auto Scaling's role: no machine could start",
-            fix=f"aws kms create-grant --region {account.region} --key-id {told['Arn']} --grantee-principal {role} "
+            fix=f"aws kms create-grant --region {account.region} --key-id {metadata['Arn']} --grantee-principal {role} "
             f"--operations {_OPERATIONS}",
             code="key_not_lent",
         )
-    return f"{told['KeyId']}, enabled, {'lent to Auto Scaling' if lent else 'its policy may not be read'}"
+    return f"{metadata['KeyId']}, enabled, {'lent to Auto Scaling' if lent else 'its policy may not be read'}"
 
 
 def _is_lent(account: Account, key: str) -> bool | None:

@@ -33,7 +33,7 @@ class KillSwitches:
     stop_at: datetime | None
     delete_at: datetime | None
     problems: tuple[str, ...]
-    out_of_reach: tuple[str, ...] = ()  # those of the problems that setting the group to zero does not mend
+    out_of_reach: tuple[str, ...] = ()  # those of the problems that setting the group to zero does not fix
 
     @property
     def armed(self) -> bool:
@@ -76,9 +76,9 @@ def arm(account: Account, names: Names, stop_at: datetime) -> KillSwitches:
         account.sleep(_BETWEEN_LOOKS)
         held = read(account, names)
     if not held.armed or held.stop_at != stop_at:
-        said = "; ".join(held.problems) or f"the stop is set for {held.stop_at}, not for {stop_at}"
+        reasons = "; ".join(held.problems) or f"the stop is set for {held.stop_at}, not for {stop_at}"
         raise RemoteError(
-            f"the switches that stop the machine do not hold: {said}",
+            f"the switches that stop the machine do not hold: {reasons}",
             fix=f"modelpick down {names.deployment}, then re-run the command",
             code="switches_not_armed",
         )

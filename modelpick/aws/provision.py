@@ -380,12 +380,12 @@ def _give_up_if_hopeless(context: DeploymentContext, failures: list[str]) -> Non
 
 
 def _give_up(context: DeploymentContext, code: str, message: str, failures: list[str]) -> None:
-    """Back to zero, for certain, before anything is said. Raises RemoteError, or MayBeBillingError if that fails."""
+    """Back to zero, for certain, before the error is raised. Raises RemoteError, or MayBeBillingError if that fails."""
     to_zero(context.account, context.names)
     fixes = {
         "no_capacity": "re-run the command with --wait 6h (or another --region, --market or --instance, and --name)",
         "quota": f"modelpick doctor --aws --region {context.names.region} shows the request for more",
         "launch_failed": "modelpick doctor --aws, then re-run the command",
     }
-    said = f"; AWS says: {failures[-1]}" if failures else ""
-    raise RemoteError(f"{message}{said}. Nothing runs, the group is at zero", fix=fixes[code], code=code)
+    aws_says = f"; AWS says: {failures[-1]}" if failures else ""
+    raise RemoteError(f"{message}{aws_says}. Nothing runs, the group is at zero", fix=fixes[code], code=code)

@@ -1,6 +1,6 @@
 """A deployment's record: the SSM parameter that is made first and deleted last, and says what was asked for.
 
-It holds wishes and dates, not state: what runs and what stops it is always asked of the group and the switches.
+It holds the request and dates, not state: what runs, and what stops it, is always read from the group and the switches.
 """
 
 import re
@@ -57,7 +57,7 @@ class Record:
         return self.created_at + timedelta(hours=self.hours) + FORCED_DELETE_AFTER
 
     def priced(self, spec: Spec) -> Spec:
-        """`spec` with the types and prices noted at the start, of which its hours were reckoned."""
+        """`spec` with the types and prices noted at the start, from which its hours were computed."""
         kept = [one for one in spec.candidates if one.instance_type in self.usd_per_hour]
         at = tuple(replace(one, usd_per_hour=self.usd_per_hour[one.instance_type]) for one in kept)
         return replace(spec, candidates=at or spec.candidates, asked_sha256=spec.sha256)

@@ -121,7 +121,7 @@ def down(
         raise _unfinished(refused, names) from None
     summary = receipt(account, names, noted, instance_history(account, names, began), ended, None)
     for again in range(_PASSES):
-        if again:  # an `up` made something meanwhile: its machine, or its wish for one, goes before its switches
+        if again:  # an `up` made something meanwhile: its machine, or its request for one, goes before its switches
             _stop_what_bills(account, names, report)
         _remove_the_rest(account, names, keep, report)
         left = [thing for thing in inventory.of(account, names) if thing.kind != "bucket"]

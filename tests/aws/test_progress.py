@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelpick.aws import access, provision, record, status, teardown, templates
+from modelpick.aws import access, progress, provision, record, teardown, templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import Names
 from modelpick.errors import ModelpickError
@@ -34,7 +34,7 @@ def put(account: Account, key: str, told: Any, *, ago: timedelta = timedelta(0))
 
 
 def text(account: Account) -> str:
-    return status.read_progress(account, NAMES, record.read(account, NAMES)).text()
+    return progress.read_progress(account, NAMES, record.read(account, NAMES)).text()
 
 
 def test_each_stage_is_said_in_words(account: Account, machine: provision.RunningMachine) -> None:
@@ -76,7 +76,7 @@ def test_following_ends_when_it_serves(account: Account, machine: provision.Runn
         told.append(said)
         put(account, SERVING, {"state": "ready", "models": ["base"]})
 
-    assert status.follow(account, "demo", report).ready
+    assert progress.follow(account, "demo", report).ready
     assert told == ["running", "serving base"]
 
 
@@ -87,7 +87,7 @@ def test_following_ends_when_the_job_fails_with_its_last_words(
     put(account, TRAINING, {"state": "failed", "error": {"message": "no room"}})
     put(account, "progress/job.log", "one\ntwo\n")
     with pytest.raises(ModelpickError) as failed:
-        status.follow(account, "demo", lambda _: None)
+        progress.follow(account, "demo", lambda _: None)
     assert failed.value.code == "job_failed"
     assert "two" in failed.value.message
     assert "modelpick down demo" in failed.value.fix
@@ -96,16 +96,16 @@ def test_following_ends_when_the_job_fails_with_its_last_words(
 def test_a_machine_that_ends_before_it_served_has_failed(account: Account, machine: provision.RunningMachine) -> None:
     put(account, MACHINE, {"stage": "ended", "detail": "spot interruption"})
     put(account, TRAINING, {"state": "done"})
-    assert status.follow(account, "demo", lambda _: None).training is not None
+    assert progress.follow(account, "demo", lambda _: None).training is not None
     with pytest.raises(ModelpickError) as failed:
-        status.follow(account, "demo", lambda _: None, serves=True)
+        progress.follow(account, "demo", lambda _: None, serves=True)
     assert failed.value.code == "job_failed"
 
 
 def test_following_ends_when_the_machine_is_gone(aws: Aws, account: Account, machine: provision.RunningMachine) -> None:
     aws.power_off(machine.instance_id)
     with pytest.raises(ModelpickError) as gone:
-        status.follow(account, "demo", lambda _: None)
+        progress.follow(account, "demo", lambda _: None)
     assert gone.value.code == "machine_gone"
 
 
@@ -115,10 +115,10 @@ def test_following_outlives_a_lost_network_and_says_what_runs(
     put(account, MACHINE, {"stage": "running", "detail": ""})
     put(account, SERVING, {"state": "ready", "models": ["base"]})
     aws.fail("DescribeInstances", code="InternalError", status=500, times=7)
-    assert status.follow(account, "demo", lambda _: None).ready
+    assert progress.follow(account, "demo", lambda _: None).ready
     aws.fail("DescribeInstances", code="AccessDenied", status=403, times=99)
     with pytest.raises(ModelpickError) as denied:
-        status.follow(account, "demo", lambda _: None)
+        progress.follow(account, "demo", lambda _: None)
     assert denied.value.exit_code == 5
     assert "it stops by itself at" in denied.value.message
 

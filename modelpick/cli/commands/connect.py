@@ -54,10 +54,10 @@ def connect(
     raise typer.Exit(access.connect(held, interactive=shell))
 
 
-def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict[str, Any]:
+def _key(account: "Account", name: str, key_file: Path | None, local: int) -> dict[str, Any]:
     """Fetch the key into its file. A key never reaches the screen, a log or a process list."""
     from modelpick import settings
-    from modelpick.aws import access, record, status
+    from modelpick.aws import access, progress, record
     from modelpick.aws.names import Names
     from modelpick.serving import machine
 
@@ -66,10 +66,10 @@ def _key(account: "Account", name: str, wished: Path | None, local: int) -> dict
     if secret is None:
         nothing = dict.fromkeys(("endpoint", "key_file", "ready", "progress"))
         return {"address": address, **nothing}
-    path = wished or settings.state_folder(name) / "key"
+    path = key_file or settings.state_folder(name) / "key"
     machine.keep_key(path, secret)
     names = Names(name, account.identity()["Account"], account.region)
-    now = status.read_progress(account, names, record.read(account, names))
+    now = progress.read_progress(account, names, record.read(account, names))
     return {
         "address": address, "endpoint": f"{address}/v1", "key_file": str(path), "ready": now.ready,
         "progress": now.text(),

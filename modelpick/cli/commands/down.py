@@ -74,8 +74,8 @@ def draw_receipts(console: "Console", receipts: "list[Receipt]") -> None:
     """The end of each deployment: hours, dollars by item, what stays, where, until when, for how much."""
     for item in receipts:
         machines = f"{len(item.runs)} machine{'' if len(item.runs) == 1 else 's'}, {item.hours:.2f} h"
-        said = machines if item.runs else "no machine, nothing spent on one"
-        console.print(f"{item.deployment} ({item.region}): {said}", markup=False)
+        summary = machines if item.runs else "no machine, nothing spent on one"
+        console.print(f"{item.deployment} ({item.region}): {summary}", markup=False)
         for what, usd in (*item.items_usd.items(), ("in all", item.total_usd)) if item.runs else ():
             console.print(f"  {what:<8} {'unknown' if usd is None else f'${usd:.2f}':>10}", markup=False)
         if item.kept is None:

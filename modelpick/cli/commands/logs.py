@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 def logs(
     out: Output,
     name: Deployment,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Until the machine is gone.")] = False,
-    since: Annotated[str | None, typer.Option("--since", metavar="30m", help="Only what is newer.")] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow the log until the machine is gone.")] = False,
+    since: Annotated[str | None, typer.Option("--since", metavar="30m", help="Only lines newer than this.")] = None,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
@@ -32,9 +32,9 @@ def logs(
         listed = list(lines)
         out.answer({"deployment": name, "lines": listed, "assumptions": [], "sources": []}, lambda _: None)
         return
-    said = False
+    any_line = False
     for line in lines:
-        said = True
+        any_line = True
         to_stdout(line + "\n")
-    if not said:
-        out.note(f"the job of {name} has said nothing yet; modelpick status {name} says how far it is")
+    if not any_line:
+        out.note(f"the job of {name} has logged nothing yet; modelpick status {name} shows how far it is")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from modelpick import settings
-from modelpick.aws import bundle, license_gate, live_prices, preflight, provision, status, teardown
+from modelpick.aws import bundle, license_gate, live_prices, preflight, progress, provision, teardown
 from modelpick.aws.account import Account
 from modelpick.aws.from_plan import LaunchOptions, job_of, spec_from
 from modelpick.aws.location import LaunchLocation
@@ -154,7 +154,7 @@ def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool
 
     out.note(render.in_service(machine))
     try:
-        last = status.follow(account, machine.deployment, out.note, serves=serves)
+        last = progress.follow(account, machine.deployment, out.note, serves=serves)
     except KeyboardInterrupt:
         to_stderr(
             f"\n{machine.deployment} goes on without you, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
@@ -163,7 +163,7 @@ def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool
         raise typer.Exit(EXIT_INTERRUPTED) from None
     names = Names(machine.deployment, account.identity()["Account"], account.region)
     return {
-        "progress": last.as_json(), "comparisons": status.comparisons(account, names),
+        "progress": last.as_json(), "comparisons": progress.comparisons(account, names),
         "results": f"s3://{names.bucket}/results/",
     }  # fmt: skip
 
