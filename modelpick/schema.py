@@ -326,7 +326,7 @@ def _parser(annotation: Any, notes: tuple[Any, ...] = ()) -> Parse:
         return _parser(get_args(annotation)[0], (*annotation.__metadata__, *notes))
     if _is_union(annotation):
         return _union_parser(get_args(annotation), notes)
-    if annotation is Any:
+    if annotation is Any or annotation is object:
         return lambda value, where, key, code: value
     if origin in (tuple, list):
         return _sequence_parser(annotation, get_args(annotation), notes)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from modelpick.errors import UsageError, address
@@ -22,7 +22,6 @@ from modelpick.schema import Bounds, Help, Pattern, Source, read, settings_of
 _FILE = "modelpick.toml"
 _WORD = Pattern(r"(?s).*\S.*", "text in quotes")
 _TEXTS = ("policy", "region")
-_TABLES = ("company", "discounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class SettingsFile:
         Source("AWS's first region, with the widest choice of instance types"),
     ] = "us-east-1"
     company: Annotated[
-        Mapping[str, Any],
+        Mapping[str, object],
         Help("Facts about the company, which override the policy's profile.", metavar="TABLE"),
         Source("docs/policies.md"),
     ] = field(default_factory=dict)
@@ -59,14 +58,14 @@ class Settings:
 
     policy: str
     region: str
-    company: Mapping[str, Any] = field(default_factory=dict)
+    company: Mapping[str, object] = field(default_factory=dict)
     discounts: Mapping[str, float] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def company_by_origin(self) -> dict[str, dict[str, Any]]:
+    def company_by_origin(self) -> dict[str, dict[str, object]]:
         """The company's facts by the file that says them, so that an error can name it."""
-        tables: dict[str, dict[str, Any]] = {}
+        tables: dict[str, dict[str, object]] = {}
         for name, value in self.company.items():
             tables.setdefault(self.origins[f"company.{name}"], {})[name] = value
         return tables
@@ -80,7 +79,8 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     """
     hub_endpoint()
     texts: dict[str, str] = {item.name: item.default for item in settings_of(SettingsFile) if item.name in _TEXTS}
-    tables: dict[str, dict[str, Any]] = {name: {} for name in _TABLES}
+    company: dict[str, object] = {}
+    discounts: dict[str, float] = {}
     origins = dict.fromkeys(texts, "default")
     for path in _files(folder):
         table = read_toml(path, code="bad_settings")
@@ -88,15 +88,16 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         for name in _TEXTS:
             if name in table:
                 texts[name], origins[name] = getattr(content, name), str(path)
-        for name in _TABLES:
-            for key, value in getattr(content, name).items():
-                tables[name][key], origins[f"{name}.{key}"] = value, str(path)
+        company |= content.company
+        discounts |= content.discounts
+        origins |= {f"company.{key}": str(path) for key in content.company}
+        origins |= {f"discounts.{key}": str(path) for key in content.discounts}
     for name in _TEXTS:
         if value := os.environ.get(f"MODELPICK_{name.upper()}"):
             texts[name], origins[name] = value, f"MODELPICK_{name.upper()}"
         if flags and flags.get(name):
             texts[name], origins[name] = str(flags[name]), f"--{name}"
-    return Settings(texts["policy"], texts["region"], tables["company"], tables["discounts"], origins)
+    return Settings(texts["policy"], texts["region"], company, discounts, origins)
 
 
 def hub_endpoint() -> str | None:

@@ -106,10 +106,10 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         listed = [parameter for key, parameter in inspect.signature(function).parameters.items() if key != "out"]
-        groups: dict[str, Any] = {
+        groups: dict[str, type] = {
             parameter.name: parameter.annotation
             for parameter in listed
-            if dataclasses.is_dataclass(parameter.annotation)
+            if isinstance(parameter.annotation, type) and dataclasses.is_dataclass(parameter.annotation)
         }
         flags = {parameter.name: mark for parameter in listed if (mark := _flags_of(parameter.annotation))}
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -68,7 +68,7 @@ class PlanOptions:
         """The cap in hours. Raises UsageError."""
         return amount("--max-hours", self.max_hours)
 
-    def prepare(self, out: Output, model: str, work: Mapping[str, Any], market: str) -> "Plan":
+    def prepare(self, out: Output, model: str, work: Mapping[str, object], market: str) -> "Plan":
         """The plan for a model. Raises as gather.plan does."""
         from modelpick.planning import gather
 
@@ -91,7 +91,7 @@ class PlanOptions:
             progress=_progress(out),
         )
 
-    def refuse_what_the_plan_fixes(self, work: Mapping[str, Any], region: str) -> None:
+    def refuse_what_the_plan_fixes(self, work: Mapping[str, object], region: str) -> None:
         """Raises UsageError for an option whose value a plan file, made for `region`, fixes already."""
         for name, value in {**{name: getattr(self, name) for name in _FIXED_BY_PLAN}, **work}.items():
             if value and not (name == "region" and value == region):
@@ -121,6 +121,6 @@ def _progress(out: Output) -> Callable[[int, int], None] | None:
 RECOMPUTED = "batch: sequences at a time; r: activations are recomputed, else it would not fit"
 
 
-def micro_batch(workload: Mapping[str, Any]) -> str:
+def micro_batch(workload: Mapping[str, object]) -> str:
     """Sequences at a time, marked where activations are recomputed. `workload` has a workload's names."""
     return f"{workload['batch']}{'r' if workload['gradient_checkpointing'] else ''}"

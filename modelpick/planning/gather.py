@@ -36,15 +36,16 @@ from modelpick.planning.choose import TUNABLE
 from modelpick.planning.context_limit import within_limit
 from modelpick.planning.cost import serving_month
 from modelpick.planning.placement import Caps, Facts, Placement, Placements, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import FINETUNE_WORKLOAD, Answer, Filters, LeftOut, Recommendation
 from modelpick.planning.report import CaseResult, MemoryReport
 from modelpick.ranges import exactly
 from modelpick.speed import calibration
 from modelpick.workload import ONLY_SERVE, SERVE_METHODS, SERVED_ANSWER, Workload, workload_from
 
-# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all. Three epochs: the usual upper end of
-# LoRA recipes (LLaMA-Factory, Unsloth; docs/data.md).
-LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE, EPOCHS = 1_000, 750, 3
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
+# epochs as `finetune` runs.
+LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE = 1_000, 750
 _LIMA = data_tokens.Tokens(
     "LIMA", "", 0, LIMA_EXAMPLES, exactly(float(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE)), counted=True,
     truncated_rows=0,
@@ -383,7 +384,7 @@ def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -
     month = serving_month(row.placement.offer, facts().rates)
     row = replace(row, cost=month.as_json() if month is not None else {})
     offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
-    request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=float(EPOCHS))
+    request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
     tuned = ranking.placement_of(request, offers, Filters(), _place)
     if isinstance(tuned, LeftOut):
         return replace(row, finetune_why=tuned.reason)
@@ -399,7 +400,7 @@ def _tuning_cost(placement: Placement) -> Mapping[str, Any]:
     return {
         "examples": LIMA_EXAMPLES,
         "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,
-        "epochs": EPOCHS,
+        "epochs": int(EPOCHS),
         "time": placement.time.as_json() if placement.time is not None else None,
         "usd": placement.job.as_json() if placement.job is not None else None,
     }

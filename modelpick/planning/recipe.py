@@ -45,6 +45,9 @@ Epochs = Annotated[
 ]
 
 
+EPOCHS = 3.0  # what a run takes, and what every cost of a fine-tuning counts
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """One fine-tuning run. None in a file means: chosen for the device when the run starts, and written back.
@@ -113,7 +116,7 @@ class RunSettings:
         Source("transformers 5.23, TrainingArguments: 1"),
     ] = 1.0
     optimizer: Optimizer = "adamw-fused"  # transformers' own (5.23): it needs no second copy of what is trained
-    epochs: Epochs = 3.0
+    epochs: Epochs = EPOCHS
     max_steps: Annotated[int | None, _STEPS, Help("Stop after so many steps.", metavar="N"), _OURS] = None
     dtype: Dtype = "bf16"
     attention: Attention = "sdpa"
