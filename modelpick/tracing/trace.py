@@ -23,7 +23,7 @@ from modelpick.errors import CannotTellError
 from modelpick.loading.adapters import add_lora, in_fp32
 from modelpick.loading.load import Loaded, kind_of, repeat_single_key
 from modelpick.loading.quantized import QuantizedLayers
-from modelpick.memory.stacks import stack_of
+from modelpick.memory.stacks import settled, stack_of
 from modelpick.tracing.allocator import StorageTracker
 from modelpick.tracing.cuda_kernels import checkpoint_contexts, cuda_rules
 from modelpick.tracing.fake_quantized import quantize
@@ -67,6 +67,7 @@ def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
     Raises CannotTellError for a family transformers does not have, and for methods, layers and stacks whose code or
     kernels are not what would be traced.
     """
+    workload = settled(workload)
     if (why := _not_traced(workload)) is not None:
         raise _refused(why)
     started = time.monotonic()
@@ -120,7 +121,7 @@ def _not_traced(workload: Workload) -> str | None:
     if workload.stack_version is not None and not _is_installed(workload.stack, workload.stack_version):
         return f"{workload.stack} {workload.stack_version}: it runs the version that is installed"
     if workload.method not in (*_BITS, "bf16", "full", "lora"):
-        return f"{workload.method} weights, whose kernels it has no stand-in for"
+        return f"{workload.method} weights, whose kernels it cannot fake"
     if workload.gpus > 1 or workload.sharding != "none":
         return "several GPUs or DeepSpeed's engine"
     if workload.loss_chunking:
@@ -130,9 +131,9 @@ def _not_traced(workload: Workload) -> str | None:
     return None
 
 
-def _is_installed(package: str, told: str) -> bool:
-    """Whether a version as far as it is told ("1.16") is the one installed (1.16.0)."""
-    return f"{version(package)}.".startswith(f"{told}.")
+def _is_installed(package: str, wanted: str) -> bool:
+    """Whether a version, named as far as it matters ("1.16"), is the one installed (1.16.0)."""
+    return f"{version(package)}.".startswith(f"{wanted}.")
 
 
 def _skeleton(config: Mapping[str, Any], workload: Workload) -> tuple[nn.Module, str]:
