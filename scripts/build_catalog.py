@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from catalog_configs import (
+    HALF_KNOWN,
     HUB_ID,
     MIXED,
     believable_parameters,
@@ -25,7 +26,6 @@ from facts_folder import Facts, Row, number
 from modelpick.catalog.architecture.families import FAMILIES
 
 SCHEMA_VERSION = 1
-HYBRIDS = ("nemotron_h",)  # where the facts know how many layers of each kind there are, but not all their widths
 CONFIG_SOURCES = ("cfg", "aic")  # config.json itself, entered by hand or verbatim
 
 
@@ -177,7 +177,7 @@ def complete_from_shape(row: dict[str, Any]) -> None:
             config["tie_word_embeddings"] = tied
             row["sources"]["config.tie_word_embeddings"] = "derived: only so do the shape and the exact count agree"
     whole = parameters_of({**config, "tie_word_embeddings": True}) if row["parameters_exact"] else None
-    if whole and row["parameters"] < 0.8 * whole and config.get("model_type") not in HYBRIDS:
+    if whole and row["parameters"] < 0.8 * whole and config.get("model_type") not in HALF_KNOWN:
         row["notes"].insert(
             0, f"holds {row['parameters']:,} of the {whole:,} parameters its shape has: part of a model"
         )

@@ -27,6 +27,8 @@ MIXED = (
     "full_attention_interval", "linear_num_key_heads", "linear_num_value_heads", "linear_key_head_dim",
     "linear_value_head_dim", "linear_conv_kernel_dim",
 )  # fmt: skip
+# Hybrids of which the facts know how many layers of each kind there are, but not all their widths.
+HALF_KNOWN = ("nemotron_h",)
 Sources = dict[str, str | None]
 
 
@@ -107,7 +109,7 @@ def believable_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | No
     if parameters is not None and named and parameters < min(named) / 5:
         return None, f"holds {parameters:,} parameters under a name of {min(named):,.0f}: part of another model"
     names = ("num_layers", "hidden_size", "num_heads")
-    if parameters is None or any(not fact.get(name) for name in names) or fact.get("model_type") == "nemotron_h":
+    if parameters is None or any(not fact.get(name) for name in names) or fact.get("model_type") in HALF_KNOWN:
         return parameters, None
     layers, hidden, heads = (fact[name] for name in names)
     head_dim = fact.get("head_dim") or hidden // heads
