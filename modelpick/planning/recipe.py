@@ -205,10 +205,6 @@ def in_force(settings: RunSettings, halvings: Sequence[BatchHalving], step: int)
     return settings, min(later, default=None)
 
 
-# RoBERTa's positions begin after the padding index: an encoder takes so many tokens less than it has positions.
-PADDED_POSITIONS = 2
-
-
 def as_trained(workload: Workload, kind: Kind, *, gpu: bool) -> Workload:
     """A fine-tuning workload in the words of what train.py runs: adapters under autocast, and a decoder on a GPU
     through SFTTrainer's fused output matrix, whose kernels exist there alone.
