@@ -96,8 +96,8 @@ def plan(
     model, find = _model(name, offline, ancestors=True)
     request = PlanRequest(
         model=model,
-        finetune=tuned and _within_limit(model, tuned, finetune or {}),
-        serve=served and _within_limit(model, served, serve or {}),
+        finetune=tuned and as_the_model_takes(model, tuned, finetune or {}),
+        serve=served and as_the_model_takes(model, served, serve or {}),
         unset=unset(finetune or {}) if tuned is not None else frozenset(),
         epochs=epochs,
     )
@@ -157,7 +157,7 @@ def compare(
         tried = [offer for offer in offers if offer.instance.name in names]
     model, _ = _model(name, offline)
     options = work.as_json() if isinstance(workload, Workload) else workload
-    work = _within_limit(model, work, options)
+    work = as_the_model_takes(model, work, options)
     if work.task == "finetune":
         tokens = count_tokens(data, model, work, progress) if data is not None else None
         request = PlanRequest(model, finetune=work, unset=unset(options), tokens=tokens, epochs=epochs)
@@ -200,7 +200,7 @@ def recommend(
         filters,
         priced,
         judge=lambda model: judge(model, chosen, known, catalog.find, today),
-        place=_place,
+        place=search,
         checkpoint=_checkpoint,
     )
     head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
@@ -315,7 +315,7 @@ def _fixed(options: Mapping[str, Any]) -> Collection[str]:
     return [name for name in ("context", "generate") if options.get(name) is not None]
 
 
-def _within_limit(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
+def as_the_model_takes(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
     """At most as many tokens as the model takes; what `options` names stays. Raises what context_limit does.
 
     An architecture that is not understood is refused later, by the search.
@@ -330,7 +330,7 @@ def _within_limit(model: Model, workload: Workload, options: Mapping[str, Any]) 
 def _lowered(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
     """The same where memory is told all the same: what the model does not take stays as it was asked."""
     try:
-        return _within_limit(model, workload, options)
+        return as_the_model_takes(model, workload, options)
     except ModelpickError:
         return workload
 
@@ -385,13 +385,13 @@ def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -
     row = replace(row, cost=month.as_json() if month is not None else {})
     offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
     request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
-    tuned = ranking.placement_of(request, offers, Filters(), _place)
+    tuned = ranking.placement_of(request, offers, Filters(), search)
     if isinstance(tuned, LeftOut):
         return replace(row, finetune_why=tuned.reason)
     return replace(row, finetune=tuned, finetune_cost=_tuning_cost(tuned))
 
 
-def _place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placements | Rejection:
+def search(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placements | Rejection:
     """The search with the embedded facts, as far as the cheapest placement."""
     return place(request, offers, caps, facts(), cheapest_only=True)
 

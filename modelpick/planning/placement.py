@@ -336,7 +336,7 @@ def trained_workload(workload: Workload, architecture: Architecture) -> Workload
         return workload
     if workload.gpus > 1:
         return replace(workload, stack="transformers")
-    return as_trained(workload, architecture.kind, gpu=True)
+    return as_trained(replace(workload, stack="transformers"), architecture.kind, gpu=True)
 
 
 def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:

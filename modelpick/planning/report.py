@@ -228,7 +228,10 @@ def report(
     if isinstance(found, Rejection) and found.cause == "context":  # what it would take is told all the same
         found = place(request, tried, Caps(), facts, any_context=True)
     if isinstance(found, Rejection):
-        memory = estimate(architecture, workload, model.parameters)
+        try:
+            memory = estimate(architecture, workload, model.parameters)
+        except CannotTellError:  # what it takes cannot be told either: the first reason is the one every command gives
+            raise found.error(model.id) from None
         device = fit.on_device(architecture, workload, model.parameters)
         fits = tuple(OfferFit(offer, _free_gib(device, offer), found) for offer in listed)
         return MemoryReport(model, architecture, memory, device, fits, on, refusal, facts, workload)

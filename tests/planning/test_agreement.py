@@ -1,0 +1,198 @@
+"""No two commands answer one question differently: every nth model of the catalog, every set-up, four commands.
+
+The whole grid is benchmarks/agreement.py, whose questions these are.
+"""
+
+import ast
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import modelpick.planning as room
+from benchmarks import agreement
+from modelpick.catalog import index
+from modelpick.catalog.model import Model
+from modelpick.errors import CannotTellError, ModelpickError
+from modelpick.memory.estimate import architecture_of
+from modelpick.offers import embedded
+from modelpick.offers.instance import Families
+from modelpick.planning import caps, compare, gather, placement, plan, report
+from modelpick.planning.context_limit import context_problem
+from modelpick.planning.engines import engine_of
+from modelpick.planning.placement import Caps, Placements, PlanRequest, Rejection, offers_for, place
+from modelpick.serving.engines import ENGINES
+from modelpick.serving.machine import LocalGpu, LocalMachine
+from modelpick.serving.sizing import size
+from modelpick.workload import workload_from
+
+MODELS = sorted(index.load().models.values(), key=lambda model: -(model.downloads or 0))
+STEP = 23  # a prime: no family of the catalog is always hit or always missed
+
+
+def sample(setup: int) -> list[Model]:
+    """Other models for each set-up."""
+    return MODELS[setup::STEP]
+
+
+@pytest.mark.parametrize("setup", agreement.SETUPS)
+def test_all_commands_name_the_same_instance_or_the_same_cause(setup: str) -> None:
+    placed = 0
+    for model in sample(list(agreement.SETUPS).index(setup)):
+        told = agreement.ask(model, agreement.SETUPS[setup])
+        instances = {answer.instance for answer in told.values()}
+        assert len(instances) == 1, (model.id, told)
+        causes = {answer.cause for answer in told.values()} - {None}  # recommend has one code for all of the table
+        assert len(causes) <= 1, (model.id, told)
+        placed += told["estimate"].instance is not None
+    assert placed
+
+
+def _ignoring(**changes: Any) -> Callable[..., Any]:
+    """The search with other facts than everybody else has."""
+
+    def mutant(request: Any, offers: Any, limits: Any, facts: Any, **options: Any) -> Any:
+        return place(request, offers, limits, replace(facts, **changes), **options)
+
+    return mutant
+
+
+def _reversed(*arguments: Any, **options: Any) -> Any:
+    found = place(*arguments, **options)
+    if isinstance(found, Placements):
+        found = replace(found, rows=tuple(sorted(found.rows, key=lambda row: -(row.offer.usd_per_hour or 0))))
+    return found
+
+
+def _without_dtype(*arguments: Any, **options: Any) -> Any:
+    request, offers, limits, facts = arguments
+    rules = tuple(rule for rule in facts.rules if rule.gpu_lacks is None)
+    asked, placement.lacking_dtype = placement.lacking_dtype, lambda workload, instance: None
+    try:
+        return place(request, offers, limits, replace(facts, rules=rules), **options)
+    finally:
+        placement.lacking_dtype = asked
+
+
+@pytest.mark.parametrize(
+    ("module", "mutant", "setup"),
+    [
+        (report, _ignoring(rules=()), "int8 fp16"),  # estimate skips the table of what works: ARM hosts
+        (plan, _reversed, "bf16"),  # plan has an order of its own
+        (plan, _without_dtype, "int8"),  # plan does not ask whether the GPU computes in bf16
+        (gather, _without_dtype, "bf16"),  # nor does recommend
+    ],
+)
+def test_a_command_with_a_rule_of_its_own_is_caught(
+    monkeypatch: pytest.MonkeyPatch, module: Any, mutant: Any, setup: str
+) -> None:
+    monkeypatch.setattr(module, "place", mutant)
+    differ = 0
+    for model in MODELS[:60]:
+        told = agreement.ask(model, agreement.SETUPS[setup])
+        differ += len({answer.instance for answer in told.values()}) > 1
+    assert differ
+
+
+def test_what_was_named_in_the_wrong_is_not_named_any_more() -> None:
+    """An ARM host has the memory and the dtype, and none of the builds."""
+    work = workload_from({"method": "int8", "dtype": "fp16"})
+    made = report.report(index.load().models["Qwen/Qwen3-4B"], work, embedded.offers(), gather.facts())
+    assert made.on is not None
+    assert made.on.instance.cpu == "x86_64"
+    rejected = next(row.rejection for row in made.fits if row.offer.instance.name == "g5g.xlarge")
+    assert rejected is not None
+    assert (rejected.cause, rejected.code) == ("engine", "arm64_host")
+    rows = gather.compare("Qwen/Qwen3-4B", {"method": "int8", "dtype": "fp16"})
+    assert rows.rows[0].offer.instance.name == made.on.instance.name
+
+
+@pytest.mark.parametrize("method", ["bf16", "int8", "nf4"])
+def test_the_machine_has_room_for_every_service_that_is_planned(method: str) -> None:
+    """The same share of the GPU, the same engine: sizing on the machine accepts what was priced."""
+    facts, planned = gather.facts(), 0
+    for model in MODELS:
+        options = {"task": "serve", "method": method, "generate": 512}
+        try:
+            work = gather.as_the_model_takes(model, workload_from(options), options)
+            tried = offers_for(embedded.offers(), Families(gpu_class="G"), None, 1)
+            found = place(PlanRequest(model, serve=work), tried, Caps(), facts, cheapest_only=True)
+        except ModelpickError:
+            continue
+        if isinstance(found, Rejection) or not found.rows:
+            continue
+        row = found.rows[0]
+        served, kind = row.memory.workload, row.offer.instance
+        engine = engine_of(served)
+        assert engine is not None
+        gpu = LocalGpu(
+            kind.gpu.name, kind.usable_memory_gib, kind.usable_memory_gib, float(kind.gpu.compute_capability)
+        )
+        machine = LocalMachine(gpu, (), kind.ram_gib)
+        size(architecture_of(model), served, ENGINES[engine], machine, parameters=model.parameters)
+        planned += 1
+    assert planned > 500
+
+
+@pytest.mark.parametrize("tokens", [512, 4096, 40_000, 200_000])
+def test_one_limit_of_tokens_for_every_command(tokens: int) -> None:
+    """recommend, plan, cost and estimate say the same of the same model and tokens: ok, unknown, too long."""
+    facts = gather.facts()
+    for model in MODELS[tokens % STEP :: STEP]:
+        try:
+            limit = architecture_of(model).longest
+        except CannotTellError:
+            continue
+        problem = context_problem(limit, tokens)
+        work = workload_from({"task": "serve", "method": "int8", "context": tokens})
+        found = place(PlanRequest(model, serve=work), embedded.offers(), Caps(), facts)
+        told = agreement.ask(model, {"task": "serve", "method": "int8", "context": tokens})
+        if problem is not None:
+            assert isinstance(found, Rejection)
+            assert (found.cause, found.code) == ("context", problem.code)
+            assert {answer.cause for answer in told.values()} == {problem.code}
+        else:
+            assert not isinstance(found, Rejection) or found.cause != "context"
+            assert len({answer.instance for answer in told.values()}) == 1, (model.id, told)
+
+
+def test_a_missing_price_is_not_called_too_small_a_gpu() -> None:
+    unpriced = [replace(offer, usd_per_hour=None) for offer in embedded.offers()]
+    request = PlanRequest(index.load().models["Qwen/Qwen3-8B"], serve=workload_from({"method": "int8"}))
+    found = place(request, unpriced, Caps(), gather.facts())
+    assert isinstance(found, Placements)
+    assert found.unpriced
+    refusal = found.refusal()
+    assert refusal is not None
+    assert (refusal.cause, refusal.code) == ("price_unknown", "no_price")
+    assert "fits" in refusal.reason
+
+
+def test_it_is_never_called_memory_where_it_was_the_dtype() -> None:
+    """A T4 has no bf16; a model too large for it besides is still refused for the dtype, which is asked first."""
+    t4 = [offer for offer in embedded.offers() if offer.instance.gpu.name == "T4"]
+    for name in ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-32B"):
+        request = PlanRequest(index.load().models[name], serve=workload_from({"method": "bf16"}))
+        found = place(request, t4, Caps(), gather.facts())
+        assert isinstance(found, Placements)
+        assert {rejection.cause for rejection in found.rejected} == {"dtype"}
+
+
+def test_only_the_search_asks_whether_a_workload_fits() -> None:
+    """`fits` and the hardware rules have one caller: a second one is a second home of the decision."""
+    for file in sorted(Path(room.__file__).parent.parent.rglob("*.py")):
+        if file.name in ("fit.py", "placement.py") and file.parent.name == "planning":
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        imported = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module == "modelpick.planning.fit"
+            for alias in node.names
+        }
+        assert not imported & {"fits", "lacking_dtype", "Fit"}, file
+    assert {caps.within_caps.__module__, compare.compare.__module__} == {
+        "modelpick.planning.caps", "modelpick.planning.compare",
+    }  # fmt: skip
