@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from modelpick import files
 from modelpick.catalog.model import Model
@@ -143,7 +142,7 @@ def load(path: Path) -> Lock:
     return lock
 
 
-def _other_version(path: Path, version: object, table: Mapping[str, Any]) -> UsageError:
+def _other_version(path: Path, version: object, table: Mapping[str, object]) -> UsageError:
     """Why the file is not read, and the command that writes the same lock in this version, as far as it can be told."""
     newer = type(version) is int and version > SCHEMA_VERSION
     if newer:

@@ -79,6 +79,27 @@ def test_a_lock_with_control_characters_does_not_reach_the_terminal_raw(modelpic
             assert not {"\x1b", "\x07", "\u202e"} & set(answer.out + answer.err), answer
 
 
+def test_the_first_lines_say_the_answer_and_where_it_was_read(
+    modelpick: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    folder = tmp_path / "of [mine]"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    first, second, *_ = modelpick("license", str(folder), "--offline").out.splitlines()
+    assert first.endswith("of [mine]: allowed: keep its notices")
+    assert second == f"read from {folder}; no commit to pin"
+    shown = modelpick("license", "google/gemma-3-4b-it", "--offline").out
+    assert shown.startswith("google/gemma-3-4b-it: allowed with conditions: see what you owe below\n")
+    assert "Google may restrict or end your use" in shown
+
+
+def test_a_contradiction_names_both_places_and_what_each_says(modelpick: Run) -> None:
+    shown = " ".join(modelpick("license", "tiiuae/falcon-180B", "--offline").out.split())
+    assert "its license is unknown according to llmfit, and apache-2.0 according to openllms" in shown
+
+
 def test_an_approval_turns_review_into_conditions_for_that_commit_only(hub: Hub, modelpick: Run) -> None:
     hub.add("acme/strange", card="license: other\nlicense_name: acme-own")
     assert modelpick("license", "acme/strange").code == 3
