@@ -12,9 +12,10 @@
     api.plan("Qwen/Qwen3-8B", finetune={"method": "qlora"}).id
 
 Nothing here prints, prompts or exits; what goes wrong is a `modelpick.errors.ModelpickError`. `finetune` needs the
-extra `train`, and its module is imported at the first use.
+extra `train`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from modelpick.licensing.judge_models import judge_model as judge
@@ -27,9 +28,9 @@ from modelpick.planning.report import MemoryReport
 from modelpick.workload import Workload, workload_from
 
 if TYPE_CHECKING:
-    from modelpick.audit.run import audit
     from modelpick.training.finetune import finetune
 
+audit: Any  # audit.run.audit
 __all__ = [
     "Answer",
     "Families",
@@ -51,14 +52,12 @@ __all__ = [
 ]
 
 
+# Loaded when they are asked for: finetune's room imports a third of the package, and audit's stands above this door.
+_LOADED_LATE = {"audit": "modelpick.audit.run", "finetune": "modelpick.training.finetune"}
+
+
 def __getattr__(name: str) -> Any:
-    """`finetune` and `audit` at their first use: their rooms import a third of the package."""
-    if name == "finetune":
-        from modelpick.training.finetune import finetune
-
-        return finetune
-    if name == "audit":
-        from modelpick.audit.run import audit
-
-        return audit
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """The functions whose modules are imported at the first use. Raises AttributeError for any other name."""
+    if name not in _LOADED_LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LOADED_LATE[name]), name)

@@ -111,3 +111,11 @@ def test_what_cannot_be_known_is_an_error_of_its_kind(tmp_path: Path) -> None:
     with pytest.raises(CannotTellError):
         api.estimate(str(tmp_path))
     assert api.judge(str(tmp_path)).verdict.value == "review"
+
+
+def test_every_name_of_the_door_can_be_had() -> None:
+    for name in api.__all__:
+        assert getattr(api, name) is not None, name
+    assert callable(api.audit)
+    with pytest.raises(AttributeError):
+        api.no_such_name  # noqa: B018
