@@ -1,7 +1,8 @@
 """Where the program starts: `python -m modelpick`, and the script `modelpick`."""
 
+# Not signal, which first imports enum: Ctrl-C could hit that.
+import _signal  # type: ignore[import-not-found]
 import os
-import signal
 
 _INTERRUPTED = 130  # errors.EXIT_INTERRUPTED, which is not imported yet
 
@@ -13,20 +14,20 @@ def main() -> None:
     has been done by then, and nothing is left to do after the program's end. Where SIGINT is ignored at the start (a
     background job of a shell, some CI runners), it stays ignored.
     """
-    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    heard = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
     if heard:
-        signal.signal(signal.SIGINT, _leave)
+        _signal.signal(_signal.SIGINT, _leave)
     from modelpick.cli.main import main as run
 
     try:
         if heard:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         run()
     except KeyboardInterrupt:
         _leave()
     finally:
         if heard:
-            signal.signal(signal.SIGINT, _leave)
+            _signal.signal(_signal.SIGINT, _leave)
 
 
 def _leave(*_: object) -> None:
