@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.memory.stacks import DEEPSPEED, Stack
-from modelpick.memory.weights import Scheme
+from modelpick.memory.weights import Q4_K_M_BITS, Scheme
 from modelpick.workload import Task, Workload
 
 WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
@@ -142,7 +142,7 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
         "state-space layers run with their CUDA kernels; the plain PyTorch path takes more",
     ),
     (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
-    (_SERVE, lambda c: c.workload.method == "gguf", "GGUF is taken as Q4_K_M, 4.89 bits per weight"),
+    (_SERVE, lambda c: c.workload.method == "gguf", f"GGUF is taken as Q4_K_M, {Q4_K_M_BITS:.2f} bits per weight"),
     (_SERVE, lambda c: c.lacks_checkpoint, "as if a {method} checkpoint of this model existed"),
 )
 _ROWS_OF = {task: tuple(row[1:] for row in _ROWS if task in row[0]) for task in _BOTH}

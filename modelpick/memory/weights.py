@@ -50,9 +50,10 @@ FP8 = Scheme(
 )
 # OCP microscaling: 4-bit values, an 8-bit exponent per 32: 4.25 bits. gpt-oss keeps all but its experts in bf16.
 MXFP4 = Scheme("mxfp4", 4.25 / 8, 0, "experts", True, "4.25 bits per expert weight")
-# llama.cpp Q4_K_M, the most downloaded GGUF quantization: 4.85 bits per weight over whole 7-8B files
-# (llama.cpp tools/quantize/README.md, Llama-3.1-8B table: 4.8944 bpw).
-GGUF = Scheme("gguf", 4.8944 / 8, 0, "everything", False, "4.89 bits per weight (Q4_K_M file)")
+# llama.cpp Q4_K_M, the most downloaded GGUF quantization: bits per weight of a whole file (llama.cpp
+# tools/quantize/README.md, table of Llama-3.1-8B: 4.8944 bits, 4.58 GiB).
+Q4_K_M_BITS = 4.8944
+GGUF = Scheme("gguf", Q4_K_M_BITS / 8, 0, "everything", False, f"{Q4_K_M_BITS:.2f} bits per weight (Q4_K_M file)")
 
 
 def grouped(method: str, bits: int = 4, group: int = 128) -> Scheme:

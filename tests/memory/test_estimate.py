@@ -297,3 +297,9 @@ def test_what_guessed_layers_keep_for_a_backward_pass_is_not_told(id: str, metho
         estimate_model(model, workload_from({"task": "finetune", "method": method}))
     assert caught.value.code == "unknown_architecture"
     assert caught.value.fix
+
+
+def test_a_gguf_file_weighs_what_llama_cpp_publishes() -> None:
+    """llama.cpp tools/quantize/README.md: Llama-3.1-8B in Q4_K_M is 4.58 GiB."""
+    found = estimate_model(index.load().models["meta-llama/Llama-3.1-8B"], workload_from({"method": "gguf"}))
+    assert found.parts.weights / GIB == pytest.approx(4.58, abs=0.006)
