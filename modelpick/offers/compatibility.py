@@ -78,7 +78,12 @@ class Finding:
 
 def findings(rules: Sequence[Rule], subject: Subject) -> tuple[Finding, ...]:
     """Everything the table has to say on `subject`: what cannot work first, then what is not known to."""
-    speaking = [rule for rule in applicable(rules, subject) if speaks_on(rule, subject.instance)]
+    return spoken(applicable(rules, subject), subject.instance)
+
+
+def spoken(applicable_rules: Sequence[Rule], instance: InstanceType | None) -> tuple[Finding, ...]:
+    """What the rules that concern a model and a workload say on an instance (None: on any), the worst first."""
+    speaking = [rule for rule in applicable_rules if speaks_on(rule, instance)]
     speaking.sort(key=lambda rule: _SEVERITY.index(rule.level))
     return tuple(map(finding_of, speaking))
 

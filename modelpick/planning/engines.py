@@ -6,10 +6,11 @@ llama.cpp serves GGUF files. A stack that the user names is kept.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 from modelpick.errors import ModelpickError, UsageError
-from modelpick.offers.compatibility import Finding, Rule, Subject, findings, refusal
+from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, findings, refusal, spoken
 from modelpick.workload import CHECKPOINT_METHODS, Stack, Workload
 
 EngineName = Literal["vllm", "transformers", "llama.cpp"]
@@ -37,9 +38,16 @@ class EngineFit:
     """
 
     engine: EngineName
-    stack: Stack
+    workload: Workload  # on the engine's stack
     merged: bool
     caveats: tuple[Finding, ...]
+    rules: tuple[Rule, ...]  # that concern it, those about hardware included
+
+
+@lru_cache(maxsize=256)
+def _on_stack(workload: Workload, stack: Stack) -> Workload:
+    """The same for every model of a catalog, so made once."""
+    return replace(workload, stack=stack)
 
 
 def engine_order(method: str, *, gpu: bool = True) -> tuple[EngineName, ...]:
@@ -63,7 +71,7 @@ def engine_fit(
 
     An adapter is served beside the base model where the engine can, else merged into it. `rank` is the adapter's.
     """
-    workload = replace(subject.workload, stack=STACKS[engine])
+    workload = _on_stack(subject.workload, STACKS[engine])
     if workload.method not in _LOADS[engine]:
         refused = refusal(findings(rules, replace(subject, workload=workload)))
         return refused or UsageError(
@@ -72,9 +80,11 @@ def engine_fit(
             code="engine_cannot",
         )
     subject, merged = replace(subject, workload=workload), False
-    caveats = findings(rules, subject)
+    concerned = applicable(rules, subject)
+    caveats = spoken(concerned, subject.instance)
     if subject.adapter and refusal(caveats) is not None:
-        caveats, merged = findings(rules, replace(subject, adapter=False)), True
+        concerned, merged = applicable(rules, replace(subject, adapter=False)), True
+        caveats = spoken(concerned, subject.instance)
     if (error := refusal(caveats)) is not None:
         return error
     if subject.adapter and not merged and engine == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
@@ -83,7 +93,7 @@ def engine_fit(
             fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
             code="lora_rank",
         )
-    return EngineFit(engine, STACKS[engine], merged, caveats)
+    return EngineFit(engine, workload, merged, caveats, concerned)
 
 
 def engines_for(
@@ -92,7 +102,9 @@ def engines_for(
     """The engines that can serve `subject`, the one that `serve` starts first; the last one's refusal if none can."""
     able: list[EngineFit] = []
     refused: ModelpickError | None = None
-    for name in engine_order(subject.workload.method, gpu=gpu):
+    order = engine_order(subject.workload.method, gpu=gpu)
+    loads = [name for name in order if subject.workload.method in _LOADS[name]]
+    for name in loads or order:
         outcome = engine_fit(rules, subject, name, rank=rank)
         if isinstance(outcome, ModelpickError):
             refused = outcome

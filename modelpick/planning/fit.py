@@ -30,7 +30,9 @@ class Fit:
 
 def on_device(architecture: Architecture, workload: Workload, parameters: int | None = None) -> MemoryEstimate:
     """The estimate at device level, which is what a GPU must hold."""
-    return estimate(architecture, replace(workload, measure="device"), parameters)
+    if workload.measure != "device":
+        workload = replace(workload, measure="device")
+    return estimate(architecture, workload, parameters)
 
 
 def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:

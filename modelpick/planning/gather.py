@@ -247,7 +247,8 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
     if isinstance(subject, ModelpickError):
         raise subject
     work = workload_from(workload)
-    return report.settled_estimate(subject, architecture_of(subject), work, discounted_offers(), facts())[0]
+    offers = report.default_offers(discounted_offers(), work.gpus)
+    return report.settled_estimate(subject, architecture_of(subject), work, offers, facts())[0]
 
 
 def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult]:

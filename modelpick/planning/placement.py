@@ -15,7 +15,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import EXIT_NO, CannotTellError, ModelpickError, UsageError
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
-from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on
+from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on, spoken
 from modelpick.offers.instance import Families, InstanceType
 from modelpick.offers.price import BillingRates, Offer
 from modelpick.planning.choose import Tuning, candidate_recipes
@@ -258,6 +258,22 @@ def place(
     return results[0]
 
 
+def settle(request: PlanRequest, offers: Iterable[Offer], facts: Facts) -> Setup | Rejection:
+    """The set-up that `place` would take over `offers`, without pricing anything: what an estimate is made for.
+
+    Whatever the tokens asked for; raises as `place` does.
+    """
+    setups = _setups_for(request, facts, any_context=True)
+    if isinstance(setups, Rejection) or len(setups) == 1:
+        return setups if isinstance(setups, Rejection) else setups[0]
+    largest_first = sorted(offers, key=lambda offer: -offer.instance.usable_memory_gib)
+    for setup in setups:
+        hardware = _hardware_rules(setup)
+        if any(not isinstance(_judge(setup, hardware, offer), Rejection) for offer in largest_first):
+            return setup
+    return setups[0]
+
+
 def offers_for(offers: Iterable[Offer], families: Families, instance: str | None, gpus: int) -> list[Offer]:
     """The offers that the filters leave: one type, or those of the families with exactly the GPUs asked for."""
     if instance is not None:
@@ -319,12 +335,7 @@ def _served_workloads(
     engines = engines_for(facts.rules, subject)
     if isinstance(engines, ModelpickError):
         return engines
-    listed = []
-    for engine in engines:
-        workload = replace(request.serve, stack=engine.stack)
-        concerned = replace(subject, workload=workload, adapter=adapter and not engine.merged)
-        listed.append((workload, applicable(facts.rules, concerned), engine.caveats))
-    return listed
+    return [(engine.workload, engine.rules, engine.caveats) for engine in engines]
 
 
 def trained_workload(workload: Workload, architecture: Architecture) -> Workload:
@@ -341,8 +352,7 @@ def trained_workload(workload: Workload, architecture: Architecture) -> Workload
 
 def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:
     """What the applicable rules say that does not depend on the instance, the worst first."""
-    speaking = [rule for rule in rules if not rule.names_gpu]
-    return tuple(map(finding_of, sorted(speaking, key=lambda rule: ("cannot", "unknown", "care").index(rule.level))))
+    return spoken(rules, None)
 
 
 def _search(
@@ -350,17 +360,21 @@ def _search(
 ) -> Placements:
     """One set-up held against every offer. Instances with the same GPU and host are judged once."""
     judged: dict[tuple[object, ...], Rejection | tuple[Tuning | None, float]] = {}
+    hardware = _hardware_rules(setup)
     rows: list[Placement] = []
     unpriced: list[Placement] = []
     rejected: list[Rejection] = []
     for offer in offers:
         kind = offer.instance
         key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
-        if key not in judged:
-            judged[key] = _judge(setup, offer)
-        outcome = judged[key]
-        if isinstance(outcome, Rejection):
+        outcome = judged.get(key)
+        if outcome is None:
+            outcome = judged[key] = _judge(setup, hardware, offer)
+            if isinstance(outcome, Rejection):
+                rejected.append(outcome)
+        elif isinstance(outcome, Rejection) and not cheapest_only:
             rejected.append(replace(outcome, offer=offer))
+        if isinstance(outcome, Rejection):
             continue
         tuning, headroom_gib = outcome
         placement = Placement(offer, tuning, setup.serving, setup.engine, headroom_gib)
@@ -385,25 +399,31 @@ def preference(row: Placement) -> tuple[float, float, str]:
     return (row.job.total.likely if row.job is not None else 0.0, hourly, row.offer.instance.name)
 
 
-def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float]:
+def _hardware_rules(setup: Setup) -> list[Rule]:
+    """The rules that make some hardware impossible for a set-up."""
+    return [rule for rule in setup.rules if rule.level == "cannot" and rule.names_gpu]
+
+
+def _judge(setup: Setup, hardware: Sequence[Rule], offer: Offer) -> Rejection | tuple[Tuning | None, float]:
     """The recipe taken and the headroom in GiB where the offer's host and GPU can do it and hold it, or the cause."""
     kind = offer.instance
-    for rule in setup.rules:
-        if rule.level == "cannot" and rule.names_gpu and speaks_on(rule, kind):
+    for rule in hardware:
+        if speaks_on(rule, kind):
             cause: Cause = "dtype" if rule.gpu_lacks is not None else "engine"
-            return Rejection(cause, rule.code, rule.why, rule.way_out)
+            return Rejection(cause, rule.code, rule.why, rule.way_out, offer)
     tuning = _recipe_on(setup.recipes, kind) if setup.recipes else None
     memories = [memory for memory in (tuning.memory if tuning else None, setup.serving) if memory is not None]
     free_gib = math.inf
     for memory in memories:
         workload = memory.workload
         if (lacking := lacking_dtype(workload, kind)) is not None:
-            return Rejection("dtype", f"{lacking}_not_native", f"{kind.gpu.name} lacks {lacking}", "use --dtype fp16")
+            reason = f"{kind.gpu.name} lacks {lacking}"
+            return Rejection("dtype", f"{lacking}_not_native", reason, "use --dtype fp16", offer)
         fit: Fit = fits(memory, kind)
         if not fit:
             cause = "gpus" if workload.gpus > kind.gpu_count else "memory"
             remedy = "use a smaller method (qlora, nf4), less context or batch, or --family any"
-            return Rejection(cause, "does_not_fit", fit.reason, remedy, free_gib=fit.free_gib)
+            return Rejection(cause, "does_not_fit", fit.reason, remedy, offer, fit.free_gib)
         free_gib = min(free_gib, fit.free_gib)
     return tuning, free_gib
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, get_args
 
 from modelpick.catalog.architecture import Architecture
@@ -23,6 +23,7 @@ from modelpick.planning.placement import (
     Rejection,
     offers_for,
     place,
+    settle,
 )
 from modelpick.workload import FinetuneMethod, Method, Workload, workload_from
 
@@ -220,7 +221,7 @@ def report(
     for, as plan and cost do; then every offer is held against that set-up.
     """
     listed = tuple(offers)
-    tried = [on] if on is not None else offers_for(listed, _G_CLASS, None, workload.gpus)
+    tried = [on] if on is not None else default_offers(listed, workload.gpus)
     architecture = architecture_of(model)
     request = _request(model, workload, architecture)
     found = place(request, tried, Caps(), facts)
@@ -243,17 +244,20 @@ def report(
     return MemoryReport(model, architecture, memory, device, fits, here, refusal, facts, workload)
 
 
+def default_offers(offers: Iterable[Offer], gpus: int) -> list[Offer]:
+    """The offers that plan and cost take where nothing is said: the G class with exactly the GPUs asked for."""
+    return offers_for(offers, _G_CLASS, None, gpus)
+
+
 def settled_estimate(
     model: Model, architecture: Architecture, workload: Workload, offers: Iterable[Offer], facts: Facts
 ) -> tuple[MemoryEstimate, MemoryEstimate]:
-    """The estimates as asked and at device level, of a workload on the engine that `report` would settle on."""
-    tried = offers_for(offers, _G_CLASS, None, workload.gpus)
-    request = _request(model, workload, architecture)
-    found = place(request, tried, Caps(), facts, cheapest_only=True, any_context=True)
-    if isinstance(found, Rejection):
-        device = fit.on_device(architecture, workload, model.parameters)
-    else:
-        device = found.setup.least
+    """The estimates as asked and at device level, of a workload on the engine that `report` would settle on.
+
+    `offers` are those of the G class with the GPUs asked for.
+    """
+    setup = settle(_request(model, workload, architecture), offers, facts)
+    device = fit.on_device(architecture, workload, model.parameters) if isinstance(setup, Rejection) else setup.least
     if workload.measure == "device":
         return device, device
     settled = replace(device.workload, measure=workload.measure)
@@ -326,6 +330,11 @@ def estimate_cases(
     line's error. Never raises for a bad line.
     """
     shapes: dict[str, tuple[Model, Architecture]] = {}
+
+    @cache
+    def tried(gpus: int) -> list[Offer]:
+        return default_offers(offers, gpus)
+
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -333,7 +342,7 @@ def estimate_cases(
         try:
             names = _names(line, number)
             asked = names["model"]
-            yield _answer(names, shapes, find_model, offers, facts)
+            yield _answer(names, shapes, find_model, tried, facts)
         except ModelpickError as error:
             body = {"model": None, "asked": asked, "line": number, "error": error.as_json()}
             yield CaseResult(body, f"line {number}: {error.message}; {error.fix}", error.exit_code)
@@ -366,7 +375,7 @@ def _answer(
     names: dict[str, Any],
     shapes: dict[str, tuple[Model, Architecture]],
     find_model: FindModel,
-    offers: Sequence[Offer],
+    offers: Callable[[int], list[Offer]],
     facts: Facts,
 ) -> CaseResult:
     asked = names["model"]
@@ -380,7 +389,7 @@ def _answer(
         known = shapes[asked] = (model, architecture_of(model))
     model, architecture = known
     workload = workload_from({key: value for key, value in names.items() if key not in _OWN_NAMES})
-    found, device = settled_estimate(model, architecture, workload, offers, facts)
+    found, device = settled_estimate(model, architecture, workload, offers(workload.gpus), facts)
     body = {"model": model.id, "asked": asked, **found.as_json(), "device_high_gib": device.high / GIB}
     if "id" in names:
         body["id"] = names["id"]
