@@ -28,16 +28,7 @@ from modelpick.planning.choose import TuningChoice, choose
 from modelpick.planning.recipe import RunSettings, as_trained, settings_from
 from modelpick.schema import current_names
 from modelpick.training import checkpoints, model_card, run_folder, tracking
-from modelpick.training.progress import (
-    Event,
-    OutOfMemory,
-    Progress,
-    Screen,
-    loss_svg,
-    losses,
-    read_metrics,
-    sparkline,
-)
+from modelpick.training.progress import Event, OutOfMemory, Progress, Screen, loss_svg, losses, read_metrics, sparkline
 from modelpick.training.records import (
     FinetuneResult,
     QuantizedRecord,
@@ -57,7 +48,7 @@ if TYPE_CHECKING:
 
 # Share of the weights without an adapter from which it is said: routers and convolutions are below it, any layer of
 # fused experts is above.
-_SAID_FROM = 0.01
+_NOTED_FROM = 0.01
 _BARE = (
     "{share:.0%} of the weights get no adapter and learn nothing: they are not linear layers (fused experts), or peft "
     "treats them as such"
@@ -317,7 +308,7 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Lo
         checkpointing=settings.gradient_checkpointing,
     )
     bare = adapters.share_without_adapter(model) if settings.lora_targets == adapters.ALL_LINEAR else 0.0
-    notes = (*loaded.notes, *([_BARE.format(share=bare)] if bare >= _SAID_FROM else []))
+    notes = (*loaded.notes, *([_BARE.format(share=bare)] if bare >= _NOTED_FROM else []))
     return replace(loaded, model=model, notes=notes)
 
 

@@ -210,6 +210,9 @@ def test_every_setting_can_be_said(modelpick: Run, base: Path, data: Path, tmp_p
 
 def test_estimate_exact_traces_in_place_of_the_formulas(modelpick: Run, base: Path) -> None:
     words = ["estimate", str(base), "--method", "lora", "--context", "64", "--offline", "--json"]
+    by_itself = modelpick(*words, "--exact").json["exact"]["code"]
+    assert [name.split()[0] for name in by_itself] == ["transformers", "peft", "trl"]  # what finetune runs
+    words += ["--stack", "transformers"]
     exact, formula = modelpick(*words, "--exact").json, modelpick(*words).json
     assert exact["parameters"] == formula["parameters"]
     assert exact["parameters_source"] == "trace"
