@@ -171,9 +171,9 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
 
 
 def _remove_the_rest(account: Account, names: Names, keep: Retention, report: Report) -> None:
-    report("switches")
+    report("schedules")
     account.find("scheduler", "delete_schedule", Name=names.group)
-    report("scaffolding")
+    report("free resources")
     account.find("ec2", "delete_launch_template", LaunchTemplateName=names.group)
     _security_groups(account, names)
     _profile(account, names)

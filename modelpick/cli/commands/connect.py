@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick import settings
+from modelpick.aws import access, progress, record
+from modelpick.aws.account import Account
+from modelpick.aws.names import Names
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command, whole_number
 from modelpick.cli.output import Output
 from modelpick.errors import UsageError
+from modelpick.serving import machine
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modelpick.aws.account import Account
 
 
 def register(app: typer.Typer) -> None:
@@ -40,8 +43,6 @@ def connect(
 
     The API key of what it serves is put into a file that only you can read. Runs until Ctrl-C, with --json too.
     """
-    from modelpick.aws import access
-
     remote = whole_number("--port", port, largest=65535) or 8000
     local = whole_number("--local-port", local_port, largest=65535) or remote
     if shell and out.as_json:
@@ -56,11 +57,6 @@ def connect(
 
 def _key(account: "Account", name: str, key_file: Path | None, local: int) -> dict[str, Any]:
     """Fetch the key into its file. A key never reaches the screen, a log or a process list."""
-    from modelpick import settings
-    from modelpick.aws import access, progress, record
-    from modelpick.aws.names import Names
-    from modelpick.serving import machine
-
     address = f"http://127.0.0.1:{local}"
     secret = access.api_key(account, name)
     if secret is None:

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelpick.aws import inventory, status, teardown
+from modelpick.aws.names import check_id
+from modelpick.aws.teardown import Receipt
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
 from modelpick.cli.options import Region, command
@@ -12,8 +15,6 @@ from modelpick.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modelpick.aws.teardown import Receipt
 
 
 def register(app: typer.Typer) -> None:
@@ -37,9 +38,6 @@ def down(
 
     What costs money goes first. A receipt lists what is gone; results stay until they expire.
     """
-    from modelpick.aws import inventory, status, teardown
-    from modelpick.aws.names import check_id
-
     if every == (name is not None):
         raise UsageError("give one NAME, or --all", fix="modelpick status lists them", code="contradiction")
     account = aws_options.account(region, profile)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from modelpick.aws import provision
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, amount, command
@@ -24,8 +25,6 @@ def extend(
     profile: Profile = None,
 ) -> None:
     """Let a machine run longer. The automatic stop stays armed throughout."""
-    from modelpick.aws import provision
-
     longer = amount("--hours", hours) or 0.0
     held = provision.extend(aws_options.account(region, profile), name, longer, max_usd=amount("--max-usd", max_usd))
     stop = f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"

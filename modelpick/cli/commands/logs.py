@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from modelpick.aws import access
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command
@@ -24,8 +25,6 @@ def logs(
     profile: Profile = None,
 ) -> None:
     """Show the job's log."""
-    from modelpick.aws import access
-
     span = aws_options.span("--since", since) if since else None
     lines = access.log_lines(aws_options.account(region, profile), name, follow=follow and not out.as_json, since=span)
     if out.as_json:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from modelpick.aws import status as statuses
+from modelpick.aws.status import Seen, Status
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile
 from modelpick.cli.options import Region, command
@@ -14,8 +16,6 @@ from modelpick.errors import EXIT_MAY_BE_BILLING, RemoteError, UsageError, neare
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from modelpick.aws.status import Seen, Status
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +31,6 @@ def status(
     profile: Profile = None,
 ) -> None:
     """Show deployments: state, cost so far, and when each stops."""
-    from modelpick.aws import status as statuses
-
     account = aws_options.account(region, profile)
     seen = statuses.everywhere(account) if every else statuses.Seen(statuses.deployments(account), [account.region], {})
     found = list(seen.deployments)

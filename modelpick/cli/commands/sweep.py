@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from modelpick.aws import status as statuses
+from modelpick.aws import teardown
+from modelpick.aws.teardown import Receipt
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
 from modelpick.cli.commands.down import draw_receipts
@@ -14,8 +17,6 @@ from modelpick.cli.output import Output, drawn
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.aws.teardown import Receipt
-
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
@@ -24,9 +25,6 @@ def register(app: typer.Typer) -> None:
 
 def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes = False) -> None:
     """Find what was left behind in any region, and take it down. Results are kept."""
-    from modelpick.aws import status as statuses
-    from modelpick.aws import teardown
-
     account = aws_options.account(region, profile)
     seen = statuses.everywhere(account)
     out.detail(f"looked into {', '.join(seen.regions)}")
