@@ -29,7 +29,7 @@ from modelpick.catalog import card as cards
 from modelpick.catalog import index
 from modelpick.catalog.model import Model
 from modelpick.licensing import load
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.overrides import Curations
 from modelpick.licensing.verdict import judge
 from tests.licensing.table import PARENTS, Row, rows
@@ -89,7 +89,7 @@ def report(name: str, table: Sequence[Row], found: Mapping[str, str]) -> None:
     print(f"{name:44}{agree / len(table):>12.1%}{wrong:>14}{abstain:>13}{let_by:>15}")
 
 
-def modelpick(table: Sequence[Row], facts: Facts) -> Mapping[str, str]:
+def modelpick(table: Sequence[Row], facts: LicenseFacts) -> Mapping[str, str]:
     """The verdicts of this program; ancestors come from the table and from the embedded catalog."""
     catalog, policy = index.load(), load.load_policy("commercial")
     known = {id.lower(): _model(id, {"license": license}, False) for id, license in PARENTS.items()}

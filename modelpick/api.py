@@ -23,7 +23,7 @@ from modelpick.licensing.judge_models import judge_models
 from modelpick.offers.embedded import discounted_offers as offers
 from modelpick.offers.instance import Families
 from modelpick.planning.gather import compare, estimate, estimate_cases, estimate_many, plan, recommend
-from modelpick.planning.recommend import Answer, Filters
+from modelpick.planning.recommend import Filters, RecommendAnswer
 from modelpick.planning.report import MemoryReport
 from modelpick.workload import Workload, workload_from
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 audit: Any  # audit.run.audit
 __all__ = [
-    "Answer",
     "Families",
     "Filters",
     "MemoryReport",
+    "RecommendAnswer",
     "Workload",
     "audit",
     "compare",

@@ -13,7 +13,7 @@ from typing import Any
 from modelpick.aws import inventory
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.errors import RemoteError, UsageError
 
 _POLL = 5.0
@@ -25,7 +25,7 @@ def log_lines(
     account: Account, deployment: str, *, follow: bool = False, since: timedelta | None = None
 ) -> Iterator[str]:
     """The job's log lines, oldest first; with `follow` until the machine is gone. Raises UsageError without a log."""
-    names = Names(deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(deployment, account.identity()["Account"], account.region)
     start = int(((account.now() - since).timestamp() if since else 0) * 1000)
     seen: set[str] = set()
     while True:
@@ -94,7 +94,7 @@ def session(
 
 def api_key(account: Account, deployment: str) -> str | None:
     """The key of what a deployment serves, from its SecureString; None when it serves nothing."""
-    names = Names(deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(deployment, account.identity()["Account"], account.region)
     found = account.find("ssm", "get_parameter", Name=names.api_key, WithDecryption=True)
     return str(found["Parameter"]["Value"]) if found else None
 

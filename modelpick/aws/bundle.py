@@ -19,7 +19,7 @@ from typing import Any
 
 import modelpick
 from modelpick import settings
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.resources import Payload
 from modelpick.aws.spec import Spec
 from modelpick.errors import UsageError
@@ -35,7 +35,7 @@ _SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
 def payload(
     spec: Spec,
-    names: Names,
+    names: ResourceNames,
     *,
     job: Mapping[str, Any] | None = None,
     data: Mapping[str, Path] | None = None,
@@ -50,7 +50,7 @@ def payload(
     return Payload(user_data(spec, names, digest), content, digest, dict(data or {}), hub_token)
 
 
-def user_data(spec: Spec, names: Names, bundle_sha256: str, *, stop_at: str = "") -> str:
+def user_data(spec: Spec, names: ResourceNames, bundle_sha256: str, *, stop_at: str = "") -> str:
     """The cloud-config that arms the machine's own end and fetches the bundle.
 
     `stop_at` is the limit where no `up` writes one into the bucket. Raises UsageError beyond USER_DATA_LIMIT bytes.

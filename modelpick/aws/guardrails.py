@@ -11,7 +11,7 @@ from typing import Any
 from modelpick.aws import templates
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.errors import RemoteError
 
 
@@ -33,7 +33,7 @@ def denied(account: Account, document: Mapping[str, Any], boundary_arn: str) -> 
     return sorted(set(lost))
 
 
-def check_boundary(account: Account, names: Names, boundary_arn: str, kms_key: str | None) -> None:
+def check_boundary(account: Account, names: ResourceNames, boundary_arn: str, kms_key: str | None) -> None:
     """Whether machine and backstop can do their work under a boundary. Raises RemoteError naming what they cannot."""
     policies = (templates.switch_policy(names), templates.guest_policy(names, kms_key))
     lost = sorted({action for policy in policies for action in denied(account, policy, boundary_arn)})

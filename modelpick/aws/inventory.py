@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpick.aws.account import Account
-from modelpick.aws.names import PREFIX, TAG_DEPLOYMENT, Names, owner_of_bucket
+from modelpick.aws.names import PREFIX, TAG_DEPLOYMENT, ResourceNames, owner_of_bucket
 
 _GONE = ("terminated", "shutting-down")
 
@@ -50,7 +50,7 @@ def everything(account: Account, account_id: str) -> list[Resource]:
     return found + list(_buckets(account, account_id))
 
 
-def of(account: Account, names: Names) -> list[Resource]:
+def of(account: Account, names: ResourceNames) -> list[Resource]:
     """All things of one deployment."""
     return [thing for thing in everything(account, names.account) if thing.deployment == names.deployment]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from modelpick.aws import guardrails, templates
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.spec import FORCED_DELETE_AFTER
 from modelpick.errors import RemoteError
 
@@ -41,7 +41,7 @@ class KillSwitches:
         return not self.problems
 
 
-def read(account: Account, names: Names, *, by_any_name: bool = False) -> KillSwitches:
+def read(account: Account, names: ResourceNames, *, by_any_name: bool = False) -> KillSwitches:
     """The switches as AWS holds them now. Raises AwsRefused when they cannot be read.
 
     The stop is the action that `arm` sets; `by_any_name`: the earliest one to zero, whoever named it, as CloudFormation
@@ -57,7 +57,7 @@ def read(account: Account, names: Names, *, by_any_name: bool = False) -> KillSw
     return KillSwitches(stop_at, delete_at, tuple(problems), tuple(protected))
 
 
-def arm(account: Account, names: Names, stop_at: datetime) -> KillSwitches:
+def arm(account: Account, names: ResourceNames, stop_at: datetime) -> KillSwitches:
     """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they do not hold.
 
     Safe at any instant when switches exist already: a later limit moves the second one first, an earlier one the
@@ -85,7 +85,7 @@ def arm(account: Account, names: Names, stop_at: datetime) -> KillSwitches:
     return held
 
 
-def find_group(account: Account, names: Names) -> dict[str, Any] | None:
+def find_group(account: Account, names: ResourceNames) -> dict[str, Any] | None:
     """The Auto Scaling group as described, or None."""
     answer = account.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[names.group])
     groups: list[dict[str, Any]] = answer["AutoScalingGroups"]
@@ -97,11 +97,11 @@ def wants_machine(group: Mapping[str, Any] | None) -> bool:
     return group is not None and (group["DesiredCapacity"] > 0 or bool(group["Instances"]))
 
 
-def _put_scheduled_stop(account: Account, names: Names, stop_at: datetime) -> None:
+def _put_scheduled_stop(account: Account, names: ResourceNames, stop_at: datetime) -> None:
     account.call("autoscaling", "put_scheduled_update_group_action", **templates.scheduled_stop(names, stop_at))
 
 
-def _put_forced_delete(account: Account, names: Names, stop_at: datetime) -> None:
+def _put_forced_delete(account: Account, names: ResourceNames, stop_at: datetime) -> None:
     wanted = templates.forced_delete(names, stop_at + FORCED_DELETE_AFTER)
     exists = account.find("scheduler", "get_schedule", Name=names.group) is not None
     verb = "update_schedule" if exists else "create_schedule"
@@ -111,7 +111,7 @@ def _put_forced_delete(account: Account, names: Names, stop_at: datetime) -> Non
 
 
 def _read_scheduled_stop(
-    account: Account, names: Names, group: Mapping[str, Any] | None, *, by_any_name: bool = False
+    account: Account, names: ResourceNames, group: Mapping[str, Any] | None, *, by_any_name: bool = False
 ) -> tuple[datetime | None, list[str]]:
     if group is None:
         return None, ["there is no group"]
@@ -148,7 +148,7 @@ def _to_zero(action: Mapping[str, Any]) -> bool:
     )
 
 
-def _read_forced_delete(account: Account, names: Names) -> tuple[datetime | None, list[str]]:
+def _read_forced_delete(account: Account, names: ResourceNames) -> tuple[datetime | None, list[str]]:
     held = account.find("scheduler", "get_schedule", Name=names.group)
     if held is None:
         return None, ["the backstop is not set"]
@@ -170,7 +170,7 @@ def _read_forced_delete(account: Account, names: Names) -> tuple[datetime | None
     return at, problems + _read_role(account, names)
 
 
-def _read_role(account: Account, names: Names) -> list[str]:
+def _read_role(account: Account, names: ResourceNames) -> list[str]:
     role = account.find("iam", "get_role", RoleName=names.switch_role)
     if role is None:
         return ["the backstop's role is gone"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelpick.aws import prices, record
 from modelpick.aws.account import Account, client
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.spec import DELAY_HOURS, InstanceCandidate, Spec, check
 from modelpick.errors import CannotTellError, RemoteError, UsageError
 from modelpick.offers import embedded
@@ -78,7 +78,7 @@ def at_todays_prices(
 
     `offline`: AWS is not asked for prices, the embedded ones hold. Raises as `reprice` does.
     """
-    begun = record.read(account, Names(spec.deployment, account.identity()["Account"], spec.region))
+    begun = record.read(account, ResourceNames(spec.deployment, account.identity()["Account"], spec.region))
     if begun is not None:
         since = f"{begun.created_at:%Y-%m-%d %H:%M} UTC"
         return begun.priced(spec), (f"begun at {since}: its prices and its limit hold",)

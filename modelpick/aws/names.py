@@ -39,7 +39,7 @@ def slug(text: str, longest: int = _LONGEST) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ResourceNames:
     """Every name of one deployment in one account and region."""
 
     deployment: str

@@ -8,7 +8,7 @@ from modelpick.aws import guardrails, iam, kill_switches, location, record
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
 from modelpick.aws.location import LaunchLocation
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.spec import InstanceCandidate, Spec
 from modelpick.errors import ModelpickError, RemoteError
 
@@ -48,7 +48,7 @@ def ready(account: Account, spec: Spec, *, expected_account: str | None = None) 
     A deployment whose machine runs is only found; one that is begun is not asked again for what it was allowed.
     """
     place = location.discover(account, spec, expected_account=expected_account)
-    names = Names(spec.deployment, place.account, spec.region)
+    names = ResourceNames(spec.deployment, place.account, spec.region)
     if kill_switches.wants_machine(kill_switches.find_group(account, names)):
         return place
     place = replace(place, offered=location.check_headroom(account, spec, place.offered))
@@ -61,7 +61,7 @@ def ready(account: Account, spec: Spec, *, expected_account: str | None = None) 
     return place
 
 
-def _refuse_if_denied(account: Account, names: Names, spec: Spec) -> None:
+def _refuse_if_denied(account: Account, names: ResourceNames, spec: Spec) -> None:
     """All that would be denied, at once instead of half-way. Not being able to ask stops nothing."""
     try:
         found = iam.ask(
@@ -83,7 +83,7 @@ def check(account: Account, wanted: PreflightRequest) -> list[Check]:
         account.check_clock()
     except RemoteError as error:
         return [Check("AWS identity", "problem", error.message, error.fix)]
-    names = Names("check", caller["Account"], account.region)
+    names = ResourceNames("check", caller["Account"], account.region)
     candidates = wanted.candidates
     looks: list[tuple[str, Callable[[], str | Check]]] = [
         ("AWS identity", lambda: f"{caller['Arn']} in {account.region}"),
@@ -102,7 +102,7 @@ def check(account: Account, wanted: PreflightRequest) -> list[Check]:
     return [_look(name, look) for name, look in looks]
 
 
-def _boundary(account: Account, names: Names, arn: str, kms_key: str | None) -> str:
+def _boundary(account: Account, names: ResourceNames, arn: str, kms_key: str | None) -> str:
     guardrails.check_boundary(account, names, arn, kms_key)
     return "machine and backstop can do their work under it"
 
@@ -116,7 +116,7 @@ def _look(name: str, look: Callable[[], str | Check]) -> Check:
     return found if isinstance(found, Check) else Check(name, "ok", found)
 
 
-def _permissions(account: Account, caller: Mapping[str, Any], names: Names, wanted: PreflightRequest) -> Check:
+def _permissions(account: Account, caller: Mapping[str, Any], names: ResourceNames, wanted: PreflightRequest) -> Check:
     try:
         found = iam.ask(
             account, caller, partition=names.partition, tags=wanted.tags, kms_key=wanted.kms_key

@@ -10,7 +10,7 @@ from modelpick import schema
 from modelpick.aws import inventory, provision, record
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.schema import LARGEST, Bounds
 
@@ -148,7 +148,7 @@ def _training_text(report: TrainingReport) -> str:
     return ", ".join(parts)
 
 
-def read_progress(account: Account, names: Names, noted: record.Record | None) -> MachineProgress:
+def read_progress(account: Account, names: ResourceNames, noted: record.Record | None) -> MachineProgress:
     """What the machine wrote into the bucket. A report from before this deployment (`noted`) does not count.
 
     Raises nothing: a report that cannot be fetched, or is of another shape, is not known.
@@ -167,7 +167,9 @@ def read_progress(account: Account, names: Names, noted: record.Record | None) -
     return MachineProgress(machine, training, serving, files)
 
 
-def _report(account: Account, names: Names, key: str, kind: type[_R]) -> tuple[_R | None, Mapping[str, Any] | None]:
+def _report(
+    account: Account, names: ResourceNames, key: str, kind: type[_R]
+) -> tuple[_R | None, Mapping[str, Any] | None]:
     """A report and the file it was read from."""
     content = _json(account, names, key)
     if content is None:
@@ -182,7 +184,7 @@ def _is_older(at: str | None, since: datetime | None) -> bool:
     return since is not None and _time(at) < since
 
 
-def comparisons(account: Account, names: Names) -> list[Mapping[str, Any]]:
+def comparisons(account: Account, names: ResourceNames) -> list[Mapping[str, Any]]:
     """Before and after, as the fine-tuning's result.json has them; empty where there is none."""
     result = _json(account, names, _RESULT)
     rows = result.get("comparisons") if result else None
@@ -198,7 +200,7 @@ def follow(
     Raises ModelpickError (`job_failed`, `machine_gone`) when it will come to nothing more, MayBeBillingError when AWS
     cannot be asked any longer.
     """
-    names = Names(deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(deployment, account.identity()["Account"], account.region)
     noted = record.read(account, names)
     shown, unanswered = "", 0
     while True:
@@ -224,7 +226,7 @@ def follow(
         account.sleep(_POLL)
 
 
-def _ended(account: Account, names: Names, now: MachineProgress, serves: bool) -> MachineProgress:
+def _ended(account: Account, names: ResourceNames, now: MachineProgress, serves: bool) -> MachineProgress:
     """Done, or an error that says why and what to do. Results and checkpoints are in the bucket either way."""
     if not serves and now.training is not None and now.training.state == "done":
         return now
@@ -239,7 +241,7 @@ def _ended(account: Account, names: Names, now: MachineProgress, serves: bool) -
     )
 
 
-def _text(account: Account, names: Names, key: str) -> str:
+def _text(account: Account, names: ResourceNames, key: str) -> str:
     try:
         found = account.find("s3", "get_object", Bucket=names.bucket, Key=key)
     except AwsRefused:
@@ -247,7 +249,7 @@ def _text(account: Account, names: Names, key: str) -> str:
     return found["Body"].read().decode("utf-8", "replace") if found else ""
 
 
-def _json(account: Account, names: Names, key: str) -> Mapping[str, Any] | None:
+def _json(account: Account, names: ResourceNames, key: str) -> Mapping[str, Any] | None:
     try:
         content = json.loads(_text(account, names, key) or "null")
     except (ValueError, RecursionError):

@@ -14,7 +14,7 @@ from modelpick.aws import inventory, kill_switches, license_gate, preflight, rec
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
 from modelpick.aws.location import LaunchLocation
-from modelpick.aws.names import TAG_EXPIRES, Names
+from modelpick.aws.names import TAG_EXPIRES, ResourceNames
 from modelpick.aws.record import instance_history
 from modelpick.aws.resources import DeploymentContext, Payload
 from modelpick.aws.spec import Spec
@@ -77,7 +77,7 @@ def up(
     `preflight.ready` found; without it that is asked here.
     """
     place = place or preflight.ready(account, spec, expected_account=expected_account)
-    names = Names(spec.deployment, place.account, spec.region)
+    names = ResourceNames(spec.deployment, place.account, spec.region)
     running = kill_switches.wants_machine(kill_switches.find_group(account, names))
     if not running:
         license_gate.require(spec)
@@ -135,7 +135,7 @@ def _pay(context: DeploymentContext) -> None:
         raise may_be_billing(refused, names, held) from None
 
 
-def _surely_at_zero(account: Account, names: Names) -> bool:
+def _surely_at_zero(account: Account, names: ResourceNames) -> bool:
     try:
         return not kill_switches.wants_machine(kill_switches.find_group(account, names))
     except RemoteError:
@@ -156,7 +156,7 @@ def _rearm_or_stop(context: DeploymentContext) -> None:
         raise _stopped(account, names, f"its switches could not be armed: {error.message}", error.fix) from None
 
 
-def _stopped(account: Account, names: Names, why: str, fix: str) -> ModelpickError:
+def _stopped(account: Account, names: ResourceNames, why: str, fix: str) -> ModelpickError:
     """Set the group to zero since nothing else would stop its machine; the error that says whether that did it."""
     to_zero(account, names)
     held = kill_switches.read(account, names)
@@ -253,7 +253,7 @@ def _settle(context: DeploymentContext, instance: dict[str, Any], report: Report
     )
 
 
-def to_zero(account: Account, names: Names, *, unprotected: bool = False) -> None:
+def to_zero(account: Account, names: ResourceNames, *, unprotected: bool = False) -> None:
     """Set the group, if there is one, to zero; `unprotected`: and let it be deleted, whoever forbade that."""
     wanted: dict[str, Any] = {**templates.GROUP_AT_ZERO}
     if unprotected:
@@ -261,7 +261,7 @@ def to_zero(account: Account, names: Names, *, unprotected: bool = False) -> Non
     account.find("autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **wanted)
 
 
-def switches_known(account: Account, names: Names) -> kill_switches.KillSwitches | None:
+def switches_known(account: Account, names: ResourceNames) -> kill_switches.KillSwitches | None:
     """The switches, or None when even they cannot be asked for."""
     try:
         return kill_switches.read(account, names)
@@ -269,7 +269,9 @@ def switches_known(account: Account, names: Names) -> kill_switches.KillSwitches
         return None
 
 
-def may_be_billing(error: RemoteError, names: Names, held: kill_switches.KillSwitches | None) -> MayBeBillingError:
+def may_be_billing(
+    error: RemoteError, names: ResourceNames, held: kill_switches.KillSwitches | None
+) -> MayBeBillingError:
     """`error` once a machine may run: what is known of its end, and the command that ends it."""
     end = "its switches were read back before it was paid for"
     if held is not None and held.stop_at is not None and held.armed:
@@ -288,7 +290,7 @@ def extend(
 
     Raises UsageError when nothing runs or the new total exceeds the cap and no new cap is given.
     """
-    names = Names(deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(deployment, account.identity()["Account"], account.region)
     noted, held = record.read(account, names), kill_switches.read(account, names)
     if (
         noted is None
@@ -316,13 +318,13 @@ def extend(
     return moved
 
 
-def tell_limit(account: Account, names: Names, held: kill_switches.KillSwitches) -> None:
+def tell_limit(account: Account, names: ResourceNames, held: kill_switches.KillSwitches) -> None:
     """Tell the machine when it must be gone: it saves its results before, and moves its own power-off behind."""
     body = templates.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
     account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
 
 
-def _tell_expiry(account: Account, names: Names, held: kill_switches.KillSwitches) -> None:
+def _tell_expiry(account: Account, names: ResourceNames, held: kill_switches.KillSwitches) -> None:
     """Move the expiry tag of all that is paid for: a company's own cleaner must not come too early, or never."""
     if held.delete_at is None:
         return
@@ -336,7 +338,7 @@ def _tell_expiry(account: Account, names: Names, held: kill_switches.KillSwitche
         account.call("ec2", "create_tags", Resources=paid, Tags=[tag])
 
 
-def _going_down(names: Names) -> RemoteError:
+def _going_down(names: ResourceNames) -> RemoteError:
     return RemoteError(
         f"{names.deployment} is being taken down",
         fix=f"modelpick down {names.deployment}, then re-run the command",
@@ -344,13 +346,13 @@ def _going_down(names: Names) -> RemoteError:
     )
 
 
-def _refuse_if_over(account: Account, names: Names, held: record.Record) -> None:
+def _refuse_if_over(account: Account, names: ResourceNames, held: record.Record) -> None:
     """A deployment whose machine has run and gone is over: running it again would spend its cap twice."""
     if instance_history(account, names, held.created_at):
         raise _over(names)
 
 
-def _over(names: Names) -> ModelpickError:
+def _over(names: ResourceNames) -> ModelpickError:
     return ModelpickError(
         f"{names.deployment} has run and ended",
         fix=f"modelpick down {names.deployment} (results are kept), then re-run the command",
@@ -365,7 +367,7 @@ def _runs(account: Account, instance_id: str) -> bool:
     return any(item["State"]["Name"] in ("pending", "running") for item in listed)
 
 
-def _failures(account: Account, names: Names, since: datetime) -> list[str]:
+def _failures(account: Account, names: ResourceNames, since: datetime) -> list[str]:
     answer = account.call("autoscaling", "describe_scaling_activities", AutoScalingGroupName=names.group, MaxRecords=20)
     failed = [item for item in answer["Activities"] if item["StatusCode"] == "Failed" and item["StartTime"] >= since]
     return [item.get("StatusMessage", "no reason given") for item in reversed(failed)]

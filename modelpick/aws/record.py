@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from modelpick import schema
 from modelpick.aws import templates
 from modelpick.aws.account import Account
-from modelpick.aws.names import PREFIX, Names, tag_list
+from modelpick.aws.names import PREFIX, ResourceNames, tag_list
 from modelpick.aws.spec import DELAY_HOURS, FORCED_DELETE_AFTER, Market, Spec
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import parse_json
@@ -131,13 +131,13 @@ def parse(text: str) -> Record:
     return Record(**{**values, "created_at": created_at})
 
 
-def read(account: Account, names: Names) -> Record | None:
+def read(account: Account, names: ResourceNames) -> Record | None:
     """The record of a deployment, or None."""
     found = account.find("ssm", "get_parameter", Name=names.record)
     return None if found is None else parse(found["Parameter"]["Value"])
 
 
-def begin(account: Account, names: Names, spec: Spec, record: Record) -> Record:
+def begin(account: Account, names: ResourceNames, spec: Spec, record: Record) -> Record:
     """Store `record` unless there is one; return the one that holds. Of two at once, AWS lets one win.
 
     Raises ModelpickError when the name belongs to a deployment of another plan, or is being taken down.
@@ -167,7 +167,7 @@ def begin(account: Account, names: Names, spec: Spec, record: Record) -> Record:
     return held
 
 
-def store(account: Account, names: Names, record: Record) -> None:
+def store(account: Account, names: ResourceNames, record: Record) -> None:
     """Overwrite the record."""
     account.call(
         "ssm",
@@ -179,7 +179,7 @@ def store(account: Account, names: Names, record: Record) -> None:
     )
 
 
-def mark_going_down(account: Account, names: Names) -> Record | None:
+def mark_going_down(account: Account, names: ResourceNames) -> Record | None:
     """Note in the record, when there is one, that no `up` may pay any more; the record as it is now."""
     try:
         held = read(account, names)
@@ -223,7 +223,7 @@ class InstanceRun:
         return max(((self.ended_at or now) - self.started_at).total_seconds(), 60.0) / 3600
 
 
-def instance_history(account: Account, names: Names, since: datetime) -> list[InstanceRun]:
+def instance_history(account: Account, names: ResourceNames, since: datetime) -> list[InstanceRun]:
     """The machines launched since `since`, the oldest first. Deleted groups are remembered for six weeks."""
     started: dict[str, datetime] = {}
     ended: dict[str, datetime] = {}
@@ -239,7 +239,7 @@ def instance_history(account: Account, names: Names, since: datetime) -> list[In
     )
 
 
-def _activities(account: Account, names: Names) -> list[dict[str, Any]]:
+def _activities(account: Account, names: ResourceNames) -> list[dict[str, Any]]:
     return list(
         account.pages(
             "autoscaling",

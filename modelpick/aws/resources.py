@@ -10,7 +10,7 @@ from typing import Any
 from modelpick.aws import templates
 from modelpick.aws.account import Account
 from modelpick.aws.location import LaunchLocation
-from modelpick.aws.names import PREFIX, Names, tag_list
+from modelpick.aws.names import PREFIX, ResourceNames, tag_list
 from modelpick.aws.record import Record
 from modelpick.aws.spec import Spec
 from modelpick.planning import plan_actions
@@ -34,7 +34,7 @@ class DeploymentContext:
     """All that a scaffolding step needs to know."""
 
     account: Account
-    names: Names
+    names: ResourceNames
     spec: Spec
     location: LaunchLocation
     record: Record
@@ -209,7 +209,7 @@ STEPS: tuple[tuple[str, Callable[[DeploymentContext], None]], ...] = tuple(
 )
 
 
-def find_security_group(account: Account, names: Names) -> str | None:
+def find_security_group(account: Account, names: ResourceNames) -> str | None:
     """The id of the deployment's security group, or None."""
     found = account.call("ec2", "describe_security_groups", Filters=[{"Name": "group-name", "Values": [names.group]}])
     groups = found["SecurityGroups"]

@@ -11,7 +11,7 @@ from typing import Any
 from modelpick.aws import inventory, kill_switches, record
 from modelpick.aws.account import Account
 from modelpick.aws.inventory import Resource
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.progress import MachineProgress, read_progress
 from modelpick.aws.record import instance_history
 from modelpick.errors import ModelpickError
@@ -72,7 +72,9 @@ def deployments(account: Account) -> list[Status]:
     for thing in inventory.everything(account, account_id):
         by_name.setdefault(thing.deployment, []).append(thing)
     return [
-        _status(account, Names(name, account_id, account.region), by_name[name]) for name in sorted(by_name) if name
+        _status(account, ResourceNames(name, account_id, account.region), by_name[name])
+        for name in sorted(by_name)
+        if name
     ]
 
 
@@ -133,7 +135,7 @@ def is_orphan(status: Status) -> bool:
     return status.unwatched or status.state in ("ended", "prepared", "stopping")
 
 
-def _status(account: Account, names: Names, things: list[Resource]) -> Status:
+def _status(account: Account, names: ResourceNames, things: list[Resource]) -> Status:
     try:
         noted = record.read(account, names)
     except ModelpickError as error:

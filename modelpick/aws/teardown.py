@@ -12,7 +12,7 @@ from typing import Any
 from modelpick.aws import inventory, kill_switches, provision, record, templates
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.record import InstanceRun, Record, instance_history
 from modelpick.errors import MayBeBillingError, RemoteError
 
@@ -77,7 +77,7 @@ class Receipt:
 
 def receipt(
     account: Account,
-    names: Names,
+    names: ResourceNames,
     noted: Record | None,
     past: Sequence[InstanceRun],
     ended: datetime,
@@ -114,7 +114,7 @@ def down(
     account: Account, deployment: str, *, keep: Retention = Retention(), report: Report = lambda _: None
 ) -> Receipt:
     """Remove a deployment and say what it was. Raises MayBeBillingError while something paid may be left."""
-    names = Names(deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(deployment, account.identity()["Account"], account.region)
     try:
         noted, began, ended = _stop_what_bills(account, names, report)
     except AwsRefused as refused:
@@ -136,7 +136,9 @@ def down(
     return receipt(account, names, noted, summary.runs, ended, _kept(account, names))
 
 
-def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[record.Record | None, datetime, datetime]:
+def _stop_what_bills(
+    account: Account, names: ResourceNames, report: Report
+) -> tuple[record.Record | None, datetime, datetime]:
     """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
     report("machine")
     found = kill_switches.find_group(account, names)
@@ -170,7 +172,7 @@ def _stop_what_bills(account: Account, names: Names, report: Report) -> tuple[re
     return noted, noted.created_at if noted else began, account.now()
 
 
-def _remove_the_rest(account: Account, names: Names, keep: Retention, report: Report) -> None:
+def _remove_the_rest(account: Account, names: ResourceNames, keep: Retention, report: Report) -> None:
     report("schedules")
     account.find("scheduler", "delete_schedule", Name=names.group)
     report("free resources")
@@ -188,7 +190,7 @@ def _remove_the_rest(account: Account, names: Names, keep: Retention, report: Re
     account.find("ssm", "delete_parameter", Name=names.record)
 
 
-def _security_groups(account: Account, names: Names) -> None:
+def _security_groups(account: Account, names: ResourceNames) -> None:
     wanted = [{"Name": "group-name", "Values": [names.group]}]
     deadline = account.now() + _LONGEST_WAIT
     for item in account.call("ec2", "describe_security_groups", Filters=wanted)["SecurityGroups"]:
@@ -203,7 +205,7 @@ def _security_groups(account: Account, names: Names) -> None:
                 account.sleep(_POLL)
 
 
-def _profile(account: Account, names: Names) -> None:
+def _profile(account: Account, names: ResourceNames) -> None:
     held = account.find("iam", "get_instance_profile", InstanceProfileName=names.guest_role)
     if held is None:
         return
@@ -217,7 +219,7 @@ def _profile(account: Account, names: Names) -> None:
     account.find("iam", "delete_instance_profile", InstanceProfileName=names.guest_role)
 
 
-def _bucket(account: Account, names: Names, keep: Retention) -> None:
+def _bucket(account: Account, names: ResourceNames, keep: Retention) -> None:
     """Delete what is not kept; the bucket itself goes when nothing is. What stays has an expiry from before it came."""
     held = account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1)
     if held is None:
@@ -243,7 +245,7 @@ def _bucket(account: Account, names: Names, keep: Retention) -> None:
         account.call("s3", "put_bucket_lifecycle_configuration", Bucket=names.bucket, LifecycleConfiguration=rules)
 
 
-def _delete(account: Account, names: Names, keys: list[dict[str, str]]) -> None:
+def _delete(account: Account, names: ResourceNames, keys: list[dict[str, str]]) -> None:
     answer = account.call("s3", "delete_objects", Bucket=names.bucket, Delete={"Objects": keys, "Quiet": True})
     if failed := answer.get("Errors"):
         raise RemoteError(
@@ -253,7 +255,7 @@ def _delete(account: Account, names: Names, keys: list[dict[str, str]]) -> None:
         )
 
 
-def _kept(account: Account, names: Names) -> RetainedResults | None:
+def _kept(account: Account, names: ResourceNames) -> RetainedResults | None:
     if account.find("s3", "list_objects_v2", Bucket=names.bucket, MaxKeys=1) is None:
         return None
     days = _days(account, names)
@@ -264,7 +266,7 @@ def _kept(account: Account, names: Names) -> RetainedResults | None:
     return RetainedResults(f"s3://{names.bucket}/", len(objects), sum(item["Size"] for item in objects), expires)
 
 
-def _days(account: Account, names: Names) -> dict[str, int]:
+def _days(account: Account, names: ResourceNames) -> dict[str, int]:
     """After how many days the bucket forgets what lies under each prefix, as read back."""
     rules = account.find("s3", "get_bucket_lifecycle_configuration", Bucket=names.bucket) or {"Rules": []}
     return {
@@ -280,7 +282,7 @@ def _end(item: dict[str, Any], days: dict[str, int]) -> datetime | None:
     return None if left is None else modified + timedelta(days=left)
 
 
-def _unfinished(refused: AwsRefused, names: Names) -> MayBeBillingError:
+def _unfinished(refused: AwsRefused, names: ResourceNames) -> MayBeBillingError:
     return MayBeBillingError(
         f"{refused.message}. Something of {names.deployment} may still be billing; its switches are untouched",
         fix=f"modelpick down {names.deployment}",

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from modelpick.aws.names import TAG_DEPLOYMENT, TAG_EXPIRES, TAG_OWNER, TAG_PLAN, Names, tag_list
+from modelpick.aws.names import TAG_DEPLOYMENT, TAG_EXPIRES, TAG_OWNER, TAG_PLAN, ResourceNames, tag_list
 from modelpick.aws.spec import Spec
 
 # What stops a machine must never be suspended, what would replace a stopped one always.
@@ -26,7 +26,7 @@ def canonical(document: Any) -> str:
     return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
-def trust(service: str, names: Names) -> dict[str, Any]:
+def trust(service: str, names: ResourceNames) -> dict[str, Any]:
     """Who may use a role: one AWS service, for this account's own things only (the confused-deputy condition)."""
     statement: dict[str, Any] = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     if service != "ec2.amazonaws.com":
@@ -34,7 +34,7 @@ def trust(service: str, names: Names) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def guest_policy(names: Names, kms_key: str | None) -> dict[str, Any]:
+def guest_policy(names: ResourceNames, kms_key: str | None) -> dict[str, Any]:
     """What the machine may do: its own bucket, its own token and logs, and setting its own group to zero."""
     bucket = f"arn:{names.partition}:s3:::{names.bucket}"
     group = names.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{names.group}")
@@ -72,7 +72,7 @@ def guest_policy(names: Names, kms_key: str | None) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def switch_policy(names: Names) -> dict[str, Any]:
+def switch_policy(names: ResourceNames) -> dict[str, Any]:
     """What the backstop may do: delete this one group."""
     group = names.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{names.group}")
     return {"Version": "2012-10-17", "Statement": [_allow(["autoscaling:DeleteAutoScalingGroup"], [group])]}
@@ -83,7 +83,14 @@ def _allow(actions: Sequence[str], resources: Sequence[str]) -> dict[str, Any]:
 
 
 def launch_template(
-    spec: Spec, names: Names, *, image: str, security_group: str, user_data: str, public: bool, tags: Mapping[str, str]
+    spec: Spec,
+    names: ResourceNames,
+    *,
+    image: str,
+    security_group: str,
+    user_data: str,
+    public: bool,
+    tags: Mapping[str, str],
 ) -> dict[str, Any]:
     """IMDSv2 only, an encrypted disk that goes with the machine, a shut-down that is an end, tags on everything."""
     disk: dict[str, Any] = {
@@ -115,7 +122,7 @@ def launch_template(
     }
 
 
-def mixed_instances(names: Names, *, types: Sequence[str], on_demand: bool) -> dict[str, Any]:
+def mixed_instances(names: ResourceNames, *, types: Sequence[str], on_demand: bool) -> dict[str, Any]:
     """Every listed type in order of preference over all zones; the group tries them in turn by itself."""
     return {
         "LaunchTemplate": {
@@ -131,7 +138,7 @@ def mixed_instances(names: Names, *, types: Sequence[str], on_demand: bool) -> d
     }
 
 
-def scheduled_stop(names: Names, at: datetime) -> dict[str, Any]:
+def scheduled_stop(names: ResourceNames, at: datetime) -> dict[str, Any]:
     """The first switch: Auto Scaling sets the group to zero at `at`."""
     return {
         "AutoScalingGroupName": names.group,
@@ -141,7 +148,7 @@ def scheduled_stop(names: Names, at: datetime) -> dict[str, Any]:
     }
 
 
-def forced_delete(names: Names, at: datetime) -> dict[str, Any]:
+def forced_delete(names: ResourceNames, at: datetime) -> dict[str, Any]:
     """The second switch: EventBridge Scheduler deletes the group and all that is in it at `at`, retrying for a day."""
     return {
         "Name": names.group,

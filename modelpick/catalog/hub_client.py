@@ -61,7 +61,7 @@ class _ElsewhereError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HubAnswer:
     """Status, headers in lower case, the body (at most as much as was wanted), and whether more was left unread."""
 
     status: int
@@ -180,7 +180,7 @@ class Client:
         rows = value if isinstance(value, list) else []
         return [row["path"] for row in rows if isinstance(row, dict) and isinstance(row.get("path"), str)]
 
-    def file(self, id: str, revision: str, name: str, *, largest: int, first: int = 0) -> Answer:
+    def file(self, id: str, revision: str, name: str, *, largest: int, first: int = 0) -> HubAnswer:
         """At most `largest` bytes of a file from byte `first` on. Raises HubDownError, NotOnHubError, GatedError."""
         path = f"/{id}/resolve/{quote(revision, safe='')}/{quote(name)}"
         partial = {"Range": f"bytes={first}-{first + largest - 1}"} if first or name.endswith(_RANGED) else {}
@@ -199,7 +199,7 @@ class Client:
         params: Params,
         largest: int = LARGEST_ANSWER,
         extra: Mapping[str, str] = {},
-    ) -> Answer:
+    ) -> HubAnswer:
         url = target if target.startswith("http") else self.endpoint + target
         why = ""
         for attempt in range(1_000):
@@ -237,7 +237,7 @@ class Client:
             return _raised(answer)
         raise HubDownError(why)
 
-    def _once(self, url: str, params: Params, largest: int, extra: Mapping[str, str], left: float) -> Answer:
+    def _once(self, url: str, params: Params, largest: int, extra: Mapping[str, str], left: float) -> HubAnswer:
         import httpx2
         from huggingface_hub import get_session
 
@@ -260,9 +260,9 @@ class Client:
             names = {
                 name.lower(): value for step in (*response.history, response) for name, value in step.headers.items()
             }
-            return Answer(response.status_code, names, bytes(body[:largest]), cut)
+            return HubAnswer(response.status_code, names, bytes(body[:largest]), cut)
 
-    def _json(self, answer: Answer) -> Any:
+    def _json(self, answer: HubAnswer) -> Any:
         try:
             value = json.loads(answer.body)
             return card.without_surrogates(value) if b"\\ud" in answer.body.lower() else value
@@ -278,9 +278,9 @@ class Client:
         return HubDownError(why)
 
 
-def _within(seconds: float, work: Callable[[], Answer]) -> Answer:
+def _within(seconds: float, work: Callable[[], HubAnswer]) -> HubAnswer:
     """The result of `work`, or TimeoutError after `seconds`: name resolution and headers that drip obey no time-out."""
-    done: queue.SimpleQueue[Answer | BaseException] = queue.SimpleQueue()
+    done: queue.SimpleQueue[HubAnswer | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
         try:
@@ -301,14 +301,14 @@ def _within(seconds: float, work: Callable[[], Answer]) -> Answer:
 _RANGED = (".safetensors", ".gguf")
 
 
-def _is_the_hubs(answer: Answer) -> bool:
+def _is_the_hubs(answer: HubAnswer) -> bool:
     """Whether an error comes from a Hub: it names a code, or is JSON. A proxy that forbids answers with a page."""
     if answer.status < 400 or any(name in answer.headers for name in ("x-error-code", "x-error-message")):
         return True
     return answer.body.lstrip()[:1] == b"{" and answer.status != 407
 
 
-def _raised(answer: Answer) -> Answer:
+def _raised(answer: HubAnswer) -> HubAnswer:
     """The answer, or the exception its status and X-Error-Code mean."""
     if answer.status < 400 or answer.status == 400:
         return answer

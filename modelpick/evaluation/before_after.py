@@ -13,7 +13,7 @@ from modelpick.errors import UsageError
 from modelpick.evaluation.probe import ask
 from modelpick.evaluation.probe.run import Suite
 from modelpick.evaluation.probe.suite import Answers, Case
-from modelpick.evaluation.score import Comparison, Scores, compare, score
+from modelpick.evaluation.score import ScoreComparison, Scores, compare, score
 from modelpick.files import data_file, read_json, write_atomically
 from modelpick.loading import environment, tokenize
 from modelpick.loading.load import Loaded
@@ -55,9 +55,9 @@ def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
     return Before(held_out, general, probe, few_shot)
 
 
-def comparisons(before: Before, after: Before) -> tuple[Comparison, ...]:
+def comparisons(before: Before, after: Before) -> tuple[ScoreComparison, ...]:
     """Every measurement that was made both times, compared."""
-    compared: list[Comparison] = []
+    compared: list[ScoreComparison] = []
     if before.held_out and after.held_out:
         compared.append(compare("held-out examples", before.held_out, after.held_out))
     for name, first, second in (

@@ -157,7 +157,7 @@ def _accuracies(logits: Any, labels: Any) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ScoreComparison:
     """Two scores of the same cases, and what may be said of them."""
 
     name: str
@@ -206,6 +206,6 @@ class ComparisonRow:
         )
 
 
-def compare(name: str, before: Scores, after: Scores) -> Comparison:
+def compare(name: str, before: Scores, after: Scores) -> ScoreComparison:
     """Compare two scores case by case (a paired bootstrap, 95 %)."""
-    return Comparison(name, before, after, paired_difference(before.cases, after.cases))
+    return ScoreComparison(name, before, after, paired_difference(before.cases, after.cases))

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelpick.aws import bundle, templates
 from modelpick.aws.location import IMAGE_PARAMETER
-from modelpick.aws.names import Names, tag_list
+from modelpick.aws.names import ResourceNames, tag_list
 from modelpick.aws.spec import Spec
 
 _ACCOUNT = "123456789012"  # a placeholder of the documents' ARNs, replaced by AWS::AccountId below
@@ -21,7 +21,7 @@ _STOP_AT = "9999-12-31T23:59:59Z"  # a placeholder in user-data, replaced by the
 
 def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
     """The template as a document. Times and network are its parameters; the machine runs the bundle of that hash."""
-    names = Names(spec.deployment, _ACCOUNT, spec.region)
+    names = ResourceNames(spec.deployment, _ACCOUNT, spec.region)
     tags = tag_list({**templates.tags(spec, owner="cloudformation")})
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
@@ -96,7 +96,7 @@ def _resource(kind: str, properties: Mapping[str, Any], **more: Any) -> dict[str
     return {"Type": kind, **more, "Properties": dict(properties)}
 
 
-def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:
+def _bucket(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict[str, Any]:
     rules = []
     for rule in templates.lifecycle(spec.keep_results_days, int(spec.hours // 24) + 2)["Rules"]:
         own = {"Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"], "Status": rule["Status"]}
@@ -119,7 +119,7 @@ def _bucket(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, A
 
 
 def _role(
-    spec: Spec, names: Names, service: str, policy: str, document: Mapping[str, Any], tags: list[dict[str, str]]
+    spec: Spec, names: ResourceNames, service: str, policy: str, document: Mapping[str, Any], tags: list[dict[str, str]]
 ) -> dict[str, Any]:
     name = names.guest_role if policy == "guest" else names.switch_role
     boundary = {"PermissionsBoundary": spec.permission_boundary} if spec.permission_boundary else {}
@@ -136,7 +136,7 @@ def _role(
     )
 
 
-def _launch_template(spec: Spec, names: Names, bundle_sha256: str) -> dict[str, Any]:
+def _launch_template(spec: Spec, names: ResourceNames, bundle_sha256: str) -> dict[str, Any]:
     data = templates.launch_template(
         spec,
         names,
@@ -153,14 +153,14 @@ def _launch_template(spec: Spec, names: Names, bundle_sha256: str) -> dict[str, 
     return _resource("AWS::EC2::LaunchTemplate", {"LaunchTemplateName": names.group, "LaunchTemplateData": data})
 
 
-def _user_data(spec: Spec, names: Names, bundle_sha256: str) -> list[Any]:
+def _user_data(spec: Spec, names: ResourceNames, bundle_sha256: str) -> list[Any]:
     """User-data in pieces, what CloudFormation fills in between them: the shell's own ${...} must stay as they are."""
     open_places = {_ACCOUNT: {"Ref": "AWS::AccountId"}, _STOP_AT: {"Ref": "StopAt"}}
     text = bundle.user_data(spec, names, bundle_sha256, stop_at=_STOP_AT)
     return [open_places.get(piece, piece) for piece in re.split(f"({_ACCOUNT}|{_STOP_AT})", text)]
 
 
-def _group(spec: Spec, names: Names, tags: list[dict[str, str]]) -> dict[str, Any]:
+def _group(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict[str, Any]:
     types = [candidate.instance_type for candidate in spec.candidates]
     policy = templates.mixed_instances(names, types=types, on_demand=spec.market == "on-demand")
     policy["LaunchTemplate"]["LaunchTemplateSpecification"] = {
@@ -192,7 +192,7 @@ def _action(at: Mapping[str, str], sizes: Mapping[str, int], after: list[str]) -
     )
 
 
-def _forced_delete(names: Names) -> dict[str, Any]:
+def _forced_delete(names: ResourceNames) -> dict[str, Any]:
     return _resource(
         "AWS::Scheduler::Schedule",
         {

@@ -12,7 +12,7 @@ from modelpick.licensing.policy import Territories
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class LicenseFacts:
     """The facts of policies/, and the approvals given.
 
     `licenses`: licenses/*.toml. `curations`: known_models.toml. `families`: families.toml. `datasets`:

@@ -11,7 +11,7 @@ from modelpick.catalog.model import Conflict, Model
 from modelpick.catalog.terms import kind_of
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.identify import PLACEHOLDERS, AllOf, Claim, Known, Unknown, identify, licenses_in, unknown
 from modelpick.licensing.license import License
 from modelpick.licensing.license_text import Reading, linked, read_text
@@ -43,14 +43,14 @@ class FileReading:
         return Known(self.reading.licenses, f"{self.name}: {self.reading.note}")
 
 
-def read_files(model: Model, facts: Facts) -> tuple[FileReading, ...]:
+def read_files(model: Model, facts: LicenseFacts) -> tuple[FileReading, ...]:
     """The model's license files, each recognised. Notices and third-party lists are not the model's terms."""
     return tuple(
         FileReading(name, _read(text, name, facts)) for name, text in model.texts.items() if kind_of(name) == "license"
     )
 
 
-def _read(text: str, name: str, facts: Facts) -> Reading:
+def _read(text: str, name: str, facts: LicenseFacts) -> Reading:
     """`read_text`, remembered: most license files are word for word the same few."""
     key = ("text", name, hash(text), len(text))
     remembered = facts.memo.get(key)
@@ -61,7 +61,7 @@ def _read(text: str, name: str, facts: Facts) -> Reading:
 
 
 def settled(
-    claim: Claim, files: Iterable[FileReading], model: Model, facts: Facts
+    claim: Claim, files: Iterable[FileReading], model: Model, facts: LicenseFacts
 ) -> tuple[Claim, EvidenceSource | None]:
     """The card's claim, settled by the files where it was open: no license, several candidates, a stranger's name.
 
@@ -85,7 +85,7 @@ def settled(
 
 
 def assess_files(
-    card: Claim, files: tuple[FileReading, ...], model: Model, policy: Policy, facts: Facts, modality: Modality
+    card: Claim, files: tuple[FileReading, ...], model: Model, policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
     """What the files add to (or hold against) the card's claim, each piece with its demand."""
 
@@ -115,7 +115,7 @@ def assess_files(
 
 
 def _doubt(
-    file: FileReading, files: tuple[FileReading, ...], stated: tuple[License, ...], policy: Policy, facts: Facts
+    file: FileReading, files: tuple[FileReading, ...], stated: tuple[License, ...], policy: Policy, facts: LicenseFacts
 ) -> Assessment | None:
     """A license file that does not bind: the question it raises, if any."""
     kind, ids = file.reading.kind, _ids(stated)
@@ -167,7 +167,7 @@ def _use_policies(
 
 
 def _header(
-    model: Model, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+    model: Model, stated: tuple[License, ...], policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
     header = model.gguf or {}
     value, name = header.get("general.license"), header.get("general.license.name")
@@ -185,7 +185,7 @@ def _header(
 
 
 def assess_link(
-    linked: Known, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+    linked: Known, stated: tuple[License, ...], policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
     """What a link to another publisher's license adds: both bind, and a difference is a question."""
     if _ids(stated) & _ids(linked.candidates):
@@ -196,7 +196,7 @@ def assess_link(
 
 
 def assess_conflicts(
-    model: Model, stated: tuple[License, ...], policy: Policy, facts: Facts, modality: Modality
+    model: Model, stated: tuple[License, ...], policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
     """Two places that disagree on the license or the parents: the sentence names both and what each says.
 
@@ -241,7 +241,7 @@ def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[Eviden
 
 
 def assess_body(
-    model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: Facts, modality: Modality
+    model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
     """What the body of the card says of its license, held against all that is known.
 

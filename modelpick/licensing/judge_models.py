@@ -10,7 +10,7 @@ from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError
 from modelpick.licensing import load
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Company, Policy
 from modelpick.licensing.verdict import Judgement, judge
 from modelpick.schema import read as read_table
@@ -35,7 +35,7 @@ def policy_in_force(name: str | None = None) -> Policy:
     return replace(chosen, company=company)
 
 
-def facts_in_force() -> Facts:
+def facts_in_force() -> LicenseFacts:
     """License facts, what is known of particular repositories, and the approvals in force (./approvals.toml)."""
     return load.load_facts(APPROVALS if APPROVALS.is_file() else None)
 
@@ -78,7 +78,7 @@ def judge_pairs(
     return [judged(subject, asked) for subject, asked in zip(subjects, models, strict=True)]
 
 
-def _remembered(asked: str | Model, error: ModelpickError, facts: Facts) -> Model | None:
+def _remembered(asked: str | Model, error: ModelpickError, facts: LicenseFacts) -> Model | None:
     """A repository that cannot be looked at now (deleted, or no Hub) but that policies/known_models.toml describes."""
     if not isinstance(asked, str) or error.code not in ("model_unknown", "model_not_found"):
         return None

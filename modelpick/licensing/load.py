@@ -14,7 +14,7 @@ from modelpick.catalog import index
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import fields_without_a_row
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License, LicenseIndex
 from modelpick.licensing.license_text import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.lineage import NameMatches
@@ -141,9 +141,9 @@ def _catalog_ids() -> Iterable[str]:
     return index.load().models
 
 
-def load_facts(approvals: Path | None = None) -> Facts:
+def load_facts(approvals: Path | None = None) -> LicenseFacts:
     """Everything `verdict.judge` needs besides the model and the policy."""
-    facts = Facts(
+    facts = LicenseFacts(
         licenses=load_licenses(),
         curations=load_curations(),
         families=load_families(),
@@ -233,7 +233,7 @@ def _bad_expression(path: Path, error: re.error, fix: str) -> UsageError:
     return UsageError(text, fix=fix, code="bad_policy_file")
 
 
-def _check_references(facts: Facts) -> None:
+def _check_references(facts: LicenseFacts) -> None:
     """Every license id that known_models or families name exists: a wrong one would fail in the middle of an answer."""
     named = {(entry.id, entry.license) for entry in facts.curations if entry.license}
     named |= {(family.name, id) for family in facts.families for id in (family.license, *family.licenses) if id}

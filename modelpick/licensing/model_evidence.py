@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from modelpick.catalog.model import Model
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim, combine
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_conflicts, assess_files, assess_link, read_files, settled
 from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
 from modelpick.licensing.lineage import Ancestor
@@ -48,14 +48,14 @@ class _Subject:
     curations: tuple[Curation, ...]
     modality: Modality
     policy: Policy
-    facts: Facts
+    facts: LicenseFacts
 
     def assess(self, claim: Claim, source: EvidenceSource) -> Assessment:
         return assess_known(claim, source, self.policy, self.facts, self.modality)
 
 
 def assess_model(
-    model: Model, ancestors: Sequence[Ancestor], policy: Policy, facts: Facts, *, ancestor: bool = False
+    model: Model, ancestors: Sequence[Ancestor], policy: Policy, facts: LicenseFacts, *, ancestor: bool = False
 ) -> ModelAssessment:
     """One model: its claim, what is known of it, what its name and shape imply, what it was trained on.
 
@@ -127,7 +127,7 @@ def _assess_card_alone(subject: _Subject, card: Claim, source: EvidenceSource) -
     return assessment
 
 
-def assess_missing(id: str, policy: Policy, facts: Facts) -> ModelAssessment:
+def assess_missing(id: str, policy: Policy, facts: LicenseFacts) -> ModelAssessment:
     """An ancestor that cannot be found: what curations and its name tell of it, else a question."""
     curations = facts.curations.about(id)
     implied = facts.families.of(id, None)
@@ -156,7 +156,9 @@ def modality_of(model: Model) -> Modality:
     return "text" if model.pipeline_tag in _TEXT_PIPELINES else "multimodal"
 
 
-def assess_known(claim: Claim, source: EvidenceSource, policy: Policy, facts: Facts, modality: Modality) -> Assessment:
+def assess_known(
+    claim: Claim, source: EvidenceSource, policy: Policy, facts: LicenseFacts, modality: Modality
+) -> Assessment:
     """`assess_claim`, remembered: a thousand models share some seventy claims.
 
     The key is all that the answer depends on. A policy is compared by identity, and kept so that its id stays its own;
@@ -195,7 +197,7 @@ def _stated(
 
 
 def _curated_license(
-    id: str, curations: Iterable[Curation], implied: Iterable[InferredAncestor], facts: Facts
+    id: str, curations: Iterable[Curation], implied: Iterable[InferredAncestor], facts: LicenseFacts
 ) -> Claim | None:
     """The license of a repository whose card does not tell it: from curations, or a family's own publisher."""
     for entry in curations:
@@ -210,7 +212,7 @@ def _curated_license(
     return None
 
 
-def _license_of(entry: Curation, facts: Facts) -> Claim:
+def _license_of(entry: Curation, facts: LicenseFacts) -> Claim:
     evidence = f"known_models: {entry.because} ({entry.source}, {entry.date})"
     return Known((facts.licenses.by_id[str(entry.license)],), evidence)
 
@@ -218,7 +220,7 @@ def _license_of(entry: Curation, facts: Facts) -> Claim:
 _REPOSITORY = re.compile(r"(?:^|://)[^/\s]*/(?P<id>[\w.-]+/[\w.-]+)(?=/|$)", re.ASCII)
 
 
-def _link_elsewhere(id: str, link: str, facts: Facts) -> Known | None:
+def _link_elsewhere(id: str, link: str, facts: LicenseFacts) -> Known | None:
     """The license of the repository that `license_link` leads to, where it is another publisher's and is known."""
     match = _REPOSITORY.search(link)
     if match is None or _organisation(match["id"]) == _organisation(id):
@@ -258,7 +260,7 @@ def _demand_of_family(
     *,
     organisation: str,
     found: set[str],
-    facts: Facts,
+    facts: LicenseFacts,
     policy: Policy,
     has_ancestor: bool = False,
     modality: Modality = "unknown",
@@ -284,7 +286,7 @@ def _demand_of_family(
     return Assessment(demanded, (Reason("undeclared_ancestor", text, family.source, demanded),))
 
 
-def _shows(ancestor: Ancestor, family: WeightFamily, facts: Facts) -> bool:
+def _shows(ancestor: Ancestor, family: WeightFamily, facts: LicenseFacts) -> bool:
     """Whether an ancestor in the chain is of this family or a sibling: it is then assessed there, nothing is hidden."""
     if ancestor.problem not in (None, "missing_ancestor"):
         return False
@@ -332,7 +334,7 @@ def _training_data(subject: _Subject) -> Iterator[Assessment]:
         yield Assessment(join(reason.verdict for reason in reasons), reasons)
 
 
-def restricted_data_reasons(names: Iterable[str], policy: Policy, facts: Facts) -> tuple[Reason, ...]:
+def restricted_data_reasons(names: Iterable[str], policy: Policy, facts: LicenseFacts) -> tuple[Reason, ...]:
     """One reason for each restriction of each data set known to have one; the policy says what it demands.
 
     `names` are Hub ids, or links to them, as a card or a fine-tuning file's declared sources give them. A data set that

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from modelpick.catalog.model import Model, Origin
 from modelpick.licensing.conditions import Assessment, combine
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
 from modelpick.licensing.model_evidence import (
@@ -25,7 +25,7 @@ from modelpick.licensing.outcome import LicenseFinding, LineageStep, Obligation,
 from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 
-__all__ = ["Facts", "Judgement", "LineageStep", "Verdict", "join", "judge"]
+__all__ = ["Judgement", "LicenseFacts", "LineageStep", "Verdict", "join", "judge"]
 
 _CHAIN_PROBLEMS = {
     "cycle": "its chain of base models leads back to itself",
@@ -73,7 +73,7 @@ class Judgement:
         }
 
 
-def judge(model: Model, policy: Policy, facts: Facts, find: Find, today: Day) -> Judgement:
+def judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today: Day) -> Judgement:
     """The verdict on a model for the policy's company.
 
     `find` looks an ancestor up by id (None: not found), `today` decides whether an approval still holds.
@@ -109,7 +109,9 @@ def _strictest_first(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     return tuple(sorted(reasons, key=lambda reason: -reason.verdict.strictness))
 
 
-def _name_match(model: Model, policy: Policy, facts: Facts, find: Find) -> list[tuple[Ancestor, ModelAssessment]]:
+def _name_match(
+    model: Model, policy: Policy, facts: LicenseFacts, find: Find
+) -> list[tuple[Ancestor, ModelAssessment]]:
     """The known model of another publisher that this one is named after, where its license demands something."""
     repository = repository_of(model)
     id = facts.name_matches.of(repository)
@@ -127,7 +129,7 @@ def _name_match(model: Model, policy: Policy, facts: Facts, find: Find) -> list[
 
 
 def _body(
-    model: Model, parts: list[Assessment], own: ModelAssessment, policy: Policy, facts: Facts
+    model: Model, parts: list[Assessment], own: ModelAssessment, policy: Policy, facts: LicenseFacts
 ) -> list[Assessment]:
     """The statements of the card's text, held against everything else that was found."""
     if not model.texts and not model.gate_text:
@@ -136,7 +138,9 @@ def _body(
     return assess_body(model, explained, bool(own.claimed.findings), policy, facts, modality_of(model))
 
 
-def _assess_ancestor(ancestor: Ancestor, chain: tuple[Ancestor, ...], policy: Policy, facts: Facts) -> ModelAssessment:
+def _assess_ancestor(
+    ancestor: Ancestor, chain: tuple[Ancestor, ...], policy: Policy, facts: LicenseFacts
+) -> ModelAssessment:
     if ancestor.model is not None:
         above = tuple(other for other in chain if other.child.lower() == ancestor.id.lower())
         return assess_model(ancestor.model, above, policy, facts, ancestor=True)
@@ -175,7 +179,7 @@ def _weaker_than_ancestors(
     )
 
 
-def approved(answer: Judgement, policy: Policy, facts: Facts, today: str) -> Judgement:
+def approved(answer: Judgement, policy: Policy, facts: LicenseFacts, today: str) -> Judgement:
     """The answer with a person's approval applied, or with the reason why one that exists no longer holds.
 
     An approval holds for one commit, one policy and one set of questions, until a day (`today` as 2026-11-23). An

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from modelpick.offers.price import BillingRates, Offer
 from modelpick.planning import job
 from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
-from modelpick.planning.placement import Caps, Facts, Placement, Placements, PlanRequest, Rejection, Setup
+from modelpick.planning.placement import Caps, Placement, Placements, PlanRequest, Rejection, SearchFacts, Setup
 from modelpick.ranges import Range, exactly
 from modelpick.speed.speed import ServingSpeed, serving_speed
 
@@ -36,7 +36,7 @@ class PlannedPlacement:
 
 
 def within_caps(
-    found: Placements, request: PlanRequest, caps: Caps, facts: Facts
+    found: Placements, request: PlanRequest, caps: Caps, facts: SearchFacts
 ) -> tuple[PlannedPlacement, ...] | Rejection:
     """The placements that are done before the caps stop them, in the order of `found.rows`, at most CANDIDATES.
 
@@ -58,7 +58,9 @@ def hourly_usd(offer: Offer, rates: BillingRates, weights_gb: float) -> float:
     return (offer.usd_per_hour or 0.0) + volume + rates.public_ipv4_usd_per_hour
 
 
-def _planned(placement: Placement, setup: Setup, request: PlanRequest, caps: Caps, facts: Facts) -> PlannedPlacement:
+def _planned(
+    placement: Placement, setup: Setup, request: PlanRequest, caps: Caps, facts: SearchFacts
+) -> PlannedPlacement:
     offer, time, cost = placement.offer, placement.time, placement.job
     starting = job.BOOT_MINUTES.times(1 / 60) + job.INSTALL_MINUTES.times(1 / 60)
     needed = time.total if time is not None else starting + job.transfer_hours(offer.instance, setup.weights_gb)

@@ -12,11 +12,11 @@ from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
 from modelpick.planning.placement import (
     ASSUMED_TOKENS,
     Cause,
-    Facts,
     Placement,
     Placements,
     PlanRequest,
     Rejection,
+    SearchFacts,
     Setup,
 )
 from modelpick.ranges import exactly
@@ -115,7 +115,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class InstanceComparison:
     """The rows, the cheapest first; those without a price last. `left_out`: type -> why it is not there.
 
     `nearest_miss` is why the instance that came closest does not hold it, where none does.
@@ -165,7 +165,7 @@ def _change(kind: str, here: Row, there: Row) -> Change:
     )
 
 
-def compare(found: Placements, request: PlanRequest, options: CostOptions, facts: Facts) -> Comparison:
+def compare(found: Placements, request: PlanRequest, options: CostOptions, facts: SearchFacts) -> InstanceComparison:
     """Every placement with what it takes there, in the search's own order; those without a price last."""
     make = _serving if request.serve is not None else _training
     rows = [make(row, found.setup, request, options, facts) for row in (*found.rows, *found.unpriced)]
@@ -182,7 +182,7 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
     miss = None if rows or refusal is None else refusal.reason
     shown = rows[0].memory if rows else found.setup.least
     said = _assumptions(shown.workload, request, facts, rows)
-    return Comparison(request.model.id, tuple(rows), shown, left_out, said, miss, causes, refusal)
+    return InstanceComparison(request.model.id, tuple(rows), shown, left_out, said, miss, causes, refusal)
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
@@ -201,7 +201,7 @@ def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
 
 
 def _serving(
-    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: Facts
+    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: SearchFacts
 ) -> Row:  # fmt: skip
     offer, memory = placement.offer, placement.memory
     workload = memory.workload
@@ -220,7 +220,7 @@ def _serving(
 
 
 def _training(
-    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: Facts
+    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: SearchFacts
 ) -> Row:  # fmt: skip
     offer, speed, tuning = placement.offer, placement.training, placement.tuning
     assert speed is not None
@@ -237,7 +237,7 @@ def _training(
     return replace(row, spot=spot, spot_time=longer, spot_job=job_cost(spot, longer, facts.rates, **sizes))
 
 
-def _assumptions(workload: Workload, request: PlanRequest, facts: Facts, rows: Sequence[Row]) -> tuple[str, ...]:
+def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, rows: Sequence[Row]) -> tuple[str, ...]:
     serves = workload.task == "serve"
     efficiency = (facts.serving if serves else facts.training)(workload.stack, workload.method)
     said = [efficiency.standing(*dict.fromkeys(row.offer.instance.gpu.name for row in rows))]

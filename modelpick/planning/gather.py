@@ -35,9 +35,18 @@ from modelpick.planning import recommend as ranking
 from modelpick.planning.choose import TUNABLE
 from modelpick.planning.context_limit import within_limit
 from modelpick.planning.cost import serving_month
-from modelpick.planning.placement import Caps, Facts, Placement, Placements, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.placement import (
+    Caps,
+    Placement,
+    Placements,
+    PlanRequest,
+    Rejection,
+    SearchFacts,
+    offers_for,
+    place,
+)
 from modelpick.planning.recipe import EPOCHS
-from modelpick.planning.recommend import FINETUNE_WORKLOAD, Answer, Filters, LeftOut, Recommendation
+from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
 from modelpick.planning.report import CaseResult, MemoryReport
 from modelpick.ranges import exactly
 from modelpick.speed import calibration
@@ -53,9 +62,9 @@ _LIMA = data_tokens.Tokens(
 
 
 @cache
-def facts() -> Facts:
+def facts() -> SearchFacts:
     """The embedded facts that every search judges by."""
-    return Facts(
+    return SearchFacts(
         rules=embedded.load_rules(),
         subject_of=embedded.subject_of,
         rates=embedded.billing_rates(),
@@ -136,7 +145,7 @@ def compare(
     offline: bool = True,
     offers: Sequence[Offer] | None = None,
     progress: data_tokens.Progress | None = None,
-) -> comparison.Comparison:
+) -> comparison.InstanceComparison:
     """Instances side by side for a model; `offers` stands in for the embedded prices (live ones).
 
     Raises placement.NoPlan for what cannot run anywhere, UsageError for what cannot be meant, CannotTellError for a
@@ -179,7 +188,7 @@ def recommend(
     region: str | None = None,
     market: Market = "on-demand",
     finetune_rows: int = 20,
-) -> Answer:
+) -> RecommendAnswer:
     """Rank the embedded catalog: allowed, fits, affordable. Makes no network call.
 
     `policy` is a name or a file, `workload` a Workload or its names, `filters` what else is asked for; what is not
@@ -205,7 +214,7 @@ def recommend(
     )
     head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
-    return Answer(found, chosen, work, filters, where, market, catalog)
+    return RecommendAnswer(found, chosen, work, filters, where, market, catalog)
 
 
 def estimate_many(

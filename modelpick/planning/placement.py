@@ -66,7 +66,7 @@ class Caps:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class SearchFacts:
     """What a search judges by: the same for every model.
 
     `rules` is the table of what works and `subject_of` what is asked of it for a model; `serving` and `training` give
@@ -231,7 +231,7 @@ def place(
     request: PlanRequest,
     offers: Iterable[Offer],
     caps: Caps,
-    facts: Facts,
+    facts: SearchFacts,
     *,
     cheapest_only: bool = False,
     any_context: bool = False,
@@ -258,7 +258,7 @@ def place(
     return results[0]
 
 
-def settle(request: PlanRequest, offers: Iterable[Offer], facts: Facts) -> Setup | Rejection:
+def settle(request: PlanRequest, offers: Iterable[Offer], facts: SearchFacts) -> Setup | Rejection:
     """The set-up that `place` would take over `offers`, without pricing anything: what an estimate is made for.
 
     Whatever the tokens asked for; raises as `place` does.
@@ -283,7 +283,7 @@ def offers_for(offers: Iterable[Offer], families: Families, instance: str | None
     ]  # fmt: skip
 
 
-def _setups_for(request: PlanRequest, facts: Facts, any_context: bool) -> tuple[Setup, ...] | Rejection:
+def _setups_for(request: PlanRequest, facts: SearchFacts, any_context: bool) -> tuple[Setup, ...] | Rejection:
     """The set-ups to try in turn, the preferred engine first, or why the model has none whatever the offer."""
     model = request.model
     architecture = request.architecture or architecture_of(model)
@@ -322,7 +322,7 @@ def _setups_for(request: PlanRequest, facts: Facts, any_context: bool) -> tuple[
 
 
 def _served_workloads(
-    request: PlanRequest, facts: Facts
+    request: PlanRequest, facts: SearchFacts
 ) -> list[tuple[Workload, tuple[Rule, ...], tuple[Finding, ...]]] | ModelpickError:
     """The serving workload for each engine that can, with the rules and the caveats that concern it."""
     assert request.serve is not None
@@ -356,7 +356,7 @@ def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:
 
 
 def _search(
-    setup: Setup, request: PlanRequest, offers: Sequence[Offer], caps: Caps, facts: Facts, cheapest_only: bool
+    setup: Setup, request: PlanRequest, offers: Sequence[Offer], caps: Caps, facts: SearchFacts, cheapest_only: bool
 ) -> Placements:
     """One set-up held against every offer. Instances with the same GPU and host are judged once."""
     judged: dict[tuple[object, ...], Rejection | tuple[Tuning | None, float]] = {}
@@ -434,7 +434,7 @@ def _recipe_on(recipes: Sequence[Tuning], instance: InstanceType) -> Tuning:
     return next(fitting, None) or min(recipes, key=lambda recipe: recipe.memory.high)
 
 
-def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: Facts) -> Placement:
+def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: SearchFacts) -> Placement:
     """The placement with speed, time and cost of the fine-tuning, where there is one."""
     tuning, offer = placement.tuning, placement.offer
     if tuning is None:

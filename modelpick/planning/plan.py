@@ -22,10 +22,10 @@ from modelpick.planning.cost import disk_gb
 from modelpick.planning.placement import (
     ASSUMED_TOKENS,
     Caps,
-    Facts,
     NoPlan,
     PlanRequest,
     Rejection,
+    SearchFacts,
     Setup,
     findings_on,
     place,
@@ -71,7 +71,7 @@ def make(
     request: PlanRequest,
     offers: Sequence[Offer],
     caps: Caps,
-    facts: Facts,
+    facts: SearchFacts,
     *,
     judgement: Judgement,
     policy: PolicyName,
@@ -101,7 +101,7 @@ class _Context:
 
     request: PlanRequest
     setup: Setup
-    facts: Facts
+    facts: SearchFacts
     judgement: Judgement
     policy: PolicyName
     region: str

@@ -294,7 +294,7 @@ class CatalogFacts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecommendAnswer:
     """What `recommend` found, and everything it rests on."""
 
     recommendations: Recommendations

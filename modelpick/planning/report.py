@@ -16,11 +16,11 @@ from modelpick.planning import fit
 from modelpick.planning.fit import KvCacheCapacity, kv_cache_capacity, smallest_change
 from modelpick.planning.placement import (
     Caps,
-    Facts,
     Placement,
     Placements,
     PlanRequest,
     Rejection,
+    SearchFacts,
     offers_for,
     place,
     settle,
@@ -85,7 +85,7 @@ class MemoryReport:
     fits: tuple[OfferFit, ...]
     on: Offer | None
     refusal: Rejection | None
-    facts: Facts
+    facts: SearchFacts
     requested: Workload  # before an engine was chosen
     exact: Mapping[str, Any] | None = None  # what `--exact` traced, in its JSON names
 
@@ -213,7 +213,7 @@ class MemoryReport:
 
 
 def report(
-    model: Model, workload: Workload, offers: Iterable[Offer], facts: Facts, on: Offer | None = None
+    model: Model, workload: Workload, offers: Iterable[Offer], facts: SearchFacts, on: Offer | None = None
 ) -> MemoryReport:
     """The report on one model. Raises CannotTellError where its architecture cannot be known.
 
@@ -250,7 +250,7 @@ def default_offers(offers: Iterable[Offer], gpus: int) -> list[Offer]:
 
 
 def settled_estimate(
-    model: Model, architecture: Architecture, workload: Workload, offers: Iterable[Offer], facts: Facts
+    model: Model, architecture: Architecture, workload: Workload, offers: Iterable[Offer], facts: SearchFacts
 ) -> tuple[MemoryEstimate, MemoryEstimate]:
     """The estimates as asked and at device level, of a workload on the engine that `report` would settle on.
 
@@ -273,7 +273,7 @@ def _request(
     return PlanRequest(model, finetune=on_device, traced=traced, architecture=architecture)
 
 
-def _fits(request: PlanRequest, offers: Sequence[Offer], facts: Facts) -> tuple[OfferFit, ...]:
+def _fits(request: PlanRequest, offers: Sequence[Offer], facts: SearchFacts) -> tuple[OfferFit, ...]:
     """The answer for every offer, in their order; that a price is unknown does not make it unfit."""
     found = place(request, offers, Caps(), facts, any_context=True)
     assert isinstance(found, Placements)  # the model was admitted with this very workload
@@ -322,7 +322,7 @@ class CaseResult:
 
 
 def estimate_cases(
-    lines: Iterable[str], find_model: FindModel, offers: Sequence[Offer], facts: Facts
+    lines: Iterable[str], find_model: FindModel, offers: Sequence[Offer], facts: SearchFacts
 ) -> Iterator[CaseResult]:
     """An answer for every line that is not blank, in order, as the lines come.
 
@@ -376,7 +376,7 @@ def _answer(
     shapes: dict[str, tuple[Model, Architecture]],
     find_model: FindModel,
     offers: Callable[[int], list[Offer]],
-    facts: Facts,
+    facts: SearchFacts,
 ) -> CaseResult:
     asked = names["model"]
     known = shapes.get(asked)

@@ -10,13 +10,13 @@ from typing import Any
 from modelpick.errors import printable
 from modelpick.memory.estimate import GIB, PARTS
 from modelpick.planning.placement import Placement
-from modelpick.planning.recommend import ASSUMPTIONS, Answer, Recommendation
+from modelpick.planning.recommend import ASSUMPTIONS, RecommendAnswer, Recommendation
 from modelpick.report import chart
 
 _TEMPLATES = Path(__file__).resolve().parent
 
 
-def page(answer: Answer, rows: int | None = None) -> str:
+def page(answer: RecommendAnswer, rows: int | None = None) -> str:
     """The whole page for the first `rows` recommendations (None: all) and everything that was left out."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -14,7 +14,7 @@ from modelpick.datasets.split import Data, DataRecord, read_data
 from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, UsageError
 from modelpick.evaluation import before_after
 from modelpick.evaluation.before_after import Before
-from modelpick.evaluation.score import Comparison
+from modelpick.evaluation.score import ScoreComparison
 from modelpick.extras import require_train
 from modelpick.files import write_atomically
 from modelpick.licensing import license_check
@@ -327,7 +327,7 @@ def _before(settings: RunSettings, data: Data, output: Path) -> Before:
     return before
 
 
-def _save(run: _Run, trained: "Trained", name: str, comparisons: Sequence[Comparison]) -> None:
+def _save(run: _Run, trained: "Trained", name: str, comparisons: Sequence[ScoreComparison]) -> None:
     """Write the model to a hidden folder, then rename it: the result is whole or absent."""
     settings, labels, target = trained.settings, run.data.labels, run.output / name
     partial = target.with_name(f".{target.name}.partial")
@@ -394,7 +394,7 @@ def _store(settings: RunSettings, open_store: Callable[[str], checkpoints.Store]
     return store
 
 
-def _means(comparisons: Sequence[Comparison]) -> dict[str, float]:
+def _means(comparisons: Sequence[ScoreComparison]) -> dict[str, float]:
     before = {f"before_{comparison.name}": comparison.before.mean for comparison in comparisons}
     return before | {f"after_{comparison.name}": comparison.after.mean for comparison in comparisons}
 

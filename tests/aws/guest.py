@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from modelpick.aws import bundle
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.spec import Spec
 from tests.stand_ins import systemd
 from tests.stand_ins.aws_account import Aws
@@ -111,7 +111,7 @@ class _MetadataHandler(http.server.BaseHTTPRequestHandler):
 class Machine:
     """One machine under `root`, as user-data finds it."""
 
-    def __init__(self, root: Path, aws: Aws, spec: Spec, names: Names, *, real_venv: bool = False) -> None:
+    def __init__(self, root: Path, aws: Aws, spec: Spec, names: ResourceNames, *, real_venv: bool = False) -> None:
         self.root, self.metadata = root, Metadata()
         programs = root / "bin"
         programs.mkdir(parents=True)

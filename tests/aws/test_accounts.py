@@ -10,13 +10,13 @@ import pytest
 
 from modelpick.aws import inventory, kill_switches, preflight, provision, status, teardown
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names, check_id, slug
+from modelpick.aws.names import ResourceNames, check_id, slug
 from modelpick.errors import ModelpickError
 from tests.aws import matrix
 from tests.aws.conftest import PAYLOAD, PRICES, spec
 from tests.stand_ins.aws_account import Aws
 
-NAMES = Names("demo", "123456789012", "us-east-1")
+NAMES = ResourceNames("demo", "123456789012", "us-east-1")
 
 
 def up(account: Account, **changes: Any) -> provision.RunningMachine:

@@ -10,13 +10,13 @@ import pytest
 
 from modelpick.aws import inventory, kill_switches, provision, record, status, teardown, templates
 from modelpick.aws.account import Account, client, session
-from modelpick.aws.names import TAG_EXPIRES, Names
+from modelpick.aws.names import TAG_EXPIRES, ResourceNames
 from modelpick.errors import ModelpickError
 from tests.aws import matrix
 from tests.aws.conftest import PAYLOAD, spec
 from tests.stand_ins.aws_account import Aws
 
-NAMES = Names("demo", "123456789012", "us-east-1")
+NAMES = ResourceNames("demo", "123456789012", "us-east-1")
 
 
 def up(account: Account, **changes: Any) -> provision.RunningMachine:

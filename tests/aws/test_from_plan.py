@@ -11,7 +11,7 @@ import pytest
 
 from modelpick.aws import bundle, from_plan, license_gate
 from modelpick.aws.from_plan import LaunchOptions
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.planned import planned_deployment
 from modelpick.aws.spec import Spec
 from modelpick.errors import ModelpickError
@@ -42,7 +42,7 @@ def rules_of(plan: dict[str, Any], policy: str | None = None) -> dict[str, str]:
 
 
 def test_what_the_plan_creates_is_what_up_creates(plan: dict[str, Any]) -> None:
-    names = Names(spec_from(plan).deployment, "123456789012", plan["region"])
+    names = ResourceNames(spec_from(plan).deployment, "123456789012", plan["region"])
     creates = {action["creates"] for action in plan["actions"] if action["creates"]}
     assert names.group == plan["id"]
     assert {names.group, names.guest_role, names.switch_role, names.log_group, names.scheduled_stop} <= creates

@@ -15,12 +15,12 @@ import pytest
 
 from modelpick.aws import bundle, provision
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from tests.aws.conftest import spec
 from tests.aws.guest import NVIDIA_SMI, QUICK_AWS, QUICK_PYTHON, Machine, systemd_says
 from tests.stand_ins.aws_account import Aws
 
-NAMES = Names("demo", "123456789012", "us-east-1")
+NAMES = ResourceNames("demo", "123456789012", "us-east-1")
 needs_cli = pytest.mark.skipif(
     shutil.which("aws") is None, reason="needs the AWS CLI (pip install awscli, own environment)"
 )

@@ -8,7 +8,7 @@ import pytest
 
 from modelpick.aws import kill_switches, provision, resources, templates
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.errors import ModelpickError
 from tests.aws import matrix
 from tests.aws.conftest import PAYLOAD, spec
@@ -62,13 +62,13 @@ def test_switches_not_read_back(call: str, aws: Aws, account: Account, monkeypat
         assert refused.value.code == "switches_not_armed"
         assert aws.state()["machines"] == []
 
-    def believed(account: Account, names: Names) -> kill_switches.KillSwitches:
+    def believed(account: Account, names: ResourceNames) -> kill_switches.KillSwitches:
         return kill_switches.KillSwitches(wanted[0], wanted[0], ())
 
     wanted: list[Any] = []
     honest = kill_switches.arm
 
-    def arm(account: Account, names: Names, stop_at: Any) -> kill_switches.KillSwitches:
+    def arm(account: Account, names: ResourceNames, stop_at: Any) -> kill_switches.KillSwitches:
         wanted[:] = [stop_at.replace(microsecond=0)]
         return honest(account, names, stop_at)
 
@@ -84,7 +84,7 @@ def test_random_names(aws: Aws, account: Account, monkeypatch: pytest.MonkeyPatc
     numbers = itertools.count()
     process = f"{id(aws) % 997}"
 
-    def group(names: Names) -> str:
+    def group(names: ResourceNames) -> str:
         return f"modelpick-{names.deployment}-{numbers_of()}"
 
     current = {"run": 0}
@@ -96,7 +96,7 @@ def test_random_names(aws: Aws, account: Account, monkeypatch: pytest.MonkeyPatc
         current["run"] = next(numbers) + 1
         return provision.up(account, spec(), PAYLOAD)
 
-    monkeypatch.setattr(Names, "group", property(group))
+    monkeypatch.setattr(ResourceNames, "group", property(group))
     current["run"] = next(numbers) + 100
     assert matrix.killed(aws, action, call=23, when="after")
     next(numbers)

@@ -7,12 +7,12 @@ import pytest
 
 from modelpick.aws import inventory, provision, record, status, teardown
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.errors import ModelpickError
 from tests.aws.conftest import PAYLOAD, spec
 from tests.stand_ins.aws_account import Aws
 
-NAMES = Names("demo", "123456789012", "us-east-1")
+NAMES = ResourceNames("demo", "123456789012", "us-east-1")
 # Recorded with modelpick at commit 6d20494, of the spec below.
 SHA256 = "f4b4a734e30d8fe38a23dd1e33663624f69f9eb29f8c1fe9712945709b39364a"
 RECORD: dict[str, Any] = {

@@ -17,13 +17,13 @@ from modelpick.aws import (
     teardown,
 )
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.errors import ModelpickError
 from tests.aws import matrix
 from tests.aws.conftest import PAYLOAD, spec
 from tests.stand_ins.aws_account import Aws
 
-NAMES = Names("demo", "123456789012", "us-east-1")
+NAMES = ResourceNames("demo", "123456789012", "us-east-1")
 # Called by the session plugin, not by us.
 BY_OTHERS = {"OwnSessions ssm:ResumeSession", "OwnSessions ssm:TerminateSession"}
 LINKED = "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelpick.aws import bundle, license_gate
 from modelpick.aws.from_plan import LaunchOptions, spec_from
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.planned import planned_deployment
 from modelpick.aws.spec import Spec
 from modelpick.planning.plan import load
@@ -37,7 +37,7 @@ chmod +x "$3/bin/pip"
 class RentedMachine(Machine):
     """One machine of `spec`, its model's weights already in the Hub's cache on its NVMe."""
 
-    def __init__(self, root: Path, aws: Aws, spec: Spec, names: Names, weights: Path, port: int) -> None:
+    def __init__(self, root: Path, aws: Aws, spec: Spec, names: ResourceNames, weights: Path, port: int) -> None:
         super().__init__(root, aws, spec, names, real_venv=True)
         python = root / "bin" / "python3"
         python.write_text(_PYTHON)
@@ -64,14 +64,16 @@ class RentedMachine(Machine):
         return log.read_text(errors="replace") if log.exists() else ""
 
 
-def planned(plan: Path, name: str, *, hours: float | None = None, idle_minutes: float = 30.0) -> tuple[Spec, Names]:
+def planned(
+    plan: Path, name: str, *, hours: float | None = None, idle_minutes: float = 30.0
+) -> tuple[Spec, ResourceNames]:
     """What `up` makes of a plan file in the stand-in account, so that a machine boots with the same user-data."""
     options = LaunchOptions(name=name, max_hours=hours, idle_minutes=idle_minutes)
     content = planned_deployment(load(plan.read_text()))
     policy = license_gate.policy_of(content.policy, None)
     files = bundle.license_inputs(policy, content.region)
     spec = spec_from(content, options, policy=policy, offline=True, data=["train.jsonl"], license_files=files)
-    return spec, Names(name, "123456789012", spec.region)
+    return spec, ResourceNames(name, "123456789012", spec.region)
 
 
 def fill_cache(cache: Path, weights: Path) -> None:

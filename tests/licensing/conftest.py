@@ -8,7 +8,7 @@ import pytest
 
 from modelpick.catalog.model import BaseModel, Model
 from modelpick.licensing import load
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement, judge
 
@@ -16,7 +16,7 @@ TODAY = datetime.date(2026, 11, 23)
 
 
 @pytest.fixture(scope="session")
-def facts() -> Facts:
+def facts() -> LicenseFacts:
     return load.load_facts()
 
 
@@ -37,10 +37,10 @@ Judged = Callable[..., Judgement]
 
 
 @pytest.fixture
-def judged(facts: Facts, commercial: Policy) -> Judged:
+def judged(facts: LicenseFacts, commercial: Policy) -> Judged:
     """Judge a model among others: `judged(model(...), model(...), ..., policy=...)`, the first is the one asked for."""
 
-    def run(asked: Model, *others: Model, policy: Policy | None = None, facts: Facts = facts) -> Judgement:
+    def run(asked: Model, *others: Model, policy: Policy | None = None, facts: LicenseFacts = facts) -> Judgement:
         by_id: Mapping[str, Model] = {one.id.lower(): one for one in (asked, *others)}
         return judge(asked, policy or commercial, facts, lambda id: by_id.get(id.lower()), TODAY)
 

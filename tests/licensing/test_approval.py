@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelpick.errors import UsageError
 from modelpick.licensing import approvals, load
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement, Verdict, judge
@@ -20,12 +20,12 @@ ASKED = model("someone/thing", None, revision="b" * 40)
 DAY = TODAY.isoformat()
 
 
-def answer(asked: object, facts: Facts, policy: Policy, today: datetime.date = TODAY) -> Judgement:
+def answer(asked: object, facts: LicenseFacts, policy: Policy, today: datetime.date = TODAY) -> Judgement:
     return judge(asked, policy, facts, lambda _: None, today)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def given_approval(facts: Facts, commercial: Policy) -> Approval:
+def given_approval(facts: LicenseFacts, commercial: Policy) -> Approval:
     review = answer(ASKED, facts, commercial)
     return approvals.approval_of(
         review, commercial, by="Jane Counsel", because="asked the author", until="2027-01-31", today=DAY
@@ -33,7 +33,7 @@ def given_approval(facts: Facts, commercial: Policy) -> Approval:
 
 
 def test_an_approved_review_is_conditions_and_shows_what_it_overrode(
-    facts: Facts, commercial: Policy, given_approval: Approval, tmp_path: Path
+    facts: LicenseFacts, commercial: Policy, given_approval: Approval, tmp_path: Path
 ) -> None:
     path = tmp_path / "approvals.toml"
     path.write_text("# our decisions\n")
@@ -48,7 +48,7 @@ def test_an_approved_review_is_conditions_and_shows_what_it_overrode(
     assert any("Jane Counsel" in reason.text for reason in approved.reasons)
 
 
-def test_an_approval_lapses(facts: Facts, commercial: Policy, given_approval: Approval) -> None:
+def test_an_approval_lapses(facts: LicenseFacts, commercial: Policy, given_approval: Approval) -> None:
     held = replace(facts, approvals=(given_approval,))
     late = answer(ASKED, held, commercial, datetime.date(2027, 2, 1))
     moved = answer(replace(ASKED, revision="c" * 40), held, commercial)
@@ -60,7 +60,7 @@ def test_an_approval_lapses(facts: Facts, commercial: Policy, given_approval: Ap
     assert answer(ASKED, held, commercial, datetime.date(2027, 1, 31)).verdict is Verdict.CONDITIONS
 
 
-def test_a_deny_cannot_be_approved(facts: Facts, commercial: Policy, given_approval: Approval) -> None:
+def test_a_deny_cannot_be_approved(facts: LicenseFacts, commercial: Policy, given_approval: Approval) -> None:
     denied = replace(ASKED, license="cc-by-nc-4.0")
     with pytest.raises(UsageError) as refused:
         approvals.approval_of(answer(denied, facts, commercial), commercial, by="x", because="y", until=DAY, today=DAY)
@@ -81,7 +81,7 @@ def test_a_deny_cannot_be_approved(facts: Facts, commercial: Policy, given_appro
     ],
 )
 def test_an_approval_names_who_why_and_until_when(
-    facts: Facts, commercial: Policy, change: dict[str, str], code: str
+    facts: LicenseFacts, commercial: Policy, change: dict[str, str], code: str
 ) -> None:
     said = {"by": "Jane", "because": "asked", "until": "2027-01-31"} | change
     with pytest.raises(UsageError) as refused:
@@ -89,7 +89,7 @@ def test_an_approval_names_who_why_and_until_when(
     assert refused.value.code == code
 
 
-def test_no_approval_without_a_commit_or_a_question(facts: Facts, commercial: Policy) -> None:
+def test_no_approval_without_a_commit_or_a_question(facts: LicenseFacts, commercial: Policy) -> None:
     for asked, code in (
         (replace(ASKED, revision=None), "no_revision"),
         (replace(ASKED, license="mit"), "nothing_to_approve"),

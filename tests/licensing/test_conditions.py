@@ -9,7 +9,7 @@ import pytest
 from modelpick.errors import UsageError
 from modelpick.licensing import conditions, load
 from modelpick.licensing.conditions import ROWS, Assessment, FactRow, Modality, assess_license
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License, LicenseSource, Limits, Owes, Permits
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Company, Policy, PolicyRules
@@ -121,7 +121,7 @@ def license_of(facts: dict[str, Any]) -> License:
     )  # fmt: skip
 
 
-def assessed(case: Expected, policy: Policy, facts: Facts, rows: Sequence[FactRow] = ROWS) -> Assessment:
+def assessed(case: Expected, policy: Policy, facts: LicenseFacts, rows: Sequence[FactRow] = ROWS) -> Assessment:
     company = replace(policy.company, **case.company)
     told = license_of(case.facts)
     return assess_license(
@@ -142,13 +142,13 @@ def as_expected(case: Expected, answer: Assessment) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.facts}{case.company or ''}{case.modality}")
-def test_a_fact_comes_to_its_answer(case: Expected, commercial: Policy, facts: Facts) -> None:
+def test_a_fact_comes_to_its_answer(case: Expected, commercial: Policy, facts: LicenseFacts) -> None:
     answer = assessed(case, commercial, facts)
     assert as_expected(case, answer), answer
 
 
 @pytest.mark.parametrize("position", range(len(ROWS)))
-def test_without_any_one_row_an_answer_is_wrong(position: int, commercial: Policy, facts: Facts) -> None:
+def test_without_any_one_row_an_answer_is_wrong(position: int, commercial: Policy, facts: LicenseFacts) -> None:
     """The planted mutants: the table with one row taken out fails at least one of the cases above."""
     mutant = [*ROWS[:position], *ROWS[position + 1 :]]
     assert not all(as_expected(case, assessed(case, commercial, facts, mutant)) for case in CASES), ROWS[position]
@@ -170,7 +170,7 @@ def test_a_fact_without_a_row_is_refused_when_licenses_are_loaded(monkeypatch: p
             load.load_licenses()
 
 
-def test_no_value_of_a_fact_is_silent_but_those_that_ask_for_nothing(commercial: Policy, facts: Facts) -> None:
+def test_no_value_of_a_fact_is_silent_but_those_that_ask_for_nothing(commercial: Policy, facts: LicenseFacts) -> None:
     """A new value of a Literal fact (a fifth kind of derivatives) that no row reads would be a silent permission."""
     silent = set()
     nothing_known = Company()
@@ -204,7 +204,7 @@ def test_every_rule_that_a_row_names_is_a_rule_of_the_policy() -> None:
     assert rules - {row.rule for row in ROWS} == elsewhere
 
 
-def test_a_revocable_license_without_patents_is_no_silent_allow(commercial: Policy, facts: Facts) -> None:
+def test_a_revocable_license_without_patents_is_no_silent_allow(commercial: Policy, facts: LicenseFacts) -> None:
     told = license_of({"commercial_use": "yes", "revocable": True, "patents": False})
     answer = assess_license(told, "card", "said", commercial, facts.territories, "text")
     assert answer.verdict is Verdict.CONDITIONS
@@ -213,13 +213,13 @@ def test_a_revocable_license_without_patents_is_no_silent_allow(commercial: Poli
     assert assess_license(told, "card", "said", strict, facts.territories, "text").verdict is Verdict.DENY
 
 
-def test_gemma_says_that_google_may_end_the_use(commercial: Policy, facts: Facts) -> None:
+def test_gemma_says_that_google_may_end_the_use(commercial: Policy, facts: LicenseFacts) -> None:
     answer = judge(model("google/gemma-3-4b-it", "gemma"), commercial, facts, lambda _: None, TODAY)
     assert any("Google" in reason.text and "end your use" in reason.text for reason in answer.reasons)
     assert any("Google may restrict or end your use" in obligation.text for obligation in answer.obligations)
 
 
-def test_sentences_are_sentences(commercial: Policy, facts: Facts) -> None:
+def test_sentences_are_sentences(commercial: Policy, facts: LicenseFacts) -> None:
     """Nothing of the table's own form reaches a reader: no placeholder, no empty text, the title first."""
     for case in CASES:
         answer = assessed(case, commercial, facts)

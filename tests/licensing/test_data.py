@@ -8,12 +8,12 @@ import pytest
 from modelpick.errors import UsageError
 from modelpick.licensing import load
 from modelpick.licensing.card_statements import CardStatements
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License
 from modelpick.licensing.policy import TrainingDataRules
 
 
-def test_every_license_has_a_source_and_a_day(facts: Facts) -> None:
+def test_every_license_has_a_source_and_a_day(facts: LicenseFacts) -> None:
     assert len(facts.licenses.licenses) >= 140
     for one in facts.licenses.licenses:
         assert one.source.texts, one.id
@@ -21,7 +21,7 @@ def test_every_license_has_a_source_and_a_day(facts: Facts) -> None:
         assert re.fullmatch(r"20\d\d-\d\d-\d\d", one.source.read_on), one.id
 
 
-def test_identities_are_not_shared(facts: Facts) -> None:
+def test_identities_are_not_shared(facts: LicenseFacts) -> None:
     hub_ids = [id for one in facts.licenses.licenses for id in one.hub_ids]
     assert len(hub_ids) == len(set(hub_ids))
     claims = [
@@ -40,7 +40,7 @@ def is_free(one: License) -> bool:
     return one.permits.commercial_use == "yes" and one.confidence != "low" and not one.family
 
 
-def test_only_these_licenses_can_come_to_allow(facts: Facts) -> None:
+def test_only_these_licenses_can_come_to_allow(facts: LicenseFacts) -> None:
     """The list is short on purpose: whoever adds to it makes an allow possible, and shows up in this test."""
     free = {one.id for one in facts.licenses.licenses if is_free(one) and not one.owes.attribution}
     assert free == {
@@ -50,7 +50,7 @@ def test_only_these_licenses_can_come_to_allow(facts: Facts) -> None:
     }  # fmt: skip
 
 
-def test_a_permissive_license_sets_no_limits(facts: Facts) -> None:
+def test_a_permissive_license_sets_no_limits(facts: LicenseFacts) -> None:
     for one in facts.licenses.licenses:
         if one.permits.commercial_use == "yes":
             assert one.limits == type(one.limits)(), one.id
@@ -60,13 +60,13 @@ def test_a_permissive_license_sets_no_limits(facts: Facts) -> None:
             assert one.permits.commercial_use != "conditional", one.id
 
 
-def test_names_that_say_non_commercial_are_non_commercial(facts: Facts) -> None:
+def test_names_that_say_non_commercial_are_non_commercial(facts: LicenseFacts) -> None:
     for one in facts.licenses.licenses:
         if re.search(r"non-?commercial|\bnc\b|-nc-|research (only|purpose)", one.title.lower()):
             assert one.permits.commercial_use == "no", one.id
 
 
-def test_every_reference_leads_somewhere(facts: Facts) -> None:
+def test_every_reference_leads_somewhere(facts: LicenseFacts) -> None:
     for family in facts.families:
         assert family.license or family.licenses, family.name
         assert family.names or family.shapes, family.name
@@ -81,7 +81,7 @@ def test_every_reference_leads_somewhere(facts: Facts) -> None:
     assert {one.license for one in facts.fingerprints.all} <= set(facts.licenses.by_id)
 
 
-def test_every_family_pattern_holds_one_of_its_words(facts: Facts) -> None:
+def test_every_family_pattern_holds_one_of_its_words(facts: LicenseFacts) -> None:
     """The words are a first look: a pattern that could match without one of them would never be tried."""
     for family in facts.families:
         for pattern in family.names:
@@ -91,7 +91,7 @@ def test_every_family_pattern_holds_one_of_its_words(facts: Facts) -> None:
             assert any(word in required for word in family.words or (family.root,)), (family.name, pattern)
 
 
-def test_known_models_are_not_a_list_of_permissions(facts: Facts) -> None:
+def test_known_models_are_not_a_list_of_permissions(facts: LicenseFacts) -> None:
     for entry in facts.curations:
         assert entry.source, entry.id
         assert entry.because, entry.id
@@ -99,7 +99,7 @@ def test_known_models_are_not_a_list_of_permissions(facts: Facts) -> None:
             assert not is_free(facts.licenses.by_id[entry.license]), entry.id
 
 
-def test_renames_end(facts: Facts) -> None:
+def test_renames_end(facts: LicenseFacts) -> None:
     for entry in facts.curations:
         end = facts.curations.canonical(entry.id)
         assert facts.curations.canonical(end) == end

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelpick.catalog.model import Conflict, Model
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
 from tests.licensing.test_license_text import MIT
@@ -25,7 +25,7 @@ def test_a_license_file_settles_a_card_that_says_nothing(judged: Judged) -> None
     assert judged(model("a/b", "other", texts={"LICENSE": HUNYUAN_3D})).verdict is Verdict.CONDITIONS
 
 
-def test_a_license_file_settles_which_text_a_name_means(judged: Judged, facts: Facts) -> None:
+def test_a_license_file_settles_which_text_a_name_means(judged: Judged, facts: LicenseFacts) -> None:
     answer = judged(
         model("a/b", "other", license_name="exaone", texts={"LICENSE": "EXAONE AI Model License Agreement 1.0 - NC"})
     )

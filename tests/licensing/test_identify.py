@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from modelpick.catalog.model import Model
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, codes, model
 
@@ -134,7 +134,7 @@ def test_a_folder_is_nobodys_word_but_the_hubs_cache_keeps_the_id(judged: Judged
     )
 
 
-def test_of_names_that_begin_alike_the_longest_is_the_one_mentioned(facts: Facts) -> None:
+def test_of_names_that_begin_alike_the_longest_is_the_one_mentioned(facts: LicenseFacts) -> None:
     def named(sentence: str) -> list[str]:
         return [license.id for license in facts.licenses.mentioned(sentence)]
 

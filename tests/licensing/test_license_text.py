@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license_text import Fingerprints, Reading, fingerprint, pack, read_text, unpack, words_of
 
 MIT = """MIT License
@@ -40,7 +40,7 @@ def apache() -> str:
     return (Path(__file__).resolve().parents[2] / "LICENSE").read_text()
 
 
-def read(facts: Facts, text: str, name: str = "LICENSE") -> Reading:
+def read(facts: LicenseFacts, text: str, name: str = "LICENSE") -> Reading:
     return read_text(text, facts.fingerprints, facts.licenses, name)
 
 
@@ -48,14 +48,14 @@ def ids(reading: Reading) -> list[str]:
     return [one.id for one in reading.licenses]
 
 
-def test_whole_texts(facts: Facts, apache: str) -> None:
+def test_whole_texts(facts: LicenseFacts, apache: str) -> None:
     for text, license in ((MIT, "mit"), (apache, "apache-2.0")):
         assert (read(facts, text).kind, ids(read(facts, text))) == ("whole", [license])
         for form in (text.upper(), text.replace("\n", "\r\n"), "\ufeff" + text, " ".join(text.split())):
             assert read(facts, form).kind == "whole"
 
 
-def test_a_text_in_a_web_page(facts: Facts, apache: str) -> None:
+def test_a_text_in_a_web_page(facts: LicenseFacts, apache: str) -> None:
     page = (
         f"<!DOCTYPE html><html><head><style>p {{ color: red }}</style></head><body><nav>Home</nav><pre>{apache}</pre>"
     )
@@ -65,7 +65,7 @@ def test_a_text_in_a_web_page(facts: Facts, apache: str) -> None:
     assert read(facts, forbids).kind == "modified"
 
 
-def test_a_cut_text_is_a_piece(facts: Facts, apache: str) -> None:
+def test_a_cut_text_is_a_piece(facts: LicenseFacts, apache: str) -> None:
     assert read(facts, apache[: len(apache) // 3]).kind == "piece"
     assert "apache-2.0" in ids(read(facts, apache[: len(apache) // 3]))
 
@@ -82,14 +82,14 @@ def test_a_cut_text_is_a_piece(facts: Facts, apache: str) -> None:
     ],
 )
 @pytest.mark.parametrize("place", ["before", "after", "within"])
-def test_a_permissive_text_with_a_clause_more_is_not_that_license(facts: Facts, clause: str, place: str) -> None:
+def test_a_permissive_text_with_a_clause_more_is_not_that_license(facts: LicenseFacts, clause: str, place: str) -> None:
     half = MIT.index("The above copyright")
     text = {"before": clause + MIT, "after": MIT + clause, "within": MIT[:half] + clause + "\n" + MIT[half:]}[place]
     reading = read(facts, text)
     assert not (reading.kind == "whole" and ids(reading) == ["mit"])
 
 
-def test_modified_mit_is_two_licenses(facts: Facts) -> None:
+def test_modified_mit_is_two_licenses(facts: LicenseFacts) -> None:
     kimi = MIT.replace("MIT License", "Modified MIT License") + DISPLAY.format(name="Kimi K2").replace(
         "users,", "users, or more than 20 million US dollars (or equivalent in other currencies) in monthly revenue,"
     )
@@ -98,7 +98,7 @@ def test_modified_mit_is_two_licenses(facts: Facts) -> None:
     assert facts.fingerprints.has("minimax-modified-mit")
 
 
-def test_link_code_empty_and_unknown(facts: Facts) -> None:
+def test_link_code_empty_and_unknown(facts: LicenseFacts) -> None:
     assert read(facts, "See https://huggingface.co/01-ai/Yi-34B/blob/main/LICENSE").kind == "link"
     linked = read(facts, "[license](https://www.apache.org/licenses/LICENSE-2.0.html)")
     assert (linked.kind, ids(linked)) == ("link", ["apache-2.0"])
@@ -108,7 +108,7 @@ def test_link_code_empty_and_unknown(facts: Facts) -> None:
     assert read(facts, "You may do as our lawyers please. " * 30).kind == "unknown"
 
 
-def test_a_file_that_only_names_a_license(facts: Facts) -> None:
+def test_a_file_that_only_names_a_license(facts: LicenseFacts) -> None:
     for text, license in (
         ("Apache License\nVersion 2.0", "apache-2.0"),
         ("MIT License", "mit"),
@@ -133,7 +133,9 @@ def test_a_file_that_only_names_a_license(facts: Facts) -> None:
         ("META LLAMA 3 COMMUNITY LICENSE AGREEMENT", "llama3"),
     ],
 )
-def test_a_text_that_is_not_known_word_by_word_is_known_by_its_title(facts: Facts, head: str, license: str) -> None:
+def test_a_text_that_is_not_known_word_by_word_is_known_by_its_title(
+    facts: LicenseFacts, head: str, license: str
+) -> None:
     reading = read(facts, head)
     assert (reading.kind, ids(reading)) == ("title", [license])
 
@@ -145,7 +147,7 @@ def test_a_text_that_is_not_known_word_by_word_is_known_by_its_title(facts: Fact
      "lfm1.0", "databricks-open-model", "exaone-1.2-nc", "yi-community", "opt-175b", "bigcode-openrail-m",
      "exaone-1.1-nc", "bigscience-bloom-rail-1.0", "bigscience-openrail-m", "creativeml-openrail-m"],
 )  # fmt: skip
-def test_the_ai_licenses_have_fingerprints_that_tell_them_apart(facts: Facts, license: str) -> None:
+def test_the_ai_licenses_have_fingerprints_that_tell_them_apart(facts: LicenseFacts, license: str) -> None:
     own = [one for one in facts.fingerprints.all if one.license == license]
     assert own
     for mine in own:
@@ -165,7 +167,7 @@ def test_a_fingerprint_does_not_hold_the_text() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=3000))
-def test_any_text_is_read_and_none_becomes_permissive_by_chance(facts: Facts, text: str) -> None:
+def test_any_text_is_read_and_none_becomes_permissive_by_chance(facts: LicenseFacts, text: str) -> None:
     reading = read(facts, text)
     assert reading.kind != "whole" or reading.licenses
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.lineage import NameMatches
 from modelpick.licensing.overrides import Curation, Curations
 from modelpick.licensing.verdict import Verdict
@@ -163,7 +163,7 @@ def test_a_publishers_own_tag_outweighs_the_name(judged: Judged) -> None:
     assert judged(model("else/gemma-next", "apache-2.0")).verdict is Verdict.CONDITIONS
 
 
-def test_a_mirror_is_known_by_the_whole_name_it_keeps(judged: Judged, facts: Facts) -> None:
+def test_a_mirror_is_known_by_the_whole_name_it_keeps(judged: Judged, facts: LicenseFacts) -> None:
     named = replace(facts, name_matches=NameMatches(lambda: ["Maker/Solid-7B", "Maker/Free-7B", "Maker/tiny"]))
     solid, free, tiny = (
         model("Maker/Solid-7B", "cc-by-nc-4.0"),
@@ -181,14 +181,14 @@ def test_a_mirror_is_known_by_the_whole_name_it_keeps(judged: Judged, facts: Fac
     assert [step.model for step in judged(declared, solid, free, facts=named).lineage] == ["Maker/Free-7B"]
 
 
-def test_the_embedded_catalog_gives_the_names(facts: Facts) -> None:
+def test_the_embedded_catalog_gives_the_names(facts: LicenseFacts) -> None:
     assert facts.name_matches.of("someone/LFM2-1.2B-GGUF") == "LiquidAI/LFM2-1.2B"
     assert facts.name_matches.of("LiquidAI/LFM2-1.2B") is None
     assert facts.name_matches.of("someone/unheard-of-9B") is None
 
 
-def test_only_weights_known_to_be_their_own_are_free_of_their_name(judged: Judged, facts: Facts) -> None:
-    def known(**said: Any) -> Facts:
+def test_only_weights_known_to_be_their_own_are_free_of_their_name(judged: Judged, facts: LicenseFacts) -> None:
+    def known(**said: Any) -> LicenseFacts:
         entry = Curation("x/Llama-2-7b-y", "for the test", "here", IsoDate("2026-11-23"), **said)
         return replace(facts, curations=Curations([entry]))
 

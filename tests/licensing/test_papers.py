@@ -10,7 +10,7 @@ import pytest
 
 from modelpick.errors import UsageError
 from modelpick.licensing import bom, lock, notice
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from tests.licensing.conftest import Judged, model
@@ -25,7 +25,7 @@ def answers(judged: Judged) -> list[Judgement]:
     return [judged(CHILD, LLAMA), judged(FREE)]
 
 
-def test_a_notice_says_what_each_license_asks(answers: list[Judgement], facts: Facts, tmp_path: Path) -> None:
+def test_a_notice_says_what_each_license_asks(answers: list[Judgement], facts: LicenseFacts, tmp_path: Path) -> None:
     paths = notice.write(answers, facts.licenses, tmp_path / "out")
     texts = {path.name: path.read_text() for path in paths}
     assert set(texts) == {"NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md"}
@@ -38,7 +38,7 @@ def test_a_notice_says_what_each_license_asks(answers: list[Judgement], facts: F
     assert "flan-t5-base" not in texts["ATTRIBUTION.txt"]
 
 
-def test_no_notice_for_what_may_not_be_used(judged: Judged, facts: Facts, tmp_path: Path) -> None:
+def test_no_notice_for_what_may_not_be_used(judged: Judged, facts: LicenseFacts, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         notice.write([judged(model("a/b", None))], facts.licenses, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -129,7 +129,7 @@ def test_a_lock_that_is_a_pipe_or_a_folder_is_refused(tmp_path: Path) -> None:
         assert refused.value.code == "bad_lock_file"
 
 
-def test_what_a_card_smuggles_into_its_name_is_not_written_raw(judged: Judged, facts: Facts) -> None:
+def test_what_a_card_smuggles_into_its_name_is_not_written_raw(judged: Judged, facts: LicenseFacts) -> None:
     hostile = model("a/b", "mit", bases=("x/\x1b[31m\u202ey",))
     for text in notice.texts([judged(hostile)], facts.licenses).values():
         assert not {"\x1b", "\u202e"} & set(text)
@@ -145,7 +145,7 @@ def test_a_lock_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     assert refused.value.code == "bad_lock_file"
 
 
-def test_a_bill_of_materials(answers: list[Judgement], facts: Facts) -> None:
+def test_a_bill_of_materials(answers: list[Judgement], facts: LicenseFacts) -> None:
     pytest.importorskip("cyclonedx", reason="the extra bom is not installed")
     text = bom.render(answers, facts.licenses, policy="commercial")
     assert text == bom.render(answers, facts.licenses, policy="commercial")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from modelpick.catalog import index
 from modelpick.catalog.model import Model
 from modelpick.licensing import load
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import judge
 from modelpick.schema import to_json
@@ -23,7 +23,7 @@ CATALOG = index.load()
 MODELS = tuple(CATALOG.models.values())
 
 
-def test_a_remembered_verdict_is_the_fresh_one_for_every_model_of_the_catalog(facts: Facts) -> None:
+def test_a_remembered_verdict_is_the_fresh_one_for_every_model_of_the_catalog(facts: LicenseFacts) -> None:
     """Under two policies in turn, so that an answer remembered for one would show under the other."""
     policies = [load.load_policy(name) for name in ("commercial", "permissive")]
     shared = replace(facts)
@@ -36,7 +36,9 @@ def test_a_remembered_verdict_is_the_fresh_one_for_every_model_of_the_catalog(fa
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_no_field_that_counts_is_missing_from_the_key(facts: Facts, commercial: Policy, data: st.DataObject) -> None:
+def test_no_field_that_counts_is_missing_from_the_key(
+    facts: LicenseFacts, commercial: Policy, data: st.DataObject
+) -> None:
     """Two catalog models with some fields exchanged: each still gets its own answer from the shared memory."""
     first, second = (data.draw(st.sampled_from(MODELS)) for _ in range(2))
     names = ("id", "license", "license_name", "gated", "pipeline_tag", "datasets", "config", "origin", "license_link")
@@ -48,7 +50,7 @@ def test_no_field_that_counts_is_missing_from_the_key(facts: Facts, commercial: 
         assert judge(model, commercial, shared, CATALOG.find, TODAY) == fresh
 
 
-def test_models_that_differ_in_one_thing_do_not_share_an_answer(facts: Facts, commercial: Policy) -> None:
+def test_models_that_differ_in_one_thing_do_not_share_an_answer(facts: LicenseFacts, commercial: Policy) -> None:
     """Every combination of what a verdict depends on, from one memory, at home and in a territory that is excluded."""
     abroad = replace(commercial, company=replace(commercial.company, domicile="DE"))
     shared = replace(facts)
@@ -69,7 +71,7 @@ def test_models_that_differ_in_one_thing_do_not_share_an_answer(facts: Facts, co
             assert judge(model, policy, shared, lambda _: None, TODAY) == fresh
 
 
-def test_a_policy_that_takes_the_place_of_another_in_memory_is_not_taken_for_it(facts: Facts) -> None:
+def test_a_policy_that_takes_the_place_of_another_in_memory_is_not_taken_for_it(facts: LicenseFacts) -> None:
     shared, model = replace(facts), CATALOG.models["google/gemma-3-4b-it"]
     for name in ("commercial", "permissive") * 20:  # a policy that nobody holds any more would give its id to the next
         policy = load.load_policy(name)

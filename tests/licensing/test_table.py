@@ -8,7 +8,7 @@ import yaml
 from modelpick.catalog import hub as hub_client
 from modelpick.catalog import index
 from modelpick.errors import ModelpickError
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement, Verdict, judge
 from tests.licensing.conftest import TODAY
@@ -19,7 +19,7 @@ AGREEMENT = 0.97
 
 
 @pytest.fixture
-def judged(hub: Hub, facts: Facts, commercial: Policy) -> list[tuple[Row, Judgement]]:
+def judged(hub: Hub, facts: LicenseFacts, commercial: Policy) -> list[tuple[Row, Judgement]]:
     table = list(rows())
     for id, license in PARENTS.items():
         hub.add(id, card=f"license: {license}")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelpick.licensing import load
-from modelpick.licensing.facts import Facts
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy, PolicyRules
 from modelpick.licensing.verdict import Verdict, join, judge
 from tests.licensing.conftest import TODAY, Judged, codes, model
@@ -87,7 +87,9 @@ def test_an_answer_in_the_words_of_the_contract(judged: Judged) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_a_stricter_policy_never_gives_a_weaker_verdict(facts: Facts, commercial: Policy, data: st.DataObject) -> None:
+def test_a_stricter_policy_never_gives_a_weaker_verdict(
+    facts: LicenseFacts, commercial: Policy, data: st.DataObject
+) -> None:
     rule = data.draw(st.sampled_from([item.name for item in fields(PolicyRules) if item.name != "training_data"]))
     now = Verdict(getattr(commercial.rules, rule))
     stricter = data.draw(st.sampled_from([one for one in Verdict if one >= now]))
@@ -100,7 +102,7 @@ def test_a_stricter_policy_never_gives_a_weaker_verdict(facts: Facts, commercial
     assert after >= before
 
 
-def test_the_permissive_policy_is_stricter_than_the_commercial_one(facts: Facts, commercial: Policy) -> None:
+def test_the_permissive_policy_is_stricter_than_the_commercial_one(facts: LicenseFacts, commercial: Policy) -> None:
     permissive = load.load_policy("permissive")
     for one in facts.licenses.licenses:
         owner = one.named.by[0] if one.named and one.named.by else "a"
@@ -124,7 +126,7 @@ def test_the_permissive_policy_is_stricter_than_the_commercial_one(facts: Facts,
     bases=st.lists(st.text(), max_size=3),
 )
 def test_no_card_however_broken_is_allowed_or_crashes(
-    facts: Facts, commercial: Policy, license: object, name: str | None, id: str, bases: list[str]
+    facts: LicenseFacts, commercial: Policy, license: object, name: str | None, id: str, bases: list[str]
 ) -> None:
     answer = judge(model(id, license, license_name=name, bases=tuple(bases)), commercial, facts, lambda _: None, TODAY)
     assert answer.verdict is Verdict.ALLOW or answer.reasons

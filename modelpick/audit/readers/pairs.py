@@ -24,7 +24,7 @@ _DEEPEST = 64  # keys remembered: no person nests settings deeper, and a file ma
 
 
 @dataclass(slots=True)
-class _Frame:
+class _PairsFrame:
     keys: tuple[str, ...]
     owner: int
     is_list: bool = False
@@ -39,7 +39,7 @@ def scan(text: str) -> Iterator[Entry]:
     """Every string value with its keys, in the order of the text."""
     at = Lines(text)
     headers = _headers(text)
-    frames = [_Frame((), 0)]
+    frames = [_PairsFrame((), 0)]
     owners = 0
     key: str | None = None
     last: tuple[str, int, bool] | None = None  # the newest scalar, where it starts, whether it is a string
@@ -51,7 +51,7 @@ def scan(text: str) -> Iterator[Entry]:
         if match.start() in headers and piece == "[" and len(frames) == 1:  # [table] of TOML
             owners += 1
             name, skip_until = headers[match.start()]
-            frames = [_Frame(name, owners)]
+            frames = [_PairsFrame(name, owners)]
             key = last = None
         elif kind == "comment":
             continue
@@ -72,7 +72,7 @@ def scan(text: str) -> Iterator[Entry]:
                 owners += piece == "{"
                 named = key is not None and not top.is_list and len(top.keys) < _DEEPEST
                 inside = (*top.keys, str(key)) if named else top.keys
-                frames.append(_Frame(inside, owners if piece == "{" else top.owner, piece == "["))
+                frames.append(_PairsFrame(inside, owners if piece == "{" else top.owner, piece == "["))
                 key = None
             elif piece in "}]" and len(frames) > 1:
                 frames.pop()

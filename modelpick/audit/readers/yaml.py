@@ -43,7 +43,7 @@ def _flow_depth(text: str) -> int:
 
 
 @dataclass(slots=True)
-class _Frame:
+class _YamlFrame:
     keys: tuple[str, ...]
     owner: int
     is_list: bool
@@ -52,14 +52,16 @@ class _Frame:
 
 def _scan(text: str) -> Iterator[Entry]:
     rows = text.split("\n")
-    frames: list[_Frame] = []
+    frames: list[_YamlFrame] = []
     owners = 0
     for event in _events(text):
         kind = type(event).__name__
         if kind in ("MappingStartEvent", "SequenceStartEvent"):
             is_list = kind == "SequenceStartEvent"
             owners += not is_list
-            frames.append(_Frame(_path(frames), (frames[-1].owner if frames else 0) if is_list else owners, is_list))
+            frames.append(
+                _YamlFrame(_path(frames), (frames[-1].owner if frames else 0) if is_list else owners, is_list)
+            )
         elif kind in ("MappingEndEvent", "SequenceEndEvent"):
             frames.pop()
             _done(frames)
@@ -87,14 +89,14 @@ def _events(text: str) -> Iterator[Any]:
     return iter(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
-def _path(frames: list[_Frame]) -> tuple[str, ...]:
+def _path(frames: list[_YamlFrame]) -> tuple[str, ...]:
     if not frames:
         return ()
     top = frames[-1]
     return top.keys if top.key is None else (*top.keys, top.key)
 
 
-def _done(frames: list[_Frame]) -> None:
+def _done(frames: list[_YamlFrame]) -> None:
     """A node is complete: after a value comes a key; after a key that is no scalar (an alias, a list) its value."""
     if frames and not frames[-1].is_list:
         frames[-1].key = "" if frames[-1].key is None else None

@@ -11,7 +11,7 @@ from modelpick.catalog.architecture.shape import Kind, Norm
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class LayerNames:
     """Module names of the linear layers. One `qkv` name means a fused projection; likewise for gate and up."""
 
     qkv: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
@@ -25,7 +25,7 @@ class Family:
     """Traits of a model_type. Flags are defaults: the config's own key wins where it exists."""
 
     kind: Kind = "decoder"
-    names: Names = Names()
+    names: LayerNames = LayerNames()
     gated: bool = True
     norm: Norm = "rms"
     norms: int = 2  # per layer
@@ -77,12 +77,12 @@ class Family:
 
 
 _LLAMA = Family()
-_GPT_NAMES = Names(("c_attn",), "c_proj", ("c_fc",), "c_proj")
-_NEOX_NAMES = Names(("query_key_value",), "dense", ("dense_h_to_4h",), "dense_4h_to_h")
-_PHI3_NAMES = Names(("qkv_proj",), "o_proj", ("gate_up_proj",), "down_proj")
-_BERT_NAMES = Names(("query", "key", "value"), "dense", ("dense",), "dense")
-_T5_NAMES = Names(("q", "k", "v"), "o", ("wi",), "wo")
-_GLM_NAMES = Names(("q_proj", "k_proj", "v_proj"), "o_proj", ("gate_up_proj",), "down_proj")
+_GPT_NAMES = LayerNames(("c_attn",), "c_proj", ("c_fc",), "c_proj")
+_NEOX_NAMES = LayerNames(("query_key_value",), "dense", ("dense_h_to_4h",), "dense_4h_to_h")
+_PHI3_NAMES = LayerNames(("qkv_proj",), "o_proj", ("gate_up_proj",), "down_proj")
+_BERT_NAMES = LayerNames(("query", "key", "value"), "dense", ("dense",), "dense")
+_T5_NAMES = LayerNames(("q", "k", "v"), "o", ("wi",), "wo")
+_GLM_NAMES = LayerNames(("q_proj", "k_proj", "v_proj"), "o_proj", ("gate_up_proj",), "down_proj")
 
 _BIASED = Family(
     gated=False, norm="layer", norm_bias=True, qkv_bias=True, output_bias=True, mlp_bias=True, width=4
@@ -110,7 +110,7 @@ FAMILIES: dict[str, Family] = {
     "mistral4": _LLAMA,
     "mixtral": Family(window="all", routed=True, counted=True),
     "qwen": Family(
-        names=Names(("c_attn",), "c_proj", ("w2", "w1"), "c_proj"),
+        names=LayerNames(("c_attn",), "c_proj", ("w2", "w1"), "c_proj"),
         qkv_bias=True,
         upcasts_logits=False,
         width_of_both=True,
@@ -145,7 +145,7 @@ FAMILIES: dict[str, Family] = {
     "gpt_bigcode": replace(_GPT2, counted=True, one_key_by="multi_query"),
     "gpt_neo": replace(
         _GPT2,
-        names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("c_fc",), "c_proj"),
+        names=LayerNames(("q_proj", "k_proj", "v_proj"), "out_proj", ("c_fc",), "c_proj"),
         qkv_bias=False,
         window="even",
         sdpa=False,
@@ -153,7 +153,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "gptj": replace(
         _BIASED,
-        names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc_in",), "fc_out"),
+        names=LayerNames(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc_in",), "fc_out"),
         norms=1,
         qkv_bias=False,
         output_bias=False,
@@ -178,7 +178,7 @@ FAMILIES: dict[str, Family] = {
         parallel_key="parallel_attn",
     ),
     "mpt": Family(
-        names=Names(("Wqkv",), "out_proj", ("up_proj",), "down_proj"),
+        names=LayerNames(("Wqkv",), "out_proj", ("up_proj",), "down_proj"),
         gated=False,
         norm="layer",
         tied=True,
@@ -189,14 +189,14 @@ FAMILIES: dict[str, Family] = {
     ),
     "opt": replace(
         _BIASED,
-        names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"),
+        names=LayerNames(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"),
         tied=True,
         positions=2,
         counted=True,
     ),
     "phi": replace(
         _BIASED,
-        names=Names(("q_proj", "k_proj", "v_proj"), "dense", ("fc1",), "fc2"),
+        names=LayerNames(("q_proj", "k_proj", "v_proj"), "dense", ("fc1",), "fc2"),
         norms=1,
         head_bias=True,
         parallel=True,
@@ -207,7 +207,7 @@ FAMILIES: dict[str, Family] = {
     "phi4mm": _PHI3,
     "phimoe": Family(norm="layer", norm_bias=True, qkv_bias=True, output_bias=True, window="all", routed=True),
     "biogpt": replace(
-        _BIASED, names=Names(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"), tied=True, positions=2
+        _BIASED, names=LayerNames(("q_proj", "k_proj", "v_proj"), "out_proj", ("fc1",), "fc2"), tied=True, positions=2
     ),
     "t5": Family(names=_T5_NAMES, tied=True, counted=True, kind="encoder-decoder"),
     "mt5": Family(names=_T5_NAMES, counted=True, kind="encoder-decoder"),
@@ -217,7 +217,7 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": replace(_ROBERTA, counted=True, kind="encoder"),
     "camembert": replace(_ROBERTA, kind="encoder"),
     "stablelm": Family(norm="layer", norm_bias=True),
-    "starcoder2": replace(_BIASED, names=Names(up=("c_fc",), down="c_proj"), tied=True, window="all"),
+    "starcoder2": replace(_BIASED, names=LayerNames(up=("c_fc",), down="c_proj"), tied=True, window="all"),
     "cohere": _COHERE,
     "cohere2": replace(_COHERE, window="pattern", pattern=4),
     "cohere2_moe": replace(_COHERE, window="pattern", pattern=4, routed=True),
@@ -231,7 +231,7 @@ FAMILIES: dict[str, Family] = {
     "granitemoeshared": Family(routed=True),
     "granitemoehybrid": Family(bound_by_attention=True),
     "smollm3": Family(tied=True, counted=True),
-    "exaone": Family(names=Names(output="out_proj", up=("c_fc_0", "c_fc_1"), down="c_proj")),
+    "exaone": Family(names=LayerNames(output="out_proj", up=("c_fc_0", "c_fc_1"), down="c_proj")),
     "exaone4": Family(qk_norm="head", window="pattern", pattern=4),
     "exaone_moe": Family(qk_norm="head", window="pattern", pattern=4),
     "deepseek": _LLAMA,
@@ -253,9 +253,9 @@ FAMILIES: dict[str, Family] = {
         counted=True,
         expert_biases=True,
     ),
-    "internlm2": Family(names=Names(("wqkv",), "wo", ("w1", "w3"), "w2")),
+    "internlm2": Family(names=LayerNames(("wqkv",), "wo", ("w1", "w3"), "w2")),
     "internlm3": _LLAMA,
-    "baichuan": Family(names=Names(qkv=("W_pack",))),
+    "baichuan": Family(names=LayerNames(qkv=("W_pack",))),
     "chatglm": Family(names=_NEOX_NAMES, qkv_bias=True, all_keys_unless="multi_query_attention"),
     "glm": _GLM,
     "glm4": replace(_GLM, norms=4),
@@ -267,16 +267,18 @@ FAMILIES: dict[str, Family] = {
     "ernie4_5": Family(tied=True),
     "ernie4_5_moe": Family(tied=True, routed=True),
     "seed_oss": Family(qkv_bias=True),
-    "apertus": Family(names=Names(up=("up_proj",)), gated=False, qk_norm="head"),
-    "arcee": Family(names=Names(up=("up_proj",)), gated=False),
-    "nemotron": Family(names=Names(up=("up_proj",)), gated=False, norm="layer", norm_bias=True),
+    "apertus": Family(names=LayerNames(up=("up_proj",)), gated=False, qk_norm="head"),
+    "arcee": Family(names=LayerNames(up=("up_proj",)), gated=False),
+    "nemotron": Family(names=LayerNames(up=("up_proj",)), gated=False, norm="layer", norm_bias=True),
     "minimax_m2": Family(qk_norm="full", routed=True),
     "mimo": _QWEN2,
     "hunyuan_v1_dense": _QWEN3,
     "hunyuan_v1_moe": replace(_QWEN3, routed=True),
     "afmoe": Family(norms=4, qk_norm="head", window="pattern", pattern=4),
     "bitnet": Family(norms=4),
-    "dbrx": Family(names=Names(("Wqkv",), "out_proj", ("w1", "v1"), "w2"), norm="layer", routed=True, counted=True),
+    "dbrx": Family(
+        names=LayerNames(("Wqkv",), "out_proj", ("w1", "v1"), "w2"), norm="layer", routed=True, counted=True
+    ),
     "bailing_hybrid": Family(hybrid=True, head_gate=True, routed=True, kimi_delta=True),
     "kimi_linear": Family(hybrid=True, routed=True),
     "solar": _LLAMA,
@@ -292,19 +294,19 @@ FAMILIES: dict[str, Family] = {
     "falcon_h1": Family(counted=True, mamba="beside", ungated_norm=True),
     "bamba": Family(bound_by_attention=True),
     "nemotron_h": Family(
-        names=Names(up=("up_proj",)), gated=False, norms=1, one_part_layers=True, bound_by_attention=True
+        names=LayerNames(up=("up_proj",)), gated=False, norms=1, one_part_layers=True, bound_by_attention=True
     ),
     "lfm2": Family(
         qk_norm="head",
         tied=True,
-        names=Names(output="out_proj", up=("w1", "w3"), down="w2"),
+        names=LayerNames(output="out_proj", up=("w1", "w3"), down="w2"),
         convolutions=True,
         bound_by_attention=True,
     ),
     "lfm2_moe": Family(
         qk_norm="head",
         tied=True,
-        names=Names(output="out_proj", up=("w1", "w3"), down="w2"),
+        names=LayerNames(output="out_proj", up=("w1", "w3"), down="w2"),
         routed=True,
         convolutions=True,
         bound_by_attention=True,

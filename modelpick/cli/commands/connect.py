@@ -8,7 +8,7 @@ import typer
 from modelpick import settings
 from modelpick.aws import access, progress, record
 from modelpick.aws.account import Account
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
 from modelpick.cli.options import Region, command, whole_number
@@ -64,7 +64,7 @@ def _key(account: "Account", name: str, key_file: Path | None, local: int) -> di
         return {"address": address, **nothing}
     path = key_file or settings.state_folder(name) / "key"
     machine.keep_key(path, secret)
-    names = Names(name, account.identity()["Account"], account.region)
+    names = ResourceNames(name, account.identity()["Account"], account.region)
     now = progress.read_progress(account, names, record.read(account, names))
     return {
         "address": address, "endpoint": f"{address}/v1", "key_file": str(path), "ready": now.ready,

@@ -28,7 +28,7 @@ from modelpick.workload import Workload, workload_from
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from modelpick.planning.compare import Comparison, Row
+    from modelpick.planning.compare import InstanceComparison, Row
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +98,7 @@ def _only_serving(given: dict[str, str | None]) -> None:
             raise UsageError(f"{flag} has no meaning for task finetune", fix=f"leave out {flag}", code="contradiction")
 
 
-def _payload(model: str, found: "Comparison") -> dict[str, Any]:
+def _payload(model: str, found: "InstanceComparison") -> dict[str, Any]:
     memory = found.memory.as_json()
     return {
         "model": found.model,
@@ -114,7 +114,7 @@ def _payload(model: str, found: "Comparison") -> dict[str, Any]:
     }
 
 
-def _draw(console: "Console", found: "Comparison") -> None:
+def _draw(console: "Console", found: "InstanceComparison") -> None:
     from rich.padding import Padding
     from rich.table import Table
 

@@ -14,7 +14,7 @@ from modelpick import __version__, settings
 from modelpick.aws import preflight, prices
 from modelpick.aws.account import Account
 from modelpick.aws.iam import operator_policy
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.spec import InstanceCandidate
 from modelpick.catalog import index
 from modelpick.cli import aws_options
@@ -238,7 +238,7 @@ def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: 
     import json
 
     account = aws_options.account(region, profile)
-    names = Names("any", account.identity()["Account"], account.region)
+    names = ResourceNames("any", account.identity()["Account"], account.region)
     document = operator_policy(names.account, names.partition, kms_key)
     text = json.dumps(document, indent=2)
     out.answer(

@@ -123,14 +123,14 @@ def recommend(
         raise typer.Exit(1)
 
 
-def _write_page(out: Output, file: Path, answer: "api.Answer", rows: int | None) -> None:
+def _write_page(out: Output, file: Path, answer: "api.RecommendAnswer", rows: int | None) -> None:
     from modelpick.report.html import page
 
     write_atomically(file, page(answer, rows), fix="name a file you may write")
     out.note(f"wrote {file}")
 
 
-def _explain_absence(out: Output, answer: "api.Answer", name: str) -> None:
+def _explain_absence(out: Output, answer: "api.RecommendAnswer", name: str) -> None:
     found = answer.why_not(name)
     if found is None:
         raise UsageError(

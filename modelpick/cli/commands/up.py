@@ -14,7 +14,7 @@ from modelpick.aws import bundle, license_gate, live_prices, preflight, progress
 from modelpick.aws.account import Account
 from modelpick.aws.from_plan import LaunchOptions, job_of, spec_from
 from modelpick.aws.location import LaunchLocation
-from modelpick.aws.names import Names
+from modelpick.aws.names import ResourceNames
 from modelpick.aws.planned import planned_deployment
 from modelpick.aws.provision import RunningMachine
 from modelpick.aws.resources import Payload
@@ -117,8 +117,8 @@ def up(
         pinned, idle_minutes=options.idle_minutes, data=data_names, license_files=license_files, keep_data=keep_data
     )
     payload = bundle.payload(
-        spec, Names(spec.deployment, location.account, spec.region), job=job, data={data.name: data} if data else {},
-        hub_token=os.environ.get("HF_TOKEN"),
+        spec, ResourceNames(spec.deployment, location.account, spec.region), job=job,
+        data={data.name: data} if data else {}, hub_token=os.environ.get("HF_TOKEN"),
     )  # fmt: skip
     machine = _run(out, account, spec, payload, location, waiting)
     stays = sys.stderr.isatty() and not out.as_json if follow is None else follow
@@ -161,7 +161,7 @@ def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool
             f"  the same command looks on; to end it: modelpick down {machine.deployment}\n"
         )
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    names = Names(machine.deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(machine.deployment, account.identity()["Account"], account.region)
     return {
         "progress": last.as_json(), "comparisons": progress.comparisons(account, names),
         "results": f"s3://{names.bucket}/results/",
@@ -171,7 +171,7 @@ def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool
 def _go_on(out: Output, account: Account, deployment: str) -> bool:
     """After Ctrl-C: say what runs, ask what to do. Whether to continue."""
 
-    names = Names(deployment, account.identity()["Account"], account.region)
+    names = ResourceNames(deployment, account.identity()["Account"], account.region)
     held = provision.switches_known(account, names)
     end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
     to_stderr(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table
 
 from modelpick.cli.output import styled
-from modelpick.planning.recommend import Answer, Recommendation
+from modelpick.planning.recommend import RecommendAnswer, Recommendation
 from modelpick.workload import Workload
 
 _WIDE = 110  # columns from which a row also shows its fine-tuning set-up
 
 
-def draw_answer(console: Console, answer: Answer, rows: int | None, show_all: bool) -> None:
+def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, show_all: bool) -> None:
     passed = answer.recommendations.passed
     shown = passed[:rows]
     work = answer.workload
@@ -51,7 +51,7 @@ def _asked(work: Workload) -> str:
     return f"serving {_WEIGHTS.get(work.method, work.method)}, {work.context:,}-token prompts, {at_once} at a time"
 
 
-def _newest_price(answer: Answer) -> str:
+def _newest_price(answer: RecommendAnswer) -> str:
     dates = [row.placement.offer.as_of for row in answer.recommendations.passed if row.placement.offer.as_of]
     return f"prices {max(dates)}" if dates else "no price in use"
 
@@ -164,7 +164,7 @@ _REASONS = {
 }
 
 
-def _draw_left_out(console: Console, answer: Answer, show_all: bool) -> None:
+def _draw_left_out(console: Console, answer: RecommendAnswer, show_all: bool) -> None:
     counts = answer.recommendations.counts()
     total = len(answer.recommendations.rejected)
     listed = ", ".join(f"{count} {_REASONS.get(code, code.replace('_', ' '))}" for code, count in counts)
@@ -179,7 +179,7 @@ def _draw_left_out(console: Console, answer: Answer, show_all: bool) -> None:
             console.print(f"{left.code:20} {left.model}: {left.reason}", markup=False, soft_wrap=True)
 
 
-def _draw_next(console: Console, answer: Answer, shown: tuple[Recommendation, ...]) -> None:
+def _draw_next(console: Console, answer: RecommendAnswer, shown: tuple[Recommendation, ...]) -> None:
     console.print(
         "score: public boards, 80 % interval (v vendor's own, o archived board, - none); overlapping scores are ties,"
         " the cheaper first.",
