@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.aws.names import PREFIX, check_id
-from modelpick.aws.planned import PlannedDeployment, PlannedOffer
 from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, LicenseClaim, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.policy import Policy
 from modelpick.offers import embedded
 from modelpick.planning.cost import HOURS_PER_MONTH
 from modelpick.planning.engines import engine_of
+from modelpick.planning.plan_file import PlannedDeployment, PlannedOffer
 from modelpick.schema import to_json
 from modelpick.workload import Workload, workload_from
 

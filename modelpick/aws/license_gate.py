@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from modelpick.aws.planned import PlannedDeployment, PlannedPolicy
 from modelpick.aws.spec import LicenseClaim, Spec
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
@@ -12,6 +11,7 @@ from modelpick.licensing.load import policy_names
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from modelpick.planning.placement import download_gb
+from modelpick.planning.plan_file import PlannedDeployment, PlannedPolicy
 
 _FIX = "make the plan again with `modelpick plan`"
 _SAME_SIZE = 1.05  # the Hub's and the catalog's count of one model's weights may differ a little

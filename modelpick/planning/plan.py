@@ -31,6 +31,7 @@ from modelpick.planning.placement import (
     place,
 )
 from modelpick.planning.plan_actions import actions, stop_switches
+from modelpick.planning.plan_file import PlannedDeployment, deployment_from
 
 SCHEMA_VERSION = 1
 KIND = "modelpick-plan"
@@ -48,6 +49,11 @@ class Plan:
     def id(self) -> str:
         """What every resource of the deployment carries in its name."""
         return str(self.content["id"])
+
+    @property
+    def deployment(self) -> PlannedDeployment:
+        """The plan as types. Raises UsageError(`bad_plan`) for a value that no plan of ours has."""
+        return deployment_from(self.content)
 
     def as_json(self) -> dict[str, Any]:
         """The plan file's content."""
@@ -108,7 +114,11 @@ class _Context:
 
 
 def load(text: str) -> Plan:
-    """A plan file. Raises UsageError where it is no plan, of another schema version, or was changed by hand."""
+    """A plan file.
+
+    Raises UsageError where it is not a plan, of another schema version, was changed by hand, or holds a value that no
+    plan of ours has.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -130,7 +140,9 @@ def load(text: str) -> Plan:
         raise UsageError(
             "the plan was changed after it was made", fix="make it again with the options you want", code="plan_changed"
         )
-    return Plan(content)
+    plan = Plan(content)
+    plan.deployment  # noqa: B018 (whoever edits a plan can seal it again: every value is checked)
+    return plan
 
 
 def _sealed(body: dict[str, Any], *, first_list: bool = False) -> Plan:

@@ -12,7 +12,6 @@ import pytest
 from modelpick.aws import bundle, from_plan, license_gate
 from modelpick.aws.from_plan import LaunchOptions
 from modelpick.aws.names import ResourceNames
-from modelpick.aws.planned import planned_deployment
 from modelpick.aws.spec import Spec
 from modelpick.errors import ModelpickError
 from modelpick.licensing.judge_models import policy_in_force
@@ -31,13 +30,13 @@ def plan() -> dict[str, Any]:
 
 
 def spec_from(plan: dict[str, Any], options: LaunchOptions | None = None, **more: Any) -> Spec:
-    planned = planned_deployment(Plan(plan))
+    planned = Plan(plan).deployment
     options = options or LaunchOptions()
     return from_plan.spec_from(planned, options, policy=license_gate.policy_of(planned.policy, None), **more)
 
 
 def rules_of(plan: dict[str, Any], policy: str | None = None) -> dict[str, str]:
-    planned = planned_deployment(Plan(plan))
+    planned = Plan(plan).deployment
     return bundle.license_inputs(license_gate.policy_of(planned.policy, policy), planned.region)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from modelpick.aws.from_plan import job_of
-from modelpick.aws.planned import PlannedDeployment, planned_deployment
 from modelpick.planning import gather
+from modelpick.planning.plan_file import PlannedDeployment
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KEPT = "--key-file run/api-key --progress results/serve/progress.json"  # the user's key; what the bucket is told
@@ -34,7 +34,7 @@ def said(job: dict[str, Any], folder: Path, environment: dict[str, str]) -> list
 def plan(tmp_path: Path, **more: Any) -> PlannedDeployment:
     data = tmp_path / "train.jsonl"
     data.write_text('{"instruction": "a", "output": "b"}\n' * 20)
-    return planned_deployment(gather.plan(MODEL, data=data, epochs=2.0, **more))
+    return gather.plan(MODEL, data=data, epochs=2.0, **more).deployment
 
 
 def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, echo: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: di
 
 
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
-    made = planned_deployment(gather.plan(MODEL, serve={"method": "bf16", "context": 512}))
+    made = gather.plan(MODEL, serve={"method": "bf16", "context": 512}).deployment
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
         f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 1 --engine vllm {KEPT}"
     ]

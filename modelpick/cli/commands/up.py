@@ -15,7 +15,6 @@ from modelpick.aws.account import Account
 from modelpick.aws.from_plan import LaunchOptions, job_of, spec_from
 from modelpick.aws.location import LaunchLocation
 from modelpick.aws.names import ResourceNames
-from modelpick.aws.planned import planned_deployment
 from modelpick.aws.provision import RunningMachine
 from modelpick.aws.resources import Payload
 from modelpick.aws.spec import Spec
@@ -88,7 +87,7 @@ def up(
         keep_results_days=max(int(amount("--keep-results", keep_results) or 30), 1),
         idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60, keep_data=keep_data,
     )  # fmt: skip
-    plan = planned_deployment(_plan(out, target, planned, work, market))
+    plan = _plan(out, target, planned, work, market).deployment
     data, discounts = planned.data, settings.load().discounts
     data_names = [data.name] if data else []
     policy = license_gate.policy_of(plan.policy, planned.policy)
@@ -133,7 +132,7 @@ def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str
     if not target.endswith(".json") and not Path(target).is_file():
         return planned.prepare(out, target, work, "spot" if market == "spot" else "on-demand")
     plan = plans.load(read_text(target, code="bad_plan", fix="make it with `modelpick plan`"))
-    planned.refuse_what_the_plan_fixes(work, planned_deployment(plan).region)
+    planned.refuse_what_the_plan_fixes(work, plan.deployment.region)
     return plan
 
 

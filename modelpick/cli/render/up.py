@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick import schema
 from modelpick.aws.location import LaunchLocation
-from modelpick.aws.planned import PlannedDeployment
 from modelpick.aws.provision import RunningMachine
 from modelpick.aws.spec import Spec
 from modelpick.evaluation.score import ComparisonRow
+from modelpick.planning.plan_file import PlannedDeployment
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,14 +1,15 @@
-"""What `up` takes from a plan file, as types with bounds. A plan's seal is a checksum: whoever edits a plan can seal it
-again, so every value is checked before it is used. Pure.
+"""A plan file as types with bounds. Pure.
+
+A plan's seal is a checksum: whoever edits a plan can seal it again, so every value that is acted upon is checked when
+the file is read, whoever reads it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from modelpick.errors import UsageError
 from modelpick.licensing.outcome import Verdict
-from modelpick.planning.plan import Plan
 from modelpick.schema import Bounds, Pattern, Source, read
 from modelpick.workload import Workload
 
@@ -149,10 +150,10 @@ class PlannedDeployment(_Part):
         return self.workloads[task] if task in self.tasks else None
 
 
-def planned_deployment(plan: Plan) -> PlannedDeployment:
-    """What a plan says of a machine. Raises UsageError(`bad_plan`) for a value that no plan of ours has."""
+def deployment_from(content: Mapping[str, Any]) -> PlannedDeployment:
+    """What a plan's content says of a machine. Raises UsageError(`bad_plan`) for a value that no plan of ours has."""
     try:
-        planned = read(PlannedDeployment, plan.as_json(), "the plan", _CODE)
+        planned = read(PlannedDeployment, content, "the plan", _CODE)
     except UsageError as error:
         raise UsageError(error.message, fix=_FIX, code=_CODE) from None
     _check(planned)
