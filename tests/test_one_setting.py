@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ import pytest
 import typer
 
 from modelpick.cli import options
+from modelpick.cli.main import register
 from modelpick.planning.recipe import SHARED, RunSettings, run_from_json, settings_from
 from modelpick.schema import Bounds, Setting, read_options, read_value, settings_of
 from modelpick.workload import Workload
@@ -58,7 +58,7 @@ def test_what_two_records_share_is_defined_once() -> None:
 
 def _options(command: str) -> dict[str, click.Parameter]:
     app = typer.Typer()
-    import_module(f"modelpick.cli.commands.{command}").register(app)
+    register(app, command)
     return {flag: option for option in typer.main.get_command(app).params for flag in option.opts}
 
 

@@ -29,7 +29,7 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])\Z")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def account(region: str | None, profile: str | None) -> "Account":
+def account(region: str | None, profile: str | None) -> Account:
     """The caller's account in the region in force. Raises UsageError without boto3, RemoteError without credentials."""
     return Account(embedded.check_region(settings.load({"region": region}).region), profile)
 

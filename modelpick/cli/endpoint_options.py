@@ -30,7 +30,7 @@ class EndpointOptions:
         bool, typer.Option("--completions", help="By /completions: for models without a chat template.")
     ] = False
 
-    def at(self, out: Output) -> "Endpoint":
+    def at(self, out: Output) -> Endpoint:
         """The address with its key; says where the key is not safe on its way. Raises UsageError."""
         found = client.endpoint(self.endpoint, Path(self.key_file) if self.key_file else None)
         if found.exposed:

@@ -25,8 +25,8 @@ from modelpick.errors import (
     without_passwords,
 )
 
-# Name -> what `--help` says of it. The command itself lives in commands/<name>.py and is imported when it is named;
-# tests/cli/test_start_up.py holds these lines to the commands' own.
+# Name -> what `--help` says of it. The command is the function of that name in commands/<name>.py, imported when it is
+# named; a group is a file with SUBCOMMANDS. tests/cli/test_start_up.py holds these lines to the commands' own.
 COMMANDS = {
     "recommend": "Rank the open models you may use that fit a GPU you can rent.",
     "license": "May you use a model? Verdict, evidence, ancestors, obligations.",
@@ -71,10 +71,24 @@ def program(words: Sequence[str]) -> typer.Typer:
     completing = any(name.endswith("_COMPLETE") for name in os.environ)
     for name, line in COMMANDS.items():
         if name == named or completing:
-            import_module(f"modelpick.cli.commands.{name}").register(app)
+            register(app, name)
         else:
             app.command(name, help=line, add_help_option=False)(_not_named)
     return app
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Import the command `name`, or the group of commands, and add it to the program."""
+    from modelpick.cli.options import command
+
+    module = import_module(f"modelpick.cli.commands.{name}")
+    if not hasattr(module, "SUBCOMMANDS"):
+        command(app, name)(getattr(module, name))
+        return
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=COMMANDS[name])
+    for subcommand, function in module.SUBCOMMANDS.items():
+        command(group, subcommand)(function)
+    app.add_typer(group, name=name)
 
 
 def _not_named() -> None:

@@ -28,8 +28,10 @@ from modelpick.errors import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console as Console
     from rich.text import Text
+else:
+    Console = Any  # so that a command can name what it draws on without loading rich
 
 SCHEMA_VERSION = 1
 VERDICT_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
@@ -55,7 +57,7 @@ class Output:
     verbose: bool = False
     debug: bool = False
 
-    def answer(self, payload: Mapping[str, Any], draw: Callable[["Console"], None]) -> None:
+    def answer(self, payload: Mapping[str, Any], draw: Callable[[Console], None]) -> None:
         """Print the answer once: `payload` with its schema version under `--json`, else what `draw` draws."""
         if self.as_json:
             answer_json({"schema_version": SCHEMA_VERSION, **payload})
@@ -111,7 +113,7 @@ def styled(*parts: str | tuple[str, str]) -> "Text":
     return Text.assemble(*((printable(text, keep="\n"), style) for text, style in pairs))
 
 
-def drawn(draw: Callable[["Console"], None]) -> str:
+def drawn(draw: Callable[[Console], None]) -> str:
     """What `draw` draws, as text for stderr: a screen to be seen before a question is asked."""
     return _rendered(draw, sys.stderr).rstrip("\n")
 
@@ -158,7 +160,7 @@ class Waiting:
         self._bar.start()
 
 
-def progress_console() -> "Console":
+def progress_console() -> Console:
     """The console of a progress bar, on stderr. Its texts are the caller's to clean: bars redraw in place."""
     from rich.console import Console
 
@@ -229,7 +231,7 @@ class _AnswerStream:
             os.close(nowhere)
 
 
-def _rendered(draw: Callable[["Console"], None], stream: Any) -> str:
+def _rendered(draw: Callable[[Console], None], stream: Any) -> str:
     """What `draw` draws, as text for `stream`: in colour only on a terminal, ASCII where its encoding asks for it."""
     terminal = bool(getattr(stream, "isatty", lambda: False)())
     buffer = io.StringIO()
@@ -238,7 +240,7 @@ def _rendered(draw: Callable[["Console"], None], stream: Any) -> str:
     return "\n".join(line.rstrip() if not terminal else line for line in lines) + "\n" if lines else ""
 
 
-def _screen(buffer: TextIO, terminal: bool) -> "Console":
+def _screen(buffer: TextIO, terminal: bool) -> Console:
     """A console that reads no markup, and that writes out the control characters of everything it draws.
 
     Strings are cleaned before rich lays them out, so that columns fit; `styled` does that, too. What is drawn by other

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,10 +21,9 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Output, to_stderr
 from modelpick.errors import UsageError
+from modelpick.planning import gather
+from modelpick.planning.plan import Plan
 from modelpick.planning.recipe import RunSettings
-
-if TYPE_CHECKING:
-    from modelpick.planning.plan import Plan
 
 # What a plan file fixes: with one, such an option would have no effect, and nobody would notice.
 _FIXED_BY_PLAN = ("serve", "epochs", "family", "instance", "region")
@@ -68,9 +67,8 @@ class PlanOptions:
         """The cap in hours. Raises UsageError."""
         return amount("--max-hours", self.max_hours)
 
-    def prepare(self, out: Output, model: str, work: Mapping[str, object], market: str) -> "Plan":
+    def prepare(self, out: Output, model: str, work: Mapping[str, object], market: str) -> Plan:
         """The plan for a model. Raises as gather.plan does."""
-        from modelpick.planning import gather
 
         self.check()
         tuned, served = gather.tasks(work, data=self.data is not None, serve=self.serve)

@@ -4,12 +4,11 @@ import inspect
 import re
 import subprocess
 import sys
-from importlib import import_module
 
 import pytest
 import typer
 
-from modelpick.cli.main import COMMANDS
+from modelpick.cli.main import COMMANDS, register
 from tests.cli.conftest import Run
 
 HEAVY = ("boto3", "huggingface_hub", "rich", "pydantic", "duckdb", "transformers", "torch")
@@ -36,7 +35,7 @@ def test_help_names_every_command_of_the_house(modelpick: Run) -> None:
 def test_the_short_help_is_the_commands_own() -> None:
     for name, line in COMMANDS.items():
         app = typer.Typer()
-        import_module(f"modelpick.cli.commands.{name}").register(app)
+        register(app, name)
         if app.registered_groups:
             own = app.registered_groups[0].typer_instance.info.help
         else:

@@ -2,29 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from modelpick.audit.run import Audit, Use
 from modelpick.audit.run import audit as run
 from modelpick.audit.sarif import as_sarif
-from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import VERDICT_EXIT, Output, answer_json, styled, worst
+from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.output import VERDICT_EXIT, Console, Output, answer_json, styled, worst
 from modelpick.errors import ModelpickError, UsageError, nearest
 from modelpick.files import write_atomically
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
 _FORMATS = ("text", "json", "sarif")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "audit")(audit)
 
 
 def audit(
@@ -74,7 +65,7 @@ def audit(
         raise typer.Exit(code)
 
 
-def _answer(out: Output, found: "Audit", format: str) -> None:
+def _answer(out: Output, found: Audit, format: str) -> None:
     if format == "sarif":
         answer_json(as_sarif(found, Path.cwd()), indent=2)
         return
@@ -82,7 +73,7 @@ def _answer(out: Output, found: "Audit", format: str) -> None:
     speaker.answer(found.as_json(), lambda console: _draw(console, found))
 
 
-def _draw(console: "Console", found: "Audit") -> None:
+def _draw(console: Console, found: Audit) -> None:
     rows = [(place, use) for use in found.uses for place in use.locations]
     for place, use in sorted(rows, key=lambda row: (row[0].path, row[0].line, row[0].column)):
         where, verdict = f"{place.path}:{place.line}:{place.column}: ", (use.word, f"bold {_COLOUR[use.word]}")
@@ -95,11 +86,11 @@ def _draw(console: "Console", found: "Audit") -> None:
     )
 
 
-def _model(use: "Use") -> str:
+def _model(use: Use) -> str:
     return use.asked.id if use.asked.revision is None else f"{use.asked.id}@{use.asked.revision[:12]}"
 
 
-def _tell_the_rest(out: Output, found: "Audit") -> None:
+def _tell_the_rest(out: Output, found: Audit) -> None:
     """What the answer does not cover: files not read, models chosen at run time. Counted, and listed with -v."""
     for file, keys in found.settings.items():
         out.note(f"{file} sets {', '.join(keys)} for this audit")
@@ -117,7 +108,7 @@ def _tell_the_rest(out: Output, found: "Audit") -> None:
         out.note(f"not judged: {'; '.join(parts)} (-v lists them)")
 
 
-def _write_sarif(found: "Audit", path: str) -> None:
+def _write_sarif(found: Audit, path: str) -> None:
 
     text = json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n"
     write_atomically(Path(path).expanduser(), text, fix="name a file in a folder that exists and is writable")

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from modelpick.cli.endpoint_options import EndpointOptions
-from modelpick.cli.options import Instance, command, whole_number
-from modelpick.cli.output import Output
+from modelpick.cli.options import Instance, whole_number
+from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError
 from modelpick.serving import bench as measuring
 from modelpick.serving import client, machine, prediction
@@ -19,16 +19,7 @@ from modelpick.serving.client import Endpoint
 from modelpick.serving.prediction import Prediction
 from modelpick.speed import calibration
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
 _LARGEST_CONCURRENCY = 512  # threads of this client
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "bench")(bench)
 
 
 def bench(
@@ -105,10 +96,10 @@ class _Measured:
     url: str | None
     model: str
     tool: str
-    levels: "list[Level]"
+    levels: list[Level]
 
 
-def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
+def _measuring(tool: str, tokenizer: str | None) -> Callable[..., Level]:
     """What measures one level."""
     if tool not in ("own", "vllm"):
         raise UsageError(f"--tool is {tool!r}", fix="use own or vllm", code="unknown_option")
@@ -128,7 +119,7 @@ def _measuring(tool: str, tokenizer: str | None) -> "Callable[..., Level]":
 
 def _by_vllm(
     program: str, tokenizer: Path, at: "Endpoint", model: str, load: "Load", *, concurrency: int, requests: int
-) -> "Level":
+) -> Level:
 
     return measuring.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
 
@@ -138,7 +129,7 @@ def _levels(text: str) -> list[int]:
     return sorted(set(sizes))
 
 
-def _answer(out: Output, measured: _Measured, promised: "Prediction | None", keep: bool) -> None:
+def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep: bool) -> None:
 
     name, levels = measured.model, measured.levels
     compared = [promised.compare(level) for level in levels] if promised else []
@@ -176,9 +167,9 @@ def _answer(out: Output, measured: _Measured, promised: "Prediction | None", kee
 
 
 def _draw(
-    console: "Console",
+    console: Console,
     name: str,
-    levels: "list[Level]",
+    levels: list[Level],
     compared: list[dict[str, Any]],
     kept: str | None,
     strange: bool,

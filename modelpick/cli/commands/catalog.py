@@ -1,34 +1,20 @@
 """`modelpick catalog show|info`: what exists, and where each fact came from."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from modelpick.catalog import index
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
-from modelpick.cli.options import command, whole_number
-from modelpick.cli.output import Output
+from modelpick.cli.options import whole_number
+from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 _FACTS = (
     *("parameters", "active_parameters", "context", "license", "license_name", "license_link", "base_models"),
     *("datasets", "languages", "pipeline_tag", "downloads", "likes", "release_date"),
 )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command group to the program."""
-    group = typer.Typer(
-        rich_markup_mode=None, no_args_is_help=True, help="Look models up in the embedded catalog: show, info."
-    )
-    command(group, "show")(show)
-    command(group, "info")(info)
-    app.add_typer(group, name="catalog")
 
 
 def info(out: Output) -> None:
@@ -48,7 +34,7 @@ def info(out: Output) -> None:
         "assumptions": [],
     }
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         console.print(f"{len(catalog.models)} models as of {catalog.as_of}, {rated} with a quality score.")
         console.print("\nsources", style="bold")
         for source in sorted(catalog.sources):
@@ -58,7 +44,7 @@ def info(out: Output) -> None:
     out.answer(payload, draw)
 
 
-def _source(key: str, catalog: "Catalog") -> dict[str, Any]:
+def _source(key: str, catalog: Catalog) -> dict[str, Any]:
     source = catalog.source(key)
     return {"key": key, "title": source.title, "as_of": source.as_of, "read_on": source.read_on}
 
@@ -95,7 +81,7 @@ def show(
     out.answer(payload, lambda console: _draw_list(console, shown, len(matches)))
 
 
-def _model_as_json(model: "Model", catalog: "Catalog") -> dict[str, Any]:
+def _model_as_json(model: Model, catalog: Catalog) -> dict[str, Any]:
     facts: dict[str, Any] = {key: _plain(getattr(model, key)) for key in _FACTS}
     return {
         "model": model.id,
@@ -133,7 +119,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _draw_model(console: "Console", model: "Model", catalog: "Catalog") -> None:
+def _draw_model(console: Console, model: Model, catalog: Catalog) -> None:
     from rich.table import Table
 
     console.print(model.id, style="bold")
@@ -175,7 +161,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _draw_list(console: "Console", shown: "list[Model]", matches: int) -> None:
+def _draw_list(console: Console, shown: list[Model], matches: int) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -193,3 +179,6 @@ def _draw_list(console: "Console", shown: "list[Model]", matches: int) -> None:
     console.print(table)
     if matches > len(shown):
         console.print(f"\n{matches - len(shown)} more: --limit {matches}", markup=False)
+
+
+SUBCOMMANDS = {"show": show, "info": info}

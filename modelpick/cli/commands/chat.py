@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from modelpick.cli.endpoint_options import EndpointOptions
-from modelpick.cli.options import command, whole_number
+from modelpick.cli.options import whole_number
 from modelpick.cli.output import Output, to_stderr, to_stdout
 from modelpick.errors import RemoteError, UsageError
 from modelpick.serving import client
@@ -28,15 +28,10 @@ class _Said:
 class _Talk:
     """With whom, and how it is asked."""
 
-    at: "Endpoint"
+    at: Endpoint
     model: str
-    way: "Asking"
+    way: Asking
     think: bool
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "chat")(chat)
 
 
 def chat(
@@ -92,7 +87,7 @@ def _temperature(text: str) -> float:
     return value
 
 
-def _converse(out: Output, talk: "_Talk", turns: list[dict[str, str]]) -> None:
+def _converse(out: Output, talk: _Talk, turns: list[dict[str, str]]) -> None:
     out.note(f"{talk.model} at {talk.at.url}")
     while True:
         try:
@@ -111,7 +106,7 @@ def _converse(out: Output, talk: "_Talk", turns: list[dict[str, str]]) -> None:
         turns.append({"role": "assistant", "content": said.text})
 
 
-def _ask(talk: "_Talk", turns: list[dict[str, str]], *, shown: bool) -> "_Said":
+def _ask(talk: _Talk, turns: list[dict[str, str]], *, shown: bool) -> _Said:
     """The whole answer; shown as it comes."""
     said, open_line = _Said(), False
     try:

@@ -1,7 +1,7 @@
 """`modelpick connect`: a port or a shell of a machine that lets nothing in, and the key to what it serves."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,18 +11,10 @@ from modelpick.aws.account import Account
 from modelpick.aws.names import ResourceNames
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
-from modelpick.cli.options import Region, command, whole_number
-from modelpick.cli.output import Output
+from modelpick.cli.options import Region, whole_number
+from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError
 from modelpick.serving import machine
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "connect")(connect)
 
 
 def connect(
@@ -55,7 +47,7 @@ def connect(
     raise typer.Exit(access.connect(held, interactive=shell))
 
 
-def _key(account: "Account", name: str, key_file: Path | None, local: int) -> dict[str, Any]:
+def _key(account: Account, name: str, key_file: Path | None, local: int) -> dict[str, Any]:
     """Fetch the key into its file. A key never reaches the screen, a log or a process list."""
     address = f"http://127.0.0.1:{local}"
     secret = access.api_key(account, name)
@@ -72,7 +64,7 @@ def _key(account: "Account", name: str, key_file: Path | None, local: int) -> di
     }  # fmt: skip
 
 
-def _draw(console: "Console", name: str, answer: dict[str, Any]) -> None:
+def _draw(console: Console, name: str, answer: dict[str, Any]) -> None:
     for line in (*_told(name, answer), "forwarding until Ctrl-C"):
         console.print(line, markup=False, soft_wrap=True)
 

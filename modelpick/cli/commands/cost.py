@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from modelpick import api
 from modelpick.cli.options import (
     RUN,
     Data,
@@ -15,25 +16,15 @@ from modelpick.cli.options import (
     Offline,
     Region,
     amount,
-    command,
     fraction,
     not_both,
 )
-from modelpick.cli.output import Output, styled
+from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.errors import UsageError
+from modelpick.planning.compare import InstanceComparison, Row
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from modelpick.planning.compare import InstanceComparison, Row
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "cost")(cost)
 
 
 def cost(
@@ -63,7 +54,6 @@ def cost(
 
     Below the table: what the next cheaper and the next faster instance would change.
     """
-    from modelpick import api
 
     not_both("--instance", instance, "--family", family)
     epochs = passes["epochs"]
@@ -98,7 +88,7 @@ def _only_serving(given: dict[str, str | None]) -> None:
             raise UsageError(f"{flag} has no meaning for task finetune", fix=f"leave out {flag}", code="contradiction")
 
 
-def _payload(model: str, found: "InstanceComparison") -> dict[str, Any]:
+def _payload(model: str, found: InstanceComparison) -> dict[str, Any]:
     memory = found.memory.as_json()
     return {
         "model": found.model,
@@ -114,7 +104,7 @@ def _payload(model: str, found: "InstanceComparison") -> dict[str, Any]:
     }
 
 
-def _draw(console: "Console", found: "InstanceComparison") -> None:
+def _draw(console: Console, found: InstanceComparison) -> None:
     from rich.padding import Padding
     from rich.table import Table
 
@@ -153,7 +143,7 @@ def _draw(console: "Console", found: "InstanceComparison") -> None:
         console.print(f"{len(found.left_out)} types are left out; --json says why, --all-sizes shows larger ones")
 
 
-def _cells(row: "Row", serves: bool) -> list[str]:
+def _cells(row: Row, serves: bool) -> list[str]:
     price = row.offer.usd_per_hour
     cells = ["unknown" if price is None else f"{price:.3f}"]
     rate = row.speed
@@ -172,7 +162,7 @@ def _cells(row: "Row", serves: bool) -> list[str]:
     return cells
 
 
-def _break_even(row: "Row") -> str:
+def _break_even(row: Row) -> str:
     even = row.break_even
     if even is None:
         return ""

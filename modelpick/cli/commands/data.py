@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import PolicyName, command, whole_number
+from modelpick.cli.options import PolicyName, whole_number
 from modelpick.cli.output import Output, Waiting
 from modelpick.datasets.check import Lengths, check_data, estimated_tokens
 from modelpick.datasets.curate import curate_examples
@@ -23,17 +23,6 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV 
 Budget = Annotated[str, typer.Option("--budget", metavar="N", help="The most examples to keep.")]
 Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Where to write the chosen examples.")]
 _ESTIMATED = "4 characters a token"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command group to the program."""
-    group = typer.Typer(
-        rich_markup_mode=None, no_args_is_help=True, help="Training data: check, curate, pick the next to label."
-    )
-    command(group, "check")(check)
-    command(group, "curate")(curate)
-    command(group, "next")(next_)
-    app.add_typer(group, name="data")
 
 
 def check(
@@ -186,3 +175,6 @@ def _as_trained(model: str) -> tuple[Lengths, int | None]:
             return tokenize.lengths(examples, tokenizer, kind)
 
     return lengths, load.longest_known(config, kind)
+
+
+SUBCOMMANDS = {"check": check, "curate": curate, "next": next_}

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,16 +19,12 @@ from modelpick.aws.spec import InstanceCandidate
 from modelpick.catalog import index
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags
-from modelpick.cli.options import Instance, Region, command
-from modelpick.cli.output import Output, styled
+from modelpick.cli.options import Instance, Region
+from modelpick.cli.output import Console, Output, styled
 from modelpick.errors import ModelpickError, RemoteError, UsageError, address
 from modelpick.licensing import load
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 # What each extra brings, by the module whose presence shows it.
 _EXTRAS = {
@@ -46,11 +42,6 @@ class _Check:
     state: str  # ok | absent | problem
     detail: str
     fix: str | None = None
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "doctor")(doctor)
 
 
 def doctor(
@@ -213,7 +204,7 @@ def _account(
     return [*checks, _price(account, offer)]
 
 
-def _price(account: "Account", offer: "Offer") -> _Check:
+def _price(account: Account, offer: Offer) -> _Check:
     """The embedded price, how old it is, and what AWS says today."""
     from datetime import UTC, date, datetime
 
@@ -253,7 +244,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _draw(console: "Console", checks: list[_Check], *, asked: bool = False) -> None:
+def _draw(console: Console, checks: list[_Check], *, asked: bool = False) -> None:
     marks = {"ok": ("ok     ", "green"), "absent": ("missing", "yellow"), "problem": ("problem", "red")}
     width = max(len(check.name) for check in checks)
     for check in checks:

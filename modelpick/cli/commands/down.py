@@ -1,6 +1,6 @@
 """`modelpick down`: nothing is left billing but what was asked to be kept."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,17 +9,9 @@ from modelpick.aws.names import check_id
 from modelpick.aws.teardown import Receipt
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
-from modelpick.cli.options import Region, command
-from modelpick.cli.output import Output
+from modelpick.cli.options import Region
+from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "down")(down)
 
 
 def down(
@@ -68,7 +60,7 @@ def down(
     out.answer(payload, lambda console: draw_receipts(console, receipts))
 
 
-def draw_receipts(console: "Console", receipts: "list[Receipt]") -> None:
+def draw_receipts(console: Console, receipts: list[Receipt]) -> None:
     """The end of each deployment: hours, dollars by item, what stays, where, until when, for how much."""
     for item in receipts:
         machines = f"{len(item.runs)} machine{'' if len(item.runs) == 1 else 's'}, {item.hours:.2f} h"

@@ -1,30 +1,23 @@
 """`modelpick estimate`: does it fit? Memory by part, against every card."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from modelpick import api
 from modelpick.cli.options import (
     Flags,
     Instance,
     Offline,
-    command,
     not_both,
 )
-from modelpick.cli.output import Output, report_error, worst
+from modelpick.cli.output import Console, Output, report_error, worst
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
+from modelpick.extras import require_train
+from modelpick.planning.report import MemoryReport
+from modelpick.tracing.exact import exact
 from modelpick.workload import Workload
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from modelpick.planning.report import MemoryReport
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "estimate")(estimate)
 
 
 def estimate(
@@ -50,7 +43,6 @@ def estimate(
 
     Against every GPU that can be rented; --fit TYPE asks the other way round.
     """
-    from modelpick import api
 
     not_both("--cases", cases, "--exact", exact or None)
     if cases is not None:
@@ -71,7 +63,7 @@ def estimate(
 def _answer(
     out: Output,
     asked: list[str],
-    answers: "list[MemoryReport | ModelpickError]",
+    answers: list[MemoryReport | ModelpickError],
     on: str | None,
     *,
     explain: bool,
@@ -88,7 +80,7 @@ def _answer(
         results[0] if len(results) == 1 else {"results": results, "assumptions": [], "sources": []}
     )
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         from modelpick.cli.render.estimate import draw_report
 
         for report in reports:
@@ -107,11 +99,9 @@ def _answer(
         raise typer.Exit(code)
 
 
-def _traced(answer: "MemoryReport | ModelpickError") -> "MemoryReport | ModelpickError":
-    from modelpick.extras import require_train
+def _traced(answer: MemoryReport | ModelpickError) -> MemoryReport | ModelpickError:
 
     require_train()
-    from modelpick.tracing.exact import exact
 
     if isinstance(answer, ModelpickError):
         return answer
@@ -126,12 +116,11 @@ def _answer_cases(out: Output, path: str, models: list[str] | None, work: Mappin
         raise UsageError(
             "--cases takes model and workload from its lines", fix="leave out the other options", code="contradiction"
         )
-    from modelpick import api
 
     results = api.estimate_cases(path, offline=offline)
     payload = {"results": [result.body for result in results], "assumptions": [], "sources": []}
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         for result in results:
             console.print(result.line, markup=False, soft_wrap=True)
 

@@ -7,13 +7,8 @@ import typer
 from modelpick.aws import provision
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
-from modelpick.cli.options import Region, amount, command
+from modelpick.cli.options import Region, amount
 from modelpick.cli.output import Output
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "extend")(extend)
 
 
 def extend(

@@ -3,13 +3,13 @@
 import json
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from modelpick.aws import checkpoint_store
-from modelpick.cli.options import Flags, Offline, PolicyName, command
-from modelpick.cli.output import Output, progress_console
+from modelpick.cli.options import Flags, Offline, PolicyName
+from modelpick.cli.output import Console, Output, progress_console
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import read_options
@@ -18,14 +18,6 @@ from modelpick.training.finetune import finetune as run
 from modelpick.training.job_file import planned_from, request_from_files
 from modelpick.training.progress import Event, Note, OutOfMemory, Screen, StateChanged, StepLogged
 from modelpick.training.records import FinetuneResult
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "finetune")(finetune)
 
 
 def finetune(
@@ -145,7 +137,7 @@ def _figures(event: StepLogged) -> str:
     return "  ".join(parts)
 
 
-def _draw(console: "Console", result: FinetuneResult) -> None:
+def _draw(console: Console, result: FinetuneResult) -> None:
     if result.status != "done":
         console.print(f"interrupted after step {result.step}", markup=False)
         return

@@ -1,22 +1,19 @@
 """`modelpick license`: may we use it? Verdict, evidence, rule by rule, lineage, obligations."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from modelpick import files
-from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import VERDICT_EXIT, Output, report_error, styled, worst
+from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.output import VERDICT_EXIT, Console, Output, report_error, styled, worst
 from modelpick.errors import ModelpickError
 from modelpick.licensing import bom as bill_of_materials
 from modelpick.licensing import notice as notices
 from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _COLOUR = {Verdict.ALLOW: "green", Verdict.CONDITIONS: "yellow", Verdict.REVIEW: "magenta", Verdict.DENY: "red"}
 _ANSWER = {
@@ -25,11 +22,6 @@ _ANSWER = {
     Verdict.REVIEW: ("needs review", "a person must decide"),
     Verdict.DENY: ("denied", "do not use it under this policy"),
 }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "license")(license)
 
 
 def license(
@@ -100,14 +92,14 @@ def _write_bom(judgements: list[Judgement], file: str | None, policy: str) -> tu
     return (Path(file),)
 
 
-def _draw(console: "Console", judgements: list[Judgement]) -> None:
+def _draw(console: Console, judgements: list[Judgement]) -> None:
     if len(judgements) > 1:
         _draw_list(console, judgements)
     for judgement in judgements if len(judgements) == 1 else ():
         _draw_one(console, judgement)
 
 
-def _draw_list(console: "Console", judgements: list[Judgement]) -> None:
+def _draw_list(console: Console, judgements: list[Judgement]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -125,7 +117,7 @@ def _draw_list(console: "Console", judgements: list[Judgement]) -> None:
     console.print(table)
 
 
-def _draw_one(console: "Console", judgement: Judgement) -> None:
+def _draw_one(console: Console, judgement: Judgement) -> None:
     from rich.padding import Padding
 
     answer, advice = _ANSWER[judgement.verdict]

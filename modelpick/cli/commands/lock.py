@@ -1,23 +1,15 @@
 """`modelpick lock`: freeze revisions, license hashes and verdicts."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output
+from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.output import Console, Output
 from modelpick.errors import ModelpickError
 from modelpick.licensing import lock as locks
 from modelpick.licensing.judge_models import judge_pairs, policy_in_force
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "lock")(lock)
 
 
 def lock(
@@ -53,7 +45,7 @@ def lock(
         "sources": [],
     }  # fmt: skip
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         for entry in frozen.models:
             commit = entry.revision[:12] if entry.revision else "no commit known"
             files = f"{len(entry.texts)} {'license file' if len(entry.texts) == 1 else 'license files'}"

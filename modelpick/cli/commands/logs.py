@@ -7,13 +7,8 @@ import typer
 from modelpick.aws import access
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Deployment, Profile
-from modelpick.cli.options import Region, command
+from modelpick.cli.options import Region
 from modelpick.cli.output import Output, to_stdout
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "logs")(logs)
 
 
 def logs(

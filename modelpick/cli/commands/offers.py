@@ -1,28 +1,22 @@
 """`modelpick offers`: instance types and prices."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import Family, Instance, Region, amount, command
-from modelpick.cli.output import Output
+from modelpick import api, settings
+from modelpick.aws import live_prices as live
+from modelpick.aws.live_prices import LiveOffers
+from modelpick.cli.options import Family, Instance, Region, amount
+from modelpick.cli.output import Console, Output
 from modelpick.errors import RemoteError, UsageError, nearest
+from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
 from modelpick.offers.instance import Families
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from modelpick.aws.live_prices import LiveOffers
-    from modelpick.offers.price import Offer
+from modelpick.offers.price import Offer
 
 _SORTS = ("price", "memory", "name", "usd-per-gib", "usd-per-tflop")
 _MARKETS = ("on-demand", "spot")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "offers")(offers)
 
 
 def offers(
@@ -47,8 +41,6 @@ def offers(
     ] = False,
 ) -> None:
     """List NVIDIA instance types with price, GPU and memory."""
-    from modelpick import api, settings
-    from modelpick.offers import embedded
 
     if sort not in _SORTS:
         raise UsageError(
@@ -102,7 +94,7 @@ def offers(
         "live": asked.as_json() if asked is not None else None,
     }
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         _draw(console, listed, embedded.check_region(settled.region), market)
         if asked is not None:
             _draw_live(console, asked)
@@ -112,8 +104,7 @@ def offers(
         raise typer.Exit(1)
 
 
-def _ask(offers: "list[Offer]", accept_price_change: bool) -> "LiveOffers":
-    from modelpick.aws import live_prices as live
+def _ask(offers: list[Offer], accept_price_change: bool) -> LiveOffers:
 
     try:
         return live.live_offers(offers, accept_price_change=accept_price_change)
@@ -121,7 +112,7 @@ def _ask(offers: "list[Offer]", accept_price_change: bool) -> "LiveOffers":
         raise RemoteError(error.message, fix=f"{error.fix}; or leave out --live", code=error.code) from None
 
 
-def _draw_live(console: "Console", asked: "LiveOffers") -> None:
+def _draw_live(console: Console, asked: LiveOffers) -> None:
     changed = [one for one in asked.compared if not one.held and one.usd_per_hour != one.embedded.usd_per_hour]
     console.print(f"asked AWS: {len(changed)} prices differ from the embedded ones", markup=False)
     for one in changed:
@@ -147,7 +138,7 @@ def _usd(price: float | None) -> str:
     return "unknown" if price is None else f"${price:.4f}"
 
 
-def _sort_key(offer: "Offer", sort: str) -> tuple[float, str]:
+def _sort_key(offer: Offer, sort: str) -> tuple[float, str]:
     unknown = float("inf")
     values = {
         "price": offer.usd_per_hour,
@@ -160,7 +151,7 @@ def _sort_key(offer: "Offer", sort: str) -> tuple[float, str]:
     return (unknown if value is None else value, offer.instance.name)
 
 
-def _draw(console: "Console", offers: "list[Offer]", region: str, market: str) -> None:
+def _draw(console: Console, offers: list[Offer], region: str, market: str) -> None:
     from rich.table import Table
 
     if not offers:

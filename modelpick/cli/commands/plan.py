@@ -1,26 +1,18 @@
 """`modelpick plan`: what would be created, time, total cost, what stops it. Spends nothing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from modelpick.cli.options import Run, command
-from modelpick.cli.output import Output, styled
+from modelpick.cli.options import Run
+from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, PlanOptions, micro_batch
 from modelpick.errors import UsageError
 from modelpick.files import read_text, write_atomically
+from modelpick.planning import plan as plans
 from modelpick.planning import plan_actions
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from modelpick.planning.plan import Plan
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "plan")(plan)
+from modelpick.planning.plan import Plan
 
 
 def plan(
@@ -44,9 +36,8 @@ def plan(
     out.answer({**made.as_json(), "file": str(where)}, lambda console: _draw(console, made, where))
 
 
-def _write(path: Path, made: "Plan") -> None:
+def _write(path: Path, made: Plan) -> None:
     """Write the plan; a file that is something else is left alone."""
-    from modelpick.planning import plan as plans
 
     fix = "give another file with --output"
     if path.is_file():
@@ -57,7 +48,7 @@ def _write(path: Path, made: "Plan") -> None:
     write_atomically(path, made.to_bytes(), fix=fix)
 
 
-def _draw(console: "Console", made: "Plan", where: Path) -> None:
+def _draw(console: Console, made: Plan, where: Path) -> None:
     from rich.padding import Padding
 
     body = made.content
@@ -117,7 +108,7 @@ def _hours(time: Any, end: str) -> str:
     return f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.1f} h"
 
 
-def _draw_candidates(console: "Console", body: Any) -> None:
+def _draw_candidates(console: Console, body: Any) -> None:
     from rich.table import Table
 
     tuned, serves = "finetune" in body["tasks"], body["time"]["until_limit"]
@@ -144,7 +135,7 @@ def _draw_candidates(console: "Console", body: Any) -> None:
         console.print(RECOMPUTED, markup=False)
 
 
-def _draw_actions(console: "Console", body: Any) -> None:
+def _draw_actions(console: Console, body: Any) -> None:
     console.print("\nin this order", style="bold")
     for title, action in zip(plan_actions.titles(body["actions"]), body["actions"], strict=True):
         paid = f"${action['usd']:.2f}" if action.get("usd") else "free"

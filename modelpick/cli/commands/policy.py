@@ -2,31 +2,16 @@
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output, styled
+from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.output import Console, Output, styled
 from modelpick.licensing import approvals, load
 from modelpick.licensing.judge_models import APPROVALS, judge_model, policy_in_force
 from modelpick.licensing.policy import Policy
 from modelpick.schema import to_json
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command group to the program."""
-    group = typer.Typer(
-        rich_markup_mode=None, no_args_is_help=True, help="License policies: list, show, check, approve."
-    )
-    command(group, "list")(list_)
-    command(group, "show")(show)
-    command(group, "check")(check)
-    command(group, "approve")(approve)
-    app.add_typer(group, name="policy")
 
 
 def list_(out: Output) -> None:
@@ -38,7 +23,7 @@ def list_(out: Output) -> None:
         "sources": [],
     }
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         for policy in policies:
             console.print(styled((f"{policy.name:12}", "bold"), f" {policy.title}"))
         console.print("\nnext: modelpick policy show commercial; copy it to make your own: --policy FILE", markup=False)
@@ -99,7 +84,7 @@ def approve(
     approvals.record(approval, APPROVALS)
     payload = {"approval": to_json(approval), "file": str(APPROVALS), "assumptions": [], "sources": []}
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         console.print(f"{approval.model}@{approval.revision[:12]}: approved by {approval.by} until {approval.until}")
         console.print(f"overrides: {', '.join(approval.overrides)}", markup=False)
         console.print(f"recorded in {APPROVALS}: add it to version control", markup=False)
@@ -111,7 +96,7 @@ def _as_json(policy: Policy) -> dict[str, object]:
     return {"policy": policy.as_json(), "company": to_json(policy.company), "rules": to_json(policy.rules)}
 
 
-def _draw(console: "Console", policy: Policy) -> None:
+def _draw(console: Console, policy: Policy) -> None:
     console.print(styled((policy.name, "bold"), f" {policy.title}"))
     console.print(f"{policy.path}, sha256 {policy.sha256[:12]}", style="dim", markup=False)
     console.print("\ncompany", style="bold")
@@ -132,3 +117,6 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value)
     return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+SUBCOMMANDS = {"list": list_, "show": show, "check": check, "approve": approve}

@@ -2,25 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from modelpick.cli.endpoint_options import KeyFile
-from modelpick.cli.options import command, whole_number
-from modelpick.cli.output import Output
+from modelpick.cli.options import whole_number
+from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError, nearest
 from modelpick.evaluation.probe import run
 from modelpick.evaluation.probe.suite import Case
 from modelpick.files import write_atomically
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "probe")(probe)
 
 
 def probe(
@@ -89,7 +81,7 @@ _VERDICTS = {
 _ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "intervals: Wilson, 95 %"]
 
 
-def _draw(console: "Console", model: str, probed: run.Probed) -> None:
+def _draw(console: Console, model: str, probed: run.Probed) -> None:
     figures = probed.as_json()
     console.print(
         f"{model}: {_percent(figures['accuracy'])} right of {figures['cases']} cases", markup=False, soft_wrap=True

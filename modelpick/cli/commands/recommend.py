@@ -1,10 +1,11 @@
 """`modelpick recommend`: which models are allowed, fit, and at what price."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from modelpick import api
 from modelpick.cli.options import (
     Family,
     Instance,
@@ -13,25 +14,18 @@ from modelpick.cli.options import (
     Ranked,
     Region,
     amount,
-    command,
     not_both,
     parameter_count,
     whole_number,
 )
-from modelpick.cli.output import Output
+from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError, nearest
 from modelpick.files import write_atomically
+from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from modelpick import api
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "recommend")(recommend)
+from modelpick.planning.recommend import SORT_KEYS, Filters
+from modelpick.report.html import page
+from modelpick.workload import workload_from
 
 
 def recommend(
@@ -71,10 +65,6 @@ def recommend(
 
     The others are counted with their reasons; --all lists them, --why-not MODEL asks for one.
     """
-    from modelpick import api
-    from modelpick.offers import embedded
-    from modelpick.planning.recommend import SORT_KEYS, Filters
-    from modelpick.workload import workload_from
 
     del offline  # the ranking reads embedded facts only
     if commercial and policy not in (None, "commercial"):
@@ -111,7 +101,7 @@ def recommend(
         _explain_absence(out, answer, why_not)
         return
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         from modelpick.cli.render.recommend import draw_answer
 
         draw_answer(console, answer, rows, show_all)
@@ -123,14 +113,13 @@ def recommend(
         raise typer.Exit(1)
 
 
-def _write_page(out: Output, file: Path, answer: "api.RecommendAnswer", rows: int | None) -> None:
-    from modelpick.report.html import page
+def _write_page(out: Output, file: Path, answer: api.RecommendAnswer, rows: int | None) -> None:
 
     write_atomically(file, page(answer, rows), fix="name a file you may write")
     out.note(f"wrote {file}")
 
 
-def _explain_absence(out: Output, answer: "api.RecommendAnswer", name: str) -> None:
+def _explain_absence(out: Output, answer: api.RecommendAnswer, name: str) -> None:
     found = answer.why_not(name)
     if found is None:
         raise UsageError(

@@ -2,23 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from modelpick.cli.options import Flags, Offline, PolicyName, command, whole_number
-from modelpick.cli.output import Output
+from modelpick.cli.options import Flags, Offline, PolicyName, whole_number
+from modelpick.cli.output import Console, Output
 from modelpick.serving import server
 from modelpick.serving.server import Launch, ServeProgress
 from modelpick.workload import Workload
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "serve")(serve)
 
 
 def serve(
@@ -103,7 +95,7 @@ def serve(
     out.note("stopped")
 
 
-def _draw(console: "Console", launch: "Launch", *, started: bool) -> None:
+def _draw(console: Console, launch: Launch, *, started: bool) -> None:
     sizing = launch.sizing
     free = f" of {sizing.free_gib:.1f} free" if sizing.free_gib is not None else ""
     lines = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -10,17 +10,9 @@ from modelpick.aws import status as statuses
 from modelpick.aws.status import Seen, Status
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile
-from modelpick.cli.options import Region, command
-from modelpick.cli.output import Output
+from modelpick.cli.options import Region
+from modelpick.cli.output import Console, Output
 from modelpick.errors import EXIT_MAY_BE_BILLING, RemoteError, UsageError, nearest
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "status")(status)
 
 
 def status(
@@ -44,7 +36,7 @@ def status(
         found = [item for item in found if item.deployment == name]
     where = f"any region ({len(seen.regions)} looked into)" if every else account.region
 
-    def screen(console: "Console") -> None:
+    def screen(console: Console) -> None:
         draw(console, found, where, account.now())
         if not every:
             console.print(f"in {account.region} only; in all regions: modelpick status --all-regions", markup=False)
@@ -57,7 +49,7 @@ def status(
         tell_unseen(seen.unseen)
 
 
-def payload(found: "list[Status]", seen: "Seen") -> dict[str, Any]:
+def payload(found: list[Status], seen: Seen) -> dict[str, Any]:
     """Deployments in the names of `status --json`; `unseen_regions` could not be looked into, and why."""
     return {
         "deployments": [item.as_json() for item in found],
@@ -79,13 +71,13 @@ def tell_unseen(unseen: Mapping[str, str]) -> None:
     )
 
 
-def draw_unseen(console: "Console", unseen: Mapping[str, str]) -> None:
+def draw_unseen(console: Console, unseen: Mapping[str, str]) -> None:
     """A line a region that could not be looked into: it may hold anything."""
     for region, why in unseen.items():
         console.print(f"NOT LOOKED INTO: {region}: {why}", markup=False)
 
 
-def draw(console: "Console", found: "list[Status]", where: str, now: datetime) -> None:
+def draw(console: Console, found: list[Status], where: str, now: datetime) -> None:
     """One table, and under it what must be read."""
     from rich.table import Table
 

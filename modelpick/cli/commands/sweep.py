@@ -1,9 +1,5 @@
 """`modelpick sweep`: what was left behind, in every region."""
 
-from typing import TYPE_CHECKING
-
-import typer
-
 from modelpick.aws import status as statuses
 from modelpick.aws import teardown
 from modelpick.aws.teardown import Receipt
@@ -11,16 +7,8 @@ from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Profile, Yes
 from modelpick.cli.commands.down import draw_receipts
 from modelpick.cli.commands.status import draw, draw_unseen, payload, tell_unseen
-from modelpick.cli.options import Region, command
-from modelpick.cli.output import Output, drawn
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "sweep")(sweep)
+from modelpick.cli.options import Region
+from modelpick.cli.output import Console, Output, drawn
 
 
 def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes = False) -> None:
@@ -37,7 +25,7 @@ def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes 
     answer = {**payload(found, seen), "receipts": [item.as_json() for item in receipts]}
     nothing = f"nothing was left behind in any region ({len(seen.regions)} looked into)"
 
-    def screen(console: "Console") -> None:
+    def screen(console: Console) -> None:
         if receipts:
             draw_receipts(console, receipts)
         else:

@@ -20,7 +20,7 @@ from modelpick.aws.resources import Payload
 from modelpick.aws.spec import Spec
 from modelpick.cli import aws_options
 from modelpick.cli.aws_options import Boundary, KmsKey, Profile, Subnet, Tags, Yes
-from modelpick.cli.options import Run, amount, command
+from modelpick.cli.options import Run, amount
 from modelpick.cli.output import Output, to_stderr
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.cli.render import up as render
@@ -28,11 +28,6 @@ from modelpick.errors import EXIT_INTERRUPTED
 from modelpick.exports import cloudformation
 from modelpick.files import read_text, write_atomically
 from modelpick.planning import plan as plans
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "up")(up)
 
 
 def up(

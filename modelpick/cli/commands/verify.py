@@ -1,23 +1,15 @@
 """`modelpick verify`: fail on any drift from the lock."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import Offline, PolicyName, command
-from modelpick.cli.output import Output
+from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.output import Console, Output
 from modelpick.errors import ModelpickError, RemoteError
 from modelpick.licensing import lock as locks
 from modelpick.licensing.judge_models import judge_pairs, policy_in_force
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program."""
-    command(app, "verify")(verify)
 
 
 def verify(
@@ -56,7 +48,7 @@ def verify(
         "sources": [],
     }
 
-    def draw(console: "Console") -> None:
+    def draw(console: Console) -> None:
         for drift in drifts:
             console.print(f"changed: {drift.text}", markup=False, soft_wrap=True)
         if drifts:

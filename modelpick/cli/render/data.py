@@ -18,7 +18,7 @@ _SHOWN_ALIKE = 3
 _SHOWN = 12
 
 
-def draw_report(console: Console, file: str, report: "Report", held_out: str | None = None) -> None:
+def draw_report(console: Console, file: str, report: Report, held_out: str | None = None) -> None:
     """What `data check` found."""
     about = "" if report.tokens_exact else "about "
     lines = len(report.data.wholes)
@@ -49,7 +49,7 @@ def draw_report(console: Console, file: str, report: "Report", held_out: str | N
     _draw_steps(console, _after_check(file, report, held_out))
 
 
-def _draw_lengths(console: Console, report: "Report") -> None:
+def _draw_lengths(console: Console, report: Report) -> None:
     rows = []
     for end, number in report.bars():
         over = report.context is not None and end > report.context and number
@@ -93,7 +93,7 @@ def _draw_problems(console: Console, problems: Sequence["Problem"]) -> None:
     console.print(table)
 
 
-def _after_check(file: str, report: "Report", held_out: str | None) -> list[str]:
+def _after_check(file: str, report: Report, held_out: str | None) -> list[str]:
     codes = {problem.code for problem in report.problems}
     if report.errors:
         return ["fix the errors: fine-tuning refuses a file that has any"]
@@ -110,7 +110,7 @@ def _after_check(file: str, report: "Report", held_out: str | None) -> list[str]
     return steps or [f"modelpick finetune MODEL --data {file}"]
 
 
-def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, int], chosen: "Curated") -> None:
+def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, int], chosen: Curated) -> None:
     """What `data curate` chose, and where the rest went. `tokens` are the medians before and after, estimated."""
     console.print(styled((target, "bold"), f": {len(chosen.chosen):,} of {read:,} examples"), soft_wrap=True)
     console.print()
@@ -146,7 +146,7 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
     _draw_steps(console, ["read a handful of them", f"modelpick finetune MODEL --data {target}"])
 
 
-def draw_picked(console: Console, target: str, picked: "Picked") -> None:
+def draw_picked(console: Console, target: str, picked: Picked) -> None:
     """What `data next` picked."""
     console.print(styled((target, "bold"), f": {count(len(picked.rows), 'example')} to label next"), soft_wrap=True)
     console.print(

@@ -1,17 +1,15 @@
 """What `modelpick up` shows: what is about to be paid, the machine in service, what to do next."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelpick import schema
 from modelpick.aws.location import LaunchLocation
 from modelpick.aws.provision import RunningMachine
 from modelpick.aws.spec import Spec
+from modelpick.cli.output import Console
 from modelpick.evaluation.score import ComparisonRow
 from modelpick.planning.plan_file import PlannedDeployment
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def summary(spec: Spec, plan: PlannedDeployment, location: LaunchLocation) -> str:
@@ -46,7 +44,7 @@ def in_service(machine: RunningMachine) -> str:
     )
 
 
-def draw(console: "Console", machine: RunningMachine, serves: bool, answer: Mapping[str, Any]) -> None:
+def draw(console: Console, machine: RunningMachine, serves: bool, answer: Mapping[str, Any]) -> None:
     """The answer for a person: the machine, or what became of its job, and the commands that come next."""
     name, followed = machine.deployment, "progress" in answer
     lines = [f"results   {answer['results']}"] if followed else in_service(machine).splitlines()
