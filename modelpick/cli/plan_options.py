@@ -116,7 +116,7 @@ def _progress(out: Output) -> Callable[[int, int], None] | None:
     return show
 
 
-RECOMPUTED = "batch: sequences at a time; r: activations are recomputed, else it would not fit"
+RECOMPUTED = "batch: sequences at a time; r: with checkpointing, since it does not fit without"
 
 
 def micro_batch(workload: Mapping[str, object]) -> str:

@@ -247,6 +247,11 @@ def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, r
         said.append(f"{at_once} at a time, {workload.context} prompt tokens each")
         said.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
     else:
+        tokens = (
+            "the data's tokens" if request.tokens is not None else f"{ASSUMED_TOKENS:,} tokens (--data counts yours)"
+        )
+        passes = next((row.tuning.recipe.epochs for row in rows if row.tuning is not None), None)
+        said.insert(0, f"the job: {tokens}" + ("" if passes is None else f" x {passes:g} epochs"))
         said.append("time and cost: 80 % intervals; low and high ends of the parts add up; spot prices: old samples")
         if request.tokens is not None:
             said += request.tokens.assumptions

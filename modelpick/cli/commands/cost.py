@@ -120,7 +120,7 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     table.add_column("instance", no_wrap=True)
     table.add_column("GPU", no_wrap=True)
     titles = (
-        ("$/h", "tokens/s", "$/Mtok out", "$/month")
+        ("$/h", "tokens/s", "$/M output", "$/month")
         if serves
         else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
     )
