@@ -224,7 +224,7 @@ class Placements:
                 "no instance type matches what was asked for",
                 "name another --instance, --family or number of --gpus",
             )
-        return max(rejected, key=lambda one: (_PROGRESS.index(one.cause), one.free_gib or 0.0))
+        return max(rejected, key=_nearness)
 
 
 def place(
@@ -477,8 +477,15 @@ def _too_expensive(row: Placement, cap: float) -> Rejection:
         f"the cheapest instance that fits is {name} at ${price:.3f}/h, above ${cap:g}",
         "raise --max-usd-per-hour",
         row.offer,
-        -price,  # of those above the cap the cheapest is the nearest
+        row.headroom_gib,
     )
+
+
+def _nearness(rejection: Rejection) -> tuple[int, float]:
+    """How near an offer came: by the gate it failed at, then by memory, or by the price where only that is too high."""
+    if rejection.cause == "too_expensive" and rejection.offer is not None:
+        return (_PROGRESS.index(rejection.cause), -(rejection.offer.usd_per_hour or 0.0))
+    return (_PROGRESS.index(rejection.cause), rejection.free_gib or 0.0)
 
 
 def _of_error(error: ModelpickError, cause: Cause) -> Rejection:

@@ -148,7 +148,7 @@ def load(text: str) -> Plan:
 def _sealed(body: dict[str, Any], *, first_list: bool = False) -> Plan:
     """The body with its id, and with the actions and switches that follow from it.
 
-    `first_list`: with the actions that plan files of before modelpick's next release list.
+    `first_list`: with the actions that older plan files list.
     """
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     name = f"modelpick-{digest[:10]}"
