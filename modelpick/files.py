@@ -1,4 +1,4 @@
-"""Where the data files lie (policies/, deploy/, embedded facts), and how every file is read and written.
+"""Where the data files are (policies/, deploy/, embedded facts), and how every file is read and written.
 
 A file is read whole or refused in one sentence, without ever blocking on a pipe or a device. A file is written whole or
 not at all: the old one survives a full disk and a killed process. Every failure is a UsageError whose `__cause__` is
@@ -35,7 +35,7 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 
 
 def directory(name: str) -> Path:
-    """The folder `name` ("policies", "deploy"): beside the package in a checkout, inside it in a wheel."""
+    """The folder `name` ("policies", "deploy"): next to the package in a checkout, inside it in a wheel."""
     inside = _PACKAGE / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
@@ -94,16 +94,16 @@ def read_text(path: Path | str, *, code: str, fix: str | None = None, largest: i
 def read_json(
     path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST, allow_nan: bool = False
 ) -> Any:
-    """What a JSON file holds. Raises as `read_text` and `parse_json` do."""
+    """The content of a JSON file. Raises as `read_text` and `parse_json` do."""
     text = read_text(path, code=code, fix=fix, largest=largest)
     return parse_json(text, where=str(path), code=code, fix=fix, allow_nan=allow_nan)
 
 
 def parse_json(text: str | bytes, *, where: str, code: str, fix: str | None = None, allow_nan: bool = False) -> Any:
-    """What JSON text holds. `where` names its origin in errors.
+    """The content of JSON text. `where` names its origin in errors.
 
     Raises UsageError(code=code) for text that is not JSON, is nested too deeply, or holds a number that is not finite
-    (NaN, Infinity, 1e999), which JSON has no word for; `allow_nan` takes those.
+    (NaN, Infinity, 1e999), which JSON cannot write; `allow_nan` accepts those.
     """
     try:
         if allow_nan:
@@ -114,7 +114,7 @@ def parse_json(text: str | bytes, *, where: str, code: str, fix: str | None = No
 
 
 def read_toml(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> dict[str, Any]:
-    """What a TOML file holds. Raises as `read_text` does, and UsageError for text that is not TOML."""
+    """The content of a TOML file. Raises as `read_text` does, and UsageError for text that is not TOML."""
     text = read_text(path, code=code, fix=fix, largest=largest)
     try:
         return tomllib.loads(text)
@@ -191,7 +191,7 @@ def copy_file(
     if root is not None and not real.is_relative_to(os.path.realpath(root)):
         raise UsageError(
             f"{source} is a link to a file outside {root}",
-            fix=fix or "replace the link by the file itself, or remove it",
+            fix=fix or "replace the link with the file itself, or remove it",
             code=code,
         )
     with _opened(real, code, fix, shown=source) as original, replacing(target, code=code, fix=fix) as copy:
@@ -253,7 +253,7 @@ def _cannot(verb: str, path: Path | str, error: Exception, code: str, fix: str |
     elif number == errno.ENOENT:
         message, advice = f"{path} cannot be {verb}: there is no folder {folder}", f"create {folder}"
     elif number == errno.ELOOP:
-        message, advice = f"{path} cannot be {verb}: its links lead back to themselves", "replace the link by a file"
+        message, advice = f"{path} cannot be {verb}: its links form a loop", "replace the link with a file"
     elif number in _NO_ROOM:
         message, advice = f"{path} cannot be {verb}: the disk is full", "make room on the disk, then re-run the command"
     elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -282,7 +282,7 @@ def _repair(where: str) -> str:
 
 
 def _not_finite(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not a number that JSON has")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _finite(digits: str) -> float:

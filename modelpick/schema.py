@@ -135,7 +135,7 @@ def read(kind: type[T], table: object, where: str = "", code: str = _POLICY_FILE
         if key not in schema and not ignore_unknown:
             raise UsageError(
                 f"{_prefix(where)}unknown key {_show(key)}",
-                fix=nearest(str(key), schema) or f"known keys: {', '.join(schema)}",
+                fix=nearest(str(key), schema) or f"use one of the known keys: {', '.join(schema)}",
                 code=code,
             )
     values = {}
@@ -346,7 +346,7 @@ def _scalar_parser(annotation: Any, notes: tuple[Any, ...]) -> Parse:
     def parse(value: Any, where: str, key: str, code: str) -> Any:
         if _fits(annotation, value, bounds) and (matches is None or matches(value)):
             return convert(value) if convert else value
-        fix = nearest(str(value), _choices(annotation)) or f"{key} takes {_wanted(annotation, bounds, pattern)}"
+        fix = nearest(str(value), _choices(annotation)) or f"set {key} to {_wanted(annotation, bounds, pattern)}"
         raise UsageError(f"{_prefix(where)}{key} is {_show(value)}", fix=fix, code=code)
 
     return parse
@@ -360,7 +360,7 @@ def _sequence_parser(annotation: Any, inner: tuple[Any, ...], notes: tuple[Any, 
     def parse(value: Any, where: str, key: str, code: str) -> Any:
         if not isinstance(value, list | tuple) or not (repeated or len(value) == len(parsers)):
             wanted = "a list in square brackets" if repeated else f"a list of {len(parsers)} values"
-            raise UsageError(f"{_prefix(where)}{key} is {_show(value)}", fix=f"{key} takes {wanted}", code=code)
+            raise UsageError(f"{_prefix(where)}{key} is {_show(value)}", fix=f"set {key} to {wanted}", code=code)
         of = parsers * len(value) if repeated else parsers
         return make(of[i](item, where, f"{key}[{i}]", code) for i, item in enumerate(value))
 
@@ -372,7 +372,7 @@ def _mapping_parser(annotation: Any, inner: Any, notes: tuple[Any, ...]) -> Pars
 
     def parse(value: Any, where: str, key: str, code: str) -> Any:
         if not isinstance(value, Mapping):
-            fix = f"{key} takes a table of names and values"
+            fix = f"set {key} to a table of names and values"
             raise UsageError(f"{_prefix(where)}{key} is {_show(value)}", fix=fix, code=code)
         return {name: parse_item(item, where, f"{key}.{name}", code) for name, item in value.items()}
 

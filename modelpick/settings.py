@@ -130,7 +130,7 @@ def state_folder(name: str) -> Path:
         return (Path(base) if base else Path.home() / ".local" / "state") / "modelpick" / name
     except RuntimeError:
         raise UsageError(
-            "there is no home folder to keep things in", fix="set HOME or XDG_STATE_HOME", code="no_home"
+            "there is no home folder to store files in", fix="set HOME or XDG_STATE_HOME", code="no_home"
         ) from None
 
 

@@ -33,7 +33,7 @@ _TUNING = Only("finetune")
 _SERVING = Only("serve")
 _LORA = Only(lora=True)
 METHOD_HELP = Help(
-    "How weights are held: bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; to fine-tune: full, lora, lora-int8, qlora.",
+    "Weight format: bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; to fine-tune: full, lora, lora-int8, qlora.",
     metavar="M",
     default="",
 )
@@ -45,7 +45,7 @@ _NO_LIMIT = "the largest value is above anything in use, so that only mistakes a
 
 Task = Annotated[
     Literal["serve", "finetune"],
-    Help("What the model is to do.", default="what the method is for, else serve"),
+    Help("What the model does.", default="what the method is for, else serve"),
     Source("the two halves of this program"),
 ]
 Method = Annotated[
@@ -66,7 +66,7 @@ Context = Annotated[
 Generate = Annotated[
     int,
     Bounds(0, 100_000_000),
-    Help("New tokens of an answer, on top of the context.", metavar="N", default="512 for a server, else 0"),
+    Help("Tokens to generate, on top of the context.", metavar="N", default="512 for a server, else 0"),
     Source(_NO_LIMIT),
     _SERVING,
 ]
@@ -74,7 +74,7 @@ Batch = Annotated[
     int,
     Bounds(1, 1_000_000),
     Help(
-        "Sequences at a time: concurrent requests (serve) or the micro-batch (finetune).",
+        "Sequences at a time: concurrent requests (serve) or micro-batch size (finetune).",
         metavar="N",
         default="1, or what fits the GPU",
     ),
@@ -90,7 +90,7 @@ LoraRank = Annotated[
 LoraTargets = Annotated[
     str,
     Pattern(r"(?s).*\S.*", "module names joined by commas, or all-linear"),
-    Help("Modules that get an adapter: names joined by commas, or all-linear.", metavar="LIST"),
+    Help("Modules to adapt: names joined by commas, or all-linear.", metavar="LIST"),
     Source('"LoRA Without Regret" (Thinking Machines, 2025-09-29): adapters on all linear layers'),
     _LORA,
 ]
@@ -116,13 +116,13 @@ GradientCheckpointing = Annotated[
 GradientAccumulation = Annotated[
     int,
     Bounds(1, 1_000_000),
-    Help("Micro-batches a step.", metavar="N", default="1, or up to 16 examples a step"),
+    Help("Micro-batches per optimizer step.", metavar="N", default="1, or up to 16 examples a step"),
     Source(f"with more than one, gradients stay through the next forward pass (measured); {_NO_LIMIT}"),
     _TUNING,
 ]
 Dtype = Annotated[
     Literal["bf16", "fp16", "fp32"],
-    Help("Compute type."),
+    Help("Compute dtype."),
     Source("bf16 has the exponent of fp32 (arXiv 1905.12322) and needs no loss scaling"),
 ]
 Attention = Annotated[
@@ -132,23 +132,23 @@ Attention = Annotated[
 ]
 Stack = Annotated[
     Literal["auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"],
-    Help("The software that runs it; auto is what serve, finetune and up start.", metavar="S"),
+    Help("Software that runs it. auto: what serve, finetune and up start.", metavar="S"),
     Source("planning/engines.py chooses; memory/stacks.py: what was measured"),
 ]
 KvCacheDtype = Annotated[
     Literal["auto", "fp8", "int8", "int4"],
-    Help("How the key-value cache is held."),
+    Help("Dtype of the KV cache."),
     Source("vLLM --kv-cache-dtype; transformers' quantized cache"),
     _SERVING,
 ]
 Measure = Annotated[
     Literal["allocated", "reserved", "device"],
-    Help("Which memory is counted: what torch allocates, what it reserves, or all that the GPU shows."),
+    Help("Memory to report: allocated by torch, reserved by torch, or all that the GPU shows."),
     Source("torch.cuda.memory_allocated, memory_reserved; nvidia-smi"),
 ]
 Sharding = Annotated[
     Literal["none", "tensor-parallel", "zero2", "zero3", "fsdp"],
-    Help("How several GPUs share the model.", metavar="HOW", default="tensor-parallel to serve, zero3 to fine-tune"),
+    Help("How GPUs share the model.", metavar="HOW", default="tensor-parallel to serve, zero3 to fine-tune"),
     Source("ZeRO, arXiv 1910.02054; Megatron-LM, arXiv 1909.08053"),
 ]
 
@@ -189,9 +189,7 @@ class Workload:
         Source("memory/stacks.py, which also has the version that None means"),
     ] = None
     measure: Measure = "device"
-    gpus: Annotated[
-        int, Bounds(1, 4096), Help("GPUs that the model is sharded over.", metavar="N"), Source(_NO_LIMIT)
-    ] = 1
+    gpus: Annotated[int, Bounds(1, 4096), Help("GPUs to shard the model over.", metavar="N"), Source(_NO_LIMIT)] = 1
     sharding: Sharding = "none"
     packing: Annotated[
         bool,
@@ -209,7 +207,7 @@ class Workload:
     gpu_memory_utilization: Annotated[
         float,
         Bounds(0, 1, above=True),
-        Help("vLLM's share of the GPU.", metavar="X"),
+        Help("Share of GPU memory that vLLM uses.", metavar="X"),
         Source("vLLM: --gpu-memory-utilization, 0.9"),
         _SERVING,
     ] = 0.9
@@ -252,15 +250,15 @@ def workload_from(options: Mapping[str, Any]) -> Workload:
         values.setdefault("stack", "transformers")
     for name in _ONLY_FINETUNE if task == "serve" else ONLY_SERVE:
         if values.get(name):
-            raise _contradiction(f"{name} has no meaning for task {task}", f"leave out {name}")
+            raise _contradiction(f"{name} does not apply to task {task}", f"leave out {name}")
     for name in ONLY_LORA:
         if name in values and values["method"] not in LORA_METHODS:
-            message = f"{name} has no meaning for method {values['method']}"
+            message = f"{name} does not apply to method {values['method']}"
             raise _contradiction(message, f"leave out {name}, or use lora")
     if values.get("gpus", 1) > 1 and values.get("sharding", "none") == "none":
         values["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
     if values.get("sharding") == "zero2" and task == "serve":
-        raise _contradiction("zero2 shards gradients, and serving has none", "use tensor-parallel or zero3")
+        raise _contradiction("zero2 shards gradients, which serving does not have", "use tensor-parallel or zero3")
     if values.get("gpus", 1) == 1 and values.get("sharding", "none") not in ("none", "zero2"):
         raise _contradiction("sharding needs more than one GPU", "add gpus, or leave out sharding")
     return Workload(**values)

@@ -63,7 +63,7 @@ def _link_loop(path: Path) -> None:
         (_folder, "is a folder"),
         (_socket, "is a socket"),
         (_device, "is a device"),
-        (_link_loop, "links lead back"),
+        (_link_loop, "links form a loop"),
         (lambda path: None, "there is no file"),
     ],
 )

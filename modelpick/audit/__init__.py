@@ -1,1 +1,1 @@
-"""Which models does a code base use, and may it? Finds model ids where model ids stand, and judges each once."""
+"""Which models does a code base use, and may it? Finds model ids where they are used, and judges each once."""

@@ -1,4 +1,4 @@
-"""A string that may be a model id, and where it stands. Pure."""
+"""A string that may be a model id, and its position. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ an address on the Hub; or nothing but its own looks (then only the catalog can s
 class AuditHit:
     """`text` as written at `line` and `column` (both from 1, columns in characters).
 
-    `how` names the place for people (`from_pretrained`, `model_id`), `revision` is the commit, branch or tag beside it.
-    `bare`: an id without organisation counts here; `organisation`: where such an id lives.
+    `how` names the place for people (`from_pretrained`, `model_id`), `revision` is the commit, branch or tag next to
+    it. `bare`: an id without organisation counts here; `organisation`: where such an id lives.
     """
 
     text: str

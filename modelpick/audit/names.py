@@ -1,4 +1,4 @@
-"""When is a string a model id? The Hub's own grammar for names, and what else looks like `a/b` but is none. Pure."""
+"""When is a string a model id? The Hub's own grammar for names, and what looks like `a/b` but is not a model. Pure."""
 
 import re
 from collections.abc import Callable

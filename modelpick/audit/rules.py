@@ -1,4 +1,4 @@
-"""Where model ids stand, as data/patterns.toml says it. Pure but for `load`, which reads that file once."""
+"""Where model ids are used, from data/patterns.toml. Pure but for `load`, which reads that file once."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class CallRule:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The patterns, in the shape in which they are asked for. See data/patterns.toml for what each means."""
+    """The patterns, indexed for look-up. See data/patterns.toml for what each means."""
 
     calls: Mapping[str, tuple[CallRule, ...]]  # by the last word of the called name
     commands: tuple[tuple[str, ...], ...]

@@ -17,7 +17,7 @@ from modelpick.licensing.verdict import Judgement
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A model that the code names, what was judged of it (or why it could not be), and where it stands."""
+    """A model that the code names, its verdict (or why there is none), and where it is named."""
 
     asked: ModelName
     answer: Judgement | ModelpickError
@@ -89,7 +89,8 @@ def audit(
 ) -> Audit:
     """Scan `paths` and judge each distinct model once, in the order in which the files name them.
 
-    Raises UsageError for a bad policy or a path that cannot be looked at; what goes wrong with one model is its answer.
+    Raises UsageError for a bad policy or a path that cannot be looked at; an error about one model is that model's
+    answer.
     """
     chosen = policy_in_force(policy)
     catalog, particular = index.load(), facts_in_force().curations
@@ -107,7 +108,7 @@ def audit(
 def _settings_used(policy: str | None) -> dict[str, tuple[str, ...]]:
     """Which settings files decided on the policy and the company's facts, and what each of them set.
 
-    Told, since a pull request may bring a modelpick.toml of its own that loosens the audit of itself.
+    Reported, because a pull request may bring a modelpick.toml of its own that loosens the audit of itself.
     """
     used: dict[str, tuple[str, ...]] = {}
     for key, origin in settings.load({"policy": policy}).origins.items():
@@ -120,7 +121,7 @@ def _settings_used(policy: str | None) -> dict[str, tuple[str, ...]]:
 def _judged(
     asked: Sequence[ModelName], policy: str | None, offline: bool
 ) -> dict[ModelName, Judgement | ModelpickError]:
-    """An answer for each; where nobody could look at a pinned revision, what the catalog's facts say, as a review."""
+    """An answer for each; where a pinned revision could not be read, what the catalog's facts say, as a review."""
 
     found = judge_models([_written(name) for name in asked], policy=policy, offline=offline)
     answers = dict(zip(asked, found, strict=True))

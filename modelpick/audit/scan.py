@@ -26,7 +26,7 @@ _STRENGTH = {"argument": 3, "url": 2, "named": 1, "anywhere": 0}
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a model is named; `how` is what vouches for it, `written` the id as it stands there."""
+    """Where a model is named; `how` is the evidence for it, `written` the id as it stands there."""
 
     path: str
     line: int

@@ -122,7 +122,7 @@ def _below(root: Path, rules: Rules) -> Iterator[Path | Skipped]:
 
 
 def _git_lists(root: Path) -> list[str] | None:
-    """The files of a work tree that git tracks or does not ignore; None where git has nothing to say."""
+    """The files of a work tree that git tracks or does not ignore; None where git has no answer."""
     # A hook's own GIT_DIR would make git answer for another tree, and an audited tree's fsmonitor is a program to run.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

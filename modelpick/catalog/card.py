@@ -1,8 +1,8 @@
-"""Reads a model card: its front matter, whatever state that is in, and what it says of license and ancestry. Pure.
+"""Reads a model card: its front matter, whatever state that is in, and what it says about license and ancestry. Pure.
 
-Cards lie and err. What the Hub itself would not read as metadata (prose or a byte-order mark before the first `---`,
+Cards contain errors. What the Hub itself would not read as metadata (prose or a byte-order mark before the first `---`,
 invalid YAML) is not metadata here either, and the notes say so: such a card grants nothing. Values keep the type they
-were parsed to (`license: no` is False): who judges them must see it.
+were parsed to (`license: no` is False): the license verdict must see it.
 """
 
 import math
@@ -78,10 +78,10 @@ def without_surrogates(value: Any) -> Any:
 def read(text: str) -> Card:
     """Takes a README.md apart. Never raises: what cannot be read is empty metadata and a note that says why."""
     if text.startswith("\ufeff"):
-        return Card({}, text[1:], _hidden(text[1:], "a byte-order mark stands before the front matter"))
+        return Card({}, text[1:], _hidden(text[1:], "there is a byte-order mark before the front matter"))
     start = text.lstrip()
     if not start.startswith(("---\n", "---\r")):
-        return Card({}, text, _hidden(text, "text stands before the front matter") if "\n---" in text else ())
+        return Card({}, text, _hidden(text, "there is text before the front matter") if "\n---" in text else ())
     front_matter, body = _split(start)
     if front_matter is None:
         return Card({}, text, _hidden(text, "the front matter is not closed by a line `---`"))
@@ -126,11 +126,11 @@ def base_models(value: object, relation: object, notes: list[str]) -> tuple[Base
         if isinstance(item, str) and item.strip():
             parents.append(hub_id(item))
         elif item is not None:
-            notes.append(f"base_model holds {_shown(item)}, which names no model")
+            notes.append(f"base_model contains {_shown(item)}, which is not a model id")
     named = list(dict.fromkeys(parents))
     kind = _RELATIONS.get(relation.strip().lower()) if isinstance(relation, str) else None
     if relation is not None and kind is None:
-        notes.append(f"base_model_relation is {_shown(relation)}, which is none the Hub knows")
+        notes.append(f"base_model_relation is {_shown(relation)}, which the Hub does not define")
     return tuple(BaseModel(parent, kind or ("merge" if len(named) > 1 else "unknown")) for parent in named)
 
 
@@ -179,7 +179,7 @@ def _parse(front_matter: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         loader.dispose()
     if not isinstance(value, dict):
         return {}, (f"the front matter is {_shown(value)}, not a mapping of keys to values: no metadata read",)
-    notes = tuple(f"the front matter states {key} more than once: all its values count" for key in duplicates)
+    notes = tuple(f"the front matter sets {key} more than once: all its values count" for key in duplicates)
     return _plain(value), notes
 
 
@@ -191,12 +191,12 @@ def _loader() -> Any:
 
 
 def _blown_up(root: Any) -> str | None:
-    """Why a node graph is too much to construct: aliases that multiply, that hold themselves, or nesting."""
+    """Why a node graph is too much to construct: aliases that multiply or refer to themselves, or nesting."""
     sizes: dict[int, int] = {}
 
     def size(node: Any, above: tuple[int, ...]) -> int:
         if id(node) in above:
-            raise ValueError("has an alias that holds itself")
+            raise ValueError("has an alias that refers to itself")
         if len(above) > DEEPEST:
             raise ValueError(f"is nested deeper than {DEEPEST}")
         if id(node) not in sizes:
@@ -262,7 +262,7 @@ def _hidden(text: str, why: str) -> tuple[str, ...]:
 def _word(key: str, value: object, notes: list[str]) -> str | None:
     if value is None or isinstance(value, str):
         return value.strip() or None if isinstance(value, str) else None
-    notes.append(f"{key} is {_shown(value)}, not a text: left aside")
+    notes.append(f"{key} is {_shown(value)}, not text: ignored")
     return None
 
 
@@ -270,7 +270,7 @@ def _words(key: str, value: object, notes: list[str]) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     words = [item.strip() for item in items if isinstance(item, str) and item.strip()]
     if isinstance(value, Mapping) or any(isinstance(item, list | Mapping) for item in items):
-        notes.append(f"{key} holds more than names: the rest is left aside")
+        notes.append(f"{key} contains more than names: the rest is ignored")
     return tuple(words)
 
 

@@ -23,7 +23,7 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 def read_folder(path: Path) -> Model:
     """The model in a folder: card, terms, config.json, adapter_config.json, safetensors and GGUF headers.
 
-    What a damaged card or header hides stands in `Model.notes`. Raises UsageError: `no_such_folder`, `no_model_here`
+    `Model.notes` says what a damaged card or header hides. Raises UsageError: `no_such_folder`, `no_model_here`
     (none of a model's files), `bad_json` (a config.json that is broken, not an object, or out of JSON's numbers).
     """
     names, notes = _listed(path)
@@ -34,7 +34,7 @@ def read_folder(path: Path) -> Model:
     weights = [name for name in names if name.endswith(".safetensors")]
     if config is None and adapter is None and not texts and not ggufs and not weights:
         raise UsageError(
-            f"{path} holds none of a model's files",
+            f"{path} contains none of a model's files",
             fix="give a folder with config.json (and README.md, LICENSE), or a Hub id org/name",
             code="no_model_here",
         )
@@ -71,7 +71,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         problem = f"{error.msg} at line {error.lineno}"
     except (ValueError, RecursionError) as error:
         problem = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:120]
-    raise UsageError(f"{where} is not readable: {problem}", fix=f"fix {where}, or download it again", code="bad_json")
+    raise UsageError(f"{where} cannot be read: {problem}", fix=f"fix {where}, or download it again", code="bad_json")
 
 
 def file_in(folder: Path, name: str) -> Path | None:
@@ -130,7 +130,7 @@ def _listed(path: Path) -> tuple[tuple[str, ...], list[str]]:
         ) from error
     kept = tuple(sorted(name for name in names if file_in(path, name) is not None))
     links = sorted(name for name in set(names) - set(kept) if (path / name).is_symlink() and not (path / name).is_dir())
-    return kept, [f"{name} is a link out of the folder or to no file: not read" for name in links]
+    return kept, [f"{name} is a link that leaves the folder or is broken: not read" for name in links]
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _counts(path: Path, names: tuple[str, ...], notes: list[str]) -> dict[str, i
             return {}
     shards = headers.weight_files(names, index)
     if absent := [name for name in shards if name not in names]:
-        notes.append(f"{len(absent)} of {len(shards)} weight files are not here: parameters not counted")
+        notes.append(f"{len(absent)} of {len(shards)} weight files are missing: parameters not counted")
         return {}
     counts = []
     for name in shards:

@@ -20,7 +20,7 @@ _GGUF_STRING, _GGUF_ARRAY = 8, 9
 
 
 def safetensors_header_length(first: bytes) -> int:
-    """Bytes of the JSON header, from the first 8 bytes of a file. Raises ValueError where that cannot be."""
+    """Bytes of the JSON header, from the first 8 bytes of a file. Raises ValueError for an impossible length."""
     if len(first) < 8:
         raise ValueError("the file ends before its header")
     length = int(struct.unpack("<Q", first[:8])[0])
@@ -46,7 +46,7 @@ def parameters_by_dtype(header: bytes) -> dict[str, int]:
         if not isinstance(dtype, str) or not isinstance(shape, list):
             raise ValueError(f"tensor {name[:60]!r} has no dtype or shape")
         if any(isinstance(side, bool) or not isinstance(side, int) or not 0 <= side < 2**48 for side in shape):
-            raise ValueError(f"tensor {name[:60]!r} has a shape that cannot be")
+            raise ValueError(f"tensor {name[:60]!r} has an impossible shape")
         counts[dtype] += math.prod(shape)
     return dict(counts)
 
@@ -90,7 +90,7 @@ def gguf_general(start: bytes) -> dict[str, Any]:
         raise ValueError("this is not a GGUF file")
     version, _, entries = struct.unpack("<IQQ", start[4:24])
     if version not in (2, 3):
-        raise ValueError(f"GGUF version {version} is not read")
+        raise ValueError(f"GGUF version {version} is not supported")
     reader = _Bytes(start, 24)
     found: dict[str, Any] = {}
     try:

@@ -1,7 +1,7 @@
 """Looks models up on the live Hub: one API call each, or one for a thousand, then only the files that say something.
 
 A model's facts are its API record, its card, its terms files, its configs and the headers of its weights, all at one
-commit, which is the `revision` of the Model. What is behind a gate is named, never guessed. When the Hub does not
+commit, which is the `revision` of the Model. Gated files are listed, never guessed. When the Hub does not
 answer, the embedded catalog does, and the Model's notes say so.
 """
 
@@ -36,7 +36,7 @@ EXPAND = (
 )  # fmt: skip
 THREADS = 16
 BULK = 100  # ids from which on the list endpoint is asked first: a page of 1,000 models costs one call
-WORTH_A_PAGE = 3  # wanted models a page must have brought for the next one to be asked
+WORTH_A_PAGE = 3  # requested models that a page must contain before the next page is fetched
 DEEPEST_ANCESTRY = 30  # generations (docs/contracts.md); the verdict says `review` beyond
 # org/name or one of the few legacy names, as huggingface_hub validates them (utils/_validators.py).
 _ID = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
@@ -62,7 +62,7 @@ def look_up(
     ancestors: bool = True,
     patience: float = PATIENCE,
 ) -> LookUp:
-    """Models called `ids` (`org/name` or `org/name@revision`), live unless `offline` or the Hub does not answer.
+    """Models called `ids` (`org/name` or `org/name@revision`), live unless `offline` or the Hub did not answer.
 
     Errors come as results: UsageError `bad_model_id`; RemoteError `model_unknown` (not in the catalog, no Hub),
     `model_not_found`, `revision_unknown`, `bad_token`, `model_disabled`, `gated`. With `ancestors`, the parents of all
@@ -89,7 +89,7 @@ def split_revision(text: str) -> tuple[str, str | None]:
 
 
 class _Session:
-    """What one look-up has found so far. Each repository is asked for once."""
+    """What one look-up has found so far. Each repository is requested once."""
 
     def __init__(self, catalog: Catalog, *, offline: bool, many: int, cache: Path | None, seconds: float) -> None:
         pause = LONGEST_PAUSE if many >= BULK else 0.0
@@ -107,7 +107,7 @@ class _Session:
         return [self._known[_key(text)] for text in asked]
 
     def find(self, id: str) -> Model | None:
-        """The model called `id`, or None: a bad id, a path, nobody's repository, or a Hub that does not answer."""
+        """The model called `id`, or None: a bad id, a path, a missing repository, or a Hub that does not answer."""
         if _key(id) not in self._known:
             self._known[_key(id)] = self._ancestor(id)
         found = self._known[_key(id)]
@@ -159,18 +159,18 @@ class _Session:
             return self._not_found(id, revision, error)
         except GatedError:
             return RemoteError(
-                f"{id} shows nothing without access",
-                fix=f"ask for access at {id} on the Hub, set HF_TOKEN",
+                f"{id} is gated: nothing can be read without access",
+                fix=f"request access on the page of {id} on the Hub, then set HF_TOKEN",
                 code="gated",
             )
 
     def _ancestor(self, id: str) -> Found:
-        """A parent: like any model, but one that the Hub no longer has is still what the catalog knew of it."""
+        """A parent: like any model, but for one that the Hub no longer has the catalog's facts are used."""
         found = self._one(id)
         if isinstance(found, RemoteError) and found.code == "model_not_found" and "@" not in id:
             known = self._catalog.find(id)
             if known is not None:
-                note = f"the Hub shows no {known.id} any more: as the catalog of {self._catalog.as_of} had it"
+                note = f"the Hub no longer has {known.id}: these are the facts of the catalog of {self._catalog.as_of}"
                 return replace(known, notes=(note, *known.notes))
         return found
 
@@ -181,7 +181,7 @@ class _Session:
         if not isinstance(sha, str) or COMMIT.fullmatch(sha) is None:
             sha = revision if revision and COMMIT.fullmatch(revision) else None
         if _ID.fullmatch(str(canonical)) is None:
-            raise HubDownError("it names a model that cannot be")
+            raise HubDownError("it names a model with an impossible id")
         parts = hub_files.load(self._cache, address(self._client.endpoint), canonical, sha)
         if parts is None:
             names = _siblings(record)
@@ -206,11 +206,11 @@ class _Session:
     def _from_catalog(self, id: str, revision: str | None, why: str | None) -> Found:
         """The catalog's row, with a note where it stands in for a Hub that does not answer."""
         known = self._catalog.find(id)
-        reason = "--offline" if why is None else f"the Hub does not answer: {why}"
+        reason = "--offline" if why is None else f"the Hub did not answer: {why}"
         if known is not None and revision is None:
             if why is None:
                 return known
-            note = f"the Hub does not answer ({why}): from the embedded catalog of {self._catalog.as_of}"
+            note = f"the Hub did not answer ({why}): from the embedded catalog of {self._catalog.as_of}"
             return replace(known, notes=(note, *known.notes))
         if known is not None:
             message = f"{id} is in the embedded catalog, but its revision {revision} is not ({reason})"
@@ -232,19 +232,19 @@ class _Session:
                 code="revision_unknown",
             )
         if error.code == "BadToken":
-            return RemoteError("the Hub does not accept the token", fix="renew HF_TOKEN, or unset it", code="bad_token")
+            return RemoteError("the Hub rejects the token", fix="renew HF_TOKEN, or unset it", code="bad_token")
         if error.code == "Disabled":
             return RemoteError(f"{id} is disabled on the Hub", fix="choose another model", code="model_disabled")
         guess = "" if self._catalog.find(id) else self._catalog.nearest(id)
         hint = "" if self._client.has_token else " If it is private, set HF_TOKEN"
         return RemoteError(
-            f"the Hub has no model {id}, or does not show it",
+            f"the Hub has no model {id}, or it is private",
             fix=f"{guess or 'check the name.'}{hint}".strip(),
             code="model_not_found",
         )
 
     def _listed(self, wanted: list[str]) -> dict[str, Mapping[str, Any]]:
-        """Records of as many wanted models as lists give for fewer calls: the most downloaded, then by organisation."""
+        """Records of requested models from list pages, where that saves calls: most downloaded first, then by owner."""
         missing = {_key(text) for text in wanted if "@" not in text and _ID.fullmatch(text)}
         records: dict[str, Mapping[str, Any]] = {}
 

@@ -1,7 +1,7 @@
 """What was read of a commit, kept on disk: a commit never changes, so a second look needs no file again.
 
 One JSON file per endpoint, repository and commit under the user's cache folder (XDG_CACHE_HOME, ~/.cache, LOCALAPPDATA;
-MODELPICK_CACHE outranks them). A damaged or foreign file is as good as none. Nothing behind a gate is kept. What was
+MODELPICK_CACHE takes precedence). A damaged or foreign file is as good as none. Nothing behind a gate is kept. What was
 not looked at for KEPT_DAYS goes, and beyond LARGEST the longest unused (`trim`).
 """
 
@@ -71,8 +71,8 @@ def save(folder: Path | None, endpoint: str, id: str, sha: str, parts: dict[str,
 def trim(folder: Path | None, *, days: float = KEPT_DAYS, largest: int = LARGEST) -> None:
     """Removes what was not used for `days`, then the longest unused until `largest` bytes are left.
 
-    Safe beside other processes: a file is whole or gone, and one that goes while another wants it is fetched again.
-    Files of anybody else are left alone.
+    Safe while other processes run: a file is whole or gone, and one that is removed while needed is fetched again.
+    Other programs' files are left alone.
     """
     if folder is None:
         return

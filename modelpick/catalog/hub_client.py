@@ -1,4 +1,4 @@
-"""GET requests to the Hub through huggingface_hub's own session: patient, but never for longer than was agreed.
+"""GET requests to the Hub through huggingface_hub's own session: with retries, within a fixed time limit.
 
 Endpoint, token, proxies and certificates are huggingface_hub's business (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE,
 HTTPS_PROXY, SSL_CERT_FILE); this module adds the limits: how long, how much, how often again.
@@ -62,7 +62,7 @@ class _ElsewhereError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HubAnswer:
-    """Status, headers in lower case, the body (at most as much as was wanted), and whether more was left unread."""
+    """Status, headers in lower case, the body (at most as much as was requested), and whether more was left unread."""
 
     status: int
     headers: Mapping[str, str]
@@ -143,7 +143,7 @@ class Client:
         return agent | ({"authorization": f"Bearer {token}"} if token else {})
 
     def model(self, id: str, revision: str | None, expand: tuple[str, ...]) -> dict[str, Any]:
-        """What the API says of a model. Raises HubDownError, NotOnHubError, GatedError."""
+        """The API's record of a model. Raises HubDownError, NotOnHubError, GatedError."""
         path = f"/api/models/{id}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
         answer = self._get(path, params=[("expand", name) for name in expand])
         if answer.status == 400:  # an endpoint that does not know one of the properties: ask for its default view
@@ -155,7 +155,7 @@ class Client:
             and isinstance(value, dict)
             and value.get("sha", revision) != revision
         ):
-            raise self._broken("it speaks of another commit than the one that was asked for")
+            raise self._broken("it describes another commit than the one requested")
         if not isinstance(value, dict) or not isinstance(value.get("id") or value.get("modelId"), str):
             raise self._broken("its answer is not a model")
         return value
@@ -172,7 +172,7 @@ class Client:
             following = re.search(r'<([^>]+)>\s*;\s*rel="?next"?', answer.headers.get("link", ""))
             target, query = (following[1] if following else ""), []
             if target and not target.startswith((self.endpoint + "/", "/")):
-                raise self._broken("its next page lies elsewhere")
+                raise self._broken("its next page is on another host")
 
     def tree(self, id: str, revision: str) -> list[str]:
         """Names of the files at the top of a repository, for endpoints whose model answer lists none."""
@@ -187,7 +187,7 @@ class Client:
         answer = self._get(path, params=[], largest=largest, extra=partial)
         commit = answer.headers.get("x-repo-commit")
         if commit is not None and COMMIT.fullmatch(revision) and commit != revision:
-            raise self._broken(f"it gives {name} of another commit than the one that was asked for")
+            raise self._broken(f"it gives {name} from another commit than the one requested")
         if first and answer.status != 206:
             raise self._broken(f"it does not serve parts of {name}")
         return answer
@@ -211,7 +211,7 @@ class Client:
             try:
                 answer = _within(left, partial(self._once, url, params, largest, extra, left))
             except _ElsewhereError:
-                raise self._broken("it sends on to another host, which is not believed") from None
+                raise self._broken("it redirects to another host, which is not trusted") from None
             except _transport_errors() as error:
                 why = _why(error)
                 tries = 1 if _NO_CONNECTION in why else ATTEMPTS
@@ -231,7 +231,7 @@ class Client:
                     raise self._broken(why)
                 continue
             if not _is_the_hubs(answer):
-                raise self._broken(f"something else answers in its place: error {answer.status}")
+                raise self._broken(f"another server answered in its place: error {answer.status}")
             self._patience.answered()
             self._failures = 0
             return _raised(answer)
@@ -302,7 +302,7 @@ _RANGED = (".safetensors", ".gguf")
 
 
 def _is_the_hubs(answer: HubAnswer) -> bool:
-    """Whether an error comes from a Hub: it names a code, or is JSON. A proxy that forbids answers with a page."""
+    """Whether an error comes from a Hub: it has an error code, or is JSON. A blocking proxy answers with a web page."""
     if answer.status < 400 or any(name in answer.headers for name in ("x-error-code", "x-error-message")):
         return True
     return answer.body.lstrip()[:1] == b"{" and answer.status != 407
@@ -358,4 +358,8 @@ def _why(error: BaseException) -> str:
         return "HF_HUB_OFFLINE forbids it, no connection"
     if name in ("TooManyRedirects", "UnsupportedProtocol", "InvalidURL"):
         return f"its address does not work ({name}), no connection"
-    return "the token holds characters no header can" if isinstance(error, UnicodeError) else "its answer breaks off"
+    return (
+        "the token contains characters that an HTTP header cannot carry"
+        if isinstance(error, UnicodeError)
+        else "its answer was cut off"
+    )

@@ -46,7 +46,7 @@ def fetch(
     if configs["config.json"] is None and configs["adapter_config.json"] is None and not reading.gated:
         reading.notes.append(NO_CONFIG)
     if reading.gated:
-        reading.notes.insert(0, f"behind a gate, not read: {', '.join(reading.gated)}")
+        reading.notes.insert(0, f"gated, not read: {', '.join(reading.gated)}")
     parts = RepositoryParts(
         id=id,
         origin="hub",
@@ -160,7 +160,7 @@ class _Reading:
                 self.gated.append(name)
                 return None
             self.whole = False
-            self.notes.append(f"{name} is listed, but the Hub does not give it ({error.status})")
+            self.notes.append(f"{name} is listed, but the Hub did not return it ({error.status})")
             return None
         return answer.body, answer.cut
 

@@ -1,7 +1,7 @@
-"""Joins what the Hub's API, a repository's files and the catalog say of one model. Pure.
+"""Joins what the Hub's API, a repository's files and the catalog say about one model. Pure.
 
-The files at the commit speak first; the API's record fills what they leave open (a gated card, a parsed relation), and
-where the two differ both are kept as a Conflict. The catalog adds what the Hub does not tell.
+The files at the commit come first; the API's record fills what they leave open (a gated card, a parsed relation), and
+where the two differ both are kept as a Conflict. The catalog adds what the Hub does not state.
 """
 
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
 
 def _unread(model: Model) -> bool:
     """Whether config.json is behind a gate or absent, rather than damaged."""
-    return "config.json" not in model.files or any(note.startswith("behind a gate") for note in model.notes)
+    return "config.json" not in model.files or any(note.startswith("gated") for note in model.notes)
 
 
 def _bases(

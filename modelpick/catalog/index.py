@@ -145,7 +145,7 @@ def load(path: Path | None = None) -> Catalog:
             raise _bad(path, f"schema_version is {header['schema_version']}, this modelpick reads {SCHEMA_VERSION}")
         lines = {row[_ID_STARTS : row.index('"', _ID_STARTS)]: row for row in rows}
         if len(lines) != header["models"] or len(rows) != header["models"]:
-            raise _bad(path, f"it says {header['models']} models and holds {len(rows)}")
+            raise _bad(path, f"it says {header['models']} models and contains {len(rows)}")
         return Catalog(
             models=_Rows(lines),
             as_of=header["as_of"],

@@ -99,13 +99,13 @@ def download(id: str, revision: str | None = None, *, offline: bool = False, als
         )
     except GatedRepoError:
         raise RemoteError(
-            f"{id} is behind a gate that this token does not open",
+            f"{id} is gated, and this token has no access",
             fix=f"accept its terms on the page of {id} on the Hub, then set HF_TOKEN",
             code="gated",
         ) from None
     except LocalEntryNotFoundError as error:
         why = f": {first_line(error.__cause__)}" if error.__cause__ else ""
-        fix = "drop --offline, or name a folder" if offline else "check the network, or name a folder"
+        fix = "leave out --offline, or give a local folder" if offline else "check the network, or give a local folder"
         message = f"{id} is not on this machine and cannot be fetched{why}"
         raise RemoteError(message, fix=fix, code="no_weights") from None
     except (HfHubHTTPError, OSError, ValueError, AssertionError, AttributeError, KeyError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""A model, as facts: what its repository says of itself, and where each fact came from. Pure."""
+"""A model, as facts: what its repository states, and where each fact came from. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class Model:
     active_parameters: int | None = None  # mixture of experts: parameters used per token
     parameters_by_dtype: Mapping[str, int] = field(default_factory=dict)  # {"BF16": n, "F8_E4M3": m}
     context: int | None = None  # the longest context its makers state, tokens
-    license: object = None  # the card's `license` as it was parsed: str, list, bool, ... (cards lie and err)
+    license: object = None  # the card's `license` as it was parsed: str, list, bool, ... (cards contain errors)
     license_name: str | None = None
     license_link: str | None = None
     base_models: tuple[BaseModel, ...] = ()

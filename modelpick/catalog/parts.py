@@ -11,7 +11,7 @@ from modelpick.catalog import card, headers
 from modelpick.catalog.model import BaseModel, Conflict, Model, Origin
 
 NO_CONFIG = "there is no config.json: the shape is unknown"
-PACKED = "weights are packed several to an element: their number follows from the shape, not from the header"
+PACKED = "the weights are packed: parameters are counted from the shape, not from the header"
 _CARD_FIELDS = (
     "license", "license_name", "license_link", "datasets", "tags", "languages", "pipeline_tag", "library", "gate_text",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which files carry terms: the one rule for what is fetched, read, copied beside a model and served. Pure.
+"""Which files carry terms: the one rule for what is fetched, read, copied next to a model and served. Pure.
 
 The names are those seen on the Hub: LICENSE-MODEL, license.txt, gemma_license.md, MODEL_LICENSE, EULA.txt,
 acceptable_use_policy.md, tou.txt, LICENSES/Apache-2.0.txt (https://reuse.software/spec-3.3), ...

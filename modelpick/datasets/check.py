@@ -13,8 +13,8 @@ from modelpick.datasets.read import FEWEST_EXAMPLES, DataFile, read
 from modelpick.licensing.license_check import judge_sources
 
 Lengths = Callable[[Sequence[Example]], list[int]]
-# English text has about 4 characters a token in BPE vocabularies (OpenAI, "What are tokens"): used, and said to be
-# used, only where no tokenizer is at hand.
+# English text has about 4 characters per token in BPE vocabularies (OpenAI, "What are tokens"): used, with a note,
+# only where no tokenizer is available.
 CHARACTERS_A_TOKEN = 4.0
 # A class this much rarer than its fair share (one over the number of classes) is hardly learned: cleanlab's threshold
 # for class imbalance.
@@ -28,7 +28,7 @@ class Report:
 
     data: DataFile
     problems: tuple[Problem, ...]
-    duplicates: tuple[tuple[int, ...], ...]  # groups of lines that say the same, exactly or nearly
+    duplicates: tuple[tuple[int, ...], ...]  # groups of lines that are the same, exactly or nearly
     leaks: tuple[tuple[int, int], ...]  # (line here, line in the held-out file)
     tokens: tuple[int, ...]  # of each example, in order
     tokens_exact: bool
@@ -117,10 +117,7 @@ def check_data(
         *_too_long(data.examples, counted, context),
         *_sensitive(data.wholes, on_progress),
         *(Problem(group[0], "duplicate", _same(group), "warning") for group in duplicates),
-        *(
-            Problem(here, "leak", f"line {there} of the held-out file says the same", "warning")
-            for here, there in leaks
-        ),
+        *(Problem(here, "leak", f"line {there} of the held-out file repeats it", "warning") for here, there in leaks),
         *(Problem(0, "restricted_source", reason, severity) for reason in dict.fromkeys(reasons)),
         *_conflicts(data.examples),
         *_few_or_uneven(data, labels),
@@ -145,7 +142,7 @@ def estimated_tokens(example: Example) -> int:
 
 
 def _few_or_uneven(data: DataFile, labels: Counter[str]) -> list[Problem]:
-    """What is wrong with the file as a whole: what fine-tuning would refuse, and classes hardly there."""
+    """What is wrong with the file as a whole: what fine-tuning would refuse, and rare classes."""
     found = []
     if len(data.examples) < FEWEST_EXAMPLES and not data.errors:
         text = f"{len(data.examples)} examples are too few to learn from: give at least {FEWEST_EXAMPLES}"
@@ -154,7 +151,7 @@ def _few_or_uneven(data: DataFile, labels: Counter[str]) -> list[Problem]:
         found.append(Problem(0, "one_label", f"every example has the label {next(iter(labels))!r}"))
     for label, count in labels.items():
         if len(labels) > 1 and count < RARE_CLASS * labels.total() / len(labels):
-            text = f"label {label!r} has {count:,} of {labels.total():,} examples: too few to be learned well"
+            text = f"label {label!r} has {count:,} of {labels.total():,} examples: too few to learn well"
             found.append(Problem(0, "rare_label", text, "warning"))
     return found
 
@@ -168,7 +165,7 @@ def _conflicts(examples: Sequence[Example]) -> list[Problem]:
             continue
         before = first.setdefault(normalized(example.prompt), example)
         if before.answer != example.answer:
-            text = f"labelled {example.answer!r}, and the same text at line {before.line} {before.answer!r}"
+            text = f"labelled {example.answer!r}, but line {before.line} labels the same text {before.answer!r}"
             found.append(Problem(example.line, "conflicting_labels", text, "warning"))
     return found
 
@@ -180,7 +177,7 @@ def _too_long(examples: Sequence[Example], counted: Sequence[int], context: int 
         Problem(
             example.line,
             "too_long",
-            f"{tokens:,} tokens, and the context has {context:,}: its end would be cut",
+            f"{tokens:,} tokens, more than the context of {context:,}: the end would be cut",
             "warning",
         )
         for example, tokens in zip(examples, counted, strict=True)
@@ -200,7 +197,7 @@ def _sensitive(examples: Sequence[Example], on_progress: OnProgress | None) -> l
 
 
 def _same(lines: Sequence[int]) -> str:
-    return f"lines {', '.join(map(str, lines[:6]))}{', ...' if len(lines) > 6 else ''} say the same"
+    return f"lines {', '.join(map(str, lines[:6]))}{', ...' if len(lines) > 6 else ''} are the same"
 
 
 def _duplicates(examples: Sequence[Example], on_progress: OnProgress | None) -> tuple[tuple[int, ...], ...]:

@@ -32,7 +32,7 @@ class Curated:
     chosen: tuple[Example, ...]
     duplicates: tuple[tuple[int, int], ...]  # (line dropped, line kept in its place)
     sensitive: tuple[int, ...]  # lines left out for secrets or personal data
-    leaked: tuple[tuple[int, int], ...]  # (line left out, line of the held-out file that says the same)
+    leaked: tuple[tuple[int, int], ...]  # (line left out, line of the held-out file that it repeats)
     beyond_budget: int
     quality: float  # mean over the chosen
     quality_before: float  # mean over everything read
@@ -70,7 +70,7 @@ def curate_examples(
 ) -> Curated:
     """At most `budget` examples: no near-duplicates (each one's best stays), no sensitive text, diverse, good.
 
-    `examples` are whole conversations, one a line. What says the same as one of `held_out` is left out.
+    `examples` are whole conversations, one a line. Examples that repeat one of `held_out` are left out.
     """
     require("data", "sklearn")
     quality = [worth(example) for example in examples]
@@ -130,16 +130,17 @@ def _still_there(matrix: Any, picked: Sequence[int]) -> float:
 def _weight(quality: float) -> float:
     """What a distance counts for: half for each sign that is missing.
 
-    Distances between texts on different things are all near 1, so a gentler weight lets what is odd win over what is
+    Distances between texts on different things are all near 1, so with a smaller weight what is odd wins over what is
     good: dirt is unlike everything.
     """
     return float(0.5 ** (_SIGNS * (1 - quality)))
 
 
 def worth(example: Example) -> float:
-    """Plain signs of a good example, between 0 and 1: an answer that is there, whole, not boilerplate, not an echo.
+    """Plain signs of a good example, between 0 and 1: the answer exists, is complete, is not boilerplate, does not
+    repeat the question.
 
-    No model is asked, so that the ranking is the same everywhere and can be argued with.
+    No model is asked, so that the ranking is reproducible and can be explained.
     """
     answer, prompt = (example.answer or "").strip(), example.asked.strip()
     asked = words(prompt)
@@ -187,7 +188,7 @@ def spread_out(
 
 
 def fresh(pool: Sequence[Example], seen: Sequence[Example]) -> tuple[Example, ...]:
-    """The members of a pool that ask what was not asked before, each question once."""
+    """The members of a pool whose question is new, each question once."""
     asked = {normalized(example.asked) for example in seen}
     unasked = []
     for example in pool:

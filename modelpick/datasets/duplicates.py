@@ -1,6 +1,6 @@
-"""Texts that say the same, exactly or nearly, found without comparing all pairs. Pure, and needs no extra.
+"""Exact and near duplicates, found without comparing all pairs. Pure, and needs no extra.
 
-Two texts say nearly the same when their sets of word triples have a Jaccard similarity of at least NEAR, and at least
+Two texts are near duplicates when their sets of word triples have a Jaccard similarity of at least NEAR, and at least
 DISTINCT over the triples outside templates: a triple in more than TEMPLATE texts is part of the instruction that a
 thousand examples begin with, and would make them all alike. Such pairs are found by prefix filtering (Bayardo, Ma,
 Srikant: Scaling Up All Pairs Similarity Search, WWW 2007; Xiao et al.: PPJoin, WWW 2008): two such sets share one of
@@ -54,7 +54,7 @@ _TO_BUCKET = 39  # 2^25 buckets of a byte: two triples in one are at most though
 def first_of_each(texts: Sequence[str], on_progress: OnProgress | None = None) -> list[int]:
     """For each text the number of the earlier one that it repeats, or its own.
 
-    What is repeated repeats nothing itself: the texts that have their own number are all different.
+    A text that is repeated does not itself repeat another: texts with their own number are all different.
     """
     index = _Index(texts, on_progress)
     found = []
@@ -72,7 +72,7 @@ def first_of_each(texts: Sequence[str], on_progress: OnProgress | None = None) -
 def first_matches(
     texts: Sequence[str], known: Sequence[str], on_progress: OnProgress | None = None
 ) -> list[int | None]:
-    """For each text the number of the first in `known` that says the same, or None. Texts without words say nothing."""
+    """For each text the number of its first duplicate in `known`, or None. Texts without words have none."""
     if not known:
         return [None] * len(texts)
     index = _Index([*known, *texts], on_progress)
@@ -83,7 +83,7 @@ def first_matches(
 
 
 class _Index:
-    """Some of `texts`, found again by what is rare in them."""
+    """An index of some of `texts` by their rare triples."""
 
     def __init__(self, texts: Sequence[str], on_progress: OnProgress | None) -> None:
         ids: dict[str, int] = {}
@@ -109,7 +109,7 @@ class _Index:
             self._by_triple.setdefault(triple, []).append(number)
 
     def like(self, number: int, rarest: Sequence[int]) -> int | None:
-        """The first text added that says what this one says."""
+        """The first text added that this one repeats."""
         mine = self._triples[number]
         candidates = {other for triple in rarest for other in self._by_triple.get(triple, ())}
         same = self._by_whole.get(mine.tobytes())

@@ -1,4 +1,4 @@
-"""Training examples, in the three forms people write them in, brought to one. Pure.
+"""Training examples, in the three forms people write them in, converted to one. Pure.
 
 - chat: `messages` (role/content) or `conversations` (from/value, ShareGPT);
 - instruction: `instruction` [+ `input`] + `output` | `response` | `answer`, also `question` + `answer`;
@@ -34,7 +34,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One example: what is asked (`turns` up to the answer), what should come (`answer`), and where it stood.
+    """One example: the question (`turns` up to the answer), the expected `answer`, and its line.
 
     `answer` is None in an unlabelled pool. For classification, `answer` is the label's name. `line` counts from 1 (the
     row of a table). `source` is where the example's author says it came from.
@@ -58,7 +58,7 @@ class Example:
 
     @property
     def said(self) -> str:
-        """Everything but the system turns, which say the same in every example."""
+        """Everything but the system turns, which are the same in every example."""
         spoken = [turn.content for turn in self.turns if turn.role != "system"]
         return "\n".join(spoken if self.answer is None else [*spoken, self.answer])
 
@@ -74,7 +74,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong at a line, as a stable code and a sentence. `severity` error stops training, warning does not."""
+    """A problem in a line, as a stable code and a sentence. `severity` error stops training, warning does not."""
 
     line: int
     code: str
@@ -119,7 +119,7 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
     if not isinstance(record, Mapping):
         written = json.dumps(record, ensure_ascii=False, default=str)
         shown = written if len(written) <= 40 else f"{written[:40]}..."
-        raise BadExampleError("not_an_object", f"{shown}, where an object with named fields is expected")
+        raise BadExampleError("not_an_object", f"{shown}, not an object with named fields")
     record = {key: value for key, value in record.items() if value is not None}  # tables fill every column
     form = form_of(record)
     source = record.get("source")
@@ -132,16 +132,16 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
         if len(example.text) > LONGEST_CHARACTERS:
             raise BadExampleError("too_large", f"{len(example.text):,} characters in one example")
         if not example.prompt.strip() and not (form == "completion" and example.answer):
-            raise BadExampleError("empty", "nothing is asked")
+            raise BadExampleError("empty", "the question is empty")
         if labelled and not (example.answer or "").strip():
-            raise BadExampleError("empty", "there is no answer to learn" + _unread(record))
+            raise BadExampleError("empty", "the answer is empty" + _unread(record))
     if source is None:
         return made
     return tuple(Example(e.line, e.form, e.turns, e.answer, str(source)) for e in made)
 
 
 def _unread(record: Mapping[str, Any]) -> str:
-    """What a record without an answer holds besides: the column that was meant, under another name."""
+    """The other keys of a record without an answer: the column that was meant, under another name."""
     others = [
         key for key in map(str, record) if key not in ("prompt", "instruction", "question", "input", "source", "id")
     ]
@@ -164,7 +164,7 @@ def _chat(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Exam
         turns.append(turn)
     if not found:
         if labelled:
-            raise BadExampleError("bad_chat", "no turn of the assistant to learn from")
+            raise BadExampleError("bad_chat", "no assistant turn to learn from")
         yield Example(line, "chat", tuple(turns), None)
 
 
@@ -178,9 +178,7 @@ def _turn(part: Any) -> Turn:
     if isinstance(content, list) and all(isinstance(one, Mapping) and one.get("type") == "text" for one in content):
         content = "".join(str(one.get("text", "")) for one in content)  # the parts of OpenAI's form, when all are text
     if not isinstance(content, str):
-        raise BadExampleError(
-            "bad_chat", f"the {role}'s content is not text (calls of tools and pictures cannot be learned)"
-        )
+        raise BadExampleError("bad_chat", f"the {role}'s content is not text (tool calls and images cannot be learned)")
     return Turn(role, content)
 
 

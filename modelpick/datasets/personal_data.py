@@ -11,7 +11,7 @@ from modelpick.files import data_file
 
 @dataclass(frozen=True, slots=True)
 class Sensitive:
-    """One find: what it looks like, its kind (secret or personal), and its first characters."""
+    """One match: what it looks like, its kind (secret or personal), and its first characters."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Reading training data from JSONL, CSV or Parquet, with the line of everything that is wrong."""
+"""Reading training data from JSONL, CSV or Parquet, with the line of every problem."""
 
 import codecs
 import csv
@@ -23,7 +23,7 @@ from modelpick.extras import require
 from modelpick.files import replacing
 
 # One line longer than this is not read into memory: an example may have a million characters (examples.py), which
-# JSON can write in six bytes each; what lies beside it in the record has as much room again, and more.
+# JSON can write in six bytes each; the record's other fields have as much room again, and more.
 LONGEST_LINE = 16 << 20
 Records = Iterator[tuple[int, Any]]
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
@@ -95,7 +95,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 
 class _TwiceError(ValueError):
-    """An object names one key twice, and nobody can tell which was meant."""
+    """An object has one key twice: which was meant is not known."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -114,11 +114,11 @@ def _parsed(text: str, line: int) -> Any:
         return _decode(text)
     except json.JSONDecodeError as error:
         if "\0" in text:
-            return Problem(line, "broken_json", "holds NUL bytes: written in UTF-16, or cut off when a machine stopped")
-        spread = "; an example must stand on one line" if text in ("{", "[", "[{") else ""
+            return Problem(line, "broken_json", "contains NUL bytes: it is UTF-16, or was cut off by a crash")
+        spread = "; put each example on one line" if text in ("{", "[", "[{") else ""
         return Problem(line, "broken_json", f"{error.msg} at column {error.colno}{spread}")
     except _TwiceError as error:
-        return Problem(line, "duplicate_key", f"the key {str(error)!r} stands twice in one object")
+        return Problem(line, "duplicate_key", f"the key {str(error)!r} appears twice in one object")
     except (RecursionError, ValueError):
         return Problem(line, "broken_json", "nested too deeply, or a number too long")
 
@@ -140,7 +140,7 @@ def _json(path: Path) -> Records:
         line = raw.count(b"\n", 0, error.start) + 1
         yield line, Problem(line, "not_utf8", f"not UTF-8 at byte {error.start + 1} of the file")
     except _TwiceError as error:
-        yield 1, Problem(1, "duplicate_key", f"the key {str(error)!r} stands twice in one object")
+        yield 1, Problem(1, "duplicate_key", f"the key {str(error)!r} appears twice in one object")
     except (ValueError, RecursionError):
         yield 1, Problem(1, "broken_json", "nested too deeply, or a number too long")
     else:
@@ -213,7 +213,7 @@ FEWEST_EXAMPLES = 10
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """What one file held: its examples, its form, what was wrong, and the hash that pins it."""
+    """The content of one file: its examples, its form, what was wrong, and the hash that pins it."""
 
     path: Path
     sha256: str
@@ -223,7 +223,7 @@ class DataFile:
 
     @property
     def wholes(self) -> tuple[Example, ...]:
-        """One example a line: of a chat with several answers the last, which holds all that came before."""
+        """One example a line: of a chat with several answers the last, which includes all earlier turns."""
         return tuple({example.line: example for example in self.examples}.values())
 
     @property
@@ -258,7 +258,7 @@ def read(path: Path, *, labelled: bool = True, on_progress: OnProgress | None = 
         first.setdefault(made[0].form, line)
         examples.extend(made)
     if not examples and not problems:
-        raise UsageError(f"{path} holds no example", fix="put one example on each line", code="empty_data")
+        raise UsageError(f"{path} contains no example", fix="put one example on each line", code="empty_data")
     form = counts.most_common(1)[0][0] if counts else None
     if form and len(counts) > 1:
         others = {example.line: example.form for example in examples if example.form != form}
@@ -308,8 +308,8 @@ def read_for_training(path: Path, *, on_progress: OnProgress | None = None) -> D
     if len(data.examples) < FEWEST_EXAMPLES:
         count = len(data.examples)
         raise UsageError(
-            f"{path} holds {count} example{'s' if count != 1 else ''}, too few to learn from and to hold any out",
-            fix=f"give at least {FEWEST_EXAMPLES}; some hundreds of good ones do well",
+            f"{path} holds {count} example{'s' if count != 1 else ''}, too few to train on and to hold any out",
+            fix=f"give at least {FEWEST_EXAMPLES}; a few hundred good ones work well",
             code="too_few_examples",
         )
     return data

@@ -12,7 +12,7 @@ from modelpick.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The examples of a run, parted."""
+    """The training and held-out examples of a run."""
 
     train: tuple[Example, ...]
     held_out: tuple[Example, ...]
@@ -20,10 +20,10 @@ class Data:
     sources: tuple[str, ...]
     labels: tuple[str, ...]
     eval_sha256: str | None = None
-    leaks: int = 0  # held-out examples left out, since training says the same
+    leaks: int = 0  # held-out examples left out because training repeats them
 
     def record(self, notes: Sequence[str] = ()) -> "DataRecord":
-        """What run.json and the model card say of the data. `notes` are the policy's on the declared sources."""
+        """The record of the data for run.json and the model card. `notes` are the policy's on the declared sources."""
         return DataRecord(
             examples=len(self.train),
             held_out=len(self.held_out),
@@ -49,10 +49,10 @@ class DataRecord:
 
 
 def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.1, seed: int = 42) -> Data:
-    """Read and part the examples: `eval_file` is held out, or else the share `held_out`, drawn by `seed`.
+    """Read and split the examples: `eval_file` is held out, or else the share `held_out`, drawn by `seed`.
 
-    A held-out example that asks what training asks, word for word, proves nothing and is left out. Raises UsageError
-    for a file that cannot be learned from, code="leak" when nothing of `eval_file` is left, and code="one_label".
+    A held-out example whose question is in the training data proves nothing and is left out. Raises UsageError
+    for a file that cannot be trained on, code="leak" when nothing of `eval_file` is left, and code="one_label".
     """
     whole = read_for_training(file)
     eval_sha256, leaks = None, 0
@@ -65,7 +65,7 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
         if not test:
             raise UsageError(
                 f"every example of {eval_file} is in {file} too",
-                fix="hold out examples that are not trained on, or leave --eval-data out",
+                fix="hold out examples that are not trained on, or leave out --eval-data",
                 code="leak",
             )
     else:

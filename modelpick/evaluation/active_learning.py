@@ -20,11 +20,11 @@ from modelpick.loading.tokenize import prompt_text
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """What to label next with the model's uncertainty of each, and how many were looked at."""
+    """What to label next, the model's uncertainty of each, and how many were considered."""
 
     rows: tuple[tuple[Example, float], ...]
     pool: int
-    fresh: int  # of the pool: not asked before, each question once
+    fresh: int  # of the pool: new questions, each once
     asked: int  # of the fresh: those that the model was asked about
 
     def as_json(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def next_to_label(
 ) -> Picked:
     """The `wanted` members of an unlabelled pool to label next.
 
-    The model is asked about at most `ask` of them (at least `wanted`), spread out over the pool: asking is what takes
+    The model is asked about at most `ask` of them (at least `wanted`), spread out over the pool: asking takes
     the time. Raises UsageError for a pool with bad lines or nothing new, or for a model that cannot be loaded.
     """
     require_train()
@@ -59,7 +59,7 @@ def next_to_label(
     new = fresh(data.wholes, known)
     if not new:
         raise UsageError(
-            f"everything in {pool} was asked before", fix="give a pool with other questions", code="nothing_new"
+            f"everything in {pool} has already been asked", fix="give a pool with new questions", code="nothing_new"
         )
     shortlist = spread_out(new, known, max(ask, wanted), on_progress)
     with silence_libraries():

@@ -1,4 +1,4 @@
-"""Better, or not: the same measurements before and after, on what was to be learned and on what should not be lost."""
+"""The same measurements before and after, on the new task and on what the model should not lose."""
 
 import json
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def comparisons(before: Before, after: Before) -> tuple[ScoreComparison, ...]:
 
 
 def probe_figures(before: Answers | None, after: Answers | None) -> Mapping[str, Any] | None:
-    """The figures of a probe asked both times, in full, for result.json; None where it was not."""
+    """The full figures of a probe run both times, for result.json; None where it was not."""
     return {"before": before.as_json(), "after": after.as_json()} if before and after else None
 
 

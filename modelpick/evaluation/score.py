@@ -1,4 +1,4 @@
-"""Before and after, on examples the model has not learned from: loss per answer, or right labels, case by case."""
+"""Before and after, on examples the model was not trained on: loss per answer, or right labels, case by case."""
 
 import math
 import random
@@ -158,7 +158,7 @@ def _accuracies(logits: Any, labels: Any) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class ScoreComparison:
-    """Two scores of the same cases, and what may be said of them."""
+    """Two scores of the same cases, and the conclusion."""
 
     name: str
     before: Scores

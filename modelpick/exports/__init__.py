@@ -1,1 +1,1 @@
-"""The same plan for other engines: each export writes what another tool launches."""
+"""The same plan for other engines: each export writes a file that another tool launches."""

@@ -1,6 +1,6 @@
-"""The same deployment as a CloudFormation template, for people who keep their infrastructure so. Pure.
+"""The same deployment as a CloudFormation template, for teams that manage their infrastructure that way. Pure.
 
-The order that matters is held by DependsOn: the group is made at zero, then both switches, and the one thing that costs
+DependsOn enforces the order: the group is made at zero, then both switches, and the one thing that costs
 money - a scheduled action that sets the group to one - exists only after both switches do. Deleting the stack deletes
 the group, and with it the machine. How it is launched and stopped, and what differs from `up`: docs/exports.md.
 """

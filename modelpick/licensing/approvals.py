@@ -29,7 +29,7 @@ def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, unt
     if answer.verdict is not Verdict.REVIEW:
         raise _refused(
             f"{answer.model} is {answer.verdict.value}: there is nothing to approve",
-            "leave it as it is",
+            "use it without an approval",
             "nothing_to_approve",
         )
     if answer.revision is None:
@@ -39,11 +39,11 @@ def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, unt
             "no_revision",
         )
     if not by.strip() or not because.strip():
-        raise _refused("an approval names who and why", "give --by NAME and --because TEXT", "approval_incomplete")
+        raise _refused("an approval needs a name and a reason", "give --by and --because", "approval_incomplete")
     if not _DAY.fullmatch(until):
         raise _refused(f"--until is {until!r}", "give a date such as 2027-06-30", "bad_date")
     if until < today or int(until[:4]) - int(today[:4]) > 2:
-        raise _refused(f"--until is {until}", "give a day from today on, at most two years off", "bad_date")
+        raise _refused(f"--until is {until}", "give a day from today on, at most two years ahead", "bad_date")
     return Approval(
         model=answer.model,
         revision=answer.revision,

@@ -76,7 +76,7 @@ class FactRow:
 
     `stage` says when a reason counts. "permission": where one applies, the license cannot be relied on and its limits
     are not looked at. "limit": where the permission stops. "no_limit": only where no limit applied. "condition": what
-    is asked in return. "no_condition": only where nothing above applied. "note": stated beside all of these.
+    is asked in return. "no_condition": only where nothing above applied. "note": stated in addition to all of these.
     """
 
     field: str
@@ -148,10 +148,10 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("permits.commercial_use", _permits("commercial_use", "no"), "non_commercial", "forbids commercial use",
         "non_commercial", stage="permission"),
     FactRow("permits.commercial_use", lambda case: case.license.family, "family_id",
-        "is a family of licenses with different terms; which one it is was not said",
+        "is a family of licenses with different terms; which one applies is not stated",
         "unknown_license", stage="permission"),
     FactRow("permits.commercial_use", _permits("commercial_use", "unknown"), "unknown_license",
-        "is listed here without what it permits", "unknown_license", stage="permission"),
+        "has a license file that does not say what it permits", "unknown_license", stage="permission"),
     FactRow("permits.commercial_use", lambda case: case.license.confidence == "low", "unread_license",
         "is known by name only; its text was not read", "unread_license", stage="permission"),
     FactRow("permits.commercial_use", _permits("commercial_use", "conditional"), "conditional_license",
@@ -224,9 +224,9 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("limits.territory_excluded", lambda case: bool(case.license.limits.territory_excluded),
         obligation=("territory", lambda case: f"not for use in: {', '.join(case.license.limits.territory_excluded)}")),
     FactRow("limits.application", lambda case: case.license.limits.application, "application_required",
-        "wants commercial use to be applied for", "application", stage="limit"),
+        "requires an application for commercial use", "application", stage="limit"),
     FactRow("limits.royalties", lambda case: case.license.limits.royalties, "application_required",
-        "asks for royalties, to be agreed first", "application", stage="limit"),
+        "requires royalties, to be agreed first", "application", stage="limit"),
     FactRow("permits.derivatives", _permits("derivatives", "not-shared"), "no_derivatives",
         "forbids sharing changed versions, fine-tunes included", "no_derivatives",
         ("do_not_share_changes", "do not share changed versions"), "limit"),
@@ -245,8 +245,8 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("owes.notice_text", _owes("notice_text"),
         obligation=("notice_file", 'keep a NOTICE file that says "{fact}"')),
     FactRow("owes.mark_changes", _owes("mark_changes"),
-        obligation=("mark_changes", "say in changed files that you changed them")),
-    FactRow("owes.attribution", _owes("attribution"), "attribution", "asks for attribution", "attribution"),
+        obligation=("mark_changes", "state in changed files that you changed them")),
+    FactRow("owes.attribution", _owes("attribution"), "attribution", "requires attribution", "attribution"),
     FactRow("owes.attribution", lambda case: bool(case.license.owes.attribution) and not _has_display_threshold(case),
         obligation=("attribution", 'show "{fact}"')),
     FactRow("limits.display_above_monthly_users",
@@ -256,23 +256,23 @@ ROWS: tuple[FactRow, ...] = (
         lambda case: case.license.limits.display_above_monthly_revenue_usd is not None,
         obligation=("attribution", _shown_above("display_above_monthly_revenue_usd",
                                                 "US dollars of monthly revenue"))),
-    FactRow("owes.name_prefix", _owes("name_prefix"), "name_prefix", "rules the names of derived models", "conditional",
+    FactRow("owes.name_prefix", _owes("name_prefix"), "name_prefix", "restricts names of derived models", "conditional",
         ("name_prefix", 'names of derived models must begin with "{fact}"')),
-    FactRow("owes.share_alike", _owes("share_alike"), "share_alike", "wants changed versions to stay under it",
+    FactRow("owes.share_alike", _owes("share_alike"), "share_alike", "requires changed versions to stay under it",
         "share_alike", ("share_alike", lambda case: f"share {_SHARED[case.license.owes.share_alike or 'work']} only "
                         f"under {case.license.title}")),
     FactRow("owes.network_source", _owes("network_source"), "network_source", "counts a network service as sharing",
         "share_alike", ("network_source", "offer the source to users of a network service built on it")),
     FactRow("owes.use_restrictions", _owes("use_restrictions"), "use_restrictions", "forbids certain uses",
-        "use_restrictions", ("use_restrictions", "keep to the use restrictions of {title}")),
-    FactRow("owes.use_policy", _owes("use_policy"), "use_policy", "comes with an acceptable-use policy",
-        "use_restrictions", ("use_policy", "keep to the acceptable-use policy of {title}")),
+        "use_restrictions", ("use_restrictions", "comply with the use restrictions of {title}")),
+    FactRow("owes.use_policy", _owes("use_policy"), "use_policy", "has an acceptable-use policy",
+        "use_restrictions", ("use_policy", "comply with the acceptable-use policy of {title}")),
     FactRow("owes.forbidden", _owes("forbidden"),
         obligation=("forbidden_uses", lambda case: f"not for: {'; '.join(case.license.owes.forbidden)}")),
     FactRow("owes.pass_on", _owes("pass_on"),
-        obligation=("pass_on_restrictions", "put the use restrictions into the terms you give others")),
-    FactRow("owes.registration", _owes("registration"), "registration", "wants the licensor told before commercial use",
-        "registration", ("registration", "tell {licensor} before using it commercially")),
+        obligation=("pass_on_restrictions", "include the use restrictions in the terms you give others")),
+    FactRow("owes.registration", _owes("registration"), "registration", "requires notice before commercial use",
+        "registration", ("registration", "notify {licensor} before using it commercially")),
     FactRow("owes.keep_guardrails", _owes("keep_guardrails"),
         obligation=("keep_guardrails", "do not bypass its safety guardrails without a substitute")),
     FactRow("owes.latest_version", _owes("latest_version"),
@@ -283,7 +283,7 @@ ROWS: tuple[FactRow, ...] = (
         "revocable", ("revocable", "be ready to stop: {licensor} may restrict or end your use")),
 
     # What a reader must know besides.
-    FactRow("permits.patents", _permits("patents", False), "no_patent_grant", "grants no rights in patents",
+    FactRow("permits.patents", _permits("patents", False), "no_patent_grant", "grants no patent rights",
         "no_patent_grant", stage="note"),
     FactRow("permits.ends_on_litigation", _permits("ends_on_litigation", True),
         obligation=("patent_litigation", "you lose rights under {title} if you sue over patents in the model")),

@@ -1,7 +1,8 @@
-"""What a repository's files say beside its card: license files, use policies, gate, GGUF header, the body of the card.
+"""What a repository's files say in addition to its card: license files, use policies, gate, GGUF header, the body of
+the card.
 
-A file can settle what the card left open, and it can add what the card kept silent about. Where card and files disagree
-both are shown, and both bind. Pure.
+A file can settle what the card left open, and it can add what the card does not mention. Where card and files disagree
+both are shown, and both apply. Pure.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -87,7 +88,7 @@ def settled(
 def assess_files(
     card: Claim, files: tuple[FileReading, ...], model: Model, policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
-    """What the files add to (or hold against) the card's claim, each piece with its demand."""
+    """What the files add to the card's claim or say against it, each with the verdict it requires."""
 
     def assessed(claim: Claim, source: EvidenceSource) -> Assessment:
         return assess_claim(claim, source, policy, facts.territories, modality)
@@ -100,7 +101,7 @@ def assess_files(
             parts.append(assessment)
             if stated and not _ids(stated) & _ids(file.reading.licenses):
                 demanded = join([assessment.verdict, assessed(card, "card").verdict])
-                text = f"the card says {_titles(stated)}, {file.name} is {_titles(file.reading.licenses)}: both bind"
+                text = f"the card says {_titles(stated)}, {file.name} is {_titles(file.reading.licenses)}: both apply"
                 parts.append(Assessment(demanded, (Reason("contradiction", text, file.name, demanded),)))
         elif (doubt := _doubt(file, files, stated, policy, facts)) is not None:
             parts.append(doubt)
@@ -161,7 +162,7 @@ def _use_policies(
         return []
     demanded = policy.rules.use_restrictions
     text = f"{names[0]} restricts what the model may be used for, which the stated license does not"
-    owed = Obligation("use_policy", f"keep to {names[0]} in the repository")
+    owed = Obligation("use_policy", f"comply with {names[0]} in the repository")
     finding = LicenseFinding("use-policy", None, "use_policy", names[0])
     return [Assessment(demanded, (Reason("use_policy_file", text, names[0], demanded),), (owed,), (finding,))]
 
@@ -177,7 +178,7 @@ def _header(
     claim = identify(value, name, by, facts.licenses)
     if _ids(licenses_in(claim)) == _ids(stated):
         return []
-    text = f"the card says {_titles(stated)}, the GGUF header says {value}: both bind"
+    text = f"the card says {_titles(stated)}, the GGUF header says {value}: both apply"
     question = _question("contradiction", text, f"GGUF header general.license: {value}", policy)
     if isinstance(claim, Unknown):
         return [question]
@@ -187,10 +188,10 @@ def _header(
 def assess_link(
     linked: Known, stated: tuple[License, ...], policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
-    """What a link to another publisher's license adds: both bind, and a difference is a question."""
+    """What a link to another publisher's license adds: both apply, and a difference is a question."""
     if _ids(stated) & _ids(linked.candidates):
         return []
-    text = f"the card says {_titles(stated)}, its license_link leads to {_titles(linked.candidates)}: both bind"
+    text = f"the card says {_titles(stated)}, its license_link leads to {_titles(linked.candidates)}: both apply"
     question = _question("contradiction", text, linked.evidence, policy)
     return [question, assess_claim(linked, "card", policy, facts.territories, modality)]
 
@@ -200,8 +201,8 @@ def assess_conflicts(
 ) -> list[Assessment]:
     """Two places that disagree on the license or the parents: the sentence names both and what each says.
 
-    Two places that describe one commit both bind. The embedded catalog, and the lists it was made from, describe an
-    earlier day: licenses do change, so their word is shown and does not count. Parents that differ are all followed,
+    Two places that describe one commit both apply. The embedded catalog, and the lists it was made from, describe an
+    earlier day: licenses do change, so what they say is shown and does not count. Parents that differ are all followed,
     which is what counts for them.
     """
     parts = []
@@ -243,7 +244,7 @@ def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[Eviden
 def assess_body(
     model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: LicenseFacts, modality: Modality
 ) -> list[Assessment]:
-    """What the body of the card says of its license, held against all that is known.
+    """What the body of the card says of its license, compared with all that is known.
 
     `explained`: the license ids found. `stated`: whether the card's metadata names a license. The body is weak
     evidence: a contradiction raises a question; where nothing else is stated, only what it forbids is believed.
@@ -271,7 +272,7 @@ def assess_body(
 
 
 def _forbids_commerce(source: EvidenceSource, evidence: str, stated: bool, policy: Policy) -> Assessment:
-    """A sentence that forbids commercial use: a question beside a stated license, else believed."""
+    """A sentence that forbids commercial use: a question if a license is stated, else believed."""
     demanded = Verdict(policy.rules.contradiction) if stated else policy.rules.non_commercial
     text = "the card's text forbids commercial use" + (", its metadata does not" if stated else "")
     reason = Reason("contradiction" if stated else "non_commercial", text, evidence, demanded)

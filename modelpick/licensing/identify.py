@@ -110,7 +110,7 @@ def _from_text(text: str, evidence: str, organisations: Collection[str], license
         return _expression(text, evidence, license_index)
     if len(text) <= LONGEST_EXPRESSION and (spoken := license_index.mentioned(text)):
         return Known(spoken, evidence, certain=False)  # "Apache License 2.0": no identifier, but not nothing
-    return Unknown("unknown_license", f"{_short(text)!r} is a license nothing is known of here", evidence)
+    return Unknown("unknown_license", f"{_short(text)!r} is a license that modelpick does not know", evidence)
 
 
 def _speaks_for(owners: tuple[str, ...], organisations: Collection[str]) -> bool:
@@ -144,7 +144,7 @@ def _tree(node: object, evidence: str, license_index: LicenseIndex) -> Claim:
     key = str(getattr(symbol, "key", symbol))
     found = license_index.by_key(key)
     if found is None:
-        return Unknown("unknown_license", f"{_short(key)!r} is a license nothing is known of here", evidence)
+        return Unknown("unknown_license", f"{_short(key)!r} is a license that modelpick does not know", evidence)
     return Known((found,), evidence)
 
 

@@ -16,7 +16,7 @@ from modelpick.licensing.verdict import Judgement, judge
 from modelpick.schema import read as read_table
 
 APPROVALS = Path("approvals.toml")
-"""Where a project keeps what its people approved: beside modelpick.toml."""
+"""Where a project keeps its approvals: next to modelpick.toml."""
 
 
 def policy_in_force(name: str | None = None) -> Policy:
@@ -84,5 +84,5 @@ def _remembered(asked: str | Model, error: ModelpickError, facts: LicenseFacts) 
         return None
     if not facts.curations.about(asked):
         return None
-    note = f"{error.message}: judged by what is known of this repository alone"
+    note = f"{error.message}: judged by this repository alone"
     return Model(id=asked, origin="catalog", notes=(note,))

@@ -1,4 +1,4 @@
-"""The license check before anything is trained, served or paid for, and the notices that travel with the result.
+"""The license check before anything is trained, served or paid for, and the notices copied with the result.
 
 `require` is the one gate: finetune, serve and the launch of a machine all call it, so they cannot differ.
 """
@@ -127,7 +127,7 @@ def output_name(folder: Path, permission: Permission) -> str:
 
 
 def write_notices(permission: Permission, base: Path, target: Path, name: str) -> list[str]:
-    """Copy the base's license and notice files beside the result and write what the license asks for.
+    """Copy the base's license and notice files next to the result and write what the license asks for.
 
     Returns the names written. Where the base came without its license text, NOTICE says that it has to be added: an
     obligation to pass it on is not met by silence.
@@ -135,7 +135,7 @@ def write_notices(permission: Permission, base: Path, target: Path, name: str) -
     written = list(copy_terms(base, target))
     head = f"{name} was fine-tuned from {permission.model}; its weights differ from those of the base.\n\n"
     if not any(kind_of(file_name) == "license" for file_name in written):
-        head += "The base came without its license text: add it before you pass this model on.\n\n"
+        head += "The base model came without its license text: add it before you pass this model on.\n\n"
     for own_name, text in permission.files:
         taken = own_name.lower() in map(str.lower, written)
         file_name = f"{own_name}.modelpick" if taken else own_name

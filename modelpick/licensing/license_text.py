@@ -5,8 +5,8 @@ containment of documents", 1997), which name the text without holding it. Long t
 so that the same runs are kept on both sides). `coverage` is Broder's containment: the share of a license's runs that a
 file contains.
 
-Nothing here is generous: a permissive license counts only when no words are left over that could change it, and a text
-that matches no license is reported as unknown.
+Nothing is assumed in the user's favor: a permissive license counts only when no words are left over that could change
+it, and a text that matches no license is reported as unknown.
 """
 
 import html
@@ -37,7 +37,7 @@ _CODE_TEXT = re.compile(
     r"|does not (apply to|cover)( \w+){0,6} (weights|models?|checkpoints?)\b",
     re.I,
 )
-# Words that may stand beside a license without changing it: holders, years, headings.
+# Words that may be added to a license text without changing it: holders, years, headings.
 _HARMLESS = re.compile(
     r"\d[\d.]*|copyright|c|all|rights|reserved|the|and|by|of|inc|llc|ltd|corp|co|team|authors?|contributors?|license"
     r"|version|v|january|appendix|text|file|md|txt|www|http|https|org|com|spdx|identifier|full|legal|code"
@@ -49,7 +49,7 @@ _CHANGES = re.compile(
 )
 # A page around a text has menus; of their words only these speak of what is permitted.
 _LIMITS = re.compile(r"(non)?commercial|research|academic|evaluation|revenue|prohibited|restricted")
-_MOST_LEFT = 40  # words beside a permissive license: a holder's name and address, a heading
+_MOST_LEFT = 40  # extra words in a permissive license: a holder's name and address, a heading
 
 RUN = 5  # words
 WHOLE = 0.9  # of a license's runs: with names, dates and a damaged line it is still that text (measured in the tests)
@@ -182,7 +182,7 @@ def read_text(text: str, fingerprints: Fingerprints, license_index: LicenseIndex
     """Recognise a file of terms; `name` is its file name (LICENSE-CODE speaks for itself)."""
     words = words_of(text[:LONGEST])
     if not words.words:
-        return Reading("unknown" if text.strip() else "empty", (), "the file holds no words")
+        return Reading("unknown" if text.strip() else "empty", (), "the file contains no words")
     reading = _recognised(text[:LONGEST], words, fingerprints, license_index)
     if _CODE_NAME.search(name) or (reading.kind != "whole" and _CODE_TEXT.search(" ".join(words.words))):
         # Some publishers put the weights' terms into LICENSE-CODE; a license made for models is believed there too.
@@ -226,7 +226,7 @@ def _recognised(text: str, words: Words, fingerprints: Fingerprints, license_ind
     if best is not None and best.coverage >= 0.5:
         near = [match.license for match in matches if match.coverage >= best.coverage - _SAME]
         return Reading("modified", _licenses(near, license_index), f"like {near[0]} ({best.coverage:.0%}), but changed")
-    return Reading("unknown", (), "a text that is not known here")
+    return Reading("unknown", (), "a text that modelpick does not know")
 
 
 def _whole(
@@ -241,12 +241,12 @@ def _whole(
     left = min((fingerprints.left_over(words, id) for id in near), key=len)
     free = any(license.permits.commercial_use == "yes" for license in licenses)
     if free and (any(map(_LIMITS.fullmatch, left)) if words.is_html else _changed(left)):
-        return Reading("modified", licenses, f"{near[0]} with other words beside it: {' '.join(left[:12])} ...")
+        return Reading("modified", licenses, f"{near[0]} with additional text: {' '.join(left[:12])} ...")
     return Reading("whole", licenses, f"the text of {' or '.join(near)}{page}")
 
 
 def _changed(left: tuple[str, ...]) -> bool:
-    """Whether words beside a permissive license might change what it permits."""
+    """Whether extra words in a permissive license might change what it permits."""
     if any(map(_CHANGES.fullmatch, left)):
         return True
     return sum(1 for word in left if not _HARMLESS.fullmatch(word)) > _MOST_LEFT
@@ -278,7 +278,7 @@ def _ordinary(text: str, words: Words, license_index: LicenseIndex) -> Reading |
         return None
     outside = "".join(text[a:b] for a, b in _gaps(regions, len(text)))
     if any(license.permits.commercial_use == "yes" for license in licenses) and _changed(words_of(outside).words):
-        return Reading("modified", licenses, f"{licenses[0].title} with other words beside it")
+        return Reading("modified", licenses, f"{licenses[0].title} with additional text")
     ids = ", ".join(license.id for license in licenses)
     return Reading("whole", licenses, f"the text of {ids} (licenseclassifier)")
 

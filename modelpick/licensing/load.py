@@ -105,7 +105,7 @@ def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
     return tuple(_entries(where, "approval", Approval)) if where.exists() else ()
 
 
-# The files of facts beside the policies, by what each is called, with what reads it.
+# The fact files next to the policies: file name -> the function that reads it.
 _FACTS: Mapping[str, Callable[[Path], object]] = {
     "known_models": load_curations,
     "families": load_families,

@@ -132,7 +132,7 @@ def load(path: Path) -> Lock:
     """
     table = files.read_json(path, code=_CODE, fix=_FIX)
     if not isinstance(table, dict):
-        raise UsageError(f"{path} is not a lock: it holds no JSON object", fix=_FIX, code=_CODE)
+        raise UsageError(f"{path} is not a lock: it does not contain a JSON object", fix=_FIX, code=_CODE)
     version = table.pop("schema_version", None)
     if type(version) is not int or version != SCHEMA_VERSION:  # True is 1 to Python
         raise _other_version(path, version, table)

@@ -1,8 +1,8 @@
-"""Assesses one model of a chain by itself: what it claims, and what speaks against the claim. Pure.
+"""Assesses one model of a chain by itself: what it claims, and what contradicts the claim. Pure.
 
 `assess_model` asks each source of evidence in turn, one function a source: the card, the files, a link, places that
-differ, curated facts, ancestors that a name or a shape implies, the derived model's name, disputes, training data, the
-gate. Each gives assessments of its own, and the strictest counts.
+differ, curated facts, ancestors that a name or a config pattern implies, the derived model's name, disputes, training
+data, the gate. Each gives assessments of its own, and the strictest counts.
 """
 
 import re
@@ -23,14 +23,14 @@ _TEXT_PIPELINES = frozenset(
     {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
      "sentence-similarity", "token-classification", "translation", "summarization", "question-answering"}
 )  # fmt: skip
-_GATE = Obligation("gate", "accept its terms on the Hub with your own account, and keep a record of who did and when")
+_GATE = Obligation("gate", "accept its terms on the Hub with your own account, and record who accepted them and when")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAssessment:
-    """`claimed`: what the card alone comes to. `total`: with everything that speaks against it.
+    """`claimed`: what the card alone comes to. `total`: with everything that contradicts it.
 
-    `implied`: ancestors that nobody declared and that a name or a shape implies.
+    `implied`: undeclared ancestors that a name or a config pattern implies.
     """
 
     claimed: Assessment
@@ -57,7 +57,7 @@ class _Subject:
 def assess_model(
     model: Model, ancestors: Sequence[Ancestor], policy: Policy, facts: LicenseFacts, *, ancestor: bool = False
 ) -> ModelAssessment:
-    """One model: its claim, what is known of it, what its name and shape imply, what it was trained on.
+    """One model: its claim, what is known of it, what its name and config imply, what it was trained on.
 
     `ancestors` is the chain above it. `ancestor`: whether it stands in another model's chain (then its findings come
     "from lineage").
@@ -104,12 +104,12 @@ def _is_published_by(organisation: str, family: WeightFamily) -> bool:
 
 
 def _has_other_evidence(model: Model) -> bool:
-    """Whether anything beside the card's own fields speaks of the license."""
+    """Whether anything but the card's own fields says something about the license."""
     return bool(model.texts or model.gguf or model.gate_text or model.license_link or model.conflicts)
 
 
 def _assess_card_alone(subject: _Subject, card: Claim, source: EvidenceSource) -> ModelAssessment:
-    """A model of which only the card speaks, remembered: a thousand models share some seventy claims.
+    """A model that only its card describes, remembered: a thousand models share some seventy claims.
 
     The key is all that such an assessment depends on. The model's id is not part of it: nothing that compares ids
     (curations, another publisher's family, ancestors) has anything to say about this model.
@@ -265,7 +265,8 @@ def _demand_of_family(
     has_ancestor: bool = False,
     modality: Modality = "unknown",
 ) -> Assessment | None:
-    """What an undeclared ancestor demands; None where the family's publisher or the licenses `found` account for it.
+    """Verdict required by an undeclared base model; None if its publisher owns the family or the licenses `found` cover
+    it.
 
     `organisation`: the model's, whose own word counts if the family is its own.
     """
@@ -282,7 +283,7 @@ def _demand_of_family(
     if found & set(family.licenses) or has_ancestor:
         return None
     demanded = Verdict(policy.rules.unknown_ancestor)
-    text = f"{ancestor.inferred_from} implies {family.name}; which of its licenses binds is not known: {family.because}"
+    text = f"{ancestor.inferred_from} implies {family.name}; which license applies is not known: {family.because}"
     return Assessment(demanded, (Reason("undeclared_ancestor", text, family.source, demanded),))
 
 
@@ -319,7 +320,7 @@ def _begins(name: str, prefix: str) -> bool:
 
 
 def _disputes(curations: Iterable[Curation], policy: Policy) -> Iterator[Assessment]:
-    """What a person has to look at, whatever the tag says."""
+    """What a person has to review, whatever the tag says."""
     demanded = Verdict(policy.rules.contradiction)
     for entry in curations:
         if entry.disputed:

@@ -86,7 +86,7 @@ def _attributions(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[
 
 
 def _obligations(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[License, ...]]) -> str:
-    lines = ["# What using these models asks of you", ""]
+    lines = ["# What you must do to use these models", ""]
     for answer in judgements:
         lines += [f"## {_name(answer)}", "", f"Verdict: {answer.verdict.value}", ""]
         lines += [f"- [ ] {obligation.text}" for obligation in answer.obligations] or [

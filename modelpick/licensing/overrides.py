@@ -73,7 +73,7 @@ class ConfigSignature:
     num_hidden_layers: int | None = None
 
     def values(self) -> tuple[tuple[str, int], ...]:
-        """The keys of config.json beside model_type that have to agree, with their values."""
+        """The keys of config.json, apart from model_type, that have to agree, with their values."""
         named = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
         return tuple((key, value) for key in named if (value := getattr(self, key)) is not None)
 

@@ -29,8 +29,8 @@ __all__ = ["Judgement", "LicenseFacts", "LineageStep", "Verdict", "join", "judge
 
 _CHAIN_PROBLEMS = {
     "cycle": "its chain of base models leads back to itself",
-    "too_deep": "its chain of base models is longer than can be followed",
-    "local_path_parent": "its base model is a path on somebody's machine, not a repository",
+    "too_deep": "its chain of base models is too long to follow",
+    "local_path_parent": "its base model is a local path, not a repository",
 }
 
 
@@ -122,7 +122,7 @@ def _name_match(
     assessment = assess_model(known, (), policy, facts, ancestor=True)
     if not assessment.total.findings or assessment.total.verdict not in (Verdict.CONDITIONS, Verdict.DENY):
         return []
-    text = f"{model.id} bears the name of {known.id} and does not declare it"
+    text = f"{model.id} has the name of {known.id} but does not declare it as its base"
     reason = Reason("undeclared_ancestor", text, f"name: {known.id}", assessment.total.verdict)
     total = replace(assessment.total, reasons=(reason, *assessment.total.reasons))
     return [(ancestor, replace(assessment, total=total))]
@@ -200,7 +200,7 @@ def approved(answer: Judgement, policy: Policy, facts: LicenseFacts, today: str)
                 reasons=(Reason("by_approval", text, evidence, Verdict.CONDITIONS), *answer.reasons),
                 obligations=(*answer.obligations, renewal),
             )
-        text = f"the approval by {approval.by} does not hold: {why_not}"
+        text = f"the approval by {approval.by} is not valid: {why_not}"
         lapsed.append(Reason("approval_lapsed", text, evidence, Verdict.REVIEW))
     return replace(answer, reasons=(*answer.reasons, *lapsed)) if lapsed else answer
 
@@ -213,4 +213,4 @@ def _why_lapsed(approval: Approval, answer: Judgement, policy: Policy, today: st
     if approval.policy != policy.name:
         return f"it was given under the policy {approval.policy!r}, this is {policy.name!r}"
     new = sorted({reason.code for reason in answer.reasons if reason.verdict is Verdict.REVIEW} - {*approval.overrides})
-    return f"questions have come up since: {', '.join(new)}" if new else None
+    return f"there are new questions since then: {', '.join(new)}" if new else None

@@ -1,4 +1,4 @@
-"""Low-rank adapters: where they go, and the way back from adapter to merged model."""
+"""Low-rank adapters: where they go, and how to merge an adapter into its base."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ALL_LINEAR = "all-linear"
-LABELS = "labels.json"  # beside a classifier's adapter: its class names, in order
+LABELS = "labels.json"  # next to a classifier's adapter: its class names, in order
 _TASK = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "SEQ_CLS"}
 
 
@@ -42,7 +42,7 @@ def targets_for(model: "nn.Module", asked: str) -> str | list[str]:
     lost = set(wanted) - set(_as_peft_reads(wanted, model).target_modules)
     if lost:
         raise UsageError(
-            f"peft takes {', '.join(sorted(lost))} of this family for its experts, on which no adapters are put",
+            f"peft applies {', '.join(sorted(lost))} to this family's experts, which cannot have adapters",
             fix="leave them out, or use all-linear",
             code="no_lora",
         )
@@ -69,7 +69,7 @@ def _as_peft_reads(targets: str | list[str], model: "nn.Module") -> Any:
 
 
 def share_without_adapter(model: "nn.Module") -> float:
-    """Of the elements of all matrices but embeddings and the output, how many lie where no adapter is."""
+    """Share of the elements of all matrices, except embeddings and output, that belong to layers without an adapter."""
     from torch import nn
 
     embedded = {id(model.get_output_embeddings()), id(model.get_input_embeddings())}
@@ -93,7 +93,7 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
     norms and embeddings in fp32, and the residual stream with them: half as much memory again (a traced step of
     Llama-2-7B over NF4: 14.8 instead of 10.0 GiB), which the estimate that admitted the run does not count.
 
-    A task head, and whatever else the base brought no weights for, is trained in full and saved with the adapter.
+    A task head, and whatever else the base has no weights for, is trained in full and saved with the adapter.
     Raises UsageError(code="no_lora") for a family that peft cannot adapt.
     """
     import peft
@@ -134,7 +134,7 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
 
     if not (adapter / "adapter_config.json").is_file():
         raise UsageError(
-            f"{adapter} holds no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
+            f"{adapter} contains no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
         )
     if not options.labels and (adapter / LABELS).is_file():
         options = replace(options, labels=tuple(json.loads((adapter / LABELS).read_text(encoding="utf-8"))))

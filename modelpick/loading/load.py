@@ -39,7 +39,8 @@ PLAIN_CHAT_TEMPLATE = (
 class LoadOptions:
     """How a base model is brought into memory.
 
-    `trust_remote_code` and `allow_pickles` run code that came with the weights, so both are off unless asked by name.
+    `trust_remote_code` and `allow_pickles` run code that came with the weights, so both are off unless enabled
+    explicitly.
     """
 
     method: str = "lora"  # full, lora, lora-int8, qlora
@@ -74,7 +75,7 @@ def torch_dtype(name: str) -> Any:
 def kind_of(config: Any) -> Kind:
     """What a transformers config describes, in the words of `Architecture.kind`.
 
-    An encoder is told by the auto-model table: a class for masked words and no decoder.
+    An encoder is recognized by the auto-model table: a class for masked words and no decoder.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
@@ -101,13 +102,13 @@ def kind_of(config: Any) -> Kind:
 def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
     """Refuse a model folder that cannot be loaded safely, before anything heavy is imported.
 
-    Raises UsageError: no_config, broken_config, no_weights, pickle_weights, remote_code is left to transformers' flag.
+    Raises UsageError: no_config, broken_config, no_weights, pickle_weights, remote code is left to transformers' flag.
     """
     config = path / "config.json"
     if (path / "adapter_config.json").exists() and not config.exists():
         raise UsageError(
             f"{path} holds an adapter, not a base model",
-            fix=f"give the base it was made for ({_base_of(path)}); probe and serve take --adapter beside it",
+            fix=f"give the base it was made for ({_base_of(path)}); probe and serve take both with --adapter",
             code="adapter_not_base",
         )
     if not config.exists():
@@ -181,12 +182,12 @@ def load_config(model: str, options: LoadOptions) -> Any:
 
 
 def longest_known(config: Any, kind: Kind) -> int | None:
-    """The most tokens that one sequence may have (`Architecture.longest`); None where the config tells no bound."""
+    """The most tokens that one sequence may have (`Architecture.longest`); None where the config states no bound."""
     return longest_of(config.to_dict(), encoder=kind == "encoder")
 
 
 def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:
-    """The tokenizer, with a pad token and (decoders) a chat template supplied where the model brings none."""
+    """The tokenizer, with a pad token and (decoders) a chat template added where the model has none."""
     from transformers import AutoTokenizer
 
     try:
@@ -198,7 +199,7 @@ def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTr
     except Exception as error:  # tokenizers raises bare Exception for a broken file
         raise UsageError(
             f"{model} has no tokenizer that can be loaded: {first_line(error)}",
-            fix="put tokenizer.json and tokenizer_config.json beside the weights",
+            fix="put tokenizer.json and tokenizer_config.json next to the weights",
             code="no_tokenizer",
         ) from None
     notes = []
@@ -288,7 +289,7 @@ def _from_pretrained(
         ) from None
     except pickle.UnpicklingError:
         raise UsageError(
-            f"{model} has a pickle with more than tensors in it, which would run code: it is not loaded",
+            f"{model} has a pickle that contains more than tensors and would run code: it is not loaded",
             fix="ask its author for safetensors",
             code="pickle_weights",
         ) from None
@@ -298,7 +299,7 @@ def _from_pretrained(
             fix="fetch the safetensors files again; pickles need --allow-pickles",
             code="cannot_load",
         ) from None
-    # A mismatch is told as (name, shape there, shape here).
+    # A mismatch is reported as (name, shape there, shape here).
     absent = {*told["missing_keys"], *(key if isinstance(key, str) else key[0] for key in told["mismatched_keys"])}
     if absent and kind != "encoder":
         raise UsageError(

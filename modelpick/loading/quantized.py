@@ -112,7 +112,7 @@ def count_layers(model: "nn.Module", keep: tuple[str, ...]) -> QuantizedLayers:
 def kept_by_intent(model: Any) -> tuple[str, ...]:
     """Linear modules that stay in full precision: output embedding, task heads, what the family needs in fp32.
 
-    A skeleton on the meta device tells as much as a loaded model.
+    A skeleton on the meta device is as good as a loaded model.
     """
     output = model.get_output_embeddings()
     names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module is output}
@@ -124,7 +124,7 @@ def kept_by_intent(model: Any) -> tuple[str, ...]:
 def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, ...]:
     """Matrices outside linear layers and embeddings, largest first, when they are too much of the model to ignore.
 
-    Only shapes are read, so that a skeleton on the meta device tells as much as a loaded model.
+    Only shapes are read, so that a skeleton on the meta device is as good as a loaded model.
     """
     from torch import nn
 
@@ -135,7 +135,7 @@ def weights_elsewhere(model: "nn.Module", keep: tuple[str, ...]) -> tuple[str, .
         if isinstance(module, nn.Embedding) or is_kept(name, keep):
             continue
         if isinstance(module, linear_classes()):
-            # A 4-bit layer packs two weights into a byte; its features tell how many it stands for.
+            # A 4-bit layer packs two weights into a byte; its features show how many it stands for.
             layer: Any = module
             inside += layer.in_features * layer.out_features if isinstance(layer, nn.Linear) else layer.weight.numel()
             continue

@@ -144,7 +144,7 @@ def _template_text(tokenizer: Any, messages: list[dict[str, Any]], **options: An
         return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except Exception as error:  # jinja2 errors: a template that refuses a system turn, or turns out of order
         raise UsageError(
-            f"the model's chat template refuses an example: {first_line(error)}",
+            f"the model's chat template rejects an example: {first_line(error)}",
             fix="give turns in the order user, assistant, ... and put system text into the first user turn",
             code="template_refused",
         ) from None

@@ -38,7 +38,7 @@ def transient_bytes(
 ) -> float:
     """Transients of a forward pass over `tokens` tokens in all, in bytes: the widest layer's MLP or attention.
 
-    A gated MLP holds gate, up and their product beside the residual, the normed input and its fp32 form
+    A gated MLP holds gate, up and their product, in addition to the residual, the normed input and its fp32 form
     (modeling_llama.py, traced): T*b*(3i + 4h); an ungated one T*b*(2i + 4h); an activation made of elementary
     operations two tensors more. Attention holds q, k, v and its output.
     LLM.int8 adds the int32 accumulator of the widest product and the int8 copy of its input
@@ -53,7 +53,7 @@ def transient_bytes(
             4 * i + 3 * h if int8 else 0, unfused_activation * i * b
         )
         if int8 and any(projection.role == "gate_up" for projection in group.projections):
-            mlp += 6 * i  # both halves at once: their accumulator, and their fp16 beside the compute type
+            mlp += 6 * i  # both halves at once: their accumulator, and fp16 in addition to the compute type
         attention = 0.0
         if group.attention:
             wide = 2 * group.attention.query_width + group.attention.kv_width + group.attention.output_width
@@ -73,7 +73,7 @@ def mixer_bytes(mixer: Mixer, stack: Stack, b: float) -> float:
 def scores_bytes(
     architecture: Architecture, groups: tuple[LayerGroup, ...], workload: Workload, stack: Stack, b: float
 ) -> float:
-    """Attention scores of a prompt that exist one layer at a time, in bytes: in eager attention an fp32 softmax beside
+    """Attention scores of a prompt that exist one layer at a time, in bytes: in eager attention an fp32 softmax next to
     them (where that is the only path, before and after the mask, and in fp32), without a fused kernel both in fp32, and
     a bias of each head with the mask made of it."""
     heads = max((group.attention.heads for group in groups if group.attention), default=0)
@@ -178,7 +178,7 @@ def _widths(architecture: Architecture, group: LayerGroup, workload: Workload, s
 
 
 def _norm_bytes(architecture: Architecture, group: LayerGroup, widths: _Widths) -> float:
-    """RMSNorm saves its fp32 input, T5's the input as it was beside it, LayerNorm its input: parallel blocks the same
+    """RMSNorm saves its fp32 input, T5's also the original input, LayerNorm its input: parallel blocks the same
     one, unless autocast makes a copy for each."""
     h = architecture.hidden
     if architecture.norm == "rms":
@@ -255,7 +255,7 @@ def _quantized_inputs(
     stack: Stack, b: float,
 ) -> float:  # fmt: skip
     """Inputs of quantized layers that stay for the backward pass, each tensor once: LLM.int8 keeps all of them, 4-bit
-    those with an adapter. An adapter whose input is wider than the compute type keeps a cast of it beside.
+    those with an adapter. An adapter whose input is wider than the compute type also keeps a cast of it.
 
     The attention output is there already where a fused kernel keeps it.
     """
@@ -294,7 +294,7 @@ def _partly_adapted(group: LayerGroup, adapted: list[tuple[Projection, int]]) ->
 
 
 def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, stack: Stack, b: float) -> float:
-    """Bytes per token that adapters save beside: a cast of each input (to fp32, under autocast back again), or
+    """Extra bytes per token that adapters save: a cast of each input (to fp32, under autocast back again), or
     dropout's results, or the input."""
     total = 0.0
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The assumptions of an estimate as a table: a row each, with the case it applies to and its sentence. Pure."""
+"""The assumptions of an estimate as a table: each row has the case it applies to, and its sentence. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classificatio
 
 @dataclass(frozen=True, slots=True)
 class EstimatedCase:
-    """What is estimated: a model's shape, a workload, the scheme of its weights and the habits of its stack."""
+    """What is estimated: a model's shape, a workload, the weight format and the memory use of its stack."""
 
     architecture: Architecture
     workload: Workload
@@ -27,7 +27,7 @@ class EstimatedCase:
 
     @property
     def bitsandbytes(self) -> bool:
-        """Whether bitsandbytes holds the weights."""
+        """Whether bitsandbytes quantizes the weights."""
         return self.scheme is not None and self.scheme.name in ("int8", "nf4", "nf4-double")
 
     @property
@@ -55,8 +55,8 @@ class EstimatedCase:
         return brought and (own is None or own.method != self.workload.method)
 
 
-def adds_more_than_it_spares(workload: Workload, stack: Stack) -> bool:
-    """Whether one GPU of several holds more than a GPU alone: measured for adapters under FSDP."""
+def sharding_adds_memory(workload: Workload, stack: Stack) -> bool:
+    """Whether a GPU in a sharded run uses more memory than one GPU alone: measured for adapters under FSDP."""
     checkpointed = stack.keeps_input_gradients and workload.gradient_checkpointing
     return workload.sharding == "fsdp" and workload.is_lora and (stack.keeps_unsharded_gradients or checkpointed)
 
@@ -74,27 +74,27 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     (
         _BOTH,
         lambda c: c.bitsandbytes and c.architecture.model_type == "falcon",
-        "FalconLinear is swapped for nn.Linear before loading; otherwise nothing is quantized",
+        "FalconLinear is replaced by nn.Linear before loading; otherwise nothing is quantized",
     ),
     (
         _FINETUNE,
         lambda c: c.one_key_head,
-        "its one key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel takes it",
+        "its single key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel fits",
     ),
     (
         _SERVE,
         lambda c: c.one_key_head,
-        "no fused attention kernel takes its one key head: the scores of a prompt are held in fp32",
+        "no fused attention kernel accepts its single key head: the scores of a prompt are kept in fp32",
     ),
     (
         _FINETUNE,
         lambda c: c.workload.sharding == "fsdp" and c.workload.method == "full" and c.stack.fsdp_bytes,
-        "FSDP under bf16 or fp16 mixed precision holds its shards in fp32; without it half as much",
+        "FSDP with bf16 or fp16 mixed precision keeps its shards in fp32; without mixed precision they take half",
     ),
     (
         _FINETUNE,
-        lambda c: adds_more_than_it_spares(c.workload, c.stack),
-        "adapters under FSDP were measured to hold more than one GPU does: activations are not shared",
+        lambda c: sharding_adds_memory(c.workload, c.stack),
+        "adapters under FSDP use more memory per GPU than one GPU alone (measured): activations are not sharded",
     ),
     (
         _FINETUNE,
@@ -108,14 +108,18 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     (
         _FINETUNE,
         lambda c: c.workload.gradient_checkpointing and c.workload.gpus == 1 and not c.stack.checkpoints_alone,
-        "{stack} checkpoints activations only under FSDP: on one GPU they all stay",
+        "{stack} checkpoints activations only under FSDP: on one GPU all of them are kept",
     ),
     (
         _FINETUNE,
         lambda c: c.workload.method == "lora-int8" and c.workload.gradient_checkpointing and not c.stack.reentrant,
-        "bitsandbytes keeps the inputs of 8-bit layers in spite of checkpointing (use_reentrant=False)",
+        "bitsandbytes keeps the inputs of 8-bit layers despite checkpointing (use_reentrant=False)",
     ),
-    (_BOTH, lambda c: c.deepspeed, "DeepSpeed: fp32 masters and states, a bucket of 5e8 gradients, no autocast"),
+    (
+        _BOTH,
+        lambda c: c.deepspeed,
+        "DeepSpeed: fp32 master weights and optimizer states, a bucket of 5e8 gradients, no autocast",
+    ),
     (
         _FINETUNE,
         lambda c: c.architecture.kind == "encoder-decoder",
@@ -124,17 +128,17 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     (
         _FINETUNE,
         lambda c: c.workload.stack == "trl" and not c.stack.fused_head,
-        "trl before 1.16, which makes all logits; --stack-version 1.16 makes a tile of them at a time",
+        "trl before 1.16, which computes all logits at once; --stack-version 1.16 computes them in tiles",
     ),
     (
         _BOTH,
         lambda c: c.workload.stack_version is not None and c.workload.stack not in ("transformers", "trl"),
-        "{stack} {version} is assumed to use memory as the version described in stacks.py does",
+        "{stack} {version} is assumed to use as much memory as the version in stacks.py",
     ),
     (
         _BOTH,
         lambda c: c.delta_rules,
-        "delta-rule layers run as transformers does without flash-linear-attention; with it they take less",
+        "delta-rule layers run without flash-linear-attention, as transformers does by default; with it they take less",
     ),
     (
         _BOTH,
@@ -142,8 +146,8 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
         "state-space layers run with their CUDA kernels; the plain PyTorch path takes more",
     ),
     (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
-    (_SERVE, lambda c: c.workload.method == "gguf", f"GGUF is taken as Q4_K_M, {Q4_K_M_BITS:.2f} bits per weight"),
-    (_SERVE, lambda c: c.lacks_checkpoint, "as if a {method} checkpoint of this model existed"),
+    (_SERVE, lambda c: c.workload.method == "gguf", f"GGUF is assumed to be Q4_K_M, {Q4_K_M_BITS:.2f} bits per weight"),
+    (_SERVE, lambda c: c.lacks_checkpoint, "a {method} checkpoint of this model is assumed to exist"),
 )
 _ROWS_OF = {task: tuple(row[1:] for row in _ROWS if task in row[0]) for task in _BOTH}
 

@@ -12,7 +12,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
 from modelpick.memory import activations, kv_cache, training
-from modelpick.memory.assumptions import EstimatedCase, adds_more_than_it_spares, assumptions_of
+from modelpick.memory.assumptions import EstimatedCase, assumptions_of, sharding_adds_memory
 from modelpick.memory.overhead import interval, runtime_bytes
 from modelpick.memory.stacks import Stack, settled, stack_of
 from modelpick.memory.training import Shares, shares
@@ -138,8 +138,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     workload = settled(workload)
     if architecture.guessed and workload.task == "finetune":
         raise CannotTellError(
-            f"cannot tell what fine-tuning {architecture.model_type} takes: the types of its layers are not known",
-            fix="fine-tune a model of a known architecture; estimate --task serve gives an upper bound",
+            f"fine-tuning {architecture.model_type} cannot be estimated: the types of its layers are not known",
+            fix="choose a model of a known architecture, or use --task serve for an upper bound",
             code="unknown_architecture",
         )
     stack = stack_of(workload)
@@ -153,7 +153,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
-        assumptions.append("parameters follow from config.json alone and may leave parts out")
+        assumptions.append("parameters are counted from config.json alone, which may miss parts")
     trainable, grown, as_run = 0, 0.0, workload
     if workload.attention == "sdpa" and not stack.paged_cache and _no_sdpa(architecture, stack):
         as_run = replace(workload, attention="eager")
@@ -165,7 +165,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
         parts, trainable = _train(architecture, as_run, stack, held, share, b, count)
-        if workload.gpus > 1 and not adds_more_than_it_spares(workload, stack):
+        if workload.gpus > 1 and not sharding_adds_memory(workload, stack):
             parts = min(parts, _alone(architecture, as_run, stack, scheme, b, count), key=lambda each: each.total)
     parts = parts.with_runtime(runtime_bytes(parts.total, grown, workload))
     total = parts.total
@@ -328,7 +328,7 @@ def _saved(
 
 
 def _ends_forward(architecture: Architecture, workload: Workload, stack: Stack, b: float, kept: float) -> float:
-    """Bytes beside what is saved when the forward pass ends: its logits, and what is left of the batch before.
+    """Extra bytes at the end of the forward pass: its logits, and what is left of the batch before.
 
     `kept`: bytes per token that stay as long as their graph. The logits of the batch before are in fp32.
     """

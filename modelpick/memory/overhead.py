@@ -30,7 +30,7 @@ KINDS = (
 
 
 def runtime_bytes(allocated: float, grown: float, workload: Workload) -> float:
-    """Bytes of the process beside `allocated` bytes of tensors, as `workload.measure` counts them.
+    """Bytes of the process in addition to `allocated` bytes of tensors, as `workload.measure` counts them.
 
     `grown`: bytes of the cache that generation added by growing it.
     """

@@ -1,4 +1,4 @@
-"""How much more or less memory a stack takes, the program that runs the model. Pure.
+"""How much memory each stack (the software that runs the model) uses. Pure.
 
 Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0, litgpt 0.5.13, torchtune 0.6.1.
 "Traced" means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
@@ -12,7 +12,7 @@ from modelpick.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Habits of a stack that change memory."""
+    """Properties of a stack that affect memory."""
 
     name: str
     # Bytes per LoRA parameter: peft keeps them in fp32 (mapping_func.py, autocast_adapter_dtype); litgpt and torchtune
@@ -47,7 +47,7 @@ class Stack:
     # transformers before 4.50 (loss_utils.py): logits in the compute type, in fp32, shifted into a copy unless the
     # batch is one sequence, and log-softmax, all alive at the end of the forward pass.
     copies_shifted_logits: bool = False
-    # litgpt/model.py: q, k, v are views of one tensor that stays alive beside the rotated q and k.
+    # litgpt/model.py: q, k, v are views of one tensor that stays alive together with the rotated q and k.
     keeps_fused_qkv: bool = False
     # Keys and values are repeated to all heads before attention (litgpt always; transformers when a padding mask keeps
     # sdpa from its grouped kernel: integrations/sdpa_attention.py use_gqa_in_sdpa).
@@ -90,8 +90,8 @@ class Stack:
     # litgpt/generate/tp.py splits attention and MLP, not the embedding nor the output matrix.
     splits_embeddings: bool = True
     # litgpt finetune/lora.py accumulates under no_backward_sync: FSDP then keeps the gradients of its flat parameters
-    # unsharded, frozen weights included: the whole model once more beside the shard, as ten published figures show
-    # (litgpt's own tutorials, LoRA on 2 and 4 GPUs: 1.9 % median, 11.5 % at most; without it 31 % too little).
+    # unsharded, frozen weights included: the whole model once more, in addition to the shard, as ten published figures
+    # show (litgpt's own tutorials, LoRA on 2 and 4 GPUs: 1.9 % median, 11.5 % at most; without it 31 % too little).
     keeps_unsharded_gradients: bool = False
     # Checkpointed LoRA under FSDP: the gradient of every layer's input stays until the backward pass ends. Fitted: on
     # 55 figures of fms-acceleration (2 and 4 GPUs) 2 % median residual with it, 24 % without; full fine-tuning there

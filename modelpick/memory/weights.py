@@ -133,7 +133,7 @@ def weight_bytes(
     parameters: int,
     workload: Workload,
 ) -> Weights:
-    """Weights as held on the GPU. What the scheme does not cover stays in the compute type."""
+    """Weights as stored on the GPU. What the scheme does not cover stays in the compute type."""
     if workload.method == "full":
         element_bytes = stack.trained_bytes(workload, element_bytes)
     own_head = (
@@ -190,7 +190,7 @@ def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, wo
     training_int8 = workload.method == "lora-int8"
     if scheme is not None and scheme.name == "int8" and stack.quantizes_head:
         # Lightning's plugin loads over what it made empty (bitsandbytes.py _Linear8bitLt.quantize): an fp16 copy, and
-        # double_quant's int8 and transposed int8, are there beside the matrix. falcon-7b: 8.70 GB, as published.
+        # double_quant's int8 and transposed int8, exist in addition to the matrix. falcon-7b: 8.70 GB, as published.
         return 4.0 * architecture.head_parameters
     if scheme is None or not (scheme.dequantizes or training_int8):
         return 0.0

@@ -1,6 +1,6 @@
-"""What can work, said before money is spent: rules over family, method, stack and GPU. Pure; the rules are data.
+"""What works, checked before money is spent: rules over family, method, stack and GPU. Pure; the rules are data.
 
-data/compatibility.toml is the one table; recommend, plan, finetune and serve all ask it through `findings`.
+data/compatibility.toml is the one table; recommend, plan, finetune and serve all consult it through `findings`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _SEVERITY = ("cannot", "unknown", "care")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One row of the table. It speaks where everything it names is so. Compared by identity: a table is read once."""
+    """One row of the table. It applies where all its conditions hold. Compared by identity: a table is read once."""
 
     code: str
     level: Level
@@ -50,19 +50,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is asked about: a family of models with a workload, on an instance or on none yet."""
+    """What the rules are applied to: a model family with a workload, on an instance or on none yet."""
 
     model_type: str
     workload: Workload
     kind: str = "decoder"
     experts: bool = False
-    adapter: bool = False  # a LoRA adapter is served beside the base model
+    adapter: bool = False  # a LoRA adapter is served together with the base model
     instance: InstanceType | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that speaks."""
+    """A rule that applies."""
 
     code: str
     level: Level
@@ -77,7 +77,7 @@ class Finding:
 
 
 def findings(rules: Sequence[Rule], subject: Subject) -> tuple[Finding, ...]:
-    """Everything the table has to say on `subject`: what cannot work first, then what is not known to."""
+    """Every rule that applies to `subject`: what cannot work first, then what is not known to work."""
     return spoken(applicable(rules, subject), subject.instance)
 
 
@@ -99,21 +99,21 @@ def speaks_on(rule: Rule, instance: InstanceType | None) -> bool:
 
 
 def finding_of(rule: Rule) -> Finding:
-    """What a rule that speaks says."""
+    """The finding of a rule that applies."""
     return Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source, rule.gpu_lacks is not None)
 
 
 def obstacle(rules: Sequence[Rule], subject: Subject) -> Finding | None:
     """The first thing that makes `subject` impossible, or None."""
-    return next((one for one in findings(rules, subject) if one.level == "cannot"), None)
+    return next((finding for finding in findings(rules, subject) if finding.level == "cannot"), None)
 
 
-def refusal(told: Sequence[Finding], of: str = "") -> ModelpickError | None:
-    """The error that the first obstacle among `told` is: exit 2 where it cannot work, 3 where that is not known."""
-    for one in told:
-        if one.level != "care":
-            kind = CannotTellError if one.level == "unknown" else UsageError
-            return kind(f"{of}: {one.why}" if of else one.why, fix=one.way_out, code=one.code)
+def refusal(rules_met: Sequence[Finding], of: str = "") -> ModelpickError | None:
+    """The error for the first obstacle among `rules_met`: exit 2 where it cannot work, 3 where that is not known."""
+    for finding in rules_met:
+        if finding.level != "care":
+            kind = CannotTellError if finding.level == "unknown" else UsageError
+            return kind(f"{of}: {finding.why}" if of else finding.why, fix=finding.way_out, code=finding.code)
     return None
 
 
@@ -135,7 +135,7 @@ def rule_from(row: Mapping[str, Any], where: str) -> Rule:
         wrong = f"lacks {', '.join(missing)}" if missing else f"has the level {row['level']!r}"
         raise UsageError(f"{where} {wrong}", fix="see the head of compatibility.toml", code="bad_table")
     if len(row) == 6:
-        raise UsageError(f"{where} names no condition", fix="name what the rule is about", code="bad_table")
+        raise UsageError(f"{where} has no condition", fix="add the condition that the rule is about", code="bad_table")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     values["read_on"] = str(row["read_on"])
     return Rule(**values)

@@ -15,7 +15,7 @@ DTYPES = ("fp32", "fp16", "bf16", "fp8")
 class Gpu:
     """One whole GPU. TFLOPS are dense, fp16/bf16 inputs with fp32 accumulate; `gemm_*` the best torch matmul measured.
 
-    None means that no source tells. `status` says how well the figures are known, `sources` where each comes from.
+    None means that no source states it. `status` says how well the figures are known, `sources` where each comes from.
     """
 
     name: str
@@ -68,12 +68,12 @@ class InstanceType:
 
     @property
     def family(self) -> str:
-        """What stands before the dot: g5, p4d."""
+        """The part before the dot: g5, p4d."""
         return self.name.partition(".")[0]
 
     @property
     def gpu_class(self) -> str:
-        """The class quotas and defaults speak of: G or P."""
+        """The class that quotas and defaults use: G or P."""
         return self.name[0].upper()
 
     @property

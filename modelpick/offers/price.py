@@ -11,7 +11,7 @@ MARKETS: tuple[Market, ...] = ("on-demand", "spot")
 
 # A provisioner that forgot one Price List filter showed ten times the price for seven months (2023-02..2023-09, see
 # price_history.json), while no real change since 2022 went below 0.56x (p5.48xlarge, 2025-06): beyond 0.5x-1.5x of
-# the embedded price a figure is an error until somebody says otherwise.
+# the embedded price a figure is taken for an error until the user confirms it.
 BELIEVABLE = (0.5, 1.5)
 
 
@@ -46,7 +46,7 @@ class Offer:
     def discounted(self, discounts: Mapping[str, float]) -> "Offer":
         """The offer with the negotiated discount of its family (0.12 means 12 % off) taken off.
 
-        Spot prices stay as they are: nobody negotiates them, so nothing is assumed off.
+        Spot prices stay as they are: they are not negotiated.
         """
         share = discounts.get(self.instance.family, 0.0)
         if not share or self.usd_per_hour is None or self.market == "spot":
@@ -73,9 +73,9 @@ class Offer:
 
 
 def believable(live: float, embedded: float | None) -> bool:
-    """Whether a live price may be used without a word from the user: within 0.5x-1.5x of the embedded one.
+    """Whether a live price may be used without confirmation: within 0.5x-1.5x of the embedded one.
 
-    Without an embedded price there is nothing to hold it against: not believable until confirmed.
+    Without an embedded price to compare with, it is not believable until confirmed.
     """
     if embedded is None:
         return False

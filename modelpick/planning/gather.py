@@ -156,7 +156,7 @@ def compare(
         if not (math.isfinite(value) and 0 < value <= 1):
             raise UsageError(f"{what} is {value}", fix="give a share above 0, up to 1", code="bad_share")
     if data is not None and work.task == "serve":
-        raise UsageError("data has no meaning for task serve", fix="leave out --data", code="contradiction")
+        raise UsageError("data does not apply to task serve", fix="leave out --data", code="contradiction")
     resolved = settings.load({"region": region})
     where = embedded.check_region(resolved.region)
     priced = discounted_offers(region=where, discounts=resolved.discounts)
@@ -265,7 +265,7 @@ def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult
 
     All models are looked up in one batch. Raises UsageError for a file that cannot be read.
     """
-    lines = read_text(Path(path), code="no_cases", fix="give a file of JSON lines").splitlines()
+    lines = read_text(Path(path), code="no_cases", fix="give a JSON Lines file").splitlines()
     names = report.models_named(lines)
     looked = dict(zip(names, look_up_all(names, offline)[0], strict=True))
 
@@ -356,8 +356,8 @@ def _workloads(
     served = None if serve is None else workload_from(_with_answers({"task": "serve", **serve}))
     if tuned is not None and served is not None and tuned.gpus != served.gpus:
         raise UsageError(
-            f"fine-tuning on {tuned.gpus} GPUs and serving on {served.gpus} is not one machine",
-            fix="give one number of GPUs, or make two plans",
+            f"fine-tuning on {tuned.gpus} GPUs and serving on {served.gpus} cannot be one machine",
+            fix="use the same number of GPUs for both, or make two plans",
             code="contradiction",
         )
     return tuned, served

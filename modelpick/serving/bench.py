@@ -23,7 +23,7 @@ from modelpick.errors import RemoteError, UsageError
 from modelpick.serving.client import Asking, Endpoint, answer
 from modelpick.serving.process import inherited
 
-# Common words of one or two tokens each in every tokenizer: a prompt of N words has about 1.3 N tokens. What it really
+# Common words of one or two tokens each in every tokenizer: a prompt of N words has about 1.3 N tokens. The real number
 # had is read from the server's own count.
 _WORDS = (
     "river", "stone", "window", "garden", "letter", "morning", "paper", "bridge", "silver", "winter", "number",
@@ -110,7 +110,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def prompt(tokens: int, seed: int) -> str:
-    """Words that make about `tokens` tokens, another mix for every seed, so that no prefix cache answers."""
+    """A prompt of about `tokens` tokens, different for every seed, so that no prefix cache can help."""
     draw = random.Random(seed)
     return _ASK + " ".join(draw.choice(_WORDS) for _ in range(max(round(tokens / _TOKENS_PER_WORD), 1)))
 
@@ -179,7 +179,7 @@ def _ask(at: Endpoint, model: str, load: Load, number: int) -> Timed:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a file of a load tool holds: one concurrency."""
+    """The content of a load tool's result file: one concurrency."""
 
     tool: str
     model: str
@@ -200,8 +200,8 @@ def read_result(file: Path) -> ToolResult:
             return ToolResult("vllm bench serve", str(content["model_id"]), _vllm_level(content, file))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(
-            f"{file} is not as expected: {type(error).__name__} {error}",
-            fix="results of vllm 0.32 are read",
+            f"{file} has unexpected content: {type(error).__name__} {error}",
+            fix="give a result of vllm 0.32",
             code="bad_result",
         ) from None
     raise UsageError(
@@ -264,7 +264,7 @@ def vllm_bench(
         done = subprocess.run(words, capture_output=True, text=True, env={**inherited(os.environ), **key})
         result = Path(folder) / "result.json"
         if done.returncode or not result.is_file():
-            last = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1][:300]
+            last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1][:300]
             raise RemoteError(
                 f"vllm bench serve failed: {last}", fix="run it by hand, or without --tool", code="tool_failed"
             )

@@ -22,7 +22,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A base URL such as http://127.0.0.1:8000/v1, and the key for it (None: it wants none)."""
+    """A base URL such as http://127.0.0.1:8000/v1, and the key for it (None: it needs none)."""
 
     url: str
     key: str | None
@@ -39,7 +39,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """One question and how it is put. `plain`: by /completions, for servers and models without a chat template;
+    """One question and how it is sent. `plain`: by /completions, for servers and models without a chat template;
     `patience`: seconds that may be waited in all when the server says "later" (429, 503)."""
 
     messages: Sequence[Mapping[str, str]]
@@ -62,7 +62,7 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an answer, `seconds` after the request was sent. `thought`: what a reasoning model says to itself
+    """A part of an answer, `seconds` after the request was sent. `thought`: what a reasoning model generates
     before it answers. `usage` comes with the last piece, if at all."""
 
     text: str
@@ -84,12 +84,12 @@ def endpoint(url: str, key_file: Path | None) -> Endpoint:
             f"{address(url)} is not an http address", fix="give it like http://127.0.0.1:8000/v1", code="bad_endpoint"
         )
     if parts.username or parts.password:
-        raise UsageError("the address carries a password", fix="use --key-file or OPENAI_API_KEY", code="bad_endpoint")
+        raise UsageError("the address contains a password", fix="use --key-file or OPENAI_API_KEY", code="bad_endpoint")
     if parts.query or parts.fragment:
         raise UsageError(f"{address(url)} has a query", fix="give the address up to /v1", code="bad_endpoint")
     key = read_key(key_file) if key_file is not None else (os.environ.get("OPENAI_API_KEY") or "").strip() or None
     if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-        raise UsageError("OPENAI_API_KEY holds no usable key", fix="set it again, or use --key-file", code="bad_key")
+        raise UsageError("OPENAI_API_KEY is not a usable key", fix="set it again, or use --key-file", code="bad_key")
     return Endpoint(url.rstrip("/"), key)
 
 
@@ -106,7 +106,7 @@ def pick_model(at: Endpoint, asked: str | None) -> str:
         return asked
     names = models(at)
     if not names:
-        raise UsageError(f"{at.url} names no models", fix="name one with --model", code="no_model")
+        raise UsageError(f"{at.url} lists no models", fix="name one with --model", code="no_model")
     return names[0]
 
 
@@ -133,7 +133,7 @@ def _streamed(reply: Any, at: Endpoint, began: float) -> Iterator[Piece]:
     for line in reply:
         text = line.decode("utf-8", "replace").strip()
         if not text.startswith("data:"):
-            continue  # comments keep the connection alive; event names say nothing more
+            continue  # comments keep the connection alive; event names are not needed
         data = text.removeprefix("data:").strip()
         if data == "[DONE]":
             return
@@ -141,7 +141,7 @@ def _streamed(reply: Any, at: Endpoint, began: float) -> Iterator[Piece]:
         over = over or piece.ended
         yield piece
     if not over:
-        raise _broke_off(at, "the answer ended without its end")
+        raise _broke_off(at, "the answer was cut off")
 
 
 def _piece(chunk: Mapping[str, Any], seconds: float) -> Piece:
@@ -161,7 +161,7 @@ def _piece(chunk: Mapping[str, Any], seconds: float) -> Piece:
 
 
 def _open(at: Endpoint, path: str, body: Mapping[str, Any] | None, timeout: float, patience: float) -> Any:
-    """The reply; "later" (429, 503) is waited for as the server says, as long as `patience` lasts."""
+    """The reply; on "later" (429, 503) it waits as long as the server says, within `patience`."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
     if at.key:
         headers["Authorization"] = f"Bearer {at.key}"
@@ -196,7 +196,7 @@ def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -
         return RemoteError(f"{at.url} redirects to {address(to)}", fix="give that address", code="endpoint_moved")
     if error.code in (401, 403):
         fix = "give the key's file with --key-file, or set OPENAI_API_KEY"
-        return RemoteError(f"{at.url} refuses the key: {said}", fix=fix, code="endpoint_refused")
+        return RemoteError(f"{at.url} rejects the key: {said}", fix=fix, code="endpoint_refused")
     if pause is not None:
         fix = f"try again in {pause:.0f} s"
         code = "endpoint_busy" if error.code == 429 else "endpoint_loading"
@@ -214,7 +214,7 @@ def _silent(at: Endpoint, error: Exception) -> RemoteError:
         fix = "name the authority that signed it: SSL_CERT_FILE=ca.pem"
     elif at.url.startswith("https") and "SSL" in reason:
         fix = "check whether it speaks https: http://..."
-    return RemoteError(f"{at.url} gives no answer: {reason}", fix=fix, code="endpoint_silent")
+    return RemoteError(f"{at.url} does not answer: {reason}", fix=fix, code="endpoint_silent")
 
 
 def _broke_off(at: Endpoint, why: str) -> RemoteError:
@@ -229,7 +229,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
-    """Loopback is asked directly, everything else as the environment's proxies and SSL_CERT_FILE say."""
+    """Loopback is reached directly, everything else through the environment's proxies and SSL_CERT_FILE."""
     local = urlsplit(url).hostname in _LOOPBACK
     return urllib.request.build_opener(_Stay, *([urllib.request.ProxyHandler({})] if local else []))
 
@@ -257,4 +257,4 @@ def _short(text: str) -> str:
         text = str((error.get("message") if isinstance(error, dict) else error) or found.get("detail") or text)
     except (ValueError, AttributeError):
         pass
-    return one_line(" ".join(text.split()))[:_LONGEST_BODY] or "nothing more said"
+    return one_line(" ".join(text.split()))[:_LONGEST_BODY] or "no details"

@@ -15,8 +15,8 @@ _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 class Served:
     """What is served, under which names: `name` the base's (or the one model's), `adapter_name` the tuned one's.
 
-    `folder` holds config.json and weights, or is a .gguf file; `adapter` is a folder of peft's making. `base_too`:
-    whether the base answers too, beside the adapter.
+    `folder` holds config.json and weights, or is a .gguf file; `adapter` is a folder that peft wrote. `base_too`:
+    whether the base answers too, in addition to the adapter.
     """
 
     name: str
@@ -46,7 +46,7 @@ def words(
 
 
 def environment(engine: Engine, key: str) -> dict[str, str]:
-    """What the server is told by its environment: the key where it checks one itself, no network, no telemetry."""
+    """The server's environment variables: the key where it checks one itself, no network, no telemetry."""
     # HF_HUB_OFFLINE: all is on disk already. DO_NOT_TRACK: vLLM's usage statistics.
     quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
     # vllm/envs.py. VLLM_HOST_IP: else its processes talk to each other over the machine's address.
@@ -80,7 +80,7 @@ def _vllm(served: Served, sizing: Sizing) -> list[str]:
 def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: bool) -> list[str]:
     """`transformers serve`, started where each name is a folder. One model is pinned; of two the client names one.
 
-    Quantized, it is started by the module that counts what was quantized.
+    When quantized, it is started by the module that counts the quantized layers.
     """
     workload = sizing.workload
     quantization = {"int8": "bnb-8bit", "nf4": "bnb-4bit"}.get(workload.method)

@@ -1,4 +1,4 @@
-"""Why a server died, told from its last lines. Pure.
+"""Why a server died, from its last lines. Pure.
 
 The patterns are messages of torch, vLLM, transformers, safetensors and the kernel.
 """
@@ -23,7 +23,7 @@ _CAUSES = (
     ),
     (
         ("free memory on device", "desired gpu memory utilization", "desired cpu memory utilization"),
-        "something else took the memory meanwhile",
+        "another program took the memory meanwhile",
         "see nvidia-smi or free, and start it again",
     ),
     (
@@ -33,7 +33,7 @@ _CAUSES = (
     ),
     (
         ("greater than max_lora_rank",),
-        "the adapter's rank is beyond what the server was started for",
+        "the adapter's rank is higher than the server allows",
         "merge it first: modelpick finetune --merge",
     ),
     (
@@ -43,19 +43,19 @@ _CAUSES = (
     ),
     (
         ("stayed in full precision",),
-        "not all of its layers could be quantized, so it would not be what was asked for",
+        "some of its layers could not be quantized, so it does not match --method",
         "use --method bf16, or another model",
     ),
     (("address already in use",), "another program took the port", "give another --port"),
     (
         ("no module named", "missing dependencies", "modulenotfounderror"),
-        "a package of the server is missing",
+        "a Python package that the server needs is missing",
         "pip install 'modelpick[train,serve]'",
     ),
     (
         ("trust_remote_code",),
-        "the model brings its own code, which is not run",
-        "take a model of a family that the server knows",
+        "the model needs its own code, which is not run",
+        "choose a model of a family that the server supports",
     ),
     (
         ("safetensors_rust", "safetensorerror", "header too large", "metadataincompletebuffer", "invalidheader"),
@@ -93,7 +93,7 @@ def relevant_lines(lines: Sequence[str], last: int = 6) -> list[str]:
 
 
 def diagnose(lines: Sequence[str], code: int | None) -> tuple[str, str]:
-    """(cause, fix) of a server that ended with `code` after saying `lines`; unknown stays unknown."""
+    """(cause, fix) of a server that ended with `code` after printing `lines`; an unknown cause is named as such."""
     # Warnings long before the end name much that did not happen.
     raised = [line for line in lines if _RAISED.search(line)]
     text = "\n".join([*raised, *lines[-12:]]).lower()
@@ -101,7 +101,10 @@ def diagnose(lines: Sequence[str], code: int | None) -> tuple[str, str]:
         if any(word in text for word in words):
             return cause, fix
     if "enginedeaderror" in text:
-        return "vLLM's engine ended, and it does not say why", "see its log"
+        return "vLLM's engine ended without a reason", "see its log"
     if code == -9:  # SIGKILL, which nothing here sends while loading: the kernel's out-of-memory killer, or a person
-        return "it was killed from outside, most likely for want of memory", "stop other programs, or lower --context"
+        return (
+            "it was killed, most likely because memory ran out",
+            "stop other programs, or lower --context",
+        )
     return "the cause is not known", "see its log"

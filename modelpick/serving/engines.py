@@ -57,7 +57,7 @@ class EngineChoice:
     """The server that will be started.
 
     `merged`: the adapter is merged into the weights first. `passed_over`: why each preferred server was not taken.
-    `caveats`: what works only if what they say is done.
+    `caveats`: conditions that the user has to meet.
     """
 
     engine: Engine
@@ -77,9 +77,10 @@ def choose(
 ) -> EngineChoice:
     """The first of vLLM (on a GPU) and transformers that can serve `subject`; llama.cpp for GGUF.
 
-    `rank` is the adapter's. An adapter beside the base is preferred; merged where only that works. Raises UsageError:
-    with the table's own code and way out when the server asked for cannot, `engine_absent` when it is not installed,
-    `lora_rank` when the adapter's rank is beyond what the server takes. CannotTellError where the table knows of none.
+    `rank` is the adapter's. An unmerged adapter is preferred; it is merged only where nothing else works. Raises
+    UsageError: with the table's own code and way out when the server asked for cannot, `engine_absent` when it is not
+    installed, `lora_rank` when the adapter's rank is beyond what the server takes. CannotTellError where the table
+    knows of none.
     """
     if asked is not None and asked not in ENGINES:
         raise UsageError(
@@ -110,5 +111,5 @@ def choose(
 
 
 def lora_rank_setting(rank: int) -> int:
-    """The smallest --max-lora-rank that takes an adapter of `rank`."""
+    """The smallest --max-lora-rank that accepts an adapter of `rank`."""
     return next(allowed for allowed in VLLM_LORA_RANKS if allowed >= rank)

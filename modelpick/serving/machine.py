@@ -1,4 +1,4 @@
-"""What this machine has for a server: GPU memory and who holds it, RAM, ports, programs, and the API key. I/O."""
+"""What this machine offers a server: GPU memory and its users, RAM, ports, programs, and the API key. I/O."""
 
 import os
 import secrets
@@ -32,7 +32,7 @@ class LocalGpu:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that holds GPU memory."""
+    """A process that uses GPU memory."""
 
     pid: int
     name: str
@@ -93,7 +93,7 @@ def _ram() -> tuple[float | None, float | None]:
 
 
 def program(name: str) -> str | None:
-    """A program of this very environment, else of PATH; vLLM, whose pins are its own, where MODELPICK_VLLM says."""
+    """A program of this environment, else of PATH; vLLM, which needs its own environment, from MODELPICK_VLLM."""
     if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
         return told if os.access(told, os.X_OK) else None
     beside = Path(sys.executable).parent / name
@@ -145,7 +145,7 @@ _SHORTEST = 16  # characters; what is made here has 43 of base64: 256 bits
 
 
 def new_key() -> str:
-    """A key nobody can guess: 256 random bits, marked as ours so that secret scanners can know it."""
+    """A key of 256 random bits, with a prefix by which secret scanners recognize it."""
     return f"mp-{secrets.token_urlsafe(32)}"
 
 
@@ -177,22 +177,22 @@ def keep_key(path: Path, key: str) -> None:
 def read_key(path: Path) -> str:
     """The key in an existing file.
 
-    Raises UsageError: `key_file_open` when group or others may read it, `bad_key` when it holds no usable key.
+    Raises UsageError: `key_file_open` when group or others may read it, `bad_key` when it contains no usable key.
     """
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} cannot be read: {error}", fix="name a file that holds the key", code="no_key"
+            f"{path} cannot be read: {error}", fix="name a file that contains the key", code="no_key"
         ) from None
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise UsageError(f"others can read {path}", fix=f"chmod 600 {path}", code="key_file_open")
+        raise UsageError(f"other users can read {path}", fix=f"chmod 600 {path}", code="key_file_open")
     # `*` and braces mean something to the proxy's matcher; spaces would split a header.
     if len(text) < _SHORTEST or not all(sign.isascii() and (sign.isalnum() or sign in "-_.~+/=") for sign in text):
         raise UsageError(
-            f"{path} holds no usable key",
-            fix=f"at least {_SHORTEST} letters, digits and -_.~+/=, or remove the file and a key is made",
+            f"{path} contains no usable key",
+            fix=f"at least {_SHORTEST} letters, digits and -_.~+/=, or delete the file to get a new key",
             code="bad_key",
         )
     return text

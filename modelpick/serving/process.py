@@ -34,7 +34,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _LOAD_SECONDS = 3600.0  # a 70B model from a slow disk; a server that dies earlier is noticed at once
 _POLL_SECONDS = 0.25
 _LOOK_SECONDS = 0.5  # between two looks at a server that loads
-_MOST_CRASHES, _WITHIN_SECONDS = 5, 600.0  # beyond this a restart only hides what is wrong
+_MOST_CRASHES, _WITHIN_SECONDS = 5, 600.0  # with more restarts than this, another one only hides the problem
 _LINES = 400  # of its end that are looked through for the cause
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never behind a company's proxy
 
@@ -42,8 +42,8 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopba
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of this process that a server is started with: what it needs to run, and no credential.
 
-    A model server handles requests and files of others. It needs neither the Hub's token, since all is on disk, nor
-    the account's keys; a variable with a secret's name is left out even where its prefix is admitted.
+    A model server handles other people's requests and files. It needs neither the Hub's token, since all is on disk,
+    nor the account's keys; a variable whose name suggests a secret is left out even where its prefix is allowed.
     """
     return {
         name: value
@@ -54,14 +54,14 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class ManagedProcess:
-    """One program; `start` may be called again after its end. Everything it says goes to `log`."""
+    """One program; `start` may be called again after its end. Its output goes to `log`."""
 
     words: Sequence[str]
     environment: Mapping[str, str]
     folder: Path
     log: Path
     feed: str | None = None  # written to its standard input, once
-    leaves: Path | None = None  # a socket that a killed one leaves behind, in the next one's way
+    leaves: Path | None = None  # a socket that a killed program leaves behind would block the next one
     _process: subprocess.Popen[bytes] | None = None
     _begun_at: int = field(default=0)
 
@@ -88,7 +88,7 @@ class ManagedProcess:
                 self._process.stdin.write(self.feed.encode())
                 self._process.stdin.close()
             except BrokenPipeError:
-                pass  # it died at once: `code` tells
+                pass  # it died at once: see `code`
 
     @property
     def pid(self) -> int | None:
@@ -101,7 +101,7 @@ class ManagedProcess:
         return None if self._process is None else self._process.poll()
 
     def last_lines(self, count: int = 12) -> list[str]:
-        """The end of what it said since its last start."""
+        """The last lines of its output since its last start."""
         try:
             with self.log.open("rb") as log:
                 log.seek(max(self._begun_at, self.log.stat().st_size - 65_536))
@@ -113,7 +113,7 @@ class ManagedProcess:
         return [line for line in lines if line.strip()][-count:]
 
     def stop(self, seconds: float) -> bool:
-        """SIGTERM, and after `seconds` SIGKILL, to its whole group; whether it went by itself."""
+        """Send SIGTERM, and SIGKILL after `seconds`, to its whole group. Returns whether it ended by itself."""
         process = self._process
         if process is None:
             return True
@@ -130,9 +130,9 @@ class ManagedProcess:
         return True
 
     def _end_orphans(self) -> None:
-        """What a dead one left of its group, a GPU's memory in its hands: vLLM's engine outlives a killed server."""
+        """End what is left of a dead program's group: vLLM's engine outlives a killed server and keeps GPU memory."""
         if self._process is not None and self._process.poll() is not None and os.name == "posix":
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left of it
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # its group is empty
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -189,11 +189,11 @@ class Supervisor:
             self.drain()
 
     def drain(self) -> None:
-        """No new requests, those at work are finished (30 s at most), then everything ends."""
+        """Accept no new requests, finish the current ones (30 s at most), then end everything."""
         self.ready.unlink(missing_ok=True)
         if self.proxy is not None and not self.proxy.stop(DRAIN_SECONDS + 5):
             self.tell("the proxy had to be killed: some requests were cut off")
-        # uvicorn (vLLM, transformers) and llama-server finish what they answer when told SIGTERM.
+        # uvicorn (vLLM, transformers) and llama-server finish their answers on SIGTERM.
         if not self.server.stop(DRAIN_SECONDS if self.proxy is None else 10):
             self.tell("the server had to be killed")
 
@@ -220,7 +220,7 @@ class Supervisor:
             if now - told > 15:
                 told = now
                 last = self.server.last_lines(1)
-                self.tell(f"loading, {now - began:.0f} s: {last[0][:100] if last else 'nothing said yet'}")
+                self.tell(f"loading, {now - began:.0f} s: {last[0][:100] if last else 'no output yet'}")
             self.stop.wait(_LOOK_SECONDS)
 
     def _restart(self) -> None:

@@ -1,6 +1,6 @@
 """Caddy's configuration for a server without a key of its own. Pure: the same inputs, the same JSON.
 
-Caddy checks the key, lets through only what an OpenAI client needs, queues what the server cannot take yet, counts for
+Caddy checks the key, passes only what an OpenAI client needs, queues what the server cannot handle yet, counts for
 Prometheus, logs requests without contents, and drains on SIGTERM. https://caddyserver.com/docs/json/
 """
 
@@ -23,8 +23,9 @@ _ASKING = ("/v1/chat/completions", "/v1/completions")
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What is guarded: `host:port` outside, `upstream` (as Caddy dials it) inside. `tokens`: the longest prompt and
-    answer, `prompt_tokens` of them for the prompt. `at_once`: requests let through together; None: the server queues.
+    """What the proxy protects: `host:port` outside, `upstream` (as Caddy dials it) inside. `tokens`: the longest prompt
+    and answer, `prompt_tokens` of them for the prompt. `at_once`: requests let through together; None: the server
+    queues.
     """
 
     host: str
@@ -96,7 +97,7 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
                     _ambiguous_refused(),
                     *([] if guard.counts_tokens else _long_answers_refused(guard.answer_tokens)),
                     _route([_names_one_of(guard.names)], to_server),
-                    _route([], _json(404, _error(f"the models here are {', '.join(guard.names)}", "model_not_found"))),
+                    _route([], _json(404, _error(f"the models are {', '.join(guard.names)}", "model_not_found"))),
                 ],
             },
         ),
@@ -105,7 +106,7 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
 
 
 def _names_one_of(names: Sequence[str]) -> dict[str, Any]:
-    """Only what is served is passed on: the server behind would load any model folder of this machine by its path."""
+    """Pass on requests for served models only: the server would load any model folder of this machine by its path."""
     listed = "|".join(re.escape(json.dumps(name)[1:-1]) for name in names)
     return {"vars_regexp": {"{http.request.body}": {"pattern": f'"model"\\s*:\\s*"(?:{listed})"'}}}
 
@@ -121,14 +122,14 @@ def _ambiguous_refused() -> dict[str, Any]:
 
 def _long_answers_refused(most: int) -> list[dict[str, Any]]:
     """transformers 5.23 takes any number of new tokens from a request (cli/serving/utils.py, _build_generation_config),
-    and a whole generation_config beside it: beams, copies, another cache. Without either it writes 1,024 tokens."""
+    and a whole generation_config in addition: beams, copies, another cache. Without either it writes 1,024 tokens."""
     named = '"max_(?:completion_)?tokens"\\s*:\\s*'
     too_many = {"vars_regexp": {"{http.request.body}": {"pattern": f'{named}(?:"|\\d+[.eE]|{_beyond(most)})'}}}
-    said = f"an answer has at most {most} tokens here, by a plain number in max_tokens (serve --generate)"
+    said = f"set max_tokens to a plain number, at most {most} (serve --generate)"
     own = {"vars_regexp": {"{http.request.body}": {"pattern": '"generation_config"\\s*:\\s*[^n\\s]'}}}
     return [
         _route([too_many], _json(400, _error(said, "max_tokens_exceeded"))),
-        _route([own], _json(400, _error("generation_config is not taken from requests here", "not_taken"))),
+        _route([own], _json(400, _error("this server does not accept generation_config in requests", "not_taken"))),
     ]
 
 
@@ -151,7 +152,7 @@ def _whole_answers_refused() -> dict[str, Any]:
     """transformers 5.23 cuts the prompt's length off the front of every whole answer (cli/serving/utils.py,
     GenerateManager.generate_non_streaming), which is wrong where the answer does not begin with the prompt."""
     streamed = {"vars_regexp": {"{http.request.body}": {"pattern": '"stream"\\s*:\\s*true'}}}
-    said = "this server answers encoder-decoder models rightly only with stream=true"
+    said = "this server answers correctly for encoder-decoder models only with stream=true"
     return _route([{"not": [streamed]}], _json(400, _error(said, "stream_required")))
 
 
@@ -161,7 +162,7 @@ def _license_files(state: Path) -> dict[str, Any]:
 
 
 def _request_log(file: Path) -> dict[str, Any]:
-    """Who, when, which path, how long, how many bytes: never headers, never what was asked or answered."""
+    """Who, when, which path, how long, how many bytes: never headers, never prompts or answers."""
     fields = {
         "request>headers": {"filter": "delete"},
         "resp_headers": {"filter": "delete"},

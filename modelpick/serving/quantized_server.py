@@ -1,4 +1,4 @@
-"""`transformers serve` with the layers counted: what was asked for in 8 or 4 bits is served so, or not at all.
+"""`transformers serve` that counts layers: a model requested in 8 or 4 bits is served quantized, or not at all.
 
 Started as `python -m modelpick.serving.quantized_server serve ...`, with the words of `transformers`. transformers' own
 loader leaves a family with a Linear class of its own in full precision and says nothing.

@@ -34,7 +34,7 @@ _SOLVED_BY_PROXY = ("transformers_serve_open",)  # caveats of the table that the
 
 @dataclass(frozen=True, slots=True)
 class ServeRequest:
-    """What a user asked for. None: chosen. `workload` has the names of a serving workload."""
+    """What a user requested. None: chosen automatically. `workload` has the names of a serving workload."""
 
     model: str
     workload: dict[str, Any]
@@ -78,7 +78,7 @@ class Launch:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know before it starts."""
+        """Notes for the user before it starts."""
         solved = _SOLVED_BY_PROXY if self.proxied else ()
         caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in solved)
         return (*self.choice.passed_over, *self.sizing.notes, *caveats)
@@ -155,7 +155,7 @@ def prepare(request: ServeRequest) -> Launch:
     server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
     if not choice.engine.own_key and machine.program("caddy") is None:
         raise UsageError(
-            f"{choice.engine.name} does not close every path with an API key; Caddy, which does, is not installed",
+            f"{choice.engine.name} needs Caddy to protect every path with an API key, and it is not installed",
             fix="pip install 'modelpick[serve]', or apt install caddy",
             code="proxy_absent",
         )
@@ -255,7 +255,7 @@ def _sized(
         return served, _size(base, served, workload, choice, here, asked_context, 2)
     except NoRoomError:
         sized = _size(base, served, workload, choice, here, asked_context, 1)
-    note = f"{served.name} is not served beside {served.adapter_name}: there is no room for its weights twice"
+    note = f"{served.name} is not served along with {served.adapter_name}: its weights do not fit in memory twice"
     return replace(served, base_too=False), replace(sized, notes=(*sized.notes, note))
 
 
@@ -277,16 +277,16 @@ def _size(
 
 
 def _size_of_file(file: Path, workload: Workload, here: LocalMachine) -> Sizing:
-    """A GGUF without config.json: its size is known, its cache is not, and that is said."""
+    """A GGUF without config.json: its size is known but its cache is not; a note says so."""
     needed = file.stat().st_size / GIB
     free = here.gpu.free_gib if here.gpu else here.ram_gib
     if free is not None and needed > free:
         raise NoRoomError(
             f"the file has {needed:.1f} GiB, and {free:.1f} are free",
-            fix="take a smaller quantization",
+            fix="choose a smaller quantization",
             code="no_memory",
         )
-    note = "the file's size only: without config.json beside it the cache's size is not known"
+    note = "the file's size only: without config.json next to it the size of the cache is not known"
     return Sizing(workload, workload.context + workload.generate, workload.batch, None, needed, free, 1, (note,))
 
 
@@ -381,7 +381,7 @@ STATES = ("loading", "ready", "stopped", "failed")
 
 
 class ServeProgress:
-    """Keeps `path` true (None: nobody asked): loading on entry, stopped or failed on exit."""
+    """Keeps the progress file `path` (None: no file) up to date: loading on entry, stopped or failed on exit."""
 
     def __init__(self, path: Path | None, models: Sequence[str], port: int) -> None:
         self._path = path

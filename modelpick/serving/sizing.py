@@ -1,4 +1,4 @@
-"""From the memory estimate to what the server is told: context, sequences, share of the GPU. Pure."""
+"""From the memory estimate to the server's settings: context, sequences, share of the GPU. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from modelpick.serving.engines import Engine
 from modelpick.serving.machine import Holder, LocalMachine
 from modelpick.workload import Workload
 
-# What is left to vLLM's own processes and its profiling on a CPU, beside its share: assumed, not measured.
+# What is left to vLLM's own processes and its profiling on a CPU, outside its share: assumed, not measured.
 _CPU_SPARE_GIB = 2.5
 _DEFAULT_UTILIZATION = Workload().gpu_memory_utilization  # vLLM's own --gpu-memory-utilization
 
@@ -24,7 +24,7 @@ class NoRoomError(ModelpickError):
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What the flags are derived from. `tokens` is prompt and answer together; `copies` how often weights are held."""
+    """The source of the flags. `tokens` is prompt and answer together; `copies` how often the weights are in memory."""
 
     workload: Workload
     tokens: int
@@ -50,12 +50,12 @@ def size(
 
     `workload.batch` is the concurrency asked for; `asked_context` whether the user named the context (else it may be
     lowered to the model's own). Raises UsageError(code="context_too_long") beyond the model's context and
-    NoRoomError(code="no_gpu_memory" or "no_memory") naming who holds the GPU.
+    NoRoomError(code="no_gpu_memory" or "no_memory") naming the processes that use the GPU.
     """
     notes: list[str] = []
     if workload.gpus > 1 and engine.name != "vllm":
         raise UsageError(
-            f"{engine.name} is started on one GPU here",
+            f"{engine.name} runs on one GPU only",
             fix="use --engine vllm, or leave out --gpus",
             code="engine_cannot",
         )
@@ -67,7 +67,7 @@ def size(
             notes.append(f"{engine.name} answers one request at a time for each model; the others wait in the proxy")
         workload = replace(workload, batch=1)
     if copies > 1:
-        notes.append(f"{engine.name} holds base and adapter as {copies} models: the weights count {copies} times")
+        notes.append(f"{engine.name} loads base and adapter as {copies} models: the weights count {copies} times")
     made = estimate(architecture, workload, parameters)
     needed = (made.high + (copies - 1) * (made.parts.weights + made.parts.kv_cache)) / GIB
     if machine.gpu is None:
@@ -125,7 +125,7 @@ def _no_room(needed: float, room: float, machine: LocalMachine, made: MemoryEsti
         fix = "lower --context or --concurrency, use --method int8 or nf4, or take a larger GPU: modelpick estimate"
     return NoRoomError(
         f"serving needs up to {needed:.1f} GiB (weights {made.parts.weights / GIB:.1f}), and {max(room, 0):.1f} of the "
-        f"{machine.gpu.total_gib:.1f} on {machine.gpu.name} can be had" + (f"; held by {held}" if held else ""),
+        f"{machine.gpu.total_gib:.1f} on {machine.gpu.name} are available" + (f"; used by {held}" if held else ""),
         fix=fix,
         code="no_gpu_memory",
     )

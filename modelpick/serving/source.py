@@ -16,7 +16,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.serving.command import Served
 
-_NAME = re.compile(r"[^A-Za-z0-9._-]+")  # what a client types, a folder is called and a URL takes
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")  # valid as a model name, a folder name and part of a URL
 _PEFT_PREFIX = "base_model.model."
 
 
@@ -53,7 +53,7 @@ def find(asked: str, *, adapter: Path | None = None, name: str | None = None, of
 
 
 def _run(run: Path, name: str | None, offline: bool) -> ServedSource:
-    """A finished run: the tuned model beside its base, or the tuned model alone after full fine-tuning."""
+    """A finished run: the tuned model together with its base, or the tuned model alone after full fine-tuning."""
     record, result_file = read_json(run / "run.json"), run / "result.json"
     result = read_json(result_file) if result_file.is_file() else {}
     if result.get("status") != "done" or not result.get("model"):
@@ -89,11 +89,11 @@ def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | N
 
 
 def _doubt(made_for: str, base: str) -> str | None:
-    """Two bases of one family have the same shapes: only their names tell that an adapter was made for the other."""
+    """Two bases of one family have the same shapes: only their names show that an adapter was made for the other."""
     names = [os.path.abspath(name) if is_folder(name) else name.partition("@")[0].lower() for name in (made_for, base)]
     if not made_for or names[0] == names[1]:
         return None
-    return f"the adapter says it was made for {made_for}, not for {base}: its shapes fit, its answers may not"
+    return f"the adapter was made for {made_for}, not for {base}: its shapes fit, but its answers may be wrong"
 
 
 def served_name(asked: str) -> str:

@@ -1,4 +1,4 @@
-"""The constants of serving and training stacks, and what this user's own servers were measured at.
+"""The constants of serving and training stacks, and the measurements of this user's own servers.
 
 The constants are fitted on published measurements (data/efficiency.json, by benchmarks/speed_accuracy.py). The user's
 own measurements are those of `modelpick bench`, in a file that later estimates use and name:
@@ -46,7 +46,7 @@ class Measurement:
     generated_tokens: float | None = None
 
 
-# Stacks of a workload -> classes of the fit. transformers' kernels differ by how weights are held.
+# Stacks of a workload -> classes of the fit. transformers' kernels differ by weight format.
 _EAGER = {"int8": "eager-int8", "nf4": "eager-bnb", "gptq": "eager-gptq", "awq": "eager-awq"}
 _TRAINING = {"torchtune": "opt-train"}
 

@@ -171,7 +171,7 @@ class TrainingEfficiency:
 _SERVED_SHARE = Workload().gpu_memory_utilization
 # Bytes/s between GPUs, one direction, as collectives reach it (tensor-parallel rows of benchmarks/data/speeds.jsonl).
 LINK = {"nvlink": 200e9, "pcie": 10e9}
-# A LoRA layer launches more kernels than a plain one: two small matmuls, a cast and an addition beside each linear.
+# A LoRA layer launches more kernels than a plain one: two small matmuls, a cast and an addition for each linear layer.
 _LORA_LAUNCHES = 1.5
 
 

@@ -55,13 +55,13 @@ class Calibration(Generic[E]):
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         own = "".join(
-            f"; on {gpu} times {correction.factor:.2f}, by {_measurements(correction.rows)} of yours"
+            f"; on {gpu} multiplied by {correction.factor:.2f}, from your own {_measurements(correction.rows)}"
             f" until {correction.as_of} ({correction.file})"
             for gpu, correction in self.local.items()
             if gpu in gpus
         )
         if not self.rows:
-            return f"speed: rough, since nobody published a measurement of this stack; constants of {self.stack}{own}"
+            return f"speed: rough, because no measurement of this stack is published; constants of {self.stack}{own}"
         without = [gpu for gpu in gpus if gpu not in self.gpus]
         elsewhere = f", none of them on {' or '.join(without)}" if without else ""
         rough = "rough, " if without or self.rows == 1 else ""

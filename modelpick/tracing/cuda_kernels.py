@@ -1,4 +1,4 @@
-"""What CUDA does otherwise than the CPU that a trace runs on: attention, autocast, dropout, TRL's Triton kernels.
+"""What CUDA does differently from the CPU that a trace runs on: attention, autocast, dropout, TRL's Triton kernels.
 
 Sources: aten/native/transformers/cuda/sdp_utils.cpp, aten/src/ATen/autocast_mode.h (torch 2.13), trl/kernels/
 chunked_logprob.py (trl 1.16).

@@ -43,14 +43,14 @@ def exact(report: MemoryReport) -> MemoryReport:
             fix="leave out --exact",
             code="not_traceable",
         )
-    told = _told(report, traced)
+    told = _assumptions(report, traced)
     return report.with_trace(
         traced_estimate(report.memory, traced, told), traced_estimate(report.device, traced, told), traced.as_json()
     )
 
 
-def _told(report: MemoryReport, traced: "Trace") -> tuple[str, ...]:
-    """What was traced, then what the formulas assume of the same workload."""
+def _assumptions(report: MemoryReport, traced: "Trace") -> tuple[str, ...]:
+    """The assumptions: what was traced, then what the formulas assume for the same workload."""
     told = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
     work, kind = report.memory.workload, report.architecture.kind
     if work.task == "finetune" and work.stack == "transformers" and kind == "decoder":

@@ -3,7 +3,7 @@
 The 8-bit kernels and the double-quantized 4-bit state cannot run on fake tensors, so what they allocate is written
 down, operation by operation (bitsandbytes 0.50.2, CUDA). Weights of LLM.int8 are int8 with an fp32 scale a row; of NF4
 half a byte a weight with an fp32 scale per 64 or, double-quantized, a byte per 64 and an fp32 per 256 of those.
-Outlier columns are not counted: how many there are, only real activations tell.
+Outlier columns are not counted: their number depends on real activations.
 """
 
 from typing import Any

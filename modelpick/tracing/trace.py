@@ -3,7 +3,7 @@
 FakeTensorMode carries shapes and dtypes through forward, backward and the optimizer; a dispatch mode sees every tensor
 come and go and replays torch's caching allocator; attention and autocast follow the rules of CUDA. No GPU, no weights.
 Fine-tuning is traced as `modelpick finetune` does it: its own adapters, autocast where the workload has it, and with
-the stack `trl` the fused output matrix of SFTTrainer, every position of a sequence having a label.
+the stack `trl` the fused output matrix of SFTTrainer, with a label at every position of a sequence.
 Needs the extra `train`.
 """
 
@@ -115,7 +115,7 @@ def _refused(why: str) -> CannotTellError:
 
 
 def _not_traced(workload: Workload) -> str | None:
-    """Why a workload is refused: a trace of other code than what runs would be a figure that only looks exact."""
+    """Why a workload is refused: tracing code other than what runs would give a figure that only looks exact."""
     if workload.stack not in ("transformers", "trl"):
         return f"{workload.stack}: it runs models of its own, and this is the code of transformers, peft and TRL"
     if workload.stack_version is not None and not _is_installed(workload.stack, workload.stack_version):
@@ -180,7 +180,7 @@ def _untie(model: Any) -> None:
 
 
 def _other_kernels(model: nn.Module) -> str | None:
-    """Layers that CUDA computes otherwise than these operations do have no trace."""
+    """Layers that CUDA computes with other operations, which cannot be traced."""
     if any("expert" in name.rpartition(".")[2] for name, _ in model.named_modules()):
         return "a mixture of experts: its grouped products run other kernels on CUDA"
     if any(isinstance(module, nn.Conv1d) for module in model.modules()):

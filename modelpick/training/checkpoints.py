@@ -118,7 +118,7 @@ def download_newest(folder: Path, store: Store) -> Path | None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a failed write failed for lack of room, however the library that wrote puts it."""
+    """Whether a failed write failed for lack of room, whatever words the library uses."""
     if files.is_disk_full(error):
         return True
     return any(words in str(error).lower() for words in _CANNOT_GROW_WORDS)

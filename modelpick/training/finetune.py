@@ -46,12 +46,12 @@ from modelpick.workload import Workload
 if TYPE_CHECKING:
     from modelpick.training.train import Trained  # which loads torch
 
-# Share of the weights without an adapter from which it is said: routers and convolutions are below it, any layer of
+# Share of the weights without an adapter from which a note says so: routers and convolutions are below it, any layer of
 # fused experts is above.
 _NOTED_FROM = 0.01
 _BARE = (
     "{share:.0%} of the weights get no adapter and learn nothing: they are not linear layers (fused experts), or peft "
-    "treats them as such"
+    "handles them as if they were not"
 )
 
 
@@ -63,16 +63,16 @@ class StoppedEarlyError(ModelpickError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a user asked for.
+    """What a user requested.
 
     - `settings`: settings by name, as RunSettings has them; those that are missing or None are chosen for the device.
     - `policy`, `reviewed_by`: the policy to judge by (None: that of the settings file), and who decided a review.
     - `resume`: continue the run in `output`. `repeats`: do the run of this run.json again.
-    - `watched`: somebody reads progress.json, so it stays even after a failed start.
+    - `watched`: another program reads progress.json, so it stays even after a failed start.
     - `planned`: what a plan chose for each size of GPU (planning.choose).
     - `open_store`: opens the second place for checkpoints that the setting `checkpoint_to` names. By itself that may be
       a folder; pass `modelpick.aws.checkpoint_store.open_store` for s3://bucket/prefix, as the command line does:
-      training knows no cloud.
+      training does not depend on any cloud.
     """
 
     settings: Mapping[str, Any]
@@ -88,9 +88,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run that passed every check before torch is loaded: what is trained, on what, where, and by whose permission.
+    """A run that passed every check before torch is loaded: model, data, folder, and the license permission.
 
-    `options` are the settings that were asked for, `record` is the run.json that is continued or repeated.
+    `options` are the requested settings, `record` is the run.json that is continued or repeated.
     """
 
     request: Request
@@ -109,10 +109,11 @@ class _Run:
 
 
 def finetune(request: Request, screen: Screen, stop: threading.Event | None = None) -> FinetuneResult:
-    """Fine-tune as asked; returns what result.json holds. Torch is imported once everything cheap has been checked.
+    """Run a fine-tuning request; returns the content of result.json. Torch is imported once everything cheap has been
+    checked.
 
     `screen` is called with every event (progress.Event); setting `stop` ends the run after the step in hand.
-    A stop that was asked for is not an error: the status is "interrupted".
+    A requested stop is not an error: the status is "interrupted".
 
     Raises UsageError for bad input, LicenseDeniedError or LicenseReviewError from the license check, DoesNotFitError,
     and TrainingStoppedError with the last good state kept.
@@ -173,7 +174,7 @@ def _checked(request: Request, options: dict[str, Any], output: Path) -> _Run:
 
 @contextmanager
 def _tidied(run: _Run, created: bool) -> Iterator[None]:
-    """A run that fails before it learned anything leaves nothing in the way of the same command."""
+    """Removes the files of a run that fails before its first step, so that the command can be re-run."""
     try:
         yield
     except ModelpickError as error:
@@ -200,7 +201,7 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
     _refuse_if_stopped(stop)
 
     def report(event: Event) -> None:
-        if isinstance(event, OutOfMemory):  # before the first smaller step: a life after this one must know
+        if isinstance(event, OutOfMemory):  # before the first smaller step: a resumed process must know
             record_halvings(output / "run.json", event.halvings)
         progress.report(event)
 
@@ -232,7 +233,7 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
 
 def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) -> None:
     if run.data.leaks:
-        progress.note(f"{run.data.leaks} held-out examples ask what training asks, and are left out")
+        progress.note(f"{run.data.leaks} held-out examples repeat questions of the training data and are left out")
     for reason in choice.reasons:
         progress.note(reason)
     for obligation in run.permission.obligations:
@@ -240,7 +241,7 @@ def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) ->
 
 
 def _choose(run: _Run) -> TuningChoice:
-    """Fill in what was not asked for, by the memory estimate on the device at hand."""
+    """Fill in the unset settings by the memory estimate on this device."""
     options, data = run.options, run.data
     load_options = _load_options(options, data.labels, offline=run.request.offline)
     config = load.load_config(options["model"], load_options)
@@ -257,7 +258,7 @@ def _choose(run: _Run) -> TuningChoice:
         try:
             return estimate_model(model, as_trained(workload, kind, gpu=device.kind == "cuda")).high
         except CannotTellError:
-            if {"method", "batch"} <= options.keys():  # all that memory would decide has been decided
+            if {"method", "batch"} <= options.keys():  # nothing is left for the memory estimate to decide
                 return 0.0
             raise
 
@@ -281,12 +282,12 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> tuple[Loa
         progress.note(note)
     if settings.probe and loaded.kind == "encoder":
         progress.note(
-            "not probed: a classifier fills no masks. Its held-out examples judge it; modelpick probe judges its base"
+            "not probed: a classifier does not fill masks; the held-out examples measure it, modelpick probe its base"
         )
     if encoded.cut or encoded.left_out:
         progress.note(
-            f"at {settings.context} tokens {encoded.cut} examples are cut, and {encoded.left_out} are left out because "
-            "their question alone fills them"
+            f"with a context of {settings.context} tokens {encoded.cut} examples are cut, and {encoded.left_out} are "
+            "left out because the question alone fills the context"
         )
     return loaded, encoded
 
@@ -380,7 +381,7 @@ def _result(
 
 
 def _load_options(options: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> LoadOptions:
-    """A Hub id is fetched once, when the run begins (`offline` as asked): a Hub that fails later does no harm."""
+    """A Hub id is fetched once, when the run begins (`offline` as asked): a later Hub failure does not matter."""
     names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
     values = {name: options[name] for name in names if options.get(name) is not None}
     return LoadOptions(labels=labels, offline=offline, **values)

@@ -1,7 +1,7 @@
 """The job contract (docs/job-contract.md): a job file in, progress.json and result.json out, one exit code.
 
-Whoever runs the machine knows only this: start `modelpick finetune --job FILE`, watch progress.json, send SIGTERM when
-the machine must go, and read result.json.
+The machine that runs the job relies only on this contract: start `modelpick finetune --job FILE`, watch progress.json,
+send SIGTERM when the machine must go, and read result.json.
 """
 
 from collections.abc import Mapping
@@ -55,10 +55,10 @@ def read_job(file: Path) -> Job:
 
 
 def request_from_files(request: Request, *, run_file: str | None = None, job_file: str | None = None) -> Request:
-    """Fill a request from a run file or a job file; what the request says itself wins.
+    """Fill a request from a run file or a job file; the request's own settings win.
 
-    A job whose output already holds its run continues it: the same command finishes the work. Raises UsageError as
-    `read_run` and `read_job` do.
+    A job whose output already holds its run continues it: re-running the command finishes the work. Raises UsageError
+    as `read_run` and `read_job` do.
     """
     if run_file is not None:
         record = read_run(Path(run_file))
@@ -99,8 +99,8 @@ def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
                 raise ValueError("usable_gib")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UsageError(
-            f"{file} is not a file of planned settings",
-            fix="leave out --planned: they are chosen here",
+            f"{file} does not contain planned settings",
+            fix="leave out --planned to have them chosen here",
             code="bad_planned",
         ) from None
     return gpus

@@ -1,4 +1,4 @@
-"""The model card of a tuned model: lineage, data declared, hyper-parameters, before and after. Pure."""
+"""The model card of a tuned model: lineage, declared data, hyper-parameters, before and after. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def _body(
         "",
         "## Data",
         "",
-        f"- {data.examples} examples to learn from, {data.held_out} held out",
+        f"- {data.examples} examples to train on, {data.held_out} held out",
         f"- SHA-256 `{data.sha256}`",
     ]
     lines.append(f"- declared sources: {', '.join(data.sources) if data.sources else 'none declared'}")

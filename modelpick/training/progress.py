@@ -1,6 +1,6 @@
 """What a run reports: typed events, progress.json and metrics.jsonl for programs, a loss curve for people.
 
-docs/job-contract.md says what the files hold.
+docs/job-contract.md describes the files.
 """
 
 import json
@@ -33,14 +33,14 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence for whoever reads along."""
+    """A sentence for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStarted:
-    """Training begins after `step` of `steps`; `tokens` were learned from before."""
+    """Training begins after `step` of `steps`; `tokens` were already trained on."""
 
     step: int
     steps: int
@@ -49,9 +49,9 @@ class TrainingStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepLogged:
-    """The figures of a step as the Trainer logs them (loss in nats a token, learning_rate, grad_norm), and the pace.
+    """The figures of a step as the Trainer logs them (loss in nats per token, learning_rate, grad_norm), and the pace.
 
-    Progress fills in the pace: tokens a second since training started here, seconds that are left, dollars so far.
+    Progress adds the speed: tokens per second since training started here, seconds left, dollars so far.
     """
 
     step: int
@@ -103,7 +103,7 @@ class ProgressRecord:
     error: Mapping[str, str] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The file's object: what is not known yet is left out, but for `steps`."""
+        """The file's object: unknown fields are left out, except `steps`."""
         return {name: value for name, value in asdict(self).items() if value is not None or name == "steps"}
 
 
@@ -256,7 +256,7 @@ def sparkline(points: Sequence[Point], width: int = 60) -> str:
 def loss_svg(train: Sequence[Point], held_out: Sequence[Point] = (), title: str = "loss") -> str:
     """The loss curve as a stand-alone SVG of 640 x 360: training as a line, held-out as marked points.
 
-    The two are told apart by shape, not by colour alone.
+    The two differ in shape, not by colour alone.
     """
     every = [*train, *held_out]
     if not every:

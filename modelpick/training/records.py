@@ -23,7 +23,7 @@ from modelpick.schema import FormerNames, to_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LicenseRecord:
-    """The `license` object of run.json and result.json: what the license check let pass, and on whose decision."""
+    """The `license` object of run.json and result.json: what the license check permitted, and who decided."""
 
     model: str
     revision: str | None = None
@@ -36,7 +36,7 @@ class LicenseRecord:
 
 
 def license_record(permission: Permission) -> LicenseRecord:
-    """What is kept of a permission: all but the texts of the notices, which lie beside the tuned model."""
+    """The recorded part of a permission: all but the texts of the notices, which lie next to the tuned model."""
     return LicenseRecord(
         model=permission.model,
         revision=permission.revision,
@@ -51,7 +51,7 @@ def license_record(permission: Permission) -> LicenseRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """run.json: enough to do the run again (`modelpick finetune --run run.json --output OTHER`)."""
+    """run.json: enough to repeat the run (`modelpick finetune --run run.json --output OTHER`)."""
 
     schema_version: int = SCHEMA_VERSION
     settings: RunSettings
@@ -129,7 +129,7 @@ def write_result(file: Path, result: FinetuneResult) -> None:
 
 
 def finished(file: Path) -> FinetuneResult | None:
-    """The result of a run that is over, so that the same command ends at once; None for any other."""
+    """The result of a run that is over, so that re-running the command ends at once; None for any other."""
     try:
         table = read_json(file, code="bad_result")
         result = schema.read(FinetuneResult, table, str(file), code="bad_result", ignore_unknown=True)

@@ -1,4 +1,4 @@
-"""The output folder of a run: created, locked, continued, removed again, and what would make it another run."""
+"""The output folder of a run: created, locked, continued, removed; and the checks that it is still the same run."""
 
 import hashlib
 import os
@@ -22,16 +22,16 @@ from modelpick.training.records import RunRecord, license_record
 
 
 def versions() -> dict[str, str]:
-    """Of everything that decides the bits of a run."""
+    """Versions of the packages that affect a run's exact result."""
     return {name: version(name) for name in ("modelpick", "torch", "transformers", "peft", "trl", "bitsandbytes")}
 
 
 def differences(record: RunRecord | None) -> list[str]:
-    """What keeps a run that is continued or repeated from the same bits, as far as versions tell."""
+    """Version differences that may change the exact result of a continued or repeated run."""
     now = versions()
     was = record.versions if record else {}
     changed = [f"{name} {was[name]} -> {now[name]}" for name in now if name in was and was[name] != now[name]]
-    return [f"versions differ from that run's, so may the last bits: {', '.join(changed)}"] if changed else []
+    return [f"versions differ from that run's, so the last bits may too: {', '.join(changed)}"] if changed else []
 
 
 _PLACES = ("model", "data", "eval_data")  # settings that name a file or a folder
@@ -70,7 +70,7 @@ def _blocks_a_run(name: str) -> bool:
 def checked(options: Mapping[str, Any]) -> RunSettings:
     """The settings that `options` name, every other one at its default.
 
-    Raises UsageError for a bad setting, and for one that another leaves without meaning.
+    Raises UsageError for a bad setting, and for one that does not apply together with another.
     """
     settings = settings_from(options)
     names = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "merge")
@@ -78,10 +78,10 @@ def checked(options: Mapping[str, Any]) -> RunSettings:
     for name in names if not settings.is_lora else ():
         if options.get(name) is not None and options[name] != getattr(default, name):
             raise UsageError(
-                f"{name} has no meaning for method full", fix=f"leave out {name}, or use lora", code="contradiction"
+                f"{name} does not apply to method full", fix=f"leave out {name}, or use lora", code="contradiction"
             )
     if settings.probe_shots and not settings.probe:
-        raise UsageError("--probe-shots has no meaning without --probe", fix="give --probe N too", code="contradiction")
+        raise UsageError("--probe-shots needs --probe", fix="give --probe N too", code="contradiction")
     return settings
 
 
@@ -98,7 +98,8 @@ def make_output(output: Path) -> bool:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """One process at a time in a run folder; the system lets go when it dies. Raises UsageError("already_running").
+    """One process at a time in a run folder; the system releases the lock when it dies. Raises
+    UsageError("already_running").
 
     The folder itself is locked, so nothing is left behind; where that cannot be done (Windows, NFS) it is not.
     """
@@ -127,7 +128,7 @@ def locked(output: Path) -> Iterator[None]:
 
 
 def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:
-    """Take away what a run wrote that ended before it learned anything: the same command is to start afresh."""
+    """Remove the files of a run that ended before its first step, so that the re-run command starts afresh."""
     if (output / "metrics.jsonl").exists() or checkpoints.newest(output / "checkpoints") is not None:
         return
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
@@ -161,7 +162,7 @@ def _may_have_moved(name: str, before: Mapping[str, Any], options: Mapping[str, 
 
 
 def halvings_to_follow(record: RunRecord | None, settings: RunSettings) -> tuple[BatchHalving, ...]:
-    """Those of the run that is continued or repeated, unless its micro-batch is another one now."""
+    """The halvings of the continued or repeated run, unless its micro-batch has changed."""
     if record is None:
         return ()
     was = record.settings
@@ -200,7 +201,7 @@ def refuse_changed(record: RunRecord, settings: RunSettings, data: Data, *, cont
     """Refuse to continue or repeat a run on other data or another base than those it began with.
 
     A repeated run may name another file or base on purpose, which is not compared. One that is continued may not:
-    another name is another place for the same. Raises UsageError: data_changed, base_changed.
+    another name must be another location of the same file. Raises UsageError: data_changed, base_changed.
     """
     was = record.settings
     for before, now, sha256, sha256_now in (
@@ -223,7 +224,7 @@ def refuse_changed(record: RunRecord, settings: RunSettings, data: Data, *, cont
 
 
 def check_disk(output: Path, settings: RunSettings) -> None:
-    """Refuse to start when two checkpoints and the result will not fit beside what is there."""
+    """Refuse to start when two checkpoints and the result will not fit in the free space."""
     folder = Path(settings.model)
     base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     # Full: weights and two Adam states, twice, and the result. LoRA: a few per cent of the base each time.

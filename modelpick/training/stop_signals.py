@@ -1,4 +1,4 @@
-"""Signals become a wish to stop, from the first moment of a run on."""
+"""Signals become a request to stop, from the start of a run."""
 
 import signal
 import threading

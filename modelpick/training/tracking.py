@@ -1,4 +1,4 @@
-"""Where a run is recorded besides its own folder: MLflow or DagsHub, through the integrations transformers has.
+"""Where a run is recorded in addition to its own folder: MLflow or DagsHub, through the integrations transformers has.
 
 The run's own folder is always written, so a tracking server may be refused before a run, but never ends one.
 """
@@ -59,9 +59,7 @@ def check(track: str | None) -> None:
         )
     require("track", "mlflow", *(["dagshub"] if kind == "dagshub" else []))
     if kind == "dagshub" and not os.environ.get("DAGSHUB_USER_TOKEN"):
-        raise UsageError(
-            "DagsHub asks for a token", fix="put one into DAGSHUB_USER_TOKEN, never into an option", code="no_token"
-        )
+        raise UsageError("DagsHub needs a token", fix="set DAGSHUB_USER_TOKEN, never an option", code="no_token")
     _set(environment(track))
     _reach(track)
 
@@ -87,7 +85,7 @@ def environment(track: str) -> dict[str, str]:
 def callbacks(track: str | None, output: Path, note: Callable[[str], None]) -> "list[TrainerCallback]":
     """The tracking callback of one option, none without it. Its variables are set for this process.
 
-    The MLflow run is named in the run folder, and continued by whatever continues the run there. `note` is told, once,
+    The MLflow run is named in the run folder, and continued by whatever continues the run there. `note` is called once
     when the server stops taking what it is sent; training goes on.
     """
     if track is None:
@@ -101,7 +99,7 @@ def callbacks(track: str | None, output: Path, note: Callable[[str], None]) -> "
 
 @contextmanager
 def ended(track: str | None) -> Iterator[Callable[[str], None]]:
-    """However a run ends, its MLflow run says so. Call what is yielded with the status of result.json."""
+    """Records in the MLflow run how the run ended. Call what is yielded with the status of result.json."""
     statuses = ["failed"]
     try:
         yield statuses.append
@@ -159,7 +157,7 @@ def _forgiving(base: type, file: Path, note: Callable[[str], None]) -> type:
                 does(self, args, state, control, **names)
             except Exception as error:
                 self.lost = True
-                note(f"tracking: lost at {name} ({first_line(error)}); the run folder has everything")
+                note(f"tracking: connection lost at {name} ({first_line(error)}); the run folder has everything")
 
         return event
 
@@ -202,7 +200,7 @@ def _run_to_continue(file: Path, note: Callable[[str], None]) -> str | None:
             raise
         stage = "deleted"
     if stage != "active":
-        note(f"tracking: run {known} is no longer there; what follows is recorded in a new one")
+        note(f"tracking: run {known} is no longer there; the rest is recorded in a new one")
         return None
     active = mlflow.active_run()
     if active is not None and active.info.run_id == known:
@@ -220,7 +218,7 @@ def _run_of(file: Path) -> str | None:
 def _end(status: str) -> None:
     import mlflow
 
-    with suppress(Exception):  # a server that is gone was told of already
+    with suppress(Exception):  # a lost server has already been reported
         if mlflow.active_run() is not None:
             mlflow.end_run(status)
 

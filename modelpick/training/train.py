@@ -1,8 +1,8 @@
 """The training loop: TRL's SFTTrainer for causal models, transformers' Trainer for others, and what a long run needs.
 
 Read it from top to bottom: settings, the run, one attempt, the trainers, the loss, the reports. A checkpoint is whole
-or absent; a loss that is not finite stops the run before it is learned from; a full disk keeps the last good state; a
-micro-batch too large for the memory is halved, and the effective batch stays.
+or absent; a loss that is not finite stops the run before the weights are updated; a full disk keeps the last good
+state; a micro-batch too large for the memory is halved, and the effective batch stays.
 
 torch, transformers, trl and datasets are imported here at the top: import this module late.
 """
@@ -40,7 +40,7 @@ _OPTIMIZERS = {
 
 
 def training_arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
-    """The run's settings in the words of transformers.TrainingArguments; checkpoints go to `folder`."""
+    """The run's settings as transformers.TrainingArguments; checkpoints go to `folder`."""
     cuda = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -77,7 +77,7 @@ def training_arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RunHooks:
-    """What the loop uses of its caller: where reports go, a second place for checkpoints, and the request to stop."""
+    """What the caller gives the loop: where reports go, a second place for checkpoints, and the request to stop."""
 
     report: Callable[[Event], None]
     store: checkpoints.Store | None
@@ -105,9 +105,9 @@ def train(
     """Train until done or asked to stop, halving the micro-batch whenever memory runs out.
 
     `prepare` loads the model and encodes the examples, afresh for every attempt: once memory has run out, nothing of
-    the old model is trusted. `folder` holds the checkpoints. `halvings` come from an earlier life of this run, or from
-    the run that is repeated, and take effect after the same steps.
-    Raises TrainingStoppedError for a loss that is not finite, a full disk, or a micro-batch of 1 that does not fit.
+    the old model is trusted. `folder` holds the checkpoints. `halvings` come from an earlier process of this run, or
+    from the run that is repeated, and take effect after the same steps. Raises TrainingStoppedError for a loss that is
+    not finite, a full disk, or a micro-batch of 1 that does not fit.
     """
     halvings = tuple(halvings)
     while True:
@@ -245,7 +245,7 @@ def build_trainer(
 
 
 class CheckedTrainer(transformers.Trainer):
-    """A Trainer whose checkpoints are whole or absent, and whose losses are checked before they are learned from."""
+    """A Trainer whose checkpoints are whole or absent, and whose losses are checked before the weights are updated."""
 
     hooks: RunHooks
 
@@ -300,7 +300,7 @@ def can_skip_questions(trainer: Any) -> bool:
     """Whether `answer_loss` is what this SFTTrainer would compute, and cheaper: plain next-token loss on a CPU.
 
     TRL's fused LM head (trl 1.16, trainer/utils.py, add_fused_lm_head) projects the answers' positions only where
-    Triton runs, and every position elsewhere. On a CPU that is up to a third of a step, for figures nobody reads.
+    Triton runs, and every position elsewhere. On a CPU that is up to a third of a step, for figures that are not used.
     """
     plain = trainer.args.loss_type == "nll" and not trainer.aux_loss_enabled and not trainer.args.label_smoothing_factor
     return plain and trainer.args.device.type == "cpu" and trainer.compute_loss_func is None

@@ -57,7 +57,7 @@ def test_line_endings_and_blank_lines_before_are_no_obstacle(ending: str, before
     ("text", "word"),
     [
         ("\ufeff---\nlicense: apache-2.0\n---\n", "byte-order mark"),
-        ("Some prose.\n---\nlicense: apache-2.0\n---\n", "text stands before"),
+        ("Some prose.\n---\nlicense: apache-2.0\n---\n", "there is text before"),
         ("---\nlicense: apache-2.0\n", "not closed"),
         ("---\nlicense:\tapache-2.0\n\tx: 1\n---\n", "not valid YAML"),
         ("---\nlicense: apache-2.0\n  bad: : :\n---\n", "not valid YAML"),
@@ -65,7 +65,7 @@ def test_line_endings_and_blank_lines_before_are_no_obstacle(ending: str, before
         ("---\nlicense: mit\n---x\n", "not closed"),
         ("---\nlicense: !!python/object/apply:os.system [echo]\n---\n", "not valid YAML"),
         ("---\nlicense: mit\ndate: 2024-13-45\n---\n", "cannot be read"),
-        ("---\nx: &a [*a]\nlicense: mit\n---\n", "holds itself"),
+        ("---\nx: &a [*a]\nlicense: mit\n---\n", "refers to itself"),
         ("---\nlicense: " + "[" * 200 + "]" * 200 + "\n---\n", "nested deeper"),
         ("---\nlicense: mit\nmore: " + "x" * 2_000_000 + "\n---\n", "characters long"),
     ],

@@ -130,7 +130,7 @@ def test_what_is_behind_a_gate_is_said_and_the_rest_is_known(hub: Hub) -> None:
     assert model.config is None
     assert "LICENSE" not in model.texts
     assert "LICENSE" in model.files
-    assert model.notes[0] == "behind a gate, not read: LICENSE, USE_POLICY.md, config.json"
+    assert model.notes[0] == "gated, not read: LICENSE, USE_POLICY.md, config.json"
 
 
 def test_a_token_opens_the_gate_and_a_closed_one_is_not_remembered(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_a_parent_the_hub_dropped_is_what_the_catalog_knew(hub: Hub) -> None:
     parent = look("org/name").find("huggyllama/llama-7b")
     assert parent is not None
     assert parent.origin == "catalog"
-    assert "no huggyllama/llama-7b any more" in parent.notes[0]
+    assert "the Hub no longer has huggyllama/llama-7b" in parent.notes[0]
 
 
 def test_a_thousand_models_go_through_the_list_endpoint(hub: Hub) -> None:

@@ -19,13 +19,13 @@ KNOWN = "google/flan-t5-base"
     ("trouble", "says"),
     [
         ("500", "error 500"),
-        ("403", "something else answers"),
-        ("404", "something else answers"),
+        ("403", "another server answered"),
+        ("404", "another server answered"),
         ("html", "a web page"),
-        ("truncated", "breaks off"),
+        ("truncated", "was cut off"),
         ("silence", "no answer in time"),
         ("drip", "no answer in time"),
-        ("closed", "breaks off"),
+        ("closed", "was cut off"),
         ("429", "429"),
     ],
 )
@@ -35,7 +35,7 @@ def test_a_hub_in_trouble_leaves_the_catalog_and_says_so(hub: Hub, trouble: Trou
     model = one(KNOWN, patience=1.5)
     assert model.origin == "catalog"
     assert model.license == "apache-2.0"
-    assert model.notes[0].startswith("the Hub does not answer")
+    assert model.notes[0].startswith("the Hub did not answer")
     assert says in model.notes[0]
     unknown = error("org/name", patience=1.5)
     assert isinstance(unknown, RemoteError)
@@ -54,7 +54,7 @@ NO_ADDRESSES = (
 def test_an_endpoint_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     note = one(KNOWN).notes[0]
-    assert note.startswith("the Hub does not answer")
+    assert note.startswith("the Hub did not answer")
     unknown = error("org/name")
     assert unknown.exit_code == 4
     assert "s3cret" not in f"{note} {unknown.message} {unknown.fix}"

@@ -188,7 +188,7 @@ def test_links_out_of_the_folder_are_not_followed_by_anybody(tmp_path: Path) -> 
     os.mkfifo(base / "LICENSE.pipe")
     model = folder.read_folder(base)
     assert set(model.texts) == {"LICENSE", "license-inside.txt"}
-    assert sum("is a link out of the folder or to no file" in note for note in model.notes) >= 7
+    assert sum("is a link that leaves the folder or is broken" in note for note in model.notes) >= 7
     for caller, taken in passed_on(base, tmp_path / "out").items():
         own = {"NOTICE", "OBLIGATIONS.txt"} if caller.startswith("served") else set()
         assert taken == {"LICENSE", "license-inside.txt"} | own, caller

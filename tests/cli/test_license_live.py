@@ -33,7 +33,7 @@ def test_a_verdict_is_for_a_commit_and_says_which(hub: Hub, modelpick: Run) -> N
 def test_a_dead_hub_answers_from_the_catalog_and_says_so(modelpick: Run) -> None:
     answer = modelpick("license", "tiiuae/falcon-7b")
     assert answer.code == 0
-    assert "the Hub does not answer" in answer.out
+    assert "the Hub did not answer" in answer.out
     assert modelpick("license", "nobody/nothing").code == 4
 
 

@@ -98,7 +98,7 @@ CASES = (
     Expected({"pass_on": True}, "allow", {"permissive"}, {"pass_on_restrictions": "terms you give"}),
     Expected({"share_alike": "file"}, "conditions", {"share_alike"}, {"share_alike": "changed files"}),
     Expected({"network_source": True}, "conditions", {"network_source"}, {"network_source": "source"}),
-    Expected({"registration": True}, "conditions", {"registration"}, {"registration": "tell Acme"}),
+    Expected({"registration": True}, "conditions", {"registration"}, {"registration": "notify Acme"}),
     Expected({"keep_guardrails": True}, "allow", {"permissive"}, {"keep_guardrails": "guardrails"}),
     Expected({"latest_version": True}, "allow", {"permissive"}, {"latest_version": "latest"}),
     Expected({"rename_changed": True}, "allow", {"permissive"}, {"rename_changed": "another name"}),

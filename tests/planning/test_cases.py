@@ -30,7 +30,7 @@ def cases(lines: Iterable[str], find: report.FindModel) -> Iterator[report.CaseR
 
 def find(name: str) -> Model | None:
     if name == "a/dead":
-        raise RemoteError("the Hub does not answer", fix="try again", code="hub_unreachable")
+        raise RemoteError("the Hub did not answer", fix="try again", code="hub_unreachable")
     return {"a/llama": LLAMA, "a/odd": Model("a/odd", "hub", config={"model_type": "brand_new"})}.get(name)
 
 

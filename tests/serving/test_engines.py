@@ -58,7 +58,7 @@ def test_what_no_server_is_known_to_serve_is_not_tried(adapter: bool) -> None:
 def test_what_is_passed_over_says_why() -> None:
     choice = choose(load_rules(), subject(method="int8"), gpu=True, installed=ALL)
     assert choice.passed_over == (
-        "vllm: vLLM's bitsandbytes plugin quantizes to 4 bits in flight; it has no 8-bit for dense models",
+        "vllm: vLLM's bitsandbytes plugin quantizes dense models to 4 bits while loading, not to 8 bits",
     )
     absent = choose(load_rules(), subject(), gpu=True, installed={**ALL, "vllm": False})
     assert absent.engine.name == "transformers"

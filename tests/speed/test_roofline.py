@@ -126,4 +126,4 @@ def test_an_unmeasured_gpu_gets_a_wider_interval() -> None:
 
 
 def test_int8_training_says_that_nobody_published_it_counted() -> None:
-    assert "nobody published a measurement" in calibration.training("trl", "lora-int8").standing("A10G")
+    assert "no measurement of this stack is published" in calibration.training("trl", "lora-int8").standing("A10G")

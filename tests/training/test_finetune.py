@@ -114,7 +114,7 @@ def test_full_fine_tuning_writes_a_whole_model_that_answers_as_it_was_measured(
 ) -> None:
     base = licensed(family, tmp_path / "base", data)
     if family == "llama":
-        with pytest.raises(UsageError, match="lora_rank has no meaning"):
+        with pytest.raises(UsageError, match="lora_rank does not apply"):
             run(base, data, tmp_path / "out", method="full")
     result, _ = run(base, data, tmp_path / "out", **FULL, held_out=0.25, epochs=4.0)
     found = source.find(str(tmp_path / "out"))  # what serve takes of a finished run

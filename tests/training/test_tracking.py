@@ -185,7 +185,7 @@ def test_a_server_that_dies_is_told_once_and_ends_nothing(server: str, base: Pat
         track = f"mlflow:{hub.url}/me/mine.mlflow"
         result = finetune(Request({**given, "track": track}, offline=True), watch)
     assert result.status == "done"
-    assert told[0].startswith("tracking: lost at")
+    assert told[0].startswith("tracking: connection lost at")
     assert len(told) <= 2
 
 

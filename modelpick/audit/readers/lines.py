@@ -20,7 +20,7 @@ _LONGEST_CALL = 600  # characters read of one call's arguments
 
 
 def read(text: str, rules: Rules) -> Hits:
-    """Candidates beside keys that name models, in calls, and as whole strings; lines that are comments are left out."""
+    """Candidates next to keys that name models, in calls, and as whole strings; comment lines are skipped."""
     at = Lines(text)
     text = _COMMENT.sub(lambda match: " " * len(match[0]), text)
     for match in _PAIR.finditer(text):

@@ -1,7 +1,7 @@
-"""What a model_type settles that its config.json leaves out: biases, norms, module names. Pure.
+"""What a model_type determines that its config.json leaves out: biases, norms, module names. Pure.
 
 Source of every row: the modeling code of that model_type in transformers 5.23.0 (or, where transformers has none, the
-repository's own modeling file); parameter counts that follow are held against real ones in tests/catalog.
+repository's own modeling file); tests/catalog compares the parameter counts that follow with real ones.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Family:
     gated: bool = True
     norm: Norm = "rms"
     norms: int = 2  # per layer
-    norm_bias: bool = False  # LayerNorm keeps a bias beside its weight
+    norm_bias: bool = False  # LayerNorm has a bias as well as a weight
     norm_weight: bool = True
     qkv_bias: bool = False
     output_bias: bool = False
@@ -50,29 +50,33 @@ class Family:
     caps_scores: bool = False  # attn_logit_softcapping is set by default
     caps_logits: bool = False  # final_logit_softcapping is set by default
     upcasts_logits: bool = True  # transformers loss_utils.py does; a repository's own modeling file may not
-    hybrid: bool = False  # only some layers attend: a config that does not tell which cannot be read
+    hybrid: bool = False  # only some layers attend: a config that does not say which cannot be read
     head_gate: bool = False  # latent attention whose heads are gated by a projection of their own
     routed: bool = False  # always a mixture of experts: a config without their number cannot be read
     unfused_activation: bool = False  # gelu_new (transformers activations.py NewGELUActivation): not one kernel
-    counted: bool = False  # its parameter counts are held, to the last one, against published models in tests/catalog
+    counted: bool = False  # tests/catalog checks its parameter counts exactly against published models
     # What only one or a few families do, each by the key of its own config.json.
     parallel_key: str = ""  # says whether attention and MLP read the same normed input (default: they do)
     new_decoder: bool = False  # falcon: `new_decoder_architecture` switches heads, norms and the parallel reading
     one_key_by: str = ""  # a true `multi_query` (the default) means one head of keys and values for all queries
     all_keys_unless: str = ""  # a false `multi_query_attention` means a head of keys and values for each query
-    unrepeated_key: bool = False  # one head of keys is neither repeated nor told to sdpa (modeling_falcon.py)
+    unrepeated_key: bool = (
+        False  # its one key head is neither repeated nor passed to sdpa as grouped (modeling_falcon.py)
+    )
     width_of_both: bool = False  # intermediate_size counts the gate and the up projection together (Qwen-1)
     shared_gate: bool = False  # the shared expert has a gate of its own
     score_correction: bool = False  # the router has an e_score_correction_bias
     expert_biases: bool = False  # the router and the experts have biases
     bias_in_each_layer: bool = False  # umt5: a relative bias in every layer, not one a stack
-    mamba: Literal["", "1", "2", "beside"] = ""  # all layers are Mamba of this version, or have one beside attention
+    mamba: Literal["", "1", "2", "with_attention"] = (
+        ""  # all layers are Mamba of this version, or each layer has Mamba and attention
+    )
     first_mamba: bool = False  # the recurrent layers of this hybrid are Mamba-1, with norms of its own
     one_part_layers: bool = False  # a layer is a mixer or an MLP, as `hybrid_override_pattern` says
     convolutions: bool = False  # layers that do not attend are short convolutions
     kimi_delta: bool = False  # layers that do not attend are Kimi Delta Attention
     ungated_norm: bool = False  # no norm after the state space, unless `mamba_rms_norm` says so
-    bound_by_attention: bool = False  # a config that does not tell its layers is read as all attention: an upper bound
+    bound_by_attention: bool = False  # a config that does not list its layers is read as all attention: an upper bound
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
 
 
@@ -104,7 +108,7 @@ _PHI3 = Family(names=_PHI3_NAMES, window="all")
 FAMILIES: dict[str, Family] = {
     "llama": Family(counted=True),
     "mistral": Family(window="all", counted=True),
-    "mistral3": Family(window="all"),  # its text part, where that is told flat
+    "mistral3": Family(window="all"),  # its text part, where the config is flat
     "ministral": Family(window="all"),
     "ministral3": _LLAMA,
     "mistral4": _LLAMA,
@@ -291,7 +295,7 @@ FAMILIES: dict[str, Family] = {
     "mamba": Family(tied=True, norms=1, counted=True, mamba="1"),
     "falcon_mamba": Family(tied=False, norms=1, mamba="1"),
     "mamba2": Family(norms=1, mamba="2"),
-    "falcon_h1": Family(counted=True, mamba="beside", ungated_norm=True),
+    "falcon_h1": Family(counted=True, mamba="with_attention", ungated_norm=True),
     "bamba": Family(bound_by_attention=True),
     "nemotron_h": Family(
         names=LayerNames(up=("up_proj",)), gated=False, norms=1, one_part_layers=True, bound_by_attention=True

@@ -31,21 +31,21 @@ LARGEST = {"layers": 10_000, "width": 10_000_000, "vocabulary": 100_000_000, "co
 _BITS = {"fp8": 8, "mxfp4": 4, "gptq": 4, "awq": 4, "bitsandbytes": 8, "compressed-tensors": 8, "modelopt": 4}
 
 
-def bad(key: str, value: object, wanted: str) -> CannotTellError:
-    """The error for a config value that cannot be what it says."""
+def bad(key: str, value: object, expected: str) -> CannotTellError:
+    """The error for a config value that cannot be right."""
     shown = repr(value)
     return CannotTellError(
-        f"config.json: {key} is {shown[:60]}, not {wanted}",
+        f"config.json: {key} is {shown[:60]}, not {expected}",
         fix=f"correct {key} in config.json",
         code="bad_config",
     )
 
 
 def missing(model_type: str, what: str) -> CannotTellError:
-    """The error for a fact that memory depends on and the config does not tell."""
+    """The error for a fact that memory depends on and that the config lacks."""
     return CannotTellError(
         f"architecture {model_type!r} cannot be read: {what}",
-        fix="use a model whose config.json says it, or a family that modelpick knows",
+        fix="use a model whose config.json states it, or a family that modelpick knows",
         code="unknown_architecture",
     )
 
@@ -74,7 +74,7 @@ def integer(config: Config, keys: tuple[str, ...], *, smallest: int = 1, largest
 
 
 def needed(config: Config, keys: tuple[str, ...], **bounds: int) -> int:
-    """Like `integer`, for a fact without which nothing can be said."""
+    """Like `integer`, but raises CannotTellError where the fact is missing."""
     value = integer(config, keys, **bounds)
     if value is None:
         raise missing(model_type(config), f"config.json lacks {keys[0]}")
@@ -122,7 +122,7 @@ def model_type(config: Config) -> str:
 
 
 def checkpoint(config: Config) -> Checkpoint | None:
-    """How the repository holds its weights. Raises CannotTellError for a method or a bit width that is not known."""
+    """The weight format of the repository. Raises CannotTellError for a method or a bit width that is not known."""
     inner = config.get("quantization_config")
     if inner is None:
         return None

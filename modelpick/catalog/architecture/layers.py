@@ -113,7 +113,7 @@ def _attention_projections(config: Config, family: Family, hidden: int, attentio
         made = _latent_projections(config, hidden, attention, flag(config, "attention_bias", False))
         return [*made, Projection("g_proj", "other", hidden, attention.heads)] if family.head_gate else made
     keys, values = attention.kv_heads * attention.head_dim, attention.kv_heads * attention.value_dim
-    if flag(config, "attn_output_gate", False):  # qwen3_next: a gate beside the queries
+    if flag(config, "attn_output_gate", False):  # qwen3_next: a gate as wide as the queries
         query *= 2
     if len(family.names.qkv) == 1:
         made = [Projection(family.names.qkv[0], "qkv", hidden, query + keys + values, bias)]

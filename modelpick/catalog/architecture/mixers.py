@@ -1,15 +1,15 @@
-"""Which layers attend, how far, and what the others do instead: windows, state spaces, convolutions. Pure."""
+"""Which layers use attention, over which window, and which use state spaces or convolutions. Pure."""
 
 from modelpick.catalog.architecture import fields
 from modelpick.catalog.architecture.families import Family
 from modelpick.catalog.architecture.fields import Config, flag, integer, needed
 from modelpick.catalog.architecture.shape import Mixer, Projection
 
-# Bytes per channel and token, beside 8 elements of the compute type, that the plain paths of transformers 5.23 save for
-# the backward pass; a forward pass alone holds a little less. Measured in bf16, by counting the saved storages of one
-# layer (tests/memory/test_delta_rules.py): torch_chunk_gated_delta_rule 89 in all with as many key heads as value heads
-# (84 with half as many), chunk_kimi_delta_attention 910 with heads of 128, whose decay is a number for each pair of
-# tokens in a chunk and each channel.
+# Bytes per channel and token, on top of 8 elements of the compute type, that the plain paths of transformers 5.23 save
+# for the backward pass; a forward pass alone holds a little less. Measured in bf16, by counting the saved storages of
+# one layer (tests/memory/test_delta_rules.py): torch_chunk_gated_delta_rule 89 in all with as many key heads as value
+# heads (84 with half as many), chunk_kimi_delta_attention 910 with heads of 128, whose decay is a number for each pair
+# of tokens in a chunk and each channel.
 _GATED_DELTA, _KIMI_DELTA = 89.0 - 16, 910.0 - 16
 ATTENTIVE = frozenset({"full", "sliding", "global", "both"})
 RECURRENT = frozenset({"mamba", "mamba2", "linear", "conv", "both"})
@@ -20,20 +20,21 @@ _WORDS = {
     "mamba": "mamba2", "mlp": "mlp", "moe": "moe", "short_conv": "conv",
 }  # fmt: skip
 _NEMOTRON = {"M": "mamba2", "*": "full", "-": "mlp", "E": "moe"}  # hybrid_override_pattern (modeling_nemotron_h.py)
-_UPPER_BOUND = (
-    "its config does not state which layers attend: all are counted as attending, an upper bound on the cache"
-)
+_UPPER_BOUND = "config.json does not say which layers use attention: all are counted, an upper bound on the cache"
 
 
 def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[str], tuple[str, ...]]:
     """What mixes the tokens in each of `depth` layers, and what had to be assumed about it."""
     if family.mamba in ("1", "2"):
         return ["mamba2" if family.mamba == "2" else "mamba"] * depth, ()
-    if family.mamba == "beside":
+    if family.mamba == "with_attention":
         return (
             (["both"] * depth, ())
             if config.get("mamba_d_ssm") or config.get("mamba_d_state")
-            else (["full"] * depth, ("its config does not state the state-space part, whose small state is left out",))
+            else (
+                ["full"] * depth,
+                ("config.json does not describe the state-space part: its small state is not counted",),
+            )
         )
     stated = fields.names(config, "layer_types")
     if stated is not None:
@@ -47,7 +48,7 @@ def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[s
     if found is not None:
         return found, ()
     if family.hybrid:
-        raise fields.missing(kind, "config.json does not tell which layers attend")
+        raise fields.missing(kind, "config.json does not say which layers use attention")
     if family.bound_by_attention:
         return ["full"] * depth, (_UPPER_BOUND,)
     return _by_window(config, family, depth), ()
@@ -62,10 +63,10 @@ def has_mlp(family: Family, token_kind: str) -> bool:
 
 def _from_words(config: Config, kind: str, family: Family, words: list[str], depth: int) -> list[str]:
     if len(words) != depth:
-        raise fields.bad("layer_types", f"{len(words)} entries", f"{depth}, one a layer")
+        raise fields.bad("layer_types", f"{len(words)} entries", f"{depth}, one per layer")
     unknown = next((word for word in words if word not in _WORDS), None)
     if unknown is not None:
-        raise fields.missing(kind, f"layer_types holds {unknown!r}")
+        raise fields.missing(kind, f"layer_types contains {unknown!r}")
     found = [_WORDS[word] for word in words]
     if family.first_mamba:
         return ["mamba" if word == "mamba2" else word for word in found]
@@ -186,7 +187,7 @@ def _delta_net(config: Config, hidden: int) -> tuple[Mixer, list[Projection], in
 def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """Kimi Delta Attention (arXiv 2510.26692; modeling_bailing_hybrid.py, BailingHybridDeltaAttention).
 
-    The short convolution tells it from the lightning attention of earlier models of the same model_type.
+    The short convolution distinguishes it from the lightning attention of earlier models of the same model_type.
     """
     heads, size = needed(config, ("linear_num_heads", *fields.HEADS)), needed(config, ("linear_head_dim", "head_dim"))
     taps = needed(config, ("short_conv_kernel_size",))

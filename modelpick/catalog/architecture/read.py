@@ -1,6 +1,6 @@
 """Reads config.json into an Architecture. Pure.
 
-A family is settled by `families.FAMILIES`; whatever the config says itself outranks it.
+`families.FAMILIES` gives the defaults of a family; what the config itself says takes precedence.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from modelpick.catalog.architecture.shape import Architecture
 from modelpick.errors import CannotTellError
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
-_PARTS = ("attn_config", "ffn_config")  # mpt and dbrx tell of attention and MLP in tables of their own
+_PARTS = ("attn_config", "ffn_config")  # mpt and dbrx describe attention and MLP in nested tables
 _SHAPES: dict[str, Architecture] = {}  # what `read` made of a config, by its text
 _MOST_SHAPES, _LONGEST_KEY = 4096, 20_000  # entries; characters: a config of a catalog row has some 300
 _DEEPEST = 3  # text_config of text_config: thinker_config.text_config is the deepest published
@@ -47,7 +47,7 @@ def _read_known(config: Config) -> Architecture:
     family = FAMILIES.get(kind)
     if family is None:
         raise missing(kind, "its model_type is not one that modelpick knows")
-    assumptions = ("text part only: vision and audio towers count by the repository's total, where known",)
+    assumptions = ("text part only: vision and audio towers are counted only in the repository's total, where known",)
     return _read(text, kind, family, towers, assumptions if towers else ())
 
 
@@ -68,20 +68,20 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
         spare = max(parameters - narrow.parameters, 0)
         experts = max((run.experts.count for run in narrow.layers if run.experts), default=1)
         text["intermediate_size"] = spare // (3 * narrow.hidden * narrow.depth * experts) + 1
-        notes += ("its MLP width follows from the parameter count",)
+        notes += ("the MLP width is derived from the parameter count",)
     shape = _read(text, kind, standard, towers, notes)
     if not FAMILIES.get(kind, STANDARD).hybrid:
         return replace(shape, guessed=shape.guessed or kind not in FAMILIES)
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
     notes = (
         *shape.assumptions,
-        "its config does not state which layers attend: each is counted as both, an upper bound",
+        "config.json does not say which layers use attention: each is counted as both kinds, an upper bound",
     )
     return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=notes)
 
 
 def longest_of(config: Config, *, encoder: bool = False) -> int | None:
-    """`Architecture.longest` of a config.json, of a family that `read` does not know too; None where it tells none.
+    """`Architecture.longest` of a config.json, of a family that `read` does not know too; None where it states none.
 
     An unknown encoder (`encoder`) is taken to pad its positions as RoBERTa does, which is two tokens on the safe side.
     """
@@ -95,7 +95,7 @@ def longest_of(config: Config, *, encoder: bool = False) -> int | None:
 
 
 def _text(config: Config) -> tuple[Config, bool]:
-    """The text tower's config, and whether there are other towers beside it."""
+    """The text tower's config, and whether there are other towers."""
     text: Config = config
     for _ in range(_DEEPEST + 1):
         inner = next((text[key] for key in _TEXT_TOWERS if isinstance(text.get(key), Mapping)), None)
@@ -112,7 +112,7 @@ def _text(config: Config) -> tuple[Config, bool]:
         raise fields.bad("text_config", "nested", "one text tower")
     towers = text is not config
     for part in _PARTS:
-        if isinstance(text.get(part), Mapping):  # what the model itself says outranks its parts
+        if isinstance(text.get(part), Mapping):  # what the model itself says takes precedence over its parts
             text = {**text[part], **text}
     return text, towers
 

@@ -36,10 +36,11 @@ class Attention:
     value_dim: int
     window: int | None = None  # tokens a layer looks back; None: all
     latent: int = 0  # MLA: kv_lora_rank + qk_rope_head_dim (arXiv 2405.04434, section 2.1)
-    rotates_fused: bool = False  # q and k are rotated copies beside the fused tensor that v is a view of
+    rotates_fused: bool = False  # q and k are rotated copies, in addition to the fused tensor that v is a view of
     normed: bool = False  # queries and keys go through norms of their own
-    # One head of keys and values reaches scaled_dot_product_attention beside many of queries, as it is: CUDA's fused
-    # kernels refuse that (sdp_utils_cpp.h check_batch_size_and_num_heads_dense), and plain products in fp32 remain.
+    # A single head of keys and values reaches scaled_dot_product_attention unrepeated, with many query heads: CUDA's
+    # fused kernels refuse that (sdp_utils_cpp.h check_batch_size_and_num_heads_dense), and plain products in fp32
+    # remain.
     unfused: bool = False
 
     @property
@@ -86,7 +87,8 @@ class Experts:
 class Mixer:
     """A recurrent or convolutional mixer: `width` inner channels, states that do not grow with the context.
 
-    `plain`: bytes per channel and token that transformers' plain PyTorch path holds in fp32 beside what its kernels do.
+    `plain`: bytes per channel and token that transformers' plain PyTorch path keeps in fp32 on top of what its kernels
+    keep.
     """
 
     width: int
@@ -120,7 +122,7 @@ class LayerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How the repository itself holds the weights, from `quantization_config`."""
+    """The weight format of the repository, from `quantization_config`."""
 
     method: str  # gptq, awq, fp8, mxfp4, bitsandbytes, ...
     bits: int
@@ -148,7 +150,7 @@ class Architecture:
     checkpoint: Checkpoint | None
     exact: bool  # whether `parameters` is known to count the whole repository
     assumptions: tuple[str, ...]
-    # What its layers are is not known, or not told: an upper bound for serving, and nothing for a backward pass, for
+    # The types of its layers are not known or not stated: an upper bound when serving; training is refused, for
     # which recurrent layers keep more than attention does.
     guessed: bool = False
     sdpa: bool = True  # transformers can run it through scaled_dot_product_attention

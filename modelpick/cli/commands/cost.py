@@ -85,7 +85,7 @@ def cost(
 def _only_serving(given: dict[str, str | None]) -> None:
     for flag, value in given.items():
         if value is not None:
-            raise UsageError(f"{flag} has no meaning for task finetune", fix=f"leave out {flag}", code="contradiction")
+            raise UsageError(f"{flag} does not apply to task finetune", fix=f"leave out {flag}", code="contradiction")
 
 
 def _payload(model: str, found: InstanceComparison) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def offers(
     settled = settings.load({"region": region})
     smallest, cap = amount("--min-memory", min_memory), amount("--max-usd-per-hour", max_usd_per_hour)
     if confirm and not live:
-        raise UsageError("--confirm has no meaning without --live", fix="add --live", code="contradiction")
+        raise UsageError("--confirm needs --live", fix="add --live", code="contradiction")
     chosen = [
         offer
         for offer in api.offers(region=settled.region, market=market)

@@ -1,4 +1,4 @@
-"""Putting the cases to a model: decoder, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
+"""Asks a model the cases: decoder, encoder-decoder, mask-filling, or an OpenAI-compatible endpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,7 +97,7 @@ def ask_endpoint(
 ) -> Answers:
     """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
 
-    The key comes from `key_file`, else from OPENAI_API_KEY. A server that says "later" is waited for, a minute at each
+    The key comes from `key_file`, else from OPENAI_API_KEY. It waits when the server says "later", a minute for each
     case. Raises UsageError, RemoteError for an endpoint that does not answer.
     """
     at = client.endpoint(url, key_file)

@@ -1,8 +1,8 @@
 """Arguments about one individual, and whether their conclusion follows: decided by trying every possible world. Pure.
 
 A world says, for each term (a kind or a property), whether the individual has it. "All A are B" rules out worlds where
-it has A and lacks B; "some A are B" says nothing of this individual. A conclusion follows when it holds in every world
-that the premises leave.
+it has A and lacks B; "some A are B" says nothing about this individual. A conclusion follows when it holds in every
+world that the premises leave.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Statement:
         return True
 
     def terms(self) -> set[str]:
-        """The terms it speaks of."""
+        """The terms it mentions."""
         return {self.predicate, self.subject} - {""}
 
 
@@ -70,7 +70,7 @@ def known(premises: tuple[Statement, ...]) -> tuple[Statement, ...]:
 
 
 def step(rule: Statement, fact: Statement) -> Statement | None:
-    """What one rule makes of one fact about the individual, or None when it says nothing."""
+    """What one rule derives from one fact about the individual, or None."""
     has = fact.form == "is"
     if rule.form == "all" and has and fact.predicate == rule.subject:
         return Statement("is", rule.predicate)

@@ -65,7 +65,7 @@ def probe(
     endpoint: str | None = None,
     key_file: Path | None = None,
 ) -> Probed:
-    """Put a suite to a model here, to an adapter on it, or to an endpoint that serves it.
+    """Ask the cases of a suite: a local model, an adapter on it, or an endpoint.
 
     A mask-filling encoder fills gaps; everything else writes. Raises UsageError, RemoteError.
     """
@@ -87,7 +87,9 @@ def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path
     if endpoint is not None:
         if adapter is not None:
             raise UsageError(
-                "--adapter has no meaning with --endpoint", fix="serve the adapter under a name", code="contradiction"
+                "--adapter cannot be used with --endpoint",
+                fix="serve the adapter, and name it as MODEL",
+                code="contradiction",
             )
         return lambda cases, shots: ask.ask_endpoint(endpoint, model, cases, shots, key_file)
 
@@ -95,8 +97,8 @@ def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path
     if load.kind_of(load.load_config(model, options)) == "encoder":
         if adapter is not None:
             raise UsageError(
-                "an adapter on an encoder classifies, and fills no masks",
-                fix="leave out --adapter; finetune's held-out examples judge it",
+                "an adapter on an encoder classifies; it does not fill masks",
+                fix="leave out --adapter; finetune measures it on held-out examples",
                 code="contradiction",
             )
         return lambda cases, shots: ask.ask_mask_filler(model, cases, shots)
@@ -139,7 +141,7 @@ metadata:
 
 
 def as_files(file: Path, cases: Sequence[Case]) -> dict[Path, str]:
-    """The files to write, by the ending of `file`: .jsonl to train on, .yaml a task with its data beside it.
+    """The files to write, by the ending of `file`: .jsonl to train on, .yaml a task with its data next to it.
 
     Raises UsageError for another ending, and for a task of open sentences, whose answers need more than a comparison.
     """
@@ -152,7 +154,7 @@ def as_files(file: Path, cases: Sequence[Case]) -> dict[Path, str]:
             code="unknown_ending",
         )
     if any(case.asking != "judge" for case in cases):
-        raise UsageError("a task for lm-eval asks for yes or no", fix="use --ask judge", code="contradiction")
+        raise UsageError("an lm-eval task asks yes-or-no questions", fix="use --ask judge", code="contradiction")
     data = file.with_suffix(".lm-eval.jsonl")
     lines = "".join(json.dumps({"prompt": case.prompt, "answer": case.answer}) + "\n" for case in cases)
     task = _TASK.format(name=file.stem, data=json.dumps(str(data.absolute())))

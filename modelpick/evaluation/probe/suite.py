@@ -1,4 +1,4 @@
-"""The cases of the probe: shapes of arguments dressed in words, half of them valid, and the score of a set of answers.
+"""The cases of the probe: argument shapes put into words, half of them valid, and the score of a set of answers.
 
 Pure, apart from reading the embedded word lists once.
 """
@@ -22,8 +22,8 @@ Asking = Literal["judge", "complete"]
 class Case:
     """One case: what is shown, whether the conclusion follows, and the word that would be concluded.
 
-    `ask` "judge" wants yes or no; "complete" shows an open sentence ("Therefore, Pinocchio is"), which the model should
-    close with `claim` exactly when that follows.
+    `ask` "judge" expects yes or no; "complete" shows an open sentence ("Therefore, Pinocchio is"), which the model
+    should close with `claim` exactly when that follows.
     """
 
     number: int
