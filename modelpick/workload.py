@@ -175,10 +175,7 @@ class Workload:
     gradient_accumulation: GradientAccumulation = 1
     dtype: Dtype = "bf16"
     autocast: Annotated[
-        bool | None,
-        Help("Train under torch.autocast.", default="what the stack does"),
-        Source("torch.amp"),
-        _TUNING,
+        bool | None, Help("Train under torch.autocast.", default="what the stack does"), Source("torch.amp"), _TUNING
     ] = None
     attention: Attention = "sdpa"
     stack: Stack = "auto"
@@ -192,10 +189,7 @@ class Workload:
     gpus: Annotated[int, Bounds(1, 4096), Help("GPUs to shard the model over.", metavar="N"), Source(_NO_LIMIT)] = 1
     sharding: Sharding = "none"
     packing: Annotated[
-        bool,
-        Help("Pack several training examples into one sequence."),
-        Source("TRL's SFTConfig.packing"),
-        _TUNING,
+        bool, Help("Pack several training examples into one sequence."), Source("TRL's SFTConfig.packing"), _TUNING
     ] = False
     loss_chunking: Annotated[
         bool | None,

@@ -193,12 +193,7 @@ class Client:
         return answer
 
     def _get(
-        self,
-        target: str,
-        *,
-        params: Params,
-        largest: int = LARGEST_ANSWER,
-        extra: Mapping[str, str] = {},
+        self, target: str, *, params: Params, largest: int = LARGEST_ANSWER, extra: Mapping[str, str] = {}
     ) -> HubAnswer:
         url = target if target.startswith("http") else self.endpoint + target
         why = ""

@@ -111,9 +111,7 @@ def download(id: str, revision: str | None = None, *, offline: bool = False, als
     except (HfHubHTTPError, OSError, ValueError, AssertionError, AttributeError, KeyError, TypeError) as error:
         # The last four: the library takes a Hub's answer of another shape apart without looking.
         raise RemoteError(
-            f"{id} cannot be fetched: {first_line(error)}",
-            fix="check the id and HF_TOKEN",
-            code="no_weights",
+            f"{id} cannot be fetched: {first_line(error)}", fix="check the id and HF_TOKEN", code="no_weights"
         ) from None
 
 

@@ -19,8 +19,7 @@ Deployment = Annotated[str, typer.Argument(metavar="NAME", help="The deployment'
 Subnet = Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Subnet. Default: one of the default VPC.")]
 KmsKey = Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")]
 Boundary = Annotated[
-    str | None,
-    typer.Option("--permission-boundary", metavar="ARN", help="Permission boundary of the created roles."),
+    str | None, typer.Option("--permission-boundary", metavar="ARN", help="Permission boundary of the created roles.")
 ]
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag everything created; repeatable.")

@@ -8,17 +8,7 @@ from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import (
-    Family,
-    Instance,
-    Offline,
-    PolicyName,
-    Region,
-    amount,
-    not_both,
-    option,
-    typed,
-)
+from modelpick.cli.options import Family, Instance, Offline, PolicyName, Region, amount, not_both, option, typed
 from modelpick.cli.output import Output, to_stderr
 from modelpick.errors import UsageError
 from modelpick.planning import gather
@@ -34,8 +24,7 @@ class PlanOptions:
     """What a plan needs besides the workload: data, limits on money and time, where to run."""
 
     data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="FILE", help="Training data: counted, and sent by `up`."),
+        Path | None, typer.Option("--data", metavar="FILE", help="Training data: counted, and sent by `up`.")
     ] = None
     serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False
     epochs: Annotated[str | None, option(RunSettings, "epochs")] = None

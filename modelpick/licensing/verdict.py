@@ -14,13 +14,7 @@ from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
-from modelpick.licensing.model_evidence import (
-    ModelAssessment,
-    assess_missing,
-    assess_model,
-    modality_of,
-    repository_of,
-)
+from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model, modality_of, repository_of
 from modelpick.licensing.outcome import LicenseFinding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy

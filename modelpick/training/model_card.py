@@ -42,11 +42,7 @@ def card(
 
 
 def _body(
-    name: str,
-    settings: RunSettings,
-    permission: Permission,
-    data: DataRecord,
-    results: Sequence[ComparisonRow],
+    name: str, settings: RunSettings, permission: Permission, data: DataRecord, results: Sequence[ComparisonRow]
 ) -> list[str]:
     lines = [
         f"# {name}",

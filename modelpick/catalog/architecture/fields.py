@@ -35,9 +35,7 @@ def bad(key: str, value: object, expected: str) -> CannotTellError:
     """The error for a config value that cannot be right."""
     shown = repr(value)
     return CannotTellError(
-        f"config.json: {key} is {shown[:60]}, not {expected}",
-        fix=f"correct {key} in config.json",
-        code="bad_config",
+        f"config.json: {key} is {shown[:60]}, not {expected}", fix=f"correct {key} in config.json", code="bad_config"
     )
 
 
@@ -114,9 +112,7 @@ def model_type(config: Config) -> str:
     value = config.get("model_type")
     if not isinstance(value, str) or not value:
         raise CannotTellError(
-            "config.json has no model_type",
-            fix="add model_type to config.json",
-            code="unknown_architecture",
+            "config.json has no model_type", fix="add model_type to config.json", code="unknown_architecture"
         )
     return value
 

@@ -193,11 +193,7 @@ def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], i
     taps = needed(config, ("short_conv_kernel_size",))
     width = heads * size
     inward = [Projection(name, "other", hidden, width) for name in ("q_proj", "k_proj", "v_proj", "f_proj", "g_proj")]
-    made = [
-        *inward,
-        Projection("b_proj", "other", hidden, heads),
-        Projection("o_proj", "other", width, hidden),
-    ]
+    made = [*inward, Projection("b_proj", "other", hidden, heads), Projection("o_proj", "other", width, hidden)]
     convolution = 3 * width * taps
     return Mixer(width, heads * size * size, convolution, _KIMI_DELTA), made, convolution + heads + width + size
 

@@ -48,11 +48,7 @@ def audit(
         )
 
     found = run(
-        paths or ["."],
-        policy="commercial" if commercial else policy,
-        offline=offline,
-        exclude=exclude or [],
-        docs=docs,
+        paths or ["."], policy="commercial" if commercial else policy, offline=offline, exclude=exclude or [], docs=docs
     )
     if sarif is not None:
         _write_sarif(found, sarif)

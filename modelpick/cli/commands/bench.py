@@ -167,12 +167,7 @@ def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep:
 
 
 def _draw(
-    console: Console,
-    name: str,
-    levels: list[Level],
-    compared: list[dict[str, Any]],
-    kept: str | None,
-    strange: bool,
+    console: Console, name: str, levels: list[Level], compared: list[dict[str, Any]], kept: str | None, strange: bool
 ) -> None:
     from rich.table import Table
 

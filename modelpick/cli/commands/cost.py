@@ -7,18 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from modelpick import api
-from modelpick.cli.options import (
-    RUN,
-    Data,
-    Family,
-    Flags,
-    Instance,
-    Offline,
-    Region,
-    amount,
-    fraction,
-    not_both,
-)
+from modelpick.cli.options import RUN, Data, Family, Flags, Instance, Offline, Region, amount, fraction, not_both
 from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.errors import UsageError

@@ -70,8 +70,7 @@ def curate(
     output: Into,
     budget: Budget = "1000",
     held_out: Annotated[
-        str | None,
-        typer.Option("--held-out", metavar="FILE", help="Leave out examples that this file repeats."),
+        str | None, typer.Option("--held-out", metavar="FILE", help="Leave out examples that this file repeats.")
     ] = None,
     keep_sensitive: Annotated[
         bool, typer.Option("--keep-sensitive", help="Keep examples with secrets or personal data.")

@@ -183,9 +183,7 @@ def _settings() -> _Check:
         return _Check("settings", "problem", error.message, error.fix)
     origin = settled.origins
     return _Check(
-        "settings",
-        "ok",
-        f"policy {settled.policy} ({origin['policy']}), region {settled.region} ({origin['region']})",
+        "settings", "ok", f"policy {settled.policy} ({origin['policy']}), region {settled.region} ({origin['region']})"
     )
 
 

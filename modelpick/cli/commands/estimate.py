@@ -6,12 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from modelpick import api
-from modelpick.cli.options import (
-    Flags,
-    Instance,
-    Offline,
-    not_both,
-)
+from modelpick.cli.options import Flags, Instance, Offline, not_both
 from modelpick.cli.output import Console, Output, report_error, worst
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
 from modelpick.extras import require_train

@@ -32,8 +32,7 @@ def list_(out: Output) -> None:
 
 
 def show(
-    out: Output,
-    name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A policy.")] = "commercial",
+    out: Output, name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A policy.")] = "commercial"
 ) -> None:
     """Show a policy: company profile and rules, with your settings."""
 

@@ -116,8 +116,7 @@ def _write_cases(out: Output, file: Path, cases: Sequence[Case]) -> None:
     names = [str(path) for path in texts]
     payload = {"output": str(file), "files": names, "cases": len(cases), "assumptions": [], "sources": []}
     out.answer(
-        payload,
-        lambda console: console.print(f"{', '.join(names)}: {len(cases)} cases", markup=False, soft_wrap=True),
+        payload, lambda console: console.print(f"{', '.join(names)}: {len(cases)} cases", markup=False, soft_wrap=True)
     )
 
 

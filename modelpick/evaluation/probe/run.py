@@ -58,12 +58,7 @@ class Probed:
 
 
 def probe(
-    model: str,
-    suite: Suite,
-    *,
-    adapter: str | None = None,
-    endpoint: str | None = None,
-    key_file: Path | None = None,
+    model: str, suite: Suite, *, adapter: str | None = None, endpoint: str | None = None, key_file: Path | None = None
 ) -> Probed:
     """Ask the cases of a suite: a local model, an adapter on it, or an endpoint.
 
