@@ -123,19 +123,27 @@ def read_toml(path: Path | str, *, code: str, fix: str | None = None, largest: i
 
 
 def write_atomically(
-    path: Path | str, content: str | bytes, *, code: str = "cannot_write", fix: str | None = None
+    path: Path | str,
+    content: str | bytes,
+    *,
+    private: bool = False,
+    code: str = "cannot_write",
+    fix: str | None = None,
 ) -> None:
     """Write a file so that a reader, and whoever comes after a kill or a full disk, sees the old one or the new one.
 
-    Text is written as UTF-8 with "\\n". Raises UsageError(code=code), the old file untouched and no part left behind.
+    Text is written as UTF-8 with "\\n". A `private` file can be read by its owner only, at every instant, whatever
+    was there before; it replaces a link. Raises UsageError(code=code), the old file untouched and no part left behind.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    with replacing(path, code=code, fix=fix) as file:
+    with replacing(path, private=private, code=code, fix=fix) as file:
         file.write(data)
 
 
 @contextmanager
-def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None = None) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path | str, *, private: bool = False, code: str = "cannot_write", fix: str | None = None
+) -> Iterator[BinaryIO]:
     """A binary file to write to, which takes the place of `path` when the block ends without an error.
 
     For content too long for one string. The bytes go to a hidden file in the same folder, which is synced and renamed;
@@ -143,7 +151,7 @@ def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None =
     written to as it is. Raises UsageError(code=code) for what the file system refuses; errors of the block's own pass.
     """
     with _typed("written", path, code, fix):
-        target = Path(os.path.realpath(path))
+        target = Path(path) if private else Path(os.path.realpath(path))
         old_mode = target.stat().st_mode if target.exists() else None
         if old_mode is not None and stat.S_ISDIR(old_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -151,7 +159,8 @@ def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None =
         partial = target.with_name(f".{target.name[:60]}.{os.getpid()}-{threading.get_ident():x}.partial")
         if old_mode is None or stat.S_ISREG(old_mode):
             partial.unlink(missing_ok=True)
-            permissions = 0o666 if old_mode is None else stat.S_IMODE(old_mode)  # at no instant wider than the old file
+            kept_mode = 0o600 if private else None if old_mode is None else stat.S_IMODE(old_mode)
+            permissions = 0o666 if kept_mode is None else kept_mode  # at no instant wider than the old file
             file: BinaryIO = os.fdopen(os.open(partial, _NEW_FILE, permissions), "wb")
         else:
             file = target.open("wb")
@@ -163,9 +172,9 @@ def replacing(path: Path | str, *, code: str = "cannot_write", fix: str | None =
             if old_mode is None or stat.S_ISREG(old_mode):
                 os.fsync(file.fileno())
                 file.close()
-                if old_mode is not None:
+                if kept_mode is not None:
                     with suppress(OSError):  # a file system without permissions
-                        partial.chmod(stat.S_IMODE(old_mode))  # what umask took away
+                        partial.chmod(kept_mode)  # what umask took away
                 partial.replace(target)
     finally:
         with suppress(OSError):
@@ -198,10 +207,13 @@ def copy_file(
         shutil.copyfileobj(original, copy, 2**20)
 
 
-def make_folder(path: Path | str, *, code: str = "cannot_write", fix: str | None = None) -> None:
-    """Create a folder and its parents where they are missing. Raises UsageError(code=code)."""
+def make_folder(path: Path | str, *, private: bool = False, code: str = "cannot_write", fix: str | None = None) -> None:
+    """Create a folder and its parents where they are missing; a new `private` one is its owner's only.
+
+    Raises UsageError(code=code).
+    """
     with _typed("created", path, code, fix):
-        Path(path).mkdir(parents=True, exist_ok=True)
+        Path(path).mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)
 
 
 def is_disk_full(error: BaseException) -> bool:

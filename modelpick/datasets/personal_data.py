@@ -1,12 +1,11 @@
 """Secrets and personal data in training text, by the embedded patterns; what is found is never repeated in full."""
 
 import re
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from modelpick.files import data_file
+from modelpick import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,7 @@ def find(text: str) -> tuple[Sensitive, ...]:
 
 @cache
 def _facts() -> dict[str, Any]:
-    with data_file("datasets", "personal_data.toml").open("rb") as file:
-        return tomllib.load(file)
+    return files.read_toml(files.data_file("datasets", "personal_data.toml"), code="broken_installation")
 
 
 @cache

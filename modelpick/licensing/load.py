@@ -193,10 +193,10 @@ def compiled_licenses(folder: Path) -> str:
 def _compiled(paths: Sequence[Path]) -> Mapping[str, dict[str, object]]:
     """The tables of these files from the compiled file; none where it is absent or was made from other files."""
     try:
-        compiled = json.loads(compiled_path().read_bytes())
+        compiled = json.loads(files.read_bytes(compiled_path(), code="broken_installation"))
         tables = compiled["licenses"] if compiled["sha256"] == _digest_of(paths) else {}
         return {id: table for id, table in tables.items() if isinstance(table, dict)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, or not the file that it should be
+    except (UsageError, ValueError, KeyError, TypeError, AttributeError):  # absent, or not the file that it should be
         return {}
 
 
@@ -204,7 +204,7 @@ def _digest_of(paths: Sequence[Path]) -> str:
     """SHA-256 of the names and bytes of files, each with its length before it."""
     digest = hashlib.sha256()
     for path in paths:
-        content = path.read_bytes() if path.is_file() else b""
+        content = files.read_bytes(path, code="bad_license_file") if path.is_file() else b""
         digest.update(f"{path.name} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()

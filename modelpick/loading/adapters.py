@@ -1,10 +1,10 @@
 """Low-rank adapters: where they go, and how to merge an adapter into its base."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpick import files
 from modelpick.catalog.architecture import Kind
 from modelpick.errors import UsageError, first_line, nearest
 from modelpick.loading.load import Loaded, LoadOptions, load
@@ -137,7 +137,7 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
             f"{adapter} contains no adapter", fix="give the folder with adapter_config.json", code="no_adapter"
         )
     if not options.labels and (adapter / LABELS).is_file():
-        options = replace(options, labels=tuple(json.loads((adapter / LABELS).read_text(encoding="utf-8"))))
+        options = replace(options, labels=tuple(files.read_json(adapter / LABELS, code="bad_labels")))
     loaded = load(base, options)
     try:
         model = peft.PeftModel.from_pretrained(loaded.model, str(adapter), is_trainable=trainable)

@@ -1,12 +1,12 @@
 """A model folder or Hub id becomes a model and a tokenizer that can be trained. Imports torch inside functions."""
 
-import json
 import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelpick import files
 from modelpick.catalog import lookup
 from modelpick.catalog.architecture import Kind, longest_of
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, first_line
@@ -113,12 +113,7 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
         )
     if not config.exists():
         raise UsageError(f"{path} has no config.json", fix="give a model folder, or a Hub id", code="no_config")
-    try:
-        json.loads(config.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise UsageError(
-            f"{config} cannot be read: {error}", fix="fetch the file again", code="broken_config"
-        ) from None
+    files.read_json(config, code="broken_config", fix="fetch the file again", allow_nan=True)
     if any(path.glob("*.safetensors")):
         return
     pickles = sorted([*path.glob("*.bin"), *path.glob("*.pt"), *path.glob("*.pth")])
@@ -135,9 +130,9 @@ def check_folder(path: Path, *, allow_pickles: bool = False) -> None:
 
 def _base_of(adapter: Path) -> str:
     try:
-        found = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-        return str(found["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError):
+        config = files.read_json(adapter / "adapter_config.json", code="broken_config", allow_nan=True)
+        return str(config["base_model_name_or_path"])
+    except (UsageError, KeyError, TypeError):
         return "see adapter_config.json"
 
 

@@ -5,7 +5,6 @@ vLLM's benchmark (vllm bench serve): TTFT from sending to the first piece of tex
 rest of the tokens; throughput all generated tokens over the wall time of the whole level.
 """
 
-import json
 import math
 import os
 import random
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelpick import files
 from modelpick.errors import RemoteError, UsageError
 from modelpick.serving.client import Asking, Endpoint, answer
 from modelpick.serving.process import inherited
@@ -191,10 +191,7 @@ def read_result(file: Path) -> ToolResult:
 
     Raises UsageError(code="bad_result") for anything else, and for a vLLM result without its details.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file} cannot be read: {error}", fix="name a result as JSON", code="bad_result") from None
+    content = files.read_json(file, code="bad_result", fix="name a result as JSON", allow_nan=True)
     try:
         if isinstance(content, dict) and "ttfts" in content:
             return ToolResult("vllm bench serve", str(content["model_id"]), _vllm_level(content, file))

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelpick import files
 from modelpick.errors import UsageError
 
 _MIB_PER_GIB = 1024.0
@@ -161,17 +162,9 @@ def keep_key(path: Path, key: str) -> None:
 
     Raises UsageError when it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{key}\n")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}", fix="name another file with --key-file", code="no_key"
-        ) from None
+    fix = "name another file with --key-file"
+    files.make_folder(path.parent, private=True, code="no_key", fix=fix)
+    files.write_atomically(path, f"{key}\n", private=True, code="no_key", fix=fix)
 
 
 def read_key(path: Path) -> str:
@@ -179,14 +172,8 @@ def read_key(path: Path) -> str:
 
     Raises UsageError: `key_file_open` when group or others may read it, `bad_key` when it contains no usable key.
     """
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} cannot be read: {error}", fix="name a file that contains the key", code="no_key"
-        ) from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+    text = files.read_text(path, code="no_key", fix="name a file that contains the key").strip()
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise UsageError(f"other users can read {path}", fix=f"chmod 600 {path}", code="key_file_open")
     # `*` and braces mean something to the proxy's matcher; spaces would split a header.
     if len(text) < _SHORTEST or not all(sign.isascii() and (sign.isalnum() or sign in "-_.~+/=") for sign in text):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelpick import files
 from modelpick.catalog import index, lookup
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import architecture_of
@@ -80,10 +81,7 @@ def read(file: Path, instance: str | None = None) -> Prediction:
 
     Raises UsageError for a file that is not a plan, and for a plan without serving.
     """
-    try:
-        body = plans.load(file.read_text(encoding="utf-8")).content
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}", fix="name a plan file", code="no_file") from None
+    body = plans.load(files.read_text(file, code="no_file", fix="name a plan file")).content
     work = body["workloads"].get("serve")
     if work is None:
         raise UsageError(f"{file} does not plan to serve", fix="modelpick plan MODEL --serve", code="no_promise")

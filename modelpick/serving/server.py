@@ -405,6 +405,6 @@ class ServeProgress:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         content = {"schema_version": 1, "state": name, **self._fixed, "at": now, **more}
-        refused = {"code": "no_file", "fix": "name another with --progress"}
-        make_folder(self._path.parent, **refused)
-        write_atomically(self._path, json.dumps(content, indent=1) + "\n", **refused)
+        code, fix = "no_file", "name another with --progress"
+        make_folder(self._path.parent, code=code, fix=fix)
+        write_atomically(self._path, json.dumps(content, indent=1) + "\n", code=code, fix=fix)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from modelpick import files
 from modelpick.catalog import folder as snapshot
 from modelpick.catalog import headers, lookup
 from modelpick.catalog.lookup import is_folder
@@ -114,13 +115,12 @@ def gguf_architecture(file: Path) -> str:
     all little-endian (ggml/docs/gguf.md).
     """
     try:
-        with file.open("rb") as stream:
-            head = stream.read(512)
+        head = files.read_start(file, 512, code="bad_gguf")
         (length,) = struct.unpack_from("<Q", head, 24)
         name = head[32 : 32 + length]
         kind, size = struct.unpack_from("<IQ", head, 32 + length)
         text = head[44 + length : 44 + length + size].decode("ascii")
-    except (OSError, struct.error, OverflowError, UnicodeDecodeError):
+    except (UsageError, struct.error, OverflowError, UnicodeDecodeError):
         return ""
     return text if (head[:4], name, kind, len(text)) == (b"GGUF", b"general.architecture", 8, size) else ""
 
@@ -165,10 +165,9 @@ def check_adapter(base: Path, adapter: Path) -> None:
 def _shapes(file: Path) -> dict[str, list[int]]:
     """Names and shapes of a safetensors file's tensors; empty where it cannot be read."""
     try:
-        with file.open("rb") as stream:
-            length = headers.safetensors_header_length(stream.read(8))
-            listed = json.loads(stream.read(length))
-    except (OSError, ValueError):
+        length = headers.safetensors_header_length(files.read_start(file, 8, code="bad_weights"))
+        listed = json.loads(files.read_start(file, 8 + length, code="bad_weights")[8:])
+    except (UsageError, ValueError):
         return {}
     return {name: entry["shape"] for name, entry in listed.items() if name != "__metadata__"}
 
@@ -180,13 +179,11 @@ def _rank(config: Mapping[str, Any]) -> int:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file} cannot be read: {error}", fix="write it again", code="broken_json") from None
-    if not isinstance(found, dict):
+    """A JSON object of a model, an adapter or a run. Raises UsageError(code="broken_json")."""
+    content = files.read_json(file, code="broken_json", fix="write it again", allow_nan=True)
+    if not isinstance(content, dict):
         raise UsageError(f"{file} is not a JSON object", fix="write it again", code="broken_json")
-    return found
+    return content
 
 
 def lay_out(served: Served, folder: Path) -> None:

@@ -55,10 +55,15 @@ def seal(folder: Path) -> None:
 def is_whole(folder: Path) -> bool:
     """Whether the marker is there and every file it lists has its size."""
     try:
-        files = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
-        return all((folder / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError, TypeError):
+        return all((folder / name).stat().st_size == size for name, size in _sizes(folder).items())
+    except (UsageError, OSError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    """Bytes of every file of a checkpoint, as its marker lists them."""
+    sizes: dict[str, int] = files.read_json(checkpoint / MARKER, code="broken_checkpoint")["files"]
+    return sizes
 
 
 def step_of(folder: Path) -> int:
@@ -92,8 +97,7 @@ def keep_newest(folder: Path, count: int = 2) -> None:
 
 def upload(checkpoint: Path, store: Store) -> None:
     """Copy a whole checkpoint to `store`, marker last, then drop older ones there."""
-    files = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
-    for name in [*files, MARKER]:
+    for name in [*_sizes(checkpoint), MARKER]:
         store.put(checkpoint / name, f"{checkpoint.name}/{name}")
     for name in store.names():
         step = step_of(Path(name.split("/")[0]))

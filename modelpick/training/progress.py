@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
+from modelpick import files
 from modelpick.errors import EXIT_INTERRUPTED, ModelpickError, UsageError, printable
 from modelpick.files import write_atomically
 from modelpick.planning.recipe import BatchHalving
@@ -227,7 +228,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     records: dict[tuple[Any, bool], dict[str, Any]] = {}
     if not path.exists():
         return []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in files.read_text(path, code="bad_metrics").splitlines():
         try:
             record = json.loads(line)
         except ValueError:

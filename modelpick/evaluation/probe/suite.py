@@ -4,15 +4,14 @@ Pure, apart from reading the embedded word lists once.
 """
 
 import random
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from modelpick import files
 from modelpick.evaluation.probe.logic import SHAPES, Shape, Statement, follows, known
 from modelpick.evaluation.score import Interval, paired_difference, share
-from modelpick.files import data_file
 
 Wording = Literal["plain", "other"]
 Asking = Literal["judge", "complete"]
@@ -59,8 +58,7 @@ class Case:
 
 @cache
 def _words() -> dict[str, Any]:
-    with data_file("evaluation", "probe_words.toml").open("rb") as file:
-        return tomllib.load(file)
+    return files.read_toml(files.data_file("evaluation", "probe_words.toml"), code="broken_installation")
 
 
 def make_cases(
