@@ -25,6 +25,7 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.planning import compare, gather, plan, report
 from modelpick.planning.placement import Caps, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.plan_file import PlannedPolicy
 from modelpick.planning.recommend import Filters, LeftOut, placement_of
 from modelpick.workload import Workload, workload_from
 
@@ -111,10 +112,10 @@ def _cost(model: Model, workload: Workload) -> Told:
 def _plan(model: Model, workload: Workload) -> Told:
     made = plan.make(
         _request(model, workload), _offers(workload), Caps(), gather.facts(),
-        judgement=Judgement(model.id, None, Verdict.ALLOW, (), (), ()), policy=plan.PolicyName("none", ""),
+        judgement=Judgement(model.id, None, Verdict.ALLOW, (), (), ()), policy=PlannedPolicy("none", ""),
         region="us-east-1",
     )  # fmt: skip
-    return Told(str(made.content["instance_type"]), None)
+    return Told(made.instance_type, None)
 
 
 def _recommend(model: Model, workload: Workload) -> Told:

@@ -13,7 +13,7 @@ from modelpick.licensing.policy import Policy
 from modelpick.offers import embedded
 from modelpick.planning.cost import HOURS_PER_MONTH
 from modelpick.planning.engines import engine_of
-from modelpick.planning.plan_file import PlannedDeployment, PlannedOffer
+from modelpick.planning.plan_file import Plan, PlannedOffer
 from modelpick.schema import to_json
 from modelpick.workload import Workload, workload_from
 
@@ -52,7 +52,7 @@ class LaunchOptions:
 
 
 def spec_from(
-    plan: PlannedDeployment,
+    plan: Plan,
     options: LaunchOptions = LaunchOptions(),
     *,
     policy: Policy,
@@ -113,7 +113,7 @@ def spec_from(
     )  # fmt: skip
 
 
-def _around_usd_per_hour(plan: PlannedDeployment, planned: float) -> float:
+def _around_usd_per_hour(plan: Plan, planned: float) -> float:
     """Dollars an hour for the disk and the public address: as planned, but not below what they cost.
 
     A plan for a spot machine, or one that somebody changed, may leave nothing for them; the cap must still hold.
@@ -124,7 +124,7 @@ def _around_usd_per_hour(plan: PlannedDeployment, planned: float) -> float:
 
 
 def job_of(
-    plan: PlannedDeployment,
+    plan: Plan,
     *,
     idle_minutes: float,
     data: Sequence[str] = (),
@@ -160,7 +160,7 @@ def serves_with_vllm(serve: Workload) -> bool:
     return serve.stack == "vllm"
 
 
-def _finetune(plan: PlannedDeployment, workload: Workload, model: str, data: Sequence[str]) -> list[str]:
+def _finetune(plan: Plan, workload: Workload, model: str, data: Sequence[str]) -> list[str]:
     words = ["modelpick", "finetune", model, "--method", workload.method, "--context", str(workload.context)]
     if workload.gpus > 1:
         raise UsageError(
@@ -202,7 +202,7 @@ def _flags(workload: Workload, names: Sequence[str]) -> list[str]:
     return words
 
 
-def _planned_file(plan: PlannedDeployment) -> dict[str, str]:
+def _planned_file(plan: Plan) -> dict[str, str]:
     """The file that tells the machine which settings were priced, by the memory of the GPU that it may have."""
     if plan.finetune is None:
         return {}

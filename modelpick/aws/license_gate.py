@@ -11,9 +11,8 @@ from modelpick.licensing.load import policy_names
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from modelpick.planning.placement import download_gb
-from modelpick.planning.plan_file import PlannedDeployment, PlannedPolicy
+from modelpick.planning.plan_file import FIX, Plan, PlannedPolicy
 
-_FIX = "make the plan again with `modelpick plan`"
 _SAME_SIZE = 1.05  # the Hub's and the catalog's count of one model's weights may differ a little
 
 
@@ -59,7 +58,7 @@ def require(spec: Spec) -> Judgement:
         raise UsageError(
             f"the plan says {_said(claim.verdict.value, claim.license_ids)} of {spec.model}, and its license is "
             f"judged {_said(judgement.verdict.value, judgement.license_ids)} now",
-            fix=_FIX,
+            fix=FIX,
             code="license_changed",
         )
     _refuse_other_model(claim, model)
@@ -72,12 +71,12 @@ def _refuse_other_model(claim: LicenseClaim, model: Model) -> None:
     if claim.download_gb and size and not 1 / _SAME_SIZE <= claim.download_gb / size <= _SAME_SIZE:
         raise UsageError(
             f"the plan is for weights of {claim.download_gb:.1f} GB, and {model.id} has {size:.1f} GB",
-            fix=_FIX,
+            fix=FIX,
             code="other_model",
         )
 
 
-def pinned(plan: PlannedDeployment, judgement: Judgement) -> PlannedDeployment:
+def pinned(plan: Plan, judgement: Judgement) -> Plan:
     """The plan with the judged commit in it: what runs is what was judged, not what the Hub has by then.
 
     Unchanged where no commit is known, as of a folder or with --offline.

@@ -12,8 +12,9 @@ from modelpick.cli.options import Family, Instance, Offline, PolicyName, Region,
 from modelpick.cli.output import Output, to_stderr
 from modelpick.errors import UsageError
 from modelpick.planning import gather
-from modelpick.planning.plan import Plan
+from modelpick.planning.plan_file import Plan, PlannedRecipe
 from modelpick.planning.recipe import RunSettings
+from modelpick.workload import Workload
 
 # What a plan file fixes: with one, such an option would have no effect, and nobody would notice.
 _FIXED_BY_PLAN = ("serve", "epochs", "family", "instance", "region")
@@ -108,6 +109,6 @@ def _progress(out: Output) -> Callable[[int, int], None] | None:
 RECOMPUTED = "batch: sequences at a time; r: with checkpointing, since it does not fit without"
 
 
-def micro_batch(workload: Mapping[str, object]) -> str:
-    """Sequences at a time, marked where activations are recomputed. `workload` has a workload's names."""
-    return f"{workload['batch']}{'r' if workload['gradient_checkpointing'] else ''}"
+def micro_batch(settings: Workload | PlannedRecipe) -> str:
+    """Sequences at a time, marked where activations are recomputed."""
+    return f"{settings.batch}{'r' if settings.gradient_checkpointing else ''}"

@@ -69,11 +69,6 @@ class Finding:
     why: str
     way_out: str
     source: str
-    of_dtype: bool = False  # the GPU lacks the number format
-
-    def as_json(self) -> dict[str, str]:
-        """The finding in plan files and JSON."""
-        return {name: getattr(self, name) for name in ("code", "level", "why", "way_out", "source")}
 
 
 def findings(rules: Sequence[Rule], subject: Subject) -> tuple[Finding, ...]:
@@ -100,7 +95,7 @@ def speaks_on(rule: Rule, instance: InstanceType | None) -> bool:
 
 def finding_of(rule: Rule) -> Finding:
     """The finding of a rule that applies."""
-    return Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source, rule.gpu_lacks is not None)
+    return Finding(rule.code, rule.level, rule.why, rule.way_out, rule.source)
 
 
 def obstacle(rules: Sequence[Rule], subject: Subject) -> Finding | None:

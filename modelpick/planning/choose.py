@@ -185,10 +185,6 @@ class Recipe:
     scheduler: str
     warmup_share: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The names of the plan file."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 @dataclass(frozen=True, slots=True)
 class Tuning:

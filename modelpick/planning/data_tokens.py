@@ -53,18 +53,6 @@ class Tokens:
             told.append(f"{self.truncated_rows} rows are longer than the context and are cut there")
         return told
 
-    def as_json(self) -> dict[str, Any]:
-        """The names of the plan file."""
-        return {
-            "file": self.name,
-            "sha256": self.sha256,
-            "bytes": self.bytes,
-            "rows": self.rows,
-            "counted": self.counted,
-            "truncated_rows": self.truncated_rows,
-            **self.count.as_json("tokens"),
-        }
-
 
 def measure(path: Path, context: int, counter: Counter | None = None, progress: Progress | None = None) -> Tokens:
     """Reads `path` once. `context` cuts rows; `counter` is the model's tokenizer (see `counter_at_hand`).

@@ -45,6 +45,7 @@ from modelpick.planning.placement import (
     offers_for,
     place,
 )
+from modelpick.planning.plan_file import Plan, PlannedPolicy
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
 from modelpick.planning.report import CaseResult, MemoryReport
@@ -89,7 +90,7 @@ def plan(
     policy: str | None = None,
     offline: bool = True,
     progress: data_tokens.Progress | None = None,
-) -> plans.Plan:
+) -> Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
 
     Raises placement.NoPlan (exit 1) with the way out, UsageError for what cannot be meant, CannotTellError for a model
@@ -124,7 +125,7 @@ def plan(
         replace(caps, on_demand=on_demand),
         facts(),
         judgement=judge(model, chosen, facts_in_force(), find, datetime.date.today()),
-        policy=plans.PolicyName(chosen.name, chosen.sha256),
+        policy=PlannedPolicy(chosen.name, chosen.sha256),
         region=where,
     )
 

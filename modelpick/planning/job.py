@@ -40,15 +40,18 @@ class JobTime:
     @property
     def total(self) -> Range:
         """All parts; low ends and high ends add up."""
-        return total(self._parts().values())
+        return total(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, Range]:
+        """Hours by part."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def as_json(self) -> dict[str, Any]:
         """Hours by part and in all."""
-        parts = {name: part.as_json("hours") for name, part in self._parts().items()}
-        return {**self.total.as_json("hours"), "parts": parts}
-
-    def _parts(self) -> dict[str, Range]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **self.total.as_json("hours"), "parts": {name: part.as_json("hours") for name, part in self.parts.items()}
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,18 @@ class JobCost:
     @property
     def total(self) -> Range:
         """All parts."""
-        return total(getattr(self, name) for name in self.__dataclass_fields__)
+        return total(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, Range]:
+        """Dollars by part."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def as_json(self) -> dict[str, Any]:
         """Dollars by part and in all."""
-        parts = {name: getattr(self, name).as_json("usd") for name in self.__dataclass_fields__}
-        return {**self.total.as_json("usd"), "parts": parts}
+        return {
+            **self.total.as_json("usd"), "parts": {name: part.as_json("usd") for name, part in self.parts.items()}
+        }  # fmt: skip
 
 
 def job_time(

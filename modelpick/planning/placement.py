@@ -28,7 +28,7 @@ from modelpick.planning.recipe import as_trained
 from modelpick.ranges import exactly
 from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEfficiency, shape_of
 from modelpick.speed.speed import Calibration, Speed, training_speed
-from modelpick.workload import Sharding, Workload
+from modelpick.workload import Sharding, Task, Workload
 
 # What is assumed where no data file is given, so that a cost can be told at all; said in the plan.
 ASSUMED_TOKENS = 1_000_000
@@ -99,9 +99,9 @@ class PlanRequest:
     architecture: Architecture | None = None
 
     @property
-    def tasks(self) -> list[tuple[str, Workload]]:
+    def tasks(self) -> list[tuple[Task, Workload]]:
         """What is to be done, in order."""
-        both = (("finetune", self.finetune), ("serve", self.serve))
+        both: tuple[tuple[Task, Workload | None], ...] = (("finetune", self.finetune), ("serve", self.serve))
         return [(name, workload) for name, workload in both if workload is not None]
 
     @property

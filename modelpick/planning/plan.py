@@ -5,20 +5,18 @@ bytes. What cannot be known without credentials or the Hub is null and listed un
 records it in the deployment, never here.
 """
 
-import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from modelpick.errors import UsageError, printable_json
 from modelpick.licensing.verdict import Judgement, Verdict
-from modelpick.memory.estimate import GIB, MemoryEstimate
+from modelpick.memory.estimate import GIB, PARTS, MemoryEstimate
 from modelpick.offers.price import Offer
 from modelpick.planning.caps import PlannedPlacement, within_caps
-from modelpick.planning.choose import Tuning, tuned_names
+from modelpick.planning.choose import TUNABLE, Tuning, tuned_names
 from modelpick.planning.cost import disk_gb
+from modelpick.planning.data_tokens import Tokens
+from modelpick.planning.job import JobCost, JobTime
 from modelpick.planning.placement import (
     ASSUMED_TOKENS,
     Caps,
@@ -30,47 +28,32 @@ from modelpick.planning.placement import (
     findings_on,
     place,
 )
-from modelpick.planning.plan_actions import actions, stop_switches
-from modelpick.planning.plan_file import PlannedDeployment, deployment_from
+from modelpick.planning.plan_file import (
+    Plan,
+    PlannedCandidate,
+    PlannedCost,
+    PlannedData,
+    PlannedHours,
+    PlannedJobCost,
+    PlannedJobHours,
+    PlannedLicense,
+    PlannedMemory,
+    PlannedModel,
+    PlannedOffer,
+    PlannedPolicy,
+    PlannedRate,
+    PlannedRecipe,
+    PlannedRun,
+    PlannedServingSpeed,
+    PlannedSpeed,
+    PlannedTime,
+    PlannedUsd,
+)
+from modelpick.ranges import Range
+from modelpick.schema import to_json
+from modelpick.speed.speed import ServingSpeed, Speed
 
-SCHEMA_VERSION = 1
-KIND = "modelpick-plan"
 _TAKEN_CARE_OF = ("transformers_serve_open",)  # by `modelpick serve`, which puts a proxy with a key before it
-_DERIVED = ("schema_version", "kind", "id", "stop", "actions")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A finished plan. `content` is JSON; `id` follows from everything else in it."""
-
-    content: Mapping[str, Any]
-
-    @property
-    def id(self) -> str:
-        """What every resource of the deployment carries in its name."""
-        return str(self.content["id"])
-
-    @property
-    def deployment(self) -> PlannedDeployment:
-        """The plan as types. Raises UsageError(`bad_plan`) for a value that no plan of ours has."""
-        return deployment_from(self.content)
-
-    def as_json(self) -> dict[str, Any]:
-        """The plan file's content."""
-        return dict(self.content)
-
-    def to_bytes(self) -> bytes:
-        """The plan file: one key a line, so that two plans can be compared line by line."""
-        text = json.dumps(self.content, indent=1, ensure_ascii=False, allow_nan=False)
-        return (printable_json(text) + "\n").encode()
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyName:
-    """The policy that a plan was judged by."""
-
-    name: str
-    sha256: str
 
 
 def make(
@@ -80,7 +63,7 @@ def make(
     facts: SearchFacts,
     *,
     judgement: Judgement,
-    policy: PolicyName,
+    policy: PlannedPolicy,
     region: str,
 ) -> Plan:
     """The plan for `request` on the best of `offers`, which are those of one region and market.
@@ -98,7 +81,7 @@ def make(
     if isinstance(chosen, Rejection):
         raise chosen.error()
     context = _Context(request, found.setup, facts, judgement, policy, region)
-    return _sealed(_rounded(_content(context, chosen)))
+    return _plan(context, chosen).sealed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,51 +92,8 @@ class _Context:
     setup: Setup
     facts: SearchFacts
     judgement: Judgement
-    policy: PolicyName
+    policy: PlannedPolicy
     region: str
-
-
-def load(text: str) -> Plan:
-    """A plan file.
-
-    Raises UsageError where it is not a plan, of another schema version, was changed by hand, or holds a value that no
-    plan of ours has.
-    """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UsageError("the plan file is not JSON", fix="make it again", code="bad_plan") from None
-    if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise UsageError("this file is not a plan", fix="make one with `modelpick plan MODEL`", code="bad_plan")
-    if content.get("schema_version") != SCHEMA_VERSION:
-        raise UsageError(
-            f"the plan has schema version {content.get('schema_version')}, this program reads {SCHEMA_VERSION}",
-            fix="make it again with `modelpick plan MODEL`",
-            code="plan_version",
-        )
-    body = {key: value for key, value in content.items() if key not in _DERIVED}
-    try:
-        whole = content in (_sealed(body).content, _sealed(body, first_list=True).content)
-    except (KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise UsageError(
-            "the plan was changed after it was made", fix="make it again with the options you want", code="plan_changed"
-        )
-    plan = Plan(content)
-    plan.deployment  # noqa: B018 (whoever edits a plan can seal it again: every value is checked)
-    return plan
-
-
-def _sealed(body: dict[str, Any], *, first_list: bool = False) -> Plan:
-    """The body with its id, and with the actions and switches that follow from it.
-
-    `first_list`: with the actions that older plan files list.
-    """
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    name = f"modelpick-{digest[:10]}"
-    head = {"schema_version": SCHEMA_VERSION, "kind": KIND, "id": name}
-    return Plan({**head, **body, "stop": stop_switches(body), "actions": actions(name, body, first_list=first_list)})
 
 
 def _check_license(judgement: Judgement, region: str) -> None:
@@ -174,81 +114,109 @@ def _check_license(judgement: Judgement, region: str) -> None:
     )
 
 
-def _content(context: _Context, chosen: Sequence[PlannedPlacement]) -> dict[str, Any]:
+def _plan(context: _Context, chosen: Sequence[PlannedPlacement]) -> Plan:
+    """The plan, not sealed yet."""
     request, setup, best, model = context.request, context.setup, chosen[0], context.request.model
-    memories, time, cost = best.placement.memories, best.placement.time, best.placement.job
-    return {
-        "tasks": [name for name, _ in request.tasks],
-        "model": {"id": model.id, "revision": model.revision, "origin": model.origin, "gated": bool(model.gated)},
-        "license": {
-            "verdict": context.judgement.verdict.value,
-            "ids": list(context.judgement.license_ids),
-            "obligations": [obligation.as_json() for obligation in context.judgement.obligations],
-        },
-        "policy": {"name": context.policy.name, "sha256": context.policy.sha256},
-        "workloads": {name: memory.workload.as_json() for name, memory in memories.items()},
-        "chosen": sorted(tuned_names(request.finetune, request.unset)) if request.finetune else [],
-        "hyperparameters": _hyperparameters(request, best.placement.tuning),
-        "data": request.tokens.as_json() if request.tokens else None,
-        "memory": {name: _memory(memory, best.offer) for name, memory in memories.items()},
-        "region": context.region,
-        "zones": None,
-        "market": best.offer.market,
-        "instance_type": best.offer.instance.name,
-        "candidates": [_candidate(row) for row in chosen],
-        "disk_gb": math.ceil(disk_gb(setup.weights_gb)),
-        "download_gb": setup.weights_gb,
-        "time": {
-            **best.hours.as_json("hours"),
-            "until_limit": request.serve is not None,
-            "job": time.as_json() if time else None,
-        },
-        "cost": {
-            **best.usd.as_json("usd"),
-            "usd_per_hour": best.usd_per_hour,
-            "job": cost.as_json() if cost else None,
-        },
-        "max_usd": best.limit_usd,
-        "max_hours": best.limit_hours,
-        "care": [
-            finding.as_json()
+    placement, judgement = best.placement, context.judgement
+    return Plan(
+        id="",
+        tasks=tuple(task for task, _ in request.tasks),
+        model=PlannedModel(model.id, model.revision, model.origin, bool(model.gated)),
+        license=PlannedLicense(judgement.verdict, tuple(judgement.license_ids), tuple(judgement.obligations)),
+        policy=context.policy,
+        workloads={task: memory.workload for task, memory in placement.memories.items()},
+        chosen=tuple(sorted(tuned_names(request.finetune, request.unset))) if request.finetune else (),
+        hyperparameters=_run(placement.tuning, request.tokens) if placement.tuning else None,
+        data=_data(request.tokens) if request.tokens else None,
+        memory={task: _memory(memory, best.offer) for task, memory in placement.memories.items()},
+        region=context.region,
+        market=best.offer.market,
+        instance_type=best.offer.instance.name,
+        candidates=tuple(_candidate(row) for row in chosen),
+        disk_gb=math.ceil(disk_gb(setup.weights_gb)),
+        download_gb=setup.weights_gb,
+        time=PlannedTime(
+            *_ends(best.hours), request.serve is not None, _job_hours(placement.time) if placement.time else None
+        ),
+        cost=PlannedCost(*_ends(best.usd), best.usd_per_hour, _job_cost(placement.job) if placement.job else None),
+        max_usd=best.limit_usd,
+        max_hours=best.limit_hours,
+        care=tuple(
+            finding
             for finding in findings_on(setup, best.offer.instance)
             if finding.level == "care" and finding.code not in _TAKEN_CARE_OF
-        ],
-        "unchecked": _unchecked(context),
-        "assumptions": _assumptions(context, best),
-        "sources": sorted({row.offer.source for row in chosen if row.offer.source} | set(context.facts.rates.sources)),
-    }
+        ),
+        unchecked=tuple(_unchecked(context)),
+        assumptions=tuple(_assumptions(context, best)),
+        sources=tuple(
+            sorted({row.offer.source for row in chosen if row.offer.source} | set(context.facts.rates.sources))
+        ),
+    )
 
 
-def _hyperparameters(request: PlanRequest, tuning: Tuning | None) -> dict[str, Any] | None:
+def _ends(figure: Range) -> tuple[float, float, float]:
+    return figure.low, figure.likely, figure.high
+
+
+def _run(tuning: Tuning, tokens: Tokens | None) -> PlannedRun:
     """The recipe, and the optimizer's steps where the rows are counted."""
-    if tuning is None:
-        return None
-    recipe, rows = tuning.recipe, request.tokens.rows if request.tokens else None
+    recipe, rows = tuning.recipe, tokens.rows if tokens else None
     steps = math.ceil(rows * recipe.epochs / recipe.effective_batch) if rows is not None else None
-    return {**recipe.as_json(), "optimizer_steps": steps}
+    return PlannedRun(**to_json(recipe), optimizer_steps=steps)
 
 
-def _memory(memory: MemoryEstimate, offer: Offer) -> dict[str, Any]:
-    listed = memory.as_json()
-    totals = {key: listed[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")}
+def _data(tokens: Tokens) -> PlannedData:
+    return PlannedData(
+        tokens.name, tokens.sha256, tokens.bytes, tokens.rows, tokens.counted, tokens.truncated_rows,
+        *_ends(tokens.count),
+    )  # fmt: skip
+
+
+def _memory(memory: MemoryEstimate, offer: Offer) -> PlannedMemory:
     usable = offer.instance.usable_memory_gib
-    return {**totals, "usable_gib": usable, "headroom_gib": usable - memory.high / GIB}
+    return PlannedMemory(
+        total_gib=memory.total / GIB,
+        low_gib=memory.low / GIB,
+        high_gib=memory.high / GIB,
+        parts_gib={part: getattr(memory.parts, part) / GIB for part in PARTS},
+        usable_gib=usable,
+        headroom_gib=usable - memory.high / GIB,
+    )
 
 
-def _candidate(row: PlannedPlacement) -> dict[str, Any]:
-    placement = row.placement
-    return {
-        "offer": row.offer.as_json(),
-        "headroom_gib": placement.headroom_gib,
-        "finetune": placement.tuning.as_json() if placement.tuning else None,
-        "training": placement.training.as_json() if placement.training else None,
-        "serving": row.serving.as_json() if row.serving else None,
-        "time": row.hours.as_json("hours"),
-        "cost": {**row.usd.as_json("usd"), "usd_per_hour": row.usd_per_hour},
-        "max_hours": row.limit_hours,
-    }
+def _job_hours(time: JobTime) -> PlannedJobHours:
+    return PlannedJobHours(
+        *_ends(time.total), {part: PlannedHours(*_ends(hours)) for part, hours in time.parts.items()}
+    )
+
+
+def _job_cost(cost: JobCost) -> PlannedJobCost:
+    return PlannedJobCost(*_ends(cost.total), {part: PlannedUsd(*_ends(usd)) for part, usd in cost.parts.items()})
+
+
+def _candidate(row: PlannedPlacement) -> PlannedCandidate:
+    placement, offer = row.placement, row.offer
+    tuning, training = placement.tuning, placement.training
+    return PlannedCandidate(
+        offer=PlannedOffer(**offer.as_json()),
+        headroom_gib=placement.headroom_gib,
+        finetune=PlannedRecipe(*(getattr(tuning.workload, name) for name in TUNABLE)) if tuning else None,
+        training=_speed(training) if training else None,
+        serving=_serving_speed(row.serving) if row.serving else None,
+        time=PlannedHours(*_ends(row.hours)),
+        cost=PlannedRate(*_ends(row.usd), row.usd_per_hour),
+        max_hours=row.limit_hours,
+    )
+
+
+def _speed(speed: Speed) -> PlannedSpeed:
+    return PlannedSpeed(speed.tokens_per_s, speed.low, speed.high, speed.roof)
+
+
+def _serving_speed(speed: ServingSpeed) -> PlannedServingSpeed:
+    return PlannedServingSpeed(
+        _speed(speed.generated), _speed(speed.prompt), speed.prompt_share, speed.seconds_to_first_token
+    )
 
 
 def _unchecked(context: _Context) -> list[str]:
@@ -298,14 +266,3 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
         listed += context.request.tokens.assumptions
     listed += [said for memory in placement.memories.values() for said in memory.assumptions]
     return list(dict.fromkeys(listed))
-
-
-def _rounded(value: Any) -> Any:
-    """Floats to six digits: what a plan says does not depend on the last bit of a machine's arithmetic."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    return value

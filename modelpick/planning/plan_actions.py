@@ -4,9 +4,8 @@ The order is the point: everything free first, then the two switches that AWS it
 the one call that costs money.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 PREFIX = "modelpick"  # of every name in the account (modelpick.aws.names, held to this by a test)
 DELETE_AFTER_MINUTES = 20  # the second switch fires after the first: a group that will not shrink is deleted
@@ -79,55 +78,3 @@ STEPS: tuple[Step, ...] = (
 def title(key: str) -> str:
     """What a step is called on the screen."""
     return next(step.title for step in STEPS if step.key == key)
-
-
-def titles(listed: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The titles of a plan file's actions, in their order."""
-    steps = iter(STEPS)
-    return [next(step.title for step in steps if step.action == row["action"]) for row in listed]
-
-
-def actions(name: str, plan: Mapping[str, Any], *, first_list: bool = False) -> list[dict[str, Any]]:
-    """Each action with what it creates and its dollars; only one of them is paid. `plan` is a plan's body.
-
-    `first_list`: without the steps that older plan files do not show.
-    """
-    words = {
-        "name": name,
-        "prefix": PREFIX,
-        "short": name.removeprefix(f"{PREFIX}-"),
-        "region": plan["region"],
-        "disk_gb": plan["disk_gb"],
-        "max_hours": plan["max_hours"],
-        "delete_minutes": DELETE_AFTER_MINUTES,
-        "next_ones": " (the next ones only without capacity, within the same limit)"
-        if len(plan["candidates"]) > 1
-        else "",
-    }
-    shown = {"always": True, "gated": plan["model"]["gated"]}
-    shown |= {task: task in plan["tasks"] for task in ("serve", "finetune")}
-    steps = [step for step in STEPS if shown[step.when] and (step.since_first or not first_list)]
-    return [{"step": number, **_action(step, words, plan)} for number, step in enumerate(steps, 1)]
-
-
-def _action(step: Step, words: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
-    creates = step.creates.format(**words) if step.creates is not None else None
-    shown: dict[str, Any] = {
-        "action": step.action, "creates": creates, "usd": 0.0, "note": step.note.format(**words),
-    }  # fmt: skip
-    if step.phase == "pay":
-        cost = {key: plan["cost"][key] for key in ("low_usd", "likely_usd", "high_usd", "usd_per_hour")}
-        shown |= {"usd": cost["likely_usd"], **cost}
-    return shown
-
-
-def stop_switches(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What ends it, from the first to the last resort; the first two are held by AWS, whatever happens here."""
-    limit = float(plan["max_hours"])
-    later = float(f"{limit + DELETE_AFTER_MINUTES / 60:.6g}")
-    return [
-        {"switch": "scheduled action: the group goes to 0", "held_by": "AWS", "after_hours": limit},
-        {"switch": "schedule: the group is deleted", "held_by": "AWS", "after_hours": later},
-        {"switch": "the machine, when done or idle", "held_by": "the instance", "after_hours": None},
-        {"switch": "modelpick down", "held_by": "you", "after_hours": None},
-    ]

@@ -12,7 +12,7 @@ from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import architecture_of
 from modelpick.offers import embedded
 from modelpick.offers.instance import InstanceType
-from modelpick.planning import plan as plans
+from modelpick.planning.plan_file import load
 from modelpick.serving.bench import Level
 from modelpick.speed import calibration
 from modelpick.speed.calibration import Measurement
@@ -81,13 +81,10 @@ def read(file: Path, instance: str | None = None) -> Prediction:
 
     Raises UsageError for a file that is not a plan, and for a plan without serving.
     """
-    body = plans.load(files.read_text(file, code="no_file", fix="name a plan file")).content
-    work = body["workloads"].get("serve")
-    if work is None:
+    plan = load(files.read_text(file, code="no_file", fix="name a plan file"))
+    if plan.serve is None:
         raise UsageError(f"{file} does not plan to serve", fix="modelpick plan MODEL --serve", code="no_promise")
-    return of_workload(
-        str(body["model"]["id"]), str(instance or body["instance_type"]), Workload(**work), plan=str(body["id"])
-    )
+    return of_workload(plan.model.id, instance or plan.instance_type, plan.serve, plan=plan.id)
 
 
 def of_workload(model: str, instance: str, workload: Workload, *, plan: str = "") -> Prediction:

@@ -20,6 +20,7 @@ from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import embedded
+from modelpick.schema import to_json
 from modelpick.serving import command, machine, proxy, sizing, source
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
@@ -110,7 +111,7 @@ class Launch:
             "metrics": f"http://{HOST}:{self.port}/metrics",
             "license_files": str(self.state / "license"),
             "passed_over": list(self.choice.passed_over),
-            "care": [finding.as_json() for finding in self.choice.caveats],
+            "care": [to_json(finding) for finding in self.choice.caveats],
             "assumptions": list(self.sizing.notes),
             "sources": ["compatibility.toml", "memory estimate"],
         }

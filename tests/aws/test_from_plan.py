@@ -19,7 +19,7 @@ from modelpick.licensing.load import policies_directory
 from modelpick.offers import embedded
 from modelpick.planning import gather
 from modelpick.planning.choose import Device, choose
-from modelpick.planning.plan import Plan
+from modelpick.planning.plan_file import plan_from
 from modelpick.training.job_file import planned_from
 
 
@@ -30,13 +30,13 @@ def plan() -> dict[str, Any]:
 
 
 def spec_from(plan: dict[str, Any], options: LaunchOptions | None = None, **more: Any) -> Spec:
-    planned = Plan(plan).deployment
+    planned = plan_from(plan)
     options = options or LaunchOptions()
     return from_plan.spec_from(planned, options, policy=license_gate.policy_of(planned.policy, None), **more)
 
 
 def rules_of(plan: dict[str, Any], policy: str | None = None) -> dict[str, str]:
-    planned = Plan(plan).deployment
+    planned = plan_from(plan)
     return bundle.license_inputs(license_gate.policy_of(planned.policy, policy), planned.region)
 
 

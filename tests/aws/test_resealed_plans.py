@@ -13,10 +13,10 @@ import pytest
 from modelpick.aws import license_gate, provision
 from modelpick.aws.account import Account
 from modelpick.aws.spec import Spec
-from modelpick.errors import ModelpickError
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.licensing.outcome import Verdict
 from modelpick.planning import gather
-from modelpick.planning import plan as plans
+from modelpick.planning.plan_file import plan_from, seal
 from tests.aws.conftest import MODEL, PAYLOAD, PRICES, allowed, spec
 from tests.cli.conftest import Run
 from tests.stand_ins.aws_account import Aws
@@ -33,16 +33,17 @@ def plan() -> dict[str, Any]:
 
 def resealed(plan: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     """The plan with one value changed, sealed as modelpick seals it."""
-    body = json.loads(json.dumps({key: item for key, item in plan.items() if key not in plans._DERIVED}))
+    content = json.loads(json.dumps(plan))
     *folders, last = path.split(".")
-    table = body
+    table = content
     for name in folders:
         table = table[int(name)] if isinstance(table, list) else table[name]
     table[last] = value
+    content["id"] = seal(content)
     try:
-        return dict(plans._sealed(body).as_json())
-    except (KeyError, TypeError, AttributeError, ValueError):  # of a kind that cannot even be sealed
-        return {**plan, **body}
+        return plan_from(content).as_json()  # with the steps and switches that follow
+    except UsageError:  # a value that no plan of ours has: no step follows from it
+        return dict(content)
 
 
 def changed(aws: Aws) -> list[str]:

@@ -1,8 +1,8 @@
 """`up` makes exactly the calls of its plan's actions, in the order that the plan shows them."""
 
 import contextlib
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from modelpick.aws import provision, resources
 from modelpick.aws.account import Account
 from modelpick.errors import ModelpickError
-from modelpick.planning import gather, plan_actions
+from modelpick.planning import gather
 from modelpick.planning.plan_actions import STEPS
 from tests.aws.conftest import MODEL, PAYLOAD, spec
 from tests.stand_ins.aws_account import Aws
@@ -47,8 +47,8 @@ MACHINE_S_OWN = {"finetune", "serve", "stop", "down"}
 def actions() -> list[dict[str, Any]]:
     """The actions of a plan that has every step: its model is gated, it is fine-tuned and served."""
     made = gather.plan(MODEL, finetune={"method": "qlora"}, serve={"method": "bf16"}, max_hours=2.0)
-    plan = json.loads(made.to_bytes())
-    return plan_actions.actions(plan["id"], {**plan, "model": {**plan["model"], "gated": True}})
+    listed = replace(made, model=replace(made.model, gated=True)).as_json()["actions"]
+    return list(listed)
 
 
 def launch(account: Account) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelpick.planning import plan as plans
+from modelpick.planning.plan_file import load
 from tests.cli.conftest import Run
 
 _DATA = "\n".join(json.dumps({"prompt": f"What is {n}?", "completion": "A number. " * 20}) for n in range(200))
@@ -18,7 +18,7 @@ def test_the_plan_file_can_be_loaded_and_is_the_same_every_time(modelpick: Run) 
     assert first.code == 0
     path = Path(first.json["file"])
     before = path.read_bytes()
-    assert plans.load(before.decode()).id == first.json["id"]
+    assert load(before.decode()).id == first.json["id"]
     assert modelpick(*words).code == 0
     assert path.read_bytes() == before
 

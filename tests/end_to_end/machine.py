@@ -16,7 +16,7 @@ from modelpick.aws import bundle, license_gate
 from modelpick.aws.from_plan import LaunchOptions, spec_from
 from modelpick.aws.names import ResourceNames
 from modelpick.aws.spec import Spec
-from modelpick.planning.plan import load
+from modelpick.planning.plan_file import load
 from tests.aws.guest import Machine
 from tests.stand_ins.aws_account import Aws
 
@@ -68,7 +68,7 @@ def planned(
 ) -> tuple[Spec, ResourceNames]:
     """What `up` makes of a plan file in the stand-in account, so that a machine boots with the same user-data."""
     options = LaunchOptions(name=name, max_hours=hours, idle_minutes=idle_minutes)
-    content = load(plan.read_text()).deployment
+    content = load(plan.read_text())
     policy = license_gate.policy_of(content.policy, None)
     files = bundle.license_inputs(policy, content.region)
     spec = spec_from(content, options, policy=policy, offline=True, data=["train.jsonl"], license_files=files)

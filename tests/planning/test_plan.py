@@ -17,9 +17,10 @@ from modelpick.catalog import index
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import estimate_model
 from modelpick.offers import embedded
-from modelpick.planning import gather, plan
+from modelpick.planning import gather
 from modelpick.planning.choose import Device, choose
 from modelpick.planning.placement import Caps, NoPlan
+from modelpick.planning.plan_file import load
 from modelpick.planning.recipe import as_trained
 
 MODEL = "Qwen/Qwen3-8B"
@@ -67,7 +68,7 @@ def test_a_plan_needs_no_network_and_no_credentials(monkeypatch: pytest.MonkeyPa
         raise AssertionError("a plan opened a connection")
 
     monkeypatch.setattr(socket.socket, "connect", no)
-    assert gather.plan(MODEL, serve={"method": "int8"}).content["zones"] is None
+    assert gather.plan(MODEL, serve={"method": "int8"}).as_json()["zones"] is None
 
 
 def test_a_plan_loads_no_cloud_and_no_training_library() -> None:
@@ -80,7 +81,7 @@ def test_a_plan_loads_no_cloud_and_no_training_library() -> None:
 
 def test_a_plan_says_everything_that_is_signed(data: Path) -> None:
     made = gather.plan(MODEL, finetune={"method": "qlora"}, data=data)
-    content = made.content
+    content = made.as_json()
     assert content["schema_version"] == 1
     assert content["model"]["id"] == MODEL
     assert content["model"]["revision"] is None
@@ -103,7 +104,7 @@ def test_a_plan_says_everything_that_is_signed(data: Path) -> None:
 
 
 def test_nothing_is_paid_before_what_stops_it_is_armed_and_read_back() -> None:
-    content = gather.plan(MODEL, serve={"method": "int8"}, max_hours=3).content
+    content = gather.plan(MODEL, serve={"method": "int8"}, max_hours=3).as_json()
     order = [one["action"] for one in content["actions"]]
     paid = [one["action"] for one in content["actions"] if one["usd"] > 0]
     assert paid == ["start"]
@@ -129,18 +130,18 @@ def made_for(name: str, created: str) -> bool:
 
 
 def test_the_money_cap_is_the_time_limit() -> None:
-    content = gather.plan(MODEL, serve={"method": "int8"}, max_usd=5.0).content
+    content = gather.plan(MODEL, serve={"method": "int8"}, max_usd=5.0).as_json()
     assert content["max_usd"] == 5.0
     for one in content["candidates"]:
         assert one["max_hours"] * one["cost"]["usd_per_hour"] <= 5.0 * (1 + 1e-5)
-    both = gather.plan(MODEL, serve={"method": "int8"}, max_usd=5.0, max_hours=1.0).content
+    both = gather.plan(MODEL, serve={"method": "int8"}, max_usd=5.0, max_hours=1.0).as_json()
     assert both["max_hours"] == 1.0
 
 
 def test_serving_takes_the_cheapest_hour_that_holds_it_whatever_the_cap() -> None:
     """A cap in dollars is spent on any instance: the cheapest one lasts longest."""
     for caps in ({}, {"max_usd": 20.0}, {"max_hours": 5.0}):
-        content = gather.plan(MODEL, serve={"method": "int8"}, **caps).content
+        content = gather.plan(MODEL, serve={"method": "int8"}, **caps).as_json()
         hourly = [one["cost"]["usd_per_hour"] for one in content["candidates"]]
         assert hourly == sorted(hourly)
         assert content["instance_type"] == "g6.xlarge"
@@ -148,7 +149,7 @@ def test_serving_takes_the_cheapest_hour_that_holds_it_whatever_the_cap() -> Non
 
 def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
     """The spot sample is $0.4591, on demand it is $1.006: $5 buy at most 4.8 hours, whatever the spot price becomes."""
-    content = gather.plan(MODEL, serve={"method": "int8"}, max_usd=5.0, market="spot", instance="g5.xlarge").content
+    content = gather.plan(MODEL, serve={"method": "int8"}, max_usd=5.0, market="spot", instance="g5.xlarge").as_json()
     assert content["cost"]["usd_per_hour"] < 0.5
     assert content["max_hours"] == pytest.approx(5.0 / 1.02, rel=0.01)
     assert any("rise" in one for one in content["assumptions"])
@@ -186,7 +187,7 @@ def test_what_cannot_be_is_refused_with_a_way_out(options: dict[str, Any], code:
 def test_the_cap_that_a_refusal_names_is_enough(data: Path) -> None:
     error = refused(data=data, max_usd=0.02)
     usd = float(error.fix.split()[1])
-    assert gather.plan(MODEL, data=data, max_usd=usd).content["max_usd"] == usd
+    assert gather.plan(MODEL, data=data, max_usd=usd).as_json()["max_usd"] == usd
 
 
 def test_a_region_that_the_license_excludes_is_refused() -> None:
@@ -202,17 +203,17 @@ def test_no_machine_is_paid_for_that_would_refuse_the_context() -> None:
         error = refused(name="EleutherAI/pythia-1b", family="any", **task)
         assert error.code == "context_too_long"
         assert f"--context {2048 if 'finetune' in task else 1536}" in error.fix
-    falcon = gather.plan("tiiuae/falcon-7b", finetune={"method": "qlora"}, serve={"method": "nf4"}).content
+    falcon = gather.plan("tiiuae/falcon-7b", finetune={"method": "qlora"}, serve={"method": "nf4"}).as_json()
     assert falcon["workloads"]["finetune"]["context"] == 1024
     assert falcon["workloads"]["serve"]["context"] + falcon["workloads"]["serve"]["generate"] == 2048
-    encoder = gather.plan("FacebookAI/xlm-roberta-large", finetune={"method": "lora"}).content
+    encoder = gather.plan("FacebookAI/xlm-roberta-large", finetune={"method": "lora"}).as_json()
     assert encoder["workloads"]["finetune"]["context"] == 512
 
 
 def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) -> None:
     made = gather.plan(MODEL, data=data)
     text = made.to_bytes().decode()
-    assert plan.load(text).content == made.content
+    assert load(text) == made
     changed = {
         "plan_changed": text.replace('"max_hours": ', '"max_hours": 9', 1),
         "plan_version": text.replace('"schema_version": 1', '"schema_version": 0', 1),
@@ -220,15 +221,15 @@ def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) ->
     }
     for code, wrong in changed.items():
         with pytest.raises(UsageError) as caught:
-            plan.load(wrong)
+            load(wrong)
         assert caught.value.code == code
     without = json.loads(text)
     without["stop"] = []
     with pytest.raises(UsageError):
-        plan.load(json.dumps(without))
+        load(json.dumps(without))
     for wrong in ("[]", "{}", "null", '{"kind": "modelpick-plan", "schema_version": 1}'):
         with pytest.raises(UsageError):
-            plan.load(wrong)
+            load(wrong)
 
 
 @settings(max_examples=25, deadline=None)
@@ -236,7 +237,7 @@ def test_a_plan_file_is_read_back_and_one_that_was_changed_is_not(data: Path) ->
 def test_no_plan_ever_costs_more_than_its_cap(usd: float, hours: float) -> None:
     content = None
     with contextlib.suppress(NoPlan, UsageError):
-        content = gather.plan(MODEL, serve={"method": "int8"}, max_usd=usd, max_hours=hours).content
+        content = gather.plan(MODEL, serve={"method": "int8"}, max_usd=usd, max_hours=hours).as_json()
     if content is None:
         return
     assert content["max_usd"] <= usd * (1 + 1e-5)
@@ -252,7 +253,7 @@ def test_caps_are_numbers_above_zero() -> None:
 
 def test_the_micro_batch_is_the_one_that_fine_tuning_would_take_on_each_gpu(data: Path) -> None:
     """The rule of `finetune`, over the same estimate: what is priced fits, and the next larger way does not."""
-    content = gather.plan(MODEL, finetune={"method": "qlora"}, data=data, family="any", max_hours=200.0).content
+    content = gather.plan(MODEL, finetune={"method": "qlora"}, data=data, family="any", max_hours=200.0).as_json()
     assert content["chosen"] == ["batch", "gradient_accumulation", "gradient_checkpointing"]
     assert content["workloads"]["finetune"]["batch"] == content["candidates"][0]["finetune"]["batch"]
     model, seen = index.load().models[MODEL], set()
@@ -274,7 +275,7 @@ def test_the_micro_batch_is_the_one_that_fine_tuning_would_take_on_each_gpu(data
 
 
 def test_what_is_said_is_not_chosen() -> None:
-    said = gather.plan(MODEL, finetune={"method": "qlora", "batch": 1, "gradient_checkpointing": True}).content
+    said = gather.plan(MODEL, finetune={"method": "qlora", "batch": 1, "gradient_checkpointing": True}).as_json()
     assert said["chosen"] == ["gradient_accumulation"]
     assert all(row["finetune"]["batch"] == 1 for row in said["candidates"])
     assert all(row["finetune"]["gradient_checkpointing"] for row in said["candidates"])
@@ -282,10 +283,10 @@ def test_what_is_said_is_not_chosen() -> None:
 
 
 def test_a_server_has_no_end_of_its_own_and_a_time_that_is_no_interval(data: Path) -> None:
-    served = gather.plan(MODEL, serve={"method": "int8"}, max_hours=2.0).content["time"]
+    served = gather.plan(MODEL, serve={"method": "int8"}, max_hours=2.0).as_json()["time"]
     assert served == {"low_hours": 2.0, "likely_hours": 2.0, "high_hours": 2.0, "until_limit": True, "job": None}
-    both = gather.plan(MODEL, finetune={"method": "qlora"}, serve={"method": "int8"}, data=data, max_hours=2.0).content[
-        "time"
-    ]
+    both = gather.plan(
+        MODEL, finetune={"method": "qlora"}, serve={"method": "int8"}, data=data, max_hours=2.0
+    ).as_json()["time"]
     assert (both["low_hours"], both["likely_hours"], both["until_limit"]) == (2.0, 2.0, True)
     assert both["job"]["likely_hours"] < 2.0

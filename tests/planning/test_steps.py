@@ -1,8 +1,15 @@
 """The steps that a plan shows and the steps that `up` carries out are one list."""
 
+import json
+from dataclasses import replace
+
+import pytest
+
 from modelpick.aws import resources
-from modelpick.planning import gather, plan
-from modelpick.planning.plan_actions import STEPS, actions
+from modelpick.errors import UsageError
+from modelpick.planning import gather
+from modelpick.planning.plan_actions import STEPS
+from modelpick.planning.plan_file import load
 
 
 def test_every_free_step_is_carried_out_in_the_order_that_a_plan_shows() -> None:
@@ -20,15 +27,20 @@ def test_money_is_spent_by_one_step_after_everything_that_stops_it() -> None:
 
 def test_a_plan_shows_the_steps_that_concern_it_and_no_other() -> None:
     """Of a plan that serves a model which is not gated: all steps but the Hub token and the fine-tuning."""
-    made = gather.plan("Qwen/Qwen3-8B", serve={"method": "int8"}).content
-    shown = [row["action"] for row in made["actions"]]
+    made = gather.plan("Qwen/Qwen3-8B", serve={"method": "int8"})
+    shown = [action.action for action in made.actions]
     assert shown == [step.action for step in STEPS if step.when not in ("gated", "finetune")]
-    gated = actions(made["id"], {**made, "model": {**made["model"], "gated": True}, "tasks": ["finetune"]})
-    assert [row["action"] for row in gated] == [step.action for step in STEPS if step.when != "serve"]
+    gated = replace(made, model=replace(made.model, gated=True), tasks=("finetune",))
+    assert [action.action for action in gated.actions] == [step.action for step in STEPS if step.when != "serve"]
 
 
 def test_a_plan_file_of_before_the_upload_was_listed_is_still_read() -> None:
     made = gather.plan("Qwen/Qwen3-8B", serve={"method": "int8"})
-    old = {**made.content, "actions": actions(made.id, made.content, first_list=True)}
-    assert len(old["actions"]) == len(made.content["actions"]) - 1
-    assert plan.load(plan.Plan(old).to_bytes().decode()).id == made.id
+    content = made.as_json()
+    earlier = [row for row in content["actions"] if row["action"] != "upload_bundle"]
+    content["actions"] = [{**row, "step": number} for number, row in enumerate(earlier, 1)]
+    assert load(json.dumps(content)) == made
+    content["actions"].pop()
+    with pytest.raises(UsageError) as refused:
+        load(json.dumps(content))
+    assert refused.value.code == "plan_changed"

@@ -10,7 +10,7 @@ import pytest
 
 from modelpick.aws.from_plan import job_of
 from modelpick.planning import gather
-from modelpick.planning.plan_file import PlannedDeployment
+from modelpick.planning.plan_file import Plan
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KEPT = "--key-file run/api-key --progress results/serve/progress.json"  # the user's key; what the bucket is told
@@ -31,10 +31,10 @@ def said(job: dict[str, Any], folder: Path, environment: dict[str, str]) -> list
     return done.stdout.splitlines()
 
 
-def plan(tmp_path: Path, **more: Any) -> PlannedDeployment:
+def plan(tmp_path: Path, **more: Any) -> Plan:
     data = tmp_path / "train.jsonl"
     data.write_text('{"instruction": "a", "output": "b"}\n' * 20)
-    return gather.plan(MODEL, data=data, epochs=2.0, **more).deployment
+    return gather.plan(MODEL, data=data, epochs=2.0, **more)
 
 
 def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, echo: dict[str, str]) -> None:
@@ -100,7 +100,7 @@ def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: di
 
 
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
-    made = gather.plan(MODEL, serve={"method": "bf16", "context": 512}).deployment
+    made = gather.plan(MODEL, serve={"method": "bf16", "context": 512})
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
         f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 1 --engine vllm {KEPT}"
     ]

@@ -142,7 +142,7 @@ def _cells(row: Row, serves: bool) -> list[str]:
         cells.append("" if prices is None else f"{prices.generated.likely:.2f}")
         cells.append("" if row.month is None else f"{row.month.total_usd:,.0f}")
         return cells
-    cells.append(micro_batch(row.tuning.as_json()) if row.tuning else "")
+    cells.append(micro_batch(row.tuning.workload) if row.tuning else "")
     cells.append(f"{rate.tokens_per_s:,.0f}")
     cells.append("" if row.time is None else f"{row.time.total.likely:.1f}")
     job, spot = (one.total if one else None for one in (row.job, row.spot_job))

@@ -27,7 +27,7 @@ from modelpick.cli.render import up as render
 from modelpick.errors import EXIT_INTERRUPTED
 from modelpick.exports import cloudformation
 from modelpick.files import read_text, write_atomically
-from modelpick.planning import plan as plans
+from modelpick.planning.plan_file import Plan, load
 
 
 def up(
@@ -82,7 +82,7 @@ def up(
         keep_results_days=max(int(amount("--keep-results", keep_results) or 30), 1),
         idle_minutes=aws_options.span("--idle", idle).total_seconds() / 60, keep_data=keep_data,
     )  # fmt: skip
-    plan = _plan(out, target, planned, work, market).deployment
+    plan = _plan(out, target, planned, work, market)
     data, discounts = planned.data, settings.load().discounts
     data_names = [data.name] if data else []
     policy = license_gate.policy_of(plan.policy, planned.policy)
@@ -122,12 +122,12 @@ def up(
     out.answer(answer, lambda console: render.draw(console, machine, spec.serves, answer))
 
 
-def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str | None) -> plans.Plan:
+def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str | None) -> Plan:
     """The plan of a file, or one made now for a model."""
     if not target.endswith(".json") and not Path(target).is_file():
         return planned.prepare(out, target, work, "spot" if market == "spot" else "on-demand")
-    plan = plans.load(read_text(target, code="bad_plan", fix="make it with `modelpick plan`"))
-    planned.refuse_what_the_plan_fixes(work, plan.deployment.region)
+    plan = load(read_text(target, code="bad_plan", fix="make it with `modelpick plan`"))
+    planned.refuse_what_the_plan_fixes(work, plan.region)
     return plan
 
 

@@ -9,10 +9,10 @@ from modelpick.aws.provision import RunningMachine
 from modelpick.aws.spec import Spec
 from modelpick.cli.output import Console
 from modelpick.evaluation.score import ComparisonRow
-from modelpick.planning.plan_file import PlannedDeployment
+from modelpick.planning.plan_file import Plan
 
 
-def summary(spec: Spec, plan: PlannedDeployment, location: LaunchLocation) -> str:
+def summary(spec: Spec, plan: Plan, location: LaunchLocation) -> str:
     """What is about to be started, and the most that it costs."""
     # A server has no end of its own: what must be done within the limit is the fine-tuning.
     likely_hours = plan.time.likely_hours
