@@ -79,9 +79,10 @@ def test_an_adapter_for_falcon_is_merged_first() -> None:
     ("family", "workload", "code"),
     [
         ("nobody", {"stack": "vllm", "method": "bf16"}, "vllm_unknown_family"),
-        ("", {"stack": "vllm", "method": "bf16"}, "vllm_unknown_family"),
         ("smollm3", {"stack": "vllm", "method": "gguf"}, "vllm_unknown_method"),
         ("baichuan", {"stack": "transformers", "method": "bf16"}, "transformers_unknown_family"),
+        ("", {"stack": "transformers", "method": "bf16"}, "family_not_told"),
+        ("", {"stack": "vllm", "method": "bf16"}, "family_not_told"),
         ("llama", {"stack": "transformers", "method": "awq"}, "transformers_unknown_method"),
     ],
 )
