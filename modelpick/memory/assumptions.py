@@ -147,7 +147,7 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     ),
     (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
     (_SERVE, lambda c: c.workload.method == "gguf", f"GGUF is assumed to be Q4_K_M, {Q4_K_M_BITS:.2f} bits per weight"),
-    (_SERVE, lambda c: c.lacks_checkpoint, "a {method} checkpoint of this model is assumed to exist"),
+    (_SERVE, lambda c: c.lacks_checkpoint, "this model is assumed to have a checkpoint in {method}"),
 )
 _ROWS_OF = {task: tuple(row[1:] for row in _ROWS if task in row[0]) for task in _BOTH}
 

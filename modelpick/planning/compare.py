@@ -116,19 +116,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class InstanceComparison:
-    """The rows, the cheapest first; those without a price last. `left_out`: type -> why it is not there.
-
-    `nearest_miss` is why the instance that came closest does not hold it, where none does.
-    """
+    """The rows, the cheapest first; those without a price last. `left_out`: type -> why it is not there."""
 
     model: str
     rows: tuple[Row, ...]
     memory: MemoryEstimate
     left_out: dict[str, str]
     assumptions: tuple[str, ...]
-    nearest_miss: str | None = None
     causes: Mapping[str, Cause] = field(default_factory=dict)  # type -> why it is left out
-    refusal: Rejection | None = None  # why no row has a price
+    refusal: Rejection | None = None  # why nothing can be planned from it: no row has a price, or it is hypothetical
 
     @property
     def workload(self) -> Workload:
@@ -178,11 +174,9 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
         causes[name] = rejection.cause
     if not options.all_sizes:
         rows = _one_size_each(rows, left_out)
-    refusal = found.refusal()
-    miss = None if rows or refusal is None else refusal.reason
     shown = rows[0].memory if rows else found.setup.least
     said = _assumptions(shown.workload, request, facts, rows)
-    return InstanceComparison(request.model.id, tuple(rows), shown, left_out, said, miss, causes, refusal)
+    return InstanceComparison(request.model.id, tuple(rows), shown, left_out, said, causes, found.refusal())
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
@@ -193,7 +187,8 @@ def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
         kind = row.offer.instance
         key = (kind.gpu.name, kind.gpu_fraction, row.offer.region)
         if key in seen:
-            left_out[kind.name] = f"the same GPU as {seen[key]}, which costs less"
+            why = "and its price is not known" if row.offer.usd_per_hour is None else "which costs less"
+            left_out[kind.name] = f"the same GPU as {seen[key]}, {why}"
         else:
             seen[key] = kind.name
             kept.append(row)

@@ -174,11 +174,19 @@ def compare(
     else:
         request = PlanRequest(model, serve=work)
     found = place(request, tried, Caps(), facts())
+    absent = found if isinstance(found, Rejection) and found.cause == "checkpoint" else None
+    if absent is not None:  # what it would cost is told all the same, where that can be told
+        imagined = place(request, tried, Caps(), facts(), hypothetical=True)
+        found = absent if isinstance(imagined, Rejection) else imagined
     if isinstance(found, Rejection):
         raise found.error(model.id)
     spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
     cost_options = comparison.CostOptions(spot, duty_cycle, utilisation, against_usd_per_mtok, all_sizes)
-    return comparison.compare(found, request, cost_options, facts())
+    compared = comparison.compare(found, request, cost_options, facts())
+    if absent is None:
+        return compared
+    notes = (f"{absent.reason}: these rows are as if it did", *compared.assumptions)
+    return replace(compared, refusal=absent, assumptions=notes)
 
 
 def recommend(
@@ -211,7 +219,7 @@ def recommend(
         priced,
         judge=lambda model: judge(model, chosen, known, catalog.find, today),
         place=search,
-        checkpoint=_checkpoint,
+        unset=frozenset() if isinstance(workload, Workload) else unset(workload or {}),
     )
     head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
@@ -379,15 +387,6 @@ def _tokenizer_of(model: Model) -> Path | None:
         return None
     cached = try_to_load_from_cache(model.id, "tokenizer.json", revision=model.revision)
     return Path(cached) if isinstance(cached, str) else None
-
-
-def _checkpoint(model: Model) -> str | None:
-    """The method of the weights as they lie in the repository; None: unquantized, or not known."""
-    try:
-        checkpoint = architecture_of(model).checkpoint
-    except CannotTellError:
-        return None
-    return checkpoint.method if checkpoint is not None else None
 
 
 def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -> Recommendation:

@@ -28,13 +28,14 @@ from modelpick.planning.recipe import as_trained
 from modelpick.ranges import exactly
 from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEfficiency, shape_of
 from modelpick.speed.speed import Calibration, Speed, training_speed
-from modelpick.workload import Sharding, Task, Workload
+from modelpick.workload import CHECKPOINT_METHODS, Sharding, Task, Workload
 
 # What is assumed where no data file is given, so that a cost can be told at all; said in the plan.
 ASSUMED_TOKENS = 1_000_000
 
 Cause = Literal[
-    "context", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer", "settings"
+    "context", "checkpoint", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer",
+    "settings",
 ]  # fmt: skip
 # How far an offer came before it was rejected: the one that came furthest says why a model has no place.
 _PROGRESS: tuple[Cause, ...] = ("engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap")
@@ -194,6 +195,10 @@ class Rejection:
     free_gib: float | None = None  # at the upper bound, where memory was asked
     exit_code: int = EXIT_NO
 
+    def as_json(self) -> dict[str, str]:
+        """`not_placed` in `estimate --json` and `cost --json`."""
+        return {"cause": self.cause, "code": self.code, "reason": self.reason, "fix": self.remedy}
+
     def error(self, subject: str = "") -> ModelpickError:
         """The same as the error that a command ends with."""
         kind = CannotTellError if self.exit_code == CannotTellError.exit_code else NoPlan
@@ -202,7 +207,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Placements:
-    """Where one set-up has room: `rows`, the cheapest first; `unpriced`, where the price is unknown; the rest."""
+    """Where one set-up has room: `rows`, the cheapest first; `unpriced`, the smallest first, whose price is unknown."""
 
     setup: Setup
     rows: tuple[Placement, ...]
@@ -215,8 +220,7 @@ class Placements:
             return None
         rejected = list(self.rejected)
         if self.unpriced:
-            nearest = min(self.unpriced, key=lambda row: row.offer.instance.name)
-            rejected.append(_price_unknown(nearest))
+            rejected.append(_price_unknown(self.unpriced[0]))
         if not rejected:
             return Rejection(
                 "no_offer",
@@ -234,19 +238,20 @@ def place(
     facts: SearchFacts,
     *,
     cheapest_only: bool = False,
-    any_context: bool = False,
+    hypothetical: bool = False,
 ) -> Placements | Rejection:
     """Where `request` can run: on which of `offers`, within the hourly cap, the cheapest for the whole of it first.
 
     A Rejection is about the model itself (its context, no engine that serves it) whatever the offer. Where the stack is
     `auto`, the engine is the first of engines.engines_for that has a placement. `cheapest_only`: stop at the first
-    offer that a server fits, for the search over a whole catalog. `any_context`: tell what more tokens than the model
-    takes would need. The caps on a whole job are asked by caps.within_caps.
+    offer that a server fits, for the search over a whole catalog. `hypothetical`: tell what more tokens than the model
+    takes would need, and a checkpoint that its repository does not hold. The caps on a whole job are asked by
+    caps.within_caps.
 
     Raises CannotTellError for an architecture that is not understood, UsageError for settings a run cannot have.
     """
     listed = sorted(offers, key=_price)
-    setups = _setups_for(request, facts, any_context)
+    setups = _setups_for(request, facts, hypothetical)
     if isinstance(setups, Rejection):
         return setups
     results = []
@@ -263,7 +268,7 @@ def settle(request: PlanRequest, offers: Iterable[Offer], facts: SearchFacts) ->
 
     Whatever the tokens asked for; raises as `place` does.
     """
-    setups = _setups_for(request, facts, any_context=True)
+    setups = _setups_for(request, facts, hypothetical=True)
     if isinstance(setups, Rejection) or len(setups) == 1:
         return setups if isinstance(setups, Rejection) else setups[0]
     largest_first = sorted(offers, key=lambda offer: -offer.instance.usable_memory_gib)
@@ -283,14 +288,18 @@ def offers_for(offers: Iterable[Offer], families: Families, instance: str | None
     ]  # fmt: skip
 
 
-def _setups_for(request: PlanRequest, facts: SearchFacts, any_context: bool) -> tuple[Setup, ...] | Rejection:
+def _setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> tuple[Setup, ...] | Rejection:
     """The set-ups to try in turn, the preferred engine first, or why the model has none whatever the offer."""
     model = request.model
     architecture = request.architecture or architecture_of(model)
     for _, workload in request.tasks:
         problem = context_problem(architecture.longest, workload.context, workload.generate)
-        if problem is not None and not any_context:
+        if problem is not None and not hypothetical:
             return _of_error(problem, "context")
+    if request.serve is not None and not hypothetical:
+        absent = checkpoint_problem(model, architecture, request.serve.method)
+        if absent is not None:
+            return _of_error(absent, "checkpoint")
     shape = shape_of(architecture)
     weights_gb = download_gb(model, shape.parameters)
     tuned: tuple[Rule, ...] = ()
@@ -336,6 +345,18 @@ def _served_workloads(
     if isinstance(engines, ModelpickError):
         return engines
     return [(engine.workload, engine.rules, engine.caveats) for engine in engines]
+
+
+def checkpoint_problem(model: Model, architecture: Architecture, method: str) -> ModelpickError | None:
+    """Why weights held as `method` cannot be loaded: only a checkpoint brings them, and this repository does not."""
+    brought = architecture.checkpoint.method if architecture.checkpoint is not None else None
+    if method not in CHECKPOINT_METHODS or brought == method or (method == "gguf" and model.gguf is not None):
+        return None
+    return UsageError(
+        f"its repository holds no {method} weights, and nothing makes them when a model is loaded",
+        fix=f"name a repository that holds {method} weights, or use --method bf16, int8 or nf4",
+        code="no_checkpoint",
+    )
 
 
 def trained_workload(workload: Workload, architecture: Architecture) -> Workload:
@@ -453,8 +474,12 @@ def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: S
     return replace(placement, training=speed, time=time, job=job_cost(offer, time, facts.rates, **sizes))
 
 
-def _price(offer: Offer) -> tuple[float, str]:
-    return (math.inf if offer.usd_per_hour is None else offer.usd_per_hour, offer.instance.name)
+def _price(offer: Offer) -> tuple[float, float, int, str]:
+    """The cheapest first, as in `preference`; what has no price comes last, by its size."""
+    kind = offer.instance
+    if offer.usd_per_hour is not None:
+        return (offer.usd_per_hour, 0, 0, kind.name)
+    return (math.inf, kind.gpu_count * kind.usable_memory_gib, kind.vcpus, kind.name)
 
 
 def _price_unknown(row: Placement) -> Rejection:

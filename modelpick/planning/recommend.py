@@ -27,7 +27,7 @@ from modelpick.planning.placement import (
     offers_for,
     preference,
 )
-from modelpick.workload import CHECKPOINT_METHODS, Workload
+from modelpick.workload import Workload
 
 SortKey = Literal["quality", "cost", "memory", "downloads"]
 SORT_KEYS: tuple[SortKey, ...] = ("quality", "cost", "memory", "downloads")
@@ -92,7 +92,6 @@ class Recommendations:
 
 Judge = Callable[[Model], Judgement]
 Place = Callable[[PlanRequest, Sequence[Offer], Caps], Placements | Rejection]
-Checkpoint = Callable[[Model], str | None]
 
 
 def recommend(
@@ -103,12 +102,12 @@ def recommend(
     *,
     judge: Judge,
     place: Place,
-    checkpoint: Checkpoint = lambda model: None,
+    unset: frozenset[str] = frozenset(),
 ) -> Recommendations:
     """Every model with its place or its reason, ranked by `filters.sort`.
 
-    `offers` are those of one region and market. `place` is placement.place with the facts at hand; `checkpoint` tells
-    how the repository's own weights are quantized (None: they are not, or that is not known).
+    `offers` are those of one region and market. `place` is placement.place with the facts at hand, `unset` what is
+    chosen of a fine-tuning for each GPU (PlanRequest).
     """
     tried = sorted(offers_for(offers, filters.families, filters.instance, workload.gpus), key=_price)
     passed: list[Recommendation] = []
@@ -117,9 +116,9 @@ def recommend(
         left_out = _not_asked_for(model, filters)
         if left_out is None:
             judgement = judge(model)
-            left_out = _not_licensed(judgement, filters) or _not_servable(model, workload, checkpoint)
+            left_out = _not_licensed(judgement, filters) or _not_servable(model, workload)
         if left_out is None:
-            placement = placement_of(_request(model, workload), tried, filters, place)
+            placement = placement_of(_request(model, workload, unset), tried, filters, place)
             if isinstance(placement, Placement):
                 passed.append(Recommendation(model, judgement, placement))
                 continue
@@ -128,10 +127,10 @@ def recommend(
     return Recommendations(ranked(passed, filters.sort), tuple(rejected))
 
 
-def _request(model: Model, workload: Workload) -> PlanRequest:
+def _request(model: Model, workload: Workload, unset: frozenset[str]) -> PlanRequest:
     if workload.task == "serve":
         return PlanRequest(model, serve=workload)
-    return PlanRequest(model, finetune=workload)
+    return PlanRequest(model, finetune=workload, unset=unset)
 
 
 def placement_of(request: PlanRequest, offers: Sequence[Offer], filters: Filters, place: Place) -> Placement | LeftOut:
@@ -167,13 +166,10 @@ def _not_licensed(judgement: Judgement, filters: Filters) -> LeftOut | None:
     return None
 
 
-def _not_servable(model: Model, workload: Workload, checkpoint: Checkpoint) -> LeftOut | None:
-    """What generates nothing cannot serve text; what only a checkpoint brings, no loading makes."""
+def _not_servable(model: Model, workload: Workload) -> LeftOut | None:
+    """What generates nothing cannot serve text."""
     if workload.task == "serve" and model.pipeline_tag == "fill-mask":
         return LeftOut(model.id, "not_generative", "it fills masks and classifies; it does not generate text")
-    if workload.method in CHECKPOINT_METHODS and checkpoint(model) != workload.method:
-        reason = f"its repository holds no {workload.method} weights, and nothing makes them when a model is loaded"
-        return LeftOut(model.id, "no_checkpoint", reason)
     return None
 
 

@@ -200,7 +200,7 @@ class MemoryReport:
             **self.memory.as_json(),
             "device_high_gib": self.device.high / GIB,
             "on": self.on.instance.name if self.on else None,
-            "not_placed": _refusal_as_json(self.refusal),
+            "not_placed": self.refusal.as_json() if self.refusal else None,
             "longest_context": self.reach.longest_context,
             "largest_batch": self.reach.largest_batch,
             "fits": [row.as_json() for row in self.fits],
@@ -226,8 +226,8 @@ def report(
     request = _request(model, workload, architecture)
     found = place(request, tried, Caps(), facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()
-    if isinstance(found, Rejection) and found.cause == "context":  # what it would take is told all the same
-        found = place(request, tried, Caps(), facts, any_context=True)
+    if isinstance(found, Rejection) and found.cause in ("context", "checkpoint"):  # what it would take is told
+        found = place(request, tried, Caps(), facts, hypothetical=True)
     if isinstance(found, Rejection):
         try:
             memory = estimate(architecture, workload, model.parameters)
@@ -275,7 +275,7 @@ def _request(
 
 def _fits(request: PlanRequest, offers: Sequence[Offer], facts: SearchFacts) -> tuple[OfferFit, ...]:
     """The answer for every offer, in their order; that a price is unknown does not make it unfit."""
-    found = place(request, offers, Caps(), facts, any_context=True)
+    found = place(request, offers, Caps(), facts, hypothetical=True)
     assert isinstance(found, Placements)  # the model was admitted with this very workload
     rows = {row.offer.instance.name: OfferFit(row.offer, row.headroom_gib, None) for row in found.rows + found.unpriced}
     for rejection in found.rejected:
@@ -296,12 +296,6 @@ def _methods_of(workload: Workload) -> tuple[Method, ...]:
 
 def _hourly(row: Placement) -> tuple[float, float, str]:
     return (row.offer.usd_per_hour or 0.0, 0.0, row.offer.instance.name)
-
-
-def _refusal_as_json(refusal: Rejection | None) -> dict[str, str] | None:
-    if refusal is None:
-        return None
-    return {"cause": refusal.cause, "code": refusal.code, "reason": refusal.reason, "fix": refusal.remedy}
 
 
 def _price(offer: Offer) -> tuple[float, str]:

@@ -63,4 +63,4 @@ def test_what_cannot_be_meant_is_refused(modelpick: Run, words: list[str], code:
 def test_nothing_holds_it_is_a_no(modelpick: Run) -> None:
     answer = modelpick("cost", "Qwen/Qwen3-8B", "--method", "bf16", "--instance", "g6f.large", "--offline")
     assert answer.code == 1
-    assert "no instance holds it: bf16 needs up to" in answer.out
+    assert "no instance type can run it: bf16 needs up to" in answer.out

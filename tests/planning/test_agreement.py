@@ -23,10 +23,11 @@ from modelpick.planning import caps, compare, gather, placement, plan, report
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.engines import engine_of
 from modelpick.planning.placement import Caps, Placements, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.recommend import Filters
 from modelpick.serving.engines import ENGINES
 from modelpick.serving.machine import LocalGpu, LocalMachine
 from modelpick.serving.sizing import size
-from modelpick.workload import workload_from
+from modelpick.workload import CHECKPOINT_METHODS, workload_from
 
 MODELS = sorted(index.load().models.values(), key=lambda model: -(model.downloads or 0))
 STEP = 23  # a prime: no family of the catalog is always hit or always missed
@@ -48,6 +49,66 @@ def test_all_commands_name_the_same_instance_or_the_same_cause(setup: str) -> No
         assert len(causes) <= 1, (model.id, told)
         placed += told["estimate"].instance is not None
     assert placed
+
+
+def _held_as(model: Model) -> str | None:
+    try:
+        checkpoint = architecture_of(model).checkpoint
+    except CannotTellError:
+        return None
+    return checkpoint.method if checkpoint is not None else None
+
+
+@pytest.mark.parametrize("method", CHECKPOINT_METHODS)
+def test_weights_that_only_a_checkpoint_brings_are_planned_for_such_a_checkpoint_alone(method: str) -> None:
+    refused = 0
+    for model in MODELS[::STEP]:
+        if _held_as(model) == method:
+            continue
+        told = agreement.ask(model, {"task": "serve", "method": method})
+        assert {answer.instance for answer in told.values()} == {None}, (model.id, told)
+        (cause,) = {answer.cause for answer in told.values()}
+        assert cause in ("no_checkpoint", "context_unknown", "context_too_long", "unknown_architecture"), model.id
+        refused += cause == "no_checkpoint"
+    assert refused
+
+
+def test_a_checkpoint_is_planned_as_it_is_held() -> None:
+    placed = 0
+    for model in MODELS:
+        held = _held_as(model)
+        if held not in CHECKPOINT_METHODS:
+            continue
+        told = agreement.ask(model, {"task": "serve", "method": held})
+        assert {answer.cause for answer in told.values()} != {"no_checkpoint"}, (model.id, told)
+        placed += told["estimate"].instance is not None
+    assert placed
+
+
+def test_what_a_checkpoint_would_take_and_cost_is_told_with_the_reason_that_it_is_not_there() -> None:
+    compared = gather.compare("Qwen/Qwen3-8B", {"method": "awq"})
+    assert compared.rows
+    assert compared.refusal is not None
+    assert compared.refusal.code == "no_checkpoint"
+    assert any("as if it did" in line for line in compared.assumptions)
+    (told,) = gather.estimate_many(["Qwen/Qwen3-8B"], {"method": "awq"})
+    assert not isinstance(told, ModelpickError)
+    assert told.refusal is not None
+    assert told.refusal.code == "no_checkpoint"
+    assert any(row.fits for row in told.fits)
+
+
+def test_recommend_chooses_for_each_gpu_what_plan_and_cost_choose() -> None:
+    options = {"task": "finetune", "method": "qlora", "context": 4096, "batch": 1}
+    answer = gather.recommend(workload=options, filters=Filters(instance="g6.8xlarge"), finetune_rows=0)
+    rows = {row.model.id: row.placement for row in answer.recommendations.passed}
+    refused = {left.model: left.code for left in answer.recommendations.rejected}
+    recomputed = 0
+    for name in [*list(rows)[::STEP], *[name for name, code in refused.items() if code == "does_not_fit"][::STEP]]:
+        compared = gather.compare(name, options, instance="g6.8xlarge").rows
+        assert [row.offer for row in compared] == ([rows[name].offer] if name in rows else []), name
+        recomputed += name in rows and rows[name].memory.workload.gradient_checkpointing
+    assert recomputed  # it would not fit as a workload is by default
 
 
 def _ignoring(**changes: Any) -> Callable[..., Any]:

@@ -106,3 +106,13 @@ def test_what_cannot_be_meant_is_refused(options: dict[str, Any], code: str) -> 
         gather.compare(**{"name": MODEL, "workload": SERVE, **options})
     assert caught.value.code == code
     assert caught.value.fix
+
+
+def test_no_unknown_price_is_called_the_higher_one() -> None:
+    compared = gather.compare(MODEL, {"method": "bf16"}, region="sa-east-1")
+    priced = {row.offer.instance.name for row in compared.rows if row.offer.usd_per_hour is not None}
+    assert compared.rows
+    assert not priced
+    assert not [name for name, why in compared.left_out.items() if "costs less" in why]
+    sizes = {row.offer.instance.gpu.name: row.offer.instance for row in compared.rows}
+    assert sizes["L4"].name == "g6.xlarge"  # the smallest host of that GPU stands for the others

@@ -214,13 +214,3 @@ def test_every_model_is_either_recommended_or_rejected_with_a_reason(drawn: list
     found = run(*models)
     assert sorted(names(found) + [left.model for left in found.rejected]) == sorted(entry.id for entry in models)
     assert sum(count for _, count in found.counts()) == len(found.rejected)
-
-
-def test_a_method_that_a_checkpoint_brings_needs_such_a_checkpoint() -> None:
-    models = [model("a/gptq", 50), model("a/plain", 60)]
-    found = recommend(
-        models, Workload(method="gptq"), Filters(), embedded.offers("us-east-1"),
-        judge=allowed, place=place, checkpoint=lambda subject: "gptq" if subject.id == "a/gptq" else None,
-    )  # fmt: skip
-    assert names(found) == ["a/gptq"]
-    assert [left.code for left in found.rejected] == ["no_checkpoint"]

@@ -86,6 +86,7 @@ def _payload(model: str, found: InstanceComparison) -> dict[str, Any]:
         "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
         "rows": [row.as_json() for row in found.rows],
         "changes": [change.as_json() for change in found.changes()],
+        "not_placed": found.refusal.as_json() if found.refusal else None,
         "left_out": found.left_out,
         "causes": dict(found.causes),
         "assumptions": list(found.assumptions),
@@ -103,7 +104,7 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     asked = f": {workload.task} {workload.method}, {workload.context} tokens{many}"
     console.print(styled((found.model, "bold"), asked))
     if not found.rows:
-        console.print(f"no instance holds it: {found.nearest_miss or 'none matches the filters'}", markup=False)
+        console.print(f"no instance type can run it: {found.refusal.reason if found.refusal else ''}", markup=False)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2 if serves else 1, 0, 0), header_style="bold")
     table.add_column("instance", no_wrap=True)

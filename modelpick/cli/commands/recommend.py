@@ -25,7 +25,6 @@ from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
 from modelpick.planning.recommend import SORT_KEYS, Filters
 from modelpick.report.html import page
-from modelpick.workload import workload_from
 
 
 def recommend(
@@ -88,11 +87,10 @@ def recommend(
         max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
         sort=sort,
     )
-    workload = workload_from(work)
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
         policy="commercial" if commercial else policy,
-        workload=workload,
+        workload=work,
         filters=filters,
         region=region,
         finetune_rows=rows or len(embedded.instances()) * 10_000,
