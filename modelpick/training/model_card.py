@@ -2,12 +2,19 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 
 from modelpick.datasets.split import DataRecord
 from modelpick.errors import printable
 from modelpick.evaluation.score import ComparisonRow
 from modelpick.licensing.license_check import Permission
 from modelpick.planning.recipe import RunSettings
+
+# Where things lie, how the run is watched, and what the card says in other words. A new setting is shown.
+_NOT_SHOWN = frozenset({
+    "model", "revision", "data", "eval_data", "held_out", "output", "save_steps", "log_steps", "probe", "probe_shots",
+    "merge", "track", "checkpoint_to", "usd_per_hour", "trust_remote_code", "allow_pickles",
+})  # fmt: skip
 
 
 def card(
@@ -64,11 +71,7 @@ def _body(
     ]
     lines.append(f"- declared sources: {', '.join(data.sources) if data.sources else 'none declared'}")
     lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
-    shown = (
-        "method", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "learning_rate", "scheduler",
-        "warmup_share", "weight_decay", "max_grad_norm", "epochs", "max_steps", "batch", "gradient_accumulation",
-        "context", "gradient_checkpointing", "optimizer", "dtype", "seed",
-    )  # fmt: skip
+    shown = [item.name for item in fields(RunSettings) if item.name not in _NOT_SHOWN]
     lines += [
         f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")
     ]
