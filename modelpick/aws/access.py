@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from modelpick.aws import inventory
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
+from modelpick.aws.inventory import Ec2Machine
 from modelpick.aws.names import ResourceNames
 from modelpick.errors import RemoteError, UsageError
 
@@ -71,7 +71,7 @@ def session(
     """
     instance = _in_service(account, deployment)
     version = _plugin_version()
-    request: dict[str, Any] = {"Target": instance}
+    request: dict[str, object] = {"Target": instance}
     if not shell:
         request["DocumentName"] = "AWS-StartPortForwardingSession"
         request["Parameters"] = {"portNumber": [str(port)], "localPortNumber": [str(local_port or port)]}
@@ -131,20 +131,17 @@ def _plugin_version() -> tuple[int, ...]:
 
 def _in_service(account: Account, deployment: str) -> str:
     """The machine's id. Raises UsageError when none runs, RemoteError while it starts."""
-    instance = _machine(account, deployment)
-    if instance is None:
+    machine = _machine(account, deployment)
+    if machine is None:
         raise UsageError(f"no machine of {deployment} runs", fix="modelpick status", code="not_running")
-    if instance["State"]["Name"] != "running":
+    if machine.state != "running":
         raise RemoteError(
             f"the machine of {deployment} is starting",
             fix="wait a minute, then re-run the command",
             code="not_in_service",
         )
-    return str(instance["InstanceId"])
+    return machine.id
 
 
-def _machine(account: Account, deployment: str) -> dict[str, Any] | None:
-    return next(
-        (item for item in inventory.instances(account, deployment) if item["State"]["Name"] in ("pending", "running")),
-        None,
-    )
+def _machine(account: Account, deployment: str) -> Ec2Machine | None:
+    return next((machine for machine in inventory.machines(account, deployment) if machine.runs), None)

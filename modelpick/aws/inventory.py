@@ -1,13 +1,50 @@
 """Everything in a region that carries a deployment's name or tag, whoever made it and whatever became of the rest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from modelpick.aws.account import Account
 from modelpick.aws.names import PREFIX, TAG_DEPLOYMENT, ResourceNames, owner_of_bucket
 
-_GONE = ("terminated", "shutting-down")
+
+@dataclass(frozen=True, slots=True)
+class Ec2Machine:
+    """A machine as EC2 lists it. `state` is EC2's: pending, running, shutting-down, terminated, stopping, stopped."""
+
+    id: str
+    instance_type: str
+    state: str
+    tags: Mapping[str, str]
+
+    @property
+    def deployment(self) -> str:
+        """The deployment that it belongs to, or an empty text."""
+        return self.tags.get(TAG_DEPLOYMENT, "")
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state in ("pending", "running")
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, or is ending."""
+        return self.state in ("terminated", "shutting-down")
+
+
+@dataclass(frozen=True, slots=True)
+class Ec2Disk:
+    """An EBS volume."""
+
+    id: str
+    gib: int
+    tags: Mapping[str, str]
+
+    @property
+    def deployment(self) -> str:
+        """The deployment that it belongs to, or an empty text."""
+        return self.tags.get(TAG_DEPLOYMENT, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,24 +58,13 @@ class Resource:
     bills: bool = False
     detail: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """The thing in the names of `status` and `sweep`."""
-        return {
-            "deployment": self.deployment,
-            "kind": self.kind,
-            "name": self.name,
-            "region": self.region,
-            "bills": self.bills,
-            "detail": self.detail,
-        }
-
 
 def everything(account: Account, account_id: str) -> list[Resource]:
     """All things of all deployments of the region (roles and buckets: of the region their name tells)."""
     listers = (
-        _instances,
+        _machines,
         _groups,
-        _volumes,
+        _disks,
         _schedules,
         _templates,
         _security_groups,
@@ -55,39 +81,43 @@ def of(account: Account, names: ResourceNames) -> list[Resource]:
     return [thing for thing in everything(account, names.account) if thing.deployment == names.deployment]
 
 
-def instances(account: Account, deployment: str | None = None) -> list[dict[str, Any]]:
-    """EC2 instances that carry our tag (of one deployment, or of any), the terminated that EC2 still lists included."""
-    wanted = (
-        {"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}
-        if deployment is None
-        else {"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [deployment]}
-    )
-    held = account.pages("ec2", "describe_instances", "Reservations", Filters=[wanted])
-    return [item for reservation in held for item in reservation["Instances"]]
+def machines(account: Account, deployment: str | None = None) -> list[Ec2Machine]:
+    """Machines that carry our tag (of one deployment, or of any), the terminated that EC2 still lists included."""
+    reservations = account.pages("ec2", "describe_instances", "Reservations", Filters=[_tagged(deployment)])
+    return [
+        Ec2Machine(item["InstanceId"], item["InstanceType"], item["State"]["Name"], tags_of(item))
+        for reservation in reservations
+        for item in reservation["Instances"]
+    ]
 
 
-def volumes(account: Account, deployment: str | None = None) -> list[dict[str, Any]]:
+def disks(account: Account, deployment: str | None = None) -> list[Ec2Disk]:
     """EBS volumes that carry our tag."""
-    wanted = (
-        {"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}
-        if deployment is None
-        else {"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [deployment]}
-    )
-    return list(account.pages("ec2", "describe_volumes", "Volumes", Filters=[wanted]))
+    volumes = account.pages("ec2", "describe_volumes", "Volumes", Filters=[_tagged(deployment)])
+    return [Ec2Disk(item["VolumeId"], item["Size"], tags_of(item)) for item in volumes]
 
 
-def tag_of(item: dict[str, Any]) -> str:
-    """The deployment a tagged item belongs to, or an empty text."""
-    return next((tag["Value"] for tag in item.get("Tags", ()) if tag["Key"] == TAG_DEPLOYMENT), "")
+def tags_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of what EC2 describes."""
+    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
 
 
-def _instances(account: Account) -> Iterator[Resource]:
-    for item in instances(account):
-        state = item["State"]["Name"]
-        if state not in _GONE:
-            yield Resource(
-                tag_of(item), "machine", item["InstanceId"], account.region, True, f"{item['InstanceType']} {state}"
-            )
+def _tagged(deployment: str | None) -> dict[str, object]:
+    if deployment is None:
+        return {"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}
+    return {"Name": f"tag:{TAG_DEPLOYMENT}", "Values": [deployment]}
+
+
+def _deployment_of(item: Mapping[str, Any]) -> str:
+    """The deployment that a tagged item belongs to, or an empty text."""
+    return tags_of(item).get(TAG_DEPLOYMENT, "")
+
+
+def _machines(account: Account) -> Iterator[Resource]:
+    for machine in machines(account):
+        if not machine.gone:
+            detail = f"{machine.instance_type} {machine.state}"
+            yield Resource(machine.deployment, "machine", machine.id, account.region, True, detail)
 
 
 def _groups(account: Account) -> Iterator[Resource]:
@@ -97,9 +127,9 @@ def _groups(account: Account) -> Iterator[Resource]:
         yield Resource(name.removeprefix(f"{PREFIX}-"), "group", name, account.region, desired > 0, f"wants {desired}")
 
 
-def _volumes(account: Account) -> Iterator[Resource]:
-    for item in volumes(account):
-        yield Resource(tag_of(item), "disk", item["VolumeId"], account.region, True, f"{item['Size']} GiB")
+def _disks(account: Account) -> Iterator[Resource]:
+    for disk in disks(account):
+        yield Resource(disk.deployment, "disk", disk.id, account.region, True, f"{disk.gib} GiB")
 
 
 def _schedules(account: Account) -> Iterator[Resource]:
@@ -110,13 +140,13 @@ def _schedules(account: Account) -> Iterator[Resource]:
 def _templates(account: Account) -> Iterator[Resource]:
     wanted = [{"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}]
     for item in account.pages("ec2", "describe_launch_templates", "LaunchTemplates", Filters=wanted):
-        yield Resource(tag_of(item), "launch template", item["LaunchTemplateName"], account.region)
+        yield Resource(_deployment_of(item), "launch template", item["LaunchTemplateName"], account.region)
 
 
 def _security_groups(account: Account) -> Iterator[Resource]:
     wanted = [{"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}]
     for item in account.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=wanted):
-        yield Resource(tag_of(item), "security group", item["GroupId"], account.region)
+        yield Resource(_deployment_of(item), "security group", item["GroupId"], account.region)
 
 
 def _parameters(account: Account) -> Iterator[Resource]:

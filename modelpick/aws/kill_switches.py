@@ -8,7 +8,7 @@ back: times, targets, the role the second one acts by, and that nothing suspends
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +24,28 @@ NEAREST = timedelta(minutes=5)
 # IAM and the schedulers are eventually consistent: what was just made may not be read back at the first look.
 _LOOKS, _BETWEEN_LOOKS = 5, 4.0
 _ROLE_NOT_SEEN = r"assume the role|does not exist|cannot be found"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A machine of a group. `lifecycle` is Auto Scaling's word; `protected`: a scale-in spares it."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    lifecycle: str
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingGroup:
+    """An Auto Scaling group: how many machines it wants, those it has, and what may stand in the switches' way."""
+
+    desired: int
+    members: tuple[GroupMember, ...]
+    created_at: datetime
+    suspended: frozenset[str] = frozenset()
+    deletion_protection: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +70,11 @@ def read(account: Account, names: ResourceNames, *, by_any_name: bool = False) -
     names its own.
     """
     group = find_group(account, names)
-    stop_at, first = _read_scheduled_stop(account, names, group, by_any_name=by_any_name)
+    stop_at, first = None, ["there is no group"]
+    if group is not None:
+        stop_at, first = _read_scheduled_stop(account, names, group.suspended, by_any_name=by_any_name)
     delete_at, second = _read_forced_delete(account, names)
-    protected = _protected(group or {})
+    protected = _protected(group) if group is not None else []
     problems = [*first, *second, *protected]
     if stop_at and delete_at and delete_at < stop_at:
         problems.append("the backstop comes before the stop")
@@ -65,7 +89,7 @@ def arm(account: Account, names: ResourceNames, stop_at: datetime) -> KillSwitch
     first, as the steps of a plan say.
     """
     stop_at = stop_at.astimezone(UTC).replace(microsecond=0)
-    before, _ = _read_scheduled_stop(account, names, {})
+    before, _ = _read_scheduled_stop(account, names, ())
     later = before is not None and stop_at >= before
     for put in (_put_forced_delete, _put_scheduled_stop) if later else (_put_scheduled_stop, _put_forced_delete):
         put(account, names, stop_at)
@@ -85,16 +109,31 @@ def arm(account: Account, names: ResourceNames, stop_at: datetime) -> KillSwitch
     return held
 
 
-def find_group(account: Account, names: ResourceNames) -> dict[str, Any] | None:
-    """The Auto Scaling group as described, or None."""
+def find_group(account: Account, names: ResourceNames) -> ScalingGroup | None:
+    """The deployment's Auto Scaling group, or None."""
     answer = account.call("autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[names.group])
-    groups: list[dict[str, Any]] = answer["AutoScalingGroups"]
-    return groups[0] if groups else None
+    return next((_group(item) for item in answer["AutoScalingGroups"]), None)
 
 
-def wants_machine(group: Mapping[str, Any] | None) -> bool:
+def _group(item: Mapping[str, Any]) -> ScalingGroup:
+    return ScalingGroup(
+        desired=item["DesiredCapacity"],
+        members=tuple(
+            GroupMember(
+                member["InstanceId"], member.get("InstanceType", ""), member["AvailabilityZone"],
+                member["LifecycleState"], bool(member.get("ProtectedFromScaleIn")),
+            )
+            for member in item["Instances"]
+        ),
+        created_at=item["CreatedTime"].astimezone(UTC),
+        suspended=frozenset(process["ProcessName"] for process in item.get("SuspendedProcesses", ())),
+        deletion_protection=item.get("DeletionProtection", "none"),
+    )  # fmt: skip
+
+
+def wants_machine(group: ScalingGroup | None) -> bool:
     """Whether a group has a machine, or will have one as soon as AWS can."""
-    return group is not None and (group["DesiredCapacity"] > 0 or bool(group["Instances"]))
+    return group is not None and (group.desired > 0 or bool(group.members))
 
 
 def _put_scheduled_stop(account: Account, names: ResourceNames, stop_at: datetime) -> None:
@@ -111,11 +150,8 @@ def _put_forced_delete(account: Account, names: ResourceNames, stop_at: datetime
 
 
 def _read_scheduled_stop(
-    account: Account, names: ResourceNames, group: Mapping[str, Any] | None, *, by_any_name: bool = False
+    account: Account, names: ResourceNames, suspended: Collection[str], *, by_any_name: bool = False
 ) -> tuple[datetime | None, list[str]]:
-    if group is None:
-        return None, ["there is no group"]
-    suspended = {item["ProcessName"] for item in group.get("SuspendedProcesses", ())}
     problems = [f"{name} is suspended" for name in templates.STOPPING_PROCESSES if name in suspended]
     wanted = {} if by_any_name else {"ScheduledActionNames": [names.scheduled_stop]}
     held = account.pages(
@@ -183,16 +219,16 @@ def _read_role(account: Account, names: ResourceNames) -> list[str]:
     return guardrails.problems(account, wanted, role["Role"])
 
 
-def _protected(group: Mapping[str, Any]) -> list[str]:
+def _protected(group: ScalingGroup) -> list[str]:
     """What somebody may have set by hand that lets a machine outlive its switches."""
     problems = []
-    if group.get("DeletionProtection", "none") != "none":
+    if group.deletion_protection != "none":
         problems.append("the group is protected from deletion")
-    for item in group.get("Instances", ()):
-        if item.get("ProtectedFromScaleIn"):
-            problems.append(f"{item['InstanceId']} is protected from scale-in")
-        if item["LifecycleState"].startswith(("Standby", "EnteringStandby", "Detach", "Retained")):
-            problems.append(f"{item['InstanceId']} is in {item['LifecycleState']}, out of the switches' reach")
+    for member in group.members:
+        if member.protected:
+            problems.append(f"{member.instance_id} is protected from scale-in")
+        if member.lifecycle.startswith(("Standby", "EnteringStandby", "Detach", "Retained")):
+            problems.append(f"{member.instance_id} is in {member.lifecycle}, out of the switches' reach")
     return problems
 
 

@@ -205,9 +205,7 @@ def follow(
     shown, unanswered = "", 0
     while True:
         try:
-            alive = any(
-                item["State"]["Name"] in ("pending", "running") for item in inventory.instances(account, deployment)
-            )
+            alive = any(machine.runs for machine in inventory.machines(account, deployment))
         except AwsRefused as refused:
             unanswered += 1
             if refused.code not in _PASSING or unanswered > _MOST_UNANSWERED:

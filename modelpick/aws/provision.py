@@ -13,6 +13,7 @@ from typing import Any
 from modelpick.aws import inventory, kill_switches, license_gate, preflight, record, resources, templates
 from modelpick.aws.account import Account
 from modelpick.aws.errors import AwsRefused
+from modelpick.aws.kill_switches import GroupMember
 from modelpick.aws.location import LaunchLocation
 from modelpick.aws.names import TAG_EXPIRES, ResourceNames
 from modelpick.aws.record import instance_history
@@ -171,16 +172,16 @@ def _wait_for_machine(context: DeploymentContext, until: datetime, report: Repor
     began = moved_at = started_at = account.now()
     on_demand = context.spec.market != "spot-then-on-demand"
     while True:
-        found = kill_switches.find_group(account, names)
-        if not kill_switches.wants_machine(found):
+        group = kill_switches.find_group(account, names)
+        if group is None or not kill_switches.wants_machine(group):
             raise RemoteError(
                 f"the group of {names.deployment} was set to zero meanwhile (its limit, its own end, or a `down`)",
                 fix=f"modelpick status {names.deployment}",
                 code="stopped_meanwhile",
             )
-        instance = next((item for item in found["Instances"] if item["LifecycleState"] == "InService"), None)  # type: ignore[index]
-        if instance is not None:
-            return _settle(context, instance, report)
+        member = next((member for member in group.members if member.lifecycle == "InService"), None)
+        if member is not None:
+            return _settle(context, member, report)
         failures = _failures(account, names, started_at)
         if on_demand:
             _give_up_if_hopeless(context, failures)
@@ -203,7 +204,7 @@ def _wait_for_machine(context: DeploymentContext, until: datetime, report: Repor
                 f"no capacity for {', '.join(context.location.types)} in {names.region}",
                 failures,
             )
-        if not found["Instances"] and account.now() - moved_at >= _MOVE_EVERY:  # type: ignore[index]
+        if not group.members and account.now() - moved_at >= _MOVE_EVERY:
             moved_at = account.now()
             _move_limit(context, moved_at)
         account.sleep(_POLL if account.now() - began < _QUICK else _SLOW_POLL)
@@ -222,10 +223,10 @@ def _move_limit(context: DeploymentContext, now: datetime) -> None:
             raise
 
 
-def _settle(context: DeploymentContext, instance: dict[str, Any], report: Report) -> RunningMachine:
+def _settle(context: DeploymentContext, member: GroupMember, report: Report) -> RunningMachine:
     """In service: nothing may replace a machine that ends itself; and a last look at the switches."""
     account, names = context.account, context.names
-    if not _runs(account, instance["InstanceId"]):
+    if not _runs(account, member.instance_id):
         raise _over(names)
     report(plan_actions.title("hold_size"))
     account.call(
@@ -238,14 +239,14 @@ def _settle(context: DeploymentContext, instance: dict[str, Any], report: Report
     if not held.armed or held.stop_at is None or held.delete_at is None:
         fix = f"modelpick down {names.deployment}, then re-run the command"
         raise _stopped(account, names, "; ".join(held.problems), fix)
-    hourly = context.record.usd_per_hour.get(instance["InstanceType"], context.spec.hourly_usd)
+    hourly = context.record.usd_per_hour.get(member.instance_type, context.spec.hourly_usd)
     hourly += context.record.around_usd_per_hour
     return RunningMachine(
         deployment=names.deployment,
         region=names.region,
-        instance_id=instance["InstanceId"],
-        instance_type=instance["InstanceType"],
-        zone=instance["AvailabilityZone"],
+        instance_id=member.instance_id,
+        instance_type=member.instance_type,
+        zone=member.zone,
         stop_at=held.stop_at,
         delete_at=held.delete_at,
         usd_per_hour=hourly,
@@ -331,9 +332,8 @@ def _tell_expiry(account: Account, names: ResourceNames, held: kill_switches.Kil
     tag = {"Key": TAG_EXPIRES, "Value": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}"}
     group = {"ResourceId": names.group, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": True}
     account.call("autoscaling", "create_or_update_tags", Tags=[{**group, **tag}])
-    machines = inventory.instances(account, names.deployment)
-    paid = [item["InstanceId"] for item in machines if item["State"]["Name"] in ("pending", "running")]
-    paid += [item["VolumeId"] for item in inventory.volumes(account, names.deployment)]
+    paid = [machine.id for machine in inventory.machines(account, names.deployment) if machine.runs]
+    paid += [disk.id for disk in inventory.disks(account, names.deployment)]
     if paid:
         account.call("ec2", "create_tags", Resources=paid, Tags=[tag])
 

@@ -11,10 +11,12 @@ from typing import Any
 from modelpick.aws import inventory, kill_switches, record
 from modelpick.aws.account import Account
 from modelpick.aws.inventory import Resource
+from modelpick.aws.kill_switches import ScalingGroup
 from modelpick.aws.names import ResourceNames
 from modelpick.aws.progress import MachineProgress, read_progress
 from modelpick.aws.record import instance_history
 from modelpick.errors import ModelpickError
+from modelpick.schema import to_json
 
 # A region answers in seconds. One that does not would be waited for five times ten seconds and longer, call by call.
 LOOK_SECONDS = 60.0
@@ -61,7 +63,7 @@ class Status:
             "spent_usd": None if self.usd is None else round(self.usd, 4),
             "stage": self.progress.stage,
             "progress": self.progress.as_json(),
-            "things": [thing.as_json() for thing in self.things],
+            "things": [to_json(thing) for thing in self.things],
         }
 
 
@@ -178,16 +180,16 @@ def _status(account: Account, names: ResourceNames, things: list[Resource]) -> S
 
 
 def _reaching(
-    held: kill_switches.KillSwitches, group: dict[str, Any] | None, machines: list[Resource]
+    held: kill_switches.KillSwitches, group: ScalingGroup | None, machines: list[Resource]
 ) -> kill_switches.KillSwitches:
     """The switches, with every machine they do not reach as a problem: they stop the group and what is in it."""
-    inside = {item["InstanceId"] for item in (group or {}).get("Instances", ())}
+    inside = {member.instance_id for member in group.members} if group is not None else set()
     outside = [f"{thing.name} is not in the group" for thing in machines if thing.name not in inside]
     return replace(held, problems=(*held.problems, *outside))
 
 
 def _state(
-    group: dict[str, Any] | None,
+    group: ScalingGroup | None,
     machines: list[Resource],
     ran: bool,
     things: list[Resource],
@@ -195,7 +197,7 @@ def _state(
 ) -> str:
     if machines:
         return "running"
-    if group is not None and group["DesiredCapacity"] > 0 and not ran:
+    if group is not None and group.desired > 0 and not ran:
         return "starting"
     if noted is not None and noted.going_down:
         return "stopping"

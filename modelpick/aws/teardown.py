@@ -86,7 +86,7 @@ def receipt(
     """The receipt of a deployment whose machines ran as `past` says."""
     from modelpick.offers import embedded
 
-    types = {item["InstanceId"]: item["InstanceType"] for item in inventory.instances(account, names.deployment)}
+    types = {machine.id: machine.instance_type for machine in inventory.machines(account, names.deployment)}
     prices = noted.usd_per_hour if noted else {}
     machine: float | None = 0.0
     for life in past:
@@ -141,32 +141,30 @@ def _stop_what_bills(
 ) -> tuple[record.Record | None, datetime, datetime]:
     """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
     report("machine")
-    found = kill_switches.find_group(account, names)
-    began = found["CreatedTime"].astimezone(UTC) if found else account.now()
+    group = kill_switches.find_group(account, names)
+    began = group.created_at if group is not None else account.now()
     provision.to_zero(account, names, unprotected=True)
     noted = record.mark_going_down(account, names)
     account.find("autoscaling", "delete_auto_scaling_group", AutoScalingGroupName=names.group, ForceDelete=True)
     deadline = account.now() + _LONGEST_WAIT
     while True:
-        running = [
-            item for item in inventory.instances(account, names.deployment) if item["State"]["Name"] != "terminated"
-        ]
+        left = [machine for machine in inventory.machines(account, names.deployment) if machine.state != "terminated"]
         # Instances that the group does not know of (detached by hand) end here; the others are ending already.
-        stray = [item["InstanceId"] for item in running if item["State"]["Name"] != "shutting-down"]
+        stray = [machine.id for machine in left if not machine.gone]
         if stray:
             account.find("ec2", "terminate_instances", InstanceIds=stray)
-        if not running and kill_switches.find_group(account, names) is None:
+        if not left and kill_switches.find_group(account, names) is None:
             break
         if account.now() > deadline:
             raise MayBeBillingError(
-                f"the machine of {names.deployment} does not end: {', '.join(item['InstanceId'] for item in running)}",
+                f"the machine of {names.deployment} does not end: {', '.join(machine.id for machine in left)}",
                 fix=f"modelpick down {names.deployment}, or end it in the console",
                 code="does_not_end",
             )
         account.sleep(_POLL)
-    for volume in inventory.volumes(account, names.deployment):
-        report(f"disk {volume['VolumeId']}")
-        account.find("ec2", "delete_volume", VolumeId=volume["VolumeId"])
+    for disk in inventory.disks(account, names.deployment):
+        report(f"disk {disk.id}")
+        account.find("ec2", "delete_volume", VolumeId=disk.id)
     # Without a record or a group nothing says when this deployment began: what an earlier one of the name ran is not
     # its cost.
     return noted, noted.created_at if noted else began, account.now()

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ def test_what_is_missing_is_said_with_what_mends_it(
     assert code() == "agent_offline"
     account.call("ec2", "stop_instances", InstanceIds=[machine.instance_id])
     assert code() == "not_running"
-    found = access.inventory.instances(account, "demo")
-    monkeypatch.setattr(access.inventory, "instances", lambda *_: [{**found[0], "State": {"Name": "pending"}}])
+    stopped = access.inventory.machines(account, "demo")[0]
+    monkeypatch.setattr(access.inventory, "machines", lambda *_: [replace(stopped, state="pending")])
     assert code() == "not_in_service"
 
 

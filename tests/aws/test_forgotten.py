@@ -68,9 +68,15 @@ def test_a_group_protected_from_deletion_is_no_switch(
 ) -> None:
     """moto does not know deletion protection: the description is amended, the rest is real."""
     up(account)
-    honest = kill_switches.find_group
-    protected = {"DeletionProtection": "prevent-force-deletion"}
-    monkeypatch.setattr(kill_switches, "find_group", lambda *given: {**(honest(*given) or {}), **protected})
+    honest = account.call
+
+    def protected(service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        answer = honest(service, operation, **parameters)
+        for group in answer.get("AutoScalingGroups", ()):
+            group["DeletionProtection"] = "prevent-force-deletion"
+        return answer
+
+    monkeypatch.setattr(account, "call", protected)
     assert kill_switches.read(account, NAMES).problems == ("the group is protected from deletion",)
 
 
@@ -161,10 +167,9 @@ def test_extend_does_not_undo_the_mark_of_a_down(aws: Aws, account: Account, mon
 def test_the_expiry_is_on_what_is_paid_for_and_moves_with_the_limit(aws: Aws, account: Account) -> None:
     up(account)
     held = provision.extend(account, "demo", 2.0, max_usd=20)
-    for item in (*inventory.instances(account, "demo"), *inventory.volumes(account, "demo")):
-        tags = {tag["Key"]: tag["Value"] for tag in item["Tags"]}
-        assert datetime.fromisoformat(tags[TAG_EXPIRES]) == held.delete_at
-        assert {"modelpick:plan", "modelpick:owner"} <= set(tags)
+    for item in (*inventory.machines(account, "demo"), *inventory.disks(account, "demo")):
+        assert datetime.fromisoformat(item.tags[TAG_EXPIRES]) == held.delete_at
+        assert {"modelpick:plan", "modelpick:owner"} <= set(item.tags)
     tagged = account.call("s3", "get_bucket_tagging", Bucket=NAMES.bucket)["TagSet"]
     expires = next(tag["Value"] for tag in tagged if tag["Key"] == TAG_EXPIRES)
     assert datetime.fromisoformat(expires) > account.now() + timedelta(days=30)

@@ -41,8 +41,7 @@ def wanted() -> Any:
 def test_names_tags_and_hash_are_those_of_older_versions(aws: Aws, account: Account) -> None:
     provision.up(account, wanted(), PAYLOAD)
     assert [item for item in aws.state()["left"] if not item.startswith(("machine", "volume"))] == THINGS
-    machine = inventory.instances(account, "demo")[0]
-    tags = {tag["Key"]: tag["Value"] for tag in machine["Tags"] if not tag["Key"].startswith("aws:")}
+    tags = {key: value for key, value in inventory.machines(account, "demo")[0].tags.items() if key[:4] != "aws:"}
     assert tags.pop("modelpick:expires")
     assert tags == TAGS
     assert wanted().sha256 == SHA256
