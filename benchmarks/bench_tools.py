@@ -41,8 +41,7 @@ def main() -> None:
 
 def show(tool: str, level: Level) -> None:
     """One row; medians."""
-    told = level.as_json()
-    first, between = told["first_token_s"]["p50"] or 0.0, told["inter_token_s"]["p50"] or 0.0
+    first, between = level.first_token_s["p50"] or 0.0, level.inter_token_s["p50"] or 0.0
     print(
         f"{tool:18} {level.concurrency:7} {level.tokens_per_s:9.1f} {first * 1000:9.1f} {between * 1000:8.2f} "
         f"{level.prompt_tokens or 0:7.0f} {level.generated:7.1f} {len(level.errors):6}",

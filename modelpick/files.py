@@ -113,7 +113,7 @@ def parse_json(text: str | bytes, *, where: str, code: str, fix: str | None = No
         raise UsageError(f"{where} is not JSON: {_reason(error)}", fix=fix or _repair(where), code=code) from None
 
 
-def read_toml(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> dict[str, Any]:
+def read_toml(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> dict[str, object]:
     """The content of a TOML file. Raises as `read_text` does, and UsageError for text that is not TOML."""
     text = read_text(path, code=code, fix=fix, largest=largest)
     try:

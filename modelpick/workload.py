@@ -211,7 +211,7 @@ class Workload:
         """Whether only low-rank adapters are trained."""
         return self.method in LORA_METHODS
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The workload in the names of the contract."""
         return to_json(self)
 
@@ -225,7 +225,7 @@ _ONLY_FINETUNE = _only(task="finetune")
 ONLY_LORA = _only(lora=True)
 
 
-def workload_from(options: Mapping[str, Any]) -> Workload:
+def workload_from(options: Mapping[str, object]) -> Workload:
     """A workload from names and values; what is absent or None takes its default (which depends on the task).
 
     The task follows from the method when only the method is named. Raises UsageError for an unknown name or value

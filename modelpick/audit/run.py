@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from modelpick import settings
 from modelpick.audit.names import ModelName
@@ -36,10 +35,10 @@ class Use:
         deciding = [reason for reason in self.answer.reasons if reason.verdict == self.answer.verdict]
         return "; ".join(f"{reason.text} [{reason.code}]" for reason in deciding[:2]) or "no reason was given"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `results`: as of `license --json`, with the locations."""
         asked = self.asked.id if self.asked.revision is None else f"{self.asked.id}@{self.asked.revision}"
-        body: dict[str, Any]
+        body: dict[str, object]
         if isinstance(self.answer, ModelpickError):
             body = {"model": None, "error": self.answer.as_json()}
         else:
@@ -61,7 +60,7 @@ class Audit:
     scan: Scan
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # file -> what it set of policy and company
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The answer of `audit --json`, without the schema version."""
         return {
             "policy": self.policy.as_json(),

@@ -2,7 +2,6 @@
 
 from hashlib import sha256
 from pathlib import PurePath
-from typing import Any
 from urllib.parse import quote
 
 from modelpick import __version__
@@ -22,7 +21,7 @@ _RULES = (
 )  # fmt: skip
 
 
-def as_sarif(audit: Audit, here: PurePath | None = None) -> dict[str, Any]:
+def as_sarif(audit: Audit, here: PurePath | None = None) -> dict[str, object]:
     """One run; a result for each place of each model that is not simply allowed. Paths below `here` become relative."""
     indexes = {word: index for index, (word, *_) in enumerate(_RULES)}
     results = [
@@ -47,7 +46,7 @@ def as_sarif(audit: Audit, here: PurePath | None = None) -> dict[str, Any]:
     }
 
 
-def _rule(word: str, id: str, level: str, title: str, todo: str) -> dict[str, Any]:
+def _rule(word: str, id: str, level: str, title: str, todo: str) -> dict[str, object]:
     return {
         "id": id,
         "name": "".join(part.capitalize() for part in id.split("-")),
@@ -58,7 +57,7 @@ def _rule(word: str, id: str, level: str, title: str, todo: str) -> dict[str, An
     }
 
 
-def _result(use: Use, location: Location, index: int, here: PurePath | None) -> dict[str, Any]:
+def _result(use: Use, location: Location, index: int, here: PurePath | None) -> dict[str, object]:
     _, id, level, _, _ = _RULES[index]
     name = use.asked.id if use.asked.revision is None else f"{use.asked.id}@{use.asked.revision}"
     return {

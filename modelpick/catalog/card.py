@@ -33,7 +33,7 @@ _BASE_KEYS = ("name", "id", "model", "model_id", "model_name", "repo_id")
 class Card:
     """A card taken apart: parsed front matter, the text below it, and what a reader must know about the parsing."""
 
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, object]
     body: str
     notes: tuple[str, ...] = ()
 
@@ -156,7 +156,7 @@ def _split(start: str) -> tuple[str | None, str]:
     return None, start
 
 
-def _parse(front_matter: str) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+def _parse(front_matter: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
     import yaml
 
     # A lone surrogate is not text that YAML, or any output, could carry.

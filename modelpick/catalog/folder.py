@@ -5,7 +5,6 @@ import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from modelpick import files
 from modelpick.catalog import card, headers, terms
@@ -59,7 +58,7 @@ def read_folder(path: Path) -> Model:
     )
 
 
-def parse_json(data: bytes, where: str) -> dict[str, Any]:
+def parse_json(data: bytes, where: str) -> dict[str, object]:
     """A JSON object of finite numbers. Raises UsageError(code="bad_json") naming the file and the line."""
     text, _ = card.decode(data.removeprefix(b"\xef\xbb\xbf"))
     problem = "it is not a JSON object"
@@ -133,7 +132,7 @@ def _listed(path: Path) -> tuple[tuple[str, ...], list[str]]:
     return kept, [f"{name} is a link that leaves the folder or is broken: not read" for name in links]
 
 
-def _json(file: Path) -> dict[str, Any]:
+def _json(file: Path) -> dict[str, object]:
     fix = "give the folder of the model itself"
     data = files.read_bytes(file, code="bad_json", fix=fix, largest=LARGEST_JSON)
     return parse_json(data, str(file))
@@ -182,7 +181,7 @@ def _counts(path: Path, names: tuple[str, ...], notes: list[str]) -> dict[str, i
     return headers.added(counts)
 
 
-def _gguf(path: Path, names: list[str], notes: list[str]) -> dict[str, Any] | None:
+def _gguf(path: Path, names: list[str], notes: list[str]) -> dict[str, object] | None:
     if not names:
         return None
     try:

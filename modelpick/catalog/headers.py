@@ -66,13 +66,14 @@ def added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
-def weight_files(names: Iterable[str], index: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+def weight_files(names: Iterable[str], index: Mapping[str, object] | None = None) -> tuple[str, ...]:
     """Which safetensors files make the model once: those of the index, else `model.safetensors` or its shards.
 
     Repositories also carry copies (`consolidated.safetensors`, other precisions as `model.fp16.safetensors`).
     """
-    if index is not None and isinstance(index.get("weight_map"), dict):
-        return tuple(sorted({name for name in index["weight_map"].values() if isinstance(name, str)}))
+    weight_map = index.get("weight_map") if index is not None else None
+    if isinstance(weight_map, dict):
+        return tuple(sorted({name for name in weight_map.values() if isinstance(name, str)}))
     here = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
     for single in ("model.safetensors", "adapter_model.safetensors"):
         if single in here:
@@ -81,7 +82,7 @@ def weight_files(names: Iterable[str], index: Mapping[str, Any] | None = None) -
     return tuple(shards or ([here[0]] if len(here) == 1 else ()))
 
 
-def gguf_general(start: bytes) -> dict[str, Any]:
+def gguf_general(start: bytes) -> dict[str, object]:
     """The `general.*` keys in the first bytes of a GGUF file; those that lie beyond `start` are left out.
 
     Raises ValueError for what is not a GGUF file of version 2 or 3.
@@ -92,7 +93,7 @@ def gguf_general(start: bytes) -> dict[str, Any]:
     if version not in (2, 3):
         raise ValueError(f"GGUF version {version} is not supported")
     reader = _Bytes(start, 24)
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     try:
         for _ in range(min(entries, 10_000)):
             key = reader.string()

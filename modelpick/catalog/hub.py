@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from modelpick.catalog import hub_cache, hub_files
 from modelpick.catalog.hub_client import (
@@ -125,7 +124,7 @@ class _Session:
                 self._known[_key(id)] = found
             level = [found for id in wanted if isinstance(found := self._known[_key(id)], Model)]
 
-    def _fetch(self, wanted: list[str], records: Mapping[str, Mapping[str, Any]]) -> None:
+    def _fetch(self, wanted: list[str], records: Mapping[str, Mapping[str, object]]) -> None:
         def one(text: str) -> Found:
             return self._one(text, records.get(_key(text)))
 
@@ -141,7 +140,7 @@ class _Session:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _one(self, text: str, record: Mapping[str, Any] | None = None) -> Found:
+    def _one(self, text: str, record: Mapping[str, object] | None = None) -> Found:
         try:
             id, revision = split_revision(text)
         except UsageError as error:
@@ -174,13 +173,13 @@ class _Session:
                 return replace(known, notes=(note, *known.notes))
         return found
 
-    def _live(self, id: str, revision: str | None, record: Mapping[str, Any] | None) -> Model:
+    def _live(self, id: str, revision: str | None, record: Mapping[str, object] | None) -> Model:
         record = record or self._client.model(id, revision, EXPAND)
-        canonical = record.get("id") or record["modelId"]
+        canonical = str(record.get("id") or record["modelId"])
         sha = record.get("sha")
         if not isinstance(sha, str) or COMMIT.fullmatch(sha) is None:
             sha = revision if revision and COMMIT.fullmatch(revision) else None
-        if _ID.fullmatch(str(canonical)) is None:
+        if _ID.fullmatch(canonical) is None:
             raise HubDownError("it names a model with an impossible id")
         parts = hub_files.load(self._cache, address(self._client.endpoint), canonical, sha)
         if parts is None:
@@ -243,15 +242,15 @@ class _Session:
             code="model_not_found",
         )
 
-    def _listed(self, wanted: list[str]) -> dict[str, Mapping[str, Any]]:
+    def _listed(self, wanted: list[str]) -> dict[str, Mapping[str, object]]:
         """Records of requested models from list pages, where that saves calls: most downloaded first, then by owner."""
         missing = {_key(text) for text in wanted if "@" not in text and _ID.fullmatch(text)}
-        records: dict[str, Mapping[str, Any]] = {}
+        records: dict[str, Mapping[str, object]] = {}
 
         def read(params: Params, prefix: str = "") -> None:
             fields: Params = [("limit", "1000"), *(("expand", name) for name in EXPAND)]
             for page in self._client.pages([*params, *fields]):
-                hits = {key: row for row in page if (key := _key(row["id"])) in missing}
+                hits = {key: row for row in page if (key := _key(str(row["id"]))) in missing}
                 records.update(hits)
                 missing.difference_update(hits)
                 if len(hits) < WORTH_A_PAGE or not any(key.startswith(prefix) for key in missing):
@@ -269,7 +268,7 @@ class _Session:
         return records
 
 
-def _siblings(record: Mapping[str, Any]) -> list[str] | None:
+def _siblings(record: Mapping[str, object]) -> list[str] | None:
     """Names of the repository's files, where the record lists them."""
     rows = record.get("siblings")
     if not isinstance(rows, list):

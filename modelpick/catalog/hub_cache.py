@@ -12,7 +12,6 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 from modelpick.errors import UsageError
 from modelpick.files import make_folder, read_json, write_atomically
@@ -39,7 +38,7 @@ def default_folder() -> Path | None:
         return None
 
 
-def load(folder: Path | None, endpoint: str, id: str, sha: str) -> dict[str, Any] | None:
+def load(folder: Path | None, endpoint: str, id: str, sha: str) -> dict[str, object] | None:
     """What `save` kept of this commit, or None."""
     if folder is None:
         return None
@@ -57,7 +56,7 @@ def load(folder: Path | None, endpoint: str, id: str, sha: str) -> dict[str, Any
     return parts if isinstance(parts, dict) else None
 
 
-def save(folder: Path | None, endpoint: str, id: str, sha: str, parts: dict[str, Any]) -> None:
+def save(folder: Path | None, endpoint: str, id: str, sha: str, parts: dict[str, object]) -> None:
     """Keeps `parts` (JSON) for this commit, whole or not at all; a folder that cannot be written is left alone."""
     if folder is None:
         return

@@ -142,7 +142,7 @@ class Client:
         agent = {"user-agent": f"modelpick/{__version__}; hf_hub/{client_version}"}
         return agent | ({"authorization": f"Bearer {token}"} if token else {})
 
-    def model(self, id: str, revision: str | None, expand: tuple[str, ...]) -> dict[str, Any]:
+    def model(self, id: str, revision: str | None, expand: tuple[str, ...]) -> dict[str, object]:
         """The API's record of a model. Raises HubDownError, NotOnHubError, GatedError."""
         path = f"/api/models/{id}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
         answer = self._get(path, params=[("expand", name) for name in expand])
@@ -160,7 +160,7 @@ class Client:
             raise self._broken("its answer is not a model")
         return value
 
-    def pages(self, params: Params) -> Iterator[list[dict[str, Any]]]:
+    def pages(self, params: Params) -> Iterator[list[dict[str, object]]]:
         """Pages of the list of models. Raises HubDownError."""
         target, query = "/api/models", params
         while target:

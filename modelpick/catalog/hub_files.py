@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from modelpick.catalog import card, headers, hub_cache, terms
 from modelpick.catalog import folder as snapshot
@@ -18,7 +17,7 @@ _CONFIGS = ("config.json", "adapter_config.json")
 
 
 def fetch(
-    client: Client, id: str, at: str, sha: str | None, names: Sequence[str], record: Mapping[str, Any], bulk: bool
+    client: Client, id: str, at: str, sha: str | None, names: Sequence[str], record: Mapping[str, object], bulk: bool
 ) -> tuple[RepositoryParts, bool]:
     """Reads the files of `names` that matter, at revision `at`, and says whether that is all there is to read.
 
@@ -104,7 +103,7 @@ class _Reading:
         self.notes += [f"{name}: {remark}" for remark in remarks]
         return text
 
-    def json(self, name: str, largest: int = snapshot.LARGEST_JSON) -> dict[str, Any] | None:
+    def json(self, name: str, largest: int = snapshot.LARGEST_JSON) -> dict[str, object] | None:
         """A JSON object, or None and a note."""
         got = self._bytes(name, largest)
         if got is None:
@@ -115,7 +114,7 @@ class _Reading:
             self.notes.append(error.message)
             return None
 
-    def gguf(self, name: str) -> dict[str, Any] | None:
+    def gguf(self, name: str) -> dict[str, object] | None:
         """The general.* keys of a GGUF file, or None and a note."""
         got = self._bytes(name, GGUF_START)
         if got is None:
@@ -165,7 +164,7 @@ class _Reading:
         return answer.body, answer.cut
 
 
-def _counted_by_hub(record: Mapping[str, Any]) -> dict[str, int]:
+def _counted_by_hub(record: Mapping[str, object]) -> dict[str, int]:
     """Parameters by dtype as the Hub itself counted them from the same headers (`safetensors.parameters`)."""
     stated = record.get("safetensors")
     counts = stated.get("parameters") if isinstance(stated, Mapping) else None

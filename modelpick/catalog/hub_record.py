@@ -17,7 +17,7 @@ _VAGUE = ("unknown", "merge")  # what several parents without a stated relation 
 _CARD_FIELDS = ("license_name", "license_link", "datasets", "languages", "pipeline_tag", "library", "gate_text")
 
 
-def merged(parts: RepositoryParts, record: Mapping[str, Any], *, asked: str) -> Model:
+def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) -> Model:
     """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
     model = assembled(parts)
     data = record.get("cardData")
@@ -84,7 +84,7 @@ def _unread(model: Model) -> bool:
 
 
 def _bases(
-    model: Model, stated: card.CardFacts, record: Mapping[str, Any], tags: tuple[str, ...], notes: list[str]
+    model: Model, stated: card.CardFacts, record: Mapping[str, object], tags: tuple[str, ...], notes: list[str]
 ) -> tuple[BaseModel, ...]:
     """Every parent that the files, the API or the tags name, each with the most telling relation stated for it."""
     listed = record.get("baseModels")
@@ -106,9 +106,9 @@ def _bases(
     return tuple(joined.values())
 
 
-def _plain_fields(model: Model, record: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+def _plain_fields(model: Model, record: Mapping[str, object], sources: dict[str, str]) -> dict[str, object]:
     """Fields that only the API states: gating, popularity, dates."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     gated = record.get("gated")
     if gated in ("auto", "manual") or isinstance(gated, bool):
         found["gated"] = gated

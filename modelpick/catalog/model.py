@@ -53,7 +53,7 @@ class Model:
     id: str
     origin: Origin
     revision: str | None = None  # commit sha; None: not known (the embedded catalog)
-    config: Mapping[str, Any] | None = None
+    config: Mapping[str, object] | None = None
     parameters: int | None = None
     parameters_exact: bool = False  # counted from safetensors headers or derived exactly; False: rounded or unknown
     active_parameters: int | None = None  # mixture of experts: parameters used per token
@@ -75,8 +75,8 @@ class Model:
     quality: Quality | None = None
     texts: Mapping[str, str] = field(default_factory=dict)  # file name -> text: the card and the files of terms
     files: tuple[str, ...] = ()  # every file name in the repository, where a listing was read
-    adapter_config: Mapping[str, Any] | None = None  # adapter_config.json, as parsed
-    gguf: Mapping[str, Any] | None = None  # general.* keys of a GGUF header (`general.license`, `general.base_model.*`)
+    adapter_config: Mapping[str, object] | None = None  # adapter_config.json, as parsed
+    gguf: Mapping[str, object] | None = None  # general.* keys of a GGUF header: license, base_model.*
     gate_text: str | None = None  # what the gate asks to accept (extra_gated_prompt / extra_gated_heading)
     sources: Mapping[str, str] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()

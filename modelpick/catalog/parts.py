@@ -5,7 +5,6 @@ A file of its own, since folder.py reads files and hub_record.py, which joins th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from modelpick.catalog import card, headers
 from modelpick.catalog.model import BaseModel, Conflict, Model, Origin
@@ -26,9 +25,9 @@ class RepositoryParts:
     revision: str | None
     files: tuple[str, ...]
     texts: dict[str, str]
-    config: dict[str, Any] | None
-    adapter_config: dict[str, Any] | None
-    gguf: dict[str, Any] | None
+    config: dict[str, object] | None
+    adapter_config: dict[str, object] | None
+    gguf: dict[str, object] | None
     parameters_by_dtype: dict[str, int]
     notes: tuple[str, ...]
 
@@ -68,7 +67,7 @@ def assembled(parts: RepositoryParts) -> Model:
 
 
 def _with_adapter_base(
-    declared: tuple[BaseModel, ...], adapter: Mapping[str, Any] | None
+    declared: tuple[BaseModel, ...], adapter: Mapping[str, object] | None
 ) -> tuple[tuple[BaseModel, ...], tuple[Conflict, ...]]:
     """The card's parents and the one adapter_config.json names; a conflict where the card declares others only."""
     named = (adapter or {}).get("base_model_name_or_path")

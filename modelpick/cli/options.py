@@ -33,7 +33,7 @@ _LONGEST_METAVAR = 32  # characters of choices shown in place of a letter
 class Flags:
     """Marks a parameter of a command that stands for settings: a mapping of names to values, None where not typed.
 
-        work: Annotated[Mapping[str, Any], Flags(Workload, "method", "context")]
+        work: Annotated[Mapping[str, object], Flags(Workload, "method", "context")]
 
     Without names: all settings of `kind`, but for those in `without`.
     """
@@ -49,7 +49,7 @@ class Flags:
             for name in self.names
         ]
 
-    def take(self, values: dict[str, Any]) -> dict[str, Any]:
+    def take(self, values: dict[str, object]) -> dict[str, object]:
         """Removes what was typed for these settings from `values`, and returns it checked. Raises UsageError."""
         return {name: typed(self.kind, name, values.pop(name)) for name in self.names}
 
@@ -219,5 +219,5 @@ Family = Annotated[
 # The settings of a workload that a command takes: to rank models, and to plan, cost or run one of them.
 RANKED = ("method", "context", "batch", "gpus")
 RUN = (*RANKED, "generate", "stack", "dtype")
-Ranked = Annotated[Mapping[str, Any], Flags(Workload, "task", *RANKED)]
-Run = Annotated[Mapping[str, Any], Flags(Workload, *RUN)]
+Ranked = Annotated[Mapping[str, object], Flags(Workload, "task", *RANKED)]
+Run = Annotated[Mapping[str, object], Flags(Workload, *RUN)]

@@ -57,7 +57,7 @@ class Output:
     verbose: bool = False
     debug: bool = False
 
-    def answer(self, payload: Mapping[str, Any], draw: Callable[[Console], None]) -> None:
+    def answer(self, payload: Mapping[str, object], draw: Callable[[Console], None]) -> None:
         """Print the answer once: `payload` with its schema version under `--json`, else what `draw` draws."""
         if self.as_json:
             answer_json({"schema_version": SCHEMA_VERSION, **payload})

@@ -62,7 +62,7 @@ class Report:
         counts = Counter(next(end for end in ends if tokens <= end) for tokens in self.tokens)
         return [(end, counts[end]) for end in ends if end >= min(counts)]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The object of `data check --json`."""
         return {
             "file": str(self.data.path),

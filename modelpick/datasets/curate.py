@@ -44,7 +44,7 @@ class Curated:
         """Where the chosen stand in the file."""
         return tuple(example.line for example in self.chosen)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The report of `data curate --json`."""
         return {
             "chosen": len(self.chosen),

@@ -94,7 +94,7 @@ class BadExampleError(ValueError):
         self.code = code
 
 
-def form_of(record: Mapping[str, Any]) -> Form:
+def form_of(record: Mapping[str, object]) -> Form:
     """The form a record is written in. Raises BadExampleError(code="unknown_form") naming the keys found."""
     keys = set(record)
     if keys & {"messages", "conversations"}:
@@ -140,7 +140,7 @@ def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Exa
     return tuple(Example(e.line, e.form, e.turns, e.answer, str(source)) for e in made)
 
 
-def _unread(record: Mapping[str, Any]) -> str:
+def _unread(record: Mapping[str, object]) -> str:
     """The other keys of a record without an answer: the column that was meant, under another name."""
     others = [
         key for key in map(str, record) if key not in ("prompt", "instruction", "question", "input", "source", "id")
@@ -148,7 +148,7 @@ def _unread(record: Mapping[str, Any]) -> str:
     return f" (neither output nor completion among {', '.join(others[:4])})" if others else ""
 
 
-def _chat(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
+def _chat(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
     raw = record.get("messages", record.get("conversations"))
     if not isinstance(raw, list) or not raw:
         raise BadExampleError("bad_chat", "messages is not a list of turns")
@@ -182,7 +182,7 @@ def _turn(part: Any) -> Turn:
     return Turn(role, content)
 
 
-def _instruction(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
+def _instruction(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
     asked = _text(record, "instruction", "question") or ""
     extra = _text(record, "input", "context")
     answer = _text(record, "output", "response", "answer", "completion")
@@ -191,7 +191,7 @@ def _instruction(record: Mapping[str, Any], line: int, labelled: bool) -> Iterab
     yield Example(line, "instruction", turns, answer)
 
 
-def _completion(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
+def _completion(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
     if "prompt" in record:
         yield Example(
             line,
@@ -205,7 +205,7 @@ def _completion(record: Mapping[str, Any], line: int, labelled: bool) -> Iterabl
         yield Example(line, "completion", (Turn("user", _text(record, "text") or ""),), None)
 
 
-def _classification(record: Mapping[str, Any], line: int, labelled: bool) -> Iterable[Example]:
+def _classification(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
     label = record["label"]
     if isinstance(label, float) and label.is_integer():
         label = int(label)  # a table with a gap in it makes every whole number a float
@@ -214,7 +214,7 @@ def _classification(record: Mapping[str, Any], line: int, labelled: bool) -> Ite
     yield Example(line, "classification", (Turn("user", _text(record, "text", "sentence") or ""),), str(label))
 
 
-def _text(record: Mapping[str, Any], *names: str) -> str | None:
+def _text(record: Mapping[str, object], *names: str) -> str | None:
     for name in names:
         value = record.get(name)
         if value is None:

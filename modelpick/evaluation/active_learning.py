@@ -27,7 +27,7 @@ class Picked:
     fresh: int  # of the pool: new questions, each once
     asked: int  # of the fresh: those that the model was asked about
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The report of `data next --json`."""
         rows = [{"line": example.line, "uncertainty": round(unsure, 4)} for example, unsure in self.rows]
         return {"picked": rows, "pool": self.pool, "fresh": self.fresh, "asked": self.asked}

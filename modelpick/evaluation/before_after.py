@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from modelpick import schema
 from modelpick.datasets import read
@@ -71,7 +70,7 @@ def comparisons(before: Before, after: Before) -> tuple[ScoreComparison, ...]:
     return tuple(compared)
 
 
-def probe_figures(before: Answers | None, after: Answers | None) -> Mapping[str, Any] | None:
+def probe_figures(before: Answers | None, after: Answers | None) -> Mapping[str, Mapping[str, object]] | None:
     """The full figures of a probe run both times, for result.json; None where it was not."""
     return {"before": before.as_json(), "after": after.as_json()} if before and after else None
 

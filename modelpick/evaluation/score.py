@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from modelpick.catalog.architecture import Kind
-from modelpick.loading.tokenize import IGNORED, Encoded
+from modelpick.loading.tokenize import IGNORED, Encoded, EncodedRow
 from modelpick.schema import Bounds, to_json
 
 _Z95 = 1.959963984540054  # the 97.5 % point of the standard normal distribution
@@ -124,7 +124,7 @@ def score(model: Any, encoded: Encoded, kind: Kind, pad: int, batch: int = 1) ->
     return Scores("accuracy" if kind == "encoder" else "loss", tuple(cases))
 
 
-def _collate(rows: Sequence[dict[str, Any]], kind: Kind, pad: int, device: Any) -> tuple[dict[str, Any], Any]:
+def _collate(rows: Sequence[EncodedRow], kind: Kind, pad: int, device: Any) -> tuple[dict[str, object], Any]:
     import torch
 
     width = max(len(row["input_ids"]) for row in rows)

@@ -19,7 +19,7 @@ _ACCOUNT = "123456789012"  # a placeholder of the documents' ARNs, replaced by A
 _STOP_AT = "9999-12-31T23:59:59Z"  # a placeholder in user-data, replaced by the parameter
 
 
-def template(spec: Spec, bundle_sha256: str) -> dict[str, Any]:
+def template(spec: Spec, bundle_sha256: str) -> dict[str, object]:
     """The template as a document. Times and network are its parameters; the machine runs the bundle of that hash."""
     names = ResourceNames(spec.deployment, _ACCOUNT, spec.region)
     tags = tag_list({**templates.tags(spec, owner="cloudformation")})
@@ -69,7 +69,7 @@ def template_text(spec: Spec, bundle_sha256: str) -> str:
     return json.dumps(_account_left_open(template(spec, bundle_sha256)), indent=1) + "\n"
 
 
-def _parameters(spec: Spec) -> dict[str, Any]:
+def _parameters(spec: Spec) -> dict[str, object]:
     instant = "A time like 2026-11-23T18:00:00Z"
     sizes = {"AllowedPattern": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "Type": "String"}
     return {
@@ -92,11 +92,11 @@ def _parameters(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _resource(kind: str, properties: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def _resource(kind: str, properties: Mapping[str, object], **more: Any) -> dict[str, object]:
     return {"Type": kind, **more, "Properties": dict(properties)}
 
 
-def _bucket(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict[str, Any]:
+def _bucket(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict[str, object]:
     rules = []
     for rule in templates.lifecycle(spec.keep_results_days, int(spec.hours // 24) + 2)["Rules"]:
         own = {"Id": rule["ID"], "Prefix": rule["Filter"]["Prefix"], "Status": rule["Status"]}
@@ -119,8 +119,13 @@ def _bucket(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dic
 
 
 def _role(
-    spec: Spec, names: ResourceNames, service: str, policy: str, document: Mapping[str, Any], tags: list[dict[str, str]]
-) -> dict[str, Any]:
+    spec: Spec,
+    names: ResourceNames,
+    service: str,
+    policy: str,
+    document: Mapping[str, object],
+    tags: list[dict[str, str]],
+) -> dict[str, object]:
     name = names.guest_role if policy == "guest" else names.switch_role
     boundary = {"PermissionsBoundary": spec.permission_boundary} if spec.permission_boundary else {}
     return _resource(
@@ -136,7 +141,7 @@ def _role(
     )
 
 
-def _launch_template(spec: Spec, names: ResourceNames, bundle_sha256: str) -> dict[str, Any]:
+def _launch_template(spec: Spec, names: ResourceNames, bundle_sha256: str) -> dict[str, object]:
     data = templates.launch_template(
         spec,
         names,
@@ -160,7 +165,7 @@ def _user_data(spec: Spec, names: ResourceNames, bundle_sha256: str) -> list[Any
     return [open_places.get(piece, piece) for piece in re.split(f"({_ACCOUNT}|{_STOP_AT})", text)]
 
 
-def _group(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict[str, Any]:
+def _group(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict[str, object]:
     types = [candidate.instance_type for candidate in spec.candidates]
     policy = templates.mixed_instances(names, types=types, on_demand=spec.market == "on-demand")
     policy["LaunchTemplate"]["LaunchTemplateSpecification"] = {
@@ -183,7 +188,7 @@ def _group(spec: Spec, names: ResourceNames, tags: list[dict[str, str]]) -> dict
     )
 
 
-def _action(at: Mapping[str, str], sizes: Mapping[str, int], after: list[str]) -> dict[str, Any]:
+def _action(at: Mapping[str, str], sizes: Mapping[str, int], after: list[str]) -> dict[str, object]:
     more = {"DependsOn": after} if after else {}
     return _resource(
         "AWS::AutoScaling::ScheduledAction",
@@ -192,7 +197,7 @@ def _action(at: Mapping[str, str], sizes: Mapping[str, int], after: list[str]) -
     )
 
 
-def _forced_delete(names: ResourceNames) -> dict[str, Any]:
+def _forced_delete(names: ResourceNames) -> dict[str, object]:
     return _resource(
         "AWS::Scheduler::Schedule",
         {

@@ -6,7 +6,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from modelpick import files
 from modelpick.catalog.folder import copy_terms
@@ -47,7 +46,7 @@ class Permission:
     reviewed_by: str | None = None
     files: tuple[tuple[str, str], ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The `license` object of run.json."""
         return {
             "model": self.model,

@@ -7,7 +7,7 @@ weaker than another piece made it.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 EvidenceSource = Literal[
     "card", "catalog", "license_file", "use_policy", "body", "adapter_config", "gguf", "lineage", "training_data",
@@ -84,7 +84,7 @@ class LicenseFinding:
     source: EvidenceSource
     evidence: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `licenses` in the contract."""
         return {"id": self.id, "spdx": self.spdx, "from": self.source, "evidence": self.evidence}
 
@@ -99,7 +99,7 @@ class LineageStep:
     verdict: Verdict
     child: str = ""  # the model it is an ancestor of
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `lineage` in the contract."""
         return {
             "model": self.model, "relation": self.relation, "license": self.license, "verdict": self.verdict.value,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Literal
 
 from modelpick.schema import IsoDate
 
@@ -133,7 +133,7 @@ class WeightFamilies:
     def __iter__(self) -> Iterator[WeightFamily]:
         return iter(self._all)
 
-    def of(self, id: str, config: Mapping[str, Any] | None) -> tuple[InferredAncestor, ...]:
+    def of(self, id: str, config: Mapping[str, object] | None) -> tuple[InferredAncestor, ...]:
         """What the repository's name implies, and for a root the name does not give, what its config implies."""
         name = id.rsplit("/", 1)[-1]
         implied: dict[str, InferredAncestor] = {}

@@ -7,7 +7,7 @@ a `review` is applied last.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from modelpick.catalog.model import Model, Origin
 from modelpick.licensing.conditions import Assessment, combine
@@ -53,7 +53,7 @@ class Judgement:
         """The ids of all licenses found, each once."""
         return tuple(dict.fromkeys(finding.id for finding in self.licenses))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `results` of `license --json`."""
         return {
             "model": self.model,

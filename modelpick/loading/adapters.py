@@ -153,13 +153,9 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
 
 def merge(base: str, adapter: Path, output: Path, options: LoadOptions) -> Kind:
     """Write base + adapter as one ordinary model. The base is loaded unquantized: merging into 8-bit weights rounds."""
-    loaded = load_adapter(base, adapter, LoadOptions(method="lora", **_without_method(options)))
+    loaded = load_adapter(base, adapter, replace(options, method="lora"))
     merged: Any = loaded.model
     merged = merged.merge_and_unload(safe_merge=True)
     merged.save_pretrained(output)
     loaded.tokenizer.save_pretrained(output)
     return loaded.kind
-
-
-def _without_method(options: LoadOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in LoadOptions.__slots__ if name != "method"}

@@ -225,7 +225,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
     config = load_config(model, options)
     kind = kind_of(config)
     tokenizer, notes = load_tokenizer(model, options, kind)
-    arguments: dict[str, Any] = {
+    arguments: dict[str, object] = {
         "trust_remote_code": options.trust_remote_code,
         "dtype": torch_dtype(options.dtype),
         "use_safetensors": None if options.allow_pickles else True,
@@ -263,7 +263,7 @@ def load(model: str, options: LoadOptions) -> Loaded:
 
 
 def _from_pretrained(
-    auto: Any, model: Path, config: Any, arguments: dict[str, Any], kind: Kind
+    auto: Any, model: Path, config: Any, arguments: dict[str, object], kind: Kind
 ) -> tuple[Any, tuple[str, ...]]:
     """The model, and the modules its checkpoint has no (or other) weights for.
 

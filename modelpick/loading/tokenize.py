@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from modelpick.catalog.architecture import Kind
 from modelpick.datasets.examples import Example
@@ -16,11 +16,18 @@ _TOGETHER = 1000  # texts that a tokenizer is given at once: it works through th
 IGNORED = -100  # torch.nn.CrossEntropyLoss's ignore_index
 
 
+class EncodedRow(TypedDict):
+    """What a collator takes of one example: token ids, and a label for each token, or the one of an encoder's text."""
+
+    input_ids: list[int]
+    labels: Any  # list[int], or int
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Rows ready for a collator, and what had to be cut or left out to fit the context."""
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[EncodedRow, ...]
     cut: int
     left_out: int
     longest: int
@@ -115,7 +122,7 @@ def _check_form(examples: Sequence[Example], kind: Kind) -> None:
         )
 
 
-def _decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def _decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> EncodedRow:
     if example.form == "completion":
         prompt = tokenizer(example.prompt, add_special_tokens=False)["input_ids"] if example.prompt else []
         answer = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
@@ -125,7 +132,7 @@ def _decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str
         return {"input_ids": known + answer + end, "labels": [IGNORED] * len(known) + answer + end}
     messages = example.messages()
     before = _template_ids(tokenizer, messages, add_generation_prompt=True)
-    whole = _template_ids(tokenizer, [*messages, {"role": "assistant", "content": example.answer}])
+    whole = _template_ids(tokenizer, [*messages, {"role": "assistant", "content": example.answer or ""}])
     # Some templates render the opening of an answer differently once the answer is there: what both share is given.
     shared = next(
         (i for i, (a, b) in enumerate(zip(before, whole, strict=False)) if a != b), min(len(before), len(whole))
@@ -133,13 +140,13 @@ def _decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str
     return {"input_ids": whole, "labels": [IGNORED] * shared + whole[shared:]}
 
 
-def _template_ids(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> list[int]:
+def _template_ids(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> list[int]:
     text = _template_text(tokenizer, messages, **options)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
-def _template_text(tokenizer: Any, messages: list[dict[str, Any]], **options: Any) -> str:
+def _template_text(tokenizer: Any, messages: list[dict[str, str]], **options: Any) -> str:
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, **options))
     except Exception as error:  # jinja2 errors: a template that refuses a system turn, or turns out of order
@@ -150,7 +157,7 @@ def _template_text(tokenizer: Any, messages: list[dict[str, Any]], **options: An
         ) from None
 
 
-def _encoder_decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def _encoder_decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> EncodedRow:
     asked = tokenizer(example.prompt)["input_ids"]
     answer = tokenizer(text_target=example.answer)["input_ids"]
     if tokenizer.eos_token_id is not None and answer[-1:] != [tokenizer.eos_token_id]:
@@ -158,7 +165,7 @@ def _encoder_decoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> 
     return {"input_ids": asked, "labels": answer}
 
 
-def _encoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def _encoder(example: Example, tokenizer: "PreTrainedTokenizerBase") -> EncodedRow:
     return {"input_ids": tokenizer(example.prompt)["input_ids"], "labels": []}
 
 

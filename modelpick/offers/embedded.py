@@ -156,7 +156,7 @@ def subject_of(
     inner = text if isinstance(text, dict) else config
     model_type = str(config.get("model_type", ""))
     kind = "encoder-decoder" if config.get("is_encoder_decoder") is True else _kinds().get(model_type, "decoder")
-    experts = any(isinstance(inner.get(key), int) and inner[key] > 1 for key in EXPERTS)
+    experts = any(isinstance(count := inner.get(key), int) and count > 1 for key in EXPERTS)
     return Subject(model_type, workload, kind, experts, adapter, instance)
 
 

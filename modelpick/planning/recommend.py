@@ -348,7 +348,7 @@ def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
         "parameters": row.model.parameters,
         "license": {
             "verdict": row.judgement.verdict.value,
-            "ids": [license["id"] for license in judgement["licenses"]],
+            "ids": [finding.id for finding in row.judgement.licenses],
             "obligations": judgement["obligations"],
         },
         **_placement_as_json(row.placement, row.cost),

@@ -42,7 +42,7 @@ def page(answer: RecommendAnswer, rows: int | None = None) -> str:
     return printable(text, keep="\n")
 
 
-def _row(rank: int, row: Recommendation) -> dict[str, Any]:
+def _row(rank: int, row: Recommendation) -> dict[str, object]:
     return {
         "rank": rank,
         "model": row.model.id,
@@ -57,7 +57,7 @@ def _row(rank: int, row: Recommendation) -> dict[str, Any]:
     }
 
 
-def _bar(placement: Placement, cost: Mapping[str, Any]) -> dict[str, Any]:
+def _bar(placement: Placement, cost: Mapping[str, Any]) -> dict[str, object]:
     """A memory bar in per cent of the GPU's usable memory, and what the placement costs."""
     room = placement.offer.instance.usable_memory_gib * GIB
     widths = {name: 100 * getattr(placement.memory.parts, name) / room for name in PARTS}

@@ -84,9 +84,18 @@ class Level:
         """Mean tokens of an answer."""
         return statistics.fmean(one.tokens for one in self.answered) if self.answered else 0.0
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def first_token_s(self) -> dict[str, float | None]:
+        """Seconds to the first token of an answer: p50 and p95."""
+        return quantiles([answer.first for answer in self.answered])
+
+    @property
+    def inter_token_s(self) -> dict[str, float | None]:
+        """Seconds between two tokens of an answer: p50 and p95."""
+        return quantiles([gap for answer in self.answered if (gap := answer.between) is not None])
+
+    def as_json(self) -> dict[str, object]:
         """The level in `bench --json`; a figure that was not measured is null."""
-        between = [gap for one in self.answered if (gap := one.between) is not None]
         return {
             "concurrency": self.concurrency,
             "requests": len(self.answered) + len(self.errors),
@@ -96,8 +105,8 @@ class Level:
             "tokens_per_s": self.tokens_per_s if self.answered else None,
             "prompt_tokens_mean": self.prompt_tokens,
             "generated_tokens_mean": self.generated if self.answered else None,
-            "first_token_s": quantiles([one.first for one in self.answered]),
-            "inter_token_s": quantiles(between),
+            "first_token_s": self.first_token_s,
+            "inter_token_s": self.inter_token_s,
         }
 
 

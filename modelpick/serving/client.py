@@ -50,9 +50,9 @@ class Asking:
     patience: float = 0.0
     timeout: float = 600.0  # the longest silence, in seconds
 
-    def body(self, model: str) -> dict[str, Any]:
+    def body(self, model: str) -> dict[str, object]:
         """What is sent."""
-        asked: dict[str, Any] = {"model": model, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        asked: dict[str, object] = {"model": model, "max_tokens": self.max_tokens, "temperature": self.temperature}
         if self.plain:
             asked["prompt"] = "\n".join(message["content"] for message in self.messages)
         else:
@@ -97,7 +97,8 @@ def models(at: Endpoint) -> tuple[str, ...]:
     """The names the server answers to. Raises RemoteError."""
     with _open(at, "/models", None, 30.0, 0.0) as answer:
         listed = _parsed(answer.read(_LONGEST_ANSWER), at).get("data")
-    return tuple(str(one["id"]) for one in listed or () if isinstance(one, dict) and "id" in one)
+    entries = listed if isinstance(listed, list) else []
+    return tuple(str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry)
 
 
 def pick_model(at: Endpoint, asked: str | None) -> str:
@@ -144,7 +145,7 @@ def _streamed(reply: Any, at: Endpoint, began: float) -> Iterator[Piece]:
         raise _broke_off(at, "the answer was cut off")
 
 
-def _piece(chunk: Mapping[str, Any], seconds: float) -> Piece:
+def _piece(chunk: Mapping[str, object], seconds: float) -> Piece:
     if chunk.get("error"):
         raise RemoteError(
             f"the server failed: {_short(json.dumps(chunk))}", fix="see the server's log", code="endpoint_failed"
@@ -160,7 +161,7 @@ def _piece(chunk: Mapping[str, Any], seconds: float) -> Piece:
     )
 
 
-def _open(at: Endpoint, path: str, body: Mapping[str, Any] | None, timeout: float, patience: float) -> Any:
+def _open(at: Endpoint, path: str, body: Mapping[str, object] | None, timeout: float, patience: float) -> Any:
     """The reply; on "later" (429, 503) it waits as long as the server says, within `patience`."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
     if at.key:
@@ -234,7 +235,7 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_Stay, *([urllib.request.ProxyHandler({})] if local else []))
 
 
-def _parsed(data: bytes, at: Endpoint) -> dict[str, Any]:
+def _parsed(data: bytes, at: Endpoint) -> dict[str, object]:
     try:
         found = json.loads(data)
     except ValueError:

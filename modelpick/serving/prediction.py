@@ -22,6 +22,20 @@ from modelpick.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
+class PredictedLevel:
+    """Measured and predicted speed at one concurrency, in the names of `bench --json`."""
+
+    concurrency: int
+    measured_tokens_per_s: float
+    promised_tokens_per_s: float
+    low_tokens_per_s: float
+    high_tokens_per_s: float
+    within: bool  # the prediction's interval
+    ratio: float  # measured to promised
+    believable: bool  # else it is of another machine
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """A plan's serving speed, made again for another load: same model, instance, stack and method."""
 
@@ -43,22 +57,21 @@ class Prediction:
         by = self.calibration if corrected else replace(self.calibration, local={})
         return serving_speed(self.shape, self.instance, by, load).generated
 
-    def compare(self, level: Level) -> dict[str, Any]:
-        """Measured and predicted side by side, for `bench --json`."""
+    def compare(self, level: Level) -> PredictedLevel:
+        """Measured and predicted side by side."""
         speed = self.speed(level)
         raw = self.speed(level, corrected=False)
         measured = level.tokens_per_s
-        within = speed.low <= measured <= speed.high
-        return {
-            "concurrency": level.concurrency,
-            "measured_tokens_per_s": measured,
-            "promised_tokens_per_s": speed.tokens_per_s,
-            "low_tokens_per_s": speed.low,
-            "high_tokens_per_s": speed.high,
-            "within": within,
-            "ratio": measured / speed.tokens_per_s,
-            "believable": calibration.believable(measured, raw.tokens_per_s),
-        }
+        return PredictedLevel(
+            concurrency=level.concurrency,
+            measured_tokens_per_s=measured,
+            promised_tokens_per_s=speed.tokens_per_s,
+            low_tokens_per_s=speed.low,
+            high_tokens_per_s=speed.high,
+            within=speed.low <= measured <= speed.high,
+            ratio=measured / speed.tokens_per_s,
+            believable=calibration.believable(measured, raw.tokens_per_s),
+        )
 
     def row(self, level: Level) -> Measurement:
         """The measurement as the calibration file keeps it."""

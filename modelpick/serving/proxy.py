@@ -6,10 +6,9 @@ Prometheus, logs requests without contents, and drains on SIGTERM. https://caddy
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 KEY_VARIABLE = "MODELPICK_API_KEY"  # Caddy's environment; its configuration only names it
 DRAIN_SECONDS = 30
@@ -51,7 +50,7 @@ class Guard:
         return _ENVELOPE + (_BYTES_AT_MOST if self.counts_tokens else BYTES_PER_TOKEN) * self.prompt_tokens
 
 
-def configuration(guard: Guard) -> dict[str, Any]:
+def configuration(guard: Guard) -> dict[str, object]:
     """Caddy's JSON. It contains no secret, and no admin endpoint is opened."""
     server = {
         "listen": [f"{guard.host}:{guard.port}"],
@@ -67,7 +66,7 @@ def configuration(guard: Guard) -> dict[str, Any]:
     }
 
 
-def _routes(guard: Guard) -> list[dict[str, Any]]:
+def _routes(guard: Guard) -> list[dict[str, object]]:
     keyed = {"header": {"Authorization": [f"Bearer {{env.{KEY_VARIABLE}}}"]}}
     plain = {"handler": "reverse_proxy", "upstreams": [{"dial": guard.upstream}], "flush_interval": -1}  # as it comes
     looking = {**plain, "transport": {"protocol": "http", "dial_timeout": "5s"}}
@@ -105,13 +104,13 @@ def _routes(guard: Guard) -> list[dict[str, Any]]:
     ]
 
 
-def _names_one_of(names: Sequence[str]) -> dict[str, Any]:
+def _names_one_of(names: Sequence[str]) -> dict[str, object]:
     """Pass on requests for served models only: the server would load any model folder of this machine by its path."""
     listed = "|".join(re.escape(json.dumps(name)[1:-1]) for name in names)
     return {"vars_regexp": {"{http.request.body}": {"pattern": f'"model"\\s*:\\s*"(?:{listed})"'}}}
 
 
-def _ambiguous_refused() -> dict[str, Any]:
+def _ambiguous_refused() -> dict[str, object]:
     """A body in which a reader of JSON could find other keys than the patterns here do: two models, or keys written
     with escapes. No client writes either: JSON needs no escape for a letter."""
     twice = '"model"\\s*:\\s*"[\\s\\S]*"model"\\s*:\\s*"'
@@ -120,7 +119,7 @@ def _ambiguous_refused() -> dict[str, Any]:
     return _route([found], _json(400, _error("the body names its model in two ways", "ambiguous_model")))
 
 
-def _long_answers_refused(most: int) -> list[dict[str, Any]]:
+def _long_answers_refused(most: int) -> list[dict[str, object]]:
     """transformers 5.23 takes any number of new tokens from a request (cli/serving/utils.py, _build_generation_config),
     and a whole generation_config in addition: beams, copies, another cache. Without either it writes 1,024 tokens."""
     named = '"max_(?:completion_)?tokens"\\s*:\\s*'
@@ -148,7 +147,7 @@ def _beyond(number: int) -> str:
     return f"0*(?:{'|'.join([longer, *larger])})"
 
 
-def _whole_answers_refused() -> dict[str, Any]:
+def _whole_answers_refused() -> dict[str, object]:
     """transformers 5.23 cuts the prompt's length off the front of every whole answer (cli/serving/utils.py,
     GenerateManager.generate_non_streaming), which is wrong where the answer does not begin with the prompt."""
     streamed = {"vars_regexp": {"{http.request.body}": {"pattern": '"stream"\\s*:\\s*true'}}}
@@ -156,12 +155,12 @@ def _whole_answers_refused() -> dict[str, Any]:
     return _route([{"not": [streamed]}], _json(400, _error(said, "stream_required")))
 
 
-def _license_files(state: Path) -> dict[str, Any]:
+def _license_files(state: Path) -> dict[str, object]:
     """license/ as files, and a list of them at /license/."""
     return {"handler": "file_server", "root": str(state), "browse": {}}
 
 
-def _request_log(file: Path) -> dict[str, Any]:
+def _request_log(file: Path) -> dict[str, object]:
     """Who, when, which path, how long, how many bytes: never headers, never prompts or answers."""
     fields = {
         "request>headers": {"filter": "delete"},
@@ -175,7 +174,7 @@ def _request_log(file: Path) -> dict[str, Any]:
     }
 
 
-def _answer_errors(guard: Guard) -> dict[str, Any]:
+def _answer_errors(guard: Guard) -> dict[str, object]:
     too_large = {"expression": "{http.error.status_code} == 413"}
     away = {"expression": "{http.error.status_code} in [502, 503, 504]"}
     long = f"the request is longer than the context of {guard.tokens} tokens allows"
@@ -196,11 +195,11 @@ def _answer_errors(guard: Guard) -> dict[str, Any]:
     return {"handle": [{"handler": "subroute", "routes": routes}]}
 
 
-def _route(match: list[dict[str, Any]], *handlers: dict[str, Any]) -> dict[str, Any]:
+def _route(match: Sequence[Mapping[str, object]], *handlers: Mapping[str, object]) -> dict[str, object]:
     return {**({"match": match} if match else {}), "handle": list(handlers), "terminal": True}
 
 
-def _json(status: int, body: dict[str, Any], headers: dict[str, list[str]] | None = None) -> dict[str, Any]:
+def _json(status: int, body: dict[str, object], headers: dict[str, list[str]] | None = None) -> dict[str, object]:
     """A fixed answer. Braces are Caddy's placeholders only where a name follows; JSON's are not."""
     return {
         "handler": "static_response",
@@ -210,12 +209,12 @@ def _json(status: int, body: dict[str, Any], headers: dict[str, list[str]] | Non
     }
 
 
-def _error(message: str, code: str) -> dict[str, Any]:
+def _error(message: str, code: str) -> dict[str, object]:
     """An error as OpenAI's clients read it."""
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
-def _models(names: Sequence[str]) -> dict[str, Any]:
+def _models(names: Sequence[str]) -> dict[str, object]:
     return {
         "object": "list",
         "data": [{"id": name, "object": "model", "created": 0, "owned_by": "modelpick"} for name in names],

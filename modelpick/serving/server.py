@@ -38,7 +38,7 @@ class ServeRequest:
     """What a user requested. None: chosen automatically. `workload` has the names of a serving workload."""
 
     model: str
-    workload: dict[str, Any]
+    workload: dict[str, object]
     adapter: Path | None = None
     name: str | None = None
     engine: str | None = None
@@ -89,7 +89,7 @@ class Launch:
         """The base URL for OpenAI clients."""
         return f"http://{HOST}:{self.port}/v1"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The answer of `serve --json`; the key itself is not in it."""
         work = self.sizing.workload
         return {

@@ -49,7 +49,7 @@ class Trace:
     code: tuple[str, ...]  # the libraries whose code ran, with their versions
     seconds: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The `exact` object of `estimate --exact --json`."""
         return {
             "allocated_gib": self.allocated / 2**30,
@@ -61,7 +61,7 @@ class Trace:
         }
 
 
-def trace(config: Mapping[str, Any], workload: Workload) -> Trace:
+def trace(config: Mapping[str, object], workload: Workload) -> Trace:
     """Trace one workload on the architecture of a config.json.
 
     Raises CannotTellError for a family transformers does not have, and for methods, layers and stacks whose code or
@@ -136,7 +136,7 @@ def _is_installed(package: str, wanted: str) -> bool:
     return f"{version(package)}.".startswith(f"{wanted}.")
 
 
-def _skeleton(config: Mapping[str, Any], workload: Workload) -> tuple[nn.Module, str]:
+def _skeleton(config: Mapping[str, object], workload: Workload) -> tuple[nn.Module, str]:
     """The model that `modelpick finetune` or a server would load, on torch's meta device, and its kind."""
     import transformers
     from transformers.models.auto import configuration_auto
@@ -278,7 +278,7 @@ def _padded(workload: Workload) -> bool:
 def _loss_of(model: nn.Module, kind: str, workload: Workload) -> Callable[[], torch.Tensor]:
     """A forward pass and its loss, as Trainer (transformers) and SFTTrainer (trl) compute it."""
     ids = torch.zeros(workload.batch, workload.context, dtype=torch.long)
-    inputs: dict[str, Any] = {"input_ids": ids, "labels": ids[:, 0] if kind == "encoder" else ids}
+    inputs: dict[str, object] = {"input_ids": ids, "labels": ids[:, 0] if kind == "encoder" else ids}
     if kind == "decoder":
         inputs["use_cache"] = False
     if _padded(workload):

@@ -75,14 +75,14 @@ class Request:
       training does not depend on any cloud.
     """
 
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     policy: str | None = None
     reviewed_by: str | None = None
     resume: bool = False
     offline: bool = False
     repeats: RunRecord | None = None
     watched: bool = False
-    planned: Sequence[Mapping[str, Any]] = ()
+    planned: Sequence[Mapping[str, object]] = ()
     open_store: Callable[[str], checkpoints.Store] = checkpoints.open_folder
 
 
@@ -145,7 +145,7 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
         return result
 
 
-def _checked(request: Request, options: dict[str, Any], output: Path) -> _Run:
+def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run:
     """Everything that can be refused before torch is loaded and anything is written."""
     record = read_run(output / "run.json") if request.resume else request.repeats
     earlier = None
@@ -400,7 +400,7 @@ def _means(comparisons: Sequence[ScoreComparison]) -> dict[str, float]:
     return before | {f"after_{comparison.name}": comparison.after.mean for comparison in comparisons}
 
 
-def _required(options: Mapping[str, Any], name: str) -> str:
+def _required(options: Mapping[str, object], name: str) -> str:
     if not options.get(name):
         raise UsageError(f"no {name} is given", fix=f"name the {name}", code="missing_setting")
     return str(options[name])

@@ -27,7 +27,7 @@ class Job:
 
     schema_version: int
     kind: Literal["finetune"]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     policy: str | None = None
     reviewed_by: str | None = None
     offline: bool = False
@@ -68,7 +68,7 @@ def request_from_files(request: Request, *, run_file: str | None = None, job_fil
         return replace(request, settings=_merged({"output": "run"}, request.settings))
     job = read_job(Path(job_file))
     options = _merged(job.settings, request.settings)
-    started = bool(options.get("output")) and (Path(options["output"]) / "run.json").is_file()
+    started = bool(options.get("output")) and (Path(str(options["output"])) / "run.json").is_file()
     return replace(
         request,
         settings={"output": options["output"]} if started else options,
@@ -80,7 +80,7 @@ def request_from_files(request: Request, *, run_file: str | None = None, job_fil
     )
 
 
-def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
+def planned_from(file: str) -> tuple[Mapping[str, object], ...]:
     """What a plan chose for each size of GPU, as aws.from_plan writes it: settings by name, and `usable_gib`.
 
     Raises UsageError for a file that is missing, broken, or of another schema_version.
@@ -106,7 +106,7 @@ def planned_from(file: str) -> tuple[Mapping[str, Any], ...]:
     return gpus
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
     return {**below, **{name: value for name, value in above.items() if value is not None}}
 
 

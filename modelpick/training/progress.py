@@ -103,7 +103,7 @@ class ProgressRecord:
     progressed_at: str | None = None
     error: Mapping[str, str] | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The file's object: unknown fields are left out, except `steps`."""
         return {name: value for name, value in asdict(self).items() if value is not None or name == "steps"}
 
@@ -223,9 +223,9 @@ def append_metrics(path: Path, record: Mapping[str, object]) -> None:
         file.write(json.dumps(clean, allow_nan=False) + "\n")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[dict[str, object]]:
     """The lines of metrics.jsonl by step, of each step the last attempt; a half-written line is passed over."""
-    records: dict[tuple[Any, bool], dict[str, Any]] = {}
+    records: dict[tuple[Any, bool], dict[str, object]] = {}
     if not path.exists():
         return []
     for line in files.read_text(path, code="bad_metrics").splitlines():
@@ -234,7 +234,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         records[(record.get("step"), "eval_loss" in record)] = record
-    return sorted(records.values(), key=lambda record: record.get("step") or 0)
+    return [records[key] for key in sorted(records, key=lambda key: key[0] or 0)]
 
 
 def losses(records: Sequence[Mapping[str, Any]], key: str = "loss") -> list[Point]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from modelpick import schema
 from modelpick.datasets.split import DataRecord
@@ -114,10 +114,10 @@ class FinetuneResult:
     loss_curve: str = ""
     license: LicenseRecord
     notes: tuple[str, ...] = ()
-    probe: Mapping[str, Any] | None = None
-    probe_few_shot: Mapping[str, Any] | None = None
+    probe: Mapping[str, Mapping[str, object]] | None = None
+    probe_few_shot: Mapping[str, Mapping[str, object]] | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The file's object, with `accumulation` too: the name that readers of result.json knew before 2026-12."""
         table = to_json(self) | {"accumulation": self.gradient_accumulation}
         return {name: value for name, value in table.items() if value is not None or not name.startswith("probe")}

@@ -37,7 +37,7 @@ def differences(record: RunRecord | None) -> list[str]:
 _PLACES = ("model", "data", "eval_data")  # settings that name a file or a folder
 
 
-def with_absolute_paths(options: dict[str, Any]) -> dict[str, Any]:
+def with_absolute_paths(options: Mapping[str, Any]) -> dict[str, object]:
     """Files and folders by their absolute path: a run is continued, repeated and served from anywhere."""
     paths = {name: os.path.abspath(options[name]) for name in _PLACES if options.get(name)}
     return {**options, **{name: path for name, path in paths.items() if os.path.exists(path)}}
@@ -67,7 +67,7 @@ def _blocks_a_run(name: str) -> bool:
     return name != "progress.json" and not name.endswith(".partial")
 
 
-def checked(options: Mapping[str, Any]) -> RunSettings:
+def checked(options: Mapping[str, object]) -> RunSettings:
     """The settings that `options` name, every other one at its default.
 
     Raises UsageError for a bad setting, and for one that does not apply together with another.
@@ -138,7 +138,7 @@ def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:
         output.rmdir()
 
 
-def continued(earlier: RunSettings, options: Mapping[str, Any]) -> dict[str, Any]:
+def continued(earlier: RunSettings, options: Mapping[str, Any]) -> dict[str, object]:
     """A resumed run keeps its settings; options that contradict them are refused rather than mixed in.
 
     Files and folders may have moved, as on the next machine: their content must be the same (`refuse_changed`).

@@ -39,7 +39,7 @@ _OPTIMIZERS = {
 }
 
 
-def training_arguments(settings: RunSettings, folder: Path) -> dict[str, Any]:
+def training_arguments(settings: RunSettings, folder: Path) -> dict[str, object]:
     """The run's settings as transformers.TrainingArguments; checkpoints go to `folder`."""
     cuda = torch.cuda.is_available()
     return {
@@ -220,7 +220,7 @@ def build_trainer(
     """The Trainer for the kind of model, with checked steps and checkpoints; it stops at step `until`, if given."""
     rows = datasets.Dataset.from_list(list(encoded.rows))
     common = training_arguments(settings, folder)
-    parts: dict[str, Any] = {"model": loaded.model, "train_dataset": rows, "processing_class": loaded.tokenizer}
+    parts: dict[str, object] = {"model": loaded.model, "train_dataset": rows, "processing_class": loaded.tokenizer}
     if loaded.kind == "decoder":
         arguments = trl.SFTConfig(
             **common, max_length=settings.context, dataset_kwargs={"skip_prepare_dataset": True}, packing=False

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from modelpick.evaluation.probe.logic import SHAPES, Shape, Statement, follows, known
 from modelpick.evaluation.probe.suite import Answers, _words, article_case, concluded, make_cases
 from modelpick.evaluation.score import paired_difference, share
+from modelpick.schema import to_json
 
 
 def test_valid_and_invalid_shapes_are_told_apart_by_trying_every_world() -> None:
@@ -55,7 +56,7 @@ def test_the_two_wordings_share_no_case_and_no_content_word() -> None:
 
 
 def test_what_is_trained_on_shares_no_word_list_and_no_sentence_with_what_is_asked() -> None:
-    plain, other = (_words()[wording] for wording in ("plain", "other"))
+    plain, other = (to_json(_words(wording)) for wording in ("plain", "other"))
     assert set(plain) == set(other)
     content = [
         {*(word for kind in words["kinds"] for word in kind), *words["properties"], *words["names"]}

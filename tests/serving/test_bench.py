@@ -13,6 +13,7 @@ from modelpick.errors import UsageError
 from modelpick.offers import embedded
 from modelpick.serving import bench, client, prediction
 from modelpick.serving.bench import Level, Load, Timed
+from modelpick.serving.prediction import PredictedLevel
 from modelpick.speed import calibration
 from modelpick.speed.speed import serving_speed
 from modelpick.workload import workload_from
@@ -182,7 +183,7 @@ def test_the_table_of_the_largest_figures_fits_eighty_columns() -> None:
 
     slow = Level(512, 162.0, tuple(Timed(150.25, 162.0, 300_000, 9000, True) for _ in range(64)), ("timeout",) * 448)
     quick = Level(1, 2.0, (Timed(1.6, 4.6, 11, 30, True),), ())
-    promised = [{"low_tokens_per_s": 99_999.9, "high_tokens_per_s": 123_456.7}] * 2
+    promised = [PredictedLevel(512, 1.0, 1.0, 99_999.9, 123_456.7, within=False, ratio=1.0, believable=True)] * 2
     console = Console(width=80, file=io.StringIO(), highlight=False)
     _draw(console, "a model", [slow, quick], promised, None, False)
     drawn = console.file.getvalue()  # type: ignore[attr-defined]

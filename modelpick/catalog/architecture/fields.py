@@ -6,7 +6,7 @@ from typing import Any
 from modelpick.catalog.architecture.shape import Checkpoint
 from modelpick.errors import CannotTellError
 
-Config = Mapping[str, Any]
+Config = Mapping[str, object]
 
 # The same fact under the names that families give it.
 HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "hidden_dim")

@@ -98,10 +98,12 @@ def _text(config: Config) -> tuple[Config, bool]:
     """The text tower's config, and whether there are other towers."""
     text: Config = config
     for _ in range(_DEEPEST + 1):
-        inner = next((text[key] for key in _TEXT_TOWERS if isinstance(text.get(key), Mapping)), None)
+        inner = next((tower for key in _TEXT_TOWERS if isinstance(tower := text.get(key), Mapping)), None)
         if inner is None:
             break
-        inherited = {key: text[key] for key in ("quantization_config", "torch_dtype", "dtype") if text.get(key)}
+        inherited: dict[str, object] = {
+            key: text[key] for key in ("quantization_config", "torch_dtype", "dtype") if text.get(key)
+        }
         tied = text.get("tie_word_embeddings")
         if tied is not None and inner.get("tie_word_embeddings") is None:
             inherited["tie_word_embeddings"] = tied
@@ -112,8 +114,8 @@ def _text(config: Config) -> tuple[Config, bool]:
         raise fields.bad("text_config", "nested", "one text tower")
     towers = text is not config
     for part in _PARTS:
-        if isinstance(text.get(part), Mapping):  # what the model itself says takes precedence over its parts
-            text = {**text[part], **text}
+        if isinstance(own := text.get(part), Mapping):  # what the model itself says takes precedence over its parts
+            text = {**own, **text}
     return text, towers
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,11 +12,12 @@ from modelpick.cli.endpoint_options import EndpointOptions
 from modelpick.cli.options import Instance, whole_number
 from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError
+from modelpick.schema import to_json
 from modelpick.serving import bench as measuring
 from modelpick.serving import client, machine, prediction
 from modelpick.serving.bench import Level, Load
 from modelpick.serving.client import Endpoint
-from modelpick.serving.prediction import Prediction
+from modelpick.serving.prediction import PredictedLevel, Prediction
 from modelpick.speed import calibration
 
 _LARGEST_CONCURRENCY = 512  # threads of this client
@@ -135,18 +136,18 @@ def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep:
     compared = [promised.compare(level) for level in levels] if promised else []
     rows = [
         promised.row(level)
-        for level, one in zip(levels, compared, strict=False)
-        if promised is not None and keep and one["believable"] and not level.errors
+        for level, comparison in zip(levels, compared, strict=False)
+        if promised is not None and keep and comparison.believable and not level.errors
     ]
     kept = calibration.save(rows) if rows else None
-    strange = [one for one in compared if not one["believable"]]
-    payload: dict[str, Any] = {
+    strange = [comparison for comparison in compared if not comparison.believable]
+    payload: dict[str, object] = {
         "endpoint": measured.url,
         "model": name,
         "tool": measured.tool,
         "levels": [level.as_json() for level in levels],
         "plan": promised.plan if promised else None,
-        "promised": compared,
+        "promised": [to_json(comparison) for comparison in compared],
         "calibration": {"file": str(kept) if kept else None, "rows": len(rows)},
         "assumptions": [
             f"measured by {measured.tool}, a closed loop: each client asks again when it is answered",
@@ -167,7 +168,7 @@ def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep:
 
 
 def _draw(
-    console: Console, name: str, levels: list[Level], compared: list[dict[str, Any]], kept: str | None, strange: bool
+    console: Console, name: str, levels: list[Level], compared: list[PredictedLevel], kept: str | None, strange: bool
 ) -> None:
     from rich.table import Table
 
@@ -176,13 +177,10 @@ def _draw(
     for title in ("clients", "tokens/s", *promised, "to the first", "between two", "failed"):
         table.add_column(title, justify="right", no_wrap=True)
     for number, level in enumerate(levels):
-        told = level.as_json()
         row = [str(level.concurrency), _rate(level.tokens_per_s)]
         if compared:
-            one = compared[number]
-            row.append(f"{_rate(one['low_tokens_per_s'])} to {_rate(one['high_tokens_per_s'])}")
-        waits = (_wait(told[name]) for name in ("first_token_s", "inter_token_s"))
-        table.add_row(*row, *waits, str(len(level.errors)))
+            row.append(f"{_rate(compared[number].low_tokens_per_s)} to {_rate(compared[number].high_tokens_per_s)}")
+        table.add_row(*row, _wait(level.first_token_s), _wait(level.inter_token_s), str(len(level.errors)))
     console.print(name, markup=False, soft_wrap=True)
     console.print(table)
     console.print("waits for tokens: half are shorter than the first figure, 95 % than the second", markup=False)

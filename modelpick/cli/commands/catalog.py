@@ -44,7 +44,7 @@ def info(out: Output) -> None:
     out.answer(payload, draw)
 
 
-def _source(key: str, catalog: Catalog) -> dict[str, Any]:
+def _source(key: str, catalog: Catalog) -> dict[str, object]:
     source = catalog.source(key)
     return {"key": key, "title": source.title, "as_of": source.as_of, "read_on": source.read_on}
 
@@ -81,8 +81,8 @@ def show(
     out.answer(payload, lambda console: _draw_list(console, shown, len(matches)))
 
 
-def _model_as_json(model: Model, catalog: Catalog) -> dict[str, Any]:
-    facts: dict[str, Any] = {key: _plain(getattr(model, key)) for key in _FACTS}
+def _model_as_json(model: Model, catalog: Catalog) -> dict[str, object]:
+    facts: dict[str, object] = {key: _plain(getattr(model, key)) for key in _FACTS}
     return {
         "model": model.id,
         "revision": model.revision,

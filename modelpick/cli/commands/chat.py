@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,7 +20,7 @@ class _Said:
 
     text: str = ""
     thought: str = ""
-    usage: dict[str, Any] | None = None
+    usage: dict[str, object] | None = None
     seconds: float = 0.0
 
 
@@ -70,7 +70,7 @@ def chat(
     turns.append({"role": "user", "content": asked})
     said = _ask(talk, turns, shown=not out.as_json)
     if out.as_json:
-        payload: dict[str, Any] = {
+        payload: dict[str, object] = {
             "endpoint": at.url, "model": name, "answer": said.text, "reasoning": said.thought or None,
             "usage": said.usage, "seconds": said.seconds, "assumptions": [], "sources": [],
         }  # fmt: skip

@@ -1,7 +1,7 @@
 """`modelpick connect`: a port or a shell of a machine that lets nothing in, and the key to what it serves."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,7 +47,7 @@ def connect(
     raise typer.Exit(access.connect(held, interactive=shell))
 
 
-def _key(account: Account, name: str, key_file: Path | None, local: int) -> dict[str, Any]:
+def _key(account: Account, name: str, key_file: Path | None, local: int) -> dict[str, object]:
     """Fetch the key into its file. A key never reaches the screen, a log or a process list."""
     address = f"http://127.0.0.1:{local}"
     secret = access.api_key(account, name)
@@ -64,15 +64,15 @@ def _key(account: Account, name: str, key_file: Path | None, local: int) -> dict
     }  # fmt: skip
 
 
-def _draw(console: Console, name: str, answer: dict[str, Any]) -> None:
+def _draw(console: Console, name: str, answer: dict[str, object]) -> None:
     for line in (*_told(name, answer), "forwarding until Ctrl-C"):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _told(name: str, answer: dict[str, Any]) -> list[str]:
+def _told(name: str, answer: dict[str, object]) -> list[str]:
     if answer["key_file"] is None:
         return [f"port {answer['port']} of {name} is {answer['address']}; it serves nothing, so there is no API key"]
-    endpoint, path = answer["endpoint"], _typed(Path(answer["key_file"]))
+    endpoint, path = answer["endpoint"], _typed(Path(str(answer["key_file"])))
     named = "" if endpoint == "http://127.0.0.1:8000/v1" else f" --endpoint {endpoint}"  # else what chat asks anyway
     return [
         *([] if answer["ready"] else [f"{name} does not serve yet: {answer['progress']}"]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,9 @@ def cost(
     out: Output,
     *,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
-    work: Annotated[Mapping[str, Any], Flags(Workload, "task", *RUN)],
+    work: Annotated[Mapping[str, object], Flags(Workload, "task", *RUN)],
     data: Data = None,
-    passes: Annotated[Mapping[str, Any], Flags(RunSettings, "epochs")],
+    passes: Annotated[Mapping[str, float | None], Flags(RunSettings, "epochs")],
     duty: Annotated[
         str | None, typer.Option("--duty", metavar="SHARE", help="Share of the month a server is on. Default: 1.")
     ] = None,
@@ -77,7 +77,7 @@ def _only_serving(given: dict[str, str | None]) -> None:
             raise UsageError(f"{flag} does not apply to task finetune", fix=f"leave out {flag}", code="contradiction")
 
 
-def _payload(model: str, found: InstanceComparison) -> dict[str, Any]:
+def _payload(model: str, found: InstanceComparison) -> dict[str, object]:
     memory = found.memory.as_json()
     return {
         "model": found.model,

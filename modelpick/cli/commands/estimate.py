@@ -1,7 +1,7 @@
 """`modelpick estimate`: does it fit? Memory by part, against every card."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ def estimate(
     out: Output,
     *,
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Hub ids or local folders.")] = None,
-    work: Annotated[Mapping[str, Any], Flags(Workload)],
+    work: Annotated[Mapping[str, object], Flags(Workload)],
     fit: Annotated[
         str | None, typer.Option("--fit", metavar="TYPE", help="What is the most that fits this instance type?")
     ] = None,
@@ -71,9 +71,7 @@ def _answer(
         for name, answer in zip(asked, answers, strict=True)
     ]
     reports = [answer for answer in answers if not isinstance(answer, ModelpickError)]
-    payload: dict[str, Any] = (
-        results[0] if len(results) == 1 else {"results": results, "assumptions": [], "sources": []}
-    )
+    payload = results[0] if len(results) == 1 else {"results": results, "assumptions": [], "sources": []}
 
     def draw(console: Console) -> None:
         from modelpick.cli.render.estimate import draw_report
@@ -106,7 +104,7 @@ def _traced(answer: MemoryReport | ModelpickError) -> MemoryReport | ModelpickEr
         return error
 
 
-def _answer_cases(out: Output, path: str, models: list[str] | None, work: Mapping[str, Any], offline: bool) -> None:
+def _answer_cases(out: Output, path: str, models: list[str] | None, work: Mapping[str, object], offline: bool) -> None:
     if models or any(value is not None for value in work.values()):
         raise UsageError(
             "--cases takes model and workload from its lines", fix="leave out the other options", code="contradiction"

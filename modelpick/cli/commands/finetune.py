@@ -26,7 +26,7 @@ def finetune(
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="Base model: a Hub id or a local folder.")
     ] = None,
-    settings: Annotated[Mapping[str, Any], Flags(RunSettings, without=("model",))],
+    settings: Annotated[Mapping[str, object], Flags(RunSettings, without=("model",))],
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting by its name in run.json; repeatable."),

@@ -1,7 +1,7 @@
 """`modelpick license`: may we use it? Verdict, evidence, rule by rule, lineage, obligations."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -49,7 +49,7 @@ def license(
     chosen = policy_in_force(policy)
     judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
     written = [*_write_notice(judgements, notice), *_write_bom(judgements, bom, chosen.name)]
-    payload: dict[str, Any] = {
+    payload: dict[str, object] = {
         "policy": chosen.as_json(),
         "results": [_result(asked, answer) for asked, answer in zip(models, answers, strict=True)],
         "assumptions": ["not legal advice: the evidence is listed so that counsel can check it"],
@@ -68,7 +68,7 @@ def license(
         raise typer.Exit(code)
 
 
-def _result(asked: str, answer: Judgement | ModelpickError) -> dict[str, Any]:
+def _result(asked: str, answer: Judgement | ModelpickError) -> dict[str, object]:
     """One element of `results` in the contract."""
     if isinstance(answer, ModelpickError):
         return {"model": None, "asked": asked, "error": answer.as_json()}

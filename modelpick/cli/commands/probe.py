@@ -12,6 +12,7 @@ from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError, nearest
 from modelpick.evaluation.probe import run
 from modelpick.evaluation.probe.suite import Case
+from modelpick.evaluation.score import Interval
 from modelpick.files import write_atomically
 
 
@@ -82,28 +83,26 @@ _ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "inter
 
 
 def _draw(console: Console, model: str, probed: run.Probed) -> None:
-    figures = probed.as_json()
-    console.print(
-        f"{model}: {_percent(figures['accuracy'])} right of {figures['cases']} cases", markup=False, soft_wrap=True
-    )
-    console.print(f"  what follows        {_percent(figures['valid'])}")
-    console.print(f"  what does not       {_percent(figures['invalid'])}")
-    for name, of_shape in figures["by_shape"].items():
-        console.print(f"  {name:18}  {_percent(of_shape)}", markup=False)
-    if figures["unanswered"]:
-        console.print(f"  {figures['unanswered']} answers said neither yes nor no")
-    founding = figures["founding_prompt"]
+    answers = probed.answers
+    accuracy = _percent(answers.accuracy())
+    console.print(f"{model}: {accuracy} right of {len(answers.cases)} cases", markup=False, soft_wrap=True)
+    console.print(f"  what follows        {_percent(answers.valid().share)}")
+    console.print(f"  what does not       {_percent(answers.invalid().share)}")
+    for name, of_shape in answers.by_shape().items():
+        console.print(f"  {name:18}  {_percent(of_shape.share)}", markup=False)
+    if answers.unanswered:
+        console.print(f"  {answers.unanswered} answers said neither yes nor no")
+    text, conclusion = probed.founding.texts[0], probed.founding.concluded[0]
     console.print("\nAsked besides, and counted nowhere:", markup=False)
-    console.print(f"  {founding['prompt']}", markup=False)
-    console.print(
-        f"  said: {' '.join(founding['said'].split())[:200]!r}\n  {_VERDICTS[founding['concluded']]}", markup=False
-    )
+    console.print(f"  {probed.founding.cases[0].prompt}", markup=False)
+    console.print(f"  said: {' '.join(text.split())[:200]!r}\n  {_VERDICTS[conclusion]}", markup=False)
 
 
-def _percent(figures: dict[str, Any]) -> str:
-    if "value" not in figures:
+def _percent(share: Interval | None) -> str:
+    if share is None:
         return "no cases"
-    return f"{100 * figures['value']:3.0f} % ({100 * figures['low']:.0f} to {100 * figures['high']:.0f})"
+    shown = share.rounded()
+    return f"{100 * shown.value:3.0f} % ({100 * shown.low:.0f} to {100 * shown.high:.0f})"
 
 
 def _write_cases(out: Output, file: Path, cases: Sequence[Case]) -> None:

@@ -1,7 +1,7 @@
 """`modelpick recommend`: which models are allowed, fit, and at what price."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -126,7 +126,7 @@ def _explain_absence(out: Output, answer: api.RecommendAnswer, name: str) -> Non
             code="model_unknown",
         )
     if isinstance(found, int):
-        payload: dict[str, Any] = {
+        payload: dict[str, object] = {
             "model": name,
             "recommended": True,
             "rank": found,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ def serve(
             metavar="MODEL|RUN", help="A Hub id, a model or adapter folder, a .gguf file, or a run of finetune."
         ),
     ],
-    work: Annotated[Mapping[str, Any], Flags(Workload, "method", "context", "generate", "gpus")],
+    work: Annotated[Mapping[str, object], Flags(Workload, "method", "context", "generate", "gpus")],
     concurrency: Annotated[
         str | None, typer.Option("--concurrency", metavar="N", help="Requests answered at once. Default: 4.")
     ] = None,

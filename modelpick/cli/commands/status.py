@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -49,7 +49,7 @@ def status(
         tell_unseen(seen.unseen)
 
 
-def payload(found: list[Status], seen: Seen) -> dict[str, Any]:
+def payload(found: list[Status], seen: Seen) -> dict[str, object]:
     """Deployments in the names of `status --json`; `unseen_regions` could not be looked into, and why."""
     return {
         "deployments": [item.as_json() for item in found],

@@ -5,7 +5,7 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -143,7 +143,7 @@ def _run(
                 raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool) -> dict[str, Any]:
+def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool) -> dict[str, object]:
     """Say how far it is until it serves or is done. Ctrl-C looks away, and says what goes on."""
 
     out.note(render.in_service(machine))

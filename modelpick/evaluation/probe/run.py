@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from modelpick.errors import UsageError, nearest
 from modelpick.evaluation.probe import ask
@@ -38,7 +37,7 @@ class Suite:
             self.shots, seed=self.seed + 1_000_003, wording=self.wording, asking=self.asking, depth=self.depth
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For `probe --json`."""
         return asdict(self)
 
@@ -50,7 +49,7 @@ class Probed:
     answers: Answers
     founding: Answers
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """For `probe --json`: the suite's figures, and what was said to the one prompt."""
         case, said = self.founding.cases[0], self.founding.concluded[0]
         told = {"prompt": case.prompt, "said": self.founding.texts[0], "concluded": said, "right": said is case.follows}

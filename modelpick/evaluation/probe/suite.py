@@ -4,12 +4,12 @@ Pure, apart from reading the embedded word lists once.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
-from modelpick import files
+from modelpick import files, schema
 from modelpick.evaluation.probe.logic import SHAPES, Shape, Statement, follows, known
 from modelpick.evaluation.score import Interval, paired_difference, share
 
@@ -56,9 +56,31 @@ class Case:
         return f"{self.worked} {self.answer.capitalize()}." if self.asking == "judge" else self.answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """One vocabulary and wording: terms as (one, many), and the ways to say a statement of each form."""
+
+    names: tuple[str, ...]
+    kinds: tuple[tuple[str, str], ...]
+    properties: tuple[str, ...]
+    intro: str
+    complete_intro: str
+    therefore: str
+    ask: tuple[str, ...]
+    all: tuple[str, ...]
+    all_kinds: tuple[str, ...]
+    no: tuple[str, ...]
+    some: tuple[str, ...]
+    is_kind: tuple[str, ...]
+    is_not_kind: tuple[str, ...]
+    is_property: tuple[str, ...]
+    is_not_property: tuple[str, ...]
+
+
 @cache
-def _words() -> dict[str, Any]:
-    return files.read_toml(files.data_file("evaluation", "probe_words.toml"), code="broken_installation")
+def _words(wording: Wording) -> _Words:
+    file = files.data_file("evaluation", "probe_words.toml")
+    return schema.read(_Words, files.read_toml(file, code="broken_installation")[wording], f"{file} [{wording}]")
 
 
 def make_cases(
@@ -79,7 +101,7 @@ def make_cases(
     while len(made) < count:
         truth = len(made) % 2 == 1
         shapes = by_truth[truth]
-        case = _dress(shapes[len(made) // 2 % len(shapes)], truth, draw, _words()[wording], asking)
+        case = _dress(shapes[len(made) // 2 % len(shapes)], truth, draw, _words(wording), asking)
         if case.prompt not in seen:
             seen.add(case.prompt)
             made.append(case)
@@ -94,24 +116,24 @@ def _numbered(case: Case, number: int) -> Case:
     return Case(number, *(getattr(case, name) for name in Case.__slots__[1:]))
 
 
-def _dress(shape: Shape, truth: bool, draw: random.Random, words: dict[str, Any], asking: Asking) -> Case:
-    kinds = dict(zip("KLMX", draw.sample(words["kinds"], 4), strict=True))
-    properties = dict(zip("PQ", draw.sample(words["properties"], 2), strict=True))
-    name = draw.choice(words["names"])
+def _dress(shape: Shape, truth: bool, draw: random.Random, words: _Words, asking: Asking) -> Case:
+    kinds = dict(zip("KLMX", draw.sample(words.kinds, 4), strict=True))
+    properties = dict(zip("PQ", draw.sample(words.properties, 2), strict=True))
+    name = draw.choice(words.names)
     premises = [_say(statement, kinds, properties, name, draw, words) for statement in shape.premises]
     claim = _claim(shape.conclusion, kinds, properties)
     if asking == "judge":
-        question = draw.choice(words["ask"]).format(claim=f"{name} is {claim}")
-        intro = words["intro"]
+        question = draw.choice(words.ask).format(claim=f"{name} is {claim}")
+        intro = words.intro
     else:
-        question, intro = words["therefore"].format(name=name), words["complete_intro"]
+        question, intro = words.therefore.format(name=name), words.complete_intro
     worked = _worked(shape, kinds, properties, name)
     return Case(
         0, shape.name, shape.depth, asking, intro, " ".join(premises), question, claim, truth, name, worked
     )  # fmt: skip
 
 
-def _worked(shape: Shape, kinds: dict[str, list[str]], properties: dict[str, str], name: str) -> str:
+def _worked(shape: Shape, kinds: dict[str, tuple[str, str]], properties: dict[str, str], name: str) -> str:
     """What is stated of the individual, all that follows from it, and what is asked."""
     facts = ", so ".join(_claim(fact, kinds, properties) for fact in known(shape.premises))
     return f"{name} is {facts}. Asked: {_claim(shape.conclusion, kinds, properties)}."
@@ -119,11 +141,11 @@ def _worked(shape: Shape, kinds: dict[str, list[str]], properties: dict[str, str
 
 def _say(
     statement: Statement,
-    kinds: dict[str, list[str]],
+    kinds: dict[str, tuple[str, str]],
     properties: dict[str, str],
     name: str,
     draw: random.Random,
-    words: dict[str, Any],
+    words: _Words,
 ) -> str:
     fill = {"name": name}
     if statement.predicate in properties:
@@ -141,10 +163,10 @@ def _say(
             other, others = kinds[statement.predicate]
             fill |= {"others": others, "an_other": _a(other)}
             key = "all_kinds"
-    return str(draw.choice(words[key]).format(**fill))
+    return str(draw.choice(getattr(words, key)).format(**fill))
 
 
-def _claim(conclusion: Statement, kinds: dict[str, list[str]], properties: dict[str, str]) -> str:
+def _claim(conclusion: Statement, kinds: dict[str, tuple[str, str]], properties: dict[str, str]) -> str:
     term = conclusion.predicate
     said = _a(kinds[term][0]) if term in kinds else properties[term]
     return f"not {said}" if conclusion.form == "is_not" else said
@@ -156,15 +178,15 @@ def _a(word: str) -> str:
 
 def article_case() -> Case:
     """The founding article's own prompt, as a case: two arguments solved, and one where nothing makes a toy heavy."""
-    words = _words()["plain"]
+    words = _words("plain")
     solved_before = (
         "All men are mortal. Socrates is a man. Therefore, Socrates is mortal. "
         "All programmers are happy. Alice is a programmer. Therefore, Alice is happy. "
     )
     return Case(
-        0, "unrelated", 1, "complete", words["complete_intro"],
+        0, "unrelated", 1, "complete", words.complete_intro,
         f"{solved_before}All elephants are heavy. Pinocchio is a toy.",
-        words["therefore"].format(name="Pinocchio"), "heavy", False, "Pinocchio", "Pinocchio is a toy. Asked: heavy.",
+        words.therefore.format(name="Pinocchio"), "heavy", False, "Pinocchio", "Pinocchio is a toy. Asked: heavy.",
     )  # fmt: skip
 
 
@@ -186,6 +208,18 @@ def concluded(case: Case, text: str) -> bool | None:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseShare:
+    """How many cases of a kind there are, and the share of them judged rightly; None where there are none."""
+
+    cases: int
+    share: Interval | None
+
+    def as_json(self) -> dict[str, float]:
+        """One element of `by_shape`."""
+        return {"cases": self.cases, **(self.share.as_json() if self.share else {})}
+
+
+@dataclass(frozen=True, slots=True)
 class Answers:
     """What a model concluded, case by case, in the order of the cases (None: said neither)."""
 
@@ -201,25 +235,43 @@ class Answers:
         """The share of all cases judged rightly: half are valid, so that always refusing or agreeing scores a half."""
         return share(int(sum(self.right())), len(self.cases))
 
-    def as_json(self) -> dict[str, Any]:
+    def valid(self) -> CaseShare:
+        """The share of the cases whose conclusion follows that were judged rightly."""
+        return self._share_of(lambda case: case.follows, "True")
+
+    def invalid(self) -> CaseShare:
+        """The share of the cases whose conclusion does not follow that were judged rightly."""
+        return self._share_of(lambda case: case.follows, "False")
+
+    def by_shape(self) -> dict[str, CaseShare]:
+        """The share judged rightly for each shape of argument."""
+        return self._shares_by(lambda case: case.shape)
+
+    @property
+    def unanswered(self) -> int:
+        """How many answers said neither."""
+        return sum(conclusion is None for conclusion in self.concluded)
+
+    def as_json(self) -> dict[str, object]:
         """Accuracy in all, on valid and invalid arguments, by depth and by shape, with Wilson intervals."""
         return {
             "cases": len(self.cases),
             "accuracy": self.accuracy().as_json(),
-            "valid": self._share_of(lambda case: case.follows),
-            "invalid": self._share_of(lambda case: not case.follows),
-            "unanswered": sum(said is None for said in self.concluded),
-            "by_depth": {
-                str(d): self._share_of(lambda case, d=d: case.depth == d) for d in sorted({c.depth for c in self.cases})
-            },
-            "by_shape": {
-                s: self._share_of(lambda case, s=s: case.shape == s) for s in sorted({c.shape for c in self.cases})
-            },
+            "valid": self.valid().as_json(),
+            "invalid": self.invalid().as_json(),
+            "unanswered": self.unanswered,
+            "by_depth": {depth: part.as_json() for depth, part in self._shares_by(lambda case: case.depth).items()},
+            "by_shape": {shape: part.as_json() for shape, part in self.by_shape().items()},
         }
 
-    def _share_of(self, wanted: Any) -> dict[str, Any]:
-        right = [mark for case, mark in zip(self.cases, self.right(), strict=True) if wanted(case)]
-        return {"cases": len(right), **share(int(sum(right)), len(right)).as_json()} if right else {"cases": 0}
+    def _shares_by(self, key: Callable[[Case], object]) -> dict[str, CaseShare]:
+        """The share for each value of `key`, in their order as text."""
+        keys = sorted({str(key(case)) for case in self.cases})
+        return {value: self._share_of(key, value) for value in keys}
+
+    def _share_of(self, key: Callable[[Case], object], value: str) -> CaseShare:
+        right = [mark for case, mark in zip(self.cases, self.right(), strict=True) if str(key(case)) == value]
+        return CaseShare(len(right), share(int(sum(right)), len(right)) if right else None)
 
 
 def difference(before: Answers, after: Answers) -> Interval:
