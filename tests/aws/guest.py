@@ -187,14 +187,14 @@ class Machine:
         path = self.root / "shutdown"
         return path.read_text().splitlines() if path.exists() else []
 
-    def wait_for(self, name: str, seconds: float = 180.0) -> None:
+    def wait_for(self, name: str, seconds: float = 900.0) -> None:
         """Until a file is there."""
         deadline = time.monotonic() + seconds
         while not (self.root / name).exists():
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.1)
 
-    def wait_for_end(self, seconds: float = 240.0, how: str = "-P +1") -> None:
+    def wait_for_end(self, seconds: float = 1200.0, how: str = "-P +1") -> None:
         """Until the watchdog has ended the machine, or (`how` is poweroff) the plain end."""
         deadline = time.monotonic() + seconds
         while how not in self.shutdowns():

@@ -40,7 +40,7 @@ def test_a_notice_saves_the_run_and_the_next_machine_finishes_it(base: Path, dat
     first, second = machine(tmp_path / "first", job), machine(tmp_path / "second", job)
     try:
         assert first.machine.boot().returncode == 0
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while progress(first).get("step", 0) < 5:
             assert time.monotonic() < deadline, first.machine.logs()
             time.sleep(0.05)

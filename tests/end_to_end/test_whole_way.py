@@ -120,7 +120,9 @@ def choose(user: User) -> None:
     assert MODEL in json.dumps(user.json(*words))
     assert user.json("license", MODEL, "--offline")["results"][0]["verdict"] == "allow"
     user.json("probe", MODEL, "--write", "train.jsonl", "--cases", "12", "--wording", "plain", "--depth", "1")
-    planning = ("plan", MODEL, "--data", "train.jsonl", "--serve", "--method", "lora", "--instance", INSTANCE)
+    # By name: the engine that a plan names is the one that the machine starts, and vLLM is not installed here.
+    stack = ("--stack", "transformers")
+    planning = ("plan", MODEL, "--data", "train.jsonl", "--serve", "--method", "lora", "--instance", INSTANCE, *stack)
     plan = user.json(*planning, "--epochs", "8", "--max-hours", "2", "--output", "plan.json", "--offline")
     assert plan["instance_type"] == INSTANCE
 
