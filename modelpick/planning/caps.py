@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from modelpick.offers.price import BillingRates, Offer
 from modelpick.planning import job
 from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
+from modelpick.planning.engines import speed_as_served
 from modelpick.planning.placement import Caps, Placement, Placements, PlanRequest, Rejection, SearchFacts, Setup
 from modelpick.ranges import Range, exactly
-from modelpick.speed.speed import ServingSpeed, serving_speed
+from modelpick.speed.speed import ServingSpeed
 
 CANDIDATES = 5
 DEFAULT_SERVING_HOURS = 8.0  # a working day, where no cap is given: serving has no end of its own
@@ -73,7 +74,7 @@ def _planned(
     if placement.serving is not None:
         workload = placement.serving.workload
         efficiency = facts.serving(workload.stack, workload.method)
-        serving = serving_speed(setup.shape, offer.instance, efficiency, workload)
+        serving = speed_as_served(setup.shape, offer.instance, efficiency, workload)
         if limit_hours > needed.likely:
             hours = Range(limit_hours, limit_hours, max(needed.high, limit_hours))
     usd = cost.total if cost is not None and serving is None else hours.times(per_hour) + once

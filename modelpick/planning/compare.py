@@ -8,6 +8,7 @@ from modelpick.memory.estimate import MemoryEstimate
 from modelpick.offers.price import Offer
 from modelpick.planning.choose import Tuning
 from modelpick.planning.cost import BreakEven, MonthCost, TokenPrices, break_even, serving_month, token_prices
+from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once, speed_as_served
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
 from modelpick.planning.placement import (
     ASSUMED_TOKENS,
@@ -20,7 +21,7 @@ from modelpick.planning.placement import (
     Setup,
 )
 from modelpick.ranges import exactly
-from modelpick.speed.speed import ServingSpeed, Speed, serving_speed
+from modelpick.speed.speed import ServingSpeed, Speed
 from modelpick.workload import Workload
 
 
@@ -200,7 +201,7 @@ def _serving(
 ) -> Row:  # fmt: skip
     offer, memory = placement.offer, placement.memory
     workload = memory.workload
-    speed = serving_speed(setup.shape, offer.instance, facts.serving(workload.stack, workload.method), workload)
+    speed = speed_as_served(setup.shape, offer.instance, facts.serving(workload.stack, workload.method), workload)
     month = serving_month(offer, facts.rates, duty_cycle=options.duty_cycle, weights_gb=setup.weights_gb)
     prices = token_prices(offer, speed, workload, options.utilisation)
     against, even = options.against_usd_per_mtok, None
@@ -240,6 +241,8 @@ def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, r
     if serves:
         at_once = "1 request" if workload.batch == 1 else f"{workload.batch} requests"
         said.append(f"{at_once} at a time, {workload.context} prompt tokens each")
+        if answered_at_once(workload) < workload.batch:
+            said.append(ONE_AFTER_ANOTHER)
         said.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
     else:
         tokens = (

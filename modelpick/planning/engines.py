@@ -11,6 +11,9 @@ from typing import Literal, get_args
 
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, findings, refusal, spoken
+from modelpick.offers.instance import InstanceType
+from modelpick.speed.roofline import ServingEfficiency, SpeedShape
+from modelpick.speed.speed import Calibration, ServingSpeed, serving_speed
 from modelpick.workload import CHECKPOINT_METHODS, Stack, Workload
 
 EngineName = Literal["vllm", "transformers", "llama.cpp"]
@@ -26,6 +29,11 @@ _LOADS: Mapping[EngineName, tuple[str, ...]] = {
     "transformers": ("bf16", "int8", "nf4", *CHECKPOINT_METHODS),
     "llama.cpp": ("gguf",),
 }
+ONE_AT_A_TIME: tuple[EngineName, ...] = ("transformers",)
+"""Engines that answer one request after another. transformers 5.23, cli/serving/utils.py, InferenceThread: one
+generation at a time for each model. Its continuous batching gives every request the sampling settings of the first one
+(CBGenerateManager.init_cb), so `serve` does not use it."""
+
 # Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks (finetune_notes: Serving).
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -62,6 +70,21 @@ def engine_of(workload: Workload) -> EngineName | None:
     if workload.method == "gguf":
         return "llama.cpp"
     return next((name for name in ENGINE_NAMES[:2] if STACKS[name] == workload.stack), None)
+
+
+ONE_AFTER_ANOTHER = "transformers answers one request after another: the speed is that of one request at a time"
+
+
+def answered_at_once(workload: Workload) -> int:
+    """How many of a workload's concurrent requests its engine answers in one batch; the others wait."""
+    return 1 if engine_of(workload) in ONE_AT_A_TIME else workload.batch
+
+
+def speed_as_served(
+    shape: SpeedShape, instance: InstanceType, efficiency: Calibration[ServingEfficiency], workload: Workload
+) -> ServingSpeed:
+    """The speed of all concurrent requests together, as the engine that serves them answers them."""
+    return serving_speed(shape, instance, efficiency, replace(workload, batch=answered_at_once(workload)))
 
 
 def engine_fit(

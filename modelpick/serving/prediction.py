@@ -12,12 +12,13 @@ from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import architecture_of
 from modelpick.offers import embedded
 from modelpick.offers.instance import InstanceType
+from modelpick.planning.engines import speed_as_served
 from modelpick.planning.plan_file import load
 from modelpick.serving.bench import Level
 from modelpick.speed import calibration
 from modelpick.speed.calibration import Measurement
 from modelpick.speed.roofline import SpeedShape, shape_of
-from modelpick.speed.speed import Calibration, Speed, serving_speed
+from modelpick.speed.speed import Calibration, Speed
 from modelpick.workload import Workload
 
 
@@ -55,7 +56,7 @@ class Prediction:
             generate=max(round(level.generated), 1),
         )
         by = self.calibration if corrected else replace(self.calibration, local={})
-        return serving_speed(self.shape, self.instance, by, load).generated
+        return speed_as_served(self.shape, self.instance, by, load).generated
 
     def compare(self, level: Level) -> PredictedLevel:
         """Measured and predicted side by side."""

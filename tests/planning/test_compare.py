@@ -9,6 +9,7 @@ import pytest
 from modelpick.errors import ModelpickError
 from modelpick.offers import embedded
 from modelpick.planning import gather
+from modelpick.planning.engines import ONE_AFTER_ANOTHER
 
 MODEL = "Qwen/Qwen3-8B"
 SERVE = {"method": "awq", "stack": "vllm", "batch": 16, "context": 1000, "generate": 250}
@@ -116,3 +117,24 @@ def test_no_unknown_price_is_called_the_higher_one() -> None:
     assert not [name for name, why in compared.left_out.items() if "costs less" in why]
     sizes = {row.offer.instance.gpu.name: row.offer.instance for row in compared.rows}
     assert sizes["L4"].name == "g6.xlarge"  # the smallest host of that GPU stands for the others
+
+
+@pytest.mark.parametrize("stack", ["vllm", "transformers"])
+def test_a_batch_is_priced_at_the_speed_of_its_engine(stack: str) -> None:
+    """transformers answers one request after another: eight at once are no faster than one. vLLM answers together."""
+    faster = 0
+    for model in ("Qwen/Qwen3-4B", "meta-llama/Llama-3.1-8B-Instruct", "mistralai/Mistral-7B-Instruct-v0.3"):
+        load = {"task": "serve", "method": "bf16", "stack": stack, "context": 1024, "generate": 256}
+        one, eight = (gather.compare(model, {**load, "batch": batch}) for batch in (1, 8))
+        speeds = {row.offer.instance.name: row.speed.tokens_per_s for row in one.rows}
+        for row in eight.rows:
+            if row.offer.instance.name in speeds:
+                assert (row.speed.tokens_per_s > speeds[row.offer.instance.name]) is (stack == "vllm"), model
+                faster += 1
+        assert (ONE_AFTER_ANOTHER in eight.assumptions) is (stack == "transformers")
+        planned = gather.plan(model, serve={**load, "batch": 8}, instance=eight.rows[0].offer.instance.name)
+        assert planned.candidates[0].serving is not None
+        assert planned.candidates[0].serving.generate.tokens_per_s == pytest.approx(
+            eight.rows[0].speed.tokens_per_s, rel=1e-5
+        )
+    assert faster
