@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from modelpick import __version__
 from modelpick.catalog import card
 from modelpick.settings import hub_endpoint
 
@@ -135,8 +136,6 @@ class Client:
         # Not build_hf_headers: its user agent is telemetry, and finding out what to put there costs a call of its own.
         from huggingface_hub import __version__ as client_version
         from huggingface_hub import constants, get_token
-
-        from modelpick import __version__
 
         token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
         agent = {"user-agent": f"modelpick/{__version__}; hf_hub/{client_version}"}

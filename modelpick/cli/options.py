@@ -8,13 +8,13 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import typer
 
 from modelpick.cli.output import Output
-from modelpick.errors import UsageError
+from modelpick.errors import UsageError, nearest
 from modelpick.schema import Setting, read_value, settings_of
 from modelpick.settings import SettingsFile
 from modelpick.workload import Workload
@@ -28,6 +28,9 @@ _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 
 
 _LONGEST_METAVAR = 32  # characters of choices shown in place of a letter
+
+
+Choice = TypeVar("Choice", bound=str)
 
 
 class Flags:
@@ -191,6 +194,22 @@ def not_both(flag: str, value: object, other: str, other_value: object) -> None:
     """Raise UsageError when two options that exclude each other were both given."""
     if value is not None and other_value is not None:
         raise UsageError(f"{flag} and {other} contradict each other", fix="give one of them", code="contradiction")
+
+
+def one_of(flag: str, value: str, choices: Sequence[Choice]) -> Choice:
+    """The value typed for `flag`, which is one of `choices`. Raises UsageError that names the nearest."""
+    for choice in choices:
+        if choice == value:
+            return choice
+    fix = nearest(value, choices) or f"use one of {', '.join(choices)}"
+    raise UsageError(f"unknown {flag} {value!r}", fix=fix, code=f"unknown_{flag.strip('-')}")
+
+
+def policy_asked(commercial: bool, policy: str | None) -> str | None:
+    """The policy that --commercial or --policy names; None for the settings' own. Raises UsageError for two of them."""
+    if commercial:
+        not_both("--commercial", commercial, f"--policy {policy}", None if policy == "commercial" else policy)
+    return "commercial" if commercial else policy
 
 
 def parameter_count(flag: str, text: str | None) -> int | None:

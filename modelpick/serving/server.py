@@ -16,8 +16,10 @@ from modelpick import settings
 from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError, printable
+from modelpick.extras import require_train
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
+from modelpick.loading import adapters, load
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import embedded
 from modelpick.schema import to_json
@@ -299,9 +301,6 @@ def _merged(found: source.ServedSource, state: Path) -> Served:
 
 def merge(parts: Served, folder: Path) -> None:
     """Write base + adapter as one model, whole or not at all. Needs the extra `train`; an earlier merge is replaced."""
-    from modelpick.extras import require_train
-    from modelpick.loading import adapters, load
-
     require_train()
     assert parts.adapter is not None
     partial = folder.with_name(f".{folder.name}.partial")

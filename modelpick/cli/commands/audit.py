@@ -9,9 +9,9 @@ import typer
 from modelpick.audit.run import Audit, Use
 from modelpick.audit.run import audit as run
 from modelpick.audit.sarif import as_sarif
-from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.options import Offline, PolicyName, one_of, policy_asked
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, answer_json, styled, worst
-from modelpick.errors import ModelpickError, UsageError, nearest
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import write_atomically
 
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
@@ -35,21 +35,13 @@ def audit(
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide, 4 a model could not be looked up.
     """
-    if format not in _FORMATS:
-        fix = nearest(format, _FORMATS) or f"use one of {', '.join(_FORMATS)}"
-        raise UsageError(f"unknown --format {format!r}", fix=fix, code="unknown_format")
+    one_of("--format", format, _FORMATS)
     if out.as_json and format == "sarif":
         raise UsageError(
             "--json and --format sarif contradict each other", fix="give one of them", code="contradiction"
         )
-    if commercial and policy not in (None, "commercial"):
-        raise UsageError(
-            f"--commercial and --policy {policy} contradict each other", fix="give one of them", code="contradiction"
-        )
-
-    found = run(
-        paths or ["."], policy="commercial" if commercial else policy, offline=offline, exclude=exclude or [], docs=docs
-    )
+    policy = policy_asked(commercial, policy)
+    found = run(paths or ["."], policy=policy, offline=offline, exclude=exclude or [], docs=docs)
     if sarif is not None:
         _write_sarif(found, sarif)
     _answer(out, found, format)
@@ -105,6 +97,5 @@ def _tell_the_rest(out: Output, found: Audit) -> None:
 
 
 def _write_sarif(found: Audit, path: str) -> None:
-
     text = json.dumps(as_sarif(found, Path.cwd()), indent=2) + "\n"
     write_atomically(Path(path).expanduser(), text, fix="name a file in a folder that exists and is writable")

@@ -121,7 +121,6 @@ def _measuring(tool: str, tokenizer: str | None) -> Callable[..., Level]:
 def _by_vllm(
     program: str, tokenizer: Path, at: "Endpoint", model: str, load: "Load", *, concurrency: int, requests: int
 ) -> Level:
-
     return measuring.vllm_bench(program, at, model, load, tokenizer, concurrency=concurrency, requests=requests)
 
 
@@ -131,7 +130,6 @@ def _levels(text: str) -> list[int]:
 
 
 def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep: bool) -> None:
-
     name, levels = measured.model, measured.levels
     compared = [promised.compare(level) for level in levels] if promised else []
     rows = [

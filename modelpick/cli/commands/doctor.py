@@ -154,7 +154,6 @@ def _exists(folder: str | None, name: str) -> bool:
 
 
 def _data() -> list[_Check]:
-
     def catalog() -> str:
         loaded = index.load()
         return f"{len(loaded.models)} models, as of {loaded.as_of}"

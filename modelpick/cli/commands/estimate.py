@@ -93,7 +93,6 @@ def _answer(
 
 
 def _traced(answer: MemoryReport | ModelpickError) -> MemoryReport | ModelpickError:
-
     require_train()
 
     if isinstance(answer, ModelpickError):

@@ -7,7 +7,7 @@ import typer
 from modelpick import api, settings
 from modelpick.aws import live_prices as live
 from modelpick.aws.live_prices import LiveOffers
-from modelpick.cli.options import Family, Instance, Region, amount
+from modelpick.cli.options import Family, Instance, Region, amount, one_of
 from modelpick.cli.output import Console, Output
 from modelpick.errors import RemoteError, UsageError, nearest
 from modelpick.offers import embedded
@@ -41,20 +41,11 @@ def offers(
     ] = False,
 ) -> None:
     """List NVIDIA instance types with price, GPU and memory."""
-
-    if sort not in _SORTS:
-        raise UsageError(
-            f"unknown --sort {sort!r}",
-            fix=nearest(sort, _SORTS) or f"use one of {', '.join(_SORTS)}",
-            code="unknown_sort",
-        )
+    one_of("--sort", sort, _SORTS)
     if instance is not None:
         instance = embedded.instance(instance).name
     families = families_named(family) if family is not None else Families(None, None)
-    names = {kind.gpu.name for kind in embedded.instances().values()}
-    if gpu is not None and gpu.lower() not in {name.lower() for name in names}:
-        fix = nearest(gpu, names) or f"use one of {', '.join(sorted(names))}"
-        raise UsageError(f"unknown GPU {gpu!r}", fix=fix, code="unknown_gpu")
+    gpu = _gpu_named(gpu)
     settled = settings.load({"region": region})
     smallest, cap = amount("--min-memory", min_memory), amount("--max-usd-per-hour", max_usd_per_hour)
     if confirm and not live:
@@ -64,7 +55,7 @@ def offers(
         for offer in api.offers(region=settled.region, market=market)
         if families.admit(offer.instance)
         and (instance is None or offer.instance.name == instance)
-        and (gpu is None or offer.instance.gpu.name.lower() == gpu.lower())
+        and (gpu is None or offer.instance.gpu.name.lower() == gpu)
         and (smallest is None or offer.instance.usable_memory_gib >= smallest)
     ]
     asked = _ask(chosen, confirm) if live else None
@@ -80,15 +71,7 @@ def offers(
         "region": embedded.check_region(settled.region),
         "market": market,
         "as_of": embedded.as_of(),
-        "offers": [
-            {
-                **offer.instance.as_json(),
-                **offer.as_json(),
-                "usd_per_gib_hour": offer.usd_per_gib_hour,
-                "usd_per_tflop_hour": offer.usd_per_tflop_hour,
-            }
-            for offer in listed
-        ],
+        "offers": [_as_json(offer) for offer in listed],
         "assumptions": ["memory is what one GPU can use; memories of several GPUs are never added up"],
         "sources": sorted({offer.source for offer in listed if offer.source}),
         "live": asked.as_json() if asked is not None else None,
@@ -104,8 +87,22 @@ def offers(
         raise typer.Exit(1)
 
 
-def _ask(offers: list[Offer], accept_price_change: bool) -> LiveOffers:
+def _gpu_named(gpu: str | None) -> str | None:
+    """The GPU's name in lower case. Raises UsageError for one that no instance type has."""
+    names = {kind.gpu.name for kind in embedded.instances().values()}
+    if gpu is not None and gpu.lower() not in {name.lower() for name in names}:
+        fix = nearest(gpu, names) or f"use one of {', '.join(sorted(names))}"
+        raise UsageError(f"unknown GPU {gpu!r}", fix=fix, code="unknown_gpu")
+    return None if gpu is None else gpu.lower()
 
+
+def _as_json(offer: Offer) -> dict[str, object]:
+    """One element of `offers`."""
+    per_unit = {"usd_per_gib_hour": offer.usd_per_gib_hour, "usd_per_tflop_hour": offer.usd_per_tflop_hour}
+    return {**offer.instance.as_json(), **offer.as_json(), **per_unit}
+
+
+def _ask(offers: list[Offer], accept_price_change: bool) -> LiveOffers:
     try:
         return live.live_offers(offers, accept_price_change=accept_price_change)
     except RemoteError as error:
@@ -113,15 +110,16 @@ def _ask(offers: list[Offer], accept_price_change: bool) -> LiveOffers:
 
 
 def _draw_live(console: Console, asked: LiveOffers) -> None:
-    changed = [one for one in asked.compared if not one.held and one.usd_per_hour != one.embedded.usd_per_hour]
+    changed = [
+        price for price in asked.compared if not price.held and price.usd_per_hour != price.embedded.usd_per_hour
+    ]
     console.print(f"asked AWS: {len(changed)} prices differ from the embedded ones", markup=False)
-    for one in changed:
-        console.print(
-            f"  {one.embedded.instance.name}: {_usd(one.usd_per_hour)}, embedded {_usd(one.embedded.usd_per_hour)}"
-        )
-    for one in asked.held:
-        now, before = _usd(one.usd_per_hour), _usd(one.embedded.usd_per_hour)
-        console.print(f"held: {one.embedded.instance.name} at {now} is far from {before}; --confirm if it is right")
+    for price in changed:
+        now, before = _usd(price.usd_per_hour), _usd(price.embedded.usd_per_hour)
+        console.print(f"  {price.embedded.instance.name}: {now}, embedded {before}")
+    for price in asked.held:
+        now, before = _usd(price.usd_per_hour), _usd(price.embedded.usd_per_hour)
+        console.print(f"held: {price.embedded.instance.name} at {now} is far from {before}; --confirm if it is right")
     for zone in asked.zones:
         console.print(
             f"  {zone.instance_type} {zone.zone}: {zone.now:.4f} now, {zone.median:.4f} median of 7 days "

@@ -15,11 +15,13 @@ from modelpick.cli.options import (
     Region,
     amount,
     not_both,
+    one_of,
     parameter_count,
+    policy_asked,
     whole_number,
 )
 from modelpick.cli.output import Console, Output
-from modelpick.errors import UsageError, nearest
+from modelpick.errors import UsageError
 from modelpick.files import write_atomically
 from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
@@ -66,13 +68,8 @@ def recommend(
     """
 
     del offline  # the ranking reads embedded facts only
-    if commercial and policy not in (None, "commercial"):
-        raise UsageError(
-            f"--commercial and --policy {policy} contradict each other", fix="give one of them", code="contradiction"
-        )
-    if sort not in SORT_KEYS:
-        fix = nearest(sort, SORT_KEYS) or f"use one of {', '.join(SORT_KEYS)}"
-        raise UsageError(f"unknown --sort {sort!r}", fix=fix, code="unknown_sort")
+    policy = policy_asked(commercial, policy)
+    order = one_of("--sort", sort, SORT_KEYS)
     not_both("--instance", instance, "--family", family)
     low, high = parameter_count("--min-params", min_params), parameter_count("--max-params", max_params)
     if low is not None and high is not None and low > high:
@@ -85,11 +82,11 @@ def recommend(
         families=families_named(family),
         instance=embedded.instance(instance).name if instance else None,
         max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
-        sort=sort,
+        sort=order,
     )
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
-        policy="commercial" if commercial else policy,
+        policy=policy,
         workload=work,
         filters=filters,
         region=region,
@@ -112,7 +109,6 @@ def recommend(
 
 
 def _write_page(out: Output, file: Path, answer: api.RecommendAnswer, rows: int | None) -> None:
-
     write_atomically(file, page(answer, rows), fix="name a file you may write")
     out.note(f"wrote {file}")
 

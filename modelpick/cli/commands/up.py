@@ -134,7 +134,6 @@ def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str
 def _run(
     out: Output, account: Account, spec: Spec, payload: Payload, place: LaunchLocation, wait: timedelta
 ) -> RunningMachine:
-
     while True:
         try:
             return provision.up(account, spec, payload, place=place, wait=wait, report=out.note)
@@ -180,7 +179,6 @@ def _go_on(out: Output, account: Account, deployment: str) -> bool:
 
 
 def _export(out: Output, spec: Spec, path: Path) -> None:
-
     packed = bundle.build(spec.job)
     beside = path.with_suffix(".bundle.tar.gz")
     write_atomically(beside, packed, code="no_file", fix="choose another file")
