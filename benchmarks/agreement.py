@@ -27,6 +27,7 @@ from modelpick.planning import compare, gather, plan, report
 from modelpick.planning.placement import Caps, PlanRequest, Rejection, offers_for, place
 from modelpick.planning.plan_file import PlannedPolicy
 from modelpick.planning.recommend import Filters, LeftOut, placement_of
+from modelpick.planning.workloads import as_the_model_takes
 from modelpick.workload import Workload, workload_from
 
 FIXED = {"batch": 1, "gradient_accumulation": 1, "gradient_checkpointing": False}
@@ -55,7 +56,7 @@ class Told:
 def ask(model: Model, options: Mapping[str, Any]) -> dict[str, Told]:
     """What each command says on one model and one set-up, over the default offers of us-east-1."""
     try:
-        workload = gather.as_the_model_takes(model, workload_from(options), options)
+        workload = as_the_model_takes(model, workload_from(options), options)
     except ModelpickError as error:  # the same for every command, before anything else is asked
         return dict.fromkeys(COMMANDS, Told(None, error.code))
     return {

@@ -14,6 +14,7 @@ from modelpick.errors import UsageError
 from modelpick.planning import gather
 from modelpick.planning.plan_file import Plan, PlannedRecipe
 from modelpick.planning.recipe import RunSettings
+from modelpick.planning.workloads import tasks
 from modelpick.workload import Workload
 
 # What a plan file fixes: with one, such an option would have no effect, and nobody would notice.
@@ -61,7 +62,7 @@ class PlanOptions:
         """The plan for a model. Raises as gather.plan does."""
 
         self.check()
-        tuned, served = gather.tasks(work, data=self.data is not None, serve=self.serve)
+        tuned, served = tasks(work, data=self.data is not None, serve=self.serve)
         return gather.plan(
             model,
             finetune=tuned,

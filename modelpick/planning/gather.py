@@ -10,7 +10,7 @@ Spends nothing. What is decided is decided by the other modules of this room, wh
 
 import datetime
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from modelpick import settings
 from modelpick.catalog import index, lookup
 from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
-from modelpick.errors import CannotTellError, ModelpickError, UsageError
+from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import read_text
 from modelpick.licensing.judge_models import facts_in_force, policy_in_force
 from modelpick.licensing.verdict import judge
@@ -32,8 +32,6 @@ from modelpick.planning import compare as comparison
 from modelpick.planning import data_tokens, report
 from modelpick.planning import plan as plans
 from modelpick.planning import recommend as ranking
-from modelpick.planning.choose import TUNABLE
-from modelpick.planning.context_limit import within_limit
 from modelpick.planning.cost import serving_month
 from modelpick.planning.placement import (
     Caps,
@@ -49,9 +47,10 @@ from modelpick.planning.plan_file import Plan, PlannedPolicy
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
 from modelpick.planning.report import CaseResult, MemoryReport
+from modelpick.planning.workloads import as_far_as_the_model_takes, as_the_model_takes, unset, workloads
 from modelpick.ranges import exactly
 from modelpick.speed import calibration
-from modelpick.workload import ONLY_SERVE, SERVE_METHODS, SERVED_ANSWER, Workload, workload_from
+from modelpick.workload import Workload, workload_from
 
 # arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
 # epochs as `finetune` runs.
@@ -77,8 +76,8 @@ def facts() -> SearchFacts:
 def plan(
     name: str,
     *,
-    finetune: Mapping[str, Any] | None = None,
-    serve: Mapping[str, Any] | None = None,
+    finetune: Mapping[str, object] | None = None,
+    serve: Mapping[str, object] | None = None,
     data: Path | None = None,
     epochs: float | None = None,
     region: str | None = None,
@@ -99,7 +98,7 @@ def plan(
     caps = Caps(max_usd, max_hours)
     resolved = settings.load({"region": region})
     where = embedded.check_region(resolved.region)
-    tuned, served = _workloads(finetune, serve, data)
+    tuned, served = workloads(finetune, serve, data=data is not None)
     gpus = tuned.gpus if tuned else served.gpus if served else 1
     priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
     offers = offers_for(priced, families_named(family), _named(instance), gpus)
@@ -114,15 +113,10 @@ def plan(
     if data is not None and request.finetune is not None:
         request = replace(request, tokens=count_tokens(data, model, request.finetune, progress))
     chosen = policy_in_force(policy).in_region(where)
-    on_demand = {
-        offer.instance.name: offer.usd_per_hour
-        for offer in discounted_offers(region=where, discounts=resolved.discounts)
-        if offer.usd_per_hour is not None
-    }
     return plans.make(
         request,
         offers,
-        replace(caps, on_demand=on_demand),
+        replace(caps, on_demand=_on_demand_usd(where, resolved.discounts)),
         facts(),
         judgement=judge(model, chosen, facts_in_force(), find, datetime.date.today()),
         policy=PlannedPolicy(chosen.name, chosen.sha256),
@@ -132,7 +126,7 @@ def plan(
 
 def compare(
     name: str,
-    workload: Mapping[str, Any] | Workload,
+    workload: Mapping[str, object] | Workload,
     *,
     region: str | None = None,
     family: str | None = None,
@@ -192,7 +186,7 @@ def compare(
 def recommend(
     *,
     policy: str | None = None,
-    workload: Workload | Mapping[str, Any] | None = None,
+    workload: Workload | Mapping[str, object] | None = None,
     filters: Filters | None = None,
     region: str | None = None,
     market: Market = "on-demand",
@@ -228,7 +222,7 @@ def recommend(
 
 def estimate_many(
     models: Sequence[str | Model],
-    workload: Workload | Mapping[str, Any],
+    workload: Workload | Mapping[str, object],
     *,
     instance: str | None = None,
     region: str | None = None,
@@ -249,7 +243,7 @@ def estimate_many(
         if isinstance(subject, ModelpickError):
             return subject
         try:
-            return report.report(subject, _lowered(subject, work, options), priced, facts(), on)
+            return report.report(subject, as_far_as_the_model_takes(subject, work, options), priced, facts(), on)
         except ModelpickError as error:
             return error
 
@@ -287,29 +281,6 @@ def estimate_cases(path: str | Path, *, offline: bool = True) -> list[CaseResult
     return list(report.estimate_cases(lines, find, discounted_offers(), facts()))
 
 
-def tasks(
-    options: Mapping[str, Any], *, data: bool, serve: bool
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """What is to be done, as `plan` takes it (finetune, serve): data means tuning, a serving method means serving.
-
-    `options` are a workload's, for both; where both are done, each is given what has a meaning for it.
-    """
-    method = options.get("method")
-    serving_method = method in SERVE_METHODS
-    serving = serve or serving_method
-    tuning = data or not serving
-    served = {**options, "method": method if serving_method else None}
-    tuned = {**options, "method": None if serving_method else method}
-    if serving:
-        tuned = {name: value for name, value in tuned.items() if name not in ONLY_SERVE}
-    return tuned if tuning else None, served if serving else None
-
-
-def unset(options: Mapping[str, Any]) -> frozenset[str]:
-    """What nobody set of a fine-tuning's workload, and is chosen for each GPU."""
-    return frozenset(name for name in TUNABLE if options.get(name) is None)
-
-
 def count_tokens(
     data: Path, model: Model, workload: Workload, progress: data_tokens.Progress | None = None
 ) -> data_tokens.Tokens:
@@ -326,55 +297,14 @@ def _model(name: str, offline: bool, *, ancestors: bool = False) -> tuple[Model,
     return model, looked.find
 
 
+def _on_demand_usd(region: str, discounts: Mapping[str, float]) -> dict[str, float]:
+    """Dollars an hour by instance type, where the price is known."""
+    offers = discounted_offers(region=region, discounts=discounts)
+    return {offer.instance.name: offer.usd_per_hour for offer in offers if offer.usd_per_hour is not None}
+
+
 def _named(instance: str | None) -> str | None:
     return None if instance is None else embedded.instance(instance).name
-
-
-def _fixed(options: Mapping[str, Any]) -> Collection[str]:
-    return [name for name in ("context", "generate") if options.get(name) is not None]
-
-
-def as_the_model_takes(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
-    """At most as many tokens as the model takes; what `options` names stays. Raises what context_limit does.
-
-    An architecture that is not understood is refused later, by the search.
-    """
-    try:
-        limit = architecture_of(model).longest
-    except CannotTellError:
-        return workload
-    return within_limit(limit, workload, _fixed(options))
-
-
-def _lowered(model: Model, workload: Workload, options: Mapping[str, Any]) -> Workload:
-    """The same where memory is told all the same: what the model does not take stays as it was asked."""
-    try:
-        return as_the_model_takes(model, workload, options)
-    except ModelpickError:
-        return workload
-
-
-def _workloads(
-    finetune: Mapping[str, Any] | None, serve: Mapping[str, Any] | None, data: Path | None
-) -> tuple[Workload | None, Workload | None]:
-    if data is not None and finetune is None and serve is not None:
-        finetune = {}
-    if finetune is None and serve is None:
-        finetune = {}
-    tuned = None if finetune is None else workload_from({"task": "finetune", **finetune})
-    served = None if serve is None else workload_from(_with_answers({"task": "serve", **serve}))
-    if tuned is not None and served is not None and tuned.gpus != served.gpus:
-        raise UsageError(
-            f"fine-tuning on {tuned.gpus} GPUs and serving on {served.gpus} cannot be one machine",
-            fix="use the same number of GPUs for both, or make two plans",
-            code="contradiction",
-        )
-    return tuned, served
-
-
-def _with_answers(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """As many new tokens as the server will leave room for."""
-    return options if options.get("generate") is not None else {**options, "generate": SERVED_ANSWER}
 
 
 def _tokenizer_of(model: Model) -> Path | None:
@@ -406,7 +336,7 @@ def search(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placeme
     return place(request, offers, caps, facts(), cheapest_only=True)
 
 
-def _tuning_cost(placement: Placement) -> Mapping[str, Any]:
+def _tuning_cost(placement: Placement) -> Mapping[str, object]:
     return {
         "examples": LIMA_EXAMPLES,
         "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,

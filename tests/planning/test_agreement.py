@@ -24,6 +24,7 @@ from modelpick.planning.context_limit import context_problem
 from modelpick.planning.engines import engine_of
 from modelpick.planning.placement import Caps, Placements, PlanRequest, Rejection, offers_for, place
 from modelpick.planning.recommend import Filters
+from modelpick.planning.workloads import as_the_model_takes
 from modelpick.serving.engines import ENGINES
 from modelpick.serving.machine import LocalGpu, LocalMachine
 from modelpick.serving.sizing import size
@@ -177,7 +178,7 @@ def test_the_machine_has_room_for_every_service_that_is_planned(method: str) -> 
     for model in MODELS:
         options = {"task": "serve", "method": method, "generate": 512}
         try:
-            work = gather.as_the_model_takes(model, workload_from(options), options)
+            work = as_the_model_takes(model, workload_from(options), options)
             tried = offers_for(embedded.offers(), Families(gpu_class="G"), None, 1)
             found = place(PlanRequest(model, serve=work), tried, Caps(), facts, cheapest_only=True)
         except ModelpickError:
