@@ -26,7 +26,7 @@ from modelpick.offers.instance import Families
 from modelpick.planning import compare, gather, plan, report
 from modelpick.planning.placement import Caps, PlanRequest, Rejection, offers_for, place
 from modelpick.planning.plan_file import PlannedPolicy
-from modelpick.planning.recommend import Filters, LeftOut, placement_of
+from modelpick.planning.recommend import LeftOut, placement_of
 from modelpick.planning.workloads import as_the_model_takes
 from modelpick.workload import Workload, workload_from
 
@@ -120,7 +120,7 @@ def _plan(model: Model, workload: Workload) -> Told:
 
 
 def _recommend(model: Model, workload: Workload) -> Told:
-    found = placement_of(_request(model, workload), _offers(workload), Filters(), gather.search)
+    found = placement_of(_request(model, workload), _offers(workload), Caps(), gather.search)
     if isinstance(found, LeftOut):
         codes = {"cannot_run": None, "no_offer": "no_price"}
         return Told(None, codes.get(found.code, found.code))

@@ -13,6 +13,7 @@ import typer
 
 from modelpick import __version__
 from modelpick.cli import output
+from modelpick.cli.plain import PlainGroup
 from modelpick.errors import (
     EXIT_CANNOT_TELL,
     EXIT_INTERRUPTED,
@@ -60,6 +61,7 @@ def program(words: Sequence[str]) -> typer.Typer:
     """The program for one command line: the command that `words` name in full, all others by name and help only."""
     app = typer.Typer(
         name="modelpick",
+        cls=PlainGroup,
         help="Which open language model may we use, does it fit a GPU we can rent, what does it cost?",
         rich_markup_mode=None,
         no_args_is_help=True,
@@ -85,7 +87,7 @@ def register(app: typer.Typer, name: str) -> None:
     if not hasattr(module, "SUBCOMMANDS"):
         command(app, name)(getattr(module, name))
         return
-    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=COMMANDS[name])
+    group = typer.Typer(cls=PlainGroup, rich_markup_mode=None, no_args_is_help=True, help=COMMANDS[name])
     for subcommand, function in module.SUBCOMMANDS.items():
         command(group, subcommand)(function)
     app.add_typer(group, name=name)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import typer
 
 from modelpick.cli.output import Output
+from modelpick.cli.plain import PlainCommand
 from modelpick.errors import UsageError, nearest
 from modelpick.schema import Setting, read_value, settings_of
 from modelpick.settings import SettingsFile
@@ -138,7 +139,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
             parameters.append(_parameter(key, Annotated[bool, typer.Option(*names, help=text)], False))
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name)(run)
+        app.command(name, cls=PlainCommand)(run)
         return function
 
     return wrap

@@ -45,7 +45,8 @@ class Rule:
     @property
     def names_gpu(self) -> bool:
         """Whether the rule is about the hardware."""
-        return any((self.gpu_lacks, self.cpu, self.compute_capability_below, self.compute_capability_from))
+        capability = self.compute_capability_below or self.compute_capability_from
+        return bool(self.gpu_lacks or self.cpu or capability)
 
 
 @dataclass(frozen=True, slots=True)

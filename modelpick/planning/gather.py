@@ -325,7 +325,7 @@ def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -
     row = replace(row, cost=month.as_json() if month is not None else {})
     offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
     request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
-    tuned = ranking.placement_of(request, offers, Filters(), search)
+    tuned = ranking.placement_of(request, offers, Caps(), search)
     if isinstance(tuned, LeftOut):
         return replace(row, finetune_why=tuned.reason)
     return replace(row, finetune=tuned, finetune_cost=_tuning_cost(tuned))

@@ -9,6 +9,7 @@ facts, and both are told.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from modelpick.catalog.architecture import Architecture
@@ -111,22 +112,36 @@ class PlanRequest:
         return max((workload.gpus for _, workload in self.tasks), default=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setup:
     """Engine, weights and sharding for one model, on no offer yet: what every offer is held against.
 
-    `recipes` are the ways to fine-tune in the order they are tried; `rules` what the table says that depends on the
-    hardware, `caveats` what it says whatever the hardware.
+    `recipes` are the ways to fine-tune in the order they are tried; `rules` what the table says of the model and the
+    workload, `caveats` what it says whatever the hardware.
     """
 
+    model: Model
     architecture: Architecture
-    shape: SpeedShape
     recipes: tuple[Tuning, ...]
     serving: MemoryEstimate | None
     engine: EngineName | None
     rules: tuple[Rule, ...]
     caveats: tuple[Finding, ...]
-    weights_gb: float
+
+    @cached_property
+    def shape(self) -> SpeedShape:
+        """What its speed follows from."""
+        return shape_of(self.architecture)
+
+    @cached_property
+    def weights_gb(self) -> float:
+        """What comes from the Hub, in 10^9 bytes."""
+        return download_gb(self.model, self.shape.parameters)
+
+    @cached_property
+    def hardware_rules(self) -> tuple[Rule, ...]:
+        """The rules that make some hardware impossible."""
+        return tuple(rule for rule in self.rules if rule.level == "cannot" and rule.names_gpu)
 
     @property
     def least(self) -> MemoryEstimate:
@@ -250,10 +265,10 @@ def place(
 
     Raises CannotTellError for an architecture that is not understood, UsageError for settings a run cannot have.
     """
-    listed = sorted(offers, key=_price)
     setups = _setups_for(request, facts, hypothetical)
     if isinstance(setups, Rejection):
         return setups
+    listed = sorted(offers, key=_price)
     results = []
     for setup in setups:
         result = _search(setup, request, listed, caps, facts, cheapest_only)
@@ -273,8 +288,7 @@ def settle(request: PlanRequest, offers: Iterable[Offer], facts: SearchFacts) ->
         return setups if isinstance(setups, Rejection) else setups[0]
     largest_first = sorted(offers, key=lambda offer: -offer.instance.usable_memory_gib)
     for setup in setups:
-        hardware = _hardware_rules(setup)
-        if any(not isinstance(_judge(setup, hardware, offer), Rejection) for offer in largest_first):
+        if any(not isinstance(_judge(setup, offer), Rejection) for offer in largest_first):
             return setup
     return setups[0]
 
@@ -300,8 +314,6 @@ def _setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) ->
         absent = checkpoint_problem(model, architecture, request.serve.method)
         if absent is not None:
             return _of_error(absent, "checkpoint")
-    shape = shape_of(architecture)
-    weights_gb = download_gb(model, shape.parameters)
     tuned: tuple[Rule, ...] = ()
     recipes: tuple[Tuning, ...] = ()
     if request.finetune is not None:
@@ -315,36 +327,48 @@ def _setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) ->
         )  # fmt: skip
         if request.traced is not None:
             recipes = (replace(recipes[0], memory=request.traced),)
+    caveats = _whatever_the_hardware(tuned)
     if request.serve is None:
-        caveats = _whatever_the_hardware(tuned)
-        return (Setup(architecture, shape, recipes, None, None, tuned, caveats, weights_gb),)
-    served = _served_workloads(request, facts)
-    if isinstance(served, ModelpickError):
-        return _of_error(served, "engine")
+        return (Setup(model, architecture, recipes, None, None, tuned, caveats),)
+    subject = facts.subject_of(model, request.serve)
+    if request.finetune is not None and request.finetune.is_lora:
+        subject = replace(subject, adapter=True)
+    ways = _ways_to_serve(facts.rules, subject)
+    if isinstance(ways, ModelpickError):
+        return _of_error(ways, "engine")
     setups = []
-    for workload, rules, caveats in served:
-        serving = request.traced or on_device(architecture, workload, model.parameters)
-        both = (*tuned, *(rule for rule in rules if rule not in tuned))
-        caveats = tuple(dict.fromkeys((*_whatever_the_hardware(tuned), *caveats)))
-        setups.append(Setup(architecture, shape, recipes, serving, engine_of(workload), both, caveats, weights_gb))
+    for way in ways:
+        serving = request.traced or on_device(architecture, way.workload, model.parameters)
+        rules = tuple(dict.fromkeys((*tuned, *way.rules)))
+        told = tuple(dict.fromkeys((*caveats, *way.caveats)))
+        setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, told))
     return tuple(setups)
 
 
-def _served_workloads(
-    request: PlanRequest, facts: SearchFacts
-) -> list[tuple[Workload, tuple[Rule, ...], tuple[Finding, ...]]] | ModelpickError:
-    """The serving workload for each engine that can, with the rules and the caveats that concern it."""
-    assert request.serve is not None
-    adapter = request.finetune is not None and request.finetune.is_lora
-    subject = replace(facts.subject_of(request.model, request.serve), adapter=adapter)
-    if request.serve.stack != "auto":
-        rules = applicable(facts.rules, subject)
-        caveats = _whatever_the_hardware(rules)
-        return refusal(caveats) or [(request.serve, rules, caveats)]
-    engines = engines_for(facts.rules, subject)
+@dataclass(frozen=True, slots=True)
+class _WayToServe:
+    """A workload on an engine, the rules that concern it, and what they say whatever the hardware."""
+
+    workload: Workload
+    rules: tuple[Rule, ...]
+    caveats: tuple[Finding, ...]
+
+
+@lru_cache(maxsize=1024)
+def _ways_to_serve(rules: tuple[Rule, ...], subject: Subject) -> tuple[_WayToServe, ...] | ModelpickError:
+    """The way of each engine that can serve `subject`, the preferred one first, or why none can.
+
+    Remembered: a thousand models of a catalog are a hundred subjects.
+    """
+    workload = subject.workload
+    if workload.stack != "auto":
+        concerned = applicable(rules, subject)
+        caveats = _whatever_the_hardware(concerned)
+        return refusal(caveats) or (_WayToServe(workload, concerned, caveats),)
+    engines = engines_for(rules, subject)
     if isinstance(engines, ModelpickError):
         return engines
-    return [(engine.workload, engine.rules, engine.caveats) for engine in engines]
+    return tuple(_WayToServe(engine.workload, engine.rules, engine.caveats) for engine in engines)
 
 
 def checkpoint_problem(model: Model, architecture: Architecture, method: str) -> ModelpickError | None:
@@ -381,7 +405,6 @@ def _search(
 ) -> Placements:
     """One set-up held against every offer. Instances with the same GPU and host are judged once."""
     judged: dict[tuple[object, ...], Rejection | tuple[Tuning | None, float]] = {}
-    hardware = _hardware_rules(setup)
     rows: list[Placement] = []
     unpriced: list[Placement] = []
     rejected: list[Rejection] = []
@@ -390,7 +413,7 @@ def _search(
         key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
         outcome = judged.get(key)
         if outcome is None:
-            outcome = judged[key] = _judge(setup, hardware, offer)
+            outcome = judged[key] = _judge(setup, offer)
             if isinstance(outcome, Rejection):
                 rejected.append(outcome)
         elif isinstance(outcome, Rejection) and not cheapest_only:
@@ -420,15 +443,10 @@ def preference(row: Placement) -> tuple[float, float, str]:
     return (row.job.total.likely if row.job is not None else 0.0, hourly, row.offer.instance.name)
 
 
-def _hardware_rules(setup: Setup) -> list[Rule]:
-    """The rules that make some hardware impossible for a set-up."""
-    return [rule for rule in setup.rules if rule.level == "cannot" and rule.names_gpu]
-
-
-def _judge(setup: Setup, hardware: Sequence[Rule], offer: Offer) -> Rejection | tuple[Tuning | None, float]:
+def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float]:
     """The recipe taken and the headroom in GiB where the offer's host and GPU can do it and hold it, or the cause."""
     kind = offer.instance
-    for rule in hardware:
+    for rule in setup.hardware_rules:
         if speaks_on(rule, kind):
             cause: Cause = "dtype" if rule.gpu_lacks is not None else "engine"
             return Rejection(cause, rule.code, rule.why, rule.way_out, offer)

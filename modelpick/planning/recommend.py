@@ -110,6 +110,7 @@ def recommend(
     chosen of a fine-tuning for each GPU (PlanRequest).
     """
     tried = sorted(offers_for(offers, filters.families, filters.instance, workload.gpus), key=_price)
+    caps = Caps(max_usd_per_hour=filters.max_usd_per_hour)
     passed: list[Recommendation] = []
     rejected: list[LeftOut] = []
     for model in models:
@@ -118,7 +119,7 @@ def recommend(
             judgement = judge(model)
             left_out = _not_licensed(judgement, filters) or _not_servable(model, workload)
         if left_out is None:
-            placement = placement_of(_request(model, workload, unset), tried, filters, place)
+            placement = placement_of(_request(model, workload, unset), tried, caps, place)
             if isinstance(placement, Placement):
                 passed.append(Recommendation(model, judgement, placement))
                 continue
@@ -133,11 +134,11 @@ def _request(model: Model, workload: Workload, unset: frozenset[str]) -> PlanReq
     return PlanRequest(model, finetune=workload, unset=unset)
 
 
-def placement_of(request: PlanRequest, offers: Sequence[Offer], filters: Filters, place: Place) -> Placement | LeftOut:
+def placement_of(request: PlanRequest, offers: Sequence[Offer], caps: Caps, place: Place) -> Placement | LeftOut:
     """The cheapest placement of what is requested, or why there is none."""
     model = request.model
     try:
-        found = place(request, offers, Caps(max_usd_per_hour=filters.max_usd_per_hour))
+        found = place(request, offers, caps)
     except CannotTellError as error:
         return LeftOut(model.id, error.code, error.message)
     rejection = found if isinstance(found, Rejection) else found.refusal()

@@ -26,6 +26,18 @@ def test_help_loads_nothing_heavy() -> None:
     assert run.stdout.rstrip().endswith("loaded: []")
 
 
+def test_options_of_text_load_no_validators() -> None:
+    script = (
+        "import sys\n"
+        "from modelpick.cli.main import main\n"
+        "for words in (['recommend', '--context', '8192'], ['offers', '--region', 'eu-west-1']):\n"
+        "    try:\n        main(words)\n    except SystemExit:\n        pass\n"
+        "print('loaded:', 'pydantic' in sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.rstrip().endswith("loaded: False")
+
+
 def test_help_names_every_command_of_the_house(modelpick: Run) -> None:
     shown = modelpick("--help").out
     for name in ("recommend", "license", "estimate", "offers", "catalog", "policy", "doctor"):
