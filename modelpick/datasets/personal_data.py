@@ -1,11 +1,12 @@
 """Secrets and personal data in training text, by the embedded patterns; what is found is never repeated in full."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Literal
 
-from modelpick import files
+from modelpick import files, schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,34 @@ def find(text: str) -> tuple[Sensitive, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    kind: Literal["secret", "personal"]
+    regex: str
+    source: str = ""
+    needs: tuple[str, ...] = ()
+    check: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """personal_data.toml."""
+
+    pattern: tuple[_Row, ...]
+    iban_lengths: Mapping[str, int]
+
+
 @cache
-def _facts() -> dict[str, Any]:
-    return files.read_toml(files.data_file("datasets", "personal_data.toml"), code="broken_installation")
+def _facts() -> _Facts:
+    file = files.data_file("datasets", "personal_data.toml")
+    return schema.read(_Facts, files.read_toml(file, code="broken_installation"), str(file))
 
 
 @cache
 def _patterns() -> tuple[_Pattern, ...]:
-    return tuple(
-        _Pattern(one["name"], one["kind"], tuple(one.get("needs", ())), re.compile(one["regex"]), one.get("check"))
-        for one in _facts()["pattern"]
-    )
+    rows = _facts().pattern
+    return tuple(_Pattern(row.name, row.kind, row.needs, re.compile(row.regex), row.check) for row in rows)
 
 
 def _luhn(text: str) -> bool:
@@ -70,7 +88,7 @@ def _iban(text: str) -> bool:
     Words in capitals after the number look like more of it, so it is cut at its country's length.
     """
     bare = text.replace(" ", "")
-    bare = bare[: _facts()["iban_lengths"].get(bare[:2], 0)]
+    bare = bare[: _facts().iban_lengths.get(bare[:2], 0)]
     return len(bare) > 4 and int("".join(str(int(letter, 36)) for letter in bare[4:] + bare[:4])) % 97 == 1
 
 

@@ -13,13 +13,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from modelpick import files
-from modelpick.errors import RemoteError, UsageError
+from modelpick import files, schema
+from modelpick.errors import RemoteError, UsageError, first_line
 from modelpick.serving.client import Asking, Endpoint, answer
 from modelpick.serving.process import inherited
 
@@ -201,41 +200,50 @@ def read_result(file: Path) -> ToolResult:
     Raises UsageError(code="bad_result") for anything else, and for a vLLM result without its details.
     """
     content = files.read_json(file, code="bad_result", fix="name a result as JSON", allow_nan=True)
-    try:
-        if isinstance(content, dict) and "ttfts" in content:
-            return ToolResult("vllm bench serve", str(content["model_id"]), _vllm_level(content, file))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    if not isinstance(content, dict) or "ttfts" not in content:
         raise UsageError(
-            f"{file} has unexpected content: {type(error).__name__} {error}",
-            fix="give a result of vllm 0.32",
+            f"{file} is not a result that lists every request",
+            fix="vllm bench serve --save-result --save-detailed",
             code="bad_result",
-        ) from None
-    raise UsageError(
-        f"{file} is not a result that lists every request",
-        fix="vllm bench serve --save-result --save-detailed",
-        code="bad_result",
-    )
-
-
-def _vllm_level(content: Mapping[str, Any], file: Path) -> Level:
-    """vllm/benchmarks/serve.py: lists in the order of the requests; a request that failed has its error's text."""
-    concurrency = content.get("max_concurrency")
-    if not isinstance(concurrency, int):
+        )
+    if not isinstance(content.get("max_concurrency"), int):
         raise UsageError(
             f"{file} was measured without a fixed concurrency",
             fix="vllm bench serve --max-concurrency N",
             code="bad_result",
         )
-    rows = zip(
-        content["ttfts"], content["itls"], content["output_lens"], content["input_lens"], content["errors"], strict=True
-    )
-    answered, errors = [], []
-    for first, gaps, tokens, prompt, error in rows:
-        if error or not tokens:
-            errors.append(str(error) or "an answer had no text")
-        else:
-            answered.append(Timed(float(first), float(first) + sum(gaps), int(tokens), int(prompt), True))
-    return Level(concurrency, float(content["duration"]), tuple(answered), tuple(errors))
+    try:
+        result = schema.read(_VllmResult, content, str(file), code="bad_result", ignore_unknown=True)
+        return ToolResult("vllm bench serve", result.model_id, result.level())
+    except (UsageError, ValueError) as error:
+        raise UsageError(
+            f"{file} is not as expected: {first_line(error)}", fix="results of vllm 0.32 are read", code="bad_result"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _VllmResult:
+    """vllm/benchmarks/serve.py: lists in the order of the requests; a request that failed has its error's text."""
+
+    model_id: str
+    max_concurrency: int
+    duration: float  # seconds
+    ttfts: tuple[float, ...]  # seconds to the first token
+    itls: tuple[tuple[float, ...], ...]  # seconds between tokens
+    output_lens: tuple[int, ...]
+    input_lens: tuple[int, ...]
+    errors: tuple[str, ...]
+
+    def level(self) -> Level:
+        """The level measured. Raises ValueError where the lists are not of one length."""
+        rows = zip(self.ttfts, self.itls, self.output_lens, self.input_lens, self.errors, strict=True)
+        answered, errors = [], []
+        for first, gaps, tokens, prompt, error in rows:
+            if error or not tokens:
+                errors.append(error or "an answer had no text")
+            else:
+                answered.append(Timed(first, first + sum(gaps), tokens, prompt, True))
+        return Level(self.max_concurrency, self.duration, tuple(answered), tuple(errors))
 
 
 def vllm_bench(
