@@ -223,10 +223,7 @@ def _judged(model: str) -> str:
     path = Path(model).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return str(path.absolute().parent)
-    record = path / "run.json"
-    if not record.is_file():
-        return model
-    return str(source.read_json(record)["settings"]["model"])
+    return source.run_settings(path).model if (path / "run.json").is_file() else model
 
 
 def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[Workload, bool]:

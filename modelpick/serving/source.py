@@ -15,6 +15,7 @@ from modelpick.catalog import headers, lookup
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
+from modelpick.planning.recipe import RunSettings, run_from_json
 from modelpick.serving.command import Served
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")  # valid as a model name, a folder name and part of a URL
@@ -55,7 +56,7 @@ def find(asked: str, *, adapter: Path | None = None, name: str | None = None, of
 
 def _run(run: Path, name: str | None, offline: bool) -> ServedSource:
     """A finished run: the tuned model together with its base, or the tuned model alone after full fine-tuning."""
-    record, result_file = read_json(run / "run.json"), run / "result.json"
+    settings, result_file = run_settings(run), run / "result.json"
     result = read_json(result_file) if result_file.is_file() else {}
     if result.get("status") != "done" or not result.get("model"):
         raise UsageError(
@@ -64,12 +65,17 @@ def _run(run: Path, name: str | None, offline: bool) -> ServedSource:
             code="unfinished_run",
         )
     tuned = run / Path(str(result["model"])).name
-    base = str(record["settings"]["model"])
+    base = settings.model
     if not (tuned / "adapter_config.json").is_file():
         return _with_adapter(tuned, None, base, name or tuned.name)
-    folder = Path(base) if is_folder(base) else _hub(base, offline, record["settings"].get("revision"))
+    folder = Path(base) if is_folder(base) else _hub(base, offline, settings.revision)
     source = _with_adapter(folder, tuned, base, name)
     return replace(source, merged=tuned / "merged") if (tuned / "merged").is_dir() else source
+
+
+def run_settings(run: Path) -> RunSettings:
+    """What a run was made from, by its run.json. Raises UsageError as `read_json` and `run_from_json` do."""
+    return run_from_json(read_json(run / "run.json"))
 
 
 def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | None) -> ServedSource:

@@ -3,11 +3,15 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from modelpick.errors import UsageError
 from modelpick.serving import source
+from tests.cli.conftest import Run
+
+RECORD: dict[str, Any] = {"schema_version": 1, "settings": {"model": "base", "data": "d.jsonl", "output": "run"}}
 
 
 def safetensors(file: Path, shapes: dict[str, list[int]]) -> None:
@@ -45,7 +49,7 @@ def adapter(folder: Path, base: Path, inputs: int = 8, rank: int = 4, module: st
 
 def run(folder: Path, base: Path, status: str = "done") -> Path:
     folder.mkdir()
-    (folder / "run.json").write_text(json.dumps({"schema_version": 1, "settings": {"model": str(base)}}))
+    (folder / "run.json").write_text(json.dumps(RECORD | {"settings": {**RECORD["settings"], "model": str(base)}}))
     result = {"status": status, "model": "/somewhere/else/tuned"}
     (folder / "result.json").write_text(json.dumps(result))
     return folder
@@ -66,6 +70,23 @@ def test_a_finished_run_is_the_tuned_model_beside_its_base(tmp_path: Path) -> No
     assert found.served.adapter == (folder / "tuned").resolve()
     assert found.served.rank == 8
     assert found.judged == str(base)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"schema_version": 1}, {"schema_version": 99, "settings": RECORD["settings"]}, RECORD | {"settings": []},
+     RECORD | {"settings": {}}, RECORD | {"settings": {**RECORD["settings"], "model": ["x"]}}],
+)  # fmt: skip
+def test_a_run_file_of_another_shape_is_refused_in_a_sentence(
+    tmp_path: Path, modelpick: Run, record: dict[str, Any]
+) -> None:
+    folder = run(tmp_path / "run", model(tmp_path / "base"))
+    (folder / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError):
+        source.find(str(folder))
+    answer = modelpick("serve", str(folder), "--offline", "--json")
+    assert answer.code == 2
+    assert answer.error["code"] != "defect"
 
 
 def test_an_unfinished_run_is_not_served(tmp_path: Path) -> None:
