@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--all-logits", action="store_true", help="let modelpick compute what TRL computes")
+    parser.add_argument("--all-logits", action="store_true", help="compute all logits, as TRL does")
     options = parser.parse_args()
     if options.all_logits:
         train.can_skip_questions = lambda trainer: False

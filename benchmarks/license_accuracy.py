@@ -9,8 +9,8 @@ PYTHON is the interpreter of an environment of its own with foretop-lading in it
 
 All judge the same table (tests/licensing/data/verdicts.csv): the same cards, of which lading reads the license through
 its own code with the network replaced. Its pass, warn and fail count as allow, review and deny. A wrong allow is an
-`allow` for a model that is not; an abstention is a `review`. The table was at hand when the rules were written: the
-line without known_models.toml says more about models nobody has looked at.
+`allow` for a model that is not; an abstention is a `review`. The table was known when the rules were written: the
+line without known_models.toml says more about models outside it.
 """
 
 import argparse

@@ -94,13 +94,13 @@ def why_not(case: dict[str, Any]) -> str | None:
     if "SUSPECT" in notes:
         return "the table's own note doubts the row (optimizer states absent)"
     if "baseline-peft-bnb" in notes:
-        return "prepare_model_for_kbit_training: residuals in fp32, which no workload names"
+        return "prepare_model_for_kbit_training: residuals in fp32, which no workload describes"
     if case["workload"].get("sharding") == "fsdp" and case["workload"]["method"] == "full" and notes.endswith(" no"):
-        return "full fine-tuning under FSDP without mixed precision, which no workload names"
+        return "full fine-tuning under FSDP without mixed precision, which no workload describes"
     if case["grade"] == "C":
         return "grade C: configuration incomplete"
     if "unstated" in metric and case["workload"]["task"] == "serve":
-        return "what was measured is not stated"
+        return "the source does not state what was measured"
     return None
 
 

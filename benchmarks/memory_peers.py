@@ -84,7 +84,7 @@ def _modelinfo(row: Compared) -> list[str]:
 def _modelinfo_gib(_: Compared, printed: str) -> float:
     found = re.search(r"~\s*([\d.,]+)\s*(MB|GB)", printed)
     if found is None:
-        raise ValueError("it prints no VRAM")
+        raise ValueError("it does not print VRAM")
     return float(found[1].replace(",", "")) / (1024 if found[2] == "MB" else 1)
 
 

@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=("vllm", "transformers", "llama.cpp"))
     parser.add_argument("--requests", type=int, default=1000, help="at once")
-    parser.add_argument("--state", type=Path, help="an existing folder: its models are used again")
+    parser.add_argument("--state", type=Path, help="an existing folder: its models are reused")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder = options.state or Path(made)
@@ -52,7 +52,7 @@ def main() -> None:
             trial.run()
         finally:
             trial.end()
-    print(f"{options.engine}: {trial.kept} promises kept, {trial.broken} not")
+    print(f"{options.engine}: {trial.kept} checks passed, {trial.broken} failed")
     raise SystemExit(1 if trial.broken else 0)
 
 
@@ -82,7 +82,7 @@ class Trial:
         self.start()
         self.say("it starts, and every model answers", True, f"{time.monotonic() - began:.0f} s")
         answers = {name: self.ask(name, "What is the capital of France?") for name in self.names}
-        self.say("each name has its own answer", len(set(answers.values())) == len(self.names), answers)
+        self.say("each name gives its own answer", len(set(answers.values())) == len(self.names), answers)
         self.closed()
         self.nothing_told()
         self.bad_requests()
@@ -135,7 +135,7 @@ class Trial:
             for word, sent in (("GET", None), ("POST", body))
             if (told := self.code(path, sent))[0] == 200 and not self.harmless(path, told[1])
         ]
-        self.say("without the key no path answers", not open_to, open_to or f"{2 * len(PATHS)} requests")
+        self.say("no path answers without the key", not open_to, open_to or f"{2 * len(PATHS)} requests")
         self.say("a wrong key is refused", self.code("/v1/completions", body, "mp-wrong0123456789")[0] == 401)
         for path in ("/health", "/ready"):
             self.say(f"{path} is 200", self.code(path if self.proxied else "/health")[0] == 200)
@@ -158,10 +158,10 @@ class Trial:
         listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
         logs = {file.name: file.read_text(errors="replace") for file in self.state.iterdir() if file.is_file()}
         with_key = [name for name, text in {**logs, "ps": listed}.items() if self.key in text and name != "key"]
-        self.say("the key is in no log and no process list", not with_key, with_key or ", ".join(sorted(logs)))
+        self.say("no log and no process list contains the key", not with_key, with_key or ", ".join(sorted(logs)))
         with_words = [name for name, text in logs.items() if "capital of France" in text]
-        self.say("no log has what was asked", not with_words, with_words)
-        self.say("license files are there", (self.state / "license" / "OBLIGATIONS.txt").is_file())
+        self.say("no log contains the prompts", not with_words, with_words)
+        self.say("license files are served", (self.state / "license" / "OBLIGATIONS.txt").is_file())
 
     def bad_requests(self) -> None:
         """Too long, of an unknown model, hung up."""
@@ -180,7 +180,7 @@ class Trial:
             stream.close()
         began = time.monotonic()
         self.ask(self.names[0], "hello")
-        self.say("clients that hang up leave it well", True, f"next answer after {time.monotonic() - began:.1f} s")
+        self.say("it survives clients that disconnect", True, f"next answer after {time.monotonic() - began:.1f} s")
 
     def many(self) -> None:
         """All at once."""
@@ -211,7 +211,7 @@ class Trial:
         wait(lambda: not (self.state / "ready").exists())
         wait(lambda: (self.state / "ready").exists())
         left = [pid for pid in before if Path(f"/proc/{pid}").exists()]
-        self.say("nothing of the crashed one is left", not left, left)
+        self.say("nothing of the crashed server is left", not left, left)
         self.say(
             "it is started again after a crash",
             bool(self.ask(self.names[0], "hello")),
@@ -232,7 +232,7 @@ class Trial:
                 whole = False
                 print(f"     {error}")
         code = self.process.wait(120)
-        self.say("SIGTERM: what is being answered is finished", whole)
+        self.say("SIGTERM: running answers are finished", whole)
         self.say(
             "SIGTERM: exit 0, nothing left running", code == 0 and not self.tree(), f"{time.monotonic() - began:.0f} s"
         )

@@ -78,7 +78,7 @@ def main() -> None:
         print(f"{name}: {len(sizes)} rows, median {statistics.median(sizes):.1%}, worst {max(sizes):.1%}")
     print(f"slowest {max(seconds):.0f} s, most memory {max(memory):.2f} GiB with Python, torch and transformers")
     others = sum(row["workload"].get("stack") == "litgpt" and row["grade"] == "A" for row in _rows())
-    print(f"not traced: {others} rows of litgpt, whose models are its own; benchmarks/memory_accuracy.py has them")
+    print(f"not traced: {others} rows of litgpt, which has its own models; benchmarks/memory_accuracy.py has them")
 
 
 def _steps() -> None:
@@ -144,7 +144,7 @@ def _rows() -> list[dict[str, Any]]:
 def _is_traceable(row: dict[str, Any]) -> bool:
     work = row["workload"]
     plain = row["quantization"] in ("none", "bnb.nf4") and not work.get("loss_chunking")
-    asked = "baseline-peft-bnb" not in row["notes"]  # prepare_model_for_kbit_training, which no workload names
+    asked = "baseline-peft-bnb" not in row["notes"]  # prepare_model_for_kbit_training, which no workload describes
     counted = row["metric"].startswith("torch max_memory") and work.get("measure") in ("allocated", "reserved")
     one = work.get("gpus", 1) == 1 and row["summed_over"] == 1
     return plain and asked and counted and one and _is_recent(row)

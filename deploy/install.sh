@@ -17,7 +17,7 @@ fail() {
 }
 stage() {
   step "$2"
-  python3 "$guest/report.py" stage "$1" || echo "the stage could not be told"
+  python3 "$guest/report.py" stage "$1" || echo "the stage could not be reported"
 }
 
 mkdir -p "$home/run" "$home/data" "$home/results" "$root/etc/systemd/system"

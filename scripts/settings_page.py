@@ -14,8 +14,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 _HEAD = """# Settings
 
 Each setting is one field of a dataclass: its name is the flag, the key of a JSON line, of `run.json` and of a job file,
-and the field holds what it may be, what it does and where its default comes from. This page is written from the fields
-by `python scripts/settings_page.py`; CONTRIBUTING.md says how to add one.
+and the field states which values it takes, what it does and where its default comes from. This page is written from the
+fields by `python scripts/settings_page.py`; CONTRIBUTING.md says how to add one.
 """
 _COLUMNS = "| name | takes | default | does | source |\n| --- | --- | --- | --- | --- |"
 _PARTS: tuple[tuple[type, str, str], ...] = (
@@ -23,7 +23,7 @@ _PARTS: tuple[tuple[type, str, str], ...] = (
         Workload,
         "What a model is asked to do",
         "`modelpick estimate` takes all of them, `--cases` as keys of a line; `recommend`, `cost`, `plan`, `up` and "
-        "`serve` take those that have a meaning there. Fields of `Workload` in modelpick/workload.py.",
+        "`serve` take those that apply. Fields of `Workload` in modelpick/workload.py.",
     ),
     (
         RunSettings,
@@ -35,7 +35,7 @@ _PARTS: tuple[tuple[type, str, str], ...] = (
         SettingsFile,
         "modelpick.toml",
         "In the working folder, or for all folders in `~/.config/modelpick/`; a flag and `MODELPICK_POLICY`, "
-        "`MODELPICK_REGION` outrank both. Fields of `SettingsFile` in modelpick/settings.py.",
+        "`MODELPICK_REGION` take precedence. Fields of `SettingsFile` in modelpick/settings.py.",
     ),
 )
 

@@ -88,7 +88,7 @@ def _outlive(group):
 def secret(name, *, must):
     """The value of a SecureString; None where there is none and none `must` be."""
     words = ("ssm", "get-parameter", "--with-decryption", "--name", str(name), "--output", "json")
-    text = "no parameter is named"
+    text = "no parameter is configured"
     for attempt in range(ATTEMPTS if name else 0):
         done, text = aws(*words)
         if done:

@@ -50,7 +50,7 @@ def main():
             end(reason, saver)
             return
         if not warned and attempt(observe.rebalance_recommended):
-            print("EC2 recommends to rebalance: an interruption has become likely", flush=True)
+            print("EC2 recommends rebalancing: an interruption has become likely", flush=True)
             warned, saved_at = True, -SAVE_SECONDS
         if time.monotonic() - saved_at >= SAVE_SECONDS:
             saved_at = time.monotonic()
@@ -98,7 +98,7 @@ def over():
     if state in ("inactive", "failed") and began not in ("0", ""):
         return None if observe.shutting_down() else "the job is over"
     if state in ("inactive", "failed") and time.monotonic() - (report.read("began") or 0.0) > SETUP_TAKES:
-        return "the job did not begin"
+        return "the job did not start"
     return None
 
 

@@ -142,7 +142,7 @@ def _streamed(reply: Any, at: Endpoint, began: float) -> Iterator[Piece]:
         over = over or piece.ended
         yield piece
     if not over:
-        raise _broke_off(at, "the answer was cut off")
+        raise _broke_off(at, "the end of the answer is missing")
 
 
 def _piece(chunk: Mapping[str, object], seconds: float) -> Piece:

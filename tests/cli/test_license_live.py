@@ -138,4 +138,4 @@ def test_a_deleted_repository_that_is_known_is_still_denied(hub: Hub, modelpick:
     assert answer.code == 1
     verdict = answer.json["results"][0]
     assert verdict["verdict"] == "deny"
-    assert "judged by what is known" in verdict["notes"][0]
+    assert "judged by this repository alone" in verdict["notes"][0]

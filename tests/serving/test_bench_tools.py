@@ -45,8 +45,8 @@ def test_a_request_that_failed_counts_as_failed(tmp_path: Path) -> None:
     [
         ({"max_concurrency": None}, "--max-concurrency"),
         ({"ttfts": None}, "--save-detailed"),
-        ({"itls": [[0.1]]}, "are read"),
-        ({"ttfts": ["x", 1, 2]}, "are read"),
+        ({"itls": [[0.1]]}, "give a result of vllm"),
+        ({"ttfts": ["x", 1, 2]}, "give a result of vllm"),
     ],
 )
 def test_a_result_that_says_too_little_is_refused(tmp_path: Path, names: dict[str, Any], fix: str) -> None:

@@ -132,7 +132,7 @@ def test_whole_answers_and_plain_completions_are_asked_for(address: str) -> None
 @pytest.mark.parametrize(
     ("kind", "code", "told"),
     [
-        ("cut", "endpoint_broke_off", "the answer was cut off"),
+        ("cut", "endpoint_broke_off", "end of the answer is missing"),
         ("broken-json", "not_openai", "does not speak"),
         ("fails-late", "endpoint_failed", "CUDA error"),
         ("html", "not_openai", "<html>login"),

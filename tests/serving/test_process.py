@@ -133,7 +133,7 @@ def test_what_is_being_answered_is_finished(servers: list[Running], tmp_path: Pa
         ("OSError: [Errno 98] address already in use", 1, "port"),
         ("ModuleNotFoundError: No module named 'uvicorn'", 1, "missing"),
         ("safetensors_rust.SafetensorError: Error while deserializing header", 1, "damaged"),
-        ("", -9, "killed from outside"),
+        ("", -9, "it was killed"),
         ("something new", 1, "not known"),
     ],
 )
