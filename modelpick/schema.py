@@ -143,7 +143,7 @@ def read(kind: type[T], table: object, where: str = "", code: str = _POLICY_FILE
         if key in table:
             values[key] = parse(table[key], where, key, code)
         elif required:
-            raise UsageError(f"{_prefix(where)}the key {key!r} is missing", fix=f"add {key} = ...", code=code)
+            raise UsageError(f"{_prefix(where)}the key {key!r} is missing", fix=f"add the key {key}", code=code)
     return kind(**values)
 
 
@@ -163,7 +163,7 @@ def read_options(kind: type, options: Mapping[str, object], unknown: str) -> dic
     """The checked values of those fields that `options` names; None means: not given.
 
     What flags, a line of JSON, a run file and a job file have in common: all of them name settings, none names all.
-    Raises UsageError as `read_value` does, and with the code `unknown` for a name that is no field.
+    Raises UsageError as `read_value` does, and with the code `unknown` for a name that is not a field.
     """
     readers = _readers(cast(Hashable, kind))
     values: dict[str, Any] = {}

@@ -104,7 +104,7 @@ def _is_folder(root: Path, typed: str) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise UsageError(
             f"there is no file or folder {name!r}",
-            fix="name one that exists, e.g. modelpick audit .",
+            fix="name one that exists, e.g. `modelpick audit .`",
             code="no_such_path",
         ) from None
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Ways to a machine that lets nothing in: its logs through CloudWatch, its ports through Session Manager."""
+"""Access to a machine without open ports: its logs through CloudWatch, its ports through Session Manager."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def log_lines(
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An open session of Session Manager: the plugin's command, and what it must find in its environment."""
+    """An open session of Session Manager: the plugin's command, and the environment it needs."""
 
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds the session's token
@@ -81,7 +81,7 @@ def session(
         if refused.aws_code != "TargetNotConnected":
             raise
         raise RemoteError(
-            f"the machine of {deployment} runs, its Session Manager agent does not answer (yet)",
+            f"the machine of {deployment} runs, but its Session Manager agent does not answer yet",
             fix="wait a minute, then re-run the command",
             code="agent_offline",
         ) from None
@@ -102,7 +102,7 @@ def api_key(account: Account, deployment: str) -> str | None:
 def connect(held: Session, *, interactive: bool) -> int:
     """Carry a session in the foreground; the plugin's exit code. Ctrl-C goes to it, not to us.
 
-    What the plugin says of a forwarded port goes to stderr.
+    The plugin's messages about a forwarded port go to stderr.
     """
     process = subprocess.Popen(
         held.words, env={**os.environ, **held.environment}, stdout=None if interactive else sys.stderr.fileno()

@@ -17,7 +17,7 @@ from modelpick.aws.errors import LOG_IN, AwsRefused, aws_errors, refusal
 from modelpick.errors import RemoteError, UsageError
 
 _TOLERATED_SKEW = timedelta(minutes=5)  # beyond it AWS refuses signatures (Signature Version 4, "request expired")
-_SETTLING = 120.0  # seconds that a new role may take to be seen everywhere (IAM: eventual consistency)
+_SETTLING = 120.0  # seconds that a new role may take to be visible everywhere (IAM: eventual consistency)
 
 
 class Account:
@@ -106,8 +106,8 @@ class Account:
             raise refusal(error.__cause__ or error.__context__ or error, "s3:PutObject", self.log_in) from None
 
     def once_settled(self, not_seen: str, service: str, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        """Like `make`, repeated while AWS answers with words that match `not_seen`: what was just made is not
-        seen everywhere yet."""
+        """Like `make`, repeated while AWS answers with words that match `not_seen`: new resources are not
+        visible everywhere yet."""
         waited = 0.0
         while True:
             try:
@@ -129,7 +129,7 @@ class Account:
     def check_clock(self) -> None:
         """Raises RemoteError where this machine's clock is far off AWS's: signatures are about to be refused.
 
-        LiveOffers before something is made; what is to be ended is ended as long as AWS accepts the calls.
+        LiveOffers before something is made; ending something only needs AWS to accept the calls.
         """
         off = abs(self.now() - self._own_clock())
         if off > _TOLERATED_SKEW:
@@ -140,11 +140,11 @@ class Account:
             )
 
     def client_in(self, service: str, region: str) -> Any:
-        """A boto3 client of the same caller: for what is asked of another region's endpoint, such as prices."""
+        """A boto3 client of the same caller: for requests to another region's endpoint, such as prices."""
         return self.in_region(region)._client(service)
 
     def endpoint(self, service: str) -> str:
-        """The address a service is asked at."""
+        """The address of a service."""
         return str(self._client(service).meta.endpoint_url)
 
     def _client(self, service: str) -> Any:
@@ -190,9 +190,9 @@ def client(service: str, region: str, *, of: Any = None, patient: bool = False) 
         settings = Config(**(_PATIENT if patient else _QUICK), user_agent_extra="modelpick")
         try:
             return held.client(service, region_name=region, config=settings)
-        except ValueError:  # botocore's word for an address; its own text may quote a password
+        except ValueError:  # botocore's error for an address; its text may quote a password
             raise UsageError(
-                f"the address for {service} in AWS_ENDPOINT_URL or a proxy variable is not one",
+                f"the address for {service} in AWS_ENDPOINT_URL or a proxy variable is not valid",
                 fix="correct or unset AWS_ENDPOINT_URL, HTTP_PROXY and HTTPS_PROXY",
                 code="bad_endpoint",
             ) from None
@@ -211,6 +211,6 @@ def how_to_log_in(held: Any) -> str:
         if profiles[name].get("sso_session") or profiles[name].get("sso_start_url"):
             return f"aws sso login{flag}"
         if program := profiles[name].get("credential_process"):
-            return f"run the profile's own {program.split()[0]}, which gives the credentials"
+            return f"run the profile's own {program.split()[0]}, which provides the credentials"
         name = profiles[name].get("source_profile", "")
     return f"aws configure{flag} (or renew them as your company does)"

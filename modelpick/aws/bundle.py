@@ -1,4 +1,5 @@
-"""What the machine fetches: this very modelpick as a wheel, the job, the locked requirements, the guest's programs.
+"""What the machine downloads: this version of modelpick as a wheel, the job, the locked requirements, the guest's
+programs.
 
 The same inputs give the same bytes, so the hash in user-data says exactly what will run.
 """
@@ -28,7 +29,7 @@ from modelpick.licensing.judge_models import APPROVALS
 from modelpick.licensing.policy import Policy
 
 USER_DATA_LIMIT = 4096  # bytes; EC2 takes 16 KB, and what is small is read before it is trusted
-_READY_MINUTES = 120  # a machine that is not watched by then is not going to be
+_READY_MINUTES = 120  # a machine whose watchdog does not run by then will not get one
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip file can hold
 _SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
 
@@ -57,7 +58,7 @@ def user_data(spec: Spec, names: ResourceNames, bundle_sha256: str, *, stop_at: 
     """
     text = _deploy_file("user_data.yaml").decode()
     # The machine's own last minute lies behind both switches. Until its watchdog runs, which moves it behind the real
-    # limit, it is no later than set-up (an hour) and the plain end (half an hour) can take.
+    # limit, it is not later than set-up (an hour) and the plain end (half an hour) can take.
     values = {
         "DEPLOYMENT": names.deployment,
         "GROUP": names.group,
@@ -172,7 +173,7 @@ _POLICY, _SETTINGS, _APPROVALS = "policy.toml", "modelpick.toml", "approvals.tom
 def license_inputs(policy: Policy, region: str) -> dict[str, str]:
     """Names and texts of the files that the machine judges licenses by: `policy`, the company's facts, the approvals.
 
-    The machine reads them from its working folder as a user's own: modelpick.toml, the policy that it names,
+    The machine reads them from its working folder like a user's: modelpick.toml, the policy that it names,
     approvals.toml. `region` is where the machine runs; it counts as one of the company's regions.
     """
     files = {

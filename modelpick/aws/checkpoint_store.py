@@ -11,7 +11,7 @@ from modelpick.training.checkpoints import Store, open_folder
 
 @dataclass(frozen=True, slots=True)
 class BucketStore:
-    """Objects under one prefix of one bucket. Credentials and endpoint are boto3's own affair."""
+    """Objects under one prefix of one bucket. boto3 finds credentials and endpoint."""
 
     client: Any
     bucket: str
@@ -44,7 +44,7 @@ class BucketStore:
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise RemoteError(
                 f"cannot {what} checkpoints in s3://{self.bucket}/{self.prefix}: {error}",
-                fix="check the bucket's name and the credentials; a run that had begun goes on with --resume",
+                fix="check the bucket's name and the credentials; continue a started run with --resume",
                 code="checkpoint_store",
             ) from None
 

@@ -1,4 +1,4 @@
-"""AWS's refusals as modelpick's errors: one sentence with AWS's own words in it, and one command that fixes it."""
+"""AWS's refusals as modelpick's errors: one sentence that quotes AWS, and one command that fixes it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 
 from modelpick.errors import RemoteError
 
-# Codes by which services say "there is no such thing" and "there is one already" (their API references).
+# Codes for "does not exist" and "already exists" (their API references).
 ABSENT = frozenset({
     "404", "NoSuchBucket", "NoSuchEntity", "NoSuchKey", "NoSuchLifecycleConfiguration", "NoSuchTagSet",
     "ParameterNotFound", "NotFoundException",
@@ -49,7 +49,7 @@ _UNREACHABLE = _AwsError(
 _OTHER = _AwsError(
     "aws_refused", (), "AWS refuses {operation}: {theirs}: {message}", f"modelpick doctor --aws, {_AGAIN}"
 )
-# AWS has several words for each; RequestExpired is EC2's for a token that has run out.
+# AWS has several codes for each; RequestExpired is EC2's for a token that has run out.
 _AWS_ERRORS = (
     _AwsError(
         "expired_credentials",
@@ -64,7 +64,7 @@ _AWS_ERRORS = (
         "unknown_profile",
         ("ProfileNotFound",),
         "{message}",
-        "aws configure list-profiles shows those there are; set AWS_PROFILE or --profile",
+        "aws configure list-profiles lists the profiles; set AWS_PROFILE or --profile",
     ),
     _AwsError(
         "no_credentials",
@@ -78,7 +78,7 @@ _AWS_ERRORS = (
             "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidAccessKeyId", "InvalidToken",
             "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",
         ),
-        "AWS does not know these credentials, or not in this region: {message}",
+        "AWS does not know these credentials in this region: {message}",
         "aws sts get-caller-identity shows whose they are; then {log_in}",
     ),
     _AwsError(
@@ -88,7 +88,7 @@ _AWS_ERRORS = (
             "OptInRequired", "Forbidden", "403",
         ),
         "AWS denies {operation}: {message}",
-        "have the policy of `modelpick doctor --aws --iam-policy` attached",
+        "attach the policy of `modelpick doctor --aws --iam-policy`",
     ),
     _AwsError(
         "throttled",

@@ -1,4 +1,4 @@
-"""A plan and what its user adds, as the spec of a machine. Reads embedded prices and facts; no network, no clock."""
+"""The spec of a machine, from a plan and its user's options. Reads embedded prices and facts; no network, no clock."""
 
 import json
 import shlex
@@ -18,19 +18,19 @@ from modelpick.schema import to_json
 from modelpick.workload import Workload, workload_from
 
 # Begins a run, or goes on with the one that is there: left by an interrupted machine, or by a process that was killed
-# from outside (137: SIGKILL, the kernel's way when memory is short). Told to stop, the shell outlives its child, which
+# from outside (137: SIGKILL, the kernel's way when memory is short). On SIGTERM the shell outlives its child, which
 # still has a checkpoint to write: a dead main process would have systemd kill the rest.
-_RESUMED = """told=
-trap 'told=yes' TERM INT
+_RESUMED = """signaled=
+trap 'signaled=yes' TERM INT
 for try in 1 2 3; do
   code=0
   {} $(test -e results/run/run.json && echo --resume || true) || code=$?
-  [ $code -eq 137 ] && [ -z "$told" ] || break
+  [ $code -eq 137 ] && [ -z "$signaled" ] || break
 done
-[ -z "$told" ] || exit 130
+[ -z "$signaled" ] || exit 130
 [ $code -eq 0 ] || exit $code
 """
-PLANNED = "planned.json"  # beside the job
+PLANNED = "planned.json"  # next to the job file
 _ROUNDING = 1.001  # a plan keeps six digits
 
 
@@ -77,7 +77,7 @@ def spec_from(
     best, best_hourly = priced[0], plan.candidates[0].cost.usd_per_hour
     hours = options.max_hours or plan.max_hours
     cap = options.max_usd or max(plan.max_usd, hours * best_hourly) + DELAY_HOURS * best_hourly
-    # The best candidate decides how long the money lasts; the others must be done by then and cost no more.
+    # The best candidate decides how long the budget lasts; the others must be done by then and cost no more.
     hours = min(hours, cap / best_hourly - DELAY_HOURS)
     candidates = tuple(
         candidate
@@ -131,7 +131,7 @@ def job_of(
     license_files: Mapping[str, str] | None = None,
     keep_data: bool = False,
 ) -> dict[str, Any]:
-    """The job file: the commands that a user would type, in their order, and the files beside them.
+    """The job file: the commands that a user would type, in their order, and the files that belong to them.
 
     `license_files` are what the machine judges licenses by (bundle.license_inputs): it judges again before it trains.
     """
@@ -182,7 +182,7 @@ def _finetune(plan: Plan, workload: Workload, model: str, data: Sequence[str]) -
 
 
 def _serve(workload: Workload, served: str) -> list[str]:
-    """What was planned for is what is served: engine, method, context, answers, concurrent requests."""
+    """The server as planned: engine, method, context, answers, concurrent requests."""
     words = ["modelpick", "serve", served, "--method", workload.method]
     words += ["--context", str(workload.context), "--generate", str(workload.generate)]
     words += ["--concurrency", str(workload.batch), *_flags(workload, ("gpus",))]
@@ -203,7 +203,7 @@ def _flags(workload: Workload, names: Sequence[str]) -> list[str]:
 
 
 def _planned_file(plan: Plan) -> dict[str, str]:
-    """The file that tells the machine which settings were priced, by the memory of the GPU that it may have."""
+    """The file with the settings that were priced, by the memory of the GPUs that the machine may have."""
     if plan.finetune is None:
         return {}
     by_memory: dict[float, Mapping[str, Any]] = {}

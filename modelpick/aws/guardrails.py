@@ -1,7 +1,7 @@
-"""Permission boundaries: what a company's outermost policy leaves of the roles that `up` makes, asked of IAM itself.
+"""Permission boundaries: what a company's outer policy leaves of the roles that `up` makes, as IAM simulates it.
 
 A role does only what its policy and its boundary both allow (IAM user guide, "Permissions boundaries"). A boundary that
-keeps the backstop's role from deleting the group would make it a switch that never fires.
+keeps the forced delete's role from deleting the group would disable that kill switch.
 """
 
 import json
@@ -34,19 +34,19 @@ def denied(account: Account, document: Mapping[str, Any], boundary_arn: str) -> 
 
 
 def check_boundary(account: Account, names: ResourceNames, boundary_arn: str, kms_key: str | None) -> None:
-    """Whether machine and backstop can do their work under a boundary. Raises RemoteError naming what they cannot."""
+    """Whether machine and forced delete can work under a boundary. Raises RemoteError naming what they cannot."""
     policies = (templates.switch_policy(names), templates.guest_policy(names, kms_key))
     lost = sorted({action for policy in policies for action in denied(account, policy, boundary_arn)})
     if lost:
         raise RemoteError(
             f"the permission boundary {boundary_arn} denies the roles of {names.deployment}: {', '.join(lost)}",
-            fix=f"have {' '.join(lost)} added to that boundary, or name another by --permission-boundary",
+            fix=f"add {' '.join(lost)} to that boundary, or name another with --permission-boundary",
             code="boundary_denies",
         )
 
 
 def problems(account: Account, document: Mapping[str, Any], role: Mapping[str, Any]) -> list[str]:
-    """What a role's boundary, if it has one, keeps it from doing. Not being able to tell is a problem too."""
+    """What a role's boundary, if it has one, keeps it from doing. An unknown answer is a problem too."""
     arn = (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
     if arn is None:
         return []
@@ -55,14 +55,14 @@ def problems(account: Account, document: Mapping[str, Any], role: Mapping[str, A
     except AwsRefused as refused:
         if refused.code != "access_denied":
             raise
-        return [f"whether the boundary {arn} lets the backstop act cannot be asked ({refused.operation} is denied)"]
-    return [f"the boundary {arn} denies the backstop {', '.join(lost)}"] if lost else []
+        return [f"whether the boundary {arn} allows the forced delete is not known ({refused.operation} is denied)"]
+    return [f"the boundary {arn} denies the forced delete {', '.join(lost)}"] if lost else []
 
 
 def _document(account: Account, arn: str) -> str:
     absent = RemoteError(
-        f"there is no policy {arn}, which was named as the permission boundary",
-        fix="aws iam list-policies --scope Local shows those there are",
+        f"there is no policy {arn} to use as permission boundary",
+        fix="aws iam list-policies --scope Local lists them",
         code="unknown_boundary",
     )
     version = account.must_find(absent, "iam", "get_policy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
@@ -92,12 +92,12 @@ _OPERATIONS = (
 
 
 def check_key(account: Account, key: str) -> str:
-    """What the key is, in a few words. Raises RemoteError where a machine could not be encrypted with it."""
+    """The key in a few words. Raises RemoteError where a machine could not be encrypted with it."""
     found = account.find("kms", "describe_key", KeyId=key)
     if found is None:
         raise RemoteError(
             f"there is no KMS key {key} in {account.region}",
-            fix=f"aws kms list-aliases --region {account.region} shows those there are",
+            fix=f"aws kms list-aliases --region {account.region} lists them",
             code="unknown_key",
         )
     metadata = found["KeyMetadata"]
@@ -112,25 +112,25 @@ def check_key(account: Account, key: str) -> str:
     if (usage, spec) != ("ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT"):
         raise RemoteError(
             f"the KMS key {key} is for {usage} ({spec}), not for encrypting disks",
-            fix="name a symmetric encryption key by --kms-key",
+            fix="name a symmetric encryption key with --kms-key",
             code="wrong_key",
         )
     if metadata.get("KeyManager") == "AWS":
         return f"{metadata['KeyId']}, enabled, managed by AWS"
-    lent = _is_lent(account, metadata["KeyId"])
+    lent = _is_granted(account, metadata["KeyId"])
     if lent is False:
         role = f"arn:{metadata['Arn'].split(':')[1]}:iam::{metadata['Arn'].split(':')[4]}:role/{_LINKED}"
         raise RemoteError(
-            f"the KMS key {key} is not lent to Auto Scaling's role: no machine could start",
+            f"the KMS key {key} has no grant for Auto Scaling's role: no machine could start",
             fix=f"aws kms create-grant --region {account.region} --key-id {metadata['Arn']} --grantee-principal {role} "
             f"--operations {_OPERATIONS}",
             code="key_not_lent",
         )
-    return f"{metadata['KeyId']}, enabled, {'lent to Auto Scaling' if lent else 'its policy may not be read'}"
+    return f"{metadata['KeyId']}, enabled, {'granted to Auto Scaling' if lent else 'its policy cannot be read'}"
 
 
-def _is_lent(account: Account, key: str) -> bool | None:
-    """Whether policy or grants name Auto Scaling's role, or everybody under conditions; None: may not be asked."""
+def _is_granted(account: Account, key: str) -> bool | None:
+    """Whether policy or grants name Auto Scaling's role, or everybody under conditions; None: no permission to ask."""
     try:
         policy = json.loads(account.call("kms", "get_key_policy", KeyId=key, PolicyName="default")["Policy"])
         allowed = [json.dumps(one.get("Principal")) for one in policy["Statement"] if one["Effect"] == "Allow"]

@@ -1,4 +1,4 @@
-"""What the caller may do, asked of IAM itself before anything is done: policies, boundary, the organization's rules.
+"""What the caller may do, simulated by IAM before anything is done: policies, boundary, the organization's rules.
 
 Each action of the policy that suffices is simulated on a name such as `up` would use, with the tags it would set.
 """
@@ -18,7 +18,7 @@ _EC2_KINDS = ("instance", "launch-template", "security-group", "volume")
 
 @dataclass(frozen=True, slots=True)
 class PermissionAnswer:
-    """What IAM says of a caller. `denied`: who denies -> actions; `unsure`: condition keys it would have to know."""
+    """What IAM says about a caller. `denied`: who denies -> actions; `unsure`: condition keys it would have to know."""
 
     principal: str
     asked: int
@@ -39,7 +39,7 @@ def ask(
     tags: Mapping[str, str] | None = None,
     kms_key: str | None = None,
 ) -> PermissionAnswer:
-    """Simulate everything for the caller. Raises AwsRefused (`access_denied`) where IAM may not be asked."""
+    """Simulate everything for the caller. Raises AwsRefused (`access_denied`) without permission to ask IAM."""
     principal = principal_of(account, str(caller["Arn"]))
     document = operator_policy(str(caller["Account"]), partition, kms_key)
     carried = {TAG_DEPLOYMENT: deployment, **(tags or {})}
@@ -132,7 +132,7 @@ def _listed(value: str | Sequence[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-# What can only be looked at as a whole: these actions know no resources (Service Authorization Reference).
+# Read-only actions without resources (Service Authorization Reference).
 LOOK = (
     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeScalingActivities",
     "autoscaling:DescribeScheduledActions", "ec2:DescribeInstances", "ec2:DescribeInstanceTypeOfferings",
@@ -193,7 +193,7 @@ BY_NAME: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("arn:{partition}:logs:*:{account}:log-group:/modelpick/*",),
     ),
 }  # fmt: skip
-# Creating: the new thing has no tag to test yet. Deleting and terminating: only what carries our tag.
+# Creating: the new thing has no tag to test yet. Deleting and terminating: only what has our tag.
 MAKE = ("ec2:CreateLaunchTemplate", "ec2:CreateSecurityGroup", "ec2:CreateTags", "ec2:RunInstances")
 TAGGED = (
     "ec2:DeleteLaunchTemplate", "ec2:DeleteSecurityGroup", "ec2:DeleteVolume", "ec2:TerminateInstances",
@@ -203,7 +203,7 @@ PASSED_TO = ("ec2.amazonaws.com", "scheduler.amazonaws.com")
 LINKED_ROLES = ("autoscaling.amazonaws.com", "spot.amazonaws.com")
 
 
-# What encrypting disk, bucket and token with a company's own key asks of the caller.
+# What encrypting disk, bucket and token with a company's own key requires of the caller.
 KEY = (
     "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GetKeyPolicy", "kms:ListGrants",
 )  # fmt: skip

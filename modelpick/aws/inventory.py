@@ -1,4 +1,4 @@
-"""Everything in a region that carries a deployment's name or tag, whoever made it and whatever became of the rest."""
+"""Everything in a region that has a deployment's name or tag, whoever made it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Resource:
 
 
 def everything(account: Account, account_id: str) -> list[Resource]:
-    """All things of all deployments of the region (roles and buckets: of the region their name tells)."""
+    """All resources of all deployments of the region (of roles and buckets: of the region in their name)."""
     listers = (
         _machines,
         _groups,
@@ -77,7 +77,7 @@ def everything(account: Account, account_id: str) -> list[Resource]:
 
 
 def of(account: Account, names: ResourceNames) -> list[Resource]:
-    """All things of one deployment."""
+    """All resources of one deployment."""
     return [thing for thing in everything(account, names.account) if thing.deployment == names.deployment]
 
 

@@ -1,10 +1,10 @@
-"""The two switches that AWS itself holds: armed, read back, moved. A machine without both is the one forbidden state.
+"""The two kill switches inside AWS: armed, read back, moved. A machine without both is the one forbidden state.
 
 1. A scheduled action of the group: minimum, maximum and desired capacity become 0 at the limit.
 2. An EventBridge Scheduler schedule: the group and all in it is deleted by force 20 minutes later.
 
-Neither needs this program, this computer or the machine itself. What matters is not what was sent but what is read
-back: times, targets, the role the second one acts by, and that nothing suspends the first.
+Neither needs this program, this computer or the machine itself. What counts is not what was sent but what is read
+back: times, targets, the role that the second one uses, and that nothing suspends the first.
 """
 
 import json
@@ -50,7 +50,7 @@ class ScalingGroup:
 
 @dataclass(frozen=True, slots=True)
 class KillSwitches:
-    """What AWS says of the switches. `problems` names everything that keeps them from stopping a machine."""
+    """The switches as AWS reports them. `problems` names everything that keeps them from stopping a machine."""
 
     stop_at: datetime | None
     delete_at: datetime | None
@@ -64,7 +64,7 @@ class KillSwitches:
 
 
 def read(account: Account, names: ResourceNames, *, by_any_name: bool = False) -> KillSwitches:
-    """The switches as AWS holds them now. Raises AwsRefused when they cannot be read.
+    """The switches as AWS has them now. Raises AwsRefused when they cannot be read.
 
     The stop is the action that `arm` sets; `by_any_name`: the earliest one to zero, whoever named it, as CloudFormation
     names its own.
@@ -77,12 +77,13 @@ def read(account: Account, names: ResourceNames, *, by_any_name: bool = False) -
     protected = _protected(group) if group is not None else []
     problems = [*first, *second, *protected]
     if stop_at and delete_at and delete_at < stop_at:
-        problems.append("the backstop comes before the stop")
+        problems.append("the forced delete comes before the stop")
     return KillSwitches(stop_at, delete_at, tuple(problems), tuple(protected))
 
 
 def arm(account: Account, names: ResourceNames, stop_at: datetime) -> KillSwitches:
-    """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they do not hold.
+    """Set both switches for `stop_at` and read them back. Raises RemoteError `switches_not_armed` if they are not in
+    place.
 
     Safe at any instant when switches exist already: a later limit moves the second one first, an earlier one the
     first, so that at every moment both are armed and the second is behind the first. Without a first one, it is set
@@ -102,7 +103,7 @@ def arm(account: Account, names: ResourceNames, stop_at: datetime) -> KillSwitch
     if not held.armed or held.stop_at != stop_at:
         reasons = "; ".join(held.problems) or f"the stop is set for {held.stop_at}, not for {stop_at}"
         raise RemoteError(
-            f"the switches that stop the machine do not hold: {reasons}",
+            f"the kill switches are not in place: {reasons}",
             fix=f"modelpick down {names.deployment}, then re-run the command",
             code="switches_not_armed",
         )
@@ -144,7 +145,7 @@ def _put_forced_delete(account: Account, names: ResourceNames, stop_at: datetime
     wanted = templates.forced_delete(names, stop_at + FORCED_DELETE_AFTER)
     exists = account.find("scheduler", "get_schedule", Name=names.group) is not None
     verb = "update_schedule" if exists else "create_schedule"
-    # None: another run of the same command made it since it was looked for.
+    # None: another process made it in the meantime.
     if account.once_settled(_ROLE_NOT_SEEN, "scheduler", verb, **wanted) is None:
         account.call("scheduler", "update_schedule", **wanted)
 
@@ -173,7 +174,7 @@ def _read_scheduled_stop(
         return None, [*problems, "the stop does not set the group to zero"]
     ahead = [at for at in times if at > account.now()]
     if not ahead:
-        return times[-1], [*problems, "the stop lies in the past"]
+        return times[-1], [*problems, "the stop is in the past"]
     return ahead[0], problems
 
 
@@ -187,40 +188,40 @@ def _to_zero(action: Mapping[str, Any]) -> bool:
 def _read_forced_delete(account: Account, names: ResourceNames) -> tuple[datetime | None, list[str]]:
     held = account.find("scheduler", "get_schedule", Name=names.group)
     if held is None:
-        return None, ["the backstop is not set"]
+        return None, ["the forced delete is not set"]
     try:
         at = datetime.strptime(held["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
     except ValueError:
-        return None, ["the backstop's time cannot be read"]
+        return None, ["the forced delete's time cannot be read"]
     wanted = templates.forced_delete(names, at)
     problems = [
-        f"the backstop's {key} is not ours"
+        f"the forced delete's {key} is not ours"
         for key in ("State", "ScheduleExpressionTimezone", "FlexibleTimeWindow")
         if held.get(key) != wanted[key]
     ]
     target = held.get("Target", {})
     if any(target.get(key) != wanted["Target"][key] for key in ("Arn", "RoleArn", "Input")):
-        problems.append("the backstop does not delete the group")
+        problems.append("the forced delete does not delete the group")
     if at <= account.now():
-        problems.append("the backstop lies in the past")
+        problems.append("the forced delete is in the past")
     return at, problems + _read_role(account, names)
 
 
 def _read_role(account: Account, names: ResourceNames) -> list[str]:
     role = account.find("iam", "get_role", RoleName=names.switch_role)
     if role is None:
-        return ["the backstop's role is gone"]
+        return ["the forced delete's role is gone"]
     policy = account.find("iam", "get_role_policy", RoleName=names.switch_role, PolicyName="switch")
     wanted = templates.switch_policy(names)
     if _document(role["Role"]["AssumeRolePolicyDocument"]) != templates.trust("scheduler.amazonaws.com", names):
-        return ["the backstop's role cannot be assumed"]
+        return ["the forced delete's role cannot be assumed"]
     if policy is None or _document(policy["PolicyDocument"]) != wanted:
-        return ["the backstop's role may not delete the group"]
+        return ["the forced delete's role may not delete the group"]
     return guardrails.problems(account, wanted, role["Role"])
 
 
 def _protected(group: ScalingGroup) -> list[str]:
-    """What somebody may have set by hand that lets a machine outlive its switches."""
+    """Manual settings that let a machine outlive its switches."""
     problems = []
     if group.deletion_protection != "none":
         problems.append("the group is protected from deletion")
@@ -228,7 +229,7 @@ def _protected(group: ScalingGroup) -> list[str]:
         if member.protected:
             problems.append(f"{member.instance_id} is protected from scale-in")
         if member.lifecycle.startswith(("Standby", "EnteringStandby", "Detach", "Retained")):
-            problems.append(f"{member.instance_id} is in {member.lifecycle}, out of the switches' reach")
+            problems.append(f"{member.instance_id} is in {member.lifecycle}, out of reach of the kill switches")
     return problems
 
 

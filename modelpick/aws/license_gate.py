@@ -1,4 +1,4 @@
-"""The license, judged again where money is spent: under the very policy that the plan was made under. I/O."""
+"""The license, judged again before money is spent, under the policy that the plan was made under. I/O."""
 
 from dataclasses import replace
 
@@ -26,8 +26,8 @@ def policy_of(planned: PlannedPolicy, wanted: str | None) -> Policy:
         policy = policy_in_force(planned.name)
     if policy.sha256 != planned.sha256:
         raise UsageError(
-            f"the plan was made under the policy {planned.name}, and {policy.path} has another content",
-            fix="name that policy's file with --policy, or make the plan again",
+            f"the plan was made under the policy {planned.name}, but {policy.path} has changed",
+            fix="give that policy's file with --policy, or make the plan again",
             code="other_policy",
         )
     return policy
@@ -40,7 +40,7 @@ def require(spec: Spec) -> Judgement:
 
     Raises LicenseDeniedError (`license_denied`, exit 1) for deny, ModelpickError (`needs_review`, exit 1) for review,
     UsageError (`license_changed`, `other_model`) where verdict, licenses or size of the weights are not those of the
-    plan, and RemoteError for a model that nobody knows.
+    plan, and RemoteError for an unknown model.
     """
     claim = spec.license
     name = f"{spec.model}@{claim.revision}" if claim.revision else spec.model
@@ -77,7 +77,7 @@ def _refuse_other_model(claim: LicenseClaim, model: Model) -> None:
 
 
 def pinned(plan: Plan, judgement: Judgement) -> Plan:
-    """The plan with the judged commit in it: what runs is what was judged, not what the Hub has by then.
+    """The plan with the judged commit in it: the judged commit runs, not the Hub's newest one.
 
     Unchanged where no commit is known, as of a folder or with --offline.
     """

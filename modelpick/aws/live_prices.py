@@ -1,4 +1,4 @@
-"""AWS's prices of today beside the embedded ones: shown by `offers --live`, and what `up` computes its limit from.
+"""AWS's prices of today and the embedded ones: shown by `offers --live`, and what `up` computes its limit from.
 
 I/O; knows the clock.
 """
@@ -22,7 +22,7 @@ _SHORTER = 0.9  # higher prices may shorten the planned hours to this share; bey
 
 @dataclass(frozen=True, slots=True)
 class LiveOffers:
-    """AWS's answer: the offers at today's prices, and what they rest on. `notes`: what could not be asked."""
+    """AWS's answer: the offers at today's prices, and what they rest on. `notes`: what is not known."""
 
     offers: tuple[Offer, ...]
     compared: tuple[prices.LivePrice, ...] = ()
@@ -76,14 +76,14 @@ def at_todays_prices(
 ) -> tuple[Spec, tuple[str, ...]]:
     """`spec` at live prices, with notes for the user. A deployment that was begun keeps its recorded types and prices.
 
-    `offline`: AWS is not asked for prices, the embedded ones hold. Raises as `reprice` does.
+    `offline`: AWS is not asked for prices, the embedded ones apply. Raises as `reprice` does.
     """
     begun = record.read(account, ResourceNames(spec.deployment, account.identity()["Account"], spec.region))
     if begun is not None:
         since = f"{begun.created_at:%Y-%m-%d %H:%M} UTC"
-        return begun.priced(spec), (f"begun at {since}: its prices and its limit hold",)
+        return begun.priced(spec), (f"begun at {since}: its prices and its limit apply",)
     if offline:
-        return spec, (f"prices of {embedded.as_of()}: with --offline AWS is not asked for today's",)
+        return spec, (f"prices of {embedded.as_of()}: --offline does not ask AWS for today's",)
     return reprice(spec, discounts=discounts, accept_price_change=accept_price_change, make=account.client_in)
 
 
@@ -93,7 +93,7 @@ def reprice(
     """`spec` at today's prices, with notes for the user. The money cap and the hash of the request stay.
 
     Raises CannotTellError for a price far from the embedded one unless `accept_price_change`, UsageError where the cap
-    no longer buys the hours. Where the Price List cannot be asked, the embedded prices hold and a note says so.
+    no longer buys the hours. Where the Price List cannot be asked, the embedded prices apply and a note says so.
     """
     offers = [embedded.offer(candidate.instance_type, spec.region) for candidate in spec.candidates]
     today = datetime.datetime.now(datetime.UTC).date()
@@ -115,7 +115,7 @@ def reprice(
     if not affordable:
         raise _too_expensive(spec, repriced)
     dropped = [candidate.instance_type for candidate in repriced if candidate not in affordable]
-    notes += [f"left out, too expensive today: {', '.join(dropped)}"] if dropped else []
+    notes += [f"left out as too expensive today: {', '.join(dropped)}"] if dropped else []
     return check(replace(spec, candidates=tuple(affordable), asked_sha256=spec.sha256)), (
         f"prices of AWS's Price List, {compared[0].as_of}", *notes,
     )  # fmt: skip

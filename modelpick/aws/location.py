@@ -1,4 +1,4 @@
-"""What the account has for a machine: image, subnets with a way out, zones with the types, quota. It only looks."""
+"""What the account offers a machine: image, subnets, zones with the types, quota. Read only."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ QUOTAS: Mapping[str, tuple[str, tuple[str, ...], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class LaunchLocation:
-    """Where the machine can stand. `offered` are the candidates at least one of the zones has."""
+    """Where the machine can run. `offered` are the candidates at least one of the zones has."""
 
     account: str
     owner: str
@@ -96,7 +96,7 @@ def offered_zones(account: Account, types: Sequence[str]) -> dict[str, set[str]]
 def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]], bool]:
     """The subnets to use (the default VPC's, or the one named), and whether they are public ones.
 
-    Raises UsageError for an unknown subnet; RemoteError without a default VPC or without a way out.
+    Raises UsageError for an unknown subnet; RemoteError without a default VPC or without a route to the internet.
     """
     name, value = ("subnet-id", wanted) if wanted else ("default-for-az", "true")
     filters = [{"Name": name, "Values": [value]}]
@@ -110,7 +110,7 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
     if not found:
         raise RemoteError(
             f"{account.region} has no default VPC",
-            fix=f"aws ec2 create-default-vpc --region {account.region}, or name a subnet of yours by --subnet",
+            fix=f"aws ec2 create-default-vpc --region {account.region}, or name a subnet with --subnet",
             code="no_default_vpc",
         )
     tables = _route_tables(account, str(found[0]["VpcId"]))
@@ -118,9 +118,9 @@ def subnets(account: Account, wanted: str | None) -> tuple[list[dict[str, Any]],
     leading_out = [(subnet, way) for subnet, way in usable if way]
     if not leading_out:
         raise RemoteError(
-            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: VPC endpoints alone do not"
-            " do, the machine fetches packages and weights",
-            fix="name a subnet with an internet or NAT gateway by --subnet",
+            f"no route to the internet from {', '.join(item['SubnetId'] for item in found)}: VPC endpoints are not"
+            " enough, because the machine downloads packages and weights",
+            fix="use --subnet with a subnet that has an internet or NAT gateway",
             code="no_route_out",
         )
     return [subnet for subnet, _ in leading_out], all(way == "internet" for _, way in leading_out)
@@ -158,7 +158,7 @@ def headroom(
     rows = []
     for code, needed in needs.items():
         found = account.find("service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=code)
-        if found is None:  # a partition without this quota: what it allows, the launch will tell
+        if found is None:  # a partition without this quota: the launch will show what it allows
             continue
         quota = found["Quota"]
         used = sum(vcpus for kind, vcpus in running if _quota_of(kind, spot) == code)
@@ -184,7 +184,7 @@ def discover(account: Account, spec: Spec, *, expected_account: str | None = Non
     if not offered:
         types = ", ".join(zones)
         raise RemoteError(
-            f"no zone of {account.region} with a subnet of yours offers {types}",
+            f"no zone of {account.region} with one of your subnets offers {types}",
             fix=_elsewhere(zones, found),
             code="not_offered",
         )
@@ -248,6 +248,6 @@ def _running(account: Account, *, spot: bool, mine: str | None) -> Iterable[tupl
 def _elsewhere(zones: Mapping[str, set[str]], found: Sequence[Mapping[str, Any]]) -> str:
     having = sorted({zone for listed in zones.values() for zone in listed})
     if having:
-        return f"name a subnet in {' or '.join(having)} by --subnet"
+        return f"name a subnet in {' or '.join(having)} with --subnet"
     types = ", ".join(zones)
-    return f"choose another --region or --instance; {nearest(types, ()) or types + ' is not sold here'}"
+    return f"choose another --region or --instance; {nearest(types, ()) or types + ' is not offered here'}"

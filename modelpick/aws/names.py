@@ -1,7 +1,7 @@
-"""What a deployment's things are called: every name follows from its id, the account and the region. Pure.
+"""The names of a deployment's resources: each follows from its id, the account and the region. Pure.
 
-Nothing random and nothing stored: whoever knows the id finds everything, and the same command twice names the same
-things. Lengths: S3 bucket 63, IAM role 64, scheduler 64, Auto Scaling group 255 (the services' API references).
+Nothing is random and nothing stored: the id is enough to find everything, and re-running a command names the same
+resources. Lengths: S3 bucket 63, IAM role 64, scheduler 64, Auto Scaling group 255 (the services' API references).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def check_id(name: str) -> str:
     if _VALID.match(name) and len(name) <= _LONGEST:
         return name
     raise UsageError(
-        f"{name!r} cannot name a deployment: small letters, digits and single hyphens, at most {_LONGEST}",
+        f"{name!r} is not a deployment name: use lower-case letters, digits and single hyphens, at most {_LONGEST}",
         fix=f"use --name {slug(name)}",
         code="bad_deployment_name",
     )
@@ -55,7 +55,7 @@ class ResourceNames:
 
     @property
     def group(self) -> str:
-        """The Auto Scaling group, the launch template, the security group and the backstop schedule."""
+        """The Auto Scaling group, the launch template, the security group and the forced-delete schedule."""
         return f"{PREFIX}-{self.deployment}"
 
     @property
@@ -75,7 +75,7 @@ class ResourceNames:
 
     @property
     def switch_role(self) -> str:
-        """Role the backstop schedule acts by."""
+        """Role that the forced-delete schedule uses."""
         return f"{self.group}-{self.region}-switch"
 
     @property
@@ -99,7 +99,7 @@ class ResourceNames:
         return f"/{PREFIX}/{self.deployment}/api-key"
 
     def iam_arn(self, kind: str, name: str) -> str:
-        """ARN of a role or instance profile of ours: all lie under the path /modelpick/."""
+        """ARN of a role or instance profile of ours: all have the path /modelpick/."""
         return f"arn:{self.partition}:iam::{self.account}:{kind}/{PREFIX}/{name}"
 
     def arn(self, service: str, resource: str) -> str:

@@ -1,4 +1,4 @@
-"""Everything `up` needs, looked at before anything is made: for `doctor --aws` as a list, for `up` as a yes or no."""
+"""Everything `up` needs, checked before anything is made: for `doctor --aws` as a list, for `up` as a yes or no."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,12 +13,12 @@ from modelpick.aws.spec import InstanceCandidate, Spec
 from modelpick.errors import ModelpickError, RemoteError
 
 State = Literal["ok", "problem", "unknown"]
-_POLICY = "have the policy of `modelpick doctor --aws --iam-policy` attached"
+_POLICY = "attach the policy of `modelpick doctor --aws --iam-policy`"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. `unknown`: it could not be looked at, which stops nothing by itself."""
+    """One check. `unknown`: it could not be made, which by itself stops nothing."""
 
     name: str
     state: State
@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class PreflightRequest:
-    """What `doctor --aws` is asked about: as `up` would be."""
+    """What `doctor --aws` is asked about: in the same way as `up`."""
 
     candidates: Sequence[InstanceCandidate]
     spot: bool = False
@@ -43,9 +43,9 @@ class PreflightRequest:
 
 
 def ready(account: Account, spec: Spec, *, expected_account: str | None = None) -> LaunchLocation:
-    """Where the machine of `spec` can stand. Raises a typed error for the first thing that is missing.
+    """Where the machine of `spec` can run. Raises a typed error for the first thing that is missing.
 
-    A deployment whose machine runs is only found; one that is begun is not asked again for what it was allowed.
+    A deployment whose machine runs is only looked up; a started one keeps the permissions that were checked.
     """
     place = location.discover(account, spec, expected_account=expected_account)
     names = ResourceNames(spec.deployment, place.account, spec.region)
@@ -62,7 +62,7 @@ def ready(account: Account, spec: Spec, *, expected_account: str | None = None) 
 
 
 def _refuse_if_denied(account: Account, names: ResourceNames, spec: Spec) -> None:
-    """All that would be denied, at once instead of half-way. Not being able to ask stops nothing."""
+    """Everything that would be denied, at once instead of halfway. Without permission to ask, nothing is refused."""
     try:
         found = iam.ask(
             account, account.identity(), partition=names.partition, deployment=names.deployment, tags=spec.tags,
@@ -73,7 +73,7 @@ def _refuse_if_denied(account: Account, names: ResourceNames, spec: Spec) -> Non
             raise
         return
     if found.denied:
-        raise RemoteError(f"up would fail half-way: {found.text()}", fix=_POLICY, code="access_denied")
+        raise RemoteError(f"up would fail halfway: {found.text()}", fix=_POLICY, code="access_denied")
 
 
 def check(account: Account, wanted: PreflightRequest) -> list[Check]:
@@ -104,7 +104,7 @@ def check(account: Account, wanted: PreflightRequest) -> list[Check]:
 
 def _boundary(account: Account, names: ResourceNames, arn: str, kms_key: str | None) -> str:
     guardrails.check_boundary(account, names, arn, kms_key)
-    return "machine and backstop can do their work under it"
+    return "machine and forced delete can work under it"
 
 
 def _look(name: str, look: Callable[[], str | Check]) -> Check:
@@ -135,19 +135,23 @@ def _permissions(account: Account, caller: Mapping[str, Any], names: ResourceNam
 
 
 def _dry_run(account: Account) -> Check:
-    """IAM may not be asked: EC2's own dry runs tell about its part."""
+    """Without permission to ask IAM: EC2's own dry runs cover its part."""
     try:
         account.call("ec2", "create_security_group", GroupName="modelpick-check", Description="dry run", DryRun=True)
     except RemoteError as error:
         if getattr(error, "aws_code", "") != "DryRunOperation":
             return Check("permissions", "problem", error.message, error.fix)
-    return Check("permissions", "unknown", "EC2 allows it (dry run); IAM may not be asked about the rest", None)
+    return Check(
+        "permissions", "unknown", "EC2 allows it (dry run); there is no permission to ask IAM about the rest", None
+    )
 
 
 def _network(account: Account, subnet: str | None) -> str:
     found, public = location.subnets(account, subnet)
     kind = "public" if public else "private, with a NAT"
-    return f"{len(found)} subnet{'s' if len(found) > 1 else ''} with a way out ({kind}); nothing comes in"
+    return (
+        f"{len(found)} subnet{'s' if len(found) > 1 else ''} with a route to the internet ({kind}); no inbound access"
+    )
 
 
 def _zones(account: Account, candidates: Sequence[InstanceCandidate]) -> Check:

@@ -1,7 +1,7 @@
 """Live prices: the Price List, spot history and savings plans, read through boto3. I/O; spends nothing.
 
-A live price is held against the embedded one: beyond 0.5x-1.5x it is not used until the user says so, because a
-forgotten filter gives a price that is wrong tenfold and looks like any other.
+A live price is compared with the embedded one: beyond 0.5x-1.5x it is not used until the user accepts it, because a
+forgotten filter gives a price that is ten times wrong and looks like any other.
 """
 
 import datetime
@@ -37,7 +37,7 @@ MakeClient = Callable[[str, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class LivePrice:
-    """A live price beside the embedded one. `held`: so far from it that the user must accept it first."""
+    """A live price and the embedded one. `held`: so far from it that the user must accept it first."""
 
     embedded: Offer
     usd_per_hour: float | None  # None: AWS lists no such price (the type is not sold there on demand)
@@ -46,7 +46,7 @@ class LivePrice:
 
     @property
     def offer(self) -> Offer:
-        """The offer to compute with: the live price, or the embedded one while the live one is held."""
+        """The offer to compute with: the live price, or the embedded one while the live one is not accepted."""
         if self.held:
             return self.embedded
         how = None if self.usd_per_hour is not None else "AWS lists no on-demand price for it in this region"
@@ -121,7 +121,7 @@ def on_demand(
 ) -> list[LivePrice]:
     """The live on-demand price of each of `offers` (list prices, before discounts), in their order.
 
-    `accept_price_change`: the user has said that prices far from the embedded ones are right. Raises RemoteError
+    `accept_price_change`: the user has accepted prices far from the embedded ones. Raises RemoteError
     (exit 4) where AWS cannot be asked, or gives several prices where one was asked for.
     """
     if not offers:
@@ -183,14 +183,14 @@ def price_of(pricing: Any, name: str, region: str) -> float | None:
         listed = ", ".join(f"${price:g}" for price in sorted(prices))
         raise RemoteError(
             f"the Price List has several prices for {name} in {region}: {listed}",
-            fix="use the embedded price (leave out --live)",
+            fix="leave out --live to use the embedded price",
             code="ambiguous_price",
         )
     return next(iter(prices), None)
 
 
 def _hourly(item: str | Mapping[str, Any], wanted: Mapping[str, str]) -> Iterator[float]:
-    """The hourly dollars of one product (a JSON string), if it is the one asked for: filters are not taken on trust."""
+    """The hourly dollars of one product (a JSON string), if it is the one asked for: filters are not trusted."""
     product = json.loads(item) if isinstance(item, str) else item
     attributes = product.get("product", {}).get("attributes", {})
     if any(attributes.get(field, value) != value for field, value in wanted.items()):
@@ -229,7 +229,7 @@ def spot_zones(
 def _zone(
     name: str, zone: str, rows: list[tuple[datetime.datetime, float]], start: datetime.datetime, now: datetime.datetime
 ) -> SpotZone:
-    """One price for each of 200 equal moments since `start`: a price holds until the next change."""
+    """One price for each of 200 equal moments since `start`: a price applies until the next change."""
     moments = [start + (now - start) * share / 199 for share in range(200)]
     held, current = [], 0
     for moment in moments:

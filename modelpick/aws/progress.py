@@ -1,4 +1,4 @@
-"""How far a machine is, by what it put into its bucket: its own stage, the fine-tuning's progress, the server's."""
+"""How far a machine is, from the reports in its bucket: its own stage, the fine-tuning's progress, the server's."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from modelpick.errors import ModelpickError, UsageError
 from modelpick.schema import LARGEST, Bounds
 
 _MACHINE, _LOG = "progress/machine.json", "progress/job.log"
-# Where the job's commands were told to keep them (from_plan); the machine copies results/ to the bucket as it goes.
+# Where the job's commands keep them (from_plan); the machine copies results/ to the bucket as it goes.
 _TRAINING, _SERVING, _RESULT = "results/run/progress.json", "results/serve/progress.json", "results/run/result.json"
 _POLL = 10.0
-_PASSING = ("aws_unreachable", "throttled", "aws_refused")  # what another look may not meet again
+_PASSING = ("aws_unreachable", "throttled", "aws_refused")  # errors that may be gone at the next look
 _MOST_UNANSWERED = 30  # looks in a row: five minutes, longer than a laptop takes to find its network again
 _LAST_LINES = 5
 _R = TypeVar("_R")
@@ -34,14 +34,14 @@ _STAGES = {
 _TRAINING_STATES = {
     "preparing": "getting the model",
     "before": "measuring the model as it is",
-    "after": "measuring what was made of it",
+    "after": "measuring the tuned model",
     "saving": "saving",
     "done": "done",
 }
 
 
 class _Report:
-    """What a program on the machine wrote into the bucket; a newer one may say more."""
+    """A program's report in the bucket; a newer version may have more fields."""
 
     __slots__ = ()
     ignores_unknown: ClassVar[bool] = True
@@ -115,7 +115,7 @@ class MachineProgress:
         return self.machine is not None and self.machine.stage in ("ended", "failed")
 
     def text(self) -> str:
-        """All of it in one line for a person."""
+        """All of it in one line for the screen."""
         if self.machine is None:
             return "booting"
         stage = self.machine.stage
@@ -194,10 +194,10 @@ def comparisons(account: Account, names: ResourceNames) -> list[Mapping[str, Any
 def follow(
     account: Account, deployment: str, report: Callable[[str], None], *, serves: bool = False
 ) -> MachineProgress:
-    """Tell how far it is whenever that changes, until every model answers or the job is done.
+    """Report how far it is whenever that changes, until every model answers or the job is done.
 
     With `serves` a machine that ends before it served has failed, whatever it had done until then.
-    Raises ModelpickError (`job_failed`, `machine_gone`) when it will come to nothing more, MayBeBillingError when AWS
+    Raises ModelpickError (`job_failed`, `machine_gone`) when nothing more will come of it, MayBeBillingError when AWS
     cannot be asked any longer.
     """
     names = ResourceNames(deployment, account.identity()["Account"], account.region)
@@ -233,7 +233,7 @@ def _ended(account: Account, names: ResourceNames, now: MachineProgress, serves:
     how = f"the machine of {names.deployment} is gone" if not now.over else f"{names.deployment} {now.text()}"
     raise ModelpickError(
         f"{how}{'; its last lines:' if listed else ''}{listed}",
-        fix=f"modelpick logs {names.deployment}; to go on from its last checkpoint: modelpick down "
+        fix=f"modelpick logs {names.deployment}; to continue from its last checkpoint: modelpick down "
         f"{names.deployment}, then re-run the command",
         code="job_failed" if now.over else "machine_gone",
     )

@@ -1,6 +1,6 @@
 """`up`: everything free first, then both switches, then the one call that costs money, then the wait. And `extend`.
 
-Repeating the command continues where it stopped; every step finds what it made before by its name. Whatever dies:
+Repeating the command continues where it stopped; every step finds what it made before by its name. Whatever fails:
 no machine runs that the two switches will not stop.
 """
 
@@ -24,8 +24,8 @@ from modelpick.planning import plan_actions
 
 Report = Callable[[str], None]
 _POLL, _SLOW_POLL = 15.0, 60.0  # seconds between looks at the group: at first, and once it is a wait for capacity
-_QUICK = timedelta(minutes=3)  # a launch that goes well takes less
-_MOVE_EVERY = timedelta(minutes=10)  # while no machine could be had, the limit moves with the wait
+_QUICK = timedelta(minutes=3)  # a successful launch takes less
+_MOVE_EVERY = timedelta(minutes=10)  # while there is no machine, the limit moves with the wait
 _NO_CAPACITY = re.compile(
     r"(?i)capacity|no spot|SpotMaxPriceTooLow|Unfulfillable|not supported in your requested Avail"
 )
@@ -95,7 +95,7 @@ def up(
 
 
 def start(context: DeploymentContext, wait: timedelta, report: Report) -> RunningMachine:
-    """Arm, pay, wait: what follows when the scaffolding stands."""
+    """Arm, pay, wait: what follows when the free resources exist."""
     account, names = context.account, context.names
     report(plan_actions.title("arm_stop"))
     running = kill_switches.wants_machine(kill_switches.find_group(account, names))
@@ -113,7 +113,7 @@ def start(context: DeploymentContext, wait: timedelta, report: Report) -> Runnin
 
 
 def _pay(context: DeploymentContext) -> None:
-    """The one call that costs money, directly behind a last look at what stops it."""
+    """The one call that costs money, right after a last check of the switches."""
     account, names = context.account, context.names
     noted = record.read(account, names)
     if noted is None or noted.going_down:
@@ -121,7 +121,7 @@ def _pay(context: DeploymentContext) -> None:
     held = kill_switches.read(account, names)
     if not held.armed or held.stop_at is None or held.stop_at - account.now() < kill_switches.NEAREST:
         raise RemoteError(
-            f"not started: {'; '.join(held.problems) or 'the stop is too near'}",
+            f"not started: {'; '.join(held.problems) or 'the stop is too soon'}",
             fix="re-run the command",
             code="switches_not_armed",
         )
@@ -130,7 +130,7 @@ def _pay(context: DeploymentContext) -> None:
             "autoscaling", "update_auto_scaling_group", AutoScalingGroupName=names.group, **templates.GROUP_AT_ONE
         )
     except AwsRefused as refused:
-        # A lost answer can hide behind any last error: what was done is asked, not concluded.
+        # Any error may hide a lost answer: AWS is asked what was done.
         if _surely_at_zero(account, names):
             raise
         raise may_be_billing(refused, names, held) from None
@@ -144,25 +144,25 @@ def _surely_at_zero(account: Account, names: ResourceNames) -> bool:
 
 
 def _rearm_or_stop(context: DeploymentContext) -> None:
-    """A machine runs and somebody took a switch away: arm again for what is left of its time, or the machine goes."""
+    """A machine runs and a switch was removed: arm it again for the rest of its time, or stop the machine."""
     account, names = context.account, context.names
     try:
         past = instance_history(account, names, context.record.created_at)
         began = past[0].started_at if past else account.now()
         limit = began + timedelta(hours=context.record.hours)
         if limit - account.now() < kill_switches.NEAREST:
-            raise RemoteError("its time is over", fix=f"modelpick down {names.deployment}", code="deployment_ended")
+            raise RemoteError("its time is up", fix=f"modelpick down {names.deployment}", code="deployment_ended")
         kill_switches.arm(account, names, limit)
     except RemoteError as error:
-        raise _stopped(account, names, f"its switches could not be armed: {error.message}", error.fix) from None
+        raise _stopped(account, names, f"its kill switches could not be set: {error.message}", error.fix) from None
 
 
 def _stopped(account: Account, names: ResourceNames, why: str, fix: str) -> ModelpickError:
-    """Set the group to zero since nothing else would stop its machine; the error that says whether that did it."""
+    """Set the group to zero, since nothing else would stop its machine; the error says whether it worked."""
     to_zero(account, names)
     held = kill_switches.read(account, names)
     if held.out_of_reach:
-        error = RemoteError(f"{why}; {'; '.join(held.out_of_reach)}", fix="", code="switches_not_armed")
+        error = RemoteError(f"{why}; {'; '.join(held.out_of_reach)}", fix=fix, code="switches_not_armed")
         return may_be_billing(error, names, held)
     return RemoteError(f"the machine was stopped: {why}", fix=fix, code="switches_not_armed")
 
@@ -188,7 +188,7 @@ def _wait_for_machine(context: DeploymentContext, until: datetime, report: Repor
         if failures:
             report(f"waiting for capacity: {failures[-1]}")
         if failures and not on_demand:
-            report("no spot machine to be had: on-demand from here")
+            report("no spot machine is available: continuing with on-demand")
             policy = templates.mixed_instances(names, types=context.location.types, on_demand=True)
             account.call(
                 "autoscaling",
@@ -211,13 +211,13 @@ def _wait_for_machine(context: DeploymentContext, until: datetime, report: Repor
 
 
 def _move_limit(context: DeploymentContext, now: datetime) -> None:
-    """No machine yet: the limit moves on, so that one that comes late has its full time."""
+    """No machine yet: the limit moves, so that a late machine has its full time."""
     try:
         held = kill_switches.arm(context.account, context.names, now + timedelta(hours=context.record.hours))
         tell_limit(context.account, context.names, held)
         _tell_expiry(context.account, context.names, held)
     except RemoteError:
-        # The earlier limit still holds unless a switch is gone; then nothing may start.
+        # The earlier limit still applies unless a switch is gone; then nothing may start.
         if not kill_switches.read(context.account, context.names).armed:
             to_zero(context.account, context.names)
             raise
@@ -255,7 +255,7 @@ def _settle(context: DeploymentContext, member: GroupMember, report: Report) -> 
 
 
 def to_zero(account: Account, names: ResourceNames, *, unprotected: bool = False) -> None:
-    """Set the group, if there is one, to zero; `unprotected`: and let it be deleted, whoever forbade that."""
+    """Set the group, if there is one, to zero; `unprotected`: also remove deletion protection."""
     wanted: dict[str, Any] = {**templates.GROUP_AT_ZERO}
     if unprotected:
         wanted["DeletionProtection"] = "none"
@@ -263,7 +263,7 @@ def to_zero(account: Account, names: ResourceNames, *, unprotected: bool = False
 
 
 def switches_known(account: Account, names: ResourceNames) -> kill_switches.KillSwitches | None:
-    """The switches, or None when even they cannot be asked for."""
+    """The switches, or None when they cannot be read."""
     try:
         return kill_switches.read(account, names)
     except RemoteError:
@@ -274,7 +274,7 @@ def may_be_billing(
     error: RemoteError, names: ResourceNames, held: kill_switches.KillSwitches | None
 ) -> MayBeBillingError:
     """`error` once a machine may run: what is known of its end, and the command that ends it."""
-    end = "its switches were read back before it was paid for"
+    end = "its kill switches were checked before it was paid for"
     if held is not None and held.stop_at is not None and held.armed:
         end = f"it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC"
     return MayBeBillingError(
@@ -287,7 +287,8 @@ def may_be_billing(
 def extend(
     account: Account, deployment: str, hours: float, *, max_usd: float | None = None
 ) -> kill_switches.KillSwitches:
-    """Let a running machine run `hours` longer. The switches are at no instant both off, nor the second one first.
+    """Let a running machine run `hours` longer. At every moment at least one switch is armed, and the second is behind
+    the first.
 
     Raises UsageError when nothing runs or the new total exceeds the cap and no new cap is given.
     """
@@ -298,14 +299,12 @@ def extend(
         or held.stop_at is None
         or not kill_switches.wants_machine(kill_switches.find_group(account, names))
     ):
-        raise UsageError(
-            f"{deployment} has no machine whose end could be moved", fix="modelpick status", code="not_running"
-        )
+        raise UsageError(f"{deployment} has no machine to extend", fix="modelpick status", code="not_running")
     longer = replace(noted, hours=noted.hours + hours, max_usd=max(max_usd or 0.0, noted.max_usd))
     cap = max_usd or noted.max_usd
     if longer.most_usd > cap + 0.005:
         raise UsageError(
-            f"{longer.hours:.2f} hours can cost ${longer.most_usd:.2f}, beyond the cap of ${cap:.2f}",
+            f"{longer.hours:.2f} hours can cost ${longer.most_usd:.2f}, above the cap of ${cap:.2f}",
             fix=f"add --max-usd {longer.most_usd + 0.01:.2f}",
             code="cap_too_small",
         )
@@ -320,13 +319,13 @@ def extend(
 
 
 def tell_limit(account: Account, names: ResourceNames, held: kill_switches.KillSwitches) -> None:
-    """Tell the machine when it must be gone: it saves its results before, and moves its own power-off behind."""
+    """Write the end time for the machine: it saves its results before it, and powers off after it."""
     body = templates.canonical({"schema_version": 1, "stop_at": f"{held.stop_at:%Y-%m-%dT%H:%M:%SZ}"})
     account.call("s3", "put_object", Bucket=names.bucket, Key="bundle/limit.json", Body=body.encode())
 
 
 def _tell_expiry(account: Account, names: ResourceNames, held: kill_switches.KillSwitches) -> None:
-    """Move the expiry tag of all that is paid for: a company's own cleaner must not come too early, or never."""
+    """Move the expiry tag of everything paid: a company's own clean-up must come neither too early nor never."""
     if held.delete_at is None:
         return
     tag = {"Key": TAG_EXPIRES, "Value": f"{held.delete_at:%Y-%m-%dT%H:%M:%SZ}"}
@@ -382,12 +381,12 @@ def _give_up_if_hopeless(context: DeploymentContext, failures: list[str]) -> Non
 
 
 def _give_up(context: DeploymentContext, code: str, message: str, failures: list[str]) -> None:
-    """Back to zero, for certain, before the error is raised. Raises RemoteError, or MayBeBillingError if that fails."""
+    """Set the group to zero and verify it. Raises RemoteError, or MayBeBillingError if that fails."""
     to_zero(context.account, context.names)
     fixes = {
         "no_capacity": "re-run the command with --wait 6h (or another --region, --market or --instance, and --name)",
-        "quota": f"modelpick doctor --aws --region {context.names.region} shows the request for more",
+        "quota": f"modelpick doctor --aws --region {context.names.region} shows how to request more",
         "launch_failed": "modelpick doctor --aws, then re-run the command",
     }
     aws_says = f"; AWS says: {failures[-1]}" if failures else ""
-    raise RemoteError(f"{message}{aws_says}. Nothing runs, the group is at zero", fix=fixes[code], code=code)
+    raise RemoteError(f"{message}{aws_says}. Nothing runs: the group is at zero", fix=fixes[code], code=code)

@@ -1,4 +1,4 @@
-"""A deployment's record: the SSM parameter that is made first and deleted last, and says what was asked for.
+"""A deployment's record: the SSM parameter that is made first and deleted last, and contains the request.
 
 It holds the request and dates, not state: what runs, and what stops it, is always read from the group and the switches.
 """
@@ -23,7 +23,7 @@ _SCHEMA_VERSION, _CODE = 1, "bad_record"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What `up` was asked, when, and the image it settled on. `going_down` once `down` has begun."""
+    """The request of `up`, its time, and the image chosen. `going_down` once `down` has begun."""
 
     deployment: str
     plan_sha256: str
@@ -43,7 +43,7 @@ class Record:
 
     @property
     def hourly_usd(self) -> float:
-        """What an hour costs at most, at the prices noted at the start."""
+        """What an hour costs at most, at the prices of the start."""
         return max(self.usd_per_hour.values()) + self.around_usd_per_hour
 
     @property
@@ -138,7 +138,7 @@ def read(account: Account, names: ResourceNames) -> Record | None:
 
 
 def begin(account: Account, names: ResourceNames, spec: Spec, record: Record) -> Record:
-    """Store `record` unless there is one; return the one that holds. Of two at once, AWS lets one win.
+    """Store `record` unless there is one; return the stored one. Of two at once, AWS lets one win.
 
     Raises ModelpickError when the name belongs to a deployment of another plan, or is being taken down.
     """
@@ -148,7 +148,7 @@ def begin(account: Account, names: ResourceNames, spec: Spec, record: Record) ->
         Name=names.record,
         Type="String",
         Value=templates.canonical(record.as_json()),
-        Description="modelpick: what this deployment was asked to be",
+        Description="modelpick: the request for this deployment",
         Tags=tag_list(templates.tags(spec, owner=record.owner, expires=record.expires)),
     )
     held = record if made is not None else (read(account, names) or record)
@@ -180,7 +180,7 @@ def store(account: Account, names: ResourceNames, record: Record) -> None:
 
 
 def mark_going_down(account: Account, names: ResourceNames) -> Record | None:
-    """Note in the record, when there is one, that no `up` may pay any more; the record as it is now."""
+    """Mark the record, when there is one, so that no `up` pays any more; the record as it is now."""
     try:
         held = read(account, names)
     except ModelpickError as error:
@@ -212,7 +212,7 @@ _ENDED = re.compile(r"(?i)^terminating ec2 instance: (i-[0-9a-f]+)")
 
 @dataclass(frozen=True, slots=True)
 class InstanceRun:
-    """One machine from launch to end (None: not ended, as far as Auto Scaling tells)."""
+    """One machine from launch to end (None: not ended, as far as Auto Scaling knows)."""
 
     instance_id: str
     started_at: datetime

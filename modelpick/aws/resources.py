@@ -1,4 +1,4 @@
-"""Everything a machine needs that costs nothing: made in order, each by its name, each again without harm."""
+"""Everything free that a machine needs: made in order, each by its name, safe to repeat."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _PROFILE_NOT_SEEN = r"(?i)iaminstanceprofile|instance profile"
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What the machine is given: the small user-data, the bundle it fetches, data files (key below data/ -> file)."""
+    """The machine's input: the small user-data, the bundle it fetches, data files (key below data/ -> file)."""
 
     user_data: str
     bundle: bytes
@@ -31,7 +31,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentContext:
-    """All that a scaffolding step needs to know."""
+    """The input of every step."""
 
     account: Account
     names: ResourceNames
@@ -42,7 +42,7 @@ class DeploymentContext:
 
     @property
     def tags(self) -> list[dict[str, str]]:
-        """The tags that everything carries."""
+        """The tags of every resource."""
         return self.tags_until(self.record.expires)
 
     def tags_until(self, expires: datetime) -> list[dict[str, str]]:
@@ -51,7 +51,7 @@ class DeploymentContext:
 
 
 def bucket(context: DeploymentContext) -> None:
-    """The deployment's bucket: private, encrypted, and forgetting by itself before anything is put into it."""
+    """The deployment's bucket: private, encrypted, with an expiry set before anything is put into it."""
     account, names, spec = context.account, context.names, context.spec
     where = {} if names.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": names.region}}
     account.make("s3", "create_bucket", Bucket=names.bucket, **where)
@@ -80,7 +80,7 @@ def bucket(context: DeploymentContext) -> None:
 
 
 def logs(context: DeploymentContext) -> None:
-    """The log group, forgetting by itself."""
+    """The log group, whose entries expire."""
     account, names = context.account, context.names
     flat = {tag["Key"]: tag["Value"] for tag in context.tags}
     account.make("logs", "create_log_group", logGroupName=names.log_group, tags=flat)
@@ -105,18 +105,18 @@ def guest_role(context: DeploymentContext) -> None:
 
 
 def switch_role(context: DeploymentContext) -> None:
-    """The role the backstop acts by."""
+    """The role that the forced delete uses."""
     names = context.names
     _role(context, names.switch_role, "scheduler.amazonaws.com", "switch", templates.switch_policy(names))
 
 
 def security_group(context: DeploymentContext) -> None:
-    """A security group that lets nothing in."""
+    """A security group without inbound rules."""
     context.account.make(
         "ec2",
         "create_security_group",
         GroupName=context.names.group,
-        Description="modelpick: nothing comes in",
+        Description="modelpick: no inbound access",
         VpcId=context.location.vpc,
         TagSpecifications=[{"ResourceType": "security-group", "Tags": context.tags}],
     )
@@ -140,7 +140,7 @@ def api_key(context: DeploymentContext) -> None:
 
 
 def upload(context: DeploymentContext) -> None:
-    """The bundle and the data, into the bucket that will forget them."""
+    """The bundle and the data, into the bucket, where they expire."""
     account, names, payload = context.account, context.names, context.payload
     key = f"bundle/{payload.bundle_sha256}.tar.gz"
     if account.find("s3", "head_object", Bucket=names.bucket, Key=key) is None:
@@ -172,7 +172,7 @@ def template(context: DeploymentContext) -> None:
 
 
 def group(context: DeploymentContext) -> None:
-    """The group of one, at zero: it cannot grow before the one paid call says so."""
+    """The group of one, at zero: it cannot grow before the one paid call."""
     spec, names = context.spec, context.names
     context.account.once_settled(
         _PROFILE_NOT_SEEN,

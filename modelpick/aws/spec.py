@@ -1,4 +1,4 @@
-"""What `up` is asked to build, as data, and how long the budget lasts. Pure."""
+"""The machine that `up` builds, as data, and how long the budget lasts. Pure."""
 
 import json
 import math
@@ -16,7 +16,7 @@ Market = Literal["on-demand", "spot", "spot-then-on-demand"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
 FORCED_DELETE_AFTER = timedelta(minutes=20)  # the second switch, behind the first: time for a scale-in to end by itself
 DELAY_HOURS = FORCED_DELETE_AFTER.total_seconds() / 3600
-SHORTEST_HOURS = 0.25  # boot, driver check and bundle take minutes; less than a quarter of an hour is money for nothing
+SHORTEST_HOURS = 0.25  # boot, driver check and bundle take minutes; less than a quarter of an hour is wasted money
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class InstanceCandidate:
 
 @dataclass(frozen=True, slots=True)
 class LicenseClaim:
-    """What a plan says of its model's license; license_gate judges again before anything is made or paid.
+    """What a plan says about its model's license; license_gate judges again before anything is made or paid.
 
     `policy` is the one that the plan was made under. `revision` is the commit that was judged, None where it was not
     known. `download_gb` is the size of its weights in 10^9 bytes, None where the plan does not say. `offline`: judged
@@ -85,7 +85,7 @@ class Spec:
 
     @property
     def serves(self) -> bool:
-        """Whether the job is a service: it is reached with a key, and ends only when idle or told to."""
+        """Whether the job is a service: it is reached with a key, and ends only when idle or stopped."""
         return self.job.get("kind") == "service"
 
     @property
@@ -95,7 +95,7 @@ class Spec:
 
     @property
     def sha256(self) -> str:
-        """Hash of the request in canonical JSON: the same command has the same hash, whatever prices do meanwhile."""
+        """Hash of the request in canonical JSON: the same command has the same hash, whatever the prices."""
         request = self.as_json() | {"candidates": [item.instance_type for item in self.candidates]}
         return self.asked_sha256 or fingerprint(json.dumps(request, sort_keys=True, separators=(",", ":")))
 
@@ -129,7 +129,7 @@ def check(spec: Spec) -> Spec:
         if not math.isfinite(value) or value <= 0:
             raise UsageError(f"{name} is {value!r}", fix="give a number above zero", code=f"bad_{name}")
     if not spec.candidates:
-        raise UsageError("no instance type to try", fix="name one with --instance", code="no_instance")
+        raise UsageError("no instance type is named", fix="name one with --instance", code="no_instance")
     if len({candidate.cpu for candidate in spec.candidates}) > 1:
         raise UsageError(
             "x86_64 and arm64 instance types cannot share one image",
@@ -137,7 +137,7 @@ def check(spec: Spec) -> Spec:
             code="contradiction",
         )
     if spec.max_hours > 24 * 30:
-        raise UsageError("max_hours is beyond 30 days", fix="start shorter, and use extend", code="bad_max_hours")
+        raise UsageError("max_hours is above 30 days", fix="start with less, and extend it later", code="bad_max_hours")
     if spec.hours < SHORTEST_HOURS:
         least = (SHORTEST_HOURS + DELAY_HOURS) * spec.hourly_usd
         raise UsageError(
@@ -147,5 +147,5 @@ def check(spec: Spec) -> Spec:
         )
     for key in spec.tags:
         if key.startswith(("aws:", "modelpick:")) or not 0 < len(key) <= 128:
-            raise UsageError(f"tag {key!r} is not yours to set", fix="choose another key", code="bad_tag")
+            raise UsageError(f"tag {key!r} is reserved", fix="choose another key", code="bad_tag")
     return spec

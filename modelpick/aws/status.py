@@ -1,4 +1,4 @@
-"""What every deployment does now, by the account's own word: machine, switches, dollars, its own report."""
+"""What every deployment does now, read from the account: machine, switches, dollars, its own report."""
 
 import threading
 import time
@@ -43,7 +43,7 @@ class Status:
 
     @property
     def unwatched(self) -> bool:
-        """Whether something runs, or is about to, that nothing will stop: the state that must not be."""
+        """Whether something runs, or is about to, that nothing will stop: the forbidden state."""
         return self.state in ("running", "starting") and not self.armed
 
     def as_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def regions(account: Account) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Deployments of the `regions` that were looked into; `unseen`: those that could not be -> why."""
+    """Deployments of the searched `regions`; `unseen`: those that could not be searched -> why."""
 
     deployments: Sequence[Status]
     regions: Sequence[str]
@@ -97,8 +97,8 @@ class Seen:
 def everywhere(account: Account, within: float = LOOK_SECONDS) -> Seen:
     """Every deployment of every enabled region, all asked at once.
 
-    A region that denies, fails, or does not answer in `within` seconds hides no other one: it is among the unseen.
-    Raises AwsRefused when the regions cannot be listed, or not one could be looked into.
+    A region that denies, fails, or does not answer in `within` seconds does not hide another one: it is among the
+    unseen. Raises AwsRefused when the regions cannot be listed, or not one could be searched.
     """
     waiting = regions(account)
     answers: SimpleQueue[tuple[str, list[Status] | Exception]] = SimpleQueue()
@@ -106,7 +106,7 @@ def everywhere(account: Account, within: float = LOOK_SECONDS) -> Seen:
     def look(region: str) -> None:
         try:
             answers.put((region, deployments(account.in_region(region))))
-        except Exception as error:  # whatever it is, it is raised or told below, where somebody listens
+        except Exception as error:  # any error is raised or reported below, in the calling thread
             answers.put((region, error))
 
     for region in waiting:  # daemons: one that hangs keeps nobody from leaving
@@ -133,7 +133,7 @@ def everywhere(account: Account, within: float = LOOK_SECONDS) -> Seen:
 
 
 def is_orphan(status: Status) -> bool:
-    """Whether nobody will miss it: unwatched, ended, half-made or half-deleted, of any age."""
+    """Whether it was left behind: unwatched, ended, half-made or half-deleted, of any age."""
     return status.unwatched or status.state in ("ended", "prepared", "stopping")
 
 
@@ -141,7 +141,7 @@ def _status(account: Account, names: ResourceNames, things: list[Resource]) -> S
     try:
         noted = record.read(account, names)
     except ModelpickError as error:
-        if error.code != "bad_record":  # one of another version: the rest can still be told
+        if error.code != "bad_record":  # a record of another version: the rest can still be shown
             raise
         noted = None
     group = kill_switches.find_group(account, names)

@@ -1,4 +1,4 @@
-"""`down`: paid things first, whatever is already gone, until nothing is left but what was asked to be kept.
+"""`down`: paid resources first, whatever is already gone, until only what should be kept is left.
 
 The switches go after the machine and the record goes last, so that a `down` that dies leaves the rest findable and
 nothing unwatched. Repeating it is safe at any point.
@@ -18,9 +18,9 @@ from modelpick.errors import MayBeBillingError, RemoteError
 
 Report = Callable[[str], None]
 _POLL = 10.0
-_LONGEST_WAIT = timedelta(minutes=20)  # a GPU machine ends in two or three minutes; ten times that is a fault to tell
+_LONGEST_WAIT = timedelta(minutes=20)  # a GPU machine ends in two or three minutes: ten times that is an error
 _KEEP_DAYS = 30  # what is kept of a deployment without a record or an expiry
-_PASSES = 3  # a thing an `up` made while we deleted is met in the next pass
+_PASSES = 3  # a resource that an `up` made meanwhile is found in the next pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class RetainedResults:
     expires_at: datetime | None
 
     def usd_per_month(self, usd_per_gb_month: float) -> float:
-        """What keeping it costs; GB as S3 bills them (2^30 bytes)."""
+        """Its monthly price; GB as S3 bills them (2^30 bytes)."""
         return self.size_bytes / 2**30 * usd_per_gb_month
 
 
@@ -104,7 +104,7 @@ def receipt(
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What shall survive: results (until they expire) and training data, by name."""
+    """What should stay: results (until they expire) and training data, by name."""
 
     results: bool = True
     data: bool = False
@@ -139,7 +139,7 @@ def down(
 def _stop_what_bills(
     account: Account, names: ResourceNames, report: Report
 ) -> tuple[record.Record | None, datetime, datetime]:
-    """Group to zero, then gone; machines and disks gone, seen gone. The switches stay armed meanwhile."""
+    """Zero and delete the group, and wait until machines and disks are gone. The switches stay armed meanwhile."""
     report("machine")
     group = kill_switches.find_group(account, names)
     began = group.created_at if group is not None else account.now()
@@ -157,8 +157,8 @@ def _stop_what_bills(
             break
         if account.now() > deadline:
             raise MayBeBillingError(
-                f"the machine of {names.deployment} does not end: {', '.join(machine.id for machine in left)}",
-                fix=f"modelpick down {names.deployment}, or end it in the console",
+                f"the machine of {names.deployment} did not stop: {', '.join(machine.id for machine in left)}",
+                fix=f"modelpick down {names.deployment}, or terminate it in the console",
                 code="does_not_end",
             )
         account.sleep(_POLL)
@@ -237,7 +237,7 @@ def _bucket(account: Account, names: ResourceNames, keep: Retention) -> None:
         _delete(account, names, batch)
     if not any_kept:
         account.find("s3", "delete_bucket", Bucket=names.bucket)
-    elif "results/" not in _days(account, names):  # somebody took the expiry away: nothing is kept without one
+    elif "results/" not in _days(account, names):  # the expiry was removed: nothing is kept without one
         noted = record.read(account, names)
         rules = templates.lifecycle(noted.keep_results_days if noted else _KEEP_DAYS, passing_days=_KEEP_DAYS)
         account.call("s3", "put_bucket_lifecycle_configuration", Bucket=names.bucket, LifecycleConfiguration=rules)
@@ -247,7 +247,7 @@ def _delete(account: Account, names: ResourceNames, keys: list[dict[str, str]]) 
     answer = account.call("s3", "delete_objects", Bucket=names.bucket, Delete={"Objects": keys, "Quiet": True})
     if failed := answer.get("Errors"):
         raise RemoteError(
-            f"S3 keeps {failed[0]['Key']}: {failed[0].get('Message', '')}",
+            f"S3 did not delete {failed[0]['Key']}: {failed[0].get('Message', '')}",
             fix=f"modelpick down {names.deployment}",
             code="not_empty",
         )
@@ -265,7 +265,7 @@ def _kept(account: Account, names: ResourceNames) -> RetainedResults | None:
 
 
 def _days(account: Account, names: ResourceNames) -> dict[str, int]:
-    """After how many days the bucket forgets what lies under each prefix, as read back."""
+    """Days after which objects under each prefix expire, as read back."""
     rules = account.find("s3", "get_bucket_lifecycle_configuration", Bucket=names.bucket) or {"Rules": []}
     return {
         str(rule.get("Filter", {}).get("Prefix")): rule["Expiration"]["Days"]
@@ -282,7 +282,7 @@ def _end(item: dict[str, Any], days: dict[str, int]) -> datetime | None:
 
 def _unfinished(refused: AwsRefused, names: ResourceNames) -> MayBeBillingError:
     return MayBeBillingError(
-        f"{refused.message}. Something of {names.deployment} may still be billing; its switches are untouched",
+        f"{refused.message}. Something of {names.deployment} may still be billing; its kill switches are still set",
         fix=f"modelpick down {names.deployment}",
         code=refused.code,
     )

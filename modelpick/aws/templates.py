@@ -1,4 +1,4 @@
-"""The documents AWS is given: policies, launch template, group, switches. Pure, and shared with the exports.
+"""The documents that AWS receives: policies, launch template, group, switches. Pure, and shared with the exports.
 
 Services and fields: the API references of IAM, EC2 Auto Scaling, EventBridge Scheduler and S3.
 """
@@ -73,7 +73,7 @@ def guest_policy(names: ResourceNames, kms_key: str | None) -> dict[str, Any]:
 
 
 def switch_policy(names: ResourceNames) -> dict[str, Any]:
-    """What the backstop may do: delete this one group."""
+    """What the forced delete may do: delete this one group."""
     group = names.arn("autoscaling", f"autoScalingGroup:*:autoScalingGroupName/{names.group}")
     return {"Version": "2012-10-17", "Statement": [_allow(["autoscaling:DeleteAutoScalingGroup"], [group])]}
 
@@ -92,7 +92,7 @@ def launch_template(
     public: bool,
     tags: Mapping[str, str],
 ) -> dict[str, Any]:
-    """IMDSv2 only, an encrypted disk that goes with the machine, a shut-down that is an end, tags on everything."""
+    """IMDSv2 only, an encrypted disk that goes with the machine, a shut-down that terminates, tags on everything."""
     disk: dict[str, Any] = {
         "VolumeType": "gp3",
         "VolumeSize": spec.disk_gib,
@@ -166,7 +166,7 @@ def forced_delete(names: ResourceNames, at: datetime) -> dict[str, Any]:
 
 
 def lifecycle(spec_days: int, passing_days: int) -> dict[str, Any]:
-    """What the bucket forgets by itself: results after `spec_days`, everything on the way after `passing_days`."""
+    """What expires in the bucket: results after `spec_days`, everything on the way after `passing_days`."""
     passing = [
         {"ID": prefix, "Filter": {"Prefix": f"{prefix}/"}, "Status": "Enabled", "Expiration": {"Days": passing_days}}
         for prefix in ("bundle", "data")
@@ -185,7 +185,7 @@ def lifecycle(spec_days: int, passing_days: int) -> dict[str, Any]:
 
 
 def tags(spec: Spec, *, owner: str, expires: datetime | None = None) -> dict[str, str]:
-    """What everything of a deployment carries."""
+    """The tags of every resource of a deployment."""
     carried = {
         **spec.tags, TAG_DEPLOYMENT: spec.deployment, TAG_PLAN: spec.sha256[:16], TAG_OWNER: owner,
         "Name": f"modelpick {spec.deployment}",

@@ -14,15 +14,15 @@ from modelpick.errors import UsageError
 from modelpick.offers import embedded
 
 Profile = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="AWS profile. Default: AWS_PROFILE.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
-Deployment = Annotated[str, typer.Argument(metavar="NAME", help="The deployment's name (`modelpick status`).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Deployment = Annotated[str, typer.Argument(metavar="NAME", help="Deployment name (`modelpick status`).")]
 Subnet = Annotated[str | None, typer.Option("--subnet", metavar="ID", help="Subnet. Default: one of the default VPC.")]
-KmsKey = Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="Encrypt with this key.")]
+KmsKey = Annotated[str | None, typer.Option("--kms-key", metavar="ARN", help="KMS key to encrypt with.")]
 Boundary = Annotated[
-    str | None, typer.Option("--permission-boundary", metavar="ARN", help="Permission boundary of the created roles.")
+    str | None, typer.Option("--permission-boundary", metavar="ARN", help="Permission boundary for created roles.")
 ]
 Tags = Annotated[
-    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag everything created; repeatable.")
+    list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="Tag for everything created; repeatable.")
 ]
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([mhd])\Z")
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -61,7 +61,7 @@ def agree(out: Output, question: str, *, yes: bool) -> None:
     if yes:
         return
     if out.as_json or not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to ask", fix="add --yes", code="needs_yes")
+        raise UsageError(f"{question} There is no terminal for the question", fix="add --yes", code="needs_yes")
     if not typer.confirm(question, err=True):
-        out.note("nothing was done")
+        out.note("cancelled: nothing was done")
         raise typer.Exit(1)

@@ -26,7 +26,7 @@ from modelpick.errors import (
     without_passwords,
 )
 
-# Name -> what `--help` says of it. The command is the function of that name in commands/<name>.py, imported when it is
+# Name -> its one-line help. The command is the function of that name in commands/<name>.py, imported when it is
 # named; a group is a file with SUBCOMMANDS. tests/cli/test_start_up.py holds these lines to the commands' own.
 COMMANDS = {
     "recommend": "Rank the open models you may use that fit a GPU you can rent.",
@@ -62,7 +62,7 @@ def program(words: Sequence[str]) -> typer.Typer:
     app = typer.Typer(
         name="modelpick",
         cls=PlainGroup,
-        help="Which open language model may we use, does it fit a GPU we can rent, what does it cost?",
+        help="Which open language models may we use, do they fit a GPU we can rent, and what do they cost?",
         rich_markup_mode=None,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -150,7 +150,7 @@ class _DefectError(ModelpickError):
 
 
 def _defect(error: Exception) -> ModelpickError:
-    """What the user reads of a defect of modelpick's own: one sentence, and the file that holds the traceback."""
+    """What the user reads after a bug in modelpick: one sentence, and the file that holds the traceback."""
     import tempfile
     import traceback
 

@@ -21,10 +21,10 @@ from modelpick.settings import SettingsFile
 from modelpick.workload import Workload
 
 _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    ("as_json", "json", ("--json",), "Answer as one JSON object."),
-    ("quiet", "quiet", ("-q", "--quiet"), "Say nothing but the answer."),
-    ("verbose", "verbose", ("-v", "--verbose"), "Say more on stderr."),
-    ("debug", "debug", ("--debug",), "Write a log of what went wrong."),
+    ("as_json", "json", ("--json",), "Print one JSON object."),
+    ("quiet", "quiet", ("-q", "--quiet"), "Print only the answer."),
+    ("verbose", "verbose", ("-v", "--verbose"), "Print more on stderr."),
+    ("debug", "debug", ("--debug",), "Write an error log."),
 )
 
 
@@ -226,11 +226,11 @@ def parameter_count(flag: str, text: str | None) -> int | None:
     return int(value * scale)
 
 
-Offline = Annotated[bool, typer.Option("--offline", help="Make no network call at all.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Make no network calls.")]
 PolicyName = Annotated[str | None, option(SettingsFile, "policy")]
 Region = Annotated[str | None, option(SettingsFile, "region")]
-Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="One instance type, e.g. g5.xlarge.")]
-Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Training data: its tokens are counted.")]
+Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="Instance type, e.g. g5.xlarge.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Training data, to count its tokens.")]
 Family = Annotated[
     str | None,
     typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones."),

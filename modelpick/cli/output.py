@@ -65,7 +65,7 @@ class Output:
             _write(sys.stdout, _rendered(draw, sys.stdout))
 
     def note(self, text: str) -> None:
-        """Print something worth knowing that is not the answer; silent under `-q` and `--json`."""
+        """Print a remark that is not the answer; silent under `-q` and `--json`."""
         if not self.quiet and not self.as_json:
             to_stderr(text + "\n")
 
@@ -140,7 +140,7 @@ class Waiting:
             self._bar.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Show how far a piece of work is; `total` is None where nobody knows."""
+        """Show how far a piece of work is; `total` is None where it is not known."""
         if not self._shown or time.monotonic() - self._began < _BAR_AFTER:
             return
         if self._bar is None:
@@ -293,6 +293,6 @@ def _write(stream: Any, text: str) -> None:
         stream.write(text)
         stream.flush()
         return
-    with suppress(OSError, ValueError):  # nobody is there to be told
+    with suppress(OSError, ValueError):  # nobody is left to read it
         stream.write(text)
         stream.flush()

@@ -26,9 +26,10 @@ class PlanOptions:
     """What a plan needs besides the workload: data, limits on money and time, where to run."""
 
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="FILE", help="Training data: counted, and sent by `up`.")
+        Path | None,
+        typer.Option("--data", metavar="FILE", help="Training data, to count its tokens and for `up` to send."),
     ] = None
-    serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: fine-tune it first).")] = False
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: after fine-tuning).")] = False
     epochs: Annotated[str | None, option(RunSettings, "epochs")] = None
     max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="Spend at most this, in dollars.")] = (
         None
@@ -86,7 +87,7 @@ class PlanOptions:
             if value and not (name == "region" and value == region):
                 flag = f"--{name.replace('_', '-')}"
                 raise UsageError(
-                    f"{flag} was fixed when the plan was made",
+                    f"{flag} is fixed by the plan",
                     fix=f"leave out {flag}, or make the plan again with it",
                     code="contradiction",
                 )

@@ -18,7 +18,7 @@ from modelpick.datasets.examples import Example
 from modelpick.extras import require
 
 _SENTENCE_END = re.compile(r"[.!?:;)\]}\"'`\d。！？」』”]\s*$")
-# Phrases by which a model speaks of itself or declines: what cleaners of instruction data remove.
+# Phrases in which a model mentions itself or declines: what cleaners of instruction data remove.
 _BOILERPLATE = re.compile(r"(?i)\bas an ai\b|\blanguage model\b|\bi cannot (?:help|assist)\b|\bi'm sorry, but\b")
 _LOOSE_MARKUP = re.compile(r"<(?:div|span|br|p|table|script)\b|&nbsp;|�")
 

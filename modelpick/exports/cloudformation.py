@@ -25,7 +25,7 @@ def template(spec: Spec, bundle_sha256: str) -> dict[str, object]:
     tags = tag_list({**templates.tags(spec, owner="cloudformation")})
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"modelpick {spec.deployment}: a GPU machine that two switches stop",
+        "Description": f"modelpick {spec.deployment}: a GPU machine with two kill switches",
         "Parameters": _parameters(spec),
         "Resources": {
             "Bucket": _bucket(spec, names, tags),
@@ -45,7 +45,7 @@ def template(spec: Spec, bundle_sha256: str) -> dict[str, object]:
                 "AWS::EC2::SecurityGroup",
                 {
                     "GroupName": names.group,
-                    "GroupDescription": "modelpick: nothing comes in",
+                    "GroupDescription": "modelpick: no inbound access",
                     "VpcId": {"Ref": "Vpc"},
                     "Tags": tags,
                 },
@@ -84,7 +84,7 @@ def _parameters(spec: Spec) -> dict[str, object]:
             "Description": "20 minutes after StopAt, without the Z",
         },
         "Vpc": {"Type": "AWS::EC2::VPC::Id"},
-        "Subnets": {"Type": "List<AWS::EC2::Subnet::Id>", "Description": "Subnets with a way out"},
+        "Subnets": {"Type": "List<AWS::EC2::Subnet::Id>", "Description": "Subnets with a route to the internet"},
         "Image": {
             "Type": "AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
             "Default": IMAGE_PARAMETER.format(cpu=spec.candidates[0].cpu),

@@ -42,15 +42,15 @@ class CardStatements:
         return _found(self._forbidding(), _one(self.permits).sub("", sentence) if self.permits else sentence)
 
     def is_statement(self, sentence: str) -> bool:
-        """Whether the sentence speaks of terms at all."""
+        """Whether the sentence is about terms at all."""
         return _found(self.speaks, sentence) or _found(self._forbidding(), sentence)
 
     def is_about_something_else(self, sentence: str) -> bool:
-        """Whether it speaks of data, code or another model, and not of these weights."""
+        """Whether it is about data, code or another model, and not about these weights."""
         return _found(self.about_else, sentence) and not _found(self.about_weights, sentence)
 
     def statements(self, text: str) -> Iterator[str]:
-        """The sentences of a card's body (or a gate's text) that speak of terms, each once.
+        """The sentences of a card's body (or a gate's text) that are about terms, each once.
 
         What stands first under a heading "License" is such a statement whatever its words.
         """

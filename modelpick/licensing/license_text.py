@@ -26,7 +26,7 @@ TextKind = Literal["whole", "piece", "title", "modified", "named", "link", "code
 
 LONGEST = 400_000  # characters looked at; the longest license (a GPL page with its frame) is some 100,000
 _LONGEST_ORDINARY = 64_000  # characters; of the licenses SPDX lists the longest are half as long
-_SAME = 0.02  # two licenses this close in coverage are not told apart
+_SAME = 0.02  # two licenses this close in coverage are not distinguished
 _PIECE = 0.85  # of a text's runs: a text that is nothing but a part of the license
 _LEAST = 25  # runs; fewer say nothing about which license they are from
 _FEW = 60  # words: a text this short with an address in it is a link
@@ -47,7 +47,7 @@ _CHANGES = re.compile(
     r"|restrict(ed|ions)|provided|however|addition(al)?|modifi(cation|ed)|revenue|users|display|prominently|credit"
     r"|attribution|evaluation|internal|personal|military"
 )
-# A page around a text has menus; of their words only these speak of what is permitted.
+# A page around a text has menus; of their words only these are about permissions.
 _LIMITS = re.compile(r"(non)?commercial|research|academic|evaluation|revenue|prohibited|restricted")
 _MOST_LEFT = 40  # extra words in a permissive license: a holder's name and address, a heading
 
@@ -171,7 +171,7 @@ class Fingerprints:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a text was recognised as. `licenses`: the license, or those that cannot be told apart. `note`: in words."""
+    """What a text was recognised as. `licenses`: the license, or several indistinguishable ones. `note`: in words."""
 
     kind: TextKind
     licenses: tuple[License, ...] = ()

@@ -143,7 +143,7 @@ def load(path: Path) -> Lock:
 
 
 def _other_version(path: Path, version: object, table: Mapping[str, object]) -> UsageError:
-    """Why the file is not read, and the command that writes the same lock in this version, as far as it can be told."""
+    """Why the file is not read, and the command that writes the same lock in this version, as far as it is known."""
     newer = type(version) is int and version > SCHEMA_VERSION
     if newer:
         text = f"{path} was written by a newer modelpick (schema_version {version}; this one reads {SCHEMA_VERSION})"

@@ -24,7 +24,7 @@ _LARGE = 13_500_000_000
 _EFFECTIVE_BATCH = 16  # lora_defaults: QLoRA's recipe
 _CONTEXT_STEP = 64  # contexts are rounded up to a multiple of this: kernels are laid out in tiles of 64
 _FULL_RATE = 0.1  # "LoRA Without Regret": full fine-tuning wants about a tenth of LoRA's rate
-_TAKEN = 0.07  # of a card's memory, that its driver and this process may hold: a judgement; sizes lie further apart
+_TAKEN = 0.07  # of a GPU's memory, for its driver and this process: an estimate; GPU sizes differ by more
 _SAVES = 20  # checkpoints in a run: at most a twentieth of the work is ever lost
 
 HighBytes = Callable[[Workload], float]
@@ -64,12 +64,12 @@ def choose(
     limit: int | None,
     planned: Sequence[Mapping[str, Any]] = (),
 ) -> TuningChoice:
-    """Decide what `given` leaves open.
+    """Choose what `given` leaves open.
 
     `high` is the upper end of the estimate in bytes; `longest` the longest example in tokens; `limit` the longest
     context the model knows. The first of method x checkpointing x micro-batch, from the least costly, that fits is
     taken; or what a plan settled for such a GPU: `planned` holds settings by name, each with the `usable_gib` of the
-    card it was reckoned for. Raises DoesNotFitError naming the smallest need, UsageError for a context that the model
+    GPU it was computed for. Raises DoesNotFitError naming the smallest need, UsageError for a context that the model
     does not know.
     """
     fixed = {name: value for name, value in given.items() if value is not None}
@@ -81,7 +81,7 @@ def choose(
     fixed.setdefault("dtype", device.dtype)
     settled = _planned_for(device, planned)
     if planned and settled is None:
-        reasons.append("not a GPU that the plan was made for: chosen anew")
+        reasons.append("the plan was not made for this GPU: settings chosen anew")
     if settled is not None:
         settings = with_rates(settings_from({**settled, **fixed}), given, parameters, examples)
         reasons.append(f"{settings.method}, micro-batch {settings.batch}: as planned for such a GPU")
@@ -93,11 +93,13 @@ def choose(
         if need <= device.usable_bytes:
             settings = with_rates(settings, given, parameters, examples)
             known = (
-                f"at most {need / 2**30:.1f} GiB by the estimate" if need else "as asked; memory cannot be estimated"
+                f"at most {need / 2**30:.1f} GiB by the estimate"
+                if need
+                else "as requested; memory cannot be estimated"
             )
             reasons.append(f"{settings.method}, micro-batch {settings.batch}: {known}")
             if settings.gradient_checkpointing and "gradient_checkpointing" not in fixed:
-                reasons.append("gradient checkpointing, since nothing fits without it")
+                reasons.append("gradient checkpointing, because nothing fits without it")
             return TuningChoice(settings, need, tuple(reasons))
     raise DoesNotFitError(
         f"fine-tuning at {context} tokens needs up to {smallest / 2**30:.1f} GiB at the least, and {device.name} has "
@@ -108,7 +110,7 @@ def choose(
 
 
 def _planned_for(device: Device, planned: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What was settled for a card of this size: the driver and our own process take a few percent of what is sold."""
+    """What a plan chose for a GPU of this size: the driver and our process take a few percent of the nominal memory."""
     if device.kind != "cuda":
         return None
     near = [one for one in planned if 1 - _TAKEN <= device.usable_bytes / 2**30 / one["usable_gib"] <= 1.02]
@@ -119,7 +121,7 @@ def _planned_for(device: Device, planned: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def settings_to_try(fixed: Mapping[str, Any], examples: int) -> list[RunSettings]:
-    """Every way to run that what is `fixed` permits, from the least costly: what a device is asked about, in order."""
+    """Every way to run that what is `fixed` permits, from the least costly: in the order of trial."""
     effective = (
         int(fixed.get("batch") or 1) * int(fixed["gradient_accumulation"])
         if "gradient_accumulation" in fixed

@@ -27,7 +27,7 @@ from modelpick.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class CostOptions:
-    """How a comparison is reckoned.
+    """How a comparison is computed.
 
     `spot` holds the spot samples of the same types, by name; `duty_cycle` is the share of the month a server is on,
     `utilisation` the share of its tokens that is used while it is on. `all_sizes`: also larger sizes of a GPU.

@@ -1,6 +1,6 @@
-"""How many tokens may be asked of a model: the one check for every command that takes a context. Pure.
+"""How many tokens a model takes: the one check for every command that takes a context. Pure.
 
-The limit is `Architecture.longest`: a number of tokens, UNLIMITED, or None where nobody states it.
+The limit is `Architecture.longest`: a number of tokens, UNLIMITED, or None where it is not stated.
 """
 
 from collections.abc import Collection
@@ -11,15 +11,15 @@ from modelpick.workload import Workload
 
 
 def context_problem(limit: int | None, prompt: int, answer: int = 0) -> ModelpickError | None:
-    """What speaks against `prompt` and `answer` tokens in one sequence, or None. Returned, not raised.
+    """The error for too many `prompt` and `answer` tokens in one sequence, or None. Returned, not raised.
 
     Code `context_unknown` (CannotTellError) where the limit is not known, `context_too_long` (UsageError) beyond it.
     """
     asked = f"{prompt:,} prompt tokens and {answer:,} new ones" if answer else f"{prompt:,} tokens"
     if limit is None:
         return CannotTellError(
-            f"{asked} are asked for, and the longest context of this model is not known",
-            fix="name a folder that holds its config.json, or ask without --offline",
+            f"{asked} are requested, but the longest context of this model is not known",
+            fix="give a folder that contains its config.json, or leave out --offline",
             code="context_unknown",
         )
     if prompt + answer <= limit:
@@ -27,7 +27,7 @@ def context_problem(limit: int | None, prompt: int, answer: int = 0) -> Modelpic
     room = limit - answer
     fix = f"use --context {room} or less" if room > 0 else f"use --generate {limit - 1} or less"
     return UsageError(
-        f"{asked} are asked for, and the model takes at most {limit:,}",
+        f"{asked} are requested, but the model takes at most {limit:,}",
         fix=fix + (", or lower --generate" if answer and room > 0 else ""),
         code="context_too_long",
     )
@@ -36,7 +36,7 @@ def context_problem(limit: int | None, prompt: int, answer: int = 0) -> Modelpic
 def within_limit(limit: int | None, workload: Workload, fixed: Collection[str]) -> Workload:
     """The workload with as many tokens as the model takes: what `fixed` names (context, generate) stays as it is.
 
-    An answer nobody asked for keeps at most half of the limit, a prompt nobody asked for what the answer leaves.
+    A default answer keeps at most half of the limit, a default prompt the rest.
     Raises what `context_problem` returns.
     """
     if limit is not None and workload.context + workload.generate > limit:

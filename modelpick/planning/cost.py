@@ -11,7 +11,7 @@ from modelpick.speed.speed import DEFAULT_GENERATED, ServingSpeed
 from modelpick.workload import Workload
 
 HOURS_PER_MONTH = 730.0  # 365 x 24 / 12, the month AWS quotes storage and addresses by
-# What a machine holds before weights come: the machine image and the libraries, with room. Assumed, on the large side:
+# Disk space before the weights: the machine image and the libraries, with room. Assumed, on the large side:
 # disks too small for the weights are a common failure, and 10 GB of gp3 cost $0.80 a month.
 SYSTEM_DISK_GB = 75.0
 
@@ -92,7 +92,7 @@ class TokenPrices:
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """Where renting costs what an API asks: million tokens a month, and the share of the instance's own capacity that
+    """Where renting costs as much as an API: million tokens a month, and the share of the instance's own capacity that
     is. A share above 1: renting never gets there on this instance."""
 
     against_usd_per_mtok: float
@@ -136,7 +136,7 @@ def token_prices(offer: Offer, speed: ServingSpeed, workload: Workload, utilisat
 
 
 def break_even(usd_per_mtok: float, month: MonthCost, speed: ServingSpeed, workload: Workload) -> BreakEven:
-    """Tokens a month, prompts and answers together, at which `month` costs what the API would ask.
+    """Tokens a month, prompts and answers together, at which `month` costs as much as the API.
 
     Raises UsageError for a price that is not a positive number.
     """

@@ -1,7 +1,7 @@
 """How many tokens a data file has, counted or estimated, in constant memory. Reads the file once; no network.
 
 JSON lines are counted row by row (all texts in a row), anything else as plain text. Without the model's tokenizer the
-count is an estimate from bytes, with its interval said.
+count is an estimate from bytes, with an interval.
 """
 
 import codecs
@@ -45,12 +45,12 @@ class Tokens:
 
     @property
     def assumptions(self) -> list[str]:
-        """What the count rests on."""
+        """The basis of the count."""
         told = []
         if not self.counted:
-            told.append("tokens are estimated: 4 bytes each (3.0-4.8); the model's tokenizer was not at hand")
+            told.append("tokens are estimated: 4 bytes each (3.0-4.8); the model's tokenizer was not available")
         if self.truncated_rows:
-            told.append(f"{self.truncated_rows} rows are longer than the context and are cut there")
+            told.append(f"{self.truncated_rows} rows are longer than the context and are cut")
         return told
 
 
@@ -72,7 +72,7 @@ def measure(path: Path, context: int, counter: Counter | None = None, progress: 
             f"{path} cannot be read: {error.strerror}", fix="give an existing file", code="no_data_file"
         ) from None
     if tally.likely_tokens <= 0:
-        raise UsageError(f"{path} holds no text", fix="give a file with text or JSON lines", code="empty_data")
+        raise UsageError(f"{path} contains no text", fix="give a file with text or JSON lines", code="empty_data")
     return Tokens(
         path.name, meter.hash.hexdigest(), size, tally.rows, tally.range(), counter is not None, tally.truncated
     )
@@ -140,7 +140,7 @@ def _rows(meter: _Meter, context: int, counter: Counter | None) -> _Tally:
         meter.took(line)
         if len(line) == LONGEST_ROW and not line.endswith(b"\n"):
             raise meter.refuse(
-                f"has a row of more than 64 MiB (row {number})", "write one example a line", "row_too_long"
+                f"has a row of more than 64 MiB (row {number})", "write one example per line", "row_too_long"
             )
         if not line.strip():
             continue
@@ -162,7 +162,7 @@ def _parsed(meter: _Meter, line: bytes, number: int) -> Any:
         raise meter.refuse(f"is not UTF-8 (row {number})", "save it as UTF-8", "binary_data") from None
     except (ValueError, RecursionError):
         raise meter.refuse(
-            f"has a row that is not JSON (row {number})", "write one JSON object a line", "bad_row"
+            f"has a row that is not JSON (row {number})", "write one JSON object per line", "bad_row"
         ) from None
 
 

@@ -20,7 +20,7 @@ EngineName = Literal["vllm", "transformers", "llama.cpp"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
 STACKS: Mapping[EngineName, Stack] = {"vllm": "vllm", "transformers": "transformers", "llama.cpp": "transformers"}
-"""The engine's name in a workload: llama.cpp is told by the method gguf."""
+"""The engine's name in a workload: llama.cpp follows from the method gguf."""
 
 # The weights that `modelpick serve` can ask an engine for (serving/command.py). vLLM also has experts_int8, which
 # leaves everything but the experts in 16 bits: no flag of ours asks for it.
@@ -42,7 +42,7 @@ VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 class EngineFit:
     """An engine that can serve a subject.
 
-    `merged`: a LoRA adapter is merged into the weights first. `caveats`: what works only if what they say is done.
+    `merged`: a LoRA adapter is merged into the weights first. `caveats`: conditions that the user has to meet.
     """
 
     engine: EngineName
@@ -92,13 +92,13 @@ def engine_fit(
 ) -> EngineFit | ModelpickError:
     """Whether `engine` serves `subject`, or the error that says why not (exit 3 where the table does not know).
 
-    An adapter is served beside the base model where the engine can, else merged into it. `rank` is the adapter's.
+    An adapter is served with the base model where the engine supports it, else merged into it. `rank` is the adapter's.
     """
     workload = _on_stack(subject.workload, STACKS[engine])
     if workload.method not in _LOADS[engine]:
         refused = refusal(findings(rules, replace(subject, workload=workload)))
         return refused or UsageError(
-            f"{engine} is not started with {workload.method} weights here",
+            f"{engine} is not used with {workload.method} weights",
             fix="leave out --engine, or choose another --method",
             code="engine_cannot",
         )
@@ -112,7 +112,7 @@ def engine_fit(
         return error
     if subject.adapter and not merged and engine == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
         return UsageError(
-            f"the adapter's rank {rank} is beyond the {VLLM_LORA_RANKS[-1]} that vLLM takes",
+            f"the adapter's rank {rank} is above the {VLLM_LORA_RANKS[-1]} that vLLM supports",
             fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
             code="lora_rank",
         )

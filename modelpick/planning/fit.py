@@ -1,7 +1,7 @@
 """How much of one GPU a workload takes, and how far it could go there. Pure.
 
-Whether a workload may be put on an offer at all is placement.place()'s to say: the table of what works comes first,
-and this module knows nothing of it.
+Whether a workload may be put on an offer at all is decided by placement.place(): the compatibility table comes first,
+and this module does not use it.
 """
 
 import math
@@ -29,7 +29,7 @@ class Fit:
 
 
 def on_device(architecture: Architecture, workload: Workload, parameters: int | None = None) -> MemoryEstimate:
-    """The estimate at device level, which is what a GPU must hold."""
+    """The estimate at device level, which a GPU must fit."""
     if workload.measure != "device":
         workload = replace(workload, measure="device")
     return estimate(architecture, workload, parameters)
@@ -47,7 +47,7 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
         room *= vllm_share(room, room, workload.gpu_memory_utilization)
     free = room - device.high / GIB
     if workload.gpus > instance.gpu_count:
-        return Fit(False, free, f"{instance.name} has {instance.gpu_count} GPU, {workload.gpus} are asked for")
+        return Fit(False, free, f"{instance.name} has {instance.gpu_count} GPU, {workload.gpus} are requested")
     if free < 0:
         reason = (
             f"{workload.method} needs up to {device.high / GIB:.1f} GiB on one GPU, and {instance.gpu.name} "
@@ -57,7 +57,7 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     return Fit(True, free, "")
 
 
-# What is left beside vLLM's share at the least: its profiling refuses a share above what is free.
+# Memory left outside vLLM's share at the least: its profiling refuses a share above what is free.
 _VLLM_SPARE_GIB = 0.5
 
 
@@ -138,7 +138,7 @@ class KvCacheCapacity:
 def kv_cache_capacity(
     architecture: Architecture, workload: Workload, instance: InstanceType, parameters: int | None = None
 ) -> KvCacheCapacity:
-    """The cache that a server has beside weights and its own working memory, counted at the upper bound.
+    """The cache that a server has after weights and its own working memory, at the upper bound.
 
     vLLM takes gpu_memory_utilization of the card, subtracts weights and the peak of a profiling run, and gives the rest
     to pages of keys and values (vllm/v1/worker/gpu_worker.py, determine_available_memory).

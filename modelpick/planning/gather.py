@@ -1,11 +1,11 @@
-"""The I/O before a plan, a comparison, a recommendation, an estimate: catalog, policy, prices, the data file.
+"""The I/O before a plan, a comparison, a recommendation or an estimate: catalog, policy, prices, the data file.
 
     from modelpick.planning import gather
 
     made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora"}, data=Path("train.jsonl"))
     Path("plan.json").write_bytes(made.to_bytes())
 
-Spends nothing. What is decided is decided by the other modules of this room, which do no I/O.
+Spends nothing. The other modules of this room decide; they do no I/O.
 """
 
 import datetime
@@ -92,8 +92,8 @@ def plan(
 ) -> Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
 
-    Raises placement.NoPlan (exit 1) with the way out, UsageError for what cannot be meant, CannotTellError for a model
-    that is not understood, RemoteError for one that nobody knows.
+    Raises placement.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
+    that is not understood, RemoteError for one that is unknown.
     """
     caps = Caps(max_usd, max_hours)
     resolved = settings.load({"region": region})
@@ -143,8 +143,8 @@ def compare(
 ) -> comparison.InstanceComparison:
     """Instances side by side for a model; `offers` stands in for the embedded prices (live ones).
 
-    Raises placement.NoPlan for what cannot run anywhere, UsageError for what cannot be meant, CannotTellError for a
-    model that is not understood, RemoteError for one that nobody knows.
+    Raises placement.NoPlan for what cannot run anywhere, UsageError for invalid input, CannotTellError for a
+    model that is not understood, RemoteError for one that is unknown.
     """
     work = workload if isinstance(workload, Workload) else workload_from(workload)
     for what, value in (("duty cycle", duty_cycle), ("utilisation", utilisation)):

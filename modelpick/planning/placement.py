@@ -1,9 +1,9 @@
 """Where a model can run: the one search behind recommend, estimate, cost, plan and `up`. Pure.
 
-`place` is the only place that asks, in this order: the context that the model takes, the table of what works (engine,
+`place` checks, in this order and nowhere else: the model's context limit, the compatibility table (engine,
 host, GPU), the number format, memory, the price, the cap. What is left is a list of placements, the cheapest first;
-what is not is rejected with its own cause. That a model fits, and that the price of where it fits is unknown, are two
-facts, and both are told.
+each rejected offer has its cause. A model may fit an instance whose price is unknown: the result
+contains both facts.
 """
 
 import math
@@ -31,28 +31,28 @@ from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEffi
 from modelpick.speed.speed import Calibration, Speed, training_speed
 from modelpick.workload import CHECKPOINT_METHODS, Sharding, Task, Workload
 
-# What is assumed where no data file is given, so that a cost can be told at all; said in the plan.
+# What is assumed where no data file is given, so that there is a cost; the plan says so.
 ASSUMED_TOKENS = 1_000_000
 
 Cause = Literal[
     "context", "checkpoint", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer",
     "settings",
 ]  # fmt: skip
-# How far an offer came before it was rejected: the one that came furthest says why a model has no place.
+# How far an offer came before it was rejected: the one that came furthest gives the reason.
 _PROGRESS: tuple[Cause, ...] = ("engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap")
 
 
 class NoPlan(ModelpickError):
-    """It cannot be planned, and the answer is no: what stands against it, and the way out."""
+    """It cannot be planned, and the answer is no: the reason, and a fix."""
 
     exit_code = EXIT_NO
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What the user allows at most. None: not said. Raises UsageError for what is not a number above 0.
+    """The user's limits. None: not set. Raises UsageError for what is not a number above 0.
 
-    `on_demand`: dollars an hour by instance type. A spot price may rise to them, so a cap is reckoned with them.
+    `on_demand`: dollars an hour by instance type. A spot price may rise to them, so caps are computed with them.
     """
 
     max_usd: float | None = None
@@ -71,7 +71,7 @@ class Caps:
 class SearchFacts:
     """What a search judges by: the same for every model.
 
-    `rules` is the table of what works and `subject_of` what is asked of it for a model; `serving` and `training` give
+    `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
     the calibrated constants of a stack and a method.
     """
 
@@ -84,9 +84,9 @@ class SearchFacts:
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is to be done with one model: fine-tune it, serve it, or both (one of them at least).
+    """The tasks for one model: fine-tune it, serve it, or both (one of them at least).
 
-    `unset` names what nobody set of the fine-tuning and is chosen for each GPU (choose.TUNABLE); `tokens` is the data,
+    `unset` names the unset settings, which are chosen for each GPU (choose.TUNABLE); `tokens` is the data,
     counted; `epochs` how often it is read. `traced`: a device-level estimate of the one task, in place of the formulas'
     (estimate --exact). `architecture`: the model's, where it was read already.
     """
@@ -114,7 +114,7 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class Setup:
-    """Engine, weights and sharding for one model, on no offer yet: what every offer is held against.
+    """Engine, weights and sharding for one model, on no offer yet: compared with every offer.
 
     `recipes` are the ways to fine-tune in the order they are tried; `rules` what the table says of the model and the
     workload, `caveats` what it says whatever the hardware.
@@ -162,7 +162,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A set-up on an offer that holds it: engine, weights, GPUs and sharding by `workloads`, memory, speed and cost.
+    """A set-up on an offer that fits it: engine, weights, GPUs and sharding by `workloads`, memory, speed and cost.
 
     `headroom_gib` is of the task that needs most, at the upper end of its interval. Time and cost are a fine-tuning's.
     """
@@ -200,7 +200,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a model has no place, or none on one offer. `code` and `exit_code` are those of the error that says so."""
+    """Why a model cannot be placed, or not on one offer. `code` and `exit_code` are those of the error that says so."""
 
     cause: Cause
     code: str
@@ -215,7 +215,7 @@ class Rejection:
         return {"cause": self.cause, "code": self.code, "reason": self.reason, "fix": self.remedy}
 
     def error(self, subject: str = "") -> ModelpickError:
-        """The same as the error that a command ends with."""
+        """The same as an error for a command."""
         kind = CannotTellError if self.exit_code == CannotTellError.exit_code else NoPlan
         return kind(f"{subject}: {self.reason}" if subject else self.reason, fix=self.remedy, code=self.code)
 
@@ -240,7 +240,7 @@ class Placements:
             return Rejection(
                 "no_offer",
                 "no_offer",
-                "no instance type matches what was asked for",
+                "no instance type matches the filters",
                 "name another --instance, --family or number of --gpus",
             )
         return max(rejected, key=_nearness)
@@ -259,7 +259,7 @@ def place(
 
     A Rejection is about the model itself (its context, no engine that serves it) whatever the offer. Where the stack is
     `auto`, the engine is the first of engines.engines_for that has a placement. `cheapest_only`: stop at the first
-    offer that a server fits, for the search over a whole catalog. `hypothetical`: tell what more tokens than the model
+    offer that a server fits, for the search over a whole catalog. `hypothetical`: say what more tokens than the model
     takes would need, and a checkpoint that its repository does not hold. The caps on a whole job are asked by
     caps.within_caps.
 
@@ -377,16 +377,16 @@ def checkpoint_problem(model: Model, architecture: Architecture, method: str) ->
     if method not in CHECKPOINT_METHODS or brought == method or (method == "gguf" and model.gguf is not None):
         return None
     return UsageError(
-        f"its repository holds no {method} weights, and nothing makes them when a model is loaded",
+        f"its repository has no {method} weights, and they cannot be made while loading",
         fix=f"name a repository that holds {method} weights, or use --method bf16, int8 or nf4",
         code="no_checkpoint",
     )
 
 
 def trained_workload(workload: Workload, architecture: Architecture) -> Workload:
-    """A fine-tuning in the words of what will run it: a stack that was named, else our own loop on one GPU.
+    """A fine-tuning as the software that will run it sees it: a stack that was named, else our own loop on one GPU.
 
-    Over several GPUs our loop does not run (aws/from_plan refuses it): it is taken as transformers would do it.
+    Over several GPUs our loop does not run (aws/from_plan refuses it): it is estimated as transformers would run it.
     """
     if workload.stack != "auto":
         return workload
@@ -403,7 +403,7 @@ def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:
 def _search(
     setup: Setup, request: PlanRequest, offers: Sequence[Offer], caps: Caps, facts: SearchFacts, cheapest_only: bool
 ) -> Placements:
-    """One set-up held against every offer. Instances with the same GPU and host are judged once."""
+    """One set-up compared with every offer. Instances with the same GPU and host are judged once."""
     judged: dict[tuple[object, ...], Rejection | tuple[Tuning | None, float]] = {}
     rows: list[Placement] = []
     unpriced: list[Placement] = []
@@ -444,7 +444,7 @@ def preference(row: Placement) -> tuple[float, float, str]:
 
 
 def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float]:
-    """The recipe taken and the headroom in GiB where the offer's host and GPU can do it and hold it, or the cause."""
+    """The recipe taken and the headroom in GiB where the offer's host and GPU can run and fit it, or the cause."""
     kind = offer.instance
     for rule in setup.hardware_rules:
         if speaks_on(rule, kind):
@@ -505,7 +505,7 @@ def _price_unknown(row: Placement) -> Rejection:
     return Rejection(
         "price_unknown",
         "no_price",
-        f"it fits {kind.name} ({kind.gpu.name}), and what that costs in {region} is not known",
+        f"it fits {kind.name} ({kind.gpu.name}), but its price in {region} is not known",
         "ask AWS with `modelpick offers --live`, or choose another region",
         row.offer,
         row.headroom_gib,
@@ -537,7 +537,7 @@ def _of_error(error: ModelpickError, cause: Cause) -> Rejection:
 
 
 def findings_on(setup: Setup, instance: InstanceType) -> tuple[Finding, ...]:
-    """Everything the table says on a set-up there: what a plan tells to take care of."""
+    """Everything the compatibility table says about a set-up there: a plan's `care`."""
     hardware = (finding_of(rule) for rule in setup.rules if rule.names_gpu and speaks_on(rule, instance))
     return tuple(dict.fromkeys((*setup.caveats, *hardware)))
 

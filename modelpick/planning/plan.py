@@ -70,7 +70,7 @@ def make(
     """The plan for `request` on the best of `offers`, which are those of one region and market.
 
     Raises NoPlan (a denied model, an excluded region, what cannot run or fit, caps too small for the job), UsageError
-    for what cannot be meant, CannotTellError for an architecture that is not understood.
+    for invalid input, CannotTellError for an architecture that is not understood.
     """
     _check_license(judgement, region)
     found = place(request, offers, caps, facts)
@@ -87,7 +87,7 @@ def make(
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """What the parts of a plan are written from."""
+    """The input for the parts of a plan."""
 
     request: PlanRequest
     setup: Setup
@@ -221,7 +221,7 @@ def _serving_speed(speed: ServingSpeed) -> PlannedServingSpeed:
 
 
 def _unchecked(context: _Context) -> list[str]:
-    """What needs credentials or the Hub, and is settled by `up` before anything is paid."""
+    """Checks that need credentials or the Hub: `up` makes them before anything is paid."""
     request, model = context.request, context.request.model
     listed = [
         "quota: vCPUs left for the instance's class",
@@ -236,7 +236,7 @@ def _unchecked(context: _Context) -> list[str]:
     if context.judgement.verdict is Verdict.REVIEW:
         listed.append("license: a human must decide (`modelpick policy approve`)")
     if request.finetune is not None and request.tokens is None:
-        listed.append(f"data: no file given, {ASSUMED_TOKENS:,} tokens an epoch assumed")
+        listed.append(f"data: no file given, {ASSUMED_TOKENS:,} tokens per epoch assumed")
     return listed
 
 
@@ -261,9 +261,9 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
             f"the limit of {best.limit_hours:.2f} h may cut it short: at worst it needs {best.hours.high:.2f} h"
         )
     if best.offer.market == "spot":
-        listed.append("spot: the price is an old sample; the limit reckons with on-demand, which spot may rise to")
+        listed.append("spot: the price is an old sample; the limit uses the on-demand price, up to which spot can rise")
         listed.append(
-            "spot: none to one interruption a day, likely 20 % a month; each costs half a checkpoint and a start"
+            "spot: none to one interruption a day, likely 20 % a month; each costs half a checkpoint and a restart"
         )
     if context.request.tokens is not None:
         listed += context.request.tokens.assumptions

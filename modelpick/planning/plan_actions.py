@@ -1,6 +1,6 @@
 """What `up` does, step by step: the one list that a plan shows and that modelpick.aws carries out. Pure.
 
-The order is the point: everything free first, then the two switches that AWS itself holds, read back, and only then
+The order is the point: everything free first, then the two kill switches inside AWS, read back, and only then
 the one call that costs money.
 """
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PREFIX = "modelpick"  # of every name in the account (modelpick.aws.names, held to this by a test)
-DELETE_AFTER_MINUTES = 20  # the second switch fires after the first: a group that will not shrink is deleted
+DELETE_AFTER_MINUTES = 20  # the second switch fires after the first and deletes a group that did not shrink
 
 Phase = Literal["check", "free", "switches", "pay", "run", "end"]
 
@@ -37,12 +37,12 @@ STEPS: tuple[Step, ...] = (
     Step("account", "check the account", "check", "check_account", None,
          "identity, quota, zones, image, live price: read only"),
     Step("bucket", "create the bucket", "free", "create_bucket", "{name}-*",
-         "private, encrypted, forgets by itself; the account and region end its name"),
-    Step("logs", "create the log group", "free", "create_log_group", "/{prefix}/{short}", "forgets by itself"),
+         "private, encrypted, objects expire; its name ends with account and region"),
+    Step("logs", "create the log group", "free", "create_log_group", "/{prefix}/{short}", "entries expire"),
     Step("guest_role", "create the machine's role", "free", "create_role", "{name}-{region}-guest",
          "role and instance profile, for this deployment's names only"),
     Step("switch_role", "create the delete role", "free", "create_role", "{name}-{region}-switch",
-         "what the second switch acts by: deletes this group, no more"),
+         "lets the forced delete remove this group, nothing else"),
     Step("security_group", "create the security group", "free", "create_security_group", "{name}",
          "no inbound rule: access through Session Manager"),
     Step("hub_token", "store the Hub token", "free", "store_hub_token", "/{prefix}/{short}/hub-token",
@@ -60,17 +60,17 @@ STEPS: tuple[Step, ...] = (
     Step("arm_delete", "schedule the forced delete (verified)", "switches", "arm_delete", "{name}",
          "the group is deleted {delete_minutes} min later"),
     Step("read_back", "read both schedules back", "switches", "read_back_switches", None,
-         "both are there with the right times, or nothing is started"),
+         "unless both exist with the right times, nothing is started"),
     Step("start", "start the machine", "pay", "start", "one instance", "desired capacity 1"),
     Step("hold_size", "never replace the machine", "run", "hold_size", None,
-         "replacing is suspended, so that a shut-down lasts"),
+         "replacement is suspended, so that a shut-down is final"),
     Step("finetune", "fine-tune", "run", "finetune", "{name}/result",
          "checkpoints and the result go to S3", when="finetune"),
     Step("serve", "serve", "run", "serve", None, "on loopback, reached by port forwarding", when="serve"),
     Step("stop", "stop when done or idle", "end", "stop", None,
          "the machine sets its own group to 0 when done or idle"),
     Step("down", "take everything down", "end", "down", None,
-         "paid things first; ends with a receipt of what is left: nothing"),
+         "paid resources first; ends with a receipt"),
 )
 # fmt: on
 

@@ -1,7 +1,7 @@
 """A plan: what would be created, in which order, for how long, at what price, and what stops it; and its file. Pure.
 
 One description for all who make, write, read, show and carry out a plan: the fields of `Plan` are the keys of the file,
-in their order, and what the file lists beside them (steps, switches) follows from them. A plan's seal is a checksum:
+in their order, and what else the file lists (steps, switches) follows from them. A plan's seal is a checksum:
 whoever edits a plan can seal it again, so every value is checked when a file is read, whoever reads it.
 """
 
@@ -255,7 +255,7 @@ class Plan(_Part):
 
     `workloads` and `memory` are by task; `chosen` names the settings that were chosen for each GPU. The first of
     `candidates` is what `instance_type`, `time`, `cost` and `memory` are about; the others stand in for want of
-    capacity. `care` is what works only if it is done.
+    capacity. `care` lists conditions that the user has to meet.
     """
 
     id: Annotated[str, Pattern(r"modelpick-[0-9a-f]{10}", "the id of a plan")]
@@ -298,7 +298,7 @@ class Plan(_Part):
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps of `up` that concern this plan, in their order."""
+        """The steps of `up` for this plan, in their order."""
         shown = {"always": True, "gated": self.model.gated}
         shown |= {"serve": "serve" in self.tasks, "finetune": "finetune" in self.tasks}
         return tuple(step for step in STEPS if shown[step.when])
@@ -310,7 +310,7 @@ class Plan(_Part):
 
     @property
     def stop(self) -> tuple[StopSwitch, ...]:
-        """What ends it, from the first to the last resort; the first two are held by AWS, whatever happens here."""
+        """What ends it, from the first to the last resort; the first two are inside AWS, whatever happens here."""
         later = _six_digits(self.max_hours + DELETE_AFTER_MINUTES / 60)
         return (
             StopSwitch("scheduled action: the group goes to 0", "AWS", float(self.max_hours)),
@@ -422,7 +422,7 @@ def plan_from(content: Mapping[str, Any]) -> Plan:
 
 
 def _problem(plan: Plan) -> str | None:
-    """What contradicts itself."""
+    """The contradiction in a plan, or None."""
     if not plan.tasks or len(set(plan.tasks)) < len(plan.tasks):
         return "names no task, or one twice"
     if not plan.candidates:

@@ -1,7 +1,7 @@
-"""Everything that determines a run, in one record: written to run.json, and enough to do the run again. Pure.
+"""Everything that determines a run, in one record: written to run.json, and enough to repeat the run. Pure.
 
 A field of `RunSettings` is the setting: its name is the flag of `modelpick finetune` and the key of run.json and of a
-job file. What the memory estimate has too is defined in workload.py, once.
+job file. Settings of the memory estimate are defined once, in workload.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,18 +56,20 @@ class RunSettings:
     """
 
     model: Annotated[str, _TEXT, Help("Base model: a Hub id or a local folder.", metavar="MODEL"), _OURS]
-    data: Annotated[str, _TEXT, Help("Examples: JSONL, CSV or Parquet.", metavar="FILE"), Source("docs/finetuning.md")]
-    output: Annotated[str, _TEXT, Help("Where the run is kept.", metavar="DIR", default="./run"), _OURS]
+    data: Annotated[
+        str, _TEXT, Help("Examples to train on: JSONL, CSV, Parquet.", metavar="FILE"), Source("docs/finetuning.md")
+    ]
+    output: Annotated[str, _TEXT, Help("Folder for the run.", metavar="DIR", default="./run"), _OURS]
     method: Annotated[FinetuneMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
     revision: Annotated[str | None, _TEXT, Help("Commit of the model on the Hub.", metavar="SHA"), _OURS] = None
     eval_data: Annotated[
-        str | None, _TEXT, Help("Held-out examples.", metavar="FILE", default="a share of the data"), _OURS
+        str | None, _TEXT, Help("File of held-out examples.", metavar="FILE", default="a share of the data"), _OURS
     ] = None
     held_out: Annotated[
         float,
         Bounds(0, 0.5),
-        Help("Share of the examples that is held out, without --eval-data.", metavar="X"),
-        Source("this program: a tenth leaves most to learn from, more than a half would leave too little"),
+        Help("Share of the examples to hold out, without --eval-data.", metavar="X"),
+        Source("this program: a tenth leaves most for training, more than a half would leave too little"),
     ] = 0.1
     context: Context = 1024
     batch: Batch = 1
@@ -96,14 +98,14 @@ class RunSettings:
     scheduler: Annotated[
         Literal["cosine", "linear", "constant", "constant_with_warmup"],
         FormerNames(("schedule",)),
-        Help("How the learning rate changes.", metavar="S"),
+        Help("Learning rate schedule.", metavar="S"),
         Source("transformers 5.23, SchedulerType; cosine: LLaMA-Factory's llama3 recipe"),
     ] = "cosine"
     warmup_share: Annotated[
         float,
         Bounds(0, 0.9),
         FormerNames(("warmup",)),
-        Help("Share of all steps in which the learning rate rises.", metavar="X"),
+        Help("Share of the steps for warm-up.", metavar="X"),
         Source("LLaMA-Factory's llama3 recipe: warmup_ratio 0.1"),
     ] = 0.1
     weight_decay: Annotated[
@@ -112,12 +114,12 @@ class RunSettings:
     max_grad_norm: Annotated[
         float,
         Bounds(1e-6, 1e6),
-        Help("Gradients are clipped to this norm.", metavar="X"),
+        Help("Norm to clip gradients to.", metavar="X"),
         Source("transformers 5.23, TrainingArguments: 1"),
     ] = 1.0
     optimizer: Optimizer = "adamw-fused"  # transformers' own (5.23): it needs no second copy of what is trained
     epochs: Epochs = EPOCHS
-    max_steps: Annotated[int | None, _STEPS, Help("Stop after so many steps.", metavar="N"), _OURS] = None
+    max_steps: Annotated[int | None, _STEPS, Help("Stop after this many steps.", metavar="N"), _OURS] = None
     dtype: Dtype = "bf16"
     attention: Attention = "sdpa"
     seed: Annotated[
@@ -133,24 +135,27 @@ class RunSettings:
         Help("Steps between lines of metrics.jsonl.", metavar="N", default="a twentieth of the run, at most 10"),
         _OURS,
     ] = 5
-    probe: Annotated[int, Bounds(0, 100_000), Help("Reasoning cases asked before and after.", metavar="N"), _OURS] = 0
+    probe: Annotated[int, Bounds(0, 100_000), Help("Reasoning cases to ask before and after.", metavar="N"), _OURS] = 0
     probe_shots: Annotated[
         int,
         Bounds(0, 100),
-        Help("Solved cases shown first when the same cases are asked a second time. 0: asked once.", metavar="K"),
+        Help("Solved cases to show when asking the cases a second time. 0: ask once.", metavar="K"),
         _OURS,
     ] = 0
     merge: Annotated[bool, Help("Also write the merged model."), _OURS] = False
-    track: Annotated[str | None, _TEXT, Help("mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.", metavar="T"), _OURS] = (
-        None
-    )
+    track: Annotated[
+        str | None,
+        _TEXT,
+        Help("Also record the run: mlflow, mlflow:URI or dagshub:OWNER/REPOSITORY.", metavar="T"),
+        _OURS,
+    ] = None
     checkpoint_to: Annotated[
-        str | None, _TEXT, Help("Keep checkpoints there too: s3://bucket/prefix, or a folder.", metavar="S3"), _OURS
+        str | None, _TEXT, Help("Also keep checkpoints in s3://bucket/prefix, or a folder.", metavar="S3"), _OURS
     ] = None
     usd_per_hour: Annotated[
-        float | None, Bounds(0, 100_000), Help("What the machine costs: shown as it runs.", metavar="X"), _OURS
+        float | None, Bounds(0, 100_000), Help("Machine price, to show the cost as it runs.", metavar="X"), _OURS
     ] = None
-    trust_remote_code: Annotated[bool, Help("Run the Python that came with the model."), _OURS] = False
+    trust_remote_code: Annotated[bool, Help("Run the model's own Python code."), _OURS] = False
     allow_pickles: Annotated[bool, Help("Load pickled weights, which can run code."), _OURS] = False
 
     @property
@@ -164,7 +169,7 @@ class RunSettings:
         return self.method != "full"
 
     def workload(self) -> Workload:
-        """The same, in the words of the memory estimate."""
+        """The same as a workload of the memory estimate."""
         names = [name for name in SHARED if self.is_lora or name not in ONLY_LORA]
         return workload_from({"task": "finetune"} | {name: getattr(self, name) for name in names})
 
@@ -206,7 +211,7 @@ def in_force(settings: RunSettings, halvings: Sequence[BatchHalving], step: int)
 
 
 def as_trained(workload: Workload, kind: Kind, *, gpu: bool) -> Workload:
-    """A fine-tuning workload in the words of what train.py runs: adapters under autocast, and a decoder on a GPU
+    """A fine-tuning workload as train.py runs it: adapters under autocast, and a decoder on a GPU
     through SFTTrainer's fused output matrix, whose kernels exist there alone.
     """
     trained = replace(workload, autocast=workload.is_lora)

@@ -261,12 +261,12 @@ def _interval(row: Recommendation) -> tuple[float, float]:
 
 
 FINETUNE_WORKLOAD = Workload(task="finetune", method="lora-int8", context=1024)
-"""What every recommendation also says: LoRA over 8-bit weights, the set-up people plan for."""
+"""What every recommendation also says: LoRA over 8-bit weights, the usual set-up."""
 
 ASSUMPTIONS = (
-    "fit compares the upper end of the 90 % interval with the usable memory of one GPU",
-    "cost is on-demand, the instance running all hours of a month, disk and address included, traffic not",
-    "quality: one factor over public boards, 80 % interval; overlapping intervals are ties and the cheaper wins",
+    "fit: the upper end of the 90 % interval against the usable memory of one GPU",
+    "cost: on-demand for all hours of a month, with disk and address, without traffic",
+    "quality: one factor over public boards, 80 % interval; overlapping intervals are ties, and the cheaper wins",
     "fine-tuning cost: 1,000 examples of 750 tokens, 3 epochs; boot, download, evaluation and disk included",
     "quality scores predate quantization and say little about fine-tuning",
 )

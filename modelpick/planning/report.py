@@ -231,7 +231,7 @@ def report(
     if isinstance(found, Rejection):
         try:
             memory = estimate(architecture, workload, model.parameters)
-        except CannotTellError:  # what it takes cannot be told either: the first reason is the one every command gives
+        except CannotTellError:  # nor can its memory be estimated: the first reason is the one every command gives
             raise found.error(model.id) from None
         device = fit.on_device(architecture, workload, model.parameters)
         fits = tuple(OfferFit(offer, _free_gib(device, offer), found) for offer in listed)
@@ -357,7 +357,7 @@ def _names(line: str, number: int) -> dict[str, Any]:
     try:
         names = json.loads(line)
     except (ValueError, RecursionError) as broken:
-        raise UsageError(f"line {number} is not JSON", fix="write one object a line", code="bad_case") from broken
+        raise UsageError(f"line {number} is not JSON", fix="write one object per line", code="bad_case") from broken
     if not isinstance(names, dict):
         raise UsageError(f"line {number} is not an object", fix='write {"model": ...}', code="bad_case")
     if not isinstance(names.get("model"), str) or not names["model"].strip():
@@ -377,9 +377,7 @@ def _answer(
     if known is None:
         model = find_model(asked)
         if model is None:
-            raise CannotTellError(
-                f"{asked} is not a model that is known here", fix="check the id", code="unknown_model"
-            )
+            raise CannotTellError(f"{asked} is not a known model", fix="check the id", code="unknown_model")
         known = shapes[asked] = (model, architecture_of(model))
     model, architecture = known
     workload = workload_from({key: value for key, value in names.items() if key not in _OWN_NAMES})

@@ -55,7 +55,7 @@ class Calibration(Generic[E]):
     def standing(self, *gpus: str) -> str:
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         own = "".join(
-            f"; on {gpu} multiplied by {correction.factor:.2f}, from your own {_measurements(correction.rows)}"
+            f"; on {gpu} multiplied by {correction.factor:.2f}, from {_measurements(correction.rows)} of your own"
             f" until {correction.as_of} ({correction.file})"
             for gpu, correction in self.local.items()
             if gpu in gpus

@@ -50,7 +50,7 @@ def refuse_existing(output: Path, *, resume: bool) -> None:
     """
     run = output / "run.json"
     if resume and not run.is_file():
-        raise UsageError(f"{output} holds no run to resume", fix="leave out --resume", code="nothing_to_resume")
+        raise UsageError(f"{output} contains no run to resume", fix="leave out --resume", code="nothing_to_resume")
     if output.exists() and not output.is_dir():
         raise UsageError(f"{output} is a file", fix="name another folder with --output", code="output_exists")
     if not resume and output.is_dir() and any(_blocks_a_run(path.name) for path in output.iterdir()):

@@ -153,10 +153,10 @@ def test_status_says_where_it_looked_and_where_it_could_not(program: Program, aw
     code, out, err = program.run("status", "--all-regions")
     assert code == 4
     assert "box" in out
-    assert "NOT LOOKED INTO: eu-central-1: AWS denies ec2:DescribeInstances" in out
+    assert "NOT SEARCHED: eu-central-1: AWS denies ec2:DescribeInstances" in out
     assert "eu-central-1" in err
     _, _, err = program.run("down", "box", "--region", "eu-central-1")  # the wrong one
-    assert "nothing is called box in eu-central-1" in err
+    assert "there is no deployment box in eu-central-1; it has: none" in err
     assert "modelpick status --all-regions" in err
     assert len(aws.state()["machines"]) == 1
 
@@ -169,7 +169,7 @@ def test_something_unwatched_outranks_a_region_that_could_not_be_seen(program: P
     code, out, _ = program.run("status", "--all-regions")
     assert code == 5
     assert "NOT SAFE: box" in out
-    assert "NOT LOOKED INTO: eu-central-1" in out
+    assert "NOT SEARCHED: eu-central-1" in out
 
 
 def _ended_by_hand(aws: Aws, program: Program, machine: dict[str, Any]) -> None:

@@ -272,7 +272,7 @@ def test_a_stop_that_another_tool_named_counts_where_it_is_told_and_not_where_it
     [
         ({"MaxSize": 1, "DesiredCapacity": 1}, 1.0, "the stop does not set the group to zero"),
         ({"MinSize": 1, "MaxSize": 1}, 1.0, "the stop does not set the group to zero"),
-        ({}, -1.0, "the stop lies in the past"),
+        ({}, -1.0, "the stop is in the past"),
         (None, 1.0, "the stop is not set"),
     ],
 )

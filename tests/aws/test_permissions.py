@@ -141,9 +141,9 @@ def test_a_boundary_put_on_the_backstop_s_role_later_unarms_it(aws: Aws, account
     account.call("iam", "put_role_permissions_boundary", RoleName=NAMES.switch_role, PermissionsBoundary=arn)
     held = kill_switches.read(account, NAMES)
     assert not held.armed
-    assert "denies the backstop autoscaling:DeleteAutoScalingGroup" in held.problems[0]
+    assert "denies the forced delete autoscaling:DeleteAutoScalingGroup" in held.problems[0]
     aws.fail("SimulateCustomPolicy", code="AccessDenied", status=403, times=9)
-    assert "cannot be asked" in kill_switches.read(account, NAMES).problems[0]
+    assert "is not known" in kill_switches.read(account, NAMES).problems[0]
     assert status.deployments(account)[0].unwatched
 
 

@@ -97,7 +97,7 @@ def test_what_was_begun_goes_on_without_the_type_that_was_too_dear(aws: Aws, acc
     today, _ = reprice(account, wanted)
     assert matrix.killed(aws, lambda: provision.up(account, today, PAYLOAD), call=8, when="after")
     again, said = live_prices.at_todays_prices(account, wanted, discounts={}, offline=False)
-    assert "its prices and its limit hold" in said[0]
+    assert "its prices and its limit apply" in said[0]
     assert provision.up(account, again, PAYLOAD).instance_type == "g6.xlarge"
     aws.advance(hours=10)
     assert sum(aws.state()["bill"].values()) <= 4.5

@@ -23,7 +23,7 @@ def test_serving_side_by_side_with_a_break_even(modelpick: Run) -> None:
     assert answer.code == 0
     assert all(len(line) <= 80 for line in answer.out.splitlines())
     assert "g6e.xlarge" in answer.out
-    assert "against $0.3 a million tokens" in answer.out
+    assert "against $0.3 per million tokens" in answer.out
     rows = modelpick(*words, "--json").json["rows"]
     assert rows[0]["offer"]["instance_type"] in answer.out
     assert rows[0]["usd_per_mtok"]["generated"]["likely_usd_per_mtok"] > 0

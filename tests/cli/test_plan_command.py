@@ -74,7 +74,7 @@ def test_up_refuses_what_its_plan_has_settled(modelpick: Run, words: tuple[str, 
     made = modelpick("plan", "Qwen/Qwen3-8B", "--method", "qlora", "--offline", "--json")
     answer = modelpick("up", made.json["file"], *words)
     assert answer.code == 2
-    assert f"{words[0]} was fixed" in answer.err
+    assert f"{words[0]} is fixed" in answer.err
 
 
 def test_what_has_a_meaning_for_serving_alone_is_refused_where_nothing_is_served(modelpick: Run) -> None:

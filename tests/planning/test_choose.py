@@ -112,7 +112,7 @@ def test_another_device_than_planned_for_is_chosen_for_anew(usable: float, kind:
     """Half a card that another process fills, a larger one, or none: by the rule, and it says so."""
     choice = planned_on(usable, kind)
     assert choice.high_bytes <= usable * GIB
-    assert any("not a GPU that the plan was made for" in reason for reason in choice.reasons)
+    assert any("the plan was not made for this GPU" in reason for reason in choice.reasons)
 
 
 @pytest.mark.parametrize(

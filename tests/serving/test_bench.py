@@ -110,7 +110,7 @@ def test_what_was_measured_corrects_later_estimates_and_is_named(
     same = Level(4, 1.0, (Timed(0.1, 1.0, 100, 256, True),), ())
     assert after.speed(same).tokens_per_s == pytest.approx(before.speed(same).tokens_per_s / 2, rel=0.05)
     told = after.calibration.standing(after.instance.gpu.name)
-    assert "from your own 2 measurements until" in told
+    assert "2 measurements of your own until" in told
     assert str(tmp_path / "calibration.json") in told
     other = calibration.serving("transformers", "bf16").local_factor("L4")
     assert other == 1.0

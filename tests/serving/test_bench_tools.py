@@ -81,13 +81,13 @@ def test_an_imported_result_is_compared_and_kept_like_ones_own(
     assert (told["tool"], told["endpoint"], told["calibration"]["rows"]) == ("vllm bench serve", None, 1)
     assert told["promised"][0]["ratio"] == pytest.approx(0.5, rel=0.01)
     after = modelpick(*planned, "--output", str(tmp_path / "later.json"), "--json").json["assumptions"]
-    (mine,) = (line for line in after if "of yours" in line)
-    assert "times 0.50, by one measurement of yours" in mine
-    assert not any("of yours" in line for line in before)
+    (mine,) = (line for line in after if "of your own" in line)
+    assert "multiplied by 0.50, from one measurement of your own" in mine
+    assert not any("of your own" in line for line in before)
     cost = modelpick(
         "cost", model, "--task", "serve", "--method", "bf16", "--instance", instance, "--offline", "--json"
     )
-    assert any("of yours" in line for line in cost.json["assumptions"])
+    assert any("of your own" in line for line in cost.json["assumptions"])
     assert "vllm bench serve" in modelpick("bench", "--import", str(file), "--no-keep").out
 
 

@@ -185,7 +185,7 @@ def test_chat_shows_thoughts_only_when_asked(modelpick: Run, address: str) -> No
     assert (loud.out, loud.err) == ("Paris\n", "hmm")
     assert modelpick(*words, "--json").json["reasoning"] == "hmm"
     out_of_tokens = modelpick("chat", "--endpoint", f"{address}/only-thinks/v1", "-m", "x", "--json")
-    assert "having thought" in out_of_tokens.error["message"]
+    assert "its thoughts used up all tokens" in out_of_tokens.error["message"]
 
 
 def test_a_conversation_survives_an_error(address: str, modelpick: Run, monkeypatch: pytest.MonkeyPatch) -> None:

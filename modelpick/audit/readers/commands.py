@@ -56,7 +56,7 @@ def _options(words: Sequence[Word]) -> Iterator[tuple[str, Word]]:
 
 
 def _subject(words: Sequence[Word], rules: Rules, revision: str | None) -> Iterator[AuditHit]:
-    """What `vllm serve` serves: the word after it, or the first that looks like an id and is no option's value."""
+    """What `vllm serve` serves: the word after it, or the first that looks like an id and is not an option's value."""
     texts = [word.text.rpartition("/")[2] for word in words]
     first_words = {head[0] for head in rules.commands}
     for at, text in enumerate(texts):

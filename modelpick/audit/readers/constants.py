@@ -10,7 +10,7 @@ _LONGEST = 300  # characters of a joined string: an id has at most 96, an addres
 
 
 class Constants:
-    """The values bound to each name anywhere in a file. Scopes are not told apart: more may be found, never less."""
+    """The values bound to each name anywhere in a file. Scopes are not distinguished: more may be found, never less."""
 
     def __init__(self, nodes: Iterable[ast.AST], rules: Rules) -> None:
         self._rules = rules

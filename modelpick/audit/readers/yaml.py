@@ -1,4 +1,4 @@
-"""YAML by its events, so that positions are exact and aliases expand nothing; what is no YAML, line by line. Pure."""
+"""YAML by its events, so that positions are exact and aliases expand nothing; what is not YAML, line by line. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 def read(text: str, rules: Rules) -> Hits:
-    """Candidates in a YAML text of any number of documents; a template that is no YAML yet is read by its lines."""
+    """Candidates in a YAML text of any number of documents; a template that is not yet YAML is read by its lines."""
     found: list[Entry] = []
     whole = len(text) <= _LARGEST and _flow_depth(text) <= _DEEPEST
     if whole:
@@ -97,6 +97,6 @@ def _path(frames: list[_YamlFrame]) -> tuple[str, ...]:
 
 
 def _done(frames: list[_YamlFrame]) -> None:
-    """A node is complete: after a value comes a key; after a key that is no scalar (an alias, a list) its value."""
+    """A node is complete: after a value comes a key; after a key that is not a scalar (an alias, a list) its value."""
     if frames and not frames[-1].is_list:
         frames[-1].key = "" if frames[-1].key is None else None

@@ -20,15 +20,17 @@ _FORMATS = ("text", "json", "sarif")
 
 def audit(
     out: Output,
-    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help="Folders or files. Default: here.")] = None,
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH", help="Folders or files. Default: this folder.")
+    ] = None,
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out files and folders; repeatable.")
+        list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Files and folders to leave out; repeatable.")
     ] = None,
     docs: Annotated[bool, typer.Option("--docs", help="Also read the code blocks in Markdown files.")] = False,
-    format: Annotated[str, typer.Option("--format", metavar="text|json|sarif", help="What stdout says.")] = "text",
-    sarif: Annotated[str | None, typer.Option("--sarif", metavar="FILE", help="Also write SARIF 2.1.0 there.")] = None,
+    format: Annotated[str, typer.Option("--format", metavar="text|json|sarif", help="Format of stdout.")] = "text",
+    sarif: Annotated[str | None, typer.Option("--sarif", metavar="FILE", help="Also write a SARIF 2.1.0 file.")] = None,
     offline: Offline = False,
 ) -> None:
     """Judge every model that a code base names, with file and line.

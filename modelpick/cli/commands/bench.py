@@ -28,32 +28,31 @@ def bench(
     *,
     server: EndpointOptions,
     concurrency: Annotated[
-        str, typer.Option("--concurrency", metavar="LIST", help="Clients at once, one level each.")
+        str, typer.Option("--concurrency", metavar="LIST", help="Numbers of concurrent clients, one level each.")
     ] = "1,4,16",
     requests: Annotated[
-        str | None, typer.Option("--requests", metavar="N", help="Per level. Default: 4 for each client, at least 8.")
+        str | None,
+        typer.Option("--requests", metavar="N", help="Requests per level. Default: 4 per client, at least 8."),
     ] = None,
     prompt_tokens: Annotated[
-        str, typer.Option("--prompt-tokens", metavar="N", help="About this many in each prompt.")
+        str, typer.Option("--prompt-tokens", metavar="N", help="Tokens in each prompt, approximately.")
     ] = "256",
-    generate: Annotated[str, typer.Option("--generate", metavar="N", help="At most this many in each answer.")] = "128",
-    plan: Annotated[
-        str | None, typer.Option("--plan", metavar="FILE", help="Compare with what this plan predicted.")
-    ] = None,
+    generate: Annotated[str, typer.Option("--generate", metavar="N", help="Most tokens in each answer.")] = "128",
+    plan: Annotated[str | None, typer.Option("--plan", metavar="FILE", help="Plan file to compare with.")] = None,
     instance: Instance = None,
     keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Keep the difference for later estimates. Default: with --plan.")
+        bool, typer.Option("--keep/--no-keep", help="Save the difference for later estimates. Default: with --plan.")
     ] = True,
     seed: Annotated[str, typer.Option("--seed", metavar="N", help="Random seed for the prompts.")] = "0",
     tool: Annotated[
-        str, typer.Option("--tool", metavar="own|vllm", help="What measures: vllm is `vllm bench serve`.")
+        str, typer.Option("--tool", metavar="own|vllm", help="Measuring tool; vllm is `vllm bench serve`.")
     ] = "own",
     tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", metavar="DIR", help="The model's, for --tool vllm.")
+        str | None, typer.Option("--tokenizer", metavar="DIR", help="Tokenizer folder, for --tool vllm.")
     ] = None,
     results: Annotated[
         list[str] | None,
-        typer.Option("--import", metavar="FILE", help="Measure nothing: take a result of vllm bench serve."),
+        typer.Option("--import", metavar="FILE", help="Read a result of vllm bench serve instead."),
     ] = None,
 ) -> None:
     """Measure a server's speed and latency, against the plan.
@@ -62,7 +61,7 @@ def bench(
     With --plan the difference is kept in a file of yours that later estimates use and name. Exit: 1 if requests failed.
     """
     if instance is not None and plan is None:
-        raise UsageError("--instance says where a plan ran", fix="give --plan too", code="contradiction")
+        raise UsageError("--instance says on which machine a plan ran", fix="give --plan too", code="contradiction")
     promised = prediction.read(Path(plan), instance) if plan else None
     if results:
         found = [measuring.read_result(Path(file)) for file in results]
@@ -148,9 +147,13 @@ def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep:
         "promised": [to_json(comparison) for comparison in compared],
         "calibration": {"file": str(kept) if kept else None, "rows": len(rows)},
         "assumptions": [
-            f"measured by {measured.tool}, a closed loop: each client asks again when it is answered",
+            f"measured by {measured.tool}, a closed loop: each client sends its next request when it has its answer",
             *([promised.calibration.standing(promised.instance.gpu.name)] if promised else []),
-            *(["a measurement more than 5 times off is of another machine, and was not kept"] if strange else []),
+            *(
+                ["a measurement more than 5 times off is taken for another machine's and was not saved"]
+                if strange
+                else []
+            ),
         ],
         "sources": [],
     }
@@ -183,9 +186,9 @@ def _draw(
     console.print(table)
     console.print("waits for tokens: half are shorter than the first figure, 95 % than the second", markup=False)
     if kept:
-        console.print(f"kept in {kept}: later estimates use it and say so", markup=False, soft_wrap=True)
+        console.print(f"saved in {kept}: later estimates use it and say so", markup=False, soft_wrap=True)
     if strange:
-        console.print("more than 5 times off the promise: another machine than planned; not kept", markup=False)
+        console.print("more than 5 times off the prediction: not the planned machine; not saved", markup=False)
 
 
 def _rate(tokens_per_s: float) -> str:

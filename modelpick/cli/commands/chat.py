@@ -41,16 +41,19 @@ def chat(
     message: Annotated[
         str | None,
         typer.Option(
-            "--message", "-m", metavar="TEXT", help="Ask this, and end. Default: a conversation, or what is piped in."
+            "--message", "-m", metavar="TEXT", help="Ask one question. Default: a conversation, or piped input."
         ),
     ] = None,
-    system: Annotated[
-        str | None, typer.Option("--system", metavar="TEXT", help="What the model is told first.")
-    ] = None,
-    max_tokens: Annotated[str, typer.Option("--max-tokens", metavar="N", help="The longest answer.")] = "512",
-    temperature: Annotated[str, typer.Option("--temperature", metavar="X", help="0: always the likeliest word.")] = "0",
-    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Word by word, or the answer at once.")] = True,
-    think: Annotated[bool, typer.Option("--think", help="Show on stderr what a reasoning model thinks first.")] = False,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    max_tokens: Annotated[str, typer.Option("--max-tokens", metavar="N", help="Most tokens in an answer.")] = "512",
+    temperature: Annotated[
+        str,
+        typer.Option("--temperature", metavar="X", help="Sampling temperature; 0 always takes the likeliest token."),
+    ] = "0",
+    stream: Annotated[
+        bool, typer.Option("--stream/--no-stream", help="Print tokens as they arrive, or the whole answer.")
+    ] = True,
+    think: Annotated[bool, typer.Option("--think", help="Show a reasoning model's thoughts on stderr.")] = False,
 ) -> None:
     """Talk to any OpenAI-compatible server. An empty line or Ctrl-D ends the conversation."""
     at = server.at(out)
@@ -66,7 +69,7 @@ def chat(
         return
     asked = message if message is not None else sys.stdin.read()
     if not asked.strip():
-        raise UsageError("nothing is asked", fix="give --message, or pipe it in", code="usage")
+        raise UsageError("there is no question", fix="give --message, or pipe it in", code="usage")
     turns.append({"role": "user", "content": asked})
     said = _ask(talk, turns, shown=not out.as_json)
     if out.as_json:
@@ -124,6 +127,6 @@ def _ask(talk: _Talk, turns: list[dict[str, str]], *, shown: bool) -> _Said:
         if open_line:
             to_stdout("\n")
     if not said.text.strip():
-        thought = ", having thought till the tokens ran out" if said.thought else ""
-        raise RemoteError(f"{talk.model} answered nothing{thought}", fix="raise --max-tokens", code="empty_answer")
+        thought = ": its thoughts used up all tokens" if said.thought else ""
+        raise RemoteError(f"{talk.model} gave an empty answer{thought}", fix="raise --max-tokens", code="empty_answer")
     return said

@@ -20,14 +20,15 @@ from modelpick.serving import machine
 def connect(
     out: Output,
     name: Deployment,
-    port: Annotated[str, typer.Option("--port", metavar="N", help="The machine's port.")] = "8000",
+    port: Annotated[str, typer.Option("--port", metavar="N", help="Port on the machine.")] = "8000",
     local_port: Annotated[
-        str | None, typer.Option("--local-port", metavar="N", help="Port on this computer. Default: the same.")
+        str | None, typer.Option("--local-port", metavar="N", help="Port on this computer. Default: the same number.")
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option("--key-file", metavar="FILE", help="Where the API key goes. Default: in your state.")
+        Path | None,
+        typer.Option("--key-file", metavar="FILE", help="File for the API key. Default: in your state folder."),
     ] = None,
-    shell: Annotated[bool, typer.Option("--shell", help="A shell instead of a port.")] = False,
+    shell: Annotated[bool, typer.Option("--shell", help="Open a shell instead of a port.")] = False,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
@@ -38,7 +39,9 @@ def connect(
     remote = whole_number("--port", port, largest=65535) or 8000
     local = whole_number("--local-port", local_port, largest=65535) or remote
     if shell and out.as_json:
-        raise UsageError("a shell is nothing for programs", fix="leave out --json or --shell", code="contradiction")
+        raise UsageError(
+            "--shell and --json contradict each other", fix="leave out --json or --shell", code="contradiction"
+        )
     account = aws_options.account(region, profile)
     held = access.session(account, name, port=remote, local_port=local, shell=shell)
     if not shell:
@@ -71,7 +74,9 @@ def _draw(console: Console, name: str, answer: dict[str, object]) -> None:
 
 def _told(name: str, answer: dict[str, object]) -> list[str]:
     if answer["key_file"] is None:
-        return [f"port {answer['port']} of {name} is {answer['address']}; it serves nothing, so there is no API key"]
+        return [
+            f"port {answer['port']} of {name} is {answer['address']}; it does not serve a model, so there is no API key"
+        ]
     endpoint, path = answer["endpoint"], _typed(Path(str(answer["key_file"])))
     named = "" if endpoint == "http://127.0.0.1:8000/v1" else f" --endpoint {endpoint}"  # else what chat asks anyway
     return [

@@ -24,14 +24,15 @@ def cost(
     data: Data = None,
     passes: Annotated[Mapping[str, float | None], Flags(RunSettings, "epochs")],
     duty: Annotated[
-        str | None, typer.Option("--duty", metavar="SHARE", help="Share of the month a server is on. Default: 1.")
+        str | None, typer.Option("--duty", metavar="SHARE", help="Share of the month the server runs. Default: 1.")
     ] = None,
     utilisation: Annotated[
-        str | None, typer.Option("--utilisation", metavar="SHARE", help="Share of its tokens that is used. Default: 1.")
+        str | None,
+        typer.Option("--utilisation", metavar="SHARE", help="Share of its capacity that is used. Default: 1."),
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="USD_PER_MTOK", help="An API's price: where does renting beat it?"),
+        typer.Option("--against", metavar="USD_PER_MTOK", help="API price to compare with."),
     ] = None,
     region: Region = None,
     family: Family = None,
@@ -159,11 +160,11 @@ def _break_even(row: Row) -> str:
     name, share = row.offer.instance.name, even.share_of_capacity
     if not even.reachable:
         return (
-            f"against ${even.against_usd_per_mtok:g} a million tokens renting {name} does not pay: it would take "
+            f"against ${even.against_usd_per_mtok:g} per million tokens, renting {name} does not pay: it would take "
             f"{share.likely:.1f} times what the instance can do"
         )
     return (
-        f"against ${even.against_usd_per_mtok:g} a million tokens renting {name} pays above "
+        f"against ${even.against_usd_per_mtok:g} per million tokens, renting {name} pays above "
         f"{even.mtok_per_month:,.0f} million tokens a month: {share.likely:.0%} of what it can do "
         f"({share.low:.0%}-{share.high:.0%})"
     )

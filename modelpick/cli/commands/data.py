@@ -20,16 +20,16 @@ from modelpick.loading import load, tokenize
 from modelpick.loading.environment import silence_libraries
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet; text may be .gz or .zst.")]
-Budget = Annotated[str, typer.Option("--budget", metavar="N", help="The most examples to keep.")]
-Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Where to write the chosen examples.")]
-_ESTIMATED = "4 characters a token"
+Budget = Annotated[str, typer.Option("--budget", metavar="N", help="Most examples to keep.")]
+Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Output file for the chosen examples.")]
+_ESTIMATED = "4 characters per token"
 
 
 def check(
     out: Output,
     file: File,
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="FILE", help="Also find examples that this file repeats.")
+        str | None, typer.Option("--held-out", metavar="FILE", help="Also find examples that are in this file.")
     ] = None,
     context: Annotated[
         str | None,
@@ -70,7 +70,7 @@ def curate(
     output: Into,
     budget: Budget = "1000",
     held_out: Annotated[
-        str | None, typer.Option("--held-out", metavar="FILE", help="Leave out examples that this file repeats.")
+        str | None, typer.Option("--held-out", metavar="FILE", help="Leave out examples that are in this file.")
     ] = None,
     keep_sensitive: Annotated[
         bool, typer.Option("--keep-sensitive", help="Keep examples with secrets or personal data.")
@@ -99,19 +99,15 @@ def curate(
 
 def next_(
     out: Output,
-    pool: Annotated[str, typer.Argument(metavar="POOL", help="Unlabelled examples.")],
+    pool: Annotated[str, typer.Argument(metavar="POOL", help="File of unlabelled examples.")],
     output: Into,
-    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="The current model.")],
-    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="An adapter on it.")] = None,
-    seen: Annotated[
-        str | None, typer.Option("--seen", metavar="FILE", help="Examples that are labelled already.")
-    ] = None,
-    count: Annotated[str, typer.Option("--count", metavar="N", help="How many examples to pick.")] = "20",
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="Current model.")],
+    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="Adapter on the model.")] = None,
+    seen: Annotated[str | None, typer.Option("--seen", metavar="FILE", help="File of labelled examples.")] = None,
+    count: Annotated[str, typer.Option("--count", metavar="N", help="Number of examples to pick.")] = "20",
     ask: Annotated[
         str,
-        typer.Option(
-            "--ask", metavar="N", help="Ask the model about at most N examples of the pool, spread out over it."
-        ),
+        typer.Option("--ask", metavar="N", help="Ask the model about at most N examples, spread over the pool."),
     ] = "2000",
 ) -> None:
     """Pick what to label next: what the model is least sure of.
@@ -155,7 +151,9 @@ def _fresh(output: str) -> Path:
         )
     if not os.access(target.parent, os.W_OK):
         raise UsageError(
-            f"you may not write to {target.parent}", fix="name another file with --output", code="cannot_write"
+            f"there is no permission to write to {target.parent}",
+            fix="name another file with --output",
+            code="cannot_write",
         )
     return target
 

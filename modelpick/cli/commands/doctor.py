@@ -46,13 +46,13 @@ class _Check:
 
 def doctor(
     out: Output,
-    aws: Annotated[bool, typer.Option("--aws", help="Also ask the AWS account whether `up` would work.")] = False,
+    aws: Annotated[bool, typer.Option("--aws", help="Also check in the AWS account whether `up` would work.")] = False,
     iam_policy: Annotated[
-        bool, typer.Option("--iam-policy", help="With --aws: the least policy that suffices.")
+        bool, typer.Option("--iam-policy", help="With --aws: print the smallest sufficient IAM policy.")
     ] = False,
     instance: Instance = None,
     market: Annotated[
-        str, typer.Option("--market", metavar="on-demand|spot", help="Whose quota to look at.")
+        str, typer.Option("--market", metavar="on-demand|spot", help="Market whose quota to check.")
     ] = "on-demand",
     subnet: Subnet = None,
     kms_key: KmsKey = None,
@@ -64,7 +64,7 @@ def doctor(
     """Check what is installed and configured, and how old facts are."""
     if iam_policy:
         if not aws:
-            raise UsageError("--iam-policy needs the account's number", fix="add --aws", code="contradiction")
+            raise UsageError("--iam-policy needs the account number", fix="add --aws", code="contradiction")
         _show_policy(out, region, profile, kms_key)
         return
     if market not in ("on-demand", "spot"):
@@ -122,7 +122,7 @@ def _credentials() -> list[_Check]:
         _Check(
             "Hub token",
             "ok" if token else "absent",
-            "present" if token else "none: gated models show their card, not their files",
+            "present" if token else "none: of gated models only the card can be read",
             None if token else "set HF_TOKEN, or hf auth login",
         ),
         _Check(
@@ -212,7 +212,7 @@ def _price(account: Account, offer: Offer) -> _Check:
     try:
         (live,) = prices.on_demand([offer], today, make=account.client_in)
     except RemoteError as error:
-        return _Check(name, "absent", f"{known}; AWS's could not be asked: {error.message}", error.fix)
+        return _Check(name, "absent", f"{known}; AWS's price could not be read: {error.message}", error.fix)
     if live.usd_per_hour is None:
         return _Check(name, "absent", f"{known}; AWS lists none", "choose another --region or --instance")
     told = f"{known}; AWS says ${live.usd_per_hour:.3f} today"
@@ -251,5 +251,5 @@ def _draw(console: Console, checks: list[_Check], *, asked: bool = False) -> Non
         for line in lines[1:]:
             console.print(f"{'':7} {'':<{width}}  {line}", markup=False, soft_wrap=True)
     console.print()
-    network = "AWS was asked, nothing was made" if asked else "nothing was asked over the network"
+    network = "AWS was asked; nothing was created" if asked else "no network access"
     console.print(f"modelpick {__version__}; {network}. Python: {sys.executable}", markup=False)

@@ -16,12 +16,10 @@ from modelpick.errors import UsageError
 
 def down(
     out: Output,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The deployment.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every deployment of the region.")] = False,
-    purge: Annotated[bool, typer.Option("--purge", help="Results too.")] = False,
-    keep_data: Annotated[
-        bool, typer.Option("--keep-data", help="Retention the training data until it expires.")
-    ] = False,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Deployment name.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Take down every deployment of the region.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Delete the results too.")] = False,
+    keep_data: Annotated[bool, typer.Option("--keep-data", help="Keep the training data until it expires.")] = False,
     region: Region = None,
     profile: Profile = None,
     yes: Yes = False,
@@ -44,7 +42,7 @@ def down(
         known = {thing.deployment for thing in inventory.everything(account, account.identity()["Account"])}
         if name not in known:  # gone already, or mistyped while the right one runs on
             out.note(
-                f"nothing is called {name} in {account.region}; there is: {', '.join(sorted(known)) or 'nothing'}\n"
+                f"there is no deployment {name} in {account.region}; it has: {', '.join(sorted(known)) or 'none'}\n"
                 "in all regions: modelpick status --all-regions"
             )
     keep = teardown.Retention(results=not purge, data=keep_data)
@@ -52,8 +50,8 @@ def down(
     payload = {
         "receipts": [item.as_json() for item in receipts],
         "assumptions": [
-            "dollars are estimates: hours times the prices noted at the start (spot: the on-demand price, so at most);"
-            " the bill is AWS's"
+            "dollars are estimates: hours times the prices at the start (spot: the on-demand price, an upper"
+            " bound); the bill comes from AWS"
         ],
         "sources": ["Auto Scaling's activities; the deployment's record; embedded storage prices"],
     }
@@ -64,7 +62,7 @@ def draw_receipts(console: Console, receipts: list[Receipt]) -> None:
     """The end of each deployment: hours, dollars by item, what stays, where, until when, for how much."""
     for item in receipts:
         machines = f"{len(item.runs)} machine{'' if len(item.runs) == 1 else 's'}, {item.hours:.2f} h"
-        summary = machines if item.runs else "no machine, nothing spent on one"
+        summary = machines if item.runs else "no machine ran"
         console.print(f"{item.deployment} ({item.region}): {summary}", markup=False)
         for what, usd in (*item.items_usd.items(), ("in all", item.total_usd)) if item.runs else ():
             console.print(f"  {what:<8} {'unknown' if usd is None else f'${usd:.2f}':>10}", markup=False)

@@ -1,4 +1,4 @@
-"""`modelpick estimate`: does it fit? Memory by part, against every card."""
+"""`modelpick estimate`: does it fit? Memory by part, against every GPU."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -21,13 +21,13 @@ def estimate(
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Hub ids or local folders.")] = None,
     work: Annotated[Mapping[str, object], Flags(Workload)],
     fit: Annotated[
-        str | None, typer.Option("--fit", metavar="TYPE", help="What is the most that fits this instance type?")
+        str | None, typer.Option("--fit", metavar="TYPE", help="Find the most that fits this instance type.")
     ] = None,
     instance: Instance = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Every part with its formula.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show every part with its formula.")] = False,
     cases: Annotated[
         str | None,
-        typer.Option("--cases", metavar="FILE", help="JSON lines: model and workload names, one case a line."),
+        typer.Option("--cases", metavar="FILE", help="JSON Lines file of cases: model and workload names."),
     ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Trace the real code instead of formulas. Needs the extra train.")
@@ -36,7 +36,7 @@ def estimate(
 ) -> None:
     """GPU memory by part; the longest context and largest batch.
 
-    Against every GPU that can be rented; --fit TYPE asks the other way round.
+    Against every GPU that can be rented; --fit TYPE asks for the most that fits.
     """
 
     not_both("--cases", cases, "--exact", exact or None)
@@ -44,7 +44,7 @@ def estimate(
         _answer_cases(out, cases, models, work, offline)
         return
     if not models:
-        raise UsageError("no model given", fix="name one: modelpick estimate Qwen/Qwen3-8B", code="usage")
+        raise UsageError("no model is named", fix="name one: modelpick estimate Qwen/Qwen3-8B", code="usage")
     not_both("--fit", fit, "--instance", instance)
     on = fit or instance
     answers = api.estimate_many(models, work, instance=on, offline=offline)

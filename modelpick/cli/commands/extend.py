@@ -1,4 +1,4 @@
-"""`modelpick extend`: a machine's end, moved."""
+"""`modelpick extend`: move a machine's end."""
 
 from typing import Annotated
 
@@ -14,8 +14,10 @@ from modelpick.cli.output import Output
 def extend(
     out: Output,
     name: Deployment,
-    hours: Annotated[str, typer.Option("--hours", metavar="H", help="How much longer.")],
-    max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="A new cap for all of it.")] = None,
+    hours: Annotated[str, typer.Option("--hours", metavar="H", help="Extra time.")],
+    max_usd: Annotated[
+        str | None, typer.Option("--max-usd", metavar="X", help="New cap for the whole deployment.")
+    ] = None,
     region: Region = None,
     profile: Profile = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`modelpick finetune`: make a better model from a company's own examples, and prove that it got better."""
+"""`modelpick finetune`: make a better model from a company's own examples, and measure that it got better."""
 
 import json
 import sys
@@ -29,19 +29,19 @@ def finetune(
     settings: Annotated[Mapping[str, object], Flags(RunSettings, without=("model",))],
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting by its name in run.json; repeatable."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Setting by its name in run.json; repeatable."),
     ] = None,
     run_file: Annotated[
-        str | None, typer.Option("--run", metavar="FILE", help="Do the run of this run.json again.")
+        str | None, typer.Option("--run", metavar="FILE", help="Repeat the run of this run.json.")
     ] = None,
     planned: Annotated[
-        str | None, typer.Option("--planned", metavar="FILE", help="What a plan settled for each size of GPU.")
+        str | None, typer.Option("--planned", metavar="FILE", help="Settings that a plan chose for each GPU size.")
     ] = None,
-    job: Annotated[str | None, typer.Option("--job", metavar="FILE", help="A job file (docs/job-contract.md).")] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="FILE", help="Job file (docs/job-contract.md).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
     policy: PolicyName = None,
     reviewed_by: Annotated[
-        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
+        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Person who decided on a license to review.")
     ] = None,
     offline: Offline = False,
 ) -> None:
@@ -75,7 +75,7 @@ def _setting(text: str) -> tuple[str, Any]:
     """NAME=VALUE, the value read as JSON where it is JSON, else as text; RunSettings says what it may be."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"--set {text!r} names no value", fix="give --set NAME=VALUE", code="bad_setting")
+        raise UsageError(f"--set {text!r} has no value", fix="give --set NAME=VALUE", code="bad_setting")
     try:
         return name.strip(), json.loads(value)
     except ValueError:
@@ -97,7 +97,7 @@ class _screen:
 
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=20),  # the figures beside it take 45 of 80 columns
+                BarColumn(bar_width=20),  # the figures next to it take 45 of 80 columns
                 TextColumn("{task.fields[figures]}", markup=False),
                 console=progress_console(),
             )

@@ -17,7 +17,7 @@ def lock(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Hub ids or local folders.")],
     policy: PolicyName = None,
     output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="Default: modelpick.lock.json here.")
+        str | None, typer.Option("--output", metavar="FILE", help="Lock file. Default: modelpick.lock.json.")
     ] = None,
     offline: Offline = False,
 ) -> None:
@@ -47,7 +47,7 @@ def lock(
 
     def draw(console: Console) -> None:
         for entry in frozen.models:
-            commit = entry.revision[:12] if entry.revision else "no commit known"
+            commit = entry.revision[:12] if entry.revision else "commit unknown"
             files = f"{len(entry.texts)} {'license file' if len(entry.texts) == 1 else 'license files'}"
             console.print(f"{entry.verdict.value:10} {entry.model} ({commit}, {files})", markup=False)
         console.print(f"\nwrote {path}: add it to version control\nnext: modelpick verify", markup=False)

@@ -1,4 +1,4 @@
-"""`modelpick logs`: what the job says."""
+"""`modelpick logs`: the job's log."""
 
 from typing import Annotated
 
@@ -15,7 +15,9 @@ def logs(
     out: Output,
     name: Deployment,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow the log until the machine is gone.")] = False,
-    since: Annotated[str | None, typer.Option("--since", metavar="30m", help="Only lines newer than this.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="30m", help="Show only lines newer than this.")
+    ] = None,
     region: Region = None,
     profile: Profile = None,
 ) -> None:

@@ -23,21 +23,21 @@ def offers(
     out: Output,
     region: Region = None,
     market: Annotated[
-        str, typer.Option("--market", metavar="on-demand|spot", help="Embedded spot prices are samples, not offers.")
+        str, typer.Option("--market", metavar="on-demand|spot", help="Market; embedded spot prices are old samples.")
     ] = "on-demand",
     family: Family = None,
     instance: Instance = None,
-    gpu: Annotated[str | None, typer.Option("--gpu", metavar="NAME", help="Only this GPU, e.g. A10G.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", metavar="NAME", help="GPU name, e.g. A10G.")] = None,
     min_memory: Annotated[
-        str | None, typer.Option("--min-memory", metavar="GIB", help="Usable GiB of one GPU, at least.")
+        str | None, typer.Option("--min-memory", metavar="GIB", help="Least usable GiB of one GPU.")
     ] = None,
     max_usd_per_hour: Annotated[
-        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Dollars an hour, at most.")
+        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Most dollars an hour.")
     ] = None,
-    sort: Annotated[str, typer.Option("--sort", metavar="|".join(_SORTS), help="Order.")] = "price",
+    sort: Annotated[str, typer.Option("--sort", metavar="|".join(_SORTS), help="Sort order.")] = "price",
     live: Annotated[bool, typer.Option("--live", help="Ask AWS and compare; needs credentials.")] = False,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="With --live: believe prices far from the embedded ones.")
+        bool, typer.Option("--confirm", help="With --live: accept prices far from the embedded ones.")
     ] = False,
 ) -> None:
     """List NVIDIA instance types with price, GPU and memory."""
@@ -182,4 +182,4 @@ def _draw(console: Console, offers: list[Offer], region: str, market: str) -> No
         console.print("* derived: the us-east-1 price times the region's factor, not read from a price list.")
     if unpriced:
         how = next(offer.how_to_get for offer in offers if offer.usd_per_hour is None)
-        console.print(f"{unpriced} prices are not known here. To ask AWS: {how}")
+        console.print(f"{unpriced} prices are not known. To ask AWS: {how}")

@@ -19,9 +19,10 @@ def plan(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
     planned: PlanOptions,
     work: Run,
-    market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="How it is bought.")] = "on-demand",
+    market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="Market to buy in.")] = "on-demand",
     output: Annotated[
-        str | None, typer.Option("--output", metavar="FILE", help="Where the plan goes. Default: its id, here.")
+        str | None,
+        typer.Option("--output", metavar="FILE", help="Plan file. Default: named by its id, in this folder."),
     ] = None,
 ) -> None:
     """Show what would be created, how long it runs, what it costs.

@@ -1,4 +1,4 @@
-"""`modelpick policy list|show|check|approve`: what a company allows itself."""
+"""`modelpick policy list|show|check|approve`: what a company accepts."""
 
 import datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ def list_(out: Output) -> None:
 
 
 def show(
-    out: Output, name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A policy.")] = "commercial"
+    out: Output, name: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Policy name or file.")] = "commercial"
 ) -> None:
     """Show a policy: company profile and rules, with your settings."""
 
@@ -43,7 +43,7 @@ def show(
 
 def check(
     out: Output,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A policy file, or facts such as prose.toml.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Policy file, or facts such as prose.toml.")],
 ) -> None:
     """Check a policy file.
 
@@ -53,27 +53,29 @@ def check(
     if load.is_facts(path):
         load.check_facts(path)
         answer = {"valid": True, "facts": path.stem, "assumptions": [], "sources": [file]}
-        out.answer(answer, lambda console: console.print(f"{path.name}: sound", markup=False))
+        out.answer(answer, lambda console: console.print(f"{path.name}: valid", markup=False))
         return
     policy = load.load_policy(file)
     payload = {"valid": True, **_as_json(policy), "assumptions": [], "sources": [policy.path]}
     out.answer(
-        payload, lambda console: console.print(f"{Path(policy.path).name}: sound, policy {policy.name}", markup=False)
+        payload, lambda console: console.print(f"{Path(policy.path).name}: valid, policy {policy.name}", markup=False)
     )
 
 
 def approve(
     out: Output,
-    model: Annotated[str, typer.Argument(metavar="MODEL@SHA", help="The model, at the commit that was reviewed.")],
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides.")],
-    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Why.")],
-    until: Annotated[str, typer.Option("--until", metavar="DATE", help="The last day it holds, e.g. 2027-06-30.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL@SHA", help="Model at the reviewed commit: ORG/NAME@SHA.")],
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Person who decides.")],
+    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Reason for the decision.")],
+    until: Annotated[
+        str, typer.Option("--until", metavar="DATE", help="Last day the approval is valid, e.g. 2027-06-30.")
+    ],
     policy: PolicyName = None,
     offline: Offline = False,
 ) -> None:
     """Record a person's decision on a model in review.
 
-    It is written to ./approvals.toml and holds for one commit, until a day.
+    It is written to ./approvals.toml and is valid for one commit, until a day.
     """
     judgement = judge_model(model, policy=policy, offline=offline)
     today = datetime.date.today().isoformat()
@@ -101,7 +103,7 @@ def _draw(console: Console, policy: Policy) -> None:
     console.print("\ncompany", style="bold")
     for key, value in to_json(policy.company).items():
         console.print(f"  {key:22} {_shown(value)}", markup=False)
-    console.print(styled(("\nrules", "bold"), ": a fact about a license, and the verdict it demands"))
+    console.print(styled(("\nrules", "bold"), ": a fact about a license, and the verdict it requires"))
     for key, value in to_json(policy.rules).items():
         if isinstance(value, dict):
             for inner, verdict in value.items():

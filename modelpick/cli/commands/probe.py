@@ -19,15 +19,15 @@ from modelpick.files import write_atomically
 def probe(
     out: Output,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id, a local folder, or a served model's name.")],
-    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="A tuned adapter on MODEL.")] = None,
+    adapter: Annotated[str | None, typer.Option("--adapter", metavar="DIR", help="Tuned adapter on MODEL.")] = None,
     endpoint: Annotated[
-        str | None, typer.Option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server.")
+        str | None, typer.Option("--endpoint", metavar="URL", help="URL of an OpenAI-compatible server to ask.")
     ] = None,
     key_file: KeyFile = None,
     cases: Annotated[
-        str, typer.Option("--cases", metavar="N", help="How many questions; half of the arguments are valid.")
+        str, typer.Option("--cases", metavar="N", help="Number of questions; half of the arguments are valid.")
     ] = "200",
-    shots: Annotated[str, typer.Option("--shots", metavar="N", help="How many solved questions to show first.")] = "0",
+    shots: Annotated[str, typer.Option("--shots", metavar="N", help="Number of solved questions to show first.")] = "0",
     ask: Annotated[
         str, typer.Option("--ask", metavar="judge|complete", help="Ask for yes or no, or for the end of a sentence.")
     ] = "judge",
@@ -41,7 +41,7 @@ def probe(
         typer.Option(
             "--write",
             metavar="FILE",
-            help="Only write the questions: .jsonl to train on, .yaml for lm-evaluation-harness.",
+            help="Write the questions instead: .jsonl to train on, .yaml for lm-eval.",
         ),
     ] = None,
 ) -> None:
@@ -76,8 +76,8 @@ def probe(
 
 _VERDICTS = {
     True: "concluded what the premises do not allow",
-    False: "did not conclude it, as the premises ask",
-    None: "said nothing",
+    False: "did not conclude it, which is right",
+    None: "gave no conclusion",
 }
 _ASSUMPTIONS = ["an answer that says neither yes nor no counts as wrong", "intervals: Wilson, 95 %"]
 
@@ -91,9 +91,9 @@ def _draw(console: Console, model: str, probed: run.Probed) -> None:
     for name, of_shape in answers.by_shape().items():
         console.print(f"  {name:18}  {_percent(of_shape.share)}", markup=False)
     if answers.unanswered:
-        console.print(f"  {answers.unanswered} answers said neither yes nor no")
+        console.print(f"  {answers.unanswered} answers were neither yes nor no")
     text, conclusion = probed.founding.texts[0], probed.founding.concluded[0]
-    console.print("\nAsked besides, and counted nowhere:", markup=False)
+    console.print("\nAlso asked, but not counted:", markup=False)
     console.print(f"  {probed.founding.cases[0].prompt}", markup=False)
     console.print(f"  said: {' '.join(text.split())[:200]!r}\n  {_VERDICTS[conclusion]}", markup=False)
 

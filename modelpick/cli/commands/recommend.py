@@ -32,33 +32,37 @@ from modelpick.report.html import page
 def recommend(
     out: Output,
     *,
-    commercial: Annotated[
-        bool, typer.Option("--commercial", help="Under the commercial policy: the same as --policy commercial.")
-    ] = False,
+    commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Only models allowed without conditions.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Show only models allowed without conditions.")] = False,
     work: Ranked,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,
     max_usd_per_hour: Annotated[
-        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Dollars an hour, at most.")
+        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Most dollars an hour.")
     ] = None,
     languages: Annotated[
-        str | None, typer.Option("--languages", metavar="en,de", help="Languages its card must name.")
+        str | None, typer.Option("--languages", metavar="en,de", help="Languages that the card must name.")
     ] = None,
-    min_params: Annotated[str | None, typer.Option("--min-params", metavar="N", help="At least, e.g. 7B.")] = None,
-    max_params: Annotated[str | None, typer.Option("--max-params", metavar="N", help="At most, e.g. 14B.")] = None,
-    sort: Annotated[str, typer.Option("--sort", metavar="quality|cost|memory|downloads", help="Order.")] = "quality",
-    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows to show. Default: 20.")] = None,
+    min_params: Annotated[
+        str | None, typer.Option("--min-params", metavar="N", help="Fewest parameters, e.g. 7B.")
+    ] = None,
+    max_params: Annotated[
+        str | None, typer.Option("--max-params", metavar="N", help="Most parameters, e.g. 14B.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="quality|cost|memory|downloads", help="Sort order.")
+    ] = "quality",
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Number of rows. Default: 20.")] = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help="Every row, and every model left out with its reason.")
+        bool, typer.Option("--all", help="Show every row, and every model left out with its reason.")
     ] = False,
     why_not: Annotated[
-        str | None, typer.Option("--why-not", metavar="MODEL", help="Why is it not in the list?")
+        str | None, typer.Option("--why-not", metavar="MODEL", help="Say why a model is not in the list.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the answer as a page to look at, too.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write the answer as an HTML page.")
     ] = None,
     offline: Offline = False,
 ) -> None:

@@ -27,36 +27,40 @@ def serve(
         str | None, typer.Option("--concurrency", metavar="N", help="Requests answered at once. Default: 4.")
     ] = None,
     adapter: Annotated[
-        str | None, typer.Option("--adapter", metavar="DIR", help="A LoRA adapter of MODEL, served beside it.")
+        str | None, typer.Option("--adapter", metavar="DIR", help="LoRA adapter of MODEL to serve with it.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="What clients call it. Default: the folder's name.")
+        str | None, typer.Option("--name", metavar="NAME", help="Model name for clients. Default: the folder's name.")
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="E", help="vllm, transformers or llama.cpp. Default: the first that can."),
+        typer.Option(
+            "--engine", metavar="E", help="Server: vllm, transformers or llama.cpp. Default: the first that works."
+        ),
     ] = None,
     port: Annotated[
-        str, typer.Option("--port", metavar="N", envvar="MODELPICK_PORT", help="On 127.0.0.1 only.")
+        str, typer.Option("--port", metavar="N", envvar="MODELPICK_PORT", help="Port on 127.0.0.1.")
     ] = "8000",
     state: Annotated[
         str | None,
         typer.Option(
-            "--state", metavar="DIR", help="Key, logs and license files. Default: in your state folder, by port."
+            "--state", metavar="DIR", help="Folder for key, logs and license files. Default: in your state folder."
         ),
     ] = None,
     key_file: Annotated[
         str | None,
-        typer.Option("--key-file", metavar="FILE", help="Holds the API key. Default: made in the state folder."),
+        typer.Option("--key-file", metavar="FILE", help="File with the API key. Default: made in the state folder."),
     ] = None,
     progress: Annotated[
-        str | None, typer.Option("--progress", metavar="FILE", help="Keep a file that says how far it is.")
+        str | None, typer.Option("--progress", metavar="FILE", help="Keep a progress file up to date.")
     ] = None,
     policy: PolicyName = None,
     reviewed_by: Annotated[
-        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Who decided on a license to review.")
+        str | None, typer.Option("--reviewed-by", metavar="NAME", help="Person who decided on a license to review.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started, and start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be started, without starting it.")
+    ] = False,
     offline: Offline = False,
 ) -> None:
     """Serve a model or a tuned run over an OpenAI-compatible API.

@@ -17,8 +17,8 @@ from modelpick.errors import EXIT_MAY_BE_BILLING, RemoteError, UsageError, neare
 
 def status(
     out: Output,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this deployment.")] = None,
-    every: Annotated[bool, typer.Option("--all-regions", help="Look in every region of the account.")] = False,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Deployment to show. Default: all.")] = None,
+    every: Annotated[bool, typer.Option("--all-regions", help="Search every region of the account.")] = False,
     region: Region = None,
     profile: Profile = None,
 ) -> None:
@@ -34,7 +34,7 @@ def status(
             here = "in any region" if every else f"in {account.region}"
             raise UsageError(f"there is no deployment {name!r} {here}", fix=fix, code="unknown_deployment")
         found = [item for item in found if item.deployment == name]
-    where = f"any region ({len(seen.regions)} looked into)" if every else account.region
+    where = f"any region ({len(seen.regions)} searched)" if every else account.region
 
     def screen(console: Console) -> None:
         draw(console, found, where, account.now())
@@ -50,39 +50,39 @@ def status(
 
 
 def payload(found: list[Status], seen: Seen) -> dict[str, object]:
-    """Deployments in the names of `status --json`; `unseen_regions` could not be looked into, and why."""
+    """Deployments in the names of `status --json`; `unseen_regions` could not be searched, and why."""
     return {
         "deployments": [item.as_json() for item in found],
         "regions": list(seen.regions),
         "unseen_regions": dict(seen.unseen),
-        "assumptions": ["dollars are hours by Auto Scaling's own memory times the prices noted at the start"],
+        "assumptions": ["dollars are the hours that Auto Scaling recorded times the prices at the start"],
         "sources": ["the account: tags, names, scaling activities"],
     }
 
 
 def tell_unseen(unseen: Mapping[str, str]) -> None:
-    """Regions that could not be looked into may hold anything. Raises RemoteError."""
+    """Regions that could not be searched may contain anything. Raises RemoteError."""
     region, why = next(iter(unseen.items()))
     raise RemoteError(
-        f"{len(unseen)} region{'s' if len(unseen) > 1 else ''} could not be looked into ({', '.join(unseen)}): {why}",
-        fix=f"have the policy of `modelpick doctor --aws --iam-policy` allowed there, or look again: "
+        f"{len(unseen)} region{'s' if len(unseen) > 1 else ''} could not be searched ({', '.join(unseen)}): {why}",
+        fix=f"allow the policy of `modelpick doctor --aws --iam-policy` there, or retry: "
         f"modelpick status --region {region}",
         code="unseen_regions",
     )
 
 
 def draw_unseen(console: Console, unseen: Mapping[str, str]) -> None:
-    """A line a region that could not be looked into: it may hold anything."""
+    """A line for each region that could not be searched: it may contain anything."""
     for region, why in unseen.items():
-        console.print(f"NOT LOOKED INTO: {region}: {why}", markup=False)
+        console.print(f"NOT SEARCHED: {region}: {why}", markup=False)
 
 
 def draw(console: Console, found: list[Status], where: str, now: datetime) -> None:
-    """One table, and under it what must be read."""
+    """One table, and the warnings below it."""
     from rich.table import Table
 
     if not found:
-        console.print(f"nothing of modelpick is in this account in {where}", markup=False)
+        console.print(f"modelpick has nothing in this account in {where}", markup=False)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("deployment", "region", "state", "machine"):

@@ -15,7 +15,7 @@ def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes 
     """Find what was left behind in any region, and take it down. Results are kept."""
     account = aws_options.account(region, profile)
     seen = statuses.everywhere(account)
-    out.detail(f"looked into {', '.join(seen.regions)}")
+    out.detail(f"searched {', '.join(seen.regions)}")
     found = [item for item in seen.deployments if statuses.is_orphan(item)]
     receipts: list[Receipt] = []
     if found:
@@ -23,7 +23,7 @@ def sweep(out: Output, region: Region = None, profile: Profile = None, yes: Yes 
         aws_options.agree(out, f"Take {len(found)} down?", yes=yes)
         receipts = [teardown.down(account.in_region(item.region), item.deployment, report=out.detail) for item in found]
     answer = {**payload(found, seen), "receipts": [item.as_json() for item in receipts]}
-    nothing = f"nothing was left behind in any region ({len(seen.regions)} looked into)"
+    nothing = f"nothing was left behind in any region ({len(seen.regions)} searched)"
 
     def screen(console: Console) -> None:
         if receipts:

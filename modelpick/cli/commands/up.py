@@ -1,4 +1,4 @@
-"""`modelpick up`: a plan or a model becomes a running machine that nobody can forget."""
+"""`modelpick up`: a plan or a model becomes a running machine that stops by itself."""
 
 import hashlib
 import os
@@ -33,15 +33,15 @@ from modelpick.planning.plan_file import Plan, load
 def up(
     out: Output,
     *,
-    target: Annotated[str, typer.Argument(metavar="PLAN|MODEL", help="A plan file, or a model to plan for.")],
+    target: Annotated[str, typer.Argument(metavar="PLAN|MODEL", help="Plan file, or a model to plan for.")],
     planned: PlanOptions,
     work: Run,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The deployment's name.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Deployment name.")] = None,
     market: Annotated[
         str | None,
-        typer.Option("--market", metavar="on-demand|spot|spot-then-on-demand", help="How to buy the machine."),
+        typer.Option("--market", metavar="on-demand|spot|spot-then-on-demand", help="Market to buy in."),
     ] = None,
-    wait: Annotated[str, typer.Option("--wait", metavar="6h", help="How long to wait for capacity.")] = "15m",
+    wait: Annotated[str, typer.Option("--wait", metavar="6h", help="Longest wait for capacity.")] = "15m",
     profile: Profile = None,
     expected_account: Annotated[
         str | None, typer.Option("--account", metavar="ID", help="Refuse any other AWS account.")
@@ -50,29 +50,30 @@ def up(
     kms_key: KmsKey = None,
     permission_boundary: Boundary = None,
     tag: Tags = None,
-    keep_results: Annotated[str, typer.Option("--keep-results", metavar="DAYS", help="Results expire after.")] = "30",
+    keep_results: Annotated[
+        str, typer.Option("--keep-results", metavar="DAYS", help="Time after which results expire.")
+    ] = "30",
     keep_data: Annotated[
-        bool, typer.Option("--keep-data", help="The training data outlives the machine, until it expires.")
+        bool, typer.Option("--keep-data", help="Keep the training data after the machine, until it expires.")
     ] = False,
-    idle: Annotated[str, typer.Option("--idle", metavar="30m", help="End the machine after this long idle.")] = "30m",
+    idle: Annotated[str, typer.Option("--idle", metavar="30m", help="Idle time after which the machine ends.")] = "30m",
     export: Annotated[
-        Path | None, typer.Option("--cloudformation", metavar="FILE", help="Write a template instead; spends nothing.")
+        Path | None,
+        typer.Option("--cloudformation", metavar="FILE", help="Write a CloudFormation template instead of launching."),
     ] = None,
     follow: Annotated[
         bool | None,
         typer.Option(
             "--follow/--detach",
-            help="Stay until it serves or the job is done, or only until it runs. Default: stay in a terminal.",
+            help="Follow until it serves or the job is done. Default: follow in a terminal.",
         ),
     ] = None,
-    confirm: Annotated[
-        bool, typer.Option("--confirm", help="Accept live prices that are far from the embedded ones.")
-    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Accept live prices far from the embedded ones.")] = False,
     yes: Yes = False,
 ) -> None:
     """Launch what a plan describes. Sets up the automatic stop before starting anything billable.
 
-    Then tells how far it is. Ctrl-C or --detach leaves it running; re-run the command to follow it again.
+    Then shows how far it is. Ctrl-C or --detach leaves it running; re-run the command to follow it again.
     """
     planned.check()
     waiting = aws_options.span("--wait", wait)
@@ -143,15 +144,15 @@ def _run(
 
 
 def _follow(out: Output, account: Account, machine: RunningMachine, serves: bool) -> dict[str, object]:
-    """Say how far it is until it serves or is done. Ctrl-C looks away, and says what goes on."""
+    """Show how far it is until it serves or is done. Ctrl-C stops following, and says what keeps running."""
 
     out.note(render.in_service(machine))
     try:
         last = progress.follow(account, machine.deployment, out.note, serves=serves)
     except KeyboardInterrupt:
         to_stderr(
-            f"\n{machine.deployment} goes on without you, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
-            f"  the same command looks on; to end it: modelpick down {machine.deployment}\n"
+            f"\n{machine.deployment} keeps running, until {machine.stop_at:%Y-%m-%d %H:%M} UTC at the latest\n"
+            f"  re-run the command to follow it; to end it: modelpick down {machine.deployment}\n"
         )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     names = ResourceNames(machine.deployment, account.identity()["Account"], account.region)
@@ -169,7 +170,7 @@ def _go_on(out: Output, account: Account, deployment: str) -> bool:
     end = f"; it stops by itself at {held.stop_at:%Y-%m-%d %H:%M} UTC" if held and held.armed and held.stop_at else ""
     to_stderr(f"\ninterrupted: a machine of {deployment} may be on its way{end}\n")
     if out.as_json or not sys.stdin.isatty():
-        to_stderr(f"  the same command continues; to remove it: modelpick down {deployment}\n")
+        to_stderr(f"  re-run the command to continue; to remove it: modelpick down {deployment}\n")
         return False
     choice = typer.prompt("[c]ontinue, take it [d]own, or [l]eave it", default="c", err=True).strip().lower()[:1]
     if choice == "d":

@@ -14,7 +14,9 @@ from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 
 def verify(
     out: Output,
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Default: modelpick.lock.json here.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE]", help="Lock file. Default: modelpick.lock.json.")
+    ] = None,
     policy: PolicyName = None,
     offline: Offline = False,
 ) -> None:
@@ -33,7 +35,7 @@ def verify(
             raise answer
         if entry.revision is not None and answer[1].revision is None:
             raise RemoteError(
-                f"{entry.model} was locked at a commit, and the Hub cannot be asked for it now",
+                f"{entry.model} was locked at a commit, and the Hub cannot be reached now",
                 fix="try again when the Hub answers",
                 code="hub_needed",
             )

@@ -99,7 +99,7 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
         named = "" if len(gpus) == len(rows) else f"{', '.join(dict.fromkeys(gpus))}: "
         console.print(f"{named}{reason}", style="dim", markup=False)
     if report.refusal is not None and report.refusal.cause in ("context", "price_unknown"):
-        console.print(f"no instance is named: {report.refusal.reason}", style="dim", markup=False)
+        console.print(f"no instance: {report.refusal.reason}", style="dim", markup=False)
 
 
 def _count(number: int | None) -> str:

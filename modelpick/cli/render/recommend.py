@@ -23,10 +23,10 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
     console.print(styled((answer.policy.name, "bold"), asked))
     console.print()
     if not shown:
-        console.print("No model passes. What stopped them is counted below; loosen that first.")
+        console.print("No model passes. The reasons are counted below; loosen the most frequent filter first.")
         if any(left.code == "no_offer" for left in answer.recommendations.rejected):
             console.print(
-                f"Prices of {answer.region} that are not known here: modelpick offers --live --region {answer.region}",
+                f"Prices of {answer.region} that are not known: modelpick offers --live --region {answer.region}",
                 markup=False,
             )
     else:

@@ -26,7 +26,7 @@ def summary(spec: Spec, plan: Plan, location: LaunchLocation) -> str:
         "  including the 20 minutes until the forced delete; results stay in a bucket of its own",
     ]
     if likely_hours > spec.hours:
-        lines.append(f"  CARE: the job is expected to take {likely_hours:.2f} h, more than that")
+        lines.append(f"  CAUTION: the job is expected to take {likely_hours:.2f} h, more than that")
     return "\n".join(lines)
 
 
@@ -50,7 +50,7 @@ def draw(console: Console, machine: RunningMachine, serves: bool, answer: Mappin
     lines = [f"results   {answer['results']}"] if followed else in_service(machine).splitlines()
     for row in answer.get("comparisons", ()):
         console.print(schema.read(ComparisonRow, row, code="bad_result", ignore_unknown=True).sentence, markup=False)
-    hints = [(f"connect {name}", "its address on this computer, and the key to it")] if serves else []
+    hints = [(f"connect {name}", "its address on this computer, and its key")] if serves else []
     hints += [
         (f"logs {name} -f", "follow the job's log"),
         (f"status {name}", "hours, dollars, when it stops"),
