@@ -24,9 +24,11 @@ from modelpick.licensing.verdict import Judgement
 from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.planning import compare, gather, plan, report
-from modelpick.planning.placement import Caps, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.placement import offers_for, place
 from modelpick.planning.plan_file import PlannedPolicy
 from modelpick.planning.recommend import LeftOut, placement_of
+from modelpick.planning.rejection import Rejection
+from modelpick.planning.request import Caps, PlanRequest
 from modelpick.planning.workloads import as_the_model_takes
 from modelpick.workload import Workload, workload_from
 

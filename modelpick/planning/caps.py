@@ -7,7 +7,10 @@ from modelpick.offers.price import BillingRates, Offer
 from modelpick.planning import job
 from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
 from modelpick.planning.engines import speed_as_served
-from modelpick.planning.placement import Caps, Placement, Placements, PlanRequest, Rejection, SearchFacts, Setup
+from modelpick.planning.placement import Placement, Placements
+from modelpick.planning.rejection import Rejection
+from modelpick.planning.request import Caps, PlanRequest, SearchFacts
+from modelpick.planning.setups import Setup
 from modelpick.ranges import Range, exactly
 from modelpick.speed.speed import ServingSpeed
 

@@ -9,18 +9,11 @@ from modelpick.offers.price import Offer
 from modelpick.planning.choose import Tuning
 from modelpick.planning.cost import BreakEven, MonthCost, TokenPrices, break_even, serving_month, token_prices
 from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once, speed_as_served
-from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
-from modelpick.planning.placement import (
-    ASSUMED_TOKENS,
-    Cause,
-    Placement,
-    Placements,
-    PlanRequest,
-    Rejection,
-    SearchFacts,
-    Setup,
-)
-from modelpick.ranges import exactly
+from modelpick.planning.job import JobCost, JobTime
+from modelpick.planning.placement import Placement, Placements, job_on
+from modelpick.planning.rejection import Cause, Rejection
+from modelpick.planning.request import ASSUMED_TOKENS, PlanRequest, SearchFacts
+from modelpick.planning.setups import Setup
 from modelpick.speed.speed import ServingSpeed, Speed
 from modelpick.workload import Workload
 
@@ -227,10 +220,8 @@ def _training(
     spot = options.spot.get(offer.instance.name)
     if spot is None or spot.usd_per_hour is None:
         return row
-    tokens = request.tokens.count if request.tokens else exactly(float(ASSUMED_TOKENS))
-    sizes = {"weights_gb": setup.weights_gb, "result_gb": setup.result_gb}
-    longer = job_time(offer.instance, speed, tokens.times(tuning.recipe.epochs), spot=True, **sizes)
-    return replace(row, spot=spot, spot_time=longer, spot_job=job_cost(spot, longer, facts.rates, **sizes))
+    time, cost = job_on(spot, setup, tuning, speed, request, facts)
+    return replace(row, spot=spot, spot_time=time, spot_job=cost)
 
 
 def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, rows: Sequence[Row]) -> tuple[str, ...]:

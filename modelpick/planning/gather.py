@@ -33,20 +33,13 @@ from modelpick.planning import data_tokens, report
 from modelpick.planning import plan as plans
 from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
-from modelpick.planning.placement import (
-    Caps,
-    Placement,
-    Placements,
-    PlanRequest,
-    Rejection,
-    SearchFacts,
-    offers_for,
-    place,
-)
+from modelpick.planning.placement import Placement, Placements, offers_for, place
 from modelpick.planning.plan_file import Plan, PlannedPolicy
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
+from modelpick.planning.rejection import Rejection
 from modelpick.planning.report import CaseResult, MemoryReport
+from modelpick.planning.request import Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import as_far_as_the_model_takes, as_the_model_takes, unset, workloads
 from modelpick.ranges import exactly
 from modelpick.speed import calibration
@@ -92,7 +85,7 @@ def plan(
 ) -> Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
 
-    Raises placement.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
+    Raises rejection.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
     that is not understood, RemoteError for one that is unknown.
     """
     caps = Caps(max_usd, max_hours)
@@ -143,7 +136,7 @@ def compare(
 ) -> comparison.InstanceComparison:
     """Instances side by side for a model; `offers` stands in for the embedded prices (live ones).
 
-    Raises placement.NoPlan for what cannot run anywhere, UsageError for invalid input, CannotTellError for a
+    Raises rejection.NoPlan for what cannot run anywhere, UsageError for invalid input, CannotTellError for a
     model that is not understood, RemoteError for one that is unknown.
     """
     work = workload if isinstance(workload, Workload) else workload_from(workload)

@@ -7,157 +7,25 @@ contains both facts.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from modelpick.catalog.architecture import Architecture
-from modelpick.catalog.model import Model
-from modelpick.errors import EXIT_NO, CannotTellError, ModelpickError, UsageError
-from modelpick.memory.estimate import MemoryEstimate, architecture_of
-from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on, spoken
+from modelpick.memory.estimate import MemoryEstimate
+from modelpick.offers.compatibility import speaks_on
 from modelpick.offers.instance import Families, InstanceType
-from modelpick.offers.price import BillingRates, Offer
-from modelpick.planning.choose import Tuning, candidate_recipes
-from modelpick.planning.context_limit import context_problem
-from modelpick.planning.data_tokens import Tokens
-from modelpick.planning.engines import EngineName, engine_of, engines_for
-from modelpick.planning.fit import Fit, fits, lacking_dtype, on_device
+from modelpick.offers.price import Offer
+from modelpick.planning.choose import Tuning
+from modelpick.planning.engines import EngineName
+from modelpick.planning.fit import Fit, fits, lacking_dtype
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
-from modelpick.planning.recipe import as_trained
-from modelpick.ranges import exactly
-from modelpick.speed.roofline import ServingEfficiency, SpeedShape, TrainingEfficiency, shape_of
-from modelpick.speed.speed import Calibration, Speed, training_speed
-from modelpick.workload import CHECKPOINT_METHODS, Sharding, Task, Workload
+from modelpick.planning.rejection import Cause, Rejection
+from modelpick.planning.request import Caps, PlanRequest, SearchFacts
+from modelpick.planning.setups import Setup, setups_for
+from modelpick.speed.speed import Speed, training_speed
+from modelpick.workload import Sharding
 
-# What is assumed where no data file is given, so that there is a cost; the plan says so.
-ASSUMED_TOKENS = 1_000_000
-
-Cause = Literal[
-    "context", "checkpoint", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer",
-    "settings",
-]  # fmt: skip
 # How far an offer came before it was rejected: the one that came furthest gives the reason.
 _PROGRESS: tuple[Cause, ...] = ("engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap")
-
-
-class NoPlan(ModelpickError):
-    """It cannot be planned, and the answer is no: the reason, and a fix."""
-
-    exit_code = EXIT_NO
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """The user's limits. None: not set. Raises UsageError for what is not a number above 0.
-
-    `on_demand`: dollars an hour by instance type. A spot price may rise to them, so caps are computed with them.
-    """
-
-    max_usd: float | None = None
-    max_hours: float | None = None
-    max_usd_per_hour: float | None = None
-    on_demand: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("max_usd", "max_hours", "max_usd_per_hour"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{name} is {value}", fix="give a number above 0", code=f"bad_{name}")
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFacts:
-    """What a search judges by: the same for every model.
-
-    `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
-    the calibrated constants of a stack and a method.
-    """
-
-    rules: tuple[Rule, ...]
-    subject_of: Callable[[Model, Workload], Subject]
-    rates: BillingRates
-    serving: Callable[[str, str], Calibration[ServingEfficiency]]
-    training: Callable[[str, str], Calibration[TrainingEfficiency]]
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
-    """The tasks for one model: fine-tune it, serve it, or both (one of them at least).
-
-    `unset` names the unset settings, which are chosen for each GPU (choose.TUNABLE); `tokens` is the data,
-    counted; `epochs` how often it is read. `traced`: a device-level estimate of the one task, in place of the formulas'
-    (estimate --exact). `architecture`: the model's, where it was read already.
-    """
-
-    model: Model
-    finetune: Workload | None = None
-    serve: Workload | None = None
-    unset: frozenset[str] = frozenset()
-    tokens: Tokens | None = None
-    epochs: float | None = None
-    traced: MemoryEstimate | None = None
-    architecture: Architecture | None = None
-
-    @property
-    def tasks(self) -> list[tuple[Task, Workload]]:
-        """What is to be done, in order."""
-        both: tuple[tuple[Task, Workload | None], ...] = (("finetune", self.finetune), ("serve", self.serve))
-        return [(name, workload) for name, workload in both if workload is not None]
-
-    @property
-    def gpus(self) -> int:
-        """The GPUs asked for."""
-        return max((workload.gpus for _, workload in self.tasks), default=1)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Engine, weights and sharding for one model, on no offer yet: compared with every offer.
-
-    `recipes` are the ways to fine-tune in the order they are tried; `rules` what the table says of the model and the
-    workload, `caveats` what it says whatever the hardware.
-    """
-
-    model: Model
-    architecture: Architecture
-    recipes: tuple[Tuning, ...]
-    serving: MemoryEstimate | None
-    engine: EngineName | None
-    rules: tuple[Rule, ...]
-    caveats: tuple[Finding, ...]
-
-    @cached_property
-    def shape(self) -> SpeedShape:
-        """What its speed follows from."""
-        return shape_of(self.architecture)
-
-    @cached_property
-    def weights_gb(self) -> float:
-        """What comes from the Hub, in 10^9 bytes."""
-        return download_gb(self.model, self.shape.parameters)
-
-    @cached_property
-    def hardware_rules(self) -> tuple[Rule, ...]:
-        """The rules that make some hardware impossible."""
-        return tuple(rule for rule in self.rules if rule.level == "cannot" and rule.names_gpu)
-
-    @property
-    def least(self) -> MemoryEstimate:
-        """What the first task needs at the least."""
-        memories = [recipe.memory for recipe in self.recipes]
-        if self.serving is not None and not memories:
-            memories = [self.serving]
-        return min(memories, key=lambda memory: memory.high)
-
-    @property
-    def result_gb(self) -> float:
-        """What fine-tuning leaves: adapters as PEFT saves them (4 bytes a parameter), a full model in 16 bits."""
-        if not self.recipes:
-            return 0.0
-        memory = self.recipes[0].memory
-        return memory.trainable_parameters * (2 if memory.workload.method == "full" else 4) / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,28 +64,6 @@ class Placement:
     def sharding(self) -> Sharding:
         """How they share the model."""
         return self.memory.workload.sharding
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a model cannot be placed, or not on one offer. `code` and `exit_code` are those of the error that says so."""
-
-    cause: Cause
-    code: str
-    reason: str
-    remedy: str
-    offer: Offer | None = None
-    free_gib: float | None = None  # at the upper bound, where memory was asked
-    exit_code: int = EXIT_NO
-
-    def as_json(self) -> dict[str, str]:
-        """`not_placed` in `estimate --json` and `cost --json`."""
-        return {"cause": self.cause, "code": self.code, "reason": self.reason, "fix": self.remedy}
-
-    def error(self, subject: str = "") -> ModelpickError:
-        """The same as an error for a command."""
-        kind = CannotTellError if self.exit_code == CannotTellError.exit_code else NoPlan
-        return kind(f"{subject}: {self.reason}" if subject else self.reason, fix=self.remedy, code=self.code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +111,7 @@ def place(
 
     Raises CannotTellError for an architecture that is not understood, UsageError for settings a run cannot have.
     """
-    setups = _setups_for(request, facts, hypothetical)
+    setups = setups_for(request, facts, hypothetical)
     if isinstance(setups, Rejection):
         return setups
     listed = sorted(offers, key=_price)
@@ -283,7 +129,7 @@ def settle(request: PlanRequest, offers: Iterable[Offer], facts: SearchFacts) ->
 
     Whatever the tokens asked for; raises as `place` does.
     """
-    setups = _setups_for(request, facts, hypothetical=True)
+    setups = setups_for(request, facts, hypothetical=True)
     if isinstance(setups, Rejection) or len(setups) == 1:
         return setups if isinstance(setups, Rejection) else setups[0]
     largest_first = sorted(offers, key=lambda offer: -offer.instance.usable_memory_gib)
@@ -300,104 +146,6 @@ def offers_for(offers: Iterable[Offer], families: Families, instance: str | None
     return [
         offer for offer in offers if families.admit(offer.instance) and offer.instance.gpu_count == gpus
     ]  # fmt: skip
-
-
-def _setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> tuple[Setup, ...] | Rejection:
-    """The set-ups to try in turn, the preferred engine first, or why the model has none whatever the offer."""
-    model = request.model
-    architecture = request.architecture or architecture_of(model)
-    for _, workload in request.tasks:
-        problem = context_problem(architecture.longest, workload.context, workload.generate)
-        if problem is not None and not hypothetical:
-            return _of_error(problem, "context")
-    if request.serve is not None and not hypothetical:
-        absent = checkpoint_problem(model, architecture, request.serve.method)
-        if absent is not None:
-            return _of_error(absent, "checkpoint")
-    tuned: tuple[Rule, ...] = ()
-    recipes: tuple[Tuning, ...] = ()
-    if request.finetune is not None:
-        workload = trained_workload(request.finetune, architecture)
-        tuned = applicable(facts.rules, facts.subject_of(model, workload))
-        if (problem := refusal(_whatever_the_hardware(tuned))) is not None:
-            return _of_error(problem, "engine")
-        recipes = candidate_recipes(
-            architecture, workload, model.parameters,
-            unset=request.unset, rows=request.tokens.rows if request.tokens else None, epochs=request.epochs,
-        )  # fmt: skip
-        if request.traced is not None:
-            recipes = (replace(recipes[0], memory=request.traced),)
-    caveats = _whatever_the_hardware(tuned)
-    if request.serve is None:
-        return (Setup(model, architecture, recipes, None, None, tuned, caveats),)
-    subject = facts.subject_of(model, request.serve)
-    if request.finetune is not None and request.finetune.is_lora:
-        subject = replace(subject, adapter=True)
-    ways = _ways_to_serve(facts.rules, subject)
-    if isinstance(ways, ModelpickError):
-        return _of_error(ways, "engine")
-    setups = []
-    for way in ways:
-        serving = request.traced or on_device(architecture, way.workload, model.parameters)
-        rules = tuple(dict.fromkeys((*tuned, *way.rules)))
-        told = tuple(dict.fromkeys((*caveats, *way.caveats)))
-        setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, told))
-    return tuple(setups)
-
-
-@dataclass(frozen=True, slots=True)
-class _WayToServe:
-    """A workload on an engine, the rules that concern it, and what they say whatever the hardware."""
-
-    workload: Workload
-    rules: tuple[Rule, ...]
-    caveats: tuple[Finding, ...]
-
-
-@lru_cache(maxsize=1024)
-def _ways_to_serve(rules: tuple[Rule, ...], subject: Subject) -> tuple[_WayToServe, ...] | ModelpickError:
-    """The way of each engine that can serve `subject`, the preferred one first, or why none can.
-
-    Remembered: a thousand models of a catalog are a hundred subjects.
-    """
-    workload = subject.workload
-    if workload.stack != "auto":
-        concerned = applicable(rules, subject)
-        caveats = _whatever_the_hardware(concerned)
-        return refusal(caveats) or (_WayToServe(workload, concerned, caveats),)
-    engines = engines_for(rules, subject)
-    if isinstance(engines, ModelpickError):
-        return engines
-    return tuple(_WayToServe(engine.workload, engine.rules, engine.caveats) for engine in engines)
-
-
-def checkpoint_problem(model: Model, architecture: Architecture, method: str) -> ModelpickError | None:
-    """Why weights held as `method` cannot be loaded: only a checkpoint brings them, and this repository does not."""
-    brought = architecture.checkpoint.method if architecture.checkpoint is not None else None
-    if method not in CHECKPOINT_METHODS or brought == method or (method == "gguf" and model.gguf is not None):
-        return None
-    return UsageError(
-        f"its repository has no {method} weights, and they cannot be made while loading",
-        fix=f"name a repository that holds {method} weights, or use --method bf16, int8 or nf4",
-        code="no_checkpoint",
-    )
-
-
-def trained_workload(workload: Workload, architecture: Architecture) -> Workload:
-    """A fine-tuning as the software that will run it sees it: a stack that was named, else our own loop on one GPU.
-
-    Over several GPUs our loop does not run (aws/from_plan refuses it): it is estimated as transformers would run it.
-    """
-    if workload.stack != "auto":
-        return workload
-    if workload.gpus > 1:
-        return replace(workload, stack="transformers")
-    return as_trained(replace(workload, stack="transformers"), architecture.kind, gpu=True)
-
-
-def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:
-    """What the applicable rules say that does not depend on the instance, the worst first."""
-    return spoken(rules, None)
 
 
 def _search(
@@ -485,11 +233,18 @@ def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: S
         setup.shape, offer.instance, efficiency, workload,
         gradient_accumulation=tuning.recipe.gradient_accumulation, length=length,
     )  # fmt: skip
-    tokens = request.tokens.count if request.tokens else exactly(float(ASSUMED_TOKENS))
+    time, cost = job_on(offer, setup, tuning, speed, request, facts)
+    return replace(placement, training=speed, time=time, job=cost)
+
+
+def job_on(
+    offer: Offer, setup: Setup, tuning: Tuning, speed: Speed, request: PlanRequest, facts: SearchFacts
+) -> tuple[JobTime, JobCost | None]:
+    """The time and the cost of a fine-tuning on an offer, every pass over the data included."""
+    tokens, spot = request.one_pass.times(tuning.recipe.epochs), offer.market == "spot"
     sizes = {"weights_gb": setup.weights_gb, "result_gb": setup.result_gb}
-    spot = offer.market == "spot"
-    time = job_time(offer.instance, speed, tokens.times(tuning.recipe.epochs), spot=spot, **sizes)
-    return replace(placement, training=speed, time=time, job=job_cost(offer, time, facts.rates, **sizes))
+    time = job_time(offer.instance, speed, tokens, spot=spot, **sizes)
+    return time, job_cost(offer, time, facts.rates, **sizes)
 
 
 def _price(offer: Offer) -> tuple[float, float, int, str]:
@@ -529,25 +284,3 @@ def _nearness(rejection: Rejection) -> tuple[int, float]:
     if rejection.cause == "too_expensive" and rejection.offer is not None:
         return (_PROGRESS.index(rejection.cause), -(rejection.offer.usd_per_hour or 0.0))
     return (_PROGRESS.index(rejection.cause), rejection.free_gib or 0.0)
-
-
-def _of_error(error: ModelpickError, cause: Cause) -> Rejection:
-    exit_code = EXIT_NO if isinstance(error, UsageError) else error.exit_code
-    return Rejection(cause, error.code, error.message, error.fix, exit_code=exit_code)
-
-
-def findings_on(setup: Setup, instance: InstanceType) -> tuple[Finding, ...]:
-    """Everything the compatibility table says about a set-up there: a plan's `care`."""
-    hardware = (finding_of(rule) for rule in setup.rules if rule.names_gpu and speaks_on(rule, instance))
-    return tuple(dict.fromkeys((*setup.caveats, *hardware)))
-
-
-_STORED_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}
-
-
-def download_gb(model: Model, parameters: int) -> float:
-    """What comes from the Hub: the headers' count by dtype where known, else two bytes a parameter."""
-    if model.parameters_by_dtype:
-        stored = sum(count * _STORED_BYTES.get(dtype, 1) for dtype, count in model.parameters_by_dtype.items())
-        return stored / 1e9
-    return 2 * (model.parameters or parameters) / 1e9

@@ -18,17 +18,7 @@ from modelpick.planning.cost import disk_gb
 from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once
 from modelpick.planning.job import JobCost, JobTime
-from modelpick.planning.placement import (
-    ASSUMED_TOKENS,
-    Caps,
-    NoPlan,
-    PlanRequest,
-    Rejection,
-    SearchFacts,
-    Setup,
-    findings_on,
-    place,
-)
+from modelpick.planning.placement import place
 from modelpick.planning.plan_file import (
     Plan,
     PlannedCandidate,
@@ -50,6 +40,9 @@ from modelpick.planning.plan_file import (
     PlannedTime,
     PlannedUsd,
 )
+from modelpick.planning.rejection import NoPlan, Rejection
+from modelpick.planning.request import ASSUMED_TOKENS, Caps, PlanRequest, SearchFacts
+from modelpick.planning.setups import Setup, findings_on
 from modelpick.ranges import Range
 from modelpick.schema import to_json
 from modelpick.speed.speed import ServingSpeed, Speed

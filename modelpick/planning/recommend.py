@@ -17,16 +17,9 @@ from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Market, Offer
-from modelpick.planning.placement import (
-    Caps,
-    Cause,
-    Placement,
-    Placements,
-    PlanRequest,
-    Rejection,
-    offers_for,
-    preference,
-)
+from modelpick.planning.placement import Placement, Placements, offers_for, preference
+from modelpick.planning.rejection import Cause, Rejection
+from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import Workload
 
 SortKey = Literal["quality", "cost", "memory", "downloads"]

@@ -14,17 +14,9 @@ from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning import fit
 from modelpick.planning.fit import KvCacheCapacity, kv_cache_capacity, smallest_change
-from modelpick.planning.placement import (
-    Caps,
-    Placement,
-    Placements,
-    PlanRequest,
-    Rejection,
-    SearchFacts,
-    offers_for,
-    place,
-    settle,
-)
+from modelpick.planning.placement import Placement, Placements, offers_for, place, settle
+from modelpick.planning.rejection import Rejection
+from modelpick.planning.request import Caps, PlanRequest, SearchFacts
 from modelpick.workload import FinetuneMethod, Method, Workload, workload_from
 
 _G_CLASS = Families(gpu_class="G")

@@ -22,8 +22,10 @@ from modelpick.offers.instance import Families
 from modelpick.planning import caps, compare, gather, placement, plan, report
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.engines import engine_of
-from modelpick.planning.placement import Caps, Placements, PlanRequest, Rejection, offers_for, place
+from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.recommend import Filters
+from modelpick.planning.rejection import Rejection
+from modelpick.planning.request import Caps, PlanRequest
 from modelpick.planning.workloads import as_the_model_takes
 from modelpick.serving.engines import ENGINES
 from modelpick.serving.machine import LocalGpu, LocalMachine

@@ -19,9 +19,10 @@ from modelpick.memory.estimate import estimate_model
 from modelpick.offers import embedded
 from modelpick.planning import gather
 from modelpick.planning.choose import Device, choose
-from modelpick.planning.placement import Caps, NoPlan
 from modelpick.planning.plan_file import load
 from modelpick.planning.recipe import as_trained
+from modelpick.planning.rejection import NoPlan
+from modelpick.planning.request import Caps
 
 MODEL = "Qwen/Qwen3-8B"
 

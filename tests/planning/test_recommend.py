@@ -16,8 +16,10 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning.context_limit import context_problem
-from modelpick.planning.placement import Caps, Placement, Placements, PlanRequest, Rejection
+from modelpick.planning.placement import Placement, Placements
 from modelpick.planning.recommend import Filters, Recommendations, recommend
+from modelpick.planning.rejection import Rejection
+from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import Workload
 
 GIB = 2.0**30

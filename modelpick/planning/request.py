@@ -1,0 +1,89 @@
+"""What is asked of a search for places, and the facts and caps that it is judged by. Pure."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from modelpick.catalog.architecture import Architecture
+from modelpick.catalog.model import Model
+from modelpick.errors import UsageError
+from modelpick.memory.estimate import MemoryEstimate
+from modelpick.offers.compatibility import Rule, Subject
+from modelpick.offers.price import BillingRates
+from modelpick.planning.data_tokens import Tokens
+from modelpick.ranges import Range, exactly
+from modelpick.speed.roofline import ServingEfficiency, TrainingEfficiency
+from modelpick.speed.speed import Calibration
+from modelpick.workload import Task, Workload
+
+# What is assumed where no data file is given, so that there is a cost; the plan says so.
+ASSUMED_TOKENS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The user's limits. None: not set. Raises UsageError for what is not a number above 0.
+
+    `on_demand`: dollars an hour by instance type. A spot price may rise to them, so caps are computed with them.
+    """
+
+    max_usd: float | None = None
+    max_hours: float | None = None
+    max_usd_per_hour: float | None = None
+    on_demand: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("max_usd", "max_hours", "max_usd_per_hour"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is {value}", fix="give a number above 0", code=f"bad_{name}")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFacts:
+    """What a search judges by: the same for every model.
+
+    `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
+    the calibrated constants of a stack and a method.
+    """
+
+    rules: tuple[Rule, ...]
+    subject_of: Callable[[Model, Workload], Subject]
+    rates: BillingRates
+    serving: Callable[[str, str], Calibration[ServingEfficiency]]
+    training: Callable[[str, str], Calibration[TrainingEfficiency]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """The tasks for one model: fine-tune it, serve it, or both (one of them at least).
+
+    `unset` names the unset settings, which are chosen for each GPU (choose.TUNABLE); `tokens` is the data,
+    counted; `epochs` how often it is read. `traced`: a device-level estimate of the one task, in place of the formulas'
+    (estimate --exact). `architecture`: the model's, where it was read already.
+    """
+
+    model: Model
+    finetune: Workload | None = None
+    serve: Workload | None = None
+    unset: frozenset[str] = frozenset()
+    tokens: Tokens | None = None
+    epochs: float | None = None
+    traced: MemoryEstimate | None = None
+    architecture: Architecture | None = None
+
+    @property
+    def tasks(self) -> list[tuple[Task, Workload]]:
+        """What is to be done, in order."""
+        both: tuple[tuple[Task, Workload | None], ...] = (("finetune", self.finetune), ("serve", self.serve))
+        return [(name, workload) for name, workload in both if workload is not None]
+
+    @property
+    def one_pass(self) -> Range:
+        """The tokens that one pass over the data trains on."""
+        return self.tokens.count if self.tokens is not None else exactly(float(ASSUMED_TOKENS))
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs asked for."""
+        return max((workload.gpus for _, workload in self.tasks), default=1)
