@@ -1,5 +1,6 @@
 """`modelpick recommend`: which models are allowed, fit, and at what price."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,47 @@ from modelpick.planning.recommend import SORT_KEYS, Filters
 from modelpick.report.html import page
 
 
+@dataclass(frozen=True, slots=True)
+class FilterOptions:
+    """Which models and instances are ranked, and in which order."""
+
+    family: Family = None
+    instance: Instance = None
+    max_usd_per_hour: Annotated[
+        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Most dollars an hour.")
+    ] = None
+    languages: Annotated[
+        str | None, typer.Option("--languages", metavar="en,de", help="Languages that the card must name.")
+    ] = None
+    min_params: Annotated[str | None, typer.Option("--min-params", metavar="N", help="Fewest parameters, e.g. 7B.")] = (
+        None
+    )
+    max_params: Annotated[str | None, typer.Option("--max-params", metavar="N", help="Most parameters, e.g. 14B.")] = (
+        None
+    )
+    sort: Annotated[str, typer.Option("--sort", metavar="quality|cost|memory|downloads", help="Sort order.")] = (
+        "quality"
+    )
+
+    def filters(self, strict: bool) -> Filters:
+        """The filters of the ranking. Raises UsageError for bad options, and for those that contradict each other."""
+        order = one_of("--sort", self.sort, SORT_KEYS)
+        not_both("--instance", self.instance, "--family", self.family)
+        low, high = parameter_count("--min-params", self.min_params), parameter_count("--max-params", self.max_params)
+        if low is not None and high is not None and low > high:
+            raise UsageError("--min-params is above --max-params", fix="swap them", code="contradiction")
+        return Filters(
+            strict=strict,
+            languages=tuple(word.strip().lower() for word in (self.languages or "").split(",") if word.strip()),
+            min_parameters=low,
+            max_parameters=high,
+            families=families_named(self.family),
+            instance=embedded.instance(self.instance).name if self.instance else None,
+            max_usd_per_hour=amount("--max-usd-per-hour", self.max_usd_per_hour),
+            sort=order,
+        )
+
+
 def recommend(
     out: Output,
     *,
@@ -37,23 +79,7 @@ def recommend(
     strict: Annotated[bool, typer.Option("--strict", help="Show only models allowed without conditions.")] = False,
     work: Ranked,
     region: Region = None,
-    family: Family = None,
-    instance: Instance = None,
-    max_usd_per_hour: Annotated[
-        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Most dollars an hour.")
-    ] = None,
-    languages: Annotated[
-        str | None, typer.Option("--languages", metavar="en,de", help="Languages that the card must name.")
-    ] = None,
-    min_params: Annotated[
-        str | None, typer.Option("--min-params", metavar="N", help="Fewest parameters, e.g. 7B.")
-    ] = None,
-    max_params: Annotated[
-        str | None, typer.Option("--max-params", metavar="N", help="Most parameters, e.g. 14B.")
-    ] = None,
-    sort: Annotated[
-        str, typer.Option("--sort", metavar="quality|cost|memory|downloads", help="Sort order.")
-    ] = "quality",
+    filtered: FilterOptions,
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Number of rows. Default: 20.")] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every row, and every model left out with its reason.")
@@ -70,24 +96,9 @@ def recommend(
 
     The others are counted with their reasons; --all lists them, --why-not MODEL asks for one.
     """
-
     del offline  # the ranking reads embedded facts only
     policy = policy_asked(commercial, policy)
-    order = one_of("--sort", sort, SORT_KEYS)
-    not_both("--instance", instance, "--family", family)
-    low, high = parameter_count("--min-params", min_params), parameter_count("--max-params", max_params)
-    if low is not None and high is not None and low > high:
-        raise UsageError("--min-params is above --max-params", fix="swap them", code="contradiction")
-    filters = Filters(
-        strict=strict,
-        languages=tuple(word.strip().lower() for word in (languages or "").split(",") if word.strip()),
-        min_parameters=low,
-        max_parameters=high,
-        families=families_named(family),
-        instance=embedded.instance(instance).name if instance else None,
-        max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
-        sort=order,
-    )
+    filters = filtered.filters(strict)
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
         policy=policy,
