@@ -1,21 +1,21 @@
 """From MODEL or RUN to what is served: a folder of weights, perhaps an adapter of its own base. I/O."""
 
-import json
 import os
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from modelpick import files
+from modelpick import files, schema
 from modelpick.catalog import folder as snapshot
 from modelpick.catalog import headers, lookup
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.planning.recipe import RunSettings, run_from_json
+from modelpick.schema import Bounds
 from modelpick.serving.command import Served
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")  # valid as a model name, a folder name and part of a URL
@@ -31,6 +31,14 @@ class ServedSource:
     judged: str  # a Hub id or a folder
     merged: Path | None = None  # base and adapter as one model, where a run wrote it
     doubt: str | None = None  # the adapter names another base, though its shapes fit this one
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranks:
+    """The ranks in an adapter_config.json (peft 0.21, LoraConfig): of all layers, and of those that differ."""
+
+    r: Annotated[int, Bounds(1, 1_000_000)] = 1
+    rank_pattern: Mapping[str, Annotated[int, Bounds(1, 1_000_000)]] = field(default_factory=dict)
 
 
 def find(asked: str, *, adapter: Path | None = None, name: str | None = None, offline: bool = False) -> ServedSource:
@@ -91,7 +99,7 @@ def _with_adapter(folder: Path, adapter: Path | None, judged: str, name: str | N
     tuned = name or served_name(str(adapter.resolve()))
     tuned = f"{tuned}-tuned" if tuned == own else tuned
     config = read_json(adapter / "adapter_config.json")
-    served = Served(own, folder.resolve(), tuned, adapter.resolve(), _rank(config))
+    served = Served(own, folder.resolve(), tuned, adapter.resolve(), _rank(adapter / "adapter_config.json", config))
     return ServedSource(served, base, judged, doubt=_doubt(str(config.get("base_model_name_or_path") or ""), judged))
 
 
@@ -172,16 +180,24 @@ def _shapes(file: Path) -> dict[str, list[int]]:
     """Names and shapes of a safetensors file's tensors; empty where it cannot be read."""
     try:
         length = headers.safetensors_header_length(files.read_start(file, 8, code="bad_weights"))
-        listed = json.loads(files.read_start(file, 8 + length, code="bad_weights")[8:])
+        header = files.read_start(file, 8 + length, code="bad_weights")[8:]
+        listed = files.parse_json(header, where=str(file), code="bad_weights")
     except (UsageError, ValueError):
         return {}
-    return {name: entry["shape"] for name, entry in listed.items() if name != "__metadata__"}
+    entries = (
+        {name: entry for name, entry in listed.items() if name != "__metadata__"} if isinstance(listed, dict) else {}
+    )
+    shapes = {name: entry.get("shape") if isinstance(entry, dict) else None for name, entry in entries.items()}
+    lists = {name: shape for name, shape in shapes.items() if isinstance(shape, list)}
+    known = {name: shape for name, shape in lists.items() if all(isinstance(size, int) for size in shape)}
+    return known if len(known) == len(shapes) else {}
 
 
-def _rank(config: Mapping[str, Any]) -> int:
-    """The largest rank of the adapter's layers."""
-    pattern = config.get("rank_pattern") or {}
-    return max([int(config.get("r") or 1), *(int(rank) for rank in pattern.values())])
+def _rank(file: Path, config: Mapping[str, Any]) -> int:
+    """The largest rank of the adapter's layers. Raises UsageError(code="bad_adapter")."""
+    named = {name: config[name] for name in ("r", "rank_pattern") if config.get(name) is not None}
+    ranks = schema.read(_Ranks, named, str(file), code="bad_adapter")
+    return max(ranks.r, *ranks.rank_pattern.values(), 1)
 
 
 def read_json(file: Path) -> dict[str, Any]:

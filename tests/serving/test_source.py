@@ -89,6 +89,31 @@ def test_a_run_file_of_another_shape_is_refused_in_a_sentence(
     assert answer.error["code"] != "defect"
 
 
+@pytest.mark.parametrize(
+    "ranks",
+    [{"r": "x"}, {"r": float("nan")}, {"r": []}, {"r": -1}, {"r": 1.5}, {"r": True}, {"rank_pattern": 3},
+     {"rank_pattern": {"q": None}}, {"rank_pattern": [4]}],
+)  # fmt: skip
+def test_a_rank_that_is_none_is_refused_in_a_sentence(tmp_path: Path, ranks: dict[str, Any]) -> None:
+    base = model(tmp_path / "base")
+    tuned = adapter(tmp_path / "tuned", base)
+    file = tuned / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | ranks))
+    with pytest.raises(UsageError) as refused:
+        source.find(str(base), adapter=tuned)
+    assert refused.value.code == "bad_adapter"
+
+
+@pytest.mark.parametrize(
+    "header", ["[]", "1", '{"a": 1}', '{"a": {}}', '{"a": {"shape": 3}}', '{"a": {"shape": ["x", 1]}}']
+)
+def test_weights_whose_header_has_another_shape_are_left_to_the_server(tmp_path: Path, header: str) -> None:
+    base = model(tmp_path / "base")
+    tuned = adapter(tmp_path / "tuned", base)
+    (tuned / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    assert source.find(str(base), adapter=tuned).served.adapter == tuned.resolve()
+
+
 def test_an_unfinished_run_is_not_served(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", model(tmp_path / "base"), status="interrupted")
     with pytest.raises(UsageError) as refused:
