@@ -334,3 +334,20 @@ def test_json_that_was_written_is_read_back(tmp_path: Path) -> None:
     value = {"a": [1, 2.5, None, True, "é\u2028"]}
     files.write_atomically(tmp_path / "x", json.dumps(value, ensure_ascii=False))
     assert files.read_json(tmp_path / "x", code="my_code") == value
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_private_file_is_its_owners_only_whatever_was_there_before(tmp_path: Path) -> None:
+    wide, link, other = tmp_path / "wide", tmp_path / "link", tmp_path / "other"
+    wide.write_text("old")
+    wide.chmod(0o644)
+    other.write_text("of somebody else")
+    link.symlink_to(other)
+    for path in (wide, link, tmp_path / "new"):
+        files.write_atomically(path, "key\n", private=True)
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+        assert path.read_text() == "key\n"
+    assert not link.is_symlink()
+    assert other.read_text() == "of somebody else"
+    files.make_folder(tmp_path / "state", private=True)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
