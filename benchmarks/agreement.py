@@ -25,7 +25,7 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.planning import compare, gather, plan, report
 from modelpick.planning.placement import offers_for, place
-from modelpick.planning.plan_file import PlannedPolicy
+from modelpick.planning.plan_parts import PlannedPolicy
 from modelpick.planning.recommend import LeftOut, placement_of
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest

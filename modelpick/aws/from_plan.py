@@ -13,7 +13,8 @@ from modelpick.licensing.policy import Policy
 from modelpick.offers import embedded
 from modelpick.planning.cost import HOURS_PER_MONTH
 from modelpick.planning.engines import engine_of
-from modelpick.planning.plan_file import Plan, PlannedOffer
+from modelpick.planning.plan_file import Plan
+from modelpick.planning.plan_parts import PlannedOffer
 from modelpick.schema import to_json
 from modelpick.workload import Workload, workload_from
 

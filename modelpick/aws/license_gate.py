@@ -10,7 +10,8 @@ from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 from modelpick.licensing.load import policy_names
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
-from modelpick.planning.plan_file import FIX, Plan, PlannedPolicy
+from modelpick.planning.plan_file import FIX, Plan
+from modelpick.planning.plan_parts import PlannedPolicy
 from modelpick.planning.setups import download_gb
 
 _SAME_SIZE = 1.05  # the Hub's and the catalog's count of one model's weights may differ a little

@@ -12,7 +12,8 @@ from modelpick.cli.options import Family, Instance, Offline, PolicyName, Region,
 from modelpick.cli.output import Output, to_stderr
 from modelpick.errors import UsageError
 from modelpick.planning import gather
-from modelpick.planning.plan_file import Plan, PlannedRecipe
+from modelpick.planning.plan_file import Plan
+from modelpick.planning.plan_parts import PlannedRecipe
 from modelpick.planning.recipe import RunSettings
 from modelpick.planning.workloads import tasks
 from modelpick.workload import Workload

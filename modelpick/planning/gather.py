@@ -34,7 +34,8 @@ from modelpick.planning import plan as plans
 from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
 from modelpick.planning.placement import Placement, Placements, offers_for, place
-from modelpick.planning.plan_file import Plan, PlannedPolicy
+from modelpick.planning.plan_file import Plan
+from modelpick.planning.plan_parts import PlannedPolicy
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
 from modelpick.planning.rejection import Rejection

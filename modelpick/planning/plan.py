@@ -19,8 +19,8 @@ from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once
 from modelpick.planning.job import JobCost, JobTime
 from modelpick.planning.placement import place
-from modelpick.planning.plan_file import (
-    Plan,
+from modelpick.planning.plan_file import Plan
+from modelpick.planning.plan_parts import (
     PlannedCandidate,
     PlannedCost,
     PlannedData,

@@ -9,248 +9,41 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 from modelpick.errors import UsageError, printable_json
-from modelpick.licensing.outcome import Obligation, Verdict
 from modelpick.offers.compatibility import Finding
+from modelpick.offers.price import Market
 from modelpick.planning.plan_actions import DELETE_AFTER_MINUTES, PREFIX, STEPS, Step
+from modelpick.planning.plan_parts import (
+    Dollars,
+    PaidAction,
+    PlannedAction,
+    PlannedCandidate,
+    PlannedCost,
+    PlannedData,
+    PlannedHours,
+    PlannedLicense,
+    PlannedMemory,
+    PlannedModel,
+    PlannedPolicy,
+    PlannedRun,
+    PlannedTask,
+    PlannedTime,
+    PlanPart,
+    StopSwitch,
+)
 from modelpick.schema import Bounds, Pattern, Source, read, to_json
 from modelpick.workload import Workload
 
 SCHEMA_VERSION = 1
 KIND = "modelpick-plan"
 FIX = "make the plan again with `modelpick plan`"
-
-PlannedTask = Literal["finetune", "serve"]
-Dollars = Annotated[float, Bounds(0, 1_000_000, above=True)]
-Hours = Annotated[float, Bounds(0, 24 * 365)]
-Count = Annotated[int, Bounds(1, 1_000_000)]
-Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "a SHA-256 in hexadecimal")]
-PlanMarket = Literal["on-demand", "spot"]
 _CODE = "bad_plan"
 
 
-class _Part:
-    """A plan of a newer version may hold more: what no field is there for is not read."""
-
-    __slots__ = ()
-    ignores_unknown: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedModel(_Part):
-    """The model. `revision` is the commit that was planned with, None where it was not known."""
-
-    id: Annotated[str, Pattern(r"[^\s\x00-\x1f-][^\x00-\x1f]{0,499}", "a model's name or folder")]
-    revision: Annotated[str, Pattern(r"[0-9a-f]{7,64}", "a commit")] | None
-    origin: str
-    gated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedLicense(_Part):
-    """The verdict that the plan was made under, the ids of the licenses behind it, and what must be done for it."""
-
-    verdict: Verdict
-    ids: tuple[str, ...]
-    obligations: tuple[Obligation, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedPolicy(_Part):
-    """The policy that the plan was made under, by its name and the hash of its file."""
-
-    name: str
-    sha256: Sha256
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRun(_Part):
-    """The hyper-parameters of a fine-tuning. `optimizer_steps` is None where the rows are not counted."""
-
-    learning_rate: float | None = None
-    epochs: Annotated[float, Bounds(0, 10_000, above=True)] | None = None
-    effective_batch: int | None = None
-    gradient_accumulation: Count | None = None
-    lora_alpha: int | None = None
-    scheduler: str | None = None
-    warmup_share: float | None = None
-    optimizer_steps: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedData(_Part):
-    """The training data and the tokens of one pass over it. `rows` is None for plain text, which is packed."""
-
-    file: str
-    sha256: Sha256
-    bytes: int
-    rows: int | None
-    counted: bool
-    truncated_rows: int
-    low_tokens: float
-    likely_tokens: float
-    high_tokens: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedMemory(_Part):
-    """GiB on one GPU: the estimate with its 90 % interval, by part, and what the first candidate leaves free."""
-
-    total_gib: float
-    low_gib: float
-    high_gib: float
-    parts_gib: Mapping[str, float]
-    usable_gib: float
-    headroom_gib: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedOffer(_Part):
-    """An instance type and what an hour of it costs, with source and date; None where no price is known."""
-
-    instance_type: str
-    gpu: str
-    gpu_count: int
-    usd_per_hour: Dollars | None
-    market: PlanMarket
-    region: str
-    source: str | None = None
-    as_of: str | None = None
-    derived: bool = False
-    how_to_get: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRecipe(_Part):
-    """What was chosen for the memory of a candidate's GPU; None: left to the machine."""
-
-    batch: Count | None = None
-    gradient_accumulation: Count | None = None
-    gradient_checkpointing: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedSpeed(_Part):
-    """Tokens per second with their 80 % interval, and what the hardware allows at most."""
-
-    tokens_per_s: float
-    low_tokens_per_s: float
-    high_tokens_per_s: float
-    roof_tokens_per_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedServingSpeed(_Part):
-    """Of all concurrent requests together: new tokens, prompt tokens while reading, and the time that reading takes."""
-
-    generate: PlannedSpeed
-    prefill: PlannedSpeed
-    prefill_share_of_time: float
-    seconds_to_first_token: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedHours(_Part):
-    """How long something takes."""
-
-    low_hours: Hours
-    likely_hours: Hours
-    high_hours: Hours
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedJobHours(PlannedHours):
-    """How long a fine-tuning takes, in all and by part."""
-
-    parts: Mapping[str, PlannedHours]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTime(PlannedHours):
-    """How long everything takes; `job` is the fine-tuning's share where a server runs `until_limit`."""
-
-    until_limit: bool = False
-    job: PlannedJobHours | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedUsd(_Part):
-    """What something costs."""
-
-    low_usd: float
-    likely_usd: float
-    high_usd: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedRate(PlannedUsd):
-    """What it costs in all, and what an hour costs: instance, disk and address."""
-
-    usd_per_hour: Dollars
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedJobCost(PlannedUsd):
-    """What a fine-tuning costs, in all and by part."""
-
-    parts: Mapping[str, PlannedUsd]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCost(PlannedRate):
-    """What everything costs; `job` is the fine-tuning's share."""
-
-    job: PlannedJobCost | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCandidate(_Part):
-    """An instance type that will do: what runs there, how fast, how long, for how much."""
-
-    offer: PlannedOffer
-    headroom_gib: float
-    finetune: PlannedRecipe | None
-    training: PlannedSpeed | None
-    serving: PlannedServingSpeed | None
-    time: PlannedHours
-    cost: PlannedRate
-    max_hours: Hours
-
-
-@dataclass(frozen=True, slots=True)
-class StopSwitch:
-    """What ends the machine, who holds it, and after how many hours; None where that is not a matter of time."""
-
-    switch: str
-    held_by: str
-    after_hours: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedAction:
-    """One step: what it creates and its price in dollars."""
-
-    step: int
-    action: str
-    creates: str | None
-    usd: float
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class PaidAction(PlannedAction):
-    """The step that costs money."""
-
-    low_usd: float
-    likely_usd: float
-    high_usd: float
-    usd_per_hour: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan(_Part):
+class Plan(PlanPart):
     """A finished plan. `id` follows from everything else in it.
 
     `workloads` and `memory` are by task; `chosen` names the settings that were chosen for each GPU. The first of
@@ -270,7 +63,7 @@ class Plan(_Part):
     memory: Mapping[str, PlannedMemory]
     region: Annotated[str, Pattern(r"[a-z]{2}(-[a-z]+)+-\d{1,2}", "an AWS region such as us-east-1")]
     zones: tuple[str, ...] | None = None
-    market: PlanMarket
+    market: Market
     instance_type: str
     candidates: tuple[PlannedCandidate, ...]
     disk_gb: Annotated[
@@ -295,6 +88,11 @@ class Plan(_Part):
     def serve(self) -> Workload | None:
         """What is served, or None."""
         return self._workload("serve")
+
+    @property
+    def work(self) -> PlannedHours | None:
+        """How long what has an end takes: the fine-tuning. None where the machine only serves, until its limit."""
+        return self.time.job if self.time.until_limit else self.time
 
     @property
     def steps(self) -> tuple[Step, ...]:

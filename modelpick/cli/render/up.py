@@ -14,10 +14,7 @@ from modelpick.planning.plan_file import Plan
 
 def summary(spec: Spec, plan: Plan, location: LaunchLocation) -> str:
     """What is about to be started, and the most that it costs."""
-    # A server has no end of its own: what must be done within the limit is the fine-tuning.
-    likely_hours = plan.time.likely_hours
-    if plan.time.until_limit:
-        likely_hours = plan.time.job.likely_hours if plan.time.job else 0.0
+    likely_hours = plan.work.likely_hours if plan.work else 0.0
     lines = [
         f"{plan.model.id}: {' and '.join(plan.tasks)}, deployment {spec.deployment}",
         f"  account {location.account} ({location.owner}), {spec.region}, {spec.market}, the first available of",
