@@ -57,7 +57,7 @@ def test_a_notice_saves_the_run_and_the_next_machine_finishes_it(base: Path, dat
         assert second.stage()["detail"] == "the job is over; exit code 0"
         weights = "run/adapter_model.safetensors"
         home = tmp_path / "second/s3/results/run"
-        assert json.loads((home / "result.json").read_text()).status == "done"
+        assert json.loads((home / "result.json").read_text())["status"] == "done"
         assert (home / weights).read_bytes() == (whole / weights).read_bytes()
     finally:
         first.machine.off()
