@@ -156,11 +156,11 @@ def test_dagshub_gets_data_experiment_and_result_and_the_token_shows_nowhere(
                 [sys.executable, *command], capture_output=True, text=True, env={**os.environ, **names}, cwd=tmp_path
             )
             assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout).status == "done"
+    assert json.loads(done.stdout)["status"] == "done"
     _, artifacts = recorded(server, "0.0004")
     assert "result.json" in artifacts
     assert hub.files["data/data.jsonl"] == data.read_bytes()
-    assert json.loads(hub.files["runs/out/result.json"]).status == "done"
+    assert json.loads(hub.files["runs/out/result.json"])["status"] == "done"
     assert "runs/out/out/adapter_model.safetensors" in hub.files
     assert not [path for path in hub.files if "checkpoint" in path]
     kept = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
