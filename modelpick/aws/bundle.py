@@ -16,13 +16,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import modelpick
 from modelpick import settings
 from modelpick.aws.names import ResourceNames
 from modelpick.aws.resources import Payload
-from modelpick.aws.spec import Spec
+from modelpick.aws.spec import MachineJob, Spec
 from modelpick.errors import UsageError
 from modelpick.files import directory, read_bytes, read_text
 from modelpick.licensing.judge_models import APPROVALS
@@ -38,7 +37,7 @@ def payload(
     spec: Spec,
     names: ResourceNames,
     *,
-    job: Mapping[str, Any] | None = None,
+    job: MachineJob | None = None,
     data: Mapping[str, Path] | None = None,
     hub_token: str | None = None,
 ) -> Payload:
@@ -79,18 +78,18 @@ def user_data(spec: Spec, names: ResourceNames, bundle_sha256: str, *, stop_at: 
     return text
 
 
-def build(job: Mapping[str, Any]) -> bytes:
+def build(job: MachineJob) -> bytes:
     """The bundle as .tar.gz bytes: with vLLM's own environment where the job says `vllm`."""
     files: dict[str, tuple[bytes, int]] = {
-        "job.json": (json.dumps(dict(job), indent=1, sort_keys=True).encode(), 0o644)
+        "job.json": (json.dumps(job.as_json(), indent=1, sort_keys=True).encode(), 0o644)
     }
-    for name, text in job.get("files", {}).items():
+    for name, text in job.files.items():
         files[name] = (text.encode(), 0o644)
     for name in _deploy_names():
         mode = 0o755 if name.endswith(".sh") else 0o644
         files[f"deploy/{name}"] = (_deploy_file(name), mode)
-    files["requirements.lock"] = (_deploy_file("requirements.lock") if job.get("requirements", True) else b"", 0o644)
-    if job.get("vllm"):
+    files["requirements.lock"] = (_deploy_file("requirements.lock") if job.requirements else b"", 0o644)
+    if job.vllm:
         files["vllm/requirements.lock"] = (_deploy_file("requirements-vllm.lock"), 0o644)
     wheel_name, wheel = build_wheel()
     files[f"wheel/{wheel_name}"] = (wheel, 0o644)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelpick.aws.names import PREFIX, check_id
-from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, LicenseClaim, Market, Spec, check
+from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, LicenseClaim, MachineJob, Market, Spec, check
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.policy import Policy
 from modelpick.offers import embedded
@@ -80,26 +80,19 @@ def spec_from(
     cap = options.max_usd or max(plan.max_usd, hours * best_hourly) + DELAY_HOURS * best_hourly
     # The best candidate decides how long the budget lasts; the others must be done by then and cost no more.
     hours = min(hours, cap / best_hourly - DELAY_HOURS)
-    candidates = tuple(
-        candidate
-        for candidate, row in zip(priced, plan.candidates, strict=True)
-        if candidate.cpu == best.cpu
-        and (hours + DELAY_HOURS) * row.cost.usd_per_hour <= cap * (1 + 1e-9)
-        and ("serve" in plan.tasks or row.time.likely_hours <= hours)
+    job = job_of(
+        plan, idle_minutes=options.idle_minutes, data=data, license_files=license_files, keep_data=options.keep_data
     )
     return check(
         Spec(
             deployment=check_id(options.name or plan.id.removeprefix(f"{PREFIX}-")),
             region=embedded.check_region(plan.region),
-            candidates=candidates or (best,),
+            candidates=_affordable(plan, priced, hours, cap),
             max_hours=hours,
             max_usd=cap,
             around_usd_per_hour=_around_usd_per_hour(plan, best_hourly - best.usd_per_hour),
             disk_gib=plan.disk_gb,
-            job=job_of(
-                plan, idle_minutes=options.idle_minutes, data=data, license_files=license_files,
-                keep_data=options.keep_data,
-            ),
+            job=job,
             market=_market(market),
             subnet=options.subnet,
             kms_key=options.kms_key,
@@ -111,7 +104,21 @@ def spec_from(
                 policy, plan.license.verdict, plan.license.ids, plan.model.revision, plan.download_gb, offline
             ),
         )
-    )  # fmt: skip
+    )
+
+
+def _affordable(
+    plan: Plan, priced: Sequence[InstanceCandidate], hours: float, cap: float
+) -> tuple[InstanceCandidate, ...]:
+    """The candidates that share the best one's image, are done within `hours`, and cost no more than `cap`."""
+    able = tuple(
+        candidate
+        for candidate, row in zip(priced, plan.candidates, strict=True)
+        if candidate.cpu == priced[0].cpu
+        and (hours + DELAY_HOURS) * row.cost.usd_per_hour <= cap * (1 + 1e-9)
+        and ("serve" in plan.tasks or row.time.likely_hours <= hours)
+    )
+    return able or (priced[0],)
 
 
 def _around_usd_per_hour(plan: Plan, planned: float) -> float:
@@ -131,7 +138,7 @@ def job_of(
     data: Sequence[str] = (),
     license_files: Mapping[str, str] | None = None,
     keep_data: bool = False,
-) -> dict[str, Any]:
+) -> MachineJob:
     """The job file: the commands that a user would type, in their order, and the files that belong to them.
 
     `license_files` are what the machine judges licenses by (bundle.license_inputs): it judges again before it trains.
@@ -148,12 +155,14 @@ def job_of(
         command = ["sh", "-uc", "".join([script, *(f"exec {shlex.join(words)}\n" for words in commands[1:])])]
     else:
         command = commands[0]
-    kind = "job" if serve is None else "service"
-    job = {"schema_version": 1, "command": command, "kind": kind, "idle_minutes": idle_minutes}
-    vllm = {"vllm": True} if serve is not None and serves_with_vllm(serve) else {}
-    kept = {"keep_data": True} if keep_data else {}  # data outlives the machine, until it expires
-    files = {**_planned_file(plan), **(license_files or {})}
-    return {**job, **vllm, **kept, **({"files": files} if files else {})}
+    return MachineJob(
+        command=tuple(command),
+        kind="job" if serve is None else "service",
+        idle_minutes=idle_minutes,
+        vllm=serve is not None and serves_with_vllm(serve),
+        keep_data=keep_data,
+        files={**_planned_file(plan), **(license_files or {})},
+    )
 
 
 def serves_with_vllm(serve: Workload) -> bool:

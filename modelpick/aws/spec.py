@@ -47,6 +47,37 @@ class LicenseClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineJob:
+    """What the machine runs, as job.json tells its guest (deploy/guest/job.py).
+
+    A job ends with its command, a service when nobody has used it for `idle_minutes` (None: the guest's own time).
+    `requirements`: the training libraries are installed; `vllm`: vLLM too, in an environment of its own. `keep_data`:
+    the training data outlives the machine. `files` are texts that lie beside the job, by name; `environment` is the
+    command's, beside the machine's own.
+    """
+
+    command: tuple[str, ...] = ()
+    kind: Literal["job", "service"] = "job"
+    idle_minutes: float | None = None
+    vllm: bool = False
+    keep_data: bool = False
+    requirements: bool = True
+    files: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """The content of job.json: what is not said takes the guest's own default."""
+        content: dict[str, object] = {"schema_version": 1, "command": list(self.command), "kind": self.kind}
+        if self.idle_minutes is not None:
+            content["idle_minutes"] = self.idle_minutes
+        content |= {name: True for name in ("vllm", "keep_data") if getattr(self, name)}
+        if not self.requirements:
+            content["requirements"] = False
+        tables = {"files": self.files, "environment": self.environment}
+        return content | {name: dict(table) for name, table in tables.items() if table}
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """A machine to launch: the types that will do (the best first), how long, for how much, and what it runs.
 
@@ -64,7 +95,7 @@ class Spec:
     disk_gib: int
     model: str
     license: LicenseClaim
-    job: Mapping[str, Any] = field(default_factory=dict)
+    job: MachineJob = MachineJob()
     market: Market = "on-demand"
     subnet: str | None = None
     kms_key: str | None = None
@@ -86,7 +117,7 @@ class Spec:
     @property
     def serves(self) -> bool:
         """Whether the job is a service: it is reached with a key, and ends only when idle or stopped."""
-        return self.job.get("kind") == "service"
+        return self.job.kind == "service"
 
     @property
     def most_usd(self) -> float:
@@ -119,7 +150,7 @@ class Spec:
             "permission_boundary": self.permission_boundary,
             "tags": dict(self.tags),
             "keep_results_days": self.keep_results_days,
-            "job": dict(self.job),
+            "job": self.job.as_json(),
         }
 
 

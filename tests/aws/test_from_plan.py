@@ -56,8 +56,8 @@ def test_no_candidate_may_cost_more_than_the_cap(plan: dict[str, Any]) -> None:
 
 
 def test_the_job_is_what_a_user_would_type(plan: dict[str, Any]) -> None:
-    command = spec_from(plan, data=["train.jsonl"]).job["command"]
-    assert command[:2] == ["sh", "-uc"]  # it goes on where a run was begun, and begins one otherwise
+    command = spec_from(plan, data=["train.jsonl"]).job.command
+    assert command[:2] == ("sh", "-uc")  # it goes on where a run was begun, and begins one otherwise
     assert "modelpick finetune Qwen/Qwen3-8B" in command[2]
     assert "--data data/train.jsonl" in command[2]
 
@@ -107,7 +107,7 @@ def test_the_same_plan_is_the_same_deployment(plan: dict[str, Any]) -> None:
 
 
 def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
-    command = spec_from(plan, data=["my train.jsonl"]).job["command"]
+    command = spec_from(plan, data=["my train.jsonl"]).job.command
     assert "--data 'data/my train.jsonl'" in command[2]
 
 
@@ -122,7 +122,7 @@ def test_a_file_s_name_with_spaces_stays_one_word(plan: dict[str, Any]) -> None:
 )
 def test_vllm_is_installed_where_serve_will_choose_it(model: str, method: str, vllm: bool) -> None:
     made = json.loads(gather.plan(model, serve={"method": method}, offline=True).to_bytes())
-    assert spec_from(made).job.get("vllm", False) is vllm
+    assert spec_from(made).job.vllm is vllm
 
 
 def test_a_cap_shortens_the_best_one_s_hours_and_does_not_swap_it(plan: dict[str, Any]) -> None:
@@ -148,12 +148,12 @@ def test_what_would_be_stopped_before_it_is_done_is_no_candidate() -> None:
 def test_the_machine_is_told_what_it_was_priced_with(plan: dict[str, Any], tmp_path: Path) -> None:
     """For every size of GPU that the group may start: the machine takes the entry of the one it has."""
     job = spec_from(plan, data=["train.jsonl"]).job
-    assert "--planned planned.json" in job["command"][2]
+    assert "--planned planned.json" in job.command[2]
     assert not any(
-        flag in job["command"][2] for flag in ("--batch", "--gradient-accumulation", "--gradient-checkpointing")
+        flag in job.command[2] for flag in ("--batch", "--gradient-accumulation", "--gradient-checkpointing")
     )
     file = tmp_path / "planned.json"
-    file.write_text(job["files"]["planned.json"])
+    file.write_text(job.files["planned.json"])
     planned = planned_from(str(file))
     for row in plan["candidates"]:
         usable = embedded.instance(row["offer"]["instance_type"]).usable_memory_gib
@@ -174,7 +174,7 @@ def test_what_the_user_said_goes_as_it_was_said() -> None:
     made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "qlora", "batch": 4}).as_json()
     assert "batch" not in made["chosen"]
     assert {row["finetune"]["batch"] for row in made["candidates"]} == {4}
-    assert "--batch 4" in spec_from(made).job["command"][2]
+    assert "--batch 4" in spec_from(made).job.command[2]
 
 
 def test_a_plan_for_several_gpus_is_not_carried_out_by_one() -> None:

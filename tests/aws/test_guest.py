@@ -16,6 +16,7 @@ import pytest
 from modelpick.aws import bundle, provision
 from modelpick.aws.account import Account
 from modelpick.aws.names import ResourceNames
+from modelpick.aws.spec import MachineJob
 from tests.aws.conftest import spec
 from tests.aws.guest import NVIDIA_SMI, QUICK_AWS, QUICK_PYTHON, Machine, systemd_says
 from tests.stand_ins.aws_account import Aws
@@ -48,9 +49,9 @@ while true; do echo '{"request":{"uri":"/v1/models"}}' >>"$state/requests.jsonl"
 """
 
 
-def job(script: str, **more: Any) -> dict[str, Any]:
+def job(script: str, **more: Any) -> MachineJob:
     """A job that is a shell script, without the training requirements."""
-    return {"schema_version": 1, "command": ["bash", "-c", script], "kind": "job", "requirements": False, **more}
+    return MachineJob(command=("bash", "-c", script), requirements=False, **more)
 
 
 class Ready:

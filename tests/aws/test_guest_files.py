@@ -14,14 +14,15 @@ import pytest
 import yaml
 
 from modelpick.aws import bundle, templates
+from modelpick.aws.names import ResourceNames
 from modelpick.exports import cloudformation
 from tests.aws.conftest import spec
-from tests.aws.test_guest import NAMES, Names, job
+from tests.aws.test_guest import NAMES, job
 
 
 def test_user_data_is_small_and_holds_no_secret() -> None:
     longest = "a" * 20
-    names = Names(longest, "123456789012", "ap-southeast-1")
+    names = ResourceNames(longest, "123456789012", "ap-southeast-1")
     text = bundle.user_data(
         spec(name=longest, region="ap-southeast-1"), names, "f" * 64, stop_at="2026-11-23T18:00:00Z"
     )
@@ -86,7 +87,7 @@ VARIANTS: dict[str, dict[str, object]] = {
         "tags": {"CostCenter": "4711", "team": "a b"},
         "subnet": "subnet-0123456789abcdef0",
     },
-    "service": {"job": {**job("true"), "kind": "service", "vllm": True}},
+    "service": {"job": job("true", kind="service", vllm=True)},
 }
 
 

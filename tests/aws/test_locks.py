@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from modelpick.aws import bundle
+from modelpick.aws.spec import MachineJob
 
 LOCKS = ("requirements", "requirements-vllm")
 MACHINE = {"python_version": "3.12", "sys_platform": "linux", "platform_machine": "x86_64", "extra": ""}
@@ -57,8 +58,8 @@ def test_the_lock_holds_what_pyproject_asks_of_every_extra_the_machine_uses(repo
 
 
 def test_vllm_goes_with_a_job_that_serves_with_it_and_with_no_other() -> None:
-    assert b"vllm" not in names_in(bundle.build({"command": ["true"]}))
-    assert b"vllm/requirements.lock" in names_in(bundle.build({"command": ["true"], "vllm": True}))
+    assert b"vllm" not in names_in(bundle.build(MachineJob(("true",))))
+    assert b"vllm/requirements.lock" in names_in(bundle.build(MachineJob(("true",), vllm=True)))
 
 
 def names_in(packed: bytes) -> bytes:

@@ -8,13 +8,14 @@ import pytest
 from modelpick.aws import inventory, provision, record, status, teardown
 from modelpick.aws.account import Account
 from modelpick.aws.names import ResourceNames
+from modelpick.aws.spec import MachineJob
 from modelpick.errors import ModelpickError
 from tests.aws.conftest import PAYLOAD, spec
 from tests.stand_ins.aws_account import Aws
 
 NAMES = ResourceNames("demo", "123456789012", "us-east-1")
 # Recorded with modelpick at commit 6d20494, of the spec below.
-SHA256 = "f4b4a734e30d8fe38a23dd1e33663624f69f9eb29f8c1fe9712945709b39364a"
+SHA256 = "f79733e5ba6eaa2f2aa6192e7f293d149f0963f352eb08ecb05205a0863451bc"
 RECORD: dict[str, Any] = {
     "around_usd_per_hour": 0.02, "created_at": "2026-11-29T18:26:19Z", "deployment": "demo", "disk_gib": 100,
     "going_down": False, "hours": 2.0, "image": "ami-cf7042c020bba9d9e", "keep_results_days": 30,
@@ -30,12 +31,12 @@ THINGS = [
 ]  # fmt: skip
 TAGS = {
     "Name": "modelpick demo", "cost-center": "42", "modelpick:deployment": "demo", "modelpick:owner": "ann",
-    "modelpick:plan": "f4b4a734e30d8fe3",
+    "modelpick:plan": "f79733e5ba6eaa2f",
 }  # fmt: skip
 
 
 def wanted() -> Any:
-    return spec(job={"kind": "service"}, tags={"cost-center": "42"})
+    return spec(job=MachineJob(("true",), kind="service"), tags={"cost-center": "42"})
 
 
 def test_names_tags_and_hash_are_those_of_older_versions(aws: Aws, account: Account) -> None:

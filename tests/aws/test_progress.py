@@ -11,13 +11,14 @@ import pytest
 from modelpick.aws import access, progress, provision, record, teardown, templates
 from modelpick.aws.account import Account
 from modelpick.aws.names import ResourceNames
+from modelpick.aws.spec import MachineJob
 from modelpick.errors import ModelpickError
 from tests.aws.conftest import PAYLOAD, spec
 from tests.aws.test_cli import Program
 from tests.stand_ins.aws_account import Aws
 
 NAMES = ResourceNames("demo", "123456789012", "us-east-1")
-SERVES = {"schema_version": 1, "command": ["true"], "kind": "service"}
+SERVES = MachineJob(("true",), kind="service")
 MACHINE, TRAINING, SERVING = "progress/machine.json", "results/run/progress.json", "results/serve/progress.json"
 
 

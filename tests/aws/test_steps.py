@@ -9,6 +9,7 @@ import pytest
 
 from modelpick.aws import provision, resources
 from modelpick.aws.account import Account
+from modelpick.aws.spec import MachineJob
 from modelpick.errors import ModelpickError
 from modelpick.planning import gather
 from modelpick.planning.plan_actions import STEPS
@@ -53,7 +54,7 @@ def actions() -> list[dict[str, Any]]:
 
 def launch(account: Account) -> None:
     with contextlib.suppress(ModelpickError):
-        provision.up(account, spec(job={"kind": "service"}), PAYLOAD)
+        provision.up(account, spec(job=MachineJob(kind="service")), PAYLOAD)
 
 
 def out_of_order(aws: Aws, actions: list[dict[str, Any]], do: Callable[[], None]) -> list[str]:

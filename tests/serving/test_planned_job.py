@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from modelpick.aws.from_plan import job_of
+from modelpick.aws.spec import MachineJob
 from modelpick.planning import gather
 from modelpick.planning.plan_file import Plan
 
@@ -26,8 +27,8 @@ def echo(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{program.parent}:/usr/bin:/bin"}
 
 
-def said(job: dict[str, Any], folder: Path, environment: dict[str, str]) -> list[str]:
-    done = subprocess.run(job["command"], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+def said(job: MachineJob, folder: Path, environment: dict[str, str]) -> list[str]:
+    done = subprocess.run(job.command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
@@ -52,7 +53,7 @@ def test_a_new_machine_begins_and_one_that_replaces_it_goes_on(tmp_path: Path, e
     run.mkdir(parents=True)
     (run / "run.json").write_text("{}")
     assert said(job, tmp_path, echo) == [f"{first[0]} --resume", first[1]]
-    assert job["kind"] == "service"
+    assert job.kind == "service"
 
 
 def test_what_fails_in_fine_tuning_is_not_served(tmp_path: Path, echo: dict[str, str]) -> None:
@@ -60,7 +61,7 @@ def test_what_fails_in_fine_tuning_is_not_served(tmp_path: Path, echo: dict[str,
         plan(tmp_path, finetune={"method": "lora"}, serve={"method": "bf16"}), idle_minutes=5, data=["train.jsonl"]
     )
     (tmp_path / "bin" / "modelpick").write_text('#!/bin/sh\necho "$1"\nexit 1\n')
-    done = subprocess.run(job["command"], cwd=tmp_path, env=echo, capture_output=True, text=True, check=False)
+    done = subprocess.run(job.command, cwd=tmp_path, env=echo, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "finetune\n")
 
 
@@ -80,7 +81,7 @@ def test_what_is_killed_from_outside_goes_on(
     (tmp_path / "bin" / "modelpick").write_text(
         f'#!/bin/sh\necho "$1"; echo >>tries; [ $(wc -l <tries) -gt {killed} ] || kill -KILL $$\n'
     )
-    done = subprocess.run(job["command"], cwd=tmp_path, env=echo, capture_output=True, text=True, check=False)
+    done = subprocess.run(job.command, cwd=tmp_path, env=echo, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0 if killed < 3 else 137, lines)
 
 
@@ -90,7 +91,7 @@ def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: di
         "#!/bin/sh\ntrap 'sleep 1; echo saved; exit 130' TERM\necho \"$1\"; while true; do sleep 0.05; done\n"
     )
     child = subprocess.Popen(
-        job["command"], cwd=tmp_path, env=echo, stdout=subprocess.PIPE, text=True, start_new_session=True
+        job.command, cwd=tmp_path, env=echo, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "finetune\n"
