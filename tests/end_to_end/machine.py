@@ -76,15 +76,18 @@ def planned(
 
 
 def fill_cache(cache: Path, weights: Path) -> None:
-    """The Hub's own cache layout, by links: what a download would have left."""
+    """The Hub's own cache layout: what a download would have left, files in blobs/ and links to them in a snapshot."""
     commit = hashlib.sha1(b"stand-in").hexdigest()
     repository = cache / f"models--{MODEL.replace('/', '--')}"
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
+    (repository / "blobs").mkdir()
     for file in weights.iterdir():
-        (snapshot / file.name).symlink_to(file)
+        blob = hashlib.sha1(file.name.encode()).hexdigest()
+        os.link(file, repository / "blobs" / blob)
+        (snapshot / file.name).symlink_to(Path("../../blobs") / blob)
 
 
 def converted(folder: Path) -> Path:
