@@ -277,8 +277,8 @@ def _cannot(verb: str, path: Path | str, error: Exception, code: str, fix: str |
 
 def _text(error: Exception) -> str:
     """What the system says, as part of a sentence: "permission denied"."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-    return said[:1].lower() + said[1:]
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return reason[:1].lower() + reason[1:]
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Brings home what must outlive the machine: results to the bucket, logs there and to CloudWatch. Standard library.
 
-bring_home.py     once; exit 0 when everything is there. The watchdog runs it beside itself: an upload may take long,
-and a spot notice leaves two minutes.
+bring_home.py     once; exit 0 when everything is there. The watchdog runs it as a separate process: an upload may take
+long, and a spot notice leaves two minutes.
 """
 
 import contextlib

@@ -89,7 +89,7 @@ def active(before, now, seconds, utilization):
     """Whether something was done for anybody in the `seconds` between two looks at the counters.
 
     A server that is up works when it is asked (a loaded one idles at 0 % of the GPU and, spinning, at 100 % of a core);
-    anything else works when it computes or loads. What cannot be known is no work: doubt ends the machine.
+    anything else works when it computes or loads. An unknown counts as no work: in doubt the machine ends.
     """
     if max(utilization, default=0.0) >= BUSY_PERCENT or before is None:
         return True

@@ -29,7 +29,7 @@ ROUND_SECONDS = float(os.environ.get("MODELPICK_ROUND_SECONDS", "5"))  # spot no
 SAVE_SECONDS = float(os.environ.get("MODELPICK_SAVE_SECONDS", "60"))
 SAVING_TAKES = timedelta(minutes=5)  # before the limit the job is told to stop, so that its results are out in time
 POWER_OFF_AFTER = timedelta(minutes=30)  # the limit: behind both of AWS's switches
-SETUP_TAKES = 75 * 60.0  # an hour is what systemd gives it; what is no job by then will be none
+SETUP_TAKES = 75 * 60.0  # an hour is what systemd gives it; a job that has not started by then will not start
 # Of the two minutes of a spot notice: until the job's state is on disk, and until all of it is in the bucket.
 SPOT_JOB_SHARE, SPOT_SPARE_SECONDS = 0.5, 8.0
 STOP_SECONDS = 100.0  # the unit's TimeoutStopSec, and some
@@ -63,7 +63,7 @@ def main():
 
 
 def attempt(part):
-    """What a part of a round answers; an error in it is told, and is no reason to leave out the other parts."""
+    """What a part of a round answers; an error in it is reported, and the other parts still run."""
     try:
         return part()
     except Exception:

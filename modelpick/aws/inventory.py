@@ -124,7 +124,9 @@ def _groups(account: Account) -> Iterator[Resource]:
     wanted = [{"Name": "tag-key", "Values": [TAG_DEPLOYMENT]}]
     for item in account.pages("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", Filters=wanted):
         name, desired = item["AutoScalingGroupName"], item["DesiredCapacity"]
-        yield Resource(name.removeprefix(f"{PREFIX}-"), "group", name, account.region, desired > 0, f"wants {desired}")
+        yield Resource(
+            name.removeprefix(f"{PREFIX}-"), "group", name, account.region, desired > 0, f"desired capacity {desired}"
+        )
 
 
 def _disks(account: Account) -> Iterator[Resource]:

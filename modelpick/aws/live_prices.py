@@ -100,7 +100,7 @@ def reprice(
     try:
         compared = prices.on_demand(offers, today, accept_price_change=accept_price_change, make=make)
     except RemoteError as error:
-        return spec, (f"prices of {embedded.as_of()}: AWS could not be asked for today's ({error.message})",)
+        return spec, (f"prices of {embedded.as_of()}: AWS's prices of today could not be read ({error.message})",)
     _refuse_unbelievable([live for live in compared if live.held])
     notes = [
         f"{live.embedded.instance.name}: {live.offer.how_to_get}; computed with {_usd(live.embedded.usd_per_hour)}"

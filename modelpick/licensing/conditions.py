@@ -167,7 +167,7 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("limits.monthly_active_users", _limit("monthly_active_users", "within"), "within_user_limit",
         _free_up_to("monthly_active_users", _USERS), "conditional", stage="limit"),
     FactRow("limits.monthly_active_users", _limit("monthly_active_users", "any"),
-        obligation=("user_limit", "ask for another license above {fact:,} monthly active users")),
+        obligation=("user_limit", "get another license above {fact:,} monthly active users")),
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "unknown"), "revenue_limit_unknown",
         _free_up_to("annual_revenue_usd", _REVENUE, known=False), "unknown_license", stage="limit"),
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "over"), "over_revenue_limit",
@@ -175,7 +175,7 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "within"), "within_revenue_limit",
         _free_up_to("annual_revenue_usd", _REVENUE), "conditional", stage="limit"),
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "any"),
-        obligation=("revenue_limit", "ask for another license above {fact:,} US dollars of yearly revenue")),
+        obligation=("revenue_limit", "get another license above {fact:,} US dollars of yearly revenue")),
     FactRow("permits.hosting", lambda case: case.license.permits.hosting in ("no", "conditional")
         and case.company.deployment is None, "deployment_unknown",
         "limits offering it as a service; the policy does not give company.deployment",

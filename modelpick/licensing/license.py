@@ -1,4 +1,4 @@
-"""A license as facts: who it is, what it permits, where it stops, what it asks for. Pure.
+"""A license as facts: who it is, what it permits, where it stops, what it requires. Pure.
 
 One file in policies/licenses/ is one `License`; its name without .toml is the id. What a company makes of the facts
 is the policy's business (policy.py, assess.py).

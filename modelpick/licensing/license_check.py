@@ -117,7 +117,7 @@ def _name_prefix(judgement: Judgement, license_index: LicenseIndex) -> str | Non
 
 
 def output_name(folder: Path, permission: Permission) -> str:
-    """The name of the tuned model: the folder's, with the prefix its license asks for."""
+    """The name of the tuned model: the folder's, with the prefix its license requires."""
     prefix = permission.name_prefix
     name = folder.resolve().name
     if prefix and not name.lower().startswith(prefix.lower()):
@@ -126,7 +126,7 @@ def output_name(folder: Path, permission: Permission) -> str:
 
 
 def write_notices(permission: Permission, base: Path, target: Path, name: str) -> list[str]:
-    """Copy the base's license and notice files next to the result and write what the license asks for.
+    """Copy the base's license and notice files next to the result and write what the license requires.
 
     Returns the names written. Where the base came without its license text, NOTICE says that it has to be added: an
     obligation to pass it on is not met by silence.

@@ -308,7 +308,7 @@ def _misnamed(subject: _Subject, parts: Sequence[Assessment]) -> list[Assessment
         return []
     demanded = subject.policy.rules.conditional
     text = (
-        f'the license wants the names of derived models to begin with "{missing[0]}", and this one does not: '
+        f'the license requires the names of derived models to begin with "{missing[0]}", and this one does not: '
         "its publisher breaks the license"
     )
     return [Assessment(demanded, (Reason("name_prefix_missing", text, subject.model.id, demanded),))]

@@ -272,7 +272,7 @@ def _from_pretrained(
     from safetensors import SafetensorError
 
     try:
-        loaded, told = auto.from_pretrained(
+        loaded, loading_info = auto.from_pretrained(
             model, config=config, output_loading_info=True, ignore_mismatched_sizes=kind == "encoder", **arguments
         )
     except ValueError as error:
@@ -295,7 +295,10 @@ def _from_pretrained(
             code="cannot_load",
         ) from None
     # A mismatch is reported as (name, shape there, shape here).
-    absent = {*told["missing_keys"], *(key if isinstance(key, str) else key[0] for key in told["mismatched_keys"])}
+    absent = {
+        *loading_info["missing_keys"],
+        *(key if isinstance(key, str) else key[0] for key in loading_info["mismatched_keys"]),
+    }
     if absent and kind != "encoder":
         raise UsageError(
             f"{model} has no weights for {len(absent)} tensors of its architecture ({min(absent)}, ...)",

@@ -91,10 +91,10 @@ def lengths(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", k
         prompts = counts([example.prompt for example in examples], add_special_tokens=False)
         both = zip(prompts, counts(answers, add_special_tokens=False), strict=True)
         return [ends + asked + answered for asked, answered in both]
-    said = zip(examples, answers, strict=True)
+    pairs = zip(examples, answers, strict=True)
     whole = [
         _template_text(tokenizer, [*example.messages(), {"role": "assistant", "content": answer}])
-        for example, answer in said
+        for example, answer in pairs
     ]
     return counts(whole, add_special_tokens=False)
 

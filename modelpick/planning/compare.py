@@ -169,12 +169,12 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
     if not options.all_sizes:
         rows = _one_size_each(rows, left_out)
     shown = rows[0].memory if rows else found.setup.least
-    said = _assumptions(shown.workload, request, facts, rows)
-    return InstanceComparison(request.model.id, tuple(rows), shown, left_out, said, causes, found.refusal())
+    assumptions = _assumptions(shown.workload, request, facts, rows)
+    return InstanceComparison(request.model.id, tuple(rows), shown, left_out, assumptions, causes, found.refusal())
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
-    """The cheapest size of each GPU: larger ones of the same GPU are no faster at this."""
+    """The cheapest size of each GPU: larger ones of the same GPU are not faster at this."""
     seen: dict[tuple[str, float, str], str] = {}
     kept = []
     for row in rows:
@@ -227,21 +227,23 @@ def _training(
 def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, rows: Sequence[Row]) -> tuple[str, ...]:
     serves = workload.task == "serve"
     efficiency = (facts.serving if serves else facts.training)(workload.stack, workload.method)
-    said = [efficiency.standing(*dict.fromkeys(row.offer.instance.gpu.name for row in rows))]
-    said.append(f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}")
+    assumptions = [efficiency.standing(*dict.fromkeys(row.offer.instance.gpu.name for row in rows))]
+    assumptions.append(f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}")
     if serves:
         at_once = "1 request" if workload.batch == 1 else f"{workload.batch} requests"
-        said.append(f"{at_once} at a time, {workload.context} prompt tokens each")
+        assumptions.append(f"{at_once} at a time, {workload.context} prompt tokens each")
         if answered_at_once(workload) < workload.batch:
-            said.append(ONE_AFTER_ANOTHER)
-        said.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
+            assumptions.append(ONE_AFTER_ANOTHER)
+        assumptions.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
     else:
         tokens = (
             "the data's tokens" if request.tokens is not None else f"{ASSUMED_TOKENS:,} tokens (--data counts yours)"
         )
         passes = next((row.tuning.recipe.epochs for row in rows if row.tuning is not None), None)
-        said.insert(0, f"the job: {tokens}" + ("" if passes is None else f" x {passes:g} epochs"))
-        said.append("time and cost: 80 % intervals; low and high ends of the parts add up; spot prices: old samples")
+        assumptions.insert(0, f"the job: {tokens}" + ("" if passes is None else f" x {passes:g} epochs"))
+        assumptions.append(
+            "time and cost: 80 % intervals; low and high ends of the parts add up; spot prices: old samples"
+        )
         if request.tokens is not None:
-            said += request.tokens.assumptions
-    return tuple(said)
+            assumptions += request.tokens.assumptions
+    return tuple(assumptions)

@@ -46,12 +46,12 @@ class Tokens:
     @property
     def assumptions(self) -> list[str]:
         """The basis of the count."""
-        told = []
+        sentences = []
         if not self.counted:
-            told.append("tokens are estimated: 4 bytes each (3.0-4.8); the model's tokenizer was not available")
+            sentences.append("tokens are estimated: 4 bytes each (3.0-4.8); the model's tokenizer was not available")
         if self.truncated_rows:
-            told.append(f"{self.truncated_rows} rows are longer than the context and are cut")
-        return told
+            sentences.append(f"{self.truncated_rows} rows are longer than the context and are cut")
+        return sentences
 
 
 def measure(path: Path, context: int, counter: Counter | None = None, progress: Progress | None = None) -> Tokens:

@@ -146,8 +146,8 @@ def kv_cache_capacity(
     device = on_device(architecture, replace(workload, batch=1), parameters)
     usable = instance.usable_memory_gib
     share = vllm_share(usable, usable, workload.gpu_memory_utilization) if workload.stack == "vllm" else 1.0
-    beside = device.high - device.parts.kv_cache
-    headroom = max(usable * share * GIB - beside, 0.0)
+    other = device.high - device.parts.kv_cache
+    headroom = max(usable * share * GIB - other, 0.0)
     sequences = largest_batch(architecture, workload, instance, parameters) or 0
     each = device.kv_bytes_per_token * cache_share(architecture, workload)
     return KvCacheCapacity(headroom / GIB, int(headroom / each) if each else None, sequences)

@@ -163,7 +163,7 @@ def compare(
         request = PlanRequest(model, serve=work)
     found = place(request, tried, Caps(), facts())
     absent = found if isinstance(found, Rejection) and found.cause == "checkpoint" else None
-    if absent is not None:  # what it would cost is told all the same, where that can be told
+    if absent is not None:  # its cost is computed anyway, where that is possible
         imagined = place(request, tried, Caps(), facts(), hypothetical=True)
         found = absent if isinstance(imagined, Rejection) else imagined
     if isinstance(found, Rejection):

@@ -260,5 +260,5 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
         )
     if context.request.tokens is not None:
         listed += context.request.tokens.assumptions
-    listed += [said for memory in placement.memories.values() for said in memory.assumptions]
+    listed += [sentence for memory in placement.memories.values() for sentence in memory.assumptions]
     return list(dict.fromkeys(listed))

@@ -221,7 +221,7 @@ def _tie_break(row: Recommendation) -> tuple[Any, ...]:
 def _by_quality(rows: list[Recommendation]) -> list[Recommendation]:
     """Order by score intervals: nobody stands above a model that is clearly better; among ties the cheaper is first.
 
-    A model is clearly better when its interval lies wholly above the other's. Overlap is no equivalence (a ~ b and
+    A model is clearly better when its interval lies wholly above the other's. Overlap is not equivalence (a ~ b and
     b ~ c do not make a ~ c), so the next row is drawn, again and again, from all rows that no remaining row clearly
     beats. O(n log n).
     """

@@ -218,7 +218,7 @@ def report(
     request = _request(model, workload, architecture)
     found = place(request, tried, Caps(), facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()
-    if isinstance(found, Rejection) and found.cause in ("context", "checkpoint"):  # what it would take is told
+    if isinstance(found, Rejection) and found.cause in ("context", "checkpoint"):  # its memory is estimated anyway
         found = place(request, tried, Caps(), facts, hypothetical=True)
     if isinstance(found, Rejection):
         try:
@@ -237,7 +237,7 @@ def report(
 
 
 def default_offers(offers: Iterable[Offer], gpus: int) -> list[Offer]:
-    """The offers that plan and cost take where nothing is said: the G class with exactly the GPUs asked for."""
+    """The default offers of plan and cost: the G class with exactly the requested GPUs."""
     return offers_for(offers, _G_CLASS, None, gpus)
 
 

@@ -107,8 +107,8 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     for way in ways:
         serving = request.traced or on_device(architecture, way.workload, model.parameters)
         rules = tuple(dict.fromkeys((*tuned, *way.rules)))
-        told = tuple(dict.fromkeys((*caveats, *way.caveats)))
-        setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, told))
+        all_caveats = tuple(dict.fromkeys((*caveats, *way.caveats)))
+        setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, all_caveats))
     return tuple(setups)
 
 

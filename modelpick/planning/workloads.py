@@ -1,4 +1,4 @@
-"""What the options of plan, cost and estimate ask for, as workloads of a model. Pure.
+"""The options of plan, cost and estimate as workloads of a model. Pure.
 
 Options are a workload's names with values that nobody has checked yet: workload_from does.
 """
@@ -69,7 +69,7 @@ def as_the_model_takes(model: Model, workload: Workload, options: Mapping[str, o
 
 
 def as_far_as_the_model_takes(model: Model, workload: Workload, options: Mapping[str, object]) -> Workload:
-    """The same where memory is told all the same: what the model does not take stays as it was asked."""
+    """The same for an estimate, which is given anyway: more than the model takes stays as requested."""
     try:
         return as_the_model_takes(model, workload, options)
     except ModelpickError:

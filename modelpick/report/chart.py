@@ -75,8 +75,8 @@ def chart(points: Sequence[Point]) -> Chart | None:
     for p in sorted(usable, key=lambda one: -one.score):  # the best of a price stands in the middle
         number = seen[p.usd] % _COLUMNS
         seen[p.usd] += 1
-        beside = _SPREAD * (-1) ** number * ((number + 1) // 2)
-        at = round(x(p.usd) + beside, 1)
+        offset = _SPREAD * (-1) ** number * ((number + 1) // 2)
+        at = round(x(p.usd) + offset, 1)
         marks.append(Mark(p, at, round(y(p.score), 1), round(y(p.high), 1), round(y(p.low), 1), p in best))
     steps = [f"{'L' if n else 'M'}{x(p.usd):.1f},{y(p.score):.1f}" for n, p in enumerate(best)]
     prices = tuple(Tick(round(x(usd), 1), f"${usd:g}") for usd in _TICKS if low <= math.log10(usd) <= high)

@@ -75,8 +75,8 @@ class Level:
     @property
     def prompt_tokens(self) -> float | None:
         """Mean tokens of a prompt, as the server counts; None when it does not."""
-        told = [one.prompt_tokens for one in self.answered if one.prompt_tokens is not None]
-        return statistics.fmean(told) if told else None
+        counts = [one.prompt_tokens for one in self.answered if one.prompt_tokens is not None]
+        return statistics.fmean(counts) if counts else None
 
     @property
     def generated(self) -> float:
@@ -180,9 +180,9 @@ def _ask(at: Endpoint, model: str, load: Load, number: int) -> Timed:
             last, pieces = piece.seconds, pieces + 1
     if first is None:
         raise RemoteError("an answer had no text", fix="ask for more tokens with --generate", code="empty_answer")
-    told = (usage or {}).get("completion_tokens")
+    counted = (usage or {}).get("completion_tokens")
     read = (usage or {}).get("prompt_tokens")
-    return Timed(first, last, int(told or pieces), int(read) if read is not None else None, told is not None)
+    return Timed(first, last, int(counted or pieces), int(read) if read is not None else None, counted is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,9 +152,9 @@ def _piece(chunk: Mapping[str, object], seconds: float) -> Piece:
         )
     choices = chunk.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-    said = choice.get("delta") or choice.get("message") or {}
-    text = said.get("content") or choice.get("text") or ""
-    thought = said.get("reasoning_content") or said.get("reasoning") or ""
+    message = choice.get("delta") or choice.get("message") or {}
+    text = message.get("content") or choice.get("text") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
     usage = chunk.get("usage")
     return Piece(
         str(text), seconds, usage if isinstance(usage, dict) else None, str(thought), bool(choice.get("finish_reason"))
@@ -185,27 +185,27 @@ def _later(error: urllib.error.HTTPError) -> float | None:
     """The seconds after which the server wants to be asked again (Retry-After, else 2), at least one; None: never."""
     if error.code not in (429, 503):
         return None
-    told = (error.headers.get("Retry-After") or "2").strip()
-    return max(float(told), 1.0) if told.isdecimal() else 2.0  # a date is too rare to be read
+    delay = (error.headers.get("Retry-After") or "2").strip()
+    return max(float(delay), 1.0) if delay.isdecimal() else 2.0  # a date is too rare to be read
 
 
 def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -> RemoteError:
-    said = _short(error.read(4096).decode(errors="replace"))
+    reply = _short(error.read(4096).decode(errors="replace"))
     if 300 <= error.code < 400:
         # Not followed: the key would go along to whatever address a server names.
         to = error.headers.get("Location") or "another address"
         return RemoteError(f"{at.url} redirects to {address(to)}", fix="give that address", code="endpoint_moved")
     if error.code in (401, 403):
         fix = "give the key's file with --key-file, or set OPENAI_API_KEY"
-        return RemoteError(f"{at.url} rejects the key: {said}", fix=fix, code="endpoint_refused")
+        return RemoteError(f"{at.url} rejects the key: {reply}", fix=fix, code="endpoint_refused")
     if pause is not None:
         fix = f"try again in {pause:.0f} s"
         code = "endpoint_busy" if error.code == 429 else "endpoint_loading"
-        return RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code=code)
+        return RemoteError(f"{at.url} answers {error.code}: {reply}", fix=fix, code=code)
     fix = "check the address (up to /v1), --model and the length of the prompt; no chat template: --completions"
-    if "template" in said.lower():
+    if "template" in reply.lower():
         fix = "the model has no chat template: ask with --completions"
-    return RemoteError(f"{at.url} answers {error.code}: {said}", fix=fix, code="endpoint_refused")
+    return RemoteError(f"{at.url} answers {error.code}: {reply}", fix=fix, code="endpoint_refused")
 
 
 def _silent(at: Endpoint, error: Exception) -> RemoteError:
@@ -241,9 +241,9 @@ def _parsed(data: bytes, at: Endpoint) -> dict[str, object]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        said = _short(data[:4096].decode(errors="replace"))[:80]
+        reply = _short(data[:4096].decode(errors="replace"))[:80]
         raise RemoteError(
-            f"{at.url} does not speak the OpenAI protocol; it says: {said}",
+            f"{at.url} does not speak the OpenAI protocol; it says: {reply}",
             fix="give the address that ends in /v1",
             code="not_openai",
         )

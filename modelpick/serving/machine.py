@@ -89,16 +89,16 @@ def _holder(row: list[str]) -> Holder | None:
 def _ram() -> tuple[float | None, float | None]:
     """GiB that programs may still take, and in all."""
     lines = _lines(Path("/proc/meminfo"))
-    told = {name: int(rest.split()[0]) / _MIB_PER_GIB**2 for name, _, rest in (line.partition(":") for line in lines)}
-    return told.get("MemAvailable"), told.get("MemTotal")
+    memory = {name: int(rest.split()[0]) / _MIB_PER_GIB**2 for name, _, rest in (line.partition(":") for line in lines)}
+    return memory.get("MemAvailable"), memory.get("MemTotal")
 
 
 def program(name: str) -> str | None:
     """A program of this environment, else of PATH; vLLM, which needs its own environment, from MODELPICK_VLLM."""
-    if name == "vllm" and (told := os.environ.get("MODELPICK_VLLM")):
-        return told if os.access(told, os.X_OK) else None
-    beside = Path(sys.executable).parent / name
-    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+    if name == "vllm" and (configured := os.environ.get("MODELPICK_VLLM")):
+        return configured if os.access(configured, os.X_OK) else None
+    sibling = Path(sys.executable).parent / name
+    return str(sibling) if os.access(sibling, os.X_OK) else shutil.which(name)
 
 
 def port_in_use(host: str, port: int) -> bool:

@@ -200,7 +200,7 @@ class Supervisor:
     def _load(self, *, again: bool = False) -> None:
         """Start the server and wait until it answers; a death is counted, not raised, when it had been up before."""
         self.server.start()
-        began = told = time.monotonic()
+        began = reported = time.monotonic()
         while not self.stop.is_set():
             if self.server.code is not None:
                 if again:
@@ -217,8 +217,8 @@ class Supervisor:
                     fix=f"see {self.server.log}",
                     code="server_silent",
                 )
-            if now - told > 15:
-                told = now
+            if now - reported > 15:
+                reported = now
                 last = self.server.last_lines(1)
                 self.tell(f"loading, {now - began:.0f} s: {last[0][:100] if last else 'no output yet'}")
             self.stop.wait(_LOOK_SECONDS)
@@ -267,9 +267,9 @@ class Supervisor:
             request = urllib.request.Request(f"{self.address}/completions", body, headers)
             try:
                 with _DIRECT.open(request, timeout=_LOAD_SECONDS) as answer:
-                    said = answer.read(4096)
-                if b'{"error"' in said:
-                    raise self._fails(name, said)
+                    reply = answer.read(4096)
+                if b'{"error"' in reply:
+                    raise self._fails(name, reply)
             except urllib.error.HTTPError as error:
                 if error.code == 503 or self.server.code is not None:
                     return False  # the proxy is up before the server
@@ -278,10 +278,10 @@ class Supervisor:
                 return False
         return True
 
-    def _fails(self, name: str, said: bytes) -> ServerDiedError:
+    def _fails(self, name: str, reply: bytes) -> ServerDiedError:
         last = " / ".join(self.server.last_lines(3))
         return ServerDiedError(
-            f"{name} does not answer: {said[:300].decode(errors='replace').strip()}; {last}",
+            f"{name} does not answer: {reply[:300].decode(errors='replace').strip()}; {last}",
             fix=f"see {self.server.log}",
             code="model_fails",
         )

@@ -124,10 +124,10 @@ def _long_answers_refused(most: int) -> list[dict[str, object]]:
     and a whole generation_config in addition: beams, copies, another cache. Without either it writes 1,024 tokens."""
     named = '"max_(?:completion_)?tokens"\\s*:\\s*'
     too_many = {"vars_regexp": {"{http.request.body}": {"pattern": f'{named}(?:"|\\d+[.eE]|{_beyond(most)})'}}}
-    said = f"set max_tokens to a plain number, at most {most} (serve --generate)"
+    message = f"set max_tokens to a plain number, at most {most} (serve --generate)"
     own = {"vars_regexp": {"{http.request.body}": {"pattern": '"generation_config"\\s*:\\s*[^n\\s]'}}}
     return [
-        _route([too_many], _json(400, _error(said, "max_tokens_exceeded"))),
+        _route([too_many], _json(400, _error(message, "max_tokens_exceeded"))),
         _route([own], _json(400, _error("this server does not accept generation_config in requests", "not_taken"))),
     ]
 
@@ -151,8 +151,8 @@ def _whole_answers_refused() -> dict[str, object]:
     """transformers 5.23 cuts the prompt's length off the front of every whole answer (cli/serving/utils.py,
     GenerateManager.generate_non_streaming), which is wrong where the answer does not begin with the prompt."""
     streamed = {"vars_regexp": {"{http.request.body}": {"pattern": '"stream"\\s*:\\s*true'}}}
-    said = "this server answers correctly for encoder-decoder models only with stream=true"
-    return _route([{"not": [streamed]}], _json(400, _error(said, "stream_required")))
+    message = "this server answers correctly for encoder-decoder models only with stream=true"
+    return _route([{"not": [streamed]}], _json(400, _error(message, "stream_required")))
 
 
 def _license_files(state: Path) -> dict[str, object]:

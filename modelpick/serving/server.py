@@ -240,8 +240,8 @@ def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[
 
 def _checkpoint_method(folder: Path) -> str | None:
     config = folder / "config.json"
-    told = source.read_json(config).get("quantization_config") if config.is_file() else None
-    method = told.get("quant_method") if isinstance(told, dict) else None
+    quantization = source.read_json(config).get("quantization_config") if config.is_file() else None
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else None
     return str(method) if method in ("gptq", "awq", "fp8", "mxfp4") else None
 
 

@@ -43,24 +43,28 @@ def exact(report: MemoryReport) -> MemoryReport:
             fix="leave out --exact",
             code="not_traceable",
         )
-    told = _assumptions(report, traced)
+    assumptions = _assumptions(report, traced)
     return report.with_trace(
-        traced_estimate(report.memory, traced, told), traced_estimate(report.device, traced, told), traced.as_json()
+        traced_estimate(report.memory, traced, assumptions),
+        traced_estimate(report.device, traced, assumptions),
+        traced.as_json(),
     )
 
 
 def _assumptions(report: MemoryReport, traced: "Trace") -> tuple[str, ...]:
     """The assumptions: what was traced, then what the formulas assume for the same workload."""
-    told = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
+    assumptions = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
     work, kind = report.memory.workload, report.architecture.kind
     if work.task == "finetune" and work.stack == "transformers" and kind == "decoder":
-        told.append("a loop of transformers: modelpick finetune trains decoders as --stack trl --stack-version 1.16")
+        assumptions.append(
+            "a loop of transformers: modelpick finetune trains decoders as --stack trl --stack-version 1.16"
+        )
     if work.task == "finetune" and kind == "encoder":
-        told.append("trained with a classification head of two labels")
-    return (*told, *(said for said in report.memory.assumptions if said != WHOLE_VOCABULARY))
+        assumptions.append("trained with a classification head of two labels")
+    return (*assumptions, *(text for text in report.memory.assumptions if text != WHOLE_VOCABULARY))
 
 
-def traced_estimate(estimate: MemoryEstimate, traced: "Trace", told: tuple[str, ...]) -> MemoryEstimate:
+def traced_estimate(estimate: MemoryEstimate, traced: "Trace", assumptions: tuple[str, ...]) -> MemoryEstimate:
     """An estimate whose parts are the trace's, counted as its workload's `measure` says.
 
     `runtime` is what the allocator holds beyond the tensors, and on the device the CUDA context as well.
@@ -76,7 +80,7 @@ def traced_estimate(estimate: MemoryEstimate, traced: "Trace", told: tuple[str, 
         parameters=traced.parameters,
         parameters_source="trace",
         trainable_parameters=traced.trainable_parameters,
-        assumptions=told,
+        assumptions=assumptions,
     )
 
 

@@ -21,7 +21,7 @@ def read(text: str, rules: Rules) -> Hits:
     """Candidates in a Python source. Notebook magics (`!`, `%`) are left to the notebook's reader."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an audited file's own invalid escapes are no news here
+            warnings.simplefilter("ignore")  # an audited file's own invalid escapes do not matter here
             tree = ast.parse(_COMMAND_IN_NOTEBOOK.sub(r"\1pass", text) if "!" in text or "%" in text else text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         yield from lines.read(text, rules)

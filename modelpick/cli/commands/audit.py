@@ -70,9 +70,9 @@ def _draw(console: Console, found: Audit) -> None:
         line = styled(where, verdict, f" {_model(use)}: {use.why}")
         console.print(line, soft_wrap=True)
     counts = {word: sum(use.word == word for use in found.uses) for word in _COLOUR}
-    said = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"
+    tally = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"
     console.print(
-        f"{len(found.uses)} models in {found.scan.files} files under {found.policy.name}: {said}", markup=False
+        f"{len(found.uses)} models in {found.scan.files} files under {found.policy.name}: {tally}", markup=False
     )
 
 

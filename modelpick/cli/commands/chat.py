@@ -15,7 +15,7 @@ from modelpick.serving.client import Asking, Endpoint
 
 
 @dataclass(slots=True)
-class _Said:
+class _ChatAnswer:
     """An answer: its text, what was thought before it, the usage as the server counts it, the seconds it took."""
 
     text: str = ""
@@ -71,11 +71,11 @@ def chat(
     if not asked.strip():
         raise UsageError("there is no question", fix="give --message, or pipe it in", code="usage")
     turns.append({"role": "user", "content": asked})
-    said = _ask(talk, turns, shown=not out.as_json)
+    answer = _ask(talk, turns, shown=not out.as_json)
     if out.as_json:
         payload: dict[str, object] = {
-            "endpoint": at.url, "model": name, "answer": said.text, "reasoning": said.thought or None,
-            "usage": said.usage, "seconds": said.seconds, "assumptions": [], "sources": [],
+            "endpoint": at.url, "model": name, "answer": answer.text, "reasoning": answer.thought or None,
+            "usage": answer.usage, "seconds": answer.seconds, "assumptions": [], "sources": [],
         }  # fmt: skip
         out.answer(payload, lambda console: None)
 
@@ -101,23 +101,23 @@ def _converse(out: Output, talk: _Talk, turns: list[dict[str, str]]) -> None:
             return
         turns.append({"role": "user", "content": asked})
         try:
-            said = _ask(talk, turns, shown=True)
+            answer = _ask(talk, turns, shown=True)
         except RemoteError as error:  # the conversation so far is kept
             turns.pop()
             out.note(f"{error.message}; {error.fix}")
             continue
-        turns.append({"role": "assistant", "content": said.text})
+        turns.append({"role": "assistant", "content": answer.text})
 
 
-def _ask(talk: _Talk, turns: list[dict[str, str]], *, shown: bool) -> _Said:
+def _ask(talk: _Talk, turns: list[dict[str, str]], *, shown: bool) -> _ChatAnswer:
     """The whole answer; shown as it comes."""
-    said, open_line = _Said(), False
+    answer, open_line = _ChatAnswer(), False
     try:
         for piece in client.answer(talk.at, talk.model, replace(talk.way, messages=turns)):
-            said.text += piece.text
-            said.thought += piece.thought
-            said.seconds = piece.seconds
-            said.usage = dict(piece.usage) if piece.usage else said.usage
+            answer.text += piece.text
+            answer.thought += piece.thought
+            answer.seconds = piece.seconds
+            answer.usage = dict(piece.usage) if piece.usage else answer.usage
             if shown and talk.think and piece.thought:
                 to_stderr(piece.thought)
             if shown and piece.text:
@@ -126,7 +126,7 @@ def _ask(talk: _Talk, turns: list[dict[str, str]], *, shown: bool) -> _Said:
     finally:
         if open_line:
             to_stdout("\n")
-    if not said.text.strip():
-        thought = ": its thoughts used up all tokens" if said.thought else ""
+    if not answer.text.strip():
+        thought = ": its thoughts used up all tokens" if answer.thought else ""
         raise RemoteError(f"{talk.model} gave an empty answer{thought}", fix="raise --max-tokens", code="empty_answer")
-    return said
+    return answer

@@ -215,10 +215,10 @@ def _price(account: Account, offer: Offer) -> _Check:
         return _Check(name, "absent", f"{known}; AWS's price could not be read: {error.message}", error.fix)
     if live.usd_per_hour is None:
         return _Check(name, "absent", f"{known}; AWS lists none", "choose another --region or --instance")
-    told = f"{known}; AWS says ${live.usd_per_hour:.3f} today"
+    comparison = f"{known}; AWS says ${live.usd_per_hour:.3f} today"
     if live.held:
-        return _Check(name, "problem", f"{told}: too far away", "if that is right: modelpick up ... --confirm")
-    return _Check(name, "ok", told)
+        return _Check(name, "problem", f"{comparison}: too far away", "if that is right: modelpick up ... --confirm")
+    return _Check(name, "ok", comparison)
 
 
 def _show_policy(out: Output, region: str | None, profile: str | None, kms_key: str | None) -> None:

@@ -119,7 +119,9 @@ def _draw_live(console: Console, asked: LiveOffers) -> None:
         console.print(f"  {price.embedded.instance.name}: {now}, embedded {before}")
     for price in asked.held:
         now, before = _usd(price.usd_per_hour), _usd(price.embedded.usd_per_hour)
-        console.print(f"held: {price.embedded.instance.name} at {now} is far from {before}; --confirm if it is right")
+        console.print(
+            f"not used: {price.embedded.instance.name} at {now} is far from {before}; --confirm if it is right"
+        )
     for zone in asked.zones:
         console.print(
             f"  {zone.instance_type} {zone.zone}: {zone.now:.4f} now, {zone.median:.4f} median of 7 days "

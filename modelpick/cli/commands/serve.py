@@ -88,13 +88,13 @@ def serve(
         out.answer({**launch.as_json(), "started": False}, lambda console: _draw(console, launch, started=False))
         return
     out.note(f"starting: {' '.join(launch.words)}")
-    told = ServeProgress(Path(progress) if progress else None, launch.served.names, launch.port)
+    progress_file = ServeProgress(Path(progress) if progress else None, launch.served.names, launch.port)
 
     def when_ready() -> None:
-        told.state("ready")
+        progress_file.state("ready")
         out.answer({**launch.as_json(), "started": True}, lambda console: _draw(console, launch, started=True))
 
-    with told:
+    with progress_file:
         server.run(launch, out.note, when_ready)
     out.note("stopped")
 

@@ -100,8 +100,8 @@ def draw(console: Console, found: list[Status], where: str, now: datetime) -> No
     console.print(table)
     for item in found:
         if item.machine or item.progress.machine:
-            said = " ".join(word for word in (item.machine, item.progress.text()) if word)
-            console.print(f"{item.deployment}: {said}", markup=False)
+            state = " ".join(word for word in (item.machine, item.progress.text()) if word)
+            console.print(f"{item.deployment}: {state}", markup=False)
         if item.unwatched:
             console.print(f"NOT SAFE: {item.deployment}: {'; '.join(item.problems)}", markup=False)
             console.print(f"  modelpick down {item.deployment} --region {item.region}", markup=False)

@@ -181,20 +181,21 @@ def _go_on(out: Output, account: Account, deployment: str) -> bool:
 
 def _export(out: Output, spec: Spec, path: Path) -> None:
     packed = bundle.build(spec.job)
-    beside = path.with_suffix(".bundle.tar.gz")
-    write_atomically(beside, packed, code="no_file", fix="choose another file")
+    bundle_path = path.with_suffix(".bundle.tar.gz")
+    write_atomically(bundle_path, packed, code="no_file", fix="choose another file")
     template = cloudformation.template_text(spec, hashlib.sha256(packed).hexdigest())
     write_atomically(path, template, code="no_file", fix="choose another file")
     out.answer(
         {
             "template": str(path),
-            "bundle": str(beside),
+            "bundle": str(bundle_path),
             "deployment": spec.deployment,
             "assumptions": [render.price_assumption(spec)],
             "sources": [],
         },
         lambda console: console.print(
-            f"{path}: the deployment {spec.deployment} as a CloudFormation template\n{beside}: what its machine runs\n"
+            f"{path}: the deployment {spec.deployment} as a CloudFormation template\n"
+            f"{bundle_path}: what its machine runs\n"
             "How it is launched and stopped: docs/exports.md",
             markup=False,
         ),

@@ -56,8 +56,10 @@ def _draw_lengths(console: Console, report: Report) -> None:
         rows.append((styled(f"≤ {end:,}"), number, "cut" if over else ""))
     _bars(console, "tokens", rows)
     if report.context is not None:
-        said = f"{count(report.too_long, 'example')} longer than the context of {report.context:,}"
-        console.print(said if report.too_long else f"every example fits the context of {report.context:,}", style="dim")
+        too_long = f"{count(report.too_long, 'example')} longer than the context of {report.context:,}"
+        console.print(
+            too_long if report.too_long else f"every example fits the context of {report.context:,}", style="dim"
+        )
 
 
 def _bars(console: Console, title: str, rows: Sequence[tuple[Text, int, str]]) -> None:
@@ -67,9 +69,9 @@ def _bars(console: Console, title: str, rows: Sequence[tuple[Text, int, str]]) -
     table.add_column(title, justify="right" if title == "tokens" else "left", no_wrap=True)
     table.add_column("examples", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for name, number, said in rows:
-        bar = Text("█" * (max(1, round(room * number / most)) if number else 0), style="yellow" if said else "cyan")
-        table.add_row(name, f"{number:,}", bar.append(f" {said}" if said else "", style="yellow"))
+    for name, number, remark in rows:
+        bar = Text("█" * (max(1, round(room * number / most)) if number else 0), style="yellow" if remark else "cyan")
+        table.add_row(name, f"{number:,}", bar.append(f" {remark}" if remark else "", style="yellow"))
     console.print(table)
 
 
@@ -106,7 +108,7 @@ def _after_check(file: str, report: Report, held_out: str | None) -> list[str]:
     if codes & {"conflicting_labels", "rare_label"}:
         steps.append("correct the labels above, or add examples of the rare ones")
     if "restricted_source" in codes:
-        steps.append("have a person decide about the sources: fine-tuning asks for the name (--reviewed-by)")
+        steps.append("let a person decide about the sources: fine-tuning needs the name (--reviewed-by)")
     return steps or [f"modelpick finetune MODEL --data {file}"]
 
 

@@ -38,8 +38,8 @@ def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve:
             f"{tokens}; {capacity.sequences:,} sequences of {work.context:,} at once",
             markup=False,
         )
-    for said in memory.assumptions:
-        console.print(f"assumed: {said}", style="dim", markup=False)
+    for assumption in memory.assumptions:
+        console.print(f"assumed: {assumption}", style="dim", markup=False)
 
 
 def _draw_parts(console: Console, report: MemoryReport, explain: bool) -> None:

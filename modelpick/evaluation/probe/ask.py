@@ -75,7 +75,7 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
     model: Any = loaded.eval()
     longest = max(len(tokenizer(solved(shots) + case.prompt)["input_ids"]) for case in cases)
     _check_room(longest_known(model.config, "encoder"), longest + 8)
-    said: list[bool | None] = []
+    concluded: list[bool | None] = []
     texts: list[str] = []
     for case in cases:
         gap = f" The answer is {tokenizer.mask_token}." if case.asking == "judge" else f" {tokenizer.mask_token}."
@@ -84,12 +84,12 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
             logits = model(**inputs).logits[0]
         row = logits[int((inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[-1])]
         if case.asking == "judge":
-            said.append(bool(row[_first_id(tokenizer, "yes")] > row[_first_id(tokenizer, "no")]))
-            texts.append("yes" if said[-1] else "no")
+            concluded.append(bool(row[_first_id(tokenizer, "yes")] > row[_first_id(tokenizer, "no")]))
+            texts.append("yes" if concluded[-1] else "no")
         else:
-            said.append(int(row.argmax()) == _first_id(tokenizer, case.claim))
+            concluded.append(int(row.argmax()) == _first_id(tokenizer, case.claim))
             texts.append(str(tokenizer.decode([int(row.argmax())])).strip())
-    return Answers(tuple(cases), tuple(said), tuple(texts))
+    return Answers(tuple(cases), tuple(concluded), tuple(texts))
 
 
 def ask_endpoint(

@@ -50,10 +50,15 @@ class Probed:
     founding: Answers
 
     def as_json(self) -> dict[str, object]:
-        """For `probe --json`: the suite's figures, and what was said to the one prompt."""
-        case, said = self.founding.cases[0], self.founding.concluded[0]
-        told = {"prompt": case.prompt, "said": self.founding.texts[0], "concluded": said, "right": said is case.follows}
-        return {**self.answers.as_json(), "founding_prompt": told}
+        """For `probe --json`: the suite's figures, and the answer to the founding prompt."""
+        case, concluded = self.founding.cases[0], self.founding.concluded[0]
+        founding = {
+            "prompt": case.prompt,
+            "said": self.founding.texts[0],
+            "concluded": concluded,
+            "right": concluded is case.follows,
+        }
+        return {**self.answers.as_json(), "founding_prompt": founding}
 
 
 def probe(

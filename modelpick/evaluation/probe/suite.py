@@ -168,8 +168,8 @@ def _say(
 
 def _claim(conclusion: Statement, kinds: dict[str, tuple[str, str]], properties: dict[str, str]) -> str:
     term = conclusion.predicate
-    said = _a(kinds[term][0]) if term in kinds else properties[term]
-    return f"not {said}" if conclusion.form == "is_not" else said
+    term_text = _a(kinds[term][0]) if term in kinds else properties[term]
+    return f"not {term_text}" if conclusion.form == "is_not" else term_text
 
 
 def _a(word: str) -> str:
@@ -229,7 +229,9 @@ class Answers:
 
     def right(self) -> tuple[float, ...]:
         """1 for each case judged rightly, else 0."""
-        return tuple(float(said is case.follows) for case, said in zip(self.cases, self.concluded, strict=True))
+        return tuple(
+            float(concluded is case.follows) for case, concluded in zip(self.cases, self.concluded, strict=True)
+        )
 
     def accuracy(self) -> Interval:
         """The share of all cases judged rightly: half are valid, so that always refusing or agreeing scores a half."""

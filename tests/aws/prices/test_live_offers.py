@@ -18,7 +18,7 @@ def test_live_prices_are_compared_and_far_ones_are_held(aws: Aws, modelpick: Run
     held = [row["instance_type"] for row in body["live"]["compared"] if row["held"]]
     assert held == ["g5.2xlarge"]
     drawn = modelpick(*words)
-    assert "held: g5.2xlarge at $12.1200" in drawn.out
+    assert "not used: g5.2xlarge at $12.1200" in drawn.out
     accept_price_change = modelpick(*words, "--confirm", "--json").json
     assert (
         next(row for row in accept_price_change["offers"] if row["instance_type"] == "g5.2xlarge")["usd_per_hour"]
