@@ -251,8 +251,8 @@ def _typed(
         if only is not None and error.errno not in only:
             raise
         _cannot(verb, path, error, code, fix)
-    except ValueError as error:  # "embedded null byte": no system has such a name
-        if only is not None or "null" not in str(error):
+    except ValueError as error:  # "embedded null byte", half a surrogate pair: no system has such a name
+        if only is not None or not (isinstance(error, UnicodeEncodeError) or "null" in str(error)):
             raise
         _cannot(verb, path, error, code, fix)
 

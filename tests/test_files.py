@@ -80,6 +80,8 @@ def test_only_a_regular_file_is_read(
 def test_a_name_no_system_has_is_refused() -> None:
     assert "\\x00" in _refusal(lambda: files.read_bytes("a\0b", code="my_code")).message
     _refusal(lambda: files.write_atomically("a\0b", "x", code="my_code"))
+    _refusal(lambda: files.read_bytes("a\ud800b", code="my_code"))
+    _refusal(lambda: files.write_atomically("a\ud800b", "x", code="my_code"))
 
 
 @pytest.mark.parametrize("read", READERS)

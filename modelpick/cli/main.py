@@ -3,6 +3,7 @@
 Nothing heavy is imported here or at the top of a command file: `modelpick --help` must start at once.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -141,7 +142,19 @@ def _run(words: list[str]) -> int:
         output.to_stderr("interrupted\n")
         return EXIT_INTERRUPTED
     except Exception as error:  # a defect of ours: the traceback goes to a file, a sentence to the screen
-        return output.report_error(_defect(error), as_json=as_json)
+        return output.report_error(_too_long_a_name(error) or _defect(error), as_json=as_json)
+
+
+def _too_long_a_name(error: Exception) -> UsageError | None:
+    """The sentence for a file name that no file system has: before Python 3.14 even Path.is_file raises for it.
+
+    Wherever the name came from, a flag, a settings file or a run file: it is looked at in many places.
+    """
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return None
+    return UsageError(
+        f"a file name is too long: {str(error.filename)[:60]}...", fix="name a file with a shorter name", code="no_file"
+    )
 
 
 class _DefectError(ModelpickError):

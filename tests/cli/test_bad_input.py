@@ -49,6 +49,13 @@ from tests.cli.conftest import Run
         (["policy", "check", "no-such-file.toml"], "no-such-file"),
         (["policy", "check", "no/prose.toml"], "no/prose.toml"),
         (["catalog", "show", "qqqqzz"], "qqqqzz"),
+        (["license", "Qwen/Qwen3-8B", "--offline", "--policy", "x" * 300], "too long"),
+        (["recommend", "--policy", "x" * 300], "too long"),
+        (["plan", "Qwen/Qwen3-8B", "--offline", "--data", "x" * 300], "too long"),
+        (["plan", "Qwen/Qwen3-8B", "--offline", "--output", "x" * 300], "too long"),
+        (["finetune", "Qwen/Qwen3-8B", "--offline", "--data", "x" * 300], "too long"),
+        (["finetune", "--run", "x" * 300, "--output", "run"], "too long"),
+        (["lock", "Qwen/Qwen3-8B", "--offline", "--output", "x" * 300], "too long"),
     ],
 )
 def test_a_mistake_is_a_usage_error_with_a_way_out(modelpick: Run, words: list[str], said: str) -> None:

@@ -24,7 +24,7 @@ from modelpick.cli.options import Run, amount
 from modelpick.cli.output import Output, to_stderr
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.cli.render import up as render
-from modelpick.errors import EXIT_INTERRUPTED
+from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.exports import cloudformation
 from modelpick.files import read_text, write_atomically
 from modelpick.planning.plan_file import Plan, load
@@ -180,6 +180,8 @@ def _go_on(out: Output, account: Account, deployment: str) -> bool:
 
 
 def _export(out: Output, spec: Spec, path: Path) -> None:
+    if not path.name:
+        raise UsageError(f"--cloudformation is {str(path)!r}", fix="name a file for the template", code="no_file")
     packed = bundle.build(spec.job)
     bundle_path = path.with_suffix(".bundle.tar.gz")
     write_atomically(bundle_path, packed, code="no_file", fix="choose another file")
