@@ -51,7 +51,7 @@ while true; do echo '{"request":{"uri":"/v1/models"}}' >>"$state/requests.jsonl"
 
 def job(script: str, **more: Any) -> MachineJob:
     """A job that is a shell script, without the training requirements."""
-    return MachineJob(command=("bash", "-c", script), requirements=False, **more)
+    return MachineJob(**{"command": ("bash", "-c", script), "requirements": False, **more})
 
 
 class Ready:
