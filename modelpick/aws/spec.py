@@ -52,8 +52,8 @@ class MachineJob:
 
     A job ends with its command, a service when nobody has used it for `idle_minutes` (None: the guest's own time).
     `requirements`: the training libraries are installed; `vllm`: vLLM too, in an environment of its own. `keep_data`:
-    the training data outlives the machine. `files` are texts that lie beside the job, by name; `environment` is the
-    command's, beside the machine's own.
+    the training data outlives the machine. `files` are texts that belong to the job, by name; `environment` is the
+    command's, in addition to the machine's own.
     """
 
     command: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class MachineJob:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
-        """The content of job.json: what is not said takes the guest's own default."""
+        """The content of job.json: a missing value takes the guest's own default."""
         content: dict[str, object] = {"schema_version": 1, "command": list(self.command), "kind": self.kind}
         if self.idle_minutes is not None:
             content["idle_minutes"] = self.idle_minutes

@@ -100,7 +100,7 @@ def load_card_statements(path: Path | None = None) -> CardStatements:
 
 
 def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
-    """An approvals file; one that does not exist holds no approvals."""
+    """An approvals file; a missing file means no approvals."""
     where = path or policies_directory() / "approvals.toml"
     return tuple(_entries(where, "approval", Approval)) if where.exists() else ()
 

@@ -53,7 +53,7 @@ def test_memories_of_several_gpus_are_never_added_up() -> None:
     assert on(big, FOUR_A10G).fits == on(big, A10G).fits is False
     sharded = replace(big, gpus=4, sharding="tensor-parallel")
     assert on(sharded, FOUR_A10G)
-    assert "asked for" in on(sharded, A10G).reason
+    assert "4 are requested" in on(sharded, A10G).reason
 
 
 def test_a_gpu_without_the_dtype_lacks_it_however_much_memory_it_has() -> None:
