@@ -23,7 +23,7 @@ from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers import embedded
 from modelpick.offers.instance import Families
-from modelpick.planning import compare, gather, plan, report
+from modelpick.planning import catalog_search, compare, plan, report
 from modelpick.planning.placement import offers_for, place
 from modelpick.planning.plan_parts import PlannedPolicy
 from modelpick.planning.recommend import LeftOut, placement_of
@@ -83,7 +83,7 @@ def _told(answer: Any) -> Told:
 
 
 def _estimate(model: Model, workload: Workload) -> Told:
-    made = report.report(model, workload, embedded.offers(), gather.facts())
+    made = report.report(model, workload, embedded.offers(), catalog_search.facts())
     if made.refusal is not None:
         return Told(None, made.refusal.code)
     assert made.on is not None
@@ -102,7 +102,7 @@ def _offers(workload: Workload) -> Sequence[Any]:
 
 
 def _cost(model: Model, workload: Workload) -> Told:
-    request, facts = _request(model, workload), gather.facts()
+    request, facts = _request(model, workload), catalog_search.facts()
     found = place(request, _offers(workload), Caps(), facts)
     if isinstance(found, Rejection):
         return Told(None, found.code)
@@ -114,7 +114,7 @@ def _cost(model: Model, workload: Workload) -> Told:
 
 def _plan(model: Model, workload: Workload) -> Told:
     made = plan.make(
-        _request(model, workload), _offers(workload), Caps(), gather.facts(),
+        _request(model, workload), _offers(workload), Caps(), catalog_search.facts(),
         judgement=Judgement(model.id, None, Verdict.ALLOW, (), (), ()), policy=PlannedPolicy("none", ""),
         region="us-east-1",
     )  # fmt: skip
@@ -122,7 +122,7 @@ def _plan(model: Model, workload: Workload) -> Told:
 
 
 def _recommend(model: Model, workload: Workload) -> Told:
-    found = placement_of(_request(model, workload), _offers(workload), Caps(), gather.search)
+    found = placement_of(_request(model, workload), _offers(workload), Caps(), catalog_search.search)
     if isinstance(found, LeftOut):
         codes = {"cannot_run": None, "no_offer": "no_price"}
         return Told(None, codes.get(found.code, found.code))

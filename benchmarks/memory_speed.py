@@ -12,7 +12,7 @@ from modelpick.catalog import index
 from modelpick.errors import CannotTellError, ModelpickError
 from modelpick.memory.estimate import architecture_of, estimate
 from modelpick.offers import embedded
-from modelpick.planning import gather
+from modelpick.planning import catalog_search
 from modelpick.planning.report import estimate_cases
 from modelpick.workload import workload_from
 
@@ -44,7 +44,8 @@ def main() -> None:
     lines = [json.dumps({"model": name, "method": method}) for name, method in pairs]
     started = time.process_time()
     answered = sum(
-        "error" not in result.body for result in estimate_cases(lines, catalog.find, embedded.offers(), gather.facts())
+        "error" not in result.body
+        for result in estimate_cases(lines, catalog.find, embedded.offers(), catalog_search.facts())
     )
     print(f"10,000 cases, {answered} answered, in {time.process_time() - started:.2f} s")
 

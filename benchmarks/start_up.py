@@ -47,7 +47,7 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
     """Median milliseconds of the pure core over the catalog, in this process, facts already read."""
     from modelpick import api
     from modelpick.catalog import index
-    from modelpick.planning import gather
+    from modelpick.planning import catalog_search
     from modelpick.planning.placement import place
     from modelpick.planning.recommend import Filters, recommend
     from modelpick.workload import workload_from
@@ -62,7 +62,7 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
         start = time.process_time()
         recommend(
             models, workload_from({}), Filters(), offers, judge=verdict,
-            place=lambda request, tried, caps: place(request, tried, caps, gather.facts(), cheapest_only=True),
+            place=lambda request, tried, caps: place(request, tried, caps, catalog_search.facts(), cheapest_only=True),
         )  # fmt: skip
         times.append((time.process_time() - start) * 1e3)
     return statistics.median(times), len(models)

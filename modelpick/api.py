@@ -18,19 +18,20 @@ extra `train`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from modelpick.licensing.judge_models import judge_model as judge
-from modelpick.licensing.judge_models import judge_models
-from modelpick.offers.embedded import discounted_offers as offers
-from modelpick.offers.instance import Families
-from modelpick.planning.gather import compare, estimate, estimate_cases, estimate_many, plan, recommend
-from modelpick.planning.recommend import Filters, RecommendAnswer
-from modelpick.planning.report import MemoryReport
-from modelpick.workload import Workload, workload_from
-
 if TYPE_CHECKING:
+    from modelpick.licensing.judge_models import judge_model as judge
+    from modelpick.licensing.judge_models import judge_models
+    from modelpick.offers.embedded import discounted_offers as offers
+    from modelpick.offers.instance import Families
+    from modelpick.planning.catalog_search import recommend
+    from modelpick.planning.gather import compare, estimate, estimate_cases, estimate_many, plan
+    from modelpick.planning.recommend import Filters, RecommendAnswer
+    from modelpick.planning.report import MemoryReport
     from modelpick.training.finetune import finetune
+    from modelpick.workload import Workload, workload_from
 
-audit: Any  # audit.run.audit
+    audit: Any  # audit.run.audit, whose room stands above this door
+
 __all__ = [
     "Families",
     "Filters",
@@ -52,12 +53,32 @@ __all__ = [
 ]
 
 
-# Loaded when they are asked for: finetune's room imports a third of the package, and audit's stands above this door.
-_LOADED_LATE = {"audit": "modelpick.audit.run", "finetune": "modelpick.training.finetune"}
+# Where each name lives. A module is imported when one of its names is asked for: a program that recommends does not
+# load what fine-tunes. After a colon: the name there, where it is another.
+_HOMES = {
+    "Families": "offers.instance",
+    "Filters": "planning.recommend",
+    "MemoryReport": "planning.report",
+    "RecommendAnswer": "planning.recommend",
+    "Workload": "workload",
+    "audit": "audit.run",
+    "compare": "planning.gather",
+    "estimate": "planning.gather",
+    "estimate_cases": "planning.gather",
+    "estimate_many": "planning.gather",
+    "finetune": "training.finetune",
+    "judge": "licensing.judge_models:judge_model",
+    "judge_models": "licensing.judge_models",
+    "offers": "offers.embedded:discounted_offers",
+    "plan": "planning.gather",
+    "recommend": "planning.catalog_search",
+    "workload_from": "workload",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The functions whose modules are imported at the first use. Raises AttributeError for any other name."""
-    if name not in _LOADED_LATE:
+    """One of the names above, from its home. Raises AttributeError for any other."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LOADED_LATE[name]), name)
+    module, _, other_name = _HOMES[name].partition(":")
+    return getattr(import_module(f"modelpick.{module}"), other_name or name)

@@ -19,7 +19,7 @@ from modelpick.errors import CannotTellError, ModelpickError
 from modelpick.memory.estimate import architecture_of
 from modelpick.offers import embedded
 from modelpick.offers.instance import Families
-from modelpick.planning import caps, compare, gather, placement, plan, report
+from modelpick.planning import caps, catalog_search, compare, gather, placement, plan, report
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.engines import engine_of
 from modelpick.planning.placement import Placements, offers_for, place
@@ -103,7 +103,7 @@ def test_what_a_checkpoint_would_take_and_cost_is_told_with_the_reason_that_it_i
 
 def test_recommend_chooses_for_each_gpu_what_plan_and_cost_choose() -> None:
     options = {"task": "finetune", "method": "qlora", "context": 4096, "batch": 1}
-    answer = gather.recommend(workload=options, filters=Filters(instance="g6.8xlarge"), finetune_rows=0)
+    answer = catalog_search.recommend(workload=options, filters=Filters(instance="g6.8xlarge"), finetune_rows=0)
     rows = {row.model.id: row.placement for row in answer.recommendations.passed}
     refused = {left.model: left.code for left in answer.recommendations.rejected}
     recomputed = 0
@@ -146,7 +146,7 @@ def _without_dtype(*arguments: Any, **options: Any) -> Any:
         (report, _ignoring(rules=()), "int8 fp16"),  # estimate skips the table of what works: ARM hosts
         (plan, _reversed, "bf16"),  # plan has an order of its own
         (plan, _without_dtype, "int8"),  # plan does not ask whether the GPU computes in bf16
-        (gather, _without_dtype, "bf16"),  # nor does recommend
+        (catalog_search, _without_dtype, "bf16"),  # nor does recommend
     ],
 )
 def test_a_command_with_a_rule_of_its_own_is_caught(
@@ -163,7 +163,7 @@ def test_a_command_with_a_rule_of_its_own_is_caught(
 def test_what_was_named_in_the_wrong_is_not_named_any_more() -> None:
     """An ARM host has the memory and the dtype, and none of the builds."""
     work = workload_from({"method": "int8", "dtype": "fp16"})
-    made = report.report(index.load().models["Qwen/Qwen3-4B"], work, embedded.offers(), gather.facts())
+    made = report.report(index.load().models["Qwen/Qwen3-4B"], work, embedded.offers(), catalog_search.facts())
     assert made.on is not None
     assert made.on.instance.cpu == "x86_64"
     rejected = next(row.rejection for row in made.fits if row.offer.instance.name == "g5g.xlarge")
@@ -176,7 +176,7 @@ def test_what_was_named_in_the_wrong_is_not_named_any_more() -> None:
 @pytest.mark.parametrize("method", ["bf16", "int8", "nf4"])
 def test_the_machine_has_room_for_every_service_that_is_planned(method: str) -> None:
     """The same share of the GPU, the same engine: sizing on the machine accepts what was priced."""
-    facts, planned = gather.facts(), 0
+    facts, planned = catalog_search.facts(), 0
     for model in MODELS:
         options = {"task": "serve", "method": method, "generate": 512}
         try:
@@ -203,7 +203,7 @@ def test_the_machine_has_room_for_every_service_that_is_planned(method: str) -> 
 @pytest.mark.parametrize("tokens", [512, 4096, 40_000, 200_000])
 def test_one_limit_of_tokens_for_every_command(tokens: int) -> None:
     """recommend, plan, cost and estimate say the same of the same model and tokens: ok, unknown, too long."""
-    facts = gather.facts()
+    facts = catalog_search.facts()
     for model in MODELS[tokens % STEP :: STEP]:
         try:
             limit = architecture_of(model).longest
@@ -225,7 +225,7 @@ def test_one_limit_of_tokens_for_every_command(tokens: int) -> None:
 def test_a_missing_price_is_not_called_too_small_a_gpu() -> None:
     unpriced = [replace(offer, usd_per_hour=None) for offer in embedded.offers()]
     request = PlanRequest(index.load().models["Qwen/Qwen3-8B"], serve=workload_from({"method": "int8"}))
-    found = place(request, unpriced, Caps(), gather.facts())
+    found = place(request, unpriced, Caps(), catalog_search.facts())
     assert isinstance(found, Placements)
     assert found.unpriced
     refusal = found.refusal()
@@ -239,7 +239,7 @@ def test_it_is_never_called_memory_where_it_was_the_dtype() -> None:
     t4 = [offer for offer in embedded.offers() if offer.instance.gpu.name == "T4"]
     for name in ("Qwen/Qwen3-0.6B", "Qwen/Qwen3-32B"):
         request = PlanRequest(index.load().models[name], serve=workload_from({"method": "bf16"}))
-        found = place(request, t4, Caps(), gather.facts())
+        found = place(request, t4, Caps(), catalog_search.facts())
         assert isinstance(found, Placements)
         assert {rejection.cause for rejection in found.rejected} == {"dtype"}
 

@@ -11,7 +11,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import EXIT_CANNOT_TELL, EXIT_USAGE, EXIT_YES, RemoteError
 from modelpick.memory.estimate import GIB, estimate_model
 from modelpick.offers import embedded
-from modelpick.planning import gather, report
+from modelpick.planning import catalog_search, report
 from modelpick.workload import workload_from
 
 LLAMA = Model(
@@ -25,7 +25,7 @@ LLAMA = Model(
 
 
 def cases(lines: Iterable[str], find: report.FindModel) -> Iterator[report.CaseResult]:
-    return report.estimate_cases(lines, find, embedded.offers(), gather.facts())
+    return report.estimate_cases(lines, find, embedded.offers(), catalog_search.facts())
 
 
 def find(name: str) -> Model | None:
@@ -38,7 +38,7 @@ def test_a_line_is_the_single_estimate() -> None:
     line = json.dumps({"model": "a/llama", "method": "qlora", "lora_rank": 8, "id": 7})
     (answer,) = cases([line], find)
     workload = workload_from({"method": "qlora", "lora_rank": 8})
-    alone = report.report(LLAMA, workload, embedded.offers(), gather.facts())
+    alone = report.report(LLAMA, workload, embedded.offers(), catalog_search.facts())
     assert answer.body["total_gib"] == pytest.approx(alone.memory.total / GIB)
     assert answer.body["workload"] == alone.memory.workload.as_json()
     assert answer.body["total_gib"] < estimate_model(LLAMA, workload).total / GIB  # our own loop spares logits

@@ -1,0 +1,113 @@
+"""The I/O before a recommendation, and the facts that every search judges by: the catalog, the policy, the prices.
+
+Apart from `gather`, since `recommend` must start at once: nothing here imports what only a plan or a comparison needs.
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+
+from modelpick import settings
+from modelpick.catalog import index
+from modelpick.licensing.judge_models import facts_in_force, policy_in_force
+from modelpick.licensing.verdict import judge
+from modelpick.offers import embedded
+from modelpick.offers.embedded import discounted_offers
+from modelpick.offers.price import Market, Offer
+from modelpick.planning import data_tokens
+from modelpick.planning import recommend as ranking
+from modelpick.planning.cost import serving_month
+from modelpick.planning.placement import Placement, Placements, offers_for, place
+from modelpick.planning.recipe import EPOCHS
+from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
+from modelpick.planning.rejection import Rejection
+from modelpick.planning.request import Caps, PlanRequest, SearchFacts
+from modelpick.planning.workloads import unset
+from modelpick.ranges import exactly
+from modelpick.speed import calibration
+from modelpick.workload import Workload, workload_from
+
+# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
+# epochs as `finetune` runs.
+LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE = 1_000, 750
+_LIMA = data_tokens.Tokens(
+    "LIMA", "", 0, LIMA_EXAMPLES, exactly(float(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE)), counted=True,
+    truncated_rows=0,
+)  # fmt: skip
+
+
+@cache
+def facts() -> SearchFacts:
+    """The embedded facts that every search judges by."""
+    return SearchFacts(
+        rules=embedded.load_rules(),
+        subject_of=embedded.subject_of,
+        rates=embedded.billing_rates(),
+        serving=calibration.serving,
+        training=calibration.training,
+    )
+
+
+def search(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placements | Rejection:
+    """The search with the embedded facts, as far as the cheapest placement."""
+    return place(request, offers, caps, facts(), cheapest_only=True)
+
+
+def recommend(
+    *,
+    policy: str | None = None,
+    workload: Workload | Mapping[str, object] | None = None,
+    filters: Filters | None = None,
+    region: str | None = None,
+    market: Market = "on-demand",
+    finetune_rows: int = 20,
+) -> RecommendAnswer:
+    """Rank the embedded catalog: allowed, fits, affordable. Makes no network call.
+
+    `policy` is a name or a file, `workload` a Workload or its names, `filters` what else is asked for; what is not
+    given comes from the settings. The first `finetune_rows` rows also get what LoRA over int8 takes. Raises UsageError
+    for what cannot be meant.
+    """
+    resolved = settings.load({"region": region})
+    where = embedded.check_region(resolved.region)
+    filters = filters or Filters()
+    work = workload if isinstance(workload, Workload) else workload_from(workload or {})
+    catalog = index.load()
+    chosen, known = policy_in_force(policy).in_region(where), facts_in_force()
+    today = datetime.date.today()
+    priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
+    found = ranking.recommend(
+        catalog.models.values(),
+        work,
+        filters,
+        priced,
+        judge=lambda model: judge(model, chosen, known, catalog.find, today),
+        place=search,
+        unset=frozenset() if isinstance(workload, Workload) else unset(workload or {}),
+    )
+    head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
+    found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
+    return RecommendAnswer(found, chosen, work, filters, where, market, catalog)
+
+
+def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -> Recommendation:
+    """The row with its monthly cost and with what fine-tuning takes: the job that everybody plans first (LIMA)."""
+    month = serving_month(row.placement.offer, facts().rates)
+    row = replace(row, cost=month.as_json() if month is not None else {})
+    offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
+    request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
+    tuned = ranking.placement_of(request, offers, Caps(), search)
+    if isinstance(tuned, LeftOut):
+        return replace(row, finetune_why=tuned.reason)
+    return replace(row, finetune=tuned, finetune_cost=_tuning_cost(tuned))
+
+
+def _tuning_cost(placement: Placement) -> Mapping[str, object]:
+    return {
+        "examples": LIMA_EXAMPLES,
+        "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,
+        "epochs": int(EPOCHS),
+        "time": placement.time.as_json() if placement.time is not None else None,
+        "usd": placement.job.as_json() if placement.job is not None else None,
+    }
