@@ -16,6 +16,7 @@ from modelpick.aws.spec import DELAY_HOURS, InstanceCandidate, Spec, check
 from modelpick.errors import CannotTellError, RemoteError, UsageError
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer
+from modelpick.schema import to_json
 
 _SHORTER = 0.9  # higher prices may shorten the planned hours to this share; beyond it the user is asked
 
@@ -40,7 +41,7 @@ class LiveOffers:
         return {
             "compared": [live.as_json() for live in self.compared],
             "spot_zones": [zone.as_json() for zone in self.zones],
-            "savings_plans": [plan.as_json() for plan in self.savings],
+            "savings_plans": [to_json(plan) for plan in self.savings],
             "notes": list(self.notes),
         }
 

@@ -111,10 +111,6 @@ class SavingsPlan:
     payment: str
     usd_per_hour: float
 
-    def as_json(self) -> dict[str, Any]:
-        """The names of `offers --live --json`."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
 
 def on_demand(
     offers: Sequence[Offer], today: datetime.date, *, accept_price_change: bool = False, make: MakeClient = client

@@ -92,18 +92,15 @@ def choose(
         smallest = min(smallest, need)
         if need <= device.usable_bytes:
             settings = with_rates(settings, given, parameters, examples)
-            known = (
-                f"at most {need / 2**30:.1f} GiB by the estimate"
-                if need
-                else "as requested; memory cannot be estimated"
-            )
+            by_estimate = f"at most {need / 2**30:.1f} GiB by the estimate"
+            known = by_estimate if need else "as requested; memory cannot be estimated"
             reasons.append(f"{settings.method}, micro-batch {settings.batch}: {known}")
             if settings.gradient_checkpointing and "gradient_checkpointing" not in fixed:
                 reasons.append("gradient checkpointing, because nothing fits without it")
             return TuningChoice(settings, need, tuple(reasons))
+    needs = f"fine-tuning at {context} tokens needs up to {smallest / 2**30:.1f} GiB at the least"
     raise DoesNotFitError(
-        f"fine-tuning at {context} tokens needs up to {smallest / 2**30:.1f} GiB at the least, and {device.name} has "
-        f"{device.usable_bytes / 2**30:.1f}",
+        f"{needs}, and {device.name} has {device.usable_bytes / 2**30:.1f}",
         fix="lower --context, allow --method qlora, or use a larger GPU: modelpick plan MODEL",
         code="does_not_fit",
     )

@@ -135,13 +135,7 @@ def compare(
         request = PlanRequest(model, finetune=work, unset=unset(options), tokens=tokens, epochs=epochs)
     else:
         request = PlanRequest(model, serve=work)
-    found = place(request, tried, Caps(), facts())
-    absent = found if isinstance(found, Rejection) and found.cause == "checkpoint" else None
-    if absent is not None:  # its cost is computed anyway, where that is possible
-        imagined = place(request, tried, Caps(), facts(), hypothetical=True)
-        found = absent if isinstance(imagined, Rejection) else imagined
-    if isinstance(found, Rejection):
-        raise found.error(model.id)
+    found, absent = _placed_or_imagined(request, tried)
     spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
     cost_options = comparison.CostOptions(spot, duty_cycle, utilisation, against_usd_per_mtok, all_sizes)
     compared = comparison.compare(found, request, cost_options, facts())
@@ -226,6 +220,21 @@ def _model(name: str, offline: bool, *, ancestors: bool = False) -> tuple[Model,
     if isinstance(model, ModelpickError):
         raise model
     return model, looked.find
+
+
+def _placed_or_imagined(request: PlanRequest, offers: Sequence[Offer]) -> tuple[Placements, Rejection | None]:
+    """Where it can run. Where only its checkpoint is absent: where it could with one, and the rejection that says so.
+
+    Raises the rejection's error for what cannot run anywhere.
+    """
+    found = place(request, offers, Caps(), facts())
+    if isinstance(found, Placements):
+        return found, None
+    if found.cause == "checkpoint":
+        imagined = place(request, offers, Caps(), facts(), hypothetical=True)
+        if isinstance(imagined, Placements):
+            return imagined, found
+    raise found.error(request.model.id)
 
 
 def _on_demand_usd(region: str, discounts: Mapping[str, float]) -> dict[str, float]:
