@@ -31,7 +31,7 @@ from modelpick.planning import compare as comparison
 from modelpick.planning import data_tokens, report
 from modelpick.planning import plan as plans
 from modelpick.planning.catalog_search import facts
-from modelpick.planning.placement import offers_for, place
+from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import PlannedPolicy
 from modelpick.planning.rejection import Rejection
