@@ -16,7 +16,7 @@ from modelpick.errors import RemoteError
 
 
 def denied(account: Account, document: Mapping[str, Any], boundary_arn: str) -> list[str]:
-    """The actions of a role's policy that its boundary takes away. Raises AwsRefused where IAM may not be asked."""
+    """The actions of a role's policy that its boundary takes away. Raises AwsRefused without permission to ask IAM."""
     boundary = _document(account, boundary_arn)
     lost = []
     for statement in document["Statement"]:

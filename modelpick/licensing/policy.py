@@ -57,7 +57,7 @@ class PolicyRules:
     over_limit: Verdict = Verdict.DENY  # users, revenue, territory, hosting, outputs: the license stops before it
     application: Verdict = Verdict.REVIEW  # commercial use must be applied for
     revocable: Verdict = Verdict.CONDITIONS  # the licensor may restrict or end the use
-    no_patent_grant: Verdict = Verdict.ALLOW  # the license says that it grants no rights in patents
+    no_patent_grant: Verdict = Verdict.ALLOW  # the license says that it grants no patent rights
     unknown_license: FailClosed = "review"
     unread_license: FailClosed = "review"  # only its name is known
     no_license: FailClosed = "review"

@@ -81,7 +81,7 @@ class Stack:
     # litgpt finetune/lora.py and full.py checkpoint activations only in the strategy for several GPUs.
     checkpoints_alone: bool = True
     # torch.utils.checkpoint with use_reentrant: its first forward makes no graph. Without it (the default of
-    # transformers 5, modeling_utils.py), what nodes keep as attributes is kept in spite of checkpointing.
+    # transformers 5, modeling_utils.py), what nodes keep as attributes is kept despite checkpointing.
     reentrant: bool = False
     # torchtune full_finetune_single_device.py: optimizer_in_bwd frees each gradient at once.
     steps_in_backward: bool = False

@@ -1,4 +1,4 @@
-"""Why a model has no place, or none on one offer. Pure."""
+"""Why a model cannot be placed, or not on one offer. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -96,7 +96,7 @@ class MemoryReport:
         return tuple(row.offer for row in self.fits)
 
     def with_trace(self, memory: MemoryEstimate, device: MemoryEstimate, exact: Mapping[str, Any]) -> "MemoryReport":
-        """The report with a traced peak in place of the formulas': `device` is what every offer is held against."""
+        """The report with a traced peak in place of the formulas': `device` is what every offer is compared with."""
         fits = _fits(_request(self.model, self.device.workload, self.architecture, device), self.offers, self.facts)
         return replace(self, memory=memory, device=device, fits=fits, exact=exact)
 

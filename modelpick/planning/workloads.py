@@ -18,7 +18,7 @@ def tasks(
 ) -> tuple[dict[str, object] | None, dict[str, object] | None]:
     """What is to be done, as `plan` takes it (finetune, serve): data means tuning, a serving method means serving.
 
-    `options` are a workload's, for both; where both are done, each is given what has a meaning for it.
+    `options` are a workload's, for both; where both are done, each is given what applies to it.
     """
     method = options.get("method")
     serving_method = method in SERVE_METHODS
@@ -52,7 +52,7 @@ def workloads(
 
 
 def unset(options: Mapping[str, object]) -> frozenset[str]:
-    """What nobody set of a fine-tuning's workload, and is chosen for each GPU."""
+    """The unset settings of a fine-tuning's workload, which are chosen for each GPU."""
     return frozenset(name for name in TUNABLE if options.get(name) is None)
 
 

@@ -217,7 +217,7 @@ def read_result(file: Path) -> ToolResult:
         return ToolResult("vllm bench serve", result.model_id, result.level())
     except (UsageError, ValueError) as error:
         raise UsageError(
-            f"{file} is not as expected: {first_line(error)}", fix="results of vllm 0.32 are read", code="bad_result"
+            f"{file} has unexpected content: {first_line(error)}", fix="give a result of vllm 0.32", code="bad_result"
         ) from None
 
 

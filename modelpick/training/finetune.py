@@ -104,7 +104,7 @@ class _Run:
 
     @property
     def data_record(self) -> DataRecord:
-        """What run.json and the model card say of the data."""
+        """The record of the data for run.json and the model card."""
         return self.data.record(self.data_notes)
 
 

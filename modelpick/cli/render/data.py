@@ -139,7 +139,7 @@ def draw_curated(console: Console, target: str, read: int, tokens: tuple[int, in
     table.add_row(
         "quality", f"{chosen.quality_before:.2f}", f"{chosen.quality:.2f}", "mean share of simple quality checks passed"
     )
-    table.add_row("tokens", f"{tokens[0]:,}", f"{tokens[1]:,}", "median example, at 4 characters a token")
+    table.add_row("tokens", f"{tokens[0]:,}", f"{tokens[1]:,}", "median example, at 4 characters per token")
     table.add_row(
         "vocabulary", "100 %", f"{100 * chosen.vocabulary:.0f} %", "words that occur in at least two examples"
     )
