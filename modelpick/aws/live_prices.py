@@ -7,7 +7,6 @@ import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from modelpick.aws import prices, record
 from modelpick.aws.account import Account, client
@@ -36,7 +35,7 @@ class LiveOffers:
         """Prices too far from the embedded ones to be used before the user accepts them."""
         return tuple(live for live in self.compared if live.held)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The `live` object of `offers --json`."""
         return {
             "compared": [live.as_json() for live in self.compared],

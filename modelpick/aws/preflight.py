@@ -25,7 +25,7 @@ class Check:
     detail: str
     fix: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The check in the names of `doctor --json`."""
         return {"name": self.name, "state": self.state, "detail": self.detail, "fix": self.fix}
 

@@ -59,7 +59,7 @@ class LivePrice:
             how_to_get=how,
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The names of `offers --live --json`."""
         old = self.embedded.usd_per_hour
         ratio = self.usd_per_hour / old if self.usd_per_hour is not None and old else None
@@ -86,7 +86,7 @@ class SpotZone:
     changes: int
     as_of: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The names of `offers --live --market spot --json`."""
         return {
             "instance_type": self.instance_type,

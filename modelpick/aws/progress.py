@@ -126,7 +126,7 @@ class MachineProgress:
             return f"serving {names}" if self.serving.state == "ready" else f"server {self.serving.state}"
         return _training_text(self.training) if self.training is not None else _STAGES["running"]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """`progress` of `status --json` and `up --json --follow`: the three files as they are."""
         return {name: self.files.get(name) for name in ("machine", "training", "serving")}
 

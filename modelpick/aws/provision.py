@@ -47,7 +47,7 @@ class RunningMachine:
     usd_per_hour: float
     most_usd: float
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The machine in the names of `up --json`."""
         return {
             "deployment": self.deployment,

@@ -62,7 +62,7 @@ class Record:
         at = tuple(replace(one, usd_per_hour=self.usd_per_hour[one.instance_type]) for one in kept)
         return replace(spec, candidates=at or spec.candidates, asked_sha256=spec.sha256)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The record as stored."""
         return {
             "schema_version": _SCHEMA_VERSION, **to_json(self), "created_at": f"{self.created_at:%Y-%m-%dT%H:%M:%SZ}",

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from modelpick.aws.names import fingerprint
 from modelpick.errors import UsageError
@@ -130,7 +130,7 @@ class Spec:
         request = self.as_json() | {"candidates": [item.instance_type for item in self.candidates]}
         return self.asked_sha256 or fingerprint(json.dumps(request, sort_keys=True, separators=(",", ":")))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The request as JSON, from which its hash is taken. A change of it would hide deployments that were begun."""
         return {
             "deployment": self.deployment,

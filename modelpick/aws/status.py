@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from modelpick.aws import inventory, kill_switches, record
 from modelpick.aws.account import Account
@@ -46,7 +45,7 @@ class Status:
         """Whether something runs, or is about to, that nothing will stop: the forbidden state."""
         return self.state in ("running", "starting") and not self.armed
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The status in the names of `status --json`."""
         return {
             "deployment": self.deployment,

@@ -55,7 +55,7 @@ class Receipt:
         values = list(self.items_usd.values())
         return None if any(value is None for value in values) else sum(value or 0.0 for value in values)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The receipt in the names of `down --json`."""
         kept = self.kept and {
             "where": self.kept.where,

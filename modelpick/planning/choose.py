@@ -193,7 +193,7 @@ class Tuning:
     memory: MemoryEstimate
     recipe: Recipe
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """What was chosen, by the names of a workload."""
         return {name: getattr(self.workload, name) for name in TUNABLE}
 

@@ -59,7 +59,7 @@ class Row:
             return self.job.total.likely
         return None if self.month is None else self.month.total_usd
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `rows` in `cost --json`."""
         answer: dict[str, Any] = {
             "offer": self.offer.as_json(),
@@ -97,7 +97,7 @@ class Change:
         )
         return f"{self.instance_type}: {speed} for {self.cost_factor:.2f}x the cost"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `changes` in `cost --json`."""
         return {
             "kind": self.kind,

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from modelpick.errors import UsageError
 from modelpick.offers.price import BillingRates, Offer
@@ -31,7 +30,7 @@ class MonthCost:
         """The sum of the parts."""
         return self.instance_usd + self.disk_usd + self.address_usd + self.transfer_usd
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The month in the names of the JSON contract."""
         return {
             "hours": self.hours,
@@ -80,7 +79,7 @@ class TokenPrices:
     generated: Range
     blended: Range
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The names of `cost --json`."""
         return {
             "utilisation": self.utilisation,
@@ -104,7 +103,7 @@ class BreakEven:
         """Whether the likely speed suffices."""
         return self.share_of_capacity.likely <= 1
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The names of `cost --json`."""
         return {
             "against_usd_per_mtok": self.against_usd_per_mtok,

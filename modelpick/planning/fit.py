@@ -130,7 +130,7 @@ class KvCacheCapacity:
     tokens: int | None  # None: the model keeps no growing cache
     sequences: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The capacity in the names of `estimate --json`."""
         return {"kv_room_gib": self.gib, "kv_room_tokens": self.tokens, "concurrent_sequences": self.sequences}
 

@@ -1,7 +1,6 @@
 """What a fine-tuning job takes and costs: every hour that is billed, with low, likely and high. Pure."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import BillingRates, Offer
@@ -47,7 +46,7 @@ class JobTime:
         """Hours by part."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Hours by part and in all."""
         return {
             **self.total.as_json("hours"), "parts": {name: part.as_json("hours") for name, part in self.parts.items()}
@@ -74,7 +73,7 @@ class JobCost:
         """Dollars by part."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Dollars by part and in all."""
         return {
             **self.total.as_json("usd"), "parts": {name: part.as_json("usd") for name, part in self.parts.items()}

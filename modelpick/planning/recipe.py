@@ -180,7 +180,7 @@ class RunSettings:
         half = next(size for size in range(self.batch // 2, 0, -1) if self.effective_batch % size == 0)
         return replace(self, batch=half, gradient_accumulation=self.effective_batch // half)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The record as it stands in run.json."""
         return to_json(self)
 

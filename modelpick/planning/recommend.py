@@ -295,7 +295,7 @@ class RecommendAnswer:
     market: Market
     catalog: CatalogFacts
 
-    def as_json(self, limit: int | None = 20) -> dict[str, Any]:
+    def as_json(self, limit: int | None = 20) -> dict[str, object]:
         """The contract's object (without the schema version): the first `limit` rows and all the rejected."""
         rows = self.recommendations.passed[:limit]
         return {

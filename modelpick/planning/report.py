@@ -48,7 +48,7 @@ class OfferFit:
         """Why not, in one sentence; empty where it may."""
         return "" if self.rejection is None else self.rejection.reason
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """One element of `fits` in `estimate --json`."""
         return {
             "instance_type": self.offer.instance.name,
@@ -183,7 +183,7 @@ class MemoryReport:
                 cheapest.setdefault((instance.gpu.name, instance.usable_memory_gib), row)
         return sorted(cheapest.values(), key=lambda row: (row.offer.instance.usable_memory_gib, _price(row.offer)))
 
-    def as_json(self, *, explain: bool = False, solve: bool = False) -> dict[str, Any]:
+    def as_json(self, *, explain: bool = False, solve: bool = False) -> dict[str, object]:
         """The `estimate --json` object, without the schema version."""
         capacity = self.kv_cache_capacity()
         return {
