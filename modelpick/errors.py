@@ -7,6 +7,7 @@ Text from a model card, a file name, a server or an address can hold characters 
 hold passwords. `printable` and `address` are the only rules for both; every error applies them to its own sentences.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -73,6 +74,9 @@ _UNPRINTABLE = (
 )
 _CONTROL = re.compile(f"[{_UNPRINTABLE}]")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://\S+")
+_SCHEME = re.compile(r"\A\s*(?:[A-Za-z][A-Za-z0-9+.\-]*:)?[/\\]+")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_ADDRESS_VARIABLES = ("HF_ENDPOINT", "AWS_ENDPOINT_URL", *_PROXIES, *(name.lower() for name in _PROXIES))
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 
 
@@ -137,8 +141,28 @@ def _without_user(rest: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """`text` with every address in it (`scheme://...`) printed as `address` prints it."""
-    return _ADDRESS.sub(_address_in_text, text) if "://" in text else text
+    """`text` with every address in it (`scheme://...`) printed as `address` prints it.
+
+    The passwords of the addresses that the environment sets are hidden wherever they stand: a library that fails on a
+    malformed address quotes parts of it.
+    """
+    text = _ADDRESS.sub(_address_in_text, text) if "://" in text else text
+    for password in _passwords_set():
+        text = text.replace(password, "***")
+    return text
+
+
+def _passwords_set() -> list[str]:
+    """The passwords in the addresses that the environment sets, and the pieces a parser may cut them into."""
+    found: set[str] = set()
+    for name in _ADDRESS_VARIABLES:
+        value = os.environ.get(name, "")
+        if "@" not in value:
+            continue
+        user = _SCHEME.sub("", value.rpartition("@")[0])
+        password = user.partition(":")[2]
+        found |= {user, password, *re.split(r"[/?#@\s]", password)} if password else set()
+    return sorted((piece for piece in found if len(piece) > 3), key=len, reverse=True)
 
 
 def _address_in_text(match: re.Match[str]) -> str:

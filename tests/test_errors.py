@@ -106,3 +106,22 @@ def test_escaped_for_json_the_content_is_the_same(toml: bool) -> None:
     written = printable_json(json.dumps([text], ensure_ascii=False), toml=toml)
     assert written == printable(written)
     assert (tomllib.loads(f"x = {written}")["x"] if toml else json.loads(written)) == [text]
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "AWS_ENDPOINT_URL", "HTTPS_PROXY", "all_proxy"])
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("socks5://user:s3cr3tPW@host:9", 'proxy URL: "http://socks5://user:s3cr3tPW@host:9"'),
+        ("//user:s3cr3tPW@host", 'endpoint URL: "//user:s3cr3tPW@host/"'),
+        ("http:/user:s3cr3tPW@host", "http:/user:s3cr3tPW@host"),
+        ("http://user:s3cr3tPW/x@host", "Port could not be cast to integer value as 's3cr3tPW'"),
+        ("http://user:s3cr3tPW x@host", 'endpoint URL: "http://user:s3cr3tPW x@host/"'),
+    ],
+)
+def test_a_password_of_the_environment_is_hidden_wherever_a_library_quotes_it(
+    name: str, value: str, quoted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert "s3cr3tPW" not in str(UsageError(f"it failed: {quoted}", fix=quoted, code="x"))
+    assert "s3cr3tPW" not in first_line(ValueError(quoted))

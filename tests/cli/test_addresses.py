@@ -64,6 +64,7 @@ def test_no_secret_of_an_address_is_printed_or_kept(
 def test_the_rule_can_fail(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the one function that prints addresses, `doctor` shows the secret."""
     assert SECRET not in run(["doctor"], monkeypatch)[1]
+    monkeypatch.setattr(errors, "_passwords_set", list)  # which hides it in whatever a library quotes
     monkeypatch.setattr(settings, "address", lambda url: url)
     assert SECRET in run(["doctor"], monkeypatch)[1]
     assert SECRET not in errors.address(address)
