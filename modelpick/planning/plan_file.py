@@ -133,10 +133,14 @@ class Plan(PlanPart):
         return replace(rounded, id=seal(to_json(rounded)))
 
     def lists(self, stop: object, actions: object) -> bool:
-        """Whether a file's switches and steps are this plan's; an older file may lack steps that came later."""
+        """Whether a file's switches and steps are this plan's; an older file may lack steps that came later.
+
+        Their sentences may be those of another version: what is done, made and paid is compared, and when it ends.
+        """
         first = tuple(step for step in self.steps if step.since_first)
-        listings = (_listed(self.actions), _listed(self._actions(first)))
-        return stop == [to_json(switch) for switch in self.stop] and actions in listings
+        listings = [_without_words(_listed(self._actions(steps))) for steps in (self.steps, first)]
+        switches = _without_words([to_json(switch) for switch in self.stop])
+        return _without_words(stop) == switches and _without_words(actions) in listings
 
     def _workload(self, task: PlannedTask) -> Workload | None:
         return self.workloads[task] if task in self.tasks else None
@@ -236,6 +240,15 @@ def _problem(plan: Plan) -> str | None:
 
 def _listed(actions: tuple[PlannedAction, ...]) -> list[dict[str, Any]]:
     return [to_json(action) for action in actions]
+
+
+def _without_words(rows: object) -> object:
+    if not isinstance(rows, list):
+        return None
+    return [
+        {key: value for key, value in row.items() if key not in ("note", "switch")} if isinstance(row, dict) else row
+        for row in rows
+    ]
 
 
 def _rounded(value: Any) -> Any:

@@ -44,3 +44,15 @@ def test_a_plan_file_of_before_the_upload_was_listed_is_still_read() -> None:
     with pytest.raises(UsageError) as refused:
         load(json.dumps(content))
     assert refused.value.code == "plan_changed"
+
+
+def test_a_plan_file_with_the_sentences_of_another_version_is_read_and_one_with_other_steps_is_not() -> None:
+    made = gather.plan("Qwen/Qwen3-8B", serve={"method": "int8"})
+    content = made.as_json()
+    content["actions"] = [{**row, "note": "in other words"} for row in content["actions"]]
+    content["stop"] = [{**row, "switch": "in other words"} for row in content["stop"]]
+    assert load(json.dumps(content)) == made
+    content["stop"][0]["after_hours"] += 1
+    with pytest.raises(UsageError) as refused:
+        load(json.dumps(content))
+    assert refused.value.code == "plan_changed"
