@@ -50,7 +50,8 @@ if compgen -G "$root/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_*" >/d
   done
 fi
 free() { df --output=avail "$1" 2>/dev/null | tail -n 1 || echo 0; }
-if [ ! -d "$scratch" ] || [ "$(free "$scratch")" -lt "$(free "$home")" ]; then
+# Where both lie on one disk the two figures may differ by what is written meanwhile: only a GiB more counts.
+if [ ! -d "$scratch" ] || [ "$(free "$scratch")" -lt $(($(free "$home") - 1048576)) ]; then
   scratch="$home/scratch"
 fi
 mkdir -p "$scratch/hub" "$scratch/tmp"
