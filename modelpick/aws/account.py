@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from modelpick.aws.errors import LOG_IN, AwsRefused, aws_errors, refusal
 from modelpick.errors import RemoteError, UsageError
@@ -189,7 +190,9 @@ def client(service: str, region: str, *, of: Any = None, patient: bool = False) 
     with aws_errors(service, log_in=how_to_log_in(held)):
         settings = Config(**(_PATIENT if patient else _QUICK), user_agent_extra="modelpick")
         try:
-            return held.client(service, region_name=region, config=settings)
+            made = held.client(service, region_name=region, config=settings)
+            _ = urlsplit(made.meta.endpoint_url).port  # raises for a port that is not a number up to 65535
+            return made
         except ValueError:  # botocore's error for an address; its text may quote a password
             raise UsageError(
                 f"the address for {service} in AWS_ENDPOINT_URL or a proxy variable is not valid",

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from modelpick import __version__
 from modelpick.catalog import card
+from modelpick.errors import UsageError, first_line
 from modelpick.settings import hub_endpoint
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -240,7 +241,15 @@ class Client:
         timeout = httpx2.Timeout(max(left - connect, 0.5), connect=connect)
         headers = {**self._headers, **extra}
         body, cut = bytearray(), False
-        with get_session().stream("GET", url, params=params or None, headers=headers, timeout=timeout) as response:
+        try:
+            session = get_session()
+        except (ValueError, ImportError) as error:  # made from the proxy variables
+            raise UsageError(
+                f"the address in a proxy variable cannot be used: {first_line(error)}",
+                fix="correct or unset HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+                code="bad_endpoint",
+            ) from None
+        with session.stream("GET", url, params=params or None, headers=headers, timeout=timeout) as response:
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > largest:

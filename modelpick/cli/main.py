@@ -121,6 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = _run(words)
         except KeyboardInterrupt:  # while an error was being reported
             code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        # CPython remembers a Ctrl-C that ended code made from a string, as dataclasses make their methods, and then
+        # ends the process by the signal instead of by this code. Code from another string makes it forget.
+        eval("None")
     raise SystemExit(code)
 
 

@@ -20,7 +20,14 @@ from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
 from modelpick.planning.placement import Placement, Placements, offers_for, place
 from modelpick.planning.recipe import EPOCHS
-from modelpick.planning.recommend import FINETUNE_WORKLOAD, Filters, LeftOut, RecommendAnswer, Recommendation
+from modelpick.planning.recommend import (
+    FINETUNE_WORKLOAD,
+    ExampleJob,
+    Filters,
+    LeftOut,
+    RecommendAnswer,
+    Recommendation,
+)
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import unset
@@ -94,20 +101,14 @@ def recommend(
 def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -> Recommendation:
     """The row with its monthly cost and with what fine-tuning takes: the job that everybody plans first (LIMA)."""
     month = serving_month(row.placement.offer, facts().rates)
-    row = replace(row, cost=month.as_json() if month is not None else {})
+    row = replace(row, month=month)
     offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
     request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
     tuned = ranking.placement_of(request, offers, Caps(), search)
     if isinstance(tuned, LeftOut):
         return replace(row, finetune_why=tuned.reason)
-    return replace(row, finetune=tuned, finetune_cost=_tuning_cost(tuned))
+    return replace(row, finetune=tuned, finetune_job=_example_job(tuned))
 
 
-def _tuning_cost(placement: Placement) -> Mapping[str, object]:
-    return {
-        "examples": LIMA_EXAMPLES,
-        "tokens_per_example": LIMA_TOKENS_PER_EXAMPLE,
-        "epochs": int(EPOCHS),
-        "time": placement.time.as_json() if placement.time is not None else None,
-        "usd": placement.job.as_json() if placement.job is not None else None,
-    }
+def _example_job(placement: Placement) -> ExampleJob:
+    return ExampleJob(LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE, int(EPOCHS), placement.time, placement.job)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from modelpick.errors import UsageError, printable_json
 from modelpick.offers.compatibility import Finding
 from modelpick.offers.price import Market
+from modelpick.planning.cost import SYSTEM_DISK_GB
 from modelpick.planning.plan_actions import DELETE_AFTER_MINUTES, PREFIX, STEPS, Step
 from modelpick.planning.plan_parts import (
     Dollars,
@@ -67,7 +68,9 @@ class Plan(PlanPart):
     instance_type: str
     candidates: tuple[PlannedCandidate, ...]
     disk_gb: Annotated[
-        int, Bounds(1, 65_536), Source("the largest gp3 volume in GiB, EBS user guide, General Purpose SSD volumes")
+        int,
+        Bounds(SYSTEM_DISK_GB, 65_536),
+        Source("what the system takes; the largest gp3 volume in GiB, EBS user guide, General Purpose SSD volumes"),
     ]
     download_gb: Annotated[float, Bounds(0, 65_536)]
     time: PlannedTime

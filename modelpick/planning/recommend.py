@@ -17,6 +17,8 @@ from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Market, Offer
+from modelpick.planning.cost import MonthCost
+from modelpick.planning.job import JobCost, JobTime
 from modelpick.planning.placement import Placement, Placements, offers_for, preference
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest
@@ -45,6 +47,27 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class ExampleJob:
+    """What a fine-tuning on `examples` good examples takes: the job that everybody plans first."""
+
+    examples: int
+    tokens_per_example: int
+    epochs: int
+    time: JobTime | None
+    usd: JobCost | None
+
+    def as_json(self) -> dict[str, object]:
+        """The job in the names of the JSON contract."""
+        return {
+            "examples": self.examples,
+            "tokens_per_example": self.tokens_per_example,
+            "epochs": self.epochs,
+            "time": self.time.as_json() if self.time is not None else None,
+            "usd": self.usd.as_json() if self.usd is not None else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     """One model that passed every gate: where it is served, and where it is fine-tuned.
 
@@ -55,9 +78,9 @@ class Recommendation:
     model: Model
     judgement: Judgement
     placement: Placement
-    cost: Mapping[str, Any] = field(default_factory=dict)
+    month: MonthCost | None = None
     finetune: Placement | None = None
-    finetune_cost: Mapping[str, Any] = field(default_factory=dict)
+    finetune_job: ExampleJob | None = None
     finetune_why: str | None = None
 
 
@@ -345,7 +368,7 @@ def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
             "ids": [finding.id for finding in row.judgement.licenses],
             "obligations": judgement["obligations"],
         },
-        **_placement_as_json(row.placement, row.cost),
+        **_placement_as_json(row.placement, row.month),
         "quality": {
             "score": quality.score if quality else None,
             "low": quality.low if quality else None,
@@ -357,7 +380,7 @@ def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
         "finetune": {
             "method": FINETUNE_WORKLOAD.method,
             **(
-                _placement_as_json(row.finetune, row.finetune_cost)
+                _placement_as_json(row.finetune, row.finetune_job)
                 if row.finetune
                 else {"memory": None, "offer": None, "cost": None}
             ),
@@ -366,12 +389,12 @@ def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
     }
 
 
-def _placement_as_json(placement: Placement, cost: Mapping[str, Any]) -> dict[str, Any]:
+def _placement_as_json(placement: Placement, cost: MonthCost | ExampleJob | None) -> dict[str, object]:
     memory, workload = placement.memory.as_json(), placement.memory.workload
     return {
         "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
         "offer": placement.offer.as_json(),
-        "cost": dict(cost),
+        "cost": cost.as_json() if cost is not None else {},
         "setup": {
             "engine": placement.engine or workload.stack,
             "method": workload.method,

@@ -3,14 +3,13 @@
 One file that loads nothing: it can be mailed, archived with the purchase, and opened in ten years.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from modelpick.errors import printable
 from modelpick.memory.estimate import GIB, PARTS
+from modelpick.planning.cost import MonthCost
 from modelpick.planning.placement import Placement
-from modelpick.planning.recommend import ASSUMPTIONS, RecommendAnswer, Recommendation
+from modelpick.planning.recommend import ASSUMPTIONS, ExampleJob, RecommendAnswer, Recommendation
 from modelpick.report import chart
 
 _TEMPLATES = Path(__file__).resolve().parent
@@ -51,13 +50,13 @@ def _row(rank: int, row: Recommendation) -> dict[str, object]:
         "verdict": row.judgement.verdict.value,
         "licenses": list(row.judgement.license_ids) or ["by approval"],
         "obligations": [owed.text for owed in row.judgement.obligations],
-        "serve": _bar(row.placement, row.cost),
-        "finetune": _bar(row.finetune, row.finetune_cost) if row.finetune else None,
+        "serve": _bar(row.placement, month=row.month),
+        "finetune": _bar(row.finetune, job=row.finetune_job) if row.finetune else None,
         "finetune_why": row.finetune_why,
     }
 
 
-def _bar(placement: Placement, cost: Mapping[str, Any]) -> dict[str, object]:
+def _bar(placement: Placement, *, month: MonthCost | None = None, job: ExampleJob | None = None) -> dict[str, object]:
     """A memory bar in per cent of the GPU's usable memory, and what the placement costs."""
     room = placement.offer.instance.usable_memory_gib * GIB
     widths = {name: 100 * getattr(placement.memory.parts, name) / room for name in PARTS}
@@ -65,8 +64,8 @@ def _bar(placement: Placement, cost: Mapping[str, Any]) -> dict[str, object]:
         "instance": placement.offer.instance.name,
         "gpu": placement.offer.instance.gpu.name,
         "usd": placement.offer.usd_per_hour,
-        "month": cost.get("total_usd_per_month"),
-        "job": (cost.get("usd") or {}).get("likely_usd"),
+        "month": month.total_usd if month else None,
+        "job": job.usd.total.likely if job and job.usd else None,
         "total": placement.memory.total / GIB,
         "low": placement.memory.low / GIB,
         "high": placement.memory.high / GIB,

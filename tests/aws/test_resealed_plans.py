@@ -80,6 +80,7 @@ CHANGES: dict[str, tuple[str, Any, int, str | None]] = {  # where, what, exit co
     "a region that is none": ("region", "xx-north-9", 2, None),
     "a disk of 100 TB": ("disk_gb", 100_000, 2, "bad_plan"),
     "a disk in words": ("disk_gb", "large", 2, None),
+    "a disk without room for the system": ("disk_gb", 20, 2, "bad_plan"),
     "no task": ("tasks", [], 2, "bad_plan"),
     "a task nobody knows": ("tasks", ["mine"], 2, "bad_plan"),
     "a task without its workload": ("tasks", ["serve"], 2, "bad_plan"),

@@ -40,6 +40,31 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     return ended.value.code, out.getvalue() + err.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("AWS_ENDPOINT_URL", "http://h:99999", ["status"]),
+        ("AWS_ENDPOINT_URL", "http://h:abc", ["status"]),
+        ("HTTPS_PROXY", "ftp://h", ["license", "some/unknown"]),
+        ("HTTPS_PROXY", " http://h", ["license", "some/unknown"]),
+        ("ALL_PROXY", "socks9://h:1", ["license", "some/unknown"]),
+    ],
+)
+def test_an_address_that_nothing_can_use_is_one_sentence(
+    name: str, value: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
+    monkeypatch.setenv(name, value)
+    close_session = pytest.importorskip("huggingface_hub").close_session
+    close_session()  # the client is made once a process, from the proxies of that instant
+    code, printed = run(words, monkeypatch)
+    assert (code, printed.count("\n")) == (2, 2), printed
+    assert printed.startswith("error: the address "), printed
+
+
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["screen", "json"])
 def test_no_secret_of_an_address_is_printed_or_kept(
     address: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,13 +1,12 @@
 """How recommendations look: one line a model, obligations below, the counts of what was left out, the next command."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from modelpick.cli.output import styled
-from modelpick.planning.recommend import RecommendAnswer, Recommendation
+from modelpick.planning.recommend import ExampleJob, RecommendAnswer, Recommendation
 from modelpick.workload import Workload
 
 _WIDE = 110  # columns from which a row also shows its fine-tuning set-up
@@ -130,22 +129,20 @@ def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
         text = (
             f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA needs "
             f"{placement.memory.total / 2**30:.1f} GiB: {placement.offer.instance.name} at "
-            f"${placement.offer.usd_per_hour:.3f}/h{_job(first.finetune_cost)}. "
+            f"${placement.offer.usd_per_hour:.3f}/h{_job(first.finetune_job)}. "
             f"All rows: --json, or {_WIDE} columns."
         )
     console.print(text, markup=False)
 
 
-def _job(cost: Mapping[str, Any]) -> str:
+def _job(job: ExampleJob | None) -> str:
     """The price of the job everybody plans first, or nothing where it is not known."""
-    usd = cost.get("usd")
-    if not usd:
+    if job is None or job.usd is None:
         return ""
-    low, likely, high = (usd[f"{end}_usd"] for end in ("low", "likely", "high"))
-    job = f"for {cost['examples']:,} examples"
-    if high < 1:
-        return f", under $1 {job}"
-    return f", about ${likely:.0f} (${low:.0f} to ${high:.0f}) {job}"
+    usd, examples = job.usd.total, f"for {job.examples:,} examples"
+    if usd.high < 1:
+        return f", under $1 {examples}"
+    return f", about ${usd.likely:.0f} (${usd.low:.0f} to ${usd.high:.0f}) {examples}"
 
 
 # A reason code in words, after a count.
