@@ -82,7 +82,7 @@ def test_a_number_is_made_of_the_annotated_type() -> None:
 @pytest.mark.parametrize(
     ("table", "message", "fix"),
     [
-        ({}, "'count' is missing", "add count"),
+        ({}, "'count' is missing", "add the key count"),
         ({"count": 0}, "count is 0", "a whole number from 1 to 10"),
         ({"count": 11}, "count is 11", "a whole number from 1 to 10"),
         ({"count": 1.5}, "count is 1.5", "a whole number from 1 to 10"),
