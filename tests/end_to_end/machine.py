@@ -52,7 +52,7 @@ class RentedMachine(Machine):
             # One: with more, each waits for the others at every step, and beside other processes that is most of it.
             "OMP_NUM_THREADS": "1",
             # Each round starts the AWS CLI: every second, as other tests have it, it would starve the job.
-            "MODELPICK_SAVE_SECONDS": "20",
+            "MODELPICK_SAVE_SECONDS": "8",
             "MODELPICK_ROUND_SECONDS": "2",
         }
         self.port = port

@@ -34,6 +34,7 @@ pytestmark = [
 INSTANCE, USD_PER_HOUR = "g5.xlarge", 1.006
 TOKEN = "hf_token-of-the-whole-way"
 WISHES = ("--name", "way", "--max-hours", "2", "--idle", "0.1m", "--yes", "--offline")
+EPOCHS = "20"  # long enough that a checkpoint is away before the training ends, also on a quick machine
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def choose(user: User) -> None:
     # By name: the engine that a plan names is the one that the machine starts, and vLLM is not installed here.
     stack = ("--stack", "transformers")
     planning = ("plan", MODEL, "--data", "train.jsonl", "--serve", "--method", "lora", "--instance", INSTANCE, *stack)
-    plan = user.json(*planning, "--epochs", "8", "--max-hours", "2", "--output", "plan.json", "--offline")
+    plan = user.json(*planning, "--epochs", EPOCHS, "--max-hours", "2", "--output", "plan.json", "--offline")
     assert plan["instance_type"] == INSTANCE
 
 
