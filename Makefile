@@ -17,12 +17,14 @@ kill-matrix:
 whole-way:
 	PYTEST_ADDOPTS= $(VENV)/pytest -n 0 -m whole_way tests/end_to_end
 
-# The embedded facts are built from facts/ (facts/README.md), byte for byte. Over a minute.
+# The embedded facts are built from facts/ (facts/README.md) and policies/, byte for byte. Over a minute.
 facts:
 	PYTHONPATH=. $(VENV)/python scripts/build_facts.py
+	PYTHONPATH=. $(VENV)/python scripts/build_license_facts.py
 
 facts-check:
 	PYTHONPATH=. $(VENV)/python scripts/build_facts.py --check
+	PYTHONPATH=. $(VENV)/python scripts/build_license_facts.py --check
 
 $(VENV)/ruff:
 	$(VENV)/pip install -q '.[lint]'
