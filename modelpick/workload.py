@@ -84,7 +84,7 @@ LoraRank = Annotated[
     int,
     Bounds(1, 65_536),
     Help("Rank of the LoRA adapters.", metavar="N"),
-    Source("lora_defaults (docs/data.md): rank 16; PEFT's MetaMathQA comparison (huggingface/peft@5d602fd): r 32 .478"),
+    Source("docs/data.md, LoRA evidence: rank 16; PEFT's MetaMathQA comparison (huggingface/peft@5d602fd): r 32 .478"),
     _LORA,
 ]
 LoraTargets = Annotated[

@@ -21,7 +21,7 @@ from modelpick.workload import ONLY_LORA, Workload
 _METHODS = ("lora", "lora-int8", "qlora")
 # The size above which QLoRA's recipe halves the learning rate (arXiv 2305.14314, table 9).
 _LARGE = 13_500_000_000
-_EFFECTIVE_BATCH = 16  # lora_defaults: QLoRA's recipe
+_EFFECTIVE_BATCH = 16  # QLoRA's recipe
 _CONTEXT_STEP = 64  # contexts are rounded up to a multiple of this: kernels are laid out in tiles of 64
 _FULL_RATE = 0.1  # "LoRA Without Regret": full fine-tuning wants about a tenth of LoRA's rate
 _TAKEN = 0.07  # of a GPU's memory, for its driver and this process: an estimate; GPU sizes differ by more

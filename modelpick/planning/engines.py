@@ -34,7 +34,7 @@ ONE_AT_A_TIME: tuple[EngineName, ...] = ("transformers",)
 generation at a time for each model. Its continuous batching gives every request the sampling settings of the first one
 (CBGenerateManager.init_cb), so `serve` does not use it."""
 
-# Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks (finetune_notes: Serving).
+# Ranks vLLM takes for --max-lora-rank: vllm/config/lora.py, MaxLoRARanks.
 VLLM_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
