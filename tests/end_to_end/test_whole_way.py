@@ -121,9 +121,7 @@ def choose(user: User) -> None:
     assert MODEL in json.dumps(user.json(*words))
     assert user.json("license", MODEL, "--offline")["results"][0]["verdict"] == "allow"
     user.json("probe", MODEL, "--write", "train.jsonl", "--cases", "12", "--wording", "plain", "--depth", "1")
-    # By name: the engine that a plan names is the one that the machine starts, and vLLM is not installed here.
-    stack = ("--stack", "transformers")
-    planning = ("plan", MODEL, "--data", "train.jsonl", "--serve", "--method", "lora", "--instance", INSTANCE, *stack)
+    planning = ("plan", MODEL, "--data", "train.jsonl", "--serve", "--method", "lora", "--instance", INSTANCE)
     plan = user.json(*planning, "--epochs", EPOCHS, "--max-hours", "2", "--output", "plan.json", "--offline")
     assert plan["instance_type"] == INSTANCE
 
