@@ -1,6 +1,7 @@
 """What a fine-tuning job takes and costs: every hour that is billed, with low, likely and high. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from modelpick.offers.instance import InstanceType
 from modelpick.offers.price import BillingRates, Offer
@@ -25,7 +26,29 @@ SPOT_INTERRUPTIONS_PER_HOUR = Range(0.0, 0.2 / HOURS_PER_MONTH, 1 / 24)
 
 
 @dataclass(frozen=True, slots=True)
-class JobTime:
+class RangeParts:
+    """A sum of ranges: every field is a part of it, in `unit`."""
+
+    unit: ClassVar[str]
+
+    @property
+    def parts(self) -> dict[str, Range]:
+        """Each part by its name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def total(self) -> Range:
+        """All parts; low ends and high ends add up."""
+        return total(self.parts.values())
+
+    def as_json(self) -> dict[str, object]:
+        """The total, and `parts` by name."""
+        parts = {name: part.as_json(self.unit) for name, part in self.parts.items()}
+        return {**self.total.as_json(self.unit), "parts": parts}
+
+
+@dataclass(frozen=True, slots=True)
+class JobTime(RangeParts):
     """The hours an instance is billed for, part by part."""
 
     boot: Range
@@ -36,25 +59,11 @@ class JobTime:
     save: Range
     interruptions: Range
 
-    @property
-    def total(self) -> Range:
-        """All parts; low ends and high ends add up."""
-        return total(self.parts.values())
-
-    @property
-    def parts(self) -> dict[str, Range]:
-        """Hours by part."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    def as_json(self) -> dict[str, object]:
-        """Hours by part and in all."""
-        return {
-            **self.total.as_json("hours"), "parts": {name: part.as_json("hours") for name, part in self.parts.items()}
-        }  # fmt: skip
+    unit: ClassVar[str] = "hours"
 
 
 @dataclass(frozen=True, slots=True)
-class JobCost:
+class JobCost(RangeParts):
     """What a job is billed, in US dollars."""
 
     instance: Range
@@ -63,21 +72,7 @@ class JobCost:
     storage: Range  # S3, one month
     transfer: Range
 
-    @property
-    def total(self) -> Range:
-        """All parts."""
-        return total(self.parts.values())
-
-    @property
-    def parts(self) -> dict[str, Range]:
-        """Dollars by part."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    def as_json(self) -> dict[str, object]:
-        """Dollars by part and in all."""
-        return {
-            **self.total.as_json("usd"), "parts": {name: part.as_json("usd") for name, part in self.parts.items()}
-        }  # fmt: skip
+    unit: ClassVar[str] = "usd"
 
 
 def job_time(
