@@ -1,11 +1,14 @@
 """The JSON that other programs rely on: names, units, order, exit codes."""
 
+import inspect
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelpick.cli.main import COMMANDS
 from tests.cli.conftest import Run
 
 PARTS = {"weights", "kv_cache", "activations", "gradients", "optimizer", "adapter", "runtime"}
@@ -204,3 +207,16 @@ def test_cases_answer_line_by_line_in_order(modelpick: Run, tmp_path: Path) -> N
     assert modelpick("estimate", "--cases", str(file), "--offline").code == 2
     assert modelpick("estimate", "--cases", str(tmp_path / "absent")).code == 2
     assert modelpick("estimate", "--cases", str(file), "tiiuae/falcon-7b").code == 2
+
+
+def test_no_command_takes_one_policy_where_two_are_named(modelpick: Run) -> None:
+    both = []
+    for name in COMMANDS:
+        function = getattr(import_module(f"modelpick.cli.commands.{name}"), name, None)
+        if function is not None and {"commercial", "policy"} <= set(inspect.signature(function).parameters):
+            both.append(name)
+    assert {"audit", "license", "recommend"} <= set(both)
+    for name in both:
+        words = [] if name == "recommend" else ["tiiuae/falcon-7b" if name == "license" else "."]
+        answer = modelpick(name, *words, "--commercial", "--policy", "research", "--json")
+        assert (answer.code, json.loads(answer.err)["error"]["code"]) == (2, "contradiction"), name

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from modelpick import files
-from modelpick.cli.options import Offline, PolicyName
+from modelpick.cli.options import Offline, PolicyName, policy_asked
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, report_error, styled, worst
 from modelpick.errors import ModelpickError
 from modelpick.licensing import bom as bill_of_materials
@@ -42,7 +42,7 @@ def license(
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide.
     """
-    policy = "commercial" if commercial else policy
+    policy = policy_asked(commercial, policy)
     answers = judge_models(models, policy=policy, offline=offline)
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
