@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelpick.licensing.verdict import Judgement, Verdict
-from modelpick.memory.estimate import GIB, PARTS, MemoryEstimate
+from modelpick.memory.estimate import GIB, MemoryEstimate
+from modelpick.memory.parts import PARTS
 from modelpick.offers.price import Offer
 from modelpick.planning.caps import PlannedPlacement, within_caps
 from modelpick.planning.choose import TUNABLE, Tuning, tuned_names

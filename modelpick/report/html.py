@@ -6,7 +6,8 @@ One file that loads nothing: it can be mailed, archived with the purchase, and o
 from pathlib import Path
 
 from modelpick.errors import printable
-from modelpick.memory.estimate import GIB, PARTS
+from modelpick.memory.estimate import GIB
+from modelpick.memory.parts import PARTS
 from modelpick.planning.cost import MonthCost
 from modelpick.planning.placement import Placement
 from modelpick.planning.recommend import ASSUMPTIONS, ExampleJob, RecommendAnswer, Recommendation

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from modelpick.errors import CannotTellError
 from modelpick.loading.environment import silence_libraries
 from modelpick.memory.assumptions import WHOLE_VOCABULARY
-from modelpick.memory.estimate import MemoryEstimate, MemoryParts
+from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.overhead import CONTEXT
+from modelpick.memory.parts import MemoryParts
 from modelpick.planning.report import MemoryReport
 from modelpick.workload import Workload
 

@@ -11,7 +11,8 @@ from modelpick.catalog import index
 from modelpick.catalog.architecture import Checkpoint
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, UsageError
-from modelpick.memory.estimate import GIB, PARTS, estimate, estimate_model
+from modelpick.memory.estimate import GIB, estimate, estimate_model
+from modelpick.memory.parts import PARTS
 from modelpick.memory.stacks import STACKS
 from modelpick.workload import FINETUNE_METHODS, SERVE_METHODS, Workload, workload_from
 from tests.memory.shapes import ALL, GEMMA_2B, LLAMA_7B, MIXTRAL, T5_BASE, XLM_R
