@@ -58,7 +58,7 @@ def test_every_embedded_data_file_of_these_rooms_is_built(builder: ModuleType, r
 def test_the_order_of_rows_does_not_matter(builder: ModuleType, folder: Path) -> None:
     """Rows of measurements keep their order: a benchmark reads them as they were published."""
     expected = from_facts(builder, folder)
-    for path in folder.iterdir():
+    for path in folder.glob("*.*"):
         head, *rows = path.read_text("utf-8").splitlines(keepends=True)
         if path.suffix == ".csv" and not path.name.startswith("measured_"):
             path.write_text("".join([head, *reversed(rows)]), "utf-8")
