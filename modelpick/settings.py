@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from modelpick.errors import UsageError, address
@@ -21,7 +21,7 @@ from modelpick.schema import Bounds, Help, Pattern, Source, read, settings_of
 
 _FILE = "modelpick.toml"
 _WORD = Pattern(r"(?s).*\S.*", "text in quotes")
-_TEXTS = ("policy", "region")
+_TEXTS = ("policy", "region", "product", "runs_in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,18 @@ class SettingsFile:
         Help("AWS region.", metavar="R"),
         Source("AWS's first region, with the widest choice of instance types"),
     ] = "us-east-1"
+    product: Annotated[
+        str | None,
+        _WORD,
+        Help("Product of the company to judge for.", metavar="NAME", default="every product; the strictest counts"),
+        Source("docs/policies.md"),
+    ] = None
+    runs_in: Annotated[
+        str | None,
+        _WORD,
+        Help("Cloud region this machine runs models in, besides company.regions. Written by `up`.", metavar="R"),
+        Source("the plan that the machine was made from"),
+    ] = None
     company: Annotated[
         Mapping[str, object],
         Help("Facts about the company, which override the policy's profile.", metavar="TABLE"),
@@ -58,17 +70,17 @@ class Settings:
 
     policy: str
     region: str
-    company: Mapping[str, object] = field(default_factory=dict)
+    product: str | None = None
+    company_tables: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """The company's facts by the file that says them, the weakest first, so that an error can name it."""
     discounts: Mapping[str, float] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    runs_in: str | None = None
 
     @property
-    def company_by_origin(self) -> dict[str, dict[str, object]]:
-        """The company's facts by the file that says them, so that an error can name it."""
-        tables: dict[str, dict[str, object]] = {}
-        for name, value in self.company.items():
-            tables.setdefault(self.origins[f"company.{name}"], {})[name] = value
-        return tables
+    def company(self) -> dict[str, object]:
+        """The company's facts, each as the nearest file says it."""
+        return {name: value for table in self.company_tables.values() for name, value in table.items()}
 
 
 def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None = None) -> Settings:
@@ -78,17 +90,18 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     on it while they are imported, wherever that is.
     """
     hub_endpoint()
-    texts: dict[str, str] = {item.name: item.default for item in settings_of(SettingsFile) if item.name in _TEXTS}
-    company: dict[str, object] = {}
+    texts: dict[str, Any] = {item.name: item.default for item in settings_of(SettingsFile) if item.name in _TEXTS}
+    company_tables: dict[str, Mapping[str, object]] = {}
     discounts: dict[str, float] = {}
-    origins = dict.fromkeys(texts, "default")
+    origins = {name: "default" for name, value in texts.items() if value is not None}
     for path in _files(folder):
         table = read_toml(path, code="bad_settings")
         content = read(SettingsFile, table, str(path), "bad_settings")
         for name in _TEXTS:
             if name in table:
                 texts[name], origins[name] = getattr(content, name), str(path)
-        company |= content.company
+        if content.company:
+            company_tables[str(path)] = content.company
         discounts |= content.discounts
         origins |= {f"company.{key}": str(path) for key in content.company}
         origins |= {f"discounts.{key}": str(path) for key in content.discounts}
@@ -97,7 +110,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
             texts[name], origins[name] = value, f"MODELPICK_{name.upper()}"
         if flags and flags.get(name):
             texts[name], origins[name] = str(flags[name]), f"--{name}"
-    return Settings(texts["policy"], texts["region"], company, discounts, origins)
+    return Settings(company_tables=company_tables, discounts=discounts, origins=origins, **texts)
 
 
 def hub_endpoint() -> str | None:

@@ -81,7 +81,7 @@ class Audit:
 def audit(
     paths: Sequence[str],
     *,
-    policy: str | None = None,
+    policy: str | Policy | None = None,
     offline: bool = True,
     exclude: Sequence[str] = (),
     docs: bool = False,
@@ -99,9 +99,9 @@ def audit(
 
     found = scan(paths, known, exclude=exclude, docs=docs)
     asked = list(found.models)
-    answers = _judged(asked, policy, offline) if asked else {}
+    answers = _judged(asked, chosen, offline) if asked else {}
     uses = [Use(name, answers[name], tuple(found.models[name])) for name in asked]
-    return Audit(chosen, _joined(uses), found, _settings_used(policy))
+    return Audit(chosen, _joined(uses), found, _settings_used(None if isinstance(policy, Policy) else policy))
 
 
 def _settings_used(policy: str | None) -> dict[str, tuple[str, ...]]:
@@ -117,9 +117,7 @@ def _settings_used(policy: str | None) -> dict[str, tuple[str, ...]]:
     return used
 
 
-def _judged(
-    asked: Sequence[ModelName], policy: str | None, offline: bool
-) -> dict[ModelName, Judgement | ModelpickError]:
+def _judged(asked: Sequence[ModelName], policy: Policy, offline: bool) -> dict[ModelName, Judgement | ModelpickError]:
     """An answer for each; where a pinned revision could not be read, what the catalog's facts say, as a review."""
 
     found = judge_models([_written(name) for name in asked], policy=policy, offline=offline)

@@ -13,12 +13,10 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 import modelpick
-from modelpick import settings
 from modelpick.aws.names import ResourceNames
 from modelpick.aws.resources import Payload
 from modelpick.aws.spec import MachineJob, Spec
@@ -26,6 +24,7 @@ from modelpick.errors import UsageError
 from modelpick.files import directory, read_bytes, read_text
 from modelpick.licensing.judge_models import APPROVALS
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.policy_file import text_of
 
 USER_DATA_LIMIT = 4096  # bytes; EC2 takes 16 KB, and what is small is read before it is trusted
 _READY_MINUTES = 120  # a machine whose watchdog does not run by then will not get one
@@ -172,22 +171,17 @@ _POLICY, _SETTINGS, _APPROVALS = "policy.toml", "modelpick.toml", "approvals.tom
 def license_inputs(policy: Policy, region: str) -> dict[str, str]:
     """Names and texts of the files that the machine judges licenses by: `policy`, the company's facts, the approvals.
 
-    The machine reads them from its working folder like a user's: modelpick.toml, the policy that it names,
-    approvals.toml. `region` is where the machine runs; it counts as one of the company's regions.
+    The machine reads them from its working folder like a user's: modelpick.toml, the policy that it names (with all
+    that it inherits and the company's facts), approvals.toml. `region` is where the machine runs; it counts as one of
+    the company's regions.
     """
-    files = {
-        _POLICY: read_text(policy.path, code="bad_policy"),
-        _SETTINGS: _settings(policy, region),
-    }
+    files = {_POLICY: text_of(policy), _SETTINGS: _settings(policy, region)}
     if APPROVALS.is_file():
         files[_APPROVALS] = read_text(APPROVALS, code="bad_approvals")
     return files
 
 
 def _settings(policy: Policy, region: str) -> str:
-    """Settings that name the policy and the company's facts. JSON's texts, numbers and lists are valid TOML."""
-    in_settings = settings.load().company
-    company = {key: value for key, value in asdict(policy.company).items() if key in in_settings}
-    company["regions"] = policy.in_region(region).company.regions
-    facts = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in company.items() if value is not None]
-    return "\n".join([f'policy = "{_POLICY}"', "", "[company]", *facts, ""])
+    """Settings that name the policy, the region, and the product. JSON's texts are valid TOML."""
+    settings = {"policy": _POLICY, "runs_in": region, "product": policy.product}
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items() if value is not None)

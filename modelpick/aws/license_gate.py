@@ -27,11 +27,11 @@ def policy_of(planned: PlannedPolicy, wanted: str | None) -> Policy:
         policy = policy_in_force(planned.name)
     if policy.sha256 != planned.sha256:
         raise UsageError(
-            f"the plan was made under the policy {planned.name}, but {policy.path} has changed",
+            f"the plan was made under the policy {planned.name}, but {policy.path} or the company's facts have changed",
             fix="give that policy's file with --policy, or make the plan again",
             code="other_policy",
         )
-    return policy
+    return replace(policy, product=None).for_product(planned.product)
 
 
 def require(spec: Spec) -> Judgement:

@@ -10,6 +10,7 @@ import typer
 
 from modelpick.cli.options import Family, Instance, Offline, PolicyName, Region, amount, not_both, option, typed
 from modelpick.cli.output import Output, to_stderr
+from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import UsageError
 from modelpick.planning import gather
 from modelpick.planning.plan_file import Plan
@@ -42,6 +43,7 @@ class PlanOptions:
     family: Family = None
     instance: Instance = None
     policy: PolicyName = None
+    product: ProductName = None
     offline: Offline = False
 
     def check(self) -> None:
@@ -77,7 +79,7 @@ class PlanOptions:
             family=self.family,
             max_usd=self.most_usd,
             max_hours=self.most_hours,
-            policy=self.policy,
+            policy=judged_for(self.policy, self.product),
             offline=self.offline,
             progress=_progress(out),
         )

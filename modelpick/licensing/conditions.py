@@ -38,16 +38,30 @@ class LicenseCase:
         return () if limits.territory_scope == "multimodal" and self.modality == "text" else limits.territory_excluded
 
     @property
+    def home(self) -> str | None:
+        """The company's domicile; None where it is not given, or is no place that anybody knows."""
+        home = self.company.domicile
+        return home if home is not None and self.territories.knows(home) else None
+
+    @property
     def excludes_home(self) -> bool:
         """Whether the company's domicile lies in an excluded territory."""
-        home = self.company.domicile
-        return home is not None and bool(self.excluded) and self.territories.within(home, self.excluded)
+        return self.home is not None and bool(self.excluded) and self.territories.within(self.home, self.excluded)
+
+    @property
+    def excluded_customers(self) -> tuple[str, ...]:
+        """The countries of the company's customers that an exclusion reaches; a place nobody knows counts as such."""
+        if not self.excluded or self.license.limits.territory_spares_end_users:
+            return ()
+        places, known = self.company.customers, self.territories
+        return tuple(place for place in places if not known.knows(place) or known.within(place, self.excluded))
 
     @property
     def is_excluded_if_multimodal(self) -> bool:
         """Whether it depends on the model's unknown modality that the company is excluded."""
         open_question = self.license.limits.territory_scope == "multimodal" and self.modality == "unknown"
-        return open_question and bool(self.excluded) and (self.excludes_home or self.company.domicile is None)
+        excluded = self.excludes_home or self.home is None or bool(self.excluded_customers)
+        return open_question and bool(self.excluded) and excluded
 
     def regions(self, *, known: bool) -> tuple[str, ...]:
         """The company's cloud regions that an exclusion reaches, or (known=False) those nobody can place."""
@@ -208,12 +222,16 @@ ROWS: tuple[FactRow, ...] = (
         lambda case: f"does not cover multimodal models in {', '.join(case.excluded)}; "
         "whether this is one is not known",
         "unknown_license", stage="limit"),
-    FactRow("limits.territory_excluded", lambda case: bool(case.excluded) and case.company.domicile is None
+    FactRow("limits.territory_excluded", lambda case: bool(case.excluded) and case.home is None
         and not case.is_excluded_if_multimodal, "domicile_unknown",
         lambda case: f"is not granted in {', '.join(case.excluded)}; the policy does not give company.domicile",
         "unknown_license", stage="limit"),
     FactRow("limits.territory_excluded", lambda case: case.excludes_home and not case.is_excluded_if_multimodal,
         "excluded_territory", lambda case: f"is not granted to a company domiciled in {case.company.domicile} "
+        f"(excluded: {', '.join(case.excluded)})", "over_limit", stage="limit"),
+    FactRow("limits.territory_spares_end_users", lambda case: bool(case.excluded_customers)
+        and not case.is_excluded_if_multimodal, "excluded_customers",
+        lambda case: f"is not granted for use by customers in {', '.join(case.excluded_customers)} "
         f"(excluded: {', '.join(case.excluded)})", "over_limit", stage="limit"),
     FactRow("limits.territory_excluded", lambda case: bool(case.regions(known=False)), "region_unknown",
         lambda case: f"is not granted in {', '.join(case.excluded)}; the country of "

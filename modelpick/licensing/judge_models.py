@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from modelpick import settings
 from modelpick.catalog.lookup import look_up_all
@@ -11,28 +12,35 @@ from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError
 from modelpick.licensing import load
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.policy import Company, Policy
+from modelpick.licensing.policy import Policy, merged
 from modelpick.licensing.verdict import Judgement, judge
-from modelpick.schema import read as read_table
+from modelpick.schema import to_json
 
 APPROVALS = Path("approvals.toml")
 """Where a project keeps its approvals: next to modelpick.toml."""
 
 
-def policy_in_force(name: str | None = None) -> Policy:
+def policy_in_force(name: str | Policy | None = None, *, product: str | None = None) -> Policy:
     """A policy by name or file (default: the settings' choice), with the settings' company facts put in.
 
+    One that is in force already stays as it is. `product`: the one to judge for (default: the settings' choice, else
+    every product, and the strictest counts).
     Raises UsageError for an unknown name or a bad file.
     """
-    settled = settings.load({"policy": name})
+    if isinstance(name, Policy):
+        return name.for_product(product)
+    settled = settings.load({"policy": name, "product": product})
     chosen = load.load_policy(settled.policy)
-    if not settled.company:
-        return chosen
-    company = chosen.company
-    for origin, table in settled.company_by_origin.items():
-        facts = read_table(Company, table, f"{origin}: [company]")
-        company = replace(company, **{key: getattr(facts, key) for key in table})
-    return replace(chosen, company=company)
+    if settled.company_tables:
+        facts: dict[str, Any] = to_json(chosen.company)
+        for origin, table in settled.company_tables.items():
+            load.read_company(table, f"{origin}: [company]")
+            facts = merged(facts, table)
+        company = load.read_company(facts, f"{', '.join(settled.company_tables)}: [company]")
+        chosen = replace(chosen, company=company).sealed()
+    if settled.runs_in is not None:
+        chosen = chosen.in_region(settled.runs_in)
+    return chosen.for_product(settled.product)
 
 
 def facts_in_force() -> LicenseFacts:
@@ -65,7 +73,7 @@ def judge_pairs(
     """As `judge_models`, each verdict with the facts it was made from: their texts are what a lock freezes."""
     subjects, find = look_up_all(models, offline, ancestors=True)
     facts, today = facts_in_force(), datetime.date.today()
-    chosen = policy if isinstance(policy, Policy) else policy_in_force(policy)
+    chosen = policy_in_force(policy)
 
     def judged(subject: Model | ModelpickError, asked: str | Model) -> tuple[Model, Judgement] | ModelpickError:
         if isinstance(subject, ModelpickError):

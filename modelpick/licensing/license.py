@@ -68,6 +68,7 @@ class Limits:
     annual_revenue_usd: int | None = None
     territory_excluded: tuple[str, ...] = ()
     territory_scope: Literal["all", "multimodal"] = "all"
+    territory_spares_end_users: bool = False  # the exclusion binds who builds on the model, not who uses the product
     application: bool = False  # commercial use must be applied for, and granted
     royalties: bool = False
     display_above_monthly_users: int | None = None  # the attribution is owed only above these

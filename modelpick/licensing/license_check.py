@@ -17,6 +17,7 @@ from modelpick.licensing.judge_models import judge_model, policy_in_force
 from modelpick.licensing.license import LicenseIndex
 from modelpick.licensing.load import load_licenses
 from modelpick.licensing.outcome import Obligation, Verdict
+from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 
 
@@ -86,7 +87,7 @@ def require(judgement: Judgement, *, policy: str, reviewed_by: str | None = None
 
 
 def permission_for(
-    model: str, policy: str | None, *, reviewed_by: str | None = None, offline: bool = False
+    model: str, policy: str | Policy | None, *, reviewed_by: str | None = None, offline: bool = False
 ) -> Permission:
     """Judge a model and its ancestors under a policy (None: the one of the settings).
 
@@ -143,7 +144,7 @@ def write_notices(permission: Permission, base: Path, target: Path, name: str) -
     return written
 
 
-def judge_sources(sources: Sequence[str], policy: str | None) -> tuple[Verdict, tuple[str, ...]]:
+def judge_sources(sources: Sequence[str], policy: str | Policy | None) -> tuple[Verdict, tuple[str, ...]]:
     """(verdict, reasons) of the policy's training-data rules on the sources that examples declare.
 
     The sources are judged as the data sets of a model under a permissive license, so that only the data count.
@@ -156,7 +157,9 @@ def judge_sources(sources: Sequence[str], policy: str | None) -> tuple[Verdict, 
     return (judgement.verdict if reasons else Verdict.ALLOW), reasons
 
 
-def refuse_restricted_data(sources: Sequence[str], policy: str | None, reviewed_by: str | None) -> tuple[str, ...]:
+def refuse_restricted_data(
+    sources: Sequence[str], policy: str | Policy | None, reviewed_by: str | None
+) -> tuple[str, ...]:
     """What the policy says of declared data sources.
 
     Raises LicenseDeniedError(code="data_denied") or LicenseReviewError(code="data_review"), as `require` for a model.

@@ -1,25 +1,29 @@
 """Reads policies/: the policy itself, and the facts it is applied to. The I/O of this package."""
 
+import csv
 import hashlib
+import io
 import json
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from modelpick import files
 from modelpick.catalog import index
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import fields_without_a_row
+from modelpick.licensing.countries import Countries, countries_of
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License, LicenseIndex
 from modelpick.licensing.license_text import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.lineage import NameMatches
 from modelpick.licensing.overrides import Approval, Curation, Curations, RestrictedDataset, WeightFamilies, WeightFamily
-from modelpick.licensing.policy import Policy, Territories
+from modelpick.licensing.policy import Company, Policy, Territories, merged
 from modelpick.schema import read
 
 LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
@@ -39,23 +43,79 @@ def policy_names() -> tuple[str, ...]:
 
 
 def load_policy(name_or_path: str | Path) -> Policy:
-    """A policy by the name of an embedded one, or by the path of a file. Rules that the file lacks take their defaults.
+    """A policy by the name of an embedded one, or by the path of a file, with what it inherits (`extends`).
 
-    Raises UsageError for a name that is not known, and for a file that is not a policy: with the file, the key, and
-    the key probably meant.
+    Rules that neither has take their defaults. Raises UsageError for a name that is not known, for a file that is not a
+    policy (with the file, the key, and the key probably meant), for a policy that extends itself, for a country that is
+    not an ISO code.
     """
-    path = Path(name_or_path)
-    if str(name_or_path) in policy_names():
-        path = policies_directory() / f"{name_or_path}.toml"
-    elif not path.is_file():
+    path = _policy_path(name_or_path, Path())
+    if path is None:
         names = policy_names()
         raise UsageError(
             f"no policy {str(name_or_path)!r}",
             fix=nearest(str(name_or_path), names) or f"use one of {', '.join(names)}, or the path of a policy file",
             code="unknown_policy",
         )
+    return read_policy(_policy_table(path, ()), path)
+
+
+def read_policy(table: Mapping[str, Any], path: Path) -> Policy:
+    """The policy of a table whose inheritance is resolved. Raises UsageError as `load_policy`."""
     digest = hashlib.sha256(files.read_bytes(path, code="bad_policy_file", largest=LARGEST)).hexdigest()
-    return replace(read(Policy, _toml(path), str(path)), sha256=digest, path=str(path))
+    policy = replace(read(Policy, table, str(path)), file_sha256=digest, path=str(path))
+    policy.check(load_countries(), str(path))
+    return policy.sealed()
+
+
+def read_company(table: object, where: str) -> Company:
+    """The company's facts of a [company] table. `where` names it in errors. Raises UsageError as `load_policy`."""
+    company = read(Company, table, where)
+    company.check(load_countries(), where)
+    return company
+
+
+def _policy_path(name_or_path: str | Path, folder: Path) -> Path | None:
+    if str(name_or_path) in policy_names():
+        return policies_directory() / f"{name_or_path}.toml"
+    path = folder / name_or_path
+    return path if path.is_file() else None
+
+
+def _policy_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
+    """The table of a policy file over that of the policy it extends. `heirs`: the files that led here."""
+    here = path.resolve()
+    own = dict(_toml(path))
+    base = own.pop("extends", None)
+    if here in heirs:
+        chain = " extends ".join(one.name for one in (*heirs[heirs.index(here) :], here))
+        raise UsageError(
+            f"{path}: the policy extends itself: {chain}",
+            fix="remove the line extends from one of them",
+            code="bad_policy_file",
+        )
+    read(Policy, own, str(path)).check(load_countries(), str(path))  # so that an error names the file it is in
+    if base is None:
+        return own
+    if not isinstance(base, str) or not base.strip():
+        raise UsageError(
+            f"{path}: extends is {base!r}", fix='name a policy: extends = "commercial"', code="bad_policy_file"
+        )
+    below = _policy_path(base, path.parent) or _policy_path(f"{base}.toml", path.parent)
+    if below is None:
+        itself = base == own.get("name")
+        text = f"the policy extends itself: {base}" if itself else f"extends names no policy: {base!r}"
+        fix = f"use one of {', '.join(policy_names())}, or the path of a policy file from {path.parent}"
+        raise UsageError(f"{path}: {text}", fix=nearest(base, policy_names()) or fix, code="bad_policy_file")
+    inherited = _policy_table(below, (*heirs, here))
+    return merged({key: value for key, value in inherited.items() if key not in ("name", "title")}, own)
+
+
+@cache
+def load_countries() -> Countries:
+    """The embedded countries.csv, and the groups of territories.toml that are no countries."""
+    text = files.read_text(files.data_file("licensing", "countries.csv"), code="broken_installation")
+    return countries_of(csv.DictReader(io.StringIO(text)), _territories().groups)
 
 
 def load_licenses(directory: Path | None = None) -> LicenseIndex:
@@ -83,7 +143,11 @@ def load_restricted_datasets(path: Path | None = None) -> tuple[RestrictedDatase
 
 
 def load_territories(path: Path | None = None) -> Territories:
-    """policies/territories.toml."""
+    """policies/territories.toml, and the embedded countries."""
+    return replace(_territories(path), countries=load_countries())
+
+
+def _territories(path: Path | None = None) -> Territories:
     where = path or policies_directory() / "territories.toml"
     return read(Territories, _toml(where), str(where))
 
@@ -234,7 +298,18 @@ def _bad_expression(path: Path, error: re.error, fix: str) -> UsageError:
 
 
 def _check_references(facts: LicenseFacts) -> None:
-    """Every license id that known_models or families name exists: a wrong one would fail in the middle of an answer."""
+    """Every license id that known_models or families name exists: a wrong one would fail in the middle of an answer.
+
+    Every territory that a license excludes is a country or a union: a wrong one would exclude nobody.
+    """
+    for license in facts.licenses.licenses:
+        for place in license.limits.territory_excluded:
+            if not facts.territories.knows(place):
+                raise UsageError(
+                    f"policies: {license.id} excludes {place!r}, which is not a territory",
+                    fix="use an ISO 3166 code, or add the union to policies/territories.toml",
+                    code="bad_license_file",
+                )
     named = {(entry.id, entry.license) for entry in facts.curations if entry.license}
     named |= {(family.name, id) for family in facts.families for id in (family.license, *family.licenses) if id}
     for owner, license_id in sorted(named):

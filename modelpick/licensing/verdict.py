@@ -15,9 +15,11 @@ from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
 from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model, modality_of, repository_of
+from modelpick.licensing.named_rules import Member, assess_rules, member
 from modelpick.licensing.outcome import LicenseFinding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.overrides import Approval
-from modelpick.licensing.policy import Policy
+from modelpick.licensing.policy import Policy, Purchase
+from modelpick.licensing.purchases import not_in_force, opened, purchase_of
 
 __all__ = ["Judgement", "LicenseFacts", "LineageStep", "Verdict", "join", "judge"]
 
@@ -47,6 +49,7 @@ class Judgement:
     lineage: tuple[LineageStep, ...] = field(default=())
     notes: tuple[str, ...] = ()  # what a reader must know of the facts themselves, e.g. that the Hub did not answer
     origin: Origin = "hub"  # where the model's facts were read
+    products: tuple[tuple[str, Verdict], ...] = ()  # each of the company's products, where all were judged
 
     @property
     def license_ids(self) -> tuple[str, ...]:
@@ -64,37 +67,116 @@ class Judgement:
             "obligations": [obligation.as_json() for obligation in self.obligations],
             "lineage": [step.as_json() for step in self.lineage],
             "notes": list(self.notes),
+            "products": {name: verdict.value for name, verdict in self.products},
         }
 
 
 def judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today: Day) -> Judgement:
-    """The verdict on a model for the policy's company.
+    """The verdict on a model for the policy's company: for one of its products, or else the strictest over all.
 
-    `find` looks an ancestor up by id (None: not found), `today` decides whether an approval still holds.
+    `find` looks an ancestor up by id (None: not found), `today` decides whether approvals and contracts still hold.
     """
+    profiles = _profiles(policy, facts)
+    answers = [_judge(model, profile, facts, find, today) for profile in profiles]
+    if policy.product is not None or not policy.company.products:
+        return answers[0]
+    return _strictest_of(list(zip([str(profile.product) for profile in profiles], answers, strict=True)))
+
+
+def _profiles(policy: Policy, facts: LicenseFacts) -> tuple[Policy, ...]:
+    """The policy's profiles, remembered: other memories know a policy by its identity."""
+    key = ("profiles", id(policy))
+    if key not in facts.memo:
+        facts.memo[key] = (policy, policy.profiles())
+    profiles: tuple[Policy, ...] = facts.memo[key][1]
+    return profiles
+
+
+def _strictest_of(answers: list[tuple[str, Judgement]]) -> Judgement:
+    """One answer for all products: the strictest, with what every product owes, and how each of them came out."""
+    strictest = max((answer for _, answer in answers), key=lambda answer: answer.verdict.strictness)
+    obligations = dict.fromkeys(owed for _, answer in answers for owed in answer.obligations)
+    counted = "the strictest of all products counts" if len(answers) > 1 else "the company has one product"
+    listed = ", ".join(f"{name}: {answer.verdict.value}" for name, answer in answers)
+    return replace(
+        strictest,
+        obligations=tuple(obligations) if strictest.verdict is not Verdict.DENY else (),
+        notes=(*strictest.notes, f"{counted} ({listed}); --product NAME judges for one"),
+        products=tuple((name, answer.verdict) for name, answer in answers),
+    )
+
+
+def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today: Day) -> Judgement:
+    """The verdict for one profile."""
     ancestors = ancestry(model, find, facts.curations)
+    day = today.isoformat()
     own = assess_model(model, ancestors, policy, facts)
     chain = [(ancestor, _assess_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
     if not ancestors and model.origin != "catalog":
         chain = _name_match(model, policy, facts, find)
+    over: tuple[Purchase, ...] = ()
+    if policy.company.purchased:
+        own, chain, over = _with_purchases(model, own, chain, policy.company.purchased, day)
     parts = [own.total, *[assessment.total for _, assessment in chain]]
     parts += _body(model, parts, own, policy, facts)
+    if policy.named_rules:
+        parts += assess_rules(_members(model, own, chain, facts), policy.named_rules)
     weaker = _weaker_than_ancestors(model, own, chain) if chain or own.implied else ()
     if weaker:
         parts.append(Assessment(join(reason.verdict for reason in weaker), weaker))
     joined = combine(parts)
+    reasons = (*joined.reasons, *(not_in_force(purchase, day, joined.verdict) for purchase in over))
     answer = Judgement(
         model=model.id,
         revision=model.revision,
         verdict=joined.verdict,
         licenses=joined.findings,
-        reasons=_strictest_first(joined.reasons),
+        reasons=_strictest_first(reasons),
         obligations=joined.obligations if joined.verdict is not Verdict.DENY else (),
         lineage=(*[_step(ancestor, assessment) for ancestor, assessment in chain], *own.implied),
         notes=model.notes,
         origin=model.origin,
     )
-    return approved(answer, policy, facts, today.isoformat()) if answer.verdict is Verdict.REVIEW else answer
+    return approved(answer, policy, facts, day) if answer.verdict is Verdict.REVIEW else answer
+
+
+def _with_purchases(
+    model: Model,
+    own: ModelAssessment,
+    chain: list[tuple[Ancestor, ModelAssessment]],
+    purchases: tuple[Purchase, ...],
+    day: str,
+) -> tuple[ModelAssessment, list[tuple[Ancestor, ModelAssessment]], tuple[Purchase, ...]]:
+    """Both with the terms replaced that a contract stands above; last: the contracts for the model that do not hold.
+
+    A contract for an ancestor says nothing of what others made of it: it counts only with one for the model itself.
+    """
+    purchase, over = purchase_of(model.id, model.revision, purchases, day)
+    if purchase is None:
+        return own, chain, over
+    opened_chain = []
+    for ancestor, assessment in chain:
+        found = ancestor.model
+        bought, _ = purchase_of(ancestor.id, found.revision if found else None, purchases, day)
+        opened_chain.append((ancestor, opened(assessment, ancestor.id, bought) if bought else assessment))
+    return opened(own, model.id, purchase), opened_chain, over
+
+
+def _members(
+    model: Model, own: ModelAssessment, chain: list[tuple[Ancestor, ModelAssessment]], facts: LicenseFacts
+) -> list[Member]:
+    """The model and its ancestors as the company's own rules look at them, implied ancestors too."""
+    members = [member(model.id, model.gated, [finding.id for finding in own.total.findings], facts.licenses)]
+    for ancestor, assessment in chain:
+        gated = ancestor.model.gated if ancestor.model is not None else None
+        ids = [finding.id for finding in assessment.total.findings]
+        members.append(member(ancestor.id, gated, ids, facts.licenses))
+    implied = {step.model for step in own.implied}
+    for family in facts.families if implied else ():
+        ids = [family.license] if family.license and family.name in implied else []
+        owners = family.owners if family.name in implied else ()
+        members += [member(f"{owner}/{family.name}", None, ids, facts.licenses) for owner in owners]
+    return members
 
 
 def _strictest_first(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:

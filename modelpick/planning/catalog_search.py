@@ -11,6 +11,7 @@ from functools import cache
 from modelpick import settings
 from modelpick.catalog import index
 from modelpick.licensing.judge_models import facts_in_force, policy_in_force
+from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import judge
 from modelpick.offers import embedded
 from modelpick.offers.embedded import discounted_offers
@@ -63,7 +64,7 @@ def search(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placeme
 
 def recommend(
     *,
-    policy: str | None = None,
+    policy: str | Policy | None = None,
     workload: Workload | Mapping[str, object] | None = None,
     filters: Filters | None = None,
     region: str | None = None,
@@ -72,9 +73,9 @@ def recommend(
 ) -> RecommendAnswer:
     """Rank the embedded catalog: allowed, fits, affordable. Makes no network call.
 
-    `policy` is a name or a file, `workload` a Workload or its names, `filters` what else is asked for; what is not
-    given comes from the settings. The first `finetune_rows` rows also get what LoRA over int8 takes. Raises UsageError
-    for what cannot be meant.
+    `policy` is a name, a file or a Policy, `workload` a Workload or its names, `filters` what else is asked for; what
+    is not given comes from the settings. The first `finetune_rows` rows also get what LoRA over int8 takes. Raises
+    UsageError for what cannot be meant.
     """
     resolved = settings.load({"region": region})
     where = embedded.check_region(resolved.region)

@@ -22,6 +22,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import read_text
 from modelpick.licensing.judge_models import facts_in_force, policy_in_force
+from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import judge
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
 from modelpick.offers import embedded
@@ -54,7 +55,7 @@ def plan(
     family: str | None = None,
     max_usd: float | None = None,
     max_hours: float | None = None,
-    policy: str | None = None,
+    policy: str | Policy | None = None,
     offline: bool = True,
     progress: data_tokens.Progress | None = None,
 ) -> Plan:
@@ -87,7 +88,7 @@ def plan(
         replace(caps, on_demand=_on_demand_usd(where, resolved.discounts)),
         facts(),
         judgement=judge(model, chosen, facts_in_force(), find, datetime.date.today()),
-        policy=PlannedPolicy(chosen.name, chosen.sha256),
+        policy=PlannedPolicy(chosen.name, chosen.sha256, chosen.product),
         region=where,
     )
 

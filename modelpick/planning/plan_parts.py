@@ -43,10 +43,14 @@ class PlannedLicense(PlanPart):
 
 @dataclass(frozen=True, slots=True)
 class PlannedPolicy(PlanPart):
-    """The policy that the plan was made under, by its name and the hash of its file."""
+    """The policy that the plan was made under, by its name and the hash of its rules and the company's facts.
+
+    `product`: the one that was judged for; None: all of them.
+    """
 
     name: str
     sha256: Sha256
+    product: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from modelpick.errors import ModelpickError, UsageError, printable
 from modelpick.extras import require_train
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
+from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, load
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.offers import embedded
@@ -47,7 +48,7 @@ class ServeRequest:
     port: int = 8000
     state: Path | None = None
     key_file: Path | None = None
-    policy: str | None = None
+    policy: str | Policy | None = None
     reviewed_by: str | None = None
     offline: bool = False
 

@@ -19,6 +19,7 @@ from modelpick.extras import require_train
 from modelpick.files import write_atomically
 from modelpick.licensing import license_check
 from modelpick.licensing.license_check import Permission
+from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, environment, load, tokenize
 from modelpick.loading.environment import silence_libraries
 from modelpick.loading.load import Loaded, LoadOptions, check_folder
@@ -76,7 +77,7 @@ class Request:
     """
 
     settings: Mapping[str, object]
-    policy: str | None = None
+    policy: str | Policy | None = None
     reviewed_by: str | None = None
     resume: bool = False
     offline: bool = False

@@ -54,6 +54,12 @@ CASES = (
     # A limit that is met says more than "on conditions".
     Expected({"commercial_use": "conditional", "annual_revenue_usd": 10**7}, "conditions", {"within_revenue_limit"},
              {"revenue_limit": "10,000,000"}),
+    Expected(EU, "deny", {"excluded_customers"}, {}, {"customers": ("US", "FR")}),
+    Expected(EU, "allow", {"permissive"}, TERRITORY, {"customers": ("US", "CH")}),
+    Expected(EU, "deny", {"excluded_customers"}, {}, {"customers": ("somewhere",)}),
+    Expected({**EU, "territory_spares_end_users": True}, "allow", {"permissive"}, TERRITORY, {"customers": ("FR",)}),
+    Expected(MULTIMODAL, "review", {"territory_unknown"}, TERRITORY, {"customers": ("FR",)}, "unknown"),
+    Expected(EU, "review", {"domicile_unknown"}, TERRITORY, {"domicile": "Germany"}),
     Expected({"hosting": "no"}, "allow", {"permissive"}, {"no_hosting": "service"}),
     Expected({"hosting": "no"}, "deny", {"hosting_not_allowed"}, {}, {"deployment": "api"}),
     Expected({"hosting": "no"}, "review", {"deployment_unknown"}, {"no_hosting": "service"}, {"deployment": None}),

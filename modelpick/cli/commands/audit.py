@@ -11,6 +11,7 @@ from modelpick.audit.run import audit as run
 from modelpick.audit.sarif import as_sarif
 from modelpick.cli.options import Offline, PolicyName, one_of, policy_asked
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, answer_json, styled, worst
+from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import write_atomically
 
@@ -25,6 +26,7 @@ def audit(
     ] = None,
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
+    product: ProductName = None,
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Files and folders to leave out; repeatable.")
     ] = None,
@@ -42,8 +44,8 @@ def audit(
         raise UsageError(
             "--json and --format sarif contradict each other", fix="give one of them", code="contradiction"
         )
-    policy = policy_asked(commercial, policy)
-    found = run(paths or ["."], policy=policy, offline=offline, exclude=exclude or [], docs=docs)
+    chosen = judged_for(policy_asked(commercial, policy), product)
+    found = run(paths or ["."], policy=chosen, offline=offline, exclude=exclude or [], docs=docs)
     if sarif is not None:
         _write_sarif(found, sarif)
     _answer(out, found, format)

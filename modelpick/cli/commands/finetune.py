@@ -10,6 +10,7 @@ import typer
 from modelpick.aws import checkpoint_store
 from modelpick.cli.options import Flags, Offline, PolicyName
 from modelpick.cli.output import Console, Output, progress_console
+from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import EXIT_INTERRUPTED, UsageError
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import read_options
@@ -40,6 +41,7 @@ def finetune(
     job: Annotated[str | None, typer.Option("--job", metavar="FILE", help="Job file (docs/job-contract.md).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
     policy: PolicyName = None,
+    product: ProductName = None,
     reviewed_by: Annotated[
         str | None, typer.Option("--reviewed-by", metavar="NAME", help="Person who decided on a license to review.")
     ] = None,
@@ -59,7 +61,7 @@ def finetune(
         raise UsageError("--run and --job contradict each other", fix="give one of them", code="contradiction")
     settled = planned_from(planned) if planned else ()
     request = Request(
-        options, policy, reviewed_by, resume=resume, offline=offline, planned=settled,
+        options, judged_for(policy, product), reviewed_by, resume=resume, offline=offline, planned=settled,
         open_store=checkpoint_store.open_store,
     )  # fmt: skip
     request = request_from_files(request, run_file=run_file, job_file=job)

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from modelpick import files
-from modelpick.cli.options import Offline, PolicyName, policy_asked
+from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, report_error, styled, worst
+from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError
 from modelpick.licensing import bom as bill_of_materials
 from modelpick.licensing import notice as notices
-from modelpick.licensing.judge_models import facts_in_force, judge_models, policy_in_force
+from modelpick.licensing.judge_models import facts_in_force, judge_models
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.verdict import Judgement
 
@@ -29,6 +30,7 @@ def license(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Hub ids or local folders.")],
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
+    product: ProductName = None,
     notice: Annotated[
         str | None,
         typer.Option("--notice", metavar="DIR", help="Write NOTICE, attributions and a list of obligations."),
@@ -42,11 +44,10 @@ def license(
 
     Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide.
     """
-    policy = policy_asked(commercial, policy)
-    answers = judge_models(models, policy=policy, offline=offline)
+    chosen = policy_for(policy, product, commercial=commercial)
+    answers = judge_models(models, policy=chosen, offline=offline)
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
-    chosen = policy_in_force(policy)
     judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
     written = [*_write_notice(judgements, notice), *_write_bom(judgements, bom, chosen.name)]
     payload: dict[str, object] = {

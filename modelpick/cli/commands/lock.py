@@ -7,15 +7,17 @@ import typer
 
 from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import Console, Output
+from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError
 from modelpick.licensing import lock as locks
-from modelpick.licensing.judge_models import judge_pairs, policy_in_force
+from modelpick.licensing.judge_models import judge_pairs
 
 
 def lock(
     out: Output,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Hub ids or local folders.")],
     policy: PolicyName = None,
+    product: ProductName = None,
     output: Annotated[
         str | None, typer.Option("--output", metavar="FILE", help="Lock file. Default: modelpick.lock.json.")
     ] = None,
@@ -25,12 +27,13 @@ def lock(
 
     `modelpick verify` checks later that nothing has changed since.
     """
+    chosen = policy_for(policy, product)
     pairs = []
-    for answer in judge_pairs(models, policy=policy, offline=offline):
+    for answer in judge_pairs(models, policy=chosen, offline=offline):
         if isinstance(answer, ModelpickError):  # a lock that lacks a model would be taken for a complete one
             raise answer
         pairs.append(answer)
-    frozen = locks.lock_of(pairs, policy_in_force(policy))
+    frozen = locks.lock_of(pairs, chosen)
     path = Path(output or locks.FILE)
     locks.write(frozen, path)
     payload = {

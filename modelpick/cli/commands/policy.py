@@ -8,6 +8,7 @@ import typer
 
 from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import Console, Output, styled
+from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.licensing import approvals, load
 from modelpick.licensing.judge_models import APPROVALS, judge_model, policy_in_force
 from modelpick.licensing.policy import Policy
@@ -71,17 +72,17 @@ def approve(
         str, typer.Option("--until", metavar="DATE", help="Last day the approval is valid, e.g. 2027-06-30.")
     ],
     policy: PolicyName = None,
+    product: ProductName = None,
     offline: Offline = False,
 ) -> None:
     """Record a person's decision on a model in review.
 
     It is written to ./approvals.toml and is valid for one commit, until a day.
     """
-    judgement = judge_model(model, policy=policy, offline=offline)
+    chosen = policy_for(policy, product)
+    judgement = judge_model(model, policy=chosen, offline=offline)
     today = datetime.date.today().isoformat()
-    approval = approvals.approval_of(
-        judgement, policy_in_force(policy), by=by, because=because, until=until, today=today
-    )
+    approval = approvals.approval_of(judgement, chosen, by=by, because=because, until=until, today=today)
     approvals.record(approval, APPROVALS)
     payload = {"approval": to_json(approval), "file": str(APPROVALS), "assumptions": [], "sources": []}
 

@@ -22,6 +22,7 @@ from modelpick.cli.options import (
     whole_number,
 )
 from modelpick.cli.output import Console, Output
+from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import UsageError
 from modelpick.files import write_atomically
 from modelpick.offers import embedded
@@ -76,6 +77,7 @@ def recommend(
     *,
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
+    product: ProductName = None,
     strict: Annotated[bool, typer.Option("--strict", help="Show only models allowed without conditions.")] = False,
     work: Ranked,
     region: Region = None,
@@ -97,11 +99,11 @@ def recommend(
     The others are counted with their reasons; --all lists them, --why-not MODEL asks for one.
     """
     del offline  # the ranking reads embedded facts only
-    policy = policy_asked(commercial, policy)
+    chosen = judged_for(policy_asked(commercial, policy), product)
     filters = filtered.filters(strict)
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
-        policy=policy,
+        policy=chosen,
         workload=work,
         filters=filters,
         region=region,

@@ -8,6 +8,7 @@ import typer
 
 from modelpick.cli.options import Flags, Offline, PolicyName, whole_number
 from modelpick.cli.output import Console, Output
+from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.serving import server
 from modelpick.serving.server import Launch, ServeProgress
 from modelpick.workload import Workload
@@ -55,6 +56,7 @@ def serve(
         str | None, typer.Option("--progress", metavar="FILE", help="Keep a progress file up to date.")
     ] = None,
     policy: PolicyName = None,
+    product: ProductName = None,
     reviewed_by: Annotated[
         str | None, typer.Option("--reviewed-by", metavar="NAME", help="Person who decided on a license to review.")
     ] = None,
@@ -77,7 +79,7 @@ def serve(
         port=whole_number("--port", port, largest=65_535) or 8000,
         state=Path(state) if state else None,
         key_file=Path(key_file) if key_file else None,
-        policy=policy,
+        policy=judged_for(policy, product),
         reviewed_by=reviewed_by,
         offline=offline,
     )

@@ -7,9 +7,10 @@ import typer
 
 from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import Console, Output
+from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError, RemoteError
 from modelpick.licensing import lock as locks
-from modelpick.licensing.judge_models import judge_pairs, policy_in_force
+from modelpick.licensing.judge_models import judge_pairs
 
 
 def verify(
@@ -18,6 +19,7 @@ def verify(
         str | None, typer.Argument(metavar="[FILE]", help="Lock file. Default: modelpick.lock.json.")
     ] = None,
     policy: PolicyName = None,
+    product: ProductName = None,
     offline: Offline = False,
 ) -> None:
     """Check that nothing has changed since the lock.
@@ -26,7 +28,8 @@ def verify(
     """
     path = Path(file or locks.FILE)
     before = locks.load(path)
-    answers = judge_pairs([entry.model for entry in before.models], policy=policy, offline=offline)
+    chosen = policy_for(policy, product)
+    answers = judge_pairs([entry.model for entry in before.models], policy=chosen, offline=offline)
     pairs = []
     for entry, answer in zip(before.models, answers, strict=True):
         if isinstance(answer, ModelpickError):
@@ -40,7 +43,7 @@ def verify(
                 code="hub_needed",
             )
         pairs.append(answer)
-    drifts = locks.drift(before, locks.lock_of(pairs, policy_in_force(policy)))
+    drifts = locks.drift(before, locks.lock_of(pairs, chosen))
     payload = {
         "file": str(path),
         "verified": not drifts,
