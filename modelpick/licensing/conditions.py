@@ -39,7 +39,7 @@ class LicenseCase:
 
     @property
     def home(self) -> str | None:
-        """The company's domicile; None where it is not given, or is no place that anybody knows."""
+        """The company's domicile; None where it is not given, or nobody knows the place."""
         home = self.company.domicile
         return home if home is not None and self.territories.knows(home) else None
 

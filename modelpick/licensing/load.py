@@ -113,7 +113,7 @@ def _policy_table(path: Path, heirs: tuple[Path, ...]) -> dict[str, Any]:
 
 @cache
 def load_countries() -> Countries:
-    """The embedded countries.csv, and the groups of territories.toml that are no countries."""
+    """The embedded countries.csv, and the groups of territories.toml that are taken for countries."""
     text = files.read_text(files.data_file("licensing", "countries.csv"), code="broken_installation")
     return countries_of(csv.DictReader(io.StringIO(text)), _territories().groups)
 
