@@ -1,21 +1,25 @@
 """A local folder with a model's files -> Model. Reads names, texts, configs and headers of weights, never weights."""
 
 import json
+import os
 import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from modelpick import files
-from modelpick.catalog import card, headers, terms
-from modelpick.catalog.model import Model
+from modelpick.catalog import card, headers, terms, text_file
+from modelpick.catalog.model import Model, Unread
 from modelpick.catalog.parts import NO_CONFIG, RepositoryParts, assembled
 from modelpick.errors import UsageError
 
 LARGEST_TEXT = 2_000_000  # bytes read of a card or a license; the longest license text in the collected ones is 62 kB
+LARGEST_DOCUMENT = 8_000_000  # bytes read of a PDF or a word processor's file of terms
+MOST_FILES = 50_000  # whose names are looked at, sub-folders included
 LARGEST_JSON = 4_000_000  # bytes of config.json, adapter_config.json; the longest configs on the Hub are some 400 kB
 LARGEST_INDEX = 64_000_000  # bytes of model.safetensors.index.json: 100,000 tensors are 10 MB
 GGUF_START = 1 << 18  # bytes of a GGUF file read for its general.* keys, which stand first
+_NOT_THE_MODELS = frozenset({".git", ".cache", "__pycache__"})  # git's, huggingface_hub's and Python's own folders
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 
@@ -25,10 +29,11 @@ def read_folder(path: Path) -> Model:
     `Model.notes` says what a damaged card or header hides. Raises UsageError: `no_such_folder`, `no_model_here`
     (none of a model's files), `bad_json` (a config.json that is broken, not an object, or out of JSON's numbers).
     """
-    names, notes = _listed(path)
+    names, unread = _listed(path)
+    notes: list[str] = []
     config = _json(path / "config.json") if "config.json" in names else None
     adapter = _json(path / "adapter_config.json") if "adapter_config.json" in names else None
-    texts = _texts(path, names, notes)
+    texts, not_whole = _texts(path, names, notes)
     ggufs = [name for name in names if name.lower().endswith(".gguf")]
     weights = [name for name in names if name.endswith(".safetensors")]
     if config is None and adapter is None and not texts and not ggufs and not weights:
@@ -54,6 +59,7 @@ def read_folder(path: Path) -> Model:
             gguf=gguf,
             parameters_by_dtype=by_dtype,
             notes=tuple(notes),
+            unread=(*unread, *not_whole),
         )
     )
 
@@ -113,13 +119,13 @@ def copy_terms(folder: Path, target: Path) -> tuple[str, ...]:
     return tuple(copied)
 
 
-def _listed(path: Path) -> tuple[tuple[str, ...], list[str]]:
-    """Names of the folder's files, those in a folder of licenses included, and notes on links that are not followed."""
+def _listed(path: Path) -> tuple[tuple[str, ...], list[Unread]]:
+    """Names of the folder's files, with those that carry terms in its sub-folders, and what of the terms is not a file
+    that could be read: a link that leaves the folder or is broken, a pipe, a folder behind a link.
+    """
     try:
-        names = [entry.name for entry in path.iterdir()]
-        for name in tuple(names):
-            if terms.kind_of(f"{name}/name") and (path / name).is_dir() and not (path / name).is_symlink():
-                names += [f"{name}/{inner.name}" for inner in (path / name).iterdir()]
+        names = {entry.name for entry in path.iterdir()}
+        deeper, too_many = _deeper(path)
     except (OSError, ValueError) as error:
         why = "is not a folder" if path.is_file() else "is not there" if not path.exists() else "cannot be opened"
         raise UsageError(
@@ -127,9 +133,34 @@ def _listed(path: Path) -> tuple[tuple[str, ...], list[str]]:
             fix="give the path of a folder with config.json, or a Hub id org/name",
             code="no_such_folder",
         ) from error
-    kept = tuple(sorted(name for name in names if file_in(path, name) is not None))
-    links = sorted(name for name in set(names) - set(kept) if (path / name).is_symlink() and not (path / name).is_dir())
-    return kept, [f"{name} is a link that leaves the folder or is broken: not read" for name in links]
+    kept = tuple(sorted(name for name in names | deeper if file_in(path, name) is not None))
+    unread = [Unread("a sub-folder", f"more than {MOST_FILES:,} files: not all were looked at")] if too_many else []
+    for name in sorted((names | deeper) - set(kept)):
+        carries = terms.hints_at_terms(name) or terms.hints_at_terms(f"{name}/name") or name.lower() == "readme.md"
+        if (path / name).is_symlink() and carries:
+            unread.append(Unread(name, "it is a link that leaves the folder or is broken"))
+        elif not (path / name).is_dir() and carries:
+            unread.append(Unread(name, "it is not a regular file"))
+    return kept, unread
+
+
+def _deeper(path: Path) -> tuple[set[str], bool]:
+    """Names in sub-folders that carry terms, or may; and whether there were too many files to look at them all.
+
+    Links to folders are not followed, and a link called LICENSES is such a name itself (`_listed` asks about it).
+    """
+    found: set[str] = set()
+    seen = 0
+    for folder, folders, inside in os.walk(path):
+        within = Path(folder).relative_to(path).as_posix()
+        folders[:] = sorted(name for name in folders if name not in _NOT_THE_MODELS)
+        seen += len(inside)
+        if seen > MOST_FILES:
+            return found, True
+        if within != ".":
+            names = (f"{within}/{name}" for name in [*inside, *folders])
+            found |= {name for name in names if terms.hints_at_terms(name) and not (path / name).is_dir()}
+    return found, False
 
 
 def _json(file: Path) -> dict[str, object]:
@@ -138,22 +169,40 @@ def _json(file: Path) -> dict[str, object]:
     return parse_json(data, str(file))
 
 
-def _texts(path: Path, names: Iterable[str], notes: list[str]) -> dict[str, str]:
-    texts = {}
-    for name in names:
-        if name.lower() == "readme.md" or terms.kind_of(name):
-            if not terms.is_plain_text(name):
-                notes.append(f"{name} is not plain text: not read")
-                continue
-            data = files.read_start(path / name, LARGEST_TEXT + 1, code="unreadable_file", fix="make it readable")
-            if len(data) > LARGEST_TEXT:
-                notes.append(f"{name} is longer than {LARGEST_TEXT:,} bytes: only its beginning was read")
-            if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-                notes.append(f"{name} is not text: not read")
-                continue
-            texts[name], remarks = card.decode(data[:LARGEST_TEXT])
-            notes += [f"{name}: {remark}" for remark in remarks]
-    return texts
+def is_read(name: str) -> bool:
+    """Whether a file's text is read: the card, files of terms, and documents that may hold some."""
+    return name.lower() == "readme.md" or terms.kind_of(name) is not None or terms.is_document(name)
+
+
+def longest_read(name: str) -> int:
+    """How many bytes of a file are read at most."""
+    return LARGEST_DOCUMENT if name.lower().endswith((".pdf", ".docx", ".odt")) else LARGEST_TEXT
+
+
+def text_of(name: str, data: bytes, whole: bool, notes: list[str]) -> tuple[str | None, Unread | None]:
+    """The text of a file and what of it was not read, which is only a note where its name does not hint at terms."""
+    found = text_file.read(name, data, whole=whole)
+    if found.note:
+        notes.append(f"{name}: {found.note}")
+    if found.unread is None:
+        return found.text, None
+    if name.lower() == "readme.md" or terms.hints_at_terms(name):
+        return found.text, Unread(name, found.unread)
+    notes.append(f"{name} was not wholly read: {found.unread}")
+    return found.text, None
+
+
+def _texts(path: Path, names: Iterable[str], notes: list[str]) -> tuple[dict[str, str], list[Unread]]:
+    texts, not_whole = {}, []
+    for name in filter(is_read, names):
+        largest = longest_read(name)
+        data = files.read_start(path / name, largest + 1, code="unreadable_file", fix="make it readable")
+        text, unread = text_of(name, data[:largest], len(data) <= largest, notes)
+        if text is not None:
+            texts[name] = text
+        if unread is not None:
+            not_whole.append(unread)
+    return texts, not_whole
 
 
 def _counts(path: Path, names: tuple[str, ...], notes: list[str]) -> dict[str, int]:

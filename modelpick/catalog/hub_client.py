@@ -175,8 +175,9 @@ class Client:
                 raise self._broken("its next page is on another host")
 
     def tree(self, id: str, revision: str) -> list[str]:
-        """Names of the files at the top of a repository, for endpoints whose model answer lists none."""
-        value = self._json(self._get(f"/api/models/{id}/tree/{quote(revision, safe='')}", params=[]))
+        """Names of the files of a repository, for endpoints whose model answer lists none."""
+        path = f"/api/models/{id}/tree/{quote(revision, safe='')}"
+        value = self._json(self._get(path, params=[("recursive", True)]))
         rows = value if isinstance(value, list) else []
         return [row["path"] for row in rows if isinstance(row, dict) and isinstance(row.get("path"), str)]
 
@@ -185,6 +186,8 @@ class Client:
         path = f"/{id}/resolve/{quote(revision, safe='')}/{quote(name)}"
         partial = {"Range": f"bytes={first}-{first + largest - 1}"} if first or name.endswith(_RANGED) else {}
         answer = self._get(path, params=[], largest=largest, extra=partial)
+        if answer.status not in (200, 206):  # 400, and what else is not the file: its body is the error's
+            raise NotOnHubError("EntryNotFound", answer.status)
         commit = answer.headers.get("x-repo-commit")
         if commit is not None and COMMIT.fullmatch(revision) and commit != revision:
             raise self._broken(f"it gives {name} from another commit than the one requested")

@@ -6,11 +6,13 @@ from pathlib import Path
 from modelpick.catalog import card, headers, hub_cache, terms
 from modelpick.catalog import folder as snapshot
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
+from modelpick.catalog.model import Unread
 from modelpick.catalog.parts import NO_CONFIG, RepositoryParts
 from modelpick.errors import UsageError
 from modelpick.schema import read, to_json
 
-MOST_TERMS = 12  # terms files read of one repository; the most seen in one is 5
+MOST_TERMS = 40  # terms files read of one repository; the most seen in one is 5
+MOST_DOCUMENTS = 12  # other documents read of one repository
 GGUF_START = 1 << 16  # bytes read of one GGUF file: its general.* keys stand first
 MOST_SHARDS = 300  # safetensors files whose headers are read; the largest known repository has 191
 _CONFIGS = ("config.json", "adapter_config.json")
@@ -26,16 +28,10 @@ def fetch(
     reading = _Reading(client, id, at)
     top = sorted(name for name in names if "/" not in name)
     texts: dict[str, str] = {}
-    of_terms = [name for name in sorted(names) if terms.kind_of(name)]
-    for name in [*(name for name in top if name.lower() == "readme.md"), *of_terms[:MOST_TERMS]]:
-        if not terms.is_plain_text(name):
-            reading.notes.append(f"{name} is not plain text: not read")
-            continue
+    for name in reading.of_terms(names):
         text = reading.text(name)
         if text is not None:
             texts[name] = text
-    if len(of_terms) > MOST_TERMS:
-        reading.notes.append(f"{len(of_terms)} files carry terms: {len(of_terms) - MOST_TERMS} were not read")
     configs = {name: reading.json(name) if name in top else None for name in _CONFIGS}
     ggufs = [name for name in sorted(names) if name.lower().endswith(".gguf")]
     gguf = reading.gguf(ggufs[0]) if ggufs else None
@@ -57,6 +53,7 @@ def fetch(
         gguf=gguf,
         parameters_by_dtype=counts,
         notes=tuple(reading.notes),
+        unread=tuple(reading.unread),
     )
     return parts, reading.whole and not reading.gated
 
@@ -85,22 +82,36 @@ class _Reading:
     def __init__(self, client: Client, id: str, at: str) -> None:
         self._client, self._id, self._at = client, id, at
         self.notes: list[str] = []
+        self.unread: list[Unread] = []
         self.gated: list[str] = []
         self.whole = True
 
+    def of_terms(self, names: Sequence[str]) -> list[str]:
+        """The names of the card, the files of terms and the documents that are read; what is too many is noted."""
+        of_terms = [name for name in sorted(names) if terms.kind_of(name)]
+        documents = sorted(filter(terms.is_document, names), key=lambda name: (not terms.hints_at_terms(name), name))
+        if len(of_terms) > MOST_TERMS:
+            for name in of_terms[MOST_TERMS:]:
+                self.unread.append(Unread(name, f"it is one of {len(of_terms)} files of terms: too many"))
+        for name in documents[MOST_DOCUMENTS:]:
+            if terms.hints_at_terms(name):
+                self.unread.append(Unread(name, f"it is one of {len(documents)} documents: too many"))
+        cards = sorted(name for name in names if name.lower() == "readme.md")
+        return [*cards, *of_terms[:MOST_TERMS], *documents[:MOST_DOCUMENTS]]
+
     def text(self, name: str) -> str | None:
-        """The text of a file, cut at the longest that is read, or None."""
-        got = self._bytes(name, snapshot.LARGEST_TEXT)
+        """The text of a file, as far as it was read, or None. What was not read is kept in `unread`."""
+        gated_before = len(self.gated)
+        got = self._bytes(name, snapshot.longest_read(name))
         if got is None:
+            gated = len(self.gated) > gated_before
+            if name.lower() == "readme.md" or terms.hints_at_terms(name):
+                why = "it is behind the gate" if gated else "the Hub lists it and did not return it"
+                self.unread.append(Unread(name, why, gated))
             return None
-        data, cut = got
-        if cut:
-            self.notes.append(f"{name} is longer than {snapshot.LARGEST_TEXT:,} bytes: only its beginning was read")
-        if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            self.notes.append(f"{name} is not text: not read")
-            return None
-        text, remarks = card.decode(data)
-        self.notes += [f"{name}: {remark}" for remark in remarks]
+        text, unread = snapshot.text_of(name, got[0], not got[1], self.notes)
+        if unread is not None:
+            self.unread.append(unread)
         return text
 
     def json(self, name: str, largest: int = snapshot.LARGEST_JSON) -> dict[str, object] | None:

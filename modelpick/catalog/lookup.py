@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from modelpick.catalog import folder, hub, index, terms
+from modelpick.catalog import folder, hub, index
 from modelpick.catalog.hub_client import endpoint_in_force
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
@@ -117,7 +117,7 @@ def download(id: str, revision: str | None = None, *, offline: bool = False, als
 
 def is_wanted(name: str, patterns: Sequence[str] = _LOADED) -> bool:
     """Whether a repository's file is fetched: its terms, and at the top what `patterns` name."""
-    if terms.kind_of(name) is not None:
+    if folder.is_read(name):
         return True
     return (
         "/" not in name

@@ -41,6 +41,18 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that is, or may be, the card or terms and was not wholly read: its name, and why ("it is a PDF").
+
+    `gated`: it stands behind the repository's gate, where who accepts the terms can read it.
+    """
+
+    name: str
+    why: str
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One model repository (or local folder with the same files) at one revision.
 
@@ -75,6 +87,7 @@ class Model:
     quality: Quality | None = None
     texts: Mapping[str, str] = field(default_factory=dict)  # file name -> text: the card and the files of terms
     files: tuple[str, ...] = ()  # every file name in the repository, where a listing was read
+    unread: tuple[Unread, ...] = ()  # what of the card and the terms is known to exist and was not wholly read
     adapter_config: Mapping[str, object] | None = None  # adapter_config.json, as parsed
     gguf: Mapping[str, object] | None = None  # general.* keys of a GGUF header: license, base_model.*
     gate_text: str | None = None  # what the gate asks to accept (extra_gated_prompt / extra_gated_heading)

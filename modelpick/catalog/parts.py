@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelpick.catalog import card, headers
-from modelpick.catalog.model import BaseModel, Conflict, Model, Origin
+from modelpick.catalog.model import BaseModel, Conflict, Model, Origin, Unread
 
 NO_CONFIG = "there is no config.json: the shape is unknown"
 PACKED = "the weights are packed: parameters are counted from the shape, not from the header"
@@ -30,6 +30,7 @@ class RepositoryParts:
     gguf: dict[str, object] | None
     parameters_by_dtype: dict[str, int]
     notes: tuple[str, ...]
+    unread: tuple[Unread, ...] = ()
 
 
 def assembled(parts: RepositoryParts) -> Model:
@@ -57,6 +58,7 @@ def assembled(parts: RepositoryParts) -> Model:
         base_models=bases,
         texts=parts.texts,
         files=parts.files,
+        unread=parts.unread,
         adapter_config=parts.adapter_config,
         gguf=parts.gguf,
         sources=sources,

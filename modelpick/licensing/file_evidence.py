@@ -5,11 +5,12 @@ A file can settle what the card left open, and it can add what the card does not
 both are shown, and both apply. Pure.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from modelpick.catalog.model import Conflict, Model
-from modelpick.catalog.terms import kind_of
+from modelpick.catalog.terms import is_document, kind_of
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
 from modelpick.licensing.facts import LicenseFacts
@@ -20,6 +21,15 @@ from modelpick.licensing.outcome import EvidenceSource, LicenseFinding, Obligati
 from modelpick.licensing.policy import Policy
 
 _CERTAIN = ("whole", "title", "piece")
+_CERTAIN_OF_DOCUMENTS = ("whole", "modified", "code_only")
+# Words that contracts have and descriptions of models do not.
+_CONTRACT = re.compile(
+    r"\b(hereby|hereunder|herein|thereof|licensees?|licensors?|sublicens\w+|royalt\w+|warrant(?:y|ies)|indemnif\w+"
+    r"|governing law|jurisdiction|you agree|you may not|you shall|terminat(?:e|es|ion)|prohibited|permitted|liable"
+    r"|liability)\b",
+    re.IGNORECASE,
+)
+_SEVERAL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +55,22 @@ class FileReading:
 
 
 def read_files(model: Model, facts: LicenseFacts) -> tuple[FileReading, ...]:
-    """The model's license files, each recognised. Notices and third-party lists are not the model's terms."""
-    return tuple(
-        FileReading(name, _read(text, name, facts)) for name, text in model.texts.items() if kind_of(name) == "license"
-    )
+    """The model's license files, each recognised. Notices and third-party lists are not the model's terms.
+
+    A document of another name counts as one where its text is a license, or reads like terms.
+    """
+    found = []
+    for name, text in model.texts.items():
+        if kind_of(name) == "license" or (is_document(name) and not name.lower().startswith("readme")):
+            reading = _read(text, name, facts)
+            if kind_of(name) or reading.kind in _CERTAIN_OF_DOCUMENTS or _reads_like_terms(text):
+                found.append(FileReading(name, reading))
+    return tuple(found)
+
+
+def _reads_like_terms(text: str) -> bool:
+    """Whether a document speaks as contracts do: several of their words in it, whatever its name."""
+    return len({found.lower() for found in _CONTRACT.findall(text)}) >= _SEVERAL
 
 
 def _read(text: str, name: str, facts: LicenseFacts) -> Reading:
@@ -232,13 +254,14 @@ def _differing(conflict: Conflict) -> str:
     return f"{subject} {kept} according to {conflict.kept_source}, and {other} according to {conflict.other_source}"
 
 
-def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[EvidenceSource, str]]:
-    """The statements of the card's body, and of what its gate asks to accept."""
-    card = next((text for name, text in model.texts.items() if name.lower() == "readme.md"), "")
-    for sentence in patterns.statements(card):
-        yield "body", sentence
+def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[EvidenceSource, str, str]]:
+    """Statements of the card's body, of other documents and of what the gate asks to accept, each with its place."""
+    for name, text in model.texts.items():
+        if name.lower() == "readme.md" or is_document(name):
+            for sentence in patterns.statements(text):
+                yield "body", name, sentence
     for sentence in patterns.statements(model.gate_text or ""):
-        yield "gate", sentence
+        yield "gate", "the gate", sentence
 
 
 def assess_body(
@@ -253,10 +276,10 @@ def assess_body(
     statements, licenses = facts.card_statements, facts.licenses
     known = [licenses.by_id[id] for id in explained if id in licenses.by_id]
     forbidden = any(license.permits.commercial_use == "no" for license in known)
-    for source, sentence in _statements(model, statements):
+    for source, place, sentence in _statements(model, statements):
         if statements.is_about_something_else(sentence):
             continue
-        evidence = f"{'README.md' if source == 'body' else 'the gate'}: {sentence[:120]}"
+        evidence = f"{place}: {sentence[:120]}"
         if not forbidden and statements.forbids_commerce(sentence):
             parts.append(_forbids_commerce(source, evidence, stated, policy))
         for license in licenses.mentioned(sentence):

@@ -14,10 +14,13 @@ from modelpick.licensing.conditions import Assessment, Modality, assess_claim, c
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_conflicts, assess_files, assess_link, read_files, settled
 from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
+from modelpick.licensing.license import License
+from modelpick.licensing.license_text import linked
 from modelpick.licensing.lineage import Ancestor
 from modelpick.licensing.outcome import EvidenceSource, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.overrides import Curation, InferredAncestor, WeightFamily
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.unread import assess_unread, unread_link
 
 _TEXT_PIPELINES = frozenset(
     {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
@@ -105,7 +108,7 @@ def _is_published_by(organisation: str, family: WeightFamily) -> bool:
 
 def _has_other_evidence(model: Model) -> bool:
     """Whether anything but the card's own fields says something about the license."""
-    return bool(model.texts or model.gguf or model.gate_text or model.license_link or model.conflicts)
+    return bool(model.texts or model.gguf or model.gate_text or model.license_link or model.conflicts or model.unread)
 
 
 def _assess_card_alone(subject: _Subject, card: Claim, source: EvidenceSource) -> ModelAssessment:
@@ -184,8 +187,9 @@ def _stated(
     parts = [subject.assess(claim, source)]
     if model.texts or model.gguf or model.gate_text:
         parts += assess_files(card, files, model, policy, facts, modality)
-    if model.license_link and (linked := _link_elsewhere(subject.id, model.license_link, facts)) is not None:
-        parts += assess_link(linked, licenses_in(claim), policy, facts, modality)
+    parts += _links(subject, licenses_in(claim))
+    if model.unread or model.texts:
+        parts.append(assess_unread(model, subject.id, licenses_in(claim), policy, facts))
     if model.conflicts:
         parts += assess_conflicts(model, licenses_in(card), policy, facts, modality)
     curated = _curated_license(subject.id, subject.curations, implied, facts) if unknown(claim) else None
@@ -215,6 +219,23 @@ def _curated_license(
 def _license_of(entry: Curation, facts: LicenseFacts) -> Claim:
     evidence = f"known_models: {entry.because} ({entry.source}, {entry.date})"
     return Known((facts.licenses.by_id[str(entry.license)],), evidence)
+
+
+def _links(subject: _Subject, stated: tuple[License, ...]) -> list[Assessment]:
+    """What `license_link` adds: a license that is known by it, or a question about a target that was not read."""
+    model, policy, facts = subject.model, subject.policy, subject.facts
+    if not model.license_link:
+        return []
+    found = _link_elsewhere(subject.id, model.license_link, facts)
+    if found is None and (licenses := linked(model.license_link, facts.licenses)):
+        found = Known(licenses, f"license_link: {model.license_link}")
+    if found is not None:
+        return assess_link(found, stated, policy, facts, subject.modality)
+    if model.origin == "catalog":
+        return []  # nothing of the repository was read, and its basis says so
+    ancestors = [ancestor.id for ancestor in subject.ancestors]
+    asked = unread_link(model, subject.id, stated, ancestors, policy, facts)
+    return [] if asked is None else [asked]
 
 
 _REPOSITORY = re.compile(r"(?:^|://)[^/\s]*/(?P<id>[\w.-]+/[\w.-]+)(?=/|$)", re.ASCII)

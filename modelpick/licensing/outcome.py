@@ -14,6 +14,10 @@ EvidenceSource = Literal[
     "known_models", "approval", "gate",
 ]  # fmt: skip
 
+Basis = Literal["tag", "card", "files"]
+BASES: tuple[Basis, ...] = ("tag", "card", "files")
+"""What a verdict stands on, the weakest first: a tag in the catalog, the repository's card, its files of terms."""
+
 
 class Verdict(StrEnum):
     """What a company may do, ordered by strictness: allow < conditions < review < deny."""
@@ -98,10 +102,11 @@ class LineageStep:
     license: str | None
     verdict: Verdict
     child: str = ""  # the model it is an ancestor of
+    basis: Basis | None = None  # what its verdict stands on; None: it was not found, or is a family and no repository
 
     def as_json(self) -> dict[str, object]:
         """One element of `lineage` in the contract."""
         return {
             "model": self.model, "relation": self.relation, "license": self.license, "verdict": self.verdict.value,
-            "child": self.child,
+            "child": self.child, "basis": self.basis,
         }  # fmt: skip

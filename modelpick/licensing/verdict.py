@@ -16,10 +16,11 @@ from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
 from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model, modality_of, repository_of
 from modelpick.licensing.named_rules import Member, assess_rules, member
-from modelpick.licensing.outcome import LicenseFinding, LineageStep, Obligation, Reason, Verdict, join
+from modelpick.licensing.outcome import BASES, Basis, LicenseFinding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy, Purchase
 from modelpick.licensing.purchases import not_in_force, opened, purchase_of
+from modelpick.licensing.unread import basis_of
 
 __all__ = ["Judgement", "LicenseFacts", "LineageStep", "Verdict", "join", "judge"]
 
@@ -50,6 +51,13 @@ class Judgement:
     notes: tuple[str, ...] = ()  # what a reader must know of the facts themselves, e.g. that the Hub did not answer
     origin: Origin = "hub"  # where the model's facts were read
     products: tuple[tuple[str, Verdict], ...] = ()  # each of the company's products, where all were judged
+    own_basis: Basis = "tag"  # what the model itself was judged on
+
+    @property
+    def basis(self) -> Basis:
+        """What the verdict stands on: the least that the model or any of its ancestors was judged on."""
+        of_all = (self.own_basis, *(step.basis for step in self.lineage if step.basis is not None))
+        return min(of_all, key=BASES.index)
 
     @property
     def license_ids(self) -> tuple[str, ...]:
@@ -62,6 +70,7 @@ class Judgement:
             "model": self.model,
             "revision": self.revision,
             "verdict": self.verdict.value,
+            "basis": self.basis,
             "licenses": [finding.as_json() for finding in self.licenses],
             "reasons": [reason.as_json() for reason in self.reasons],
             "obligations": [obligation.as_json() for obligation in self.obligations],
@@ -136,6 +145,7 @@ def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today:
         lineage=(*[_step(ancestor, assessment) for ancestor, assessment in chain], *own.implied),
         notes=model.notes,
         origin=model.origin,
+        own_basis=basis_of(model),
     )
     return approved(answer, policy, facts, day) if answer.verdict is Verdict.REVIEW else answer
 
@@ -230,7 +240,8 @@ def _assess_ancestor(
 
 def _step(ancestor: Ancestor, assessment: ModelAssessment) -> LineageStep:
     ids = " AND ".join(dict.fromkeys(finding.id for finding in assessment.total.findings))
-    return LineageStep(ancestor.id, ancestor.relation, ids or None, assessment.total.verdict, ancestor.child)
+    basis = basis_of(ancestor.model) if ancestor.model is not None else None
+    return LineageStep(ancestor.id, ancestor.relation, ids or None, assessment.total.verdict, ancestor.child, basis)
 
 
 def _weaker_than_ancestors(

@@ -173,4 +173,5 @@ def test_damaged_weights_and_texts_are_notes_not_errors(tmp_path: Path) -> None:
     assert model.parameters is None
     assert "LICENSE" not in model.texts
     assert model.texts["NOTICE"] == "café"
-    assert len(model.notes) == 4
+    assert len(model.notes) == 3
+    assert [each.name for each in model.unread] == ["LICENSE"]

@@ -214,16 +214,17 @@ def test_an_answer_that_names_another_kind_of_thing_is_not_believed(hub: Hub) ->
     [
         ({"config.json": "{"}, "config.json"),
         ({"config.json": '{"a": NaN}'}, "NaN"),
-        ({"LICENSE": b"\x00\x01"}, "not text"),
-        ({"LICENSE": "café".encode("latin-1")}, "latin-1"),
+        ({"LICENSE": b"\x00\x01"}, "LICENSE: it is not text"),
+        ({"LICENSE": "café".encode("latin-1")}, "Windows-1252"),
         ({"m.gguf": b"junk"}, "GGUF"),
         ({"model.safetensors": b"\xff" * 64}, "not counted"),
-        ({f"LICENSE-{i}": "x" for i in range(20)}, "were not read"),
+        ({f"LICENSE-{i}": "x" for i in range(50)}, "one of 50 files of terms"),
     ],
 )
-def test_damaged_files_are_notes(hub: Hub, files: dict[str, str | bytes], word: str) -> None:
+def test_damaged_files_are_told(hub: Hub, files: dict[str, str | bytes], word: str) -> None:
     hub.add("org/name", card="license: mit", files=files)
-    assert any(word in note for note in one("org/name").notes)
+    found = one("org/name")
+    assert any(word in note for note in (*found.notes, *(f"{each.name}: {each.why}" for each in found.unread)))
 
 
 def test_a_card_the_hub_cannot_parse_grants_nothing(hub: Hub) -> None:

@@ -89,7 +89,7 @@ def test_the_first_lines_say_the_answer_and_where_it_was_read(
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     first, second, *_ = modelpick("license", str(folder), "--offline").out.splitlines()
     assert first.endswith("of [mine]: allowed: keep its notices")
-    assert second == f"read from {folder}; no commit to pin"
+    assert second == f"read from {folder}; no commit to pin; by its card"
     shown = modelpick("license", "google/gemma-3-4b-it", "--offline").out
     assert shown.startswith("google/gemma-3-4b-it: allowed with conditions: see what you owe below\n")
     assert "Google may restrict or end your use" in shown

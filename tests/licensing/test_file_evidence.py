@@ -260,5 +260,7 @@ def test_a_link_to_another_publishers_license_is_held_against_the_card(judged: J
     answer = judged(model("a/b", "mit", license_link=link))
     assert answer.verdict is Verdict.REVIEW
     assert "llama2" in answer.license_ids
-    own = "https://huggingface.co/a/c/blob/main/LICENSE"
-    assert judged(model("a/b", "mit", license_link=own)).verdict is Verdict.ALLOW
+    other = "https://huggingface.co/a/c/blob/main/LICENSE"
+    assert judged(model("a/b", "mit", license_link=other)).verdict is Verdict.REVIEW
+    own = "https://huggingface.co/a/b/blob/main/LICENSE"
+    assert judged(model("a/b", "mit", license_link=own, texts={"LICENSE": MIT})).verdict is Verdict.ALLOW

@@ -22,7 +22,11 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 import yaml
 
-Trouble = Literal["500", "403", "404", "429", "html", "truncated", "silence", "drip", "closed", "slow"]
+Trouble = Literal[
+    "500", "403", "404", "429", "html", "truncated", "silence", "drip", "closed", "slow", "denied", "absent",
+    "bad request",
+]  # fmt: skip
+_REFUSALS = {"denied": (403, "Forbidden"), "absent": (404, "EntryNotFound"), "bad request": (400, "BadRequest")}
 PAGE = 1000  # models a list page holds at most, as on the Hub
 
 
@@ -242,6 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.trouble == "429":
             stated = {} if fault.wait is None else {"RateLimit": f'"api";r=0;t={fault.wait:.0f}'}
             self._send(429, b"", headers=stated)
+        elif fault.trouble in _REFUSALS:  # in the Hub's own words, unlike the numbers, which a proxy answers with
+            self._error(*_REFUSALS[fault.trouble])
         else:
             self._send(int(fault.trouble), b"<html>oops</html>", kind="text/html")
         return True

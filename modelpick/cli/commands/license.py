@@ -69,6 +69,13 @@ def license(
         raise typer.Exit(code)
 
 
+_STANDS_ON = {
+    "tag": "by its tag, terms not read",
+    "card": "by its card",
+    "files": "by its files",
+}
+
+
 def _result(asked: str, answer: Judgement | ModelpickError) -> dict[str, object]:
     """One element of `results` in the contract."""
     if isinstance(answer, ModelpickError):
@@ -144,9 +151,10 @@ def _draw_one(console: Console, judgement: Judgement) -> None:
 
 
 def _read_from(judgement: Judgement) -> str:
-    """Where the model's facts were read, and the commit they are of."""
+    """Where the model's facts were read, the commit they are of, and what the verdict stands on."""
+    stands_on = _STANDS_ON[judgement.basis]
     if judgement.revision:
-        return f"commit {judgement.revision}"
+        return f"commit {judgement.revision}; {stands_on}"
     if judgement.origin == "folder":
-        return f"read from {judgement.model}; no commit to pin"
-    return "from the embedded catalog, which knows no commit"
+        return f"read from {judgement.model}; no commit to pin; {stands_on}"
+    return f"from the embedded catalog, which knows no commit; {stands_on}"

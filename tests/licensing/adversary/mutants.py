@@ -1,0 +1,50 @@
+"""Defects to plant in our own code: the table of misleading repositories has to notice each of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from modelpick.catalog import folder, text_file
+from modelpick.catalog.text_file import TextFile
+from modelpick.licensing import file_evidence, model_evidence
+from modelpick.licensing.conditions import Assessment
+from modelpick.licensing.outcome import Verdict
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect: its name, the module and the name in it that is replaced, by what, and a kind that has to notice."""
+
+    name: str
+    where: Any
+    attribute: str
+    instead: Callable[..., Any]
+    noticed_by: tuple[str, ...]
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """The defect in place for a while."""
+        with mock.patch.object(self.where, self.attribute, self.instead):
+            yield
+
+
+def _nothing(*_: Any, **__: Any) -> Assessment:
+    return Assessment(Verdict.ALLOW)
+
+
+MUTANTS = (
+    Mutant("the files say nothing", model_evidence, "assess_files", lambda *_, **__: [], ("terms in a folder",)),
+    Mutant("what was not read is no question", model_evidence, "assess_unread", _nothing, ("an empty LICENSE",)),
+    Mutant("links are not followed up", model_evidence, "unread_link", lambda *_: None, ("terms behind a link",)),
+    Mutant(
+        "any bytes are text", text_file, "_decoded", lambda data, whole: TextFile(data.decode("latin-1")),
+        ("a card in another encoding",),
+    ),
+    Mutant(
+        "other documents are not read", file_evidence, "is_document", lambda name: False,
+        ("terms under a name in another language",),
+    ),
+    Mutant("sub-folders are not looked into", folder, "_deeper", lambda path: (set(), False), ("terms in a folder",)),
+)  # fmt: skip
