@@ -36,6 +36,8 @@ else:
 SCHEMA_VERSION = 1
 VERDICT_EXIT = {"allow": EXIT_YES, "conditions": EXIT_YES, "review": EXIT_CANNOT_TELL, "deny": EXIT_NO}
 """The exit code of each license verdict."""
+VERDICT_COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red"}
+"""The colour of each license verdict on a terminal; the word says it, too."""
 
 _SEVERITY = (EXIT_REMOTE, EXIT_USAGE, EXIT_NO, EXIT_CANNOT_TELL, EXIT_YES)
 # Characters that our screens draw beyond ASCII, and what replaces them where the encoding lacks them.

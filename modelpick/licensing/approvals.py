@@ -16,22 +16,15 @@ from modelpick.schema import IsoDate, to_json
 _DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
 
-def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, until: str, today: str) -> Approval:
-    """The approval of one answer; dates as 2026-11-23.
+def approval_of(
+    answer: Judgement, policy: Policy, *, by: str, because: str, until: str, today: str, reject: bool = False
+) -> Approval:
+    """A person's decision on one answer, bound to its commit and evidence; dates as 2026-11-23.
 
-    Raises UsageError: a verdict other than review (a deny needs the policy changed), no commit, no name or reason, a
-    date that is not a date, past, or more than two years off.
+    Raises UsageError: an approval of anything but a review (a deny needs the policy changed), a rejection of what is
+    denied already, no commit, no name or reason, a date that is not a date, past, or more than two years off.
     """
-    if answer.verdict is Verdict.DENY:
-        raise _refused(
-            f"{answer.model} is denied, and a deny cannot be approved", "change the policy", "deny_not_approvable"
-        )
-    if answer.verdict is not Verdict.REVIEW:
-        raise _refused(
-            f"{answer.model} is {answer.verdict.value}: there is nothing to approve",
-            "use it without an approval",
-            "nothing_to_approve",
-        )
+    _refuse_undecidable(answer, reject)
     if answer.revision is None:
         raise _refused(
             f"the commit of {answer.model} is not known",
@@ -52,9 +45,28 @@ def approval_of(answer: Judgement, policy: Policy, *, by: str, because: str, unt
         until=IsoDate(until),
         on=IsoDate(today),
         policy=policy.name,
-        overrides=tuple(sorted({one.code for one in answer.reasons if one.verdict is Verdict.REVIEW})),
+        overrides=tuple(sorted({reason.code for reason in answer.questions})),
         licenses=answer.license_ids,
+        evidence=answer.evidence(),
+        verdict="deny" if reject else "conditions",
+        product=policy.product,
     )
+
+
+def _refuse_undecidable(answer: Judgement, reject: bool) -> None:
+    """Raise UsageError for an answer that a decision would not change."""
+    if answer.verdict is Verdict.DENY and reject:
+        raise _refused(f"{answer.model} is denied already", "use another model", "nothing_to_approve")
+    if answer.verdict is Verdict.DENY:
+        raise _refused(
+            f"{answer.model} is denied, and a deny cannot be approved", "change the policy", "deny_not_approvable"
+        )
+    if answer.verdict is not Verdict.REVIEW and not reject:
+        raise _refused(
+            f"{answer.model} is {answer.verdict.value}: there is nothing to approve",
+            "use it without an approval",
+            "nothing_to_approve",
+        )
 
 
 def record(approval: Approval, path: Path) -> None:
@@ -63,7 +75,8 @@ def record(approval: Approval, path: Path) -> None:
     A file that is not sound is refused before anything is written. Raises UsageError where it cannot be written.
     """
     load.load_approvals(path)
-    entry = "\n[[approval]]\n" + "".join(f"{key:9} = {_toml(key, value)}\n" for key, value in to_json(approval).items())
+    values = {key: value for key, value in to_json(approval).items() if value is not None}
+    entry = "\n[[approval]]\n" + "".join(f"{key:9} = {_toml(key, value)}\n" for key, value in values.items())
     old = files.read_text(path, code="cannot_write") if path.exists() else ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +90,9 @@ def record(approval: Approval, path: Path) -> None:
 def _toml(key: str, value: object) -> str:
     if key in ("until", "on"):
         return str(value)  # a TOML date
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(digest)}" for name, digest in value.items())
+        return printable_json(f"{{{', '.join(pairs)}}}", toml=True)
     # JSON's strings and lists of strings are TOML's, but for its longest escapes.
     return printable_json(json.dumps(value, ensure_ascii=False), toml=True)
 

@@ -176,7 +176,10 @@ class RestrictedDataset:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's decision on a `review`, for one commit, until a day."""
+    """A person's decision until a day: `conditions` approves a `review` at one commit, `deny` rejects a model.
+
+    `evidence`: the hashes of what was looked at (evidence.py); an approval ends where they change.
+    """
 
     model: str
     revision: str
@@ -187,3 +190,6 @@ class Approval:
     policy: str
     overrides: tuple[str, ...] = ()  # the reason codes that were weighed; others arising later are not covered
     licenses: tuple[str, ...] = field(default=())  # the license ids found at that time
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    verdict: Literal["conditions", "deny"] = "conditions"
+    product: str | None = None  # the one product it was given for; None: all of them

@@ -1,16 +1,17 @@
 """May we use it? Joins what a model, its ancestors and curated facts say, into one verdict with evidence. Pure.
 
 Every model in the chain is assessed by itself (`assess_model`), each piece of evidence demands a verdict, and the
-strictest counts. Nothing a card says can make the answer weaker than what its ancestors demand. A person's approval of
-a `review` is applied last.
+strictest counts. Nothing a card says can make the answer weaker than what its ancestors demand. People's decisions
+are applied last.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from modelpick.catalog.model import Model, Origin
 from modelpick.licensing.conditions import Assessment, combine
+from modelpick.licensing.evidence import changed, digests_of
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry
@@ -52,6 +53,7 @@ class Judgement:
     origin: Origin = "hub"  # where the model's facts were read
     products: tuple[tuple[str, Verdict], ...] = ()  # each of the company's products, where all were judged
     own_basis: Basis = "tag"  # what the model itself was judged on
+    models: tuple[Model, ...] = field(default=(), compare=False, repr=False)  # what it was made from: it, its ancestors
 
     @property
     def basis(self) -> Basis:
@@ -63,6 +65,16 @@ class Judgement:
     def license_ids(self) -> tuple[str, ...]:
         """The ids of all licenses found, each once."""
         return tuple(dict.fromkeys(finding.id for finding in self.licenses))
+
+    @property
+    def questions(self) -> tuple[Reason, ...]:
+        """The reasons that ask for a person's decision, but for the remark that an earlier decision does not hold."""
+        asked = (reason for reason in self.reasons if reason.verdict is Verdict.REVIEW)
+        return tuple(reason for reason in asked if reason.code != "approval_lapsed")
+
+    def evidence(self) -> dict[str, str]:
+        """The hashes of what the answer was made from (evidence.py)."""
+        return digests_of(self.models, self.questions)
 
     def as_json(self) -> dict[str, object]:
         """One element of `results` of `license --json`."""
@@ -146,8 +158,9 @@ def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today:
         notes=model.notes,
         origin=model.origin,
         own_basis=basis_of(model),
+        models=(model, *(ancestor.model for ancestor, _ in chain if ancestor.model is not None)),
     )
-    return approved(answer, policy, facts, day) if answer.verdict is Verdict.REVIEW else answer
+    return decided(answer, policy, facts, day)
 
 
 def _with_purchases(
@@ -266,38 +279,96 @@ def _weaker_than_ancestors(
     )
 
 
-def approved(answer: Judgement, policy: Policy, facts: LicenseFacts, today: str) -> Judgement:
-    """The answer with a person's approval applied, or with the reason why one that exists no longer holds.
+def decided(answer: Judgement, policy: Policy, facts: LicenseFacts, today: str) -> Judgement:
+    """The answer with people's decisions applied, or with the reason why one that exists no longer holds.
 
-    An approval holds for one commit, one policy and one set of questions, until a day (`today` as 2026-11-23). An
-    approved model is `conditions`, never `allow`. What was overridden stays in the reasons. A deny never comes here.
+    An approval turns a review into `conditions`, never into `allow`; it holds for one commit, one policy, and the
+    evidence that it was given on, until a day (`today` as 2026-11-23). What was overridden stays in the reasons. A
+    rejection holds for every commit. Where decisions contradict each other the stricter counts. No decision weakens a
+    deny.
     """
-    lapsed = []
-    for approval in facts.approvals:
-        if approval.model.lower() != answer.model.lower():
-            continue
-        evidence = f"approvals.toml: {approval.model}@{approval.revision}"
-        why_not = _why_lapsed(approval, answer, policy, today)
-        if why_not is None:
-            text = f"approved by {approval.by} on {approval.on} until {approval.until}: {approval.because}"
-            renewal = Obligation("approval", f"renew the approval before {approval.until}")
-            return replace(
-                answer,
-                verdict=Verdict.CONDITIONS,
-                reasons=(Reason("by_approval", text, evidence, Verdict.CONDITIONS), *answer.reasons),
-                obligations=(*answer.obligations, renewal),
-            )
-        text = f"the approval by {approval.by} is not valid: {why_not}"
-        lapsed.append(Reason("approval_lapsed", text, evidence, Verdict.REVIEW))
-    return replace(answer, reasons=(*answer.reasons, *lapsed)) if lapsed else answer
+    about = [decision for decision in facts.approvals if decision.model.lower() == answer.model.lower()]
+    if not about or answer.verdict is Verdict.DENY:
+        return answer
+    lapses = [(decision, _why_lapsed(decision, answer, policy, today)) for decision in about]
+    holding = [decision for decision, why in lapses if why is None]
+    rejections = [decision for decision in holding if decision.verdict == "deny"]
+    approvals = [decision for decision in holding if decision.verdict != "deny"]
+    if rejections:
+        return _rejected(answer, rejections, approvals)
+    if answer.verdict is not Verdict.REVIEW:
+        return answer
+    if approvals:
+        return _approved(answer, approvals)
+    lapsed = tuple(
+        Reason(
+            "approval_lapsed", f"the approval by {decision.by} is not valid: {why}", _where(decision), Verdict.REVIEW
+        )
+        for decision, why in lapses
+    )
+    return replace(answer, reasons=(*answer.reasons, *lapsed))
 
 
-def _why_lapsed(approval: Approval, answer: Judgement, policy: Policy, today: str) -> str | None:
-    if today > approval.until:
-        return f"it expired on {approval.until}"
-    if answer.revision != approval.revision:
-        return f"it is for commit {approval.revision[:12]}, this is {(answer.revision or 'an unknown commit')[:12]}"
-    if approval.policy != policy.name:
-        return f"it was given under the policy {approval.policy!r}, this is {policy.name!r}"
-    new = sorted({reason.code for reason in answer.reasons if reason.verdict is Verdict.REVIEW} - {*approval.overrides})
-    return f"there are new questions since then: {', '.join(new)}" if new else None
+def _approved(answer: Judgement, approvals: Sequence[Approval]) -> Judgement:
+    reasons = tuple(
+        Reason(
+            "by_approval",
+            f"approved by {decision.by} on {decision.on} until {decision.until}: {decision.because}",
+            _where(decision),
+            Verdict.CONDITIONS,
+        )
+        for decision in approvals
+    )
+    until = min(decision.until for decision in approvals)
+    if len({decision.until for decision in approvals}) > 1:
+        days = ", ".join(f"{decision.by} until {decision.until}" for decision in approvals)
+        text = f"its approvals differ ({days}): the earlier day counts"
+        reasons = (*reasons, Reason("approvals_differ", text, _where(approvals[0]), Verdict.CONDITIONS))
+    renewal = Obligation("approval", f"renew the approval before {until}")
+    return replace(
+        answer,
+        verdict=Verdict.CONDITIONS,
+        reasons=(*reasons, *answer.reasons),
+        obligations=(*answer.obligations, renewal),
+    )
+
+
+def _rejected(answer: Judgement, rejections: Sequence[Approval], approvals: Sequence[Approval]) -> Judgement:
+    reasons = tuple(
+        Reason(
+            "by_rejection",
+            f"rejected by {decision.by} on {decision.on} until {decision.until}: {decision.because}",
+            _where(decision),
+            Verdict.DENY,
+        )
+        for decision in rejections
+    )
+    for decision in approvals:
+        text = f"{decision.by} approved it and {rejections[0].by} rejected it: the stricter decision counts"
+        reasons = (*reasons, Reason("approvals_contradict", text, _where(decision), Verdict.DENY))
+    return replace(answer, verdict=Verdict.DENY, reasons=(*reasons, *answer.reasons), obligations=())
+
+
+def _where(decision: Approval) -> str:
+    return f"approvals.toml: {decision.model}@{decision.revision}"
+
+
+def _why_lapsed(decision: Approval, answer: Judgement, policy: Policy, today: str) -> str | None:
+    """Why a decision does not hold today; None where it does. A rejection is not tied to a commit or its evidence."""
+    if today > decision.until:
+        return f"it expired on {decision.until}"
+    if decision.policy != policy.name:
+        return f"it was given under the policy {decision.policy!r}, this is {policy.name!r}"
+    if decision.product is not None and decision.product != policy.product:
+        return f"it was given for the product {decision.product!r}, this is {policy.product or 'another use'!r}"
+    if decision.verdict == "deny":
+        return None
+    if answer.revision != decision.revision:
+        return f"it is for commit {decision.revision[:12]}, this is {(answer.revision or 'an unknown commit')[:12]}"
+    new = sorted({reason.code for reason in answer.questions} - {*decision.overrides})
+    if new:
+        return f"there are new questions since then: {', '.join(new)}"
+    if not decision.evidence:
+        return "it does not record the evidence it was given on; record it again with modelpick policy approve"
+    change = changed(decision.evidence, answer.evidence())
+    return f"since then {change}" if change else None

@@ -143,6 +143,7 @@ def commands(files: Files, server: str) -> list[list[str]]:
         ["policy", "check", files.policy],
         ["policy", "check", files.bad_policy],
         ["policy", "approve", f"acme/{FOREIGN}", "--by", FOREIGN, "--because", FOREIGN, "--until", FOREIGN],
+        ["policy", "reject", f"acme/{FOREIGN}", "--by", FOREIGN, "--because", FOREIGN, "--until", FOREIGN],
         ["finetune", files.absent, "--data", files.data, "--output", str(files.out / "run")],
         ["probe", FOREIGN, *endpoint, "--cases", "2"],
         ["data", "check", files.data],

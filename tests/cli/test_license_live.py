@@ -47,6 +47,28 @@ def test_a_lock_holds_and_verify_names_what_drifted(hub: Hub, modelpick: Run) ->
     assert {"verdict", "LICENSE", "revision"} <= {one["what"] for one in answer.json["drift"]}
 
 
+def test_a_lock_of_a_commit_holds_through_a_push_to_main(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/model", card="license: mit")
+    sha = modelpick("license", "acme/model", "--json").json["results"][0]["revision"]
+    hub.add("acme/model", card="license: mit\n# corrected")
+    hub.add("acme/model", card="license: mit", revision=sha)
+    assert modelpick("lock", f"acme/model@{sha}").code == 0
+    verified = modelpick("verify")
+    assert verified.code == 0, verified.out
+    hub.add("acme/model", card="license: cc-by-nc-4.0")
+    hub.add("acme/model", card="license: mit", revision=sha)
+    assert modelpick("verify").code == 0
+
+
+def test_another_fact_about_the_company_is_a_drift_told_in_a_sentence(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/model", card="license: mit")
+    assert modelpick("lock", "acme/model").code == 0
+    Path("modelpick.toml").write_text('[company]\ndomicile = "DE"\n')
+    answer = modelpick("verify")
+    assert answer.code == 1
+    assert "company.domicile was US, and is DE now" in answer.out
+
+
 def test_a_lock_is_whole_or_it_is_not_written(hub: Hub, modelpick: Run) -> None:
     hub.add("acme/model", card="license: mit")
     assert modelpick("lock", "acme/model", "acme/absent").code == 4

@@ -3,16 +3,18 @@
 import datetime
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelpick.catalog.model import BaseModel, Model
 from modelpick.errors import UsageError
 from modelpick.licensing import approvals, load
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.overrides import Approval
-from modelpick.licensing.policy import Policy
+from modelpick.licensing.policy import Policy, Product
 from modelpick.licensing.verdict import Judgement, Verdict, judge
 from tests.licensing.conftest import TODAY, codes, model
 
@@ -58,6 +60,108 @@ def test_an_approval_lapses(facts: LicenseFacts, commercial: Policy, given_appro
         assert lapsed.verdict is Verdict.REVIEW
         assert "approval_lapsed" in codes(lapsed)
     assert answer(ASKED, held, commercial, datetime.date(2027, 1, 31)).verdict is Verdict.CONDITIONS
+
+
+CHILD = model("acme/child", "other", bases=("acme/parent",))
+PARENT = model("acme/parent", "apache-2.0", texts={"LICENSE": "Apache License"}, revision="c" * 40)
+
+
+def chain(facts: LicenseFacts, policy: Policy, child: Model = CHILD, *parents: Model) -> Judgement:
+    by_id = {one.id: one for one in parents}
+    return judge(child, policy, facts, by_id.get, TODAY)
+
+
+def approval_for(review: Judgement, policy: Policy, **said: Any) -> Approval:
+    words = {"by": "Jane", "because": "asked", "until": "2027-01-31"} | said
+    return approvals.approval_of(review, policy, today=DAY, **words)
+
+
+@pytest.mark.parametrize(
+    ("parents", "why"),
+    [
+        ((replace(PARENT, license="other", texts={}),), "evidence of acme/parent has changed"),
+        ((replace(PARENT, license="other", license_name="acme-paid"),), "new questions"),
+        ((replace(PARENT, texts={"LICENSE": "Pay us."}),), "new questions"),
+        ((replace(PARENT, texts={}),), "evidence of acme/parent has changed"),
+        ((replace(PARENT, gate_text="Research only"),), "evidence of acme/parent has changed"),
+        ((replace(PARENT, base_models=(BaseModel("acme/grandparent"),)), model("acme/grandparent", "mit")),
+         "acme/grandparent was not among its ancestors"),
+        ((), "new questions"),
+    ],
+)  # fmt: skip
+def test_an_approval_is_bound_to_the_evidence_it_was_given_on(
+    parents: tuple[Model, ...], why: str, facts: LicenseFacts, commercial: Policy
+) -> None:
+    """The question has one code throughout: what it rests on has changed."""
+    approval = approval_for(chain(facts, commercial, CHILD, PARENT), commercial)
+    held = replace(facts, approvals=(approval,))
+    assert chain(held, commercial, CHILD, PARENT).verdict is Verdict.CONDITIONS
+    respelt = replace(PARENT, revision="d" * 40, texts={**PARENT.texts, "README.md": "a correction"})
+    assert chain(held, commercial, CHILD, respelt).verdict is Verdict.CONDITIONS
+    after = chain(held, commercial, CHILD, *parents)
+    assert after.verdict >= Verdict.REVIEW
+    assert any(why in reason.text for reason in after.reasons if reason.code == "approval_lapsed")
+
+
+def test_an_approval_without_evidence_does_not_hold(
+    facts: LicenseFacts, commercial: Policy, given_approval: Approval
+) -> None:
+    """Those of an older modelpick: what they were given on is not known."""
+    lapsed = answer(ASKED, replace(facts, approvals=(replace(given_approval, evidence={}),)), commercial)
+    assert lapsed.verdict is Verdict.REVIEW
+    assert any("modelpick policy approve" in reason.text for reason in lapsed.reasons)
+
+
+def test_a_lapsed_approval_is_no_question_of_its_own(facts: LicenseFacts, commercial: Policy) -> None:
+    old = approval_for(answer(ASKED, facts, commercial), commercial)
+    held = replace(facts, approvals=(replace(old, evidence={}),))
+    renewed = approval_for(answer(ASKED, held, commercial), commercial)
+    assert "approval_lapsed" not in renewed.overrides
+    assert answer(ASKED, replace(facts, approvals=(*held.approvals, renewed)), commercial).verdict is Verdict.CONDITIONS
+
+
+def test_of_two_decisions_that_contradict_the_stricter_counts_and_says_so(
+    facts: LicenseFacts, commercial: Policy
+) -> None:
+    review = answer(ASKED, facts, commercial)
+    approved = approval_for(review, commercial, by="Ann")
+    rejected = approval_for(review, commercial, by="Bob", reject=True)
+    for order in ((approved, rejected), (rejected, approved)):
+        both = answer(ASKED, replace(facts, approvals=order), commercial)
+        assert both.verdict is Verdict.DENY
+        assert any({"Ann", "Bob"} <= set(reason.text.split()) for reason in both.reasons), (
+            "it says who contradicts whom"
+        )
+    earlier = replace(approved, by="Cem", until="2026-12-31")  # type: ignore[arg-type]
+    for order in ((approved, earlier), (earlier, approved)):
+        both = answer(ASKED, replace(facts, approvals=order), commercial)
+        assert both.verdict is Verdict.CONDITIONS
+        assert any("the earlier day counts" in reason.text for reason in both.reasons)
+        assert "renew the approval before 2026-12-31" in {owed.text for owed in both.obligations}
+
+
+def test_a_rejection_holds_for_what_the_policy_allows_and_for_every_commit(
+    facts: LicenseFacts, commercial: Policy
+) -> None:
+    free = replace(ASKED, license="mit")
+    rejection = approval_for(answer(free, facts, commercial), commercial, reject=True)
+    held = replace(facts, approvals=(rejection,))
+    assert answer(free, held, commercial).verdict is Verdict.DENY
+    assert answer(replace(free, revision="c" * 40), held, commercial).verdict is Verdict.DENY
+    assert answer(free, held, commercial, datetime.date(2027, 2, 1)).verdict is Verdict.ALLOW
+    with pytest.raises(UsageError) as refused:
+        approval_for(answer(free, held, commercial), commercial, reject=True)
+    assert refused.value.code == "nothing_to_approve"
+
+
+def test_an_approval_for_a_product_is_for_that_product(facts: LicenseFacts, commercial: Policy) -> None:
+    products = {"chat": Product(), "lab": Product(deployment="internal")}
+    policy = replace(commercial, company=replace(commercial.company, products=products))
+    lab = policy.for_product("lab")
+    held = replace(facts, approvals=(approval_for(answer(ASKED, facts, lab), lab),))
+    assert answer(ASKED, held, lab).verdict is Verdict.CONDITIONS
+    assert answer(ASKED, held, policy.for_product("chat")).verdict is Verdict.REVIEW
+    assert answer(ASKED, held, policy).verdict is Verdict.REVIEW
 
 
 def test_a_deny_cannot_be_approved(facts: LicenseFacts, commercial: Policy, given_approval: Approval) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.licensing import bom, lock, notice
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.policy import Policy
-from modelpick.licensing.verdict import Judgement
+from modelpick.licensing.policy import Policy, Product
+from modelpick.licensing.verdict import Judgement, Verdict
 from tests.licensing.conftest import Judged, model
 
 LLAMA = model("meta-llama/Llama-3.1-8B", "llama3.1")
@@ -68,6 +69,61 @@ def test_drift_says_what_changed(judged: Judged, commercial: Policy) -> None:
     }
     assert [change.what for change in lock.drift(before, replace(before, models=()))] == ["model"]
     assert all(change.model in change.text for change in rewritten)
+
+
+def test_every_kind_of_drift_is_told_in_a_sentence(judged: Judged, commercial: Policy) -> None:
+    """One thing changed at a time; the sentence names the model or the policy, and what changed."""
+
+    def made(child: Model = CHILD, parent: Model = LLAMA, policy: Policy = commercial) -> lock.Lock:
+        return lock.lock_of([(child, judged(child, parent, policy=policy))], policy, modelpick="1")
+
+    company = replace(commercial.company, domicile="CA", products={"chat": Product(deployment="api")})
+    loose = replace(commercial.rules, revocable=Verdict.ALLOW)
+    changes = {
+        f"ancestor {LLAMA.id}": (made(parent=replace(LLAMA, texts={"LICENSE": "new terms"})), "Llama-3.1-8B"),
+        "gate": (made(replace(CHILD, gate_text="Accept")), "what its gate asks to accept is new"),
+        "NOTICE": (made(replace(CHILD, texts={**CHILD.texts, "NOTICE": "x"})), "NOTICE is new"),
+        "card": (made(replace(CHILD, license_link="https://x")), "what its card says"),
+        "company.domicile": (made(policy=replace(commercial, company=company).sealed()), "was US, and is CA now"),
+        "company.products.chat.deployment": (made(policy=replace(commercial, company=company).sealed()), "is api now"),
+        "rules.revocable": (made(policy=replace(commercial, rules=loose).sealed()), "was conditions, and is allow now"),
+        "obligation": (made(replace(CHILD, gated="manual")), "owed since then: accept its terms on the Hub"),
+    }  # fmt: skip
+    for what, (after, says) in changes.items():
+        told = {one.what: one for one in lock.drift(made(), after)}
+        assert what in told, (what, told)
+        assert says in told[what].text
+        assert told[what].model in told[what].text
+    products = replace(commercial, company=company).sealed()
+    chosen = lock.drift(made(policy=products), made(policy=products.for_product("chat")))
+    assert [one.text for one in chosen if one.what == "product"] == [
+        "policy commercial: it was judged for every product, and is for chat now"
+    ]
+
+
+def test_a_pinned_commit_is_verified_at_that_commit(judged: Judged) -> None:
+    answer = judged(CHILD, LLAMA)
+    for asked, name in (("x/Llama-3.1-8B-y", CHILD.id), (f"{CHILD.id}@{'a' * 12}", f"{CHILD.id}@{'a' * 40}"),
+                        (f"{CHILD.id}@main", CHILD.id)):  # fmt: skip
+        assert lock.locked(CHILD, answer, asked).name == name
+
+
+def test_an_older_lock_is_compared_in_what_it_holds(judged: Judged, commercial: Policy, tmp_path: Path) -> None:
+    """As modelpick 0.1 wrote it: the hash of the policy's file, license files only, no obligations."""
+    gated = replace(CHILD, gated="manual", texts={**CHILD.texts, "NOTICE": "x"})
+    now = lock.lock_of([(gated, judged(gated, LLAMA))], commercial, modelpick="1")
+    entry = now.models[0]
+    old = {
+        "schema_version": 1, "policy": "commercial", "policy_sha256": commercial.file_sha256,
+        "models": [{"model": entry.model, "verdict": entry.verdict.value, "licenses": list(entry.licenses),
+                    "texts": {"LICENSE": entry.texts["LICENSE"]}, "lineage": list(entry.lineage),
+                    "reasons": list(entry.reasons), "revision": entry.revision}],
+    }  # fmt: skip
+    (tmp_path / lock.FILE).write_text(json.dumps(old))
+    before = lock.load(tmp_path / lock.FILE)
+    assert lock.drift(before, now) == ()
+    changed = replace(now, file_sha256="0" * 64)
+    assert [one.what for one in lock.drift(before, changed)] == ["sha256"]
 
 
 def test_line_ends_are_no_drift(judged: Judged, commercial: Policy) -> None:

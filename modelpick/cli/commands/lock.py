@@ -1,12 +1,14 @@
-"""`modelpick lock`: freeze revisions, license hashes and verdicts."""
+"""`modelpick lock`: freeze commits, texts, verdicts, obligations and the policy."""
 
+import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from modelpick import __version__
 from modelpick.cli.options import Offline, PolicyName
-from modelpick.cli.output import Console, Output
+from modelpick.cli.output import VERDICT_COLOUR, Console, Output, styled
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError
 from modelpick.licensing import lock as locks
@@ -23,9 +25,9 @@ def lock(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Freeze revisions, license hashes and verdicts.
+    """Freeze commits, texts, verdicts, obligations and the policy.
 
-    `modelpick verify` checks later that nothing has changed since.
+    `modelpick verify` checks later that nothing has changed since. A model named as org/name@sha stays at that commit.
     """
     chosen = policy_for(policy, product)
     pairs = []
@@ -33,26 +35,41 @@ def lock(
         if isinstance(answer, ModelpickError):  # a lock that lacks a model would be taken for a complete one
             raise answer
         pairs.append(answer)
-    frozen = locks.lock_of(pairs, chosen)
+    today = datetime.date.today().isoformat()
+    frozen = locks.lock_of(pairs, chosen, asked=models, modelpick=__version__, today=today)
     path = Path(output or locks.FILE)
     locks.write(frozen, path)
     payload = {
         "file": str(path),
-        "policy": {"name": frozen.policy, "sha256": frozen.policy_sha256},
+        "policy": chosen.as_json(),
+        "modelpick": frozen.modelpick,
+        "locked_on": frozen.locked_on,
         "models": [
-            {"model": entry.model, "revision": entry.revision, "verdict": entry.verdict.value,
-             "texts": dict(entry.texts)}
+            {"model": entry.model, "revision": entry.revision, "pinned": entry.pinned, "verdict": entry.verdict.value,
+             "texts": dict(entry.texts), "obligations": [owed.as_json() for owed in entry.obligations]}
             for entry in frozen.models
         ],
         "assumptions": [],
         "sources": [],
     }  # fmt: skip
+    out.answer(payload, lambda console: _draw(console, frozen, path))
 
-    def draw(console: Console) -> None:
-        for entry in frozen.models:
-            commit = entry.revision[:12] if entry.revision else "commit unknown"
-            files = f"{len(entry.texts)} {'license file' if len(entry.texts) == 1 else 'license files'}"
-            console.print(f"{entry.verdict.value:10} {entry.model} ({commit}, {files})", markup=False)
-        console.print(f"\nwrote {path}: add it to version control\nnext: modelpick verify", markup=False)
 
-    out.answer(payload, draw)
+def _draw(console: Console, frozen: locks.Lock, path: Path) -> None:
+    for entry in frozen.models:
+        console.print(styled((f"{entry.verdict.value:10}", VERDICT_COLOUR[entry.verdict.value]), f" {entry.model}"))
+        commit = f"commit {entry.revision[:12]}" if entry.revision else "commit unknown"
+        parts = [f"{commit} (pinned)" if entry.pinned else commit]
+        parts += [
+            _count(len(entry.texts) - 1, "text"),  # besides the card
+            _count(len(entry.ancestors), "ancestor"),
+            _count(len(entry.obligations), "obligation"),
+        ]
+        console.print(f"           {', '.join(parts)}", markup=False)
+    product = f", product {frozen.product}" if frozen.product else ""
+    console.print(f"\npolicy {frozen.policy}{product}, sha256 {frozen.policy_sha256[:12]}", markup=False)
+    console.print(f"wrote {path}: add it to version control\nnext: modelpick verify", markup=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

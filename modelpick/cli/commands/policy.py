@@ -1,4 +1,4 @@
-"""`modelpick policy list|show|check|approve`: what a company accepts."""
+"""`modelpick policy list|show|check|approve|reject`: what a company accepts."""
 
 import datetime
 from pathlib import Path
@@ -63,32 +63,62 @@ def check(
     )
 
 
+Decided = Annotated[str, typer.Argument(metavar="MODEL@SHA", help="Model at the reviewed commit: ORG/NAME@SHA.")]
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Person who decides.")]
+Because = Annotated[str, typer.Option("--because", metavar="TEXT", help="Reason for the decision.")]
+Until = Annotated[str, typer.Option("--until", metavar="DATE", help="Last day the decision is valid, e.g. 2027-06-30.")]
+
+
 def approve(
     out: Output,
-    model: Annotated[str, typer.Argument(metavar="MODEL@SHA", help="Model at the reviewed commit: ORG/NAME@SHA.")],
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Person who decides.")],
-    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Reason for the decision.")],
-    until: Annotated[
-        str, typer.Option("--until", metavar="DATE", help="Last day the approval is valid, e.g. 2027-06-30.")
-    ],
+    model: Decided,
+    by: By,
+    because: Because,
+    until: Until,
     policy: PolicyName = None,
     product: ProductName = None,
     offline: Offline = False,
 ) -> None:
     """Record a person's decision on a model in review.
 
-    It is written to ./approvals.toml and is valid for one commit, until a day.
+    It is written to ./approvals.toml and is valid for one commit and the evidence it was given on, until a day.
     """
-    chosen = policy_for(policy, product)
-    judgement = judge_model(model, policy=chosen, offline=offline)
+    _decide(out, model, by, because, until, policy_for(policy, product), offline=offline, reject=False)
+
+
+def reject(
+    out: Output,
+    model: Decided,
+    by: By,
+    because: Because,
+    until: Until,
+    policy: PolicyName = None,
+    product: ProductName = None,
+    offline: Offline = False,
+) -> None:
+    """Record a person's decision against a model that the policy would allow.
+
+    It is written to ./approvals.toml and is valid for every commit, until a day; it stands above approvals.
+    """
+    _decide(out, model, by, because, until, policy_for(policy, product), offline=offline, reject=True)
+
+
+def _decide(
+    out: Output, model: str, by: str, because: str, until: str, policy: Policy, *, offline: bool, reject: bool
+) -> None:
+    judgement = judge_model(model, policy=policy, offline=offline)
     today = datetime.date.today().isoformat()
-    approval = approvals.approval_of(judgement, chosen, by=by, because=because, until=until, today=today)
-    approvals.record(approval, APPROVALS)
-    payload = {"approval": to_json(approval), "file": str(APPROVALS), "assumptions": [], "sources": []}
+    decision = approvals.approval_of(judgement, policy, by=by, because=because, until=until, today=today, reject=reject)
+    approvals.record(decision, APPROVALS)
+    payload = {"approval": to_json(decision), "file": str(APPROVALS), "assumptions": [], "sources": []}
 
     def draw(console: Console) -> None:
-        console.print(f"{approval.model}@{approval.revision[:12]}: approved by {approval.by} until {approval.until}")
-        console.print(f"overrides: {', '.join(approval.overrides)}", markup=False)
+        done = "rejected" if reject else "approved"
+        console.print(f"{decision.model}@{decision.revision[:12]}: {done} by {decision.by} until {decision.until}")
+        if decision.overrides:
+            console.print(f"overrides: {', '.join(decision.overrides)}", markup=False)
+        models = len(decision.evidence) - 1
+        console.print(f"bound to the evidence of {models} {'model' if models == 1 else 'models'}", markup=False)
         console.print(f"recorded in {APPROVALS}: add it to version control", markup=False)
 
     out.answer(payload, draw)
@@ -121,4 +151,4 @@ def _shown(value: object) -> str:
     return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
-SUBCOMMANDS = {"list": list_, "show": show, "check": check, "approve": approve}
+SUBCOMMANDS = {"list": list_, "show": show, "check": check, "approve": approve, "reject": reject}

@@ -1,12 +1,14 @@
 """`modelpick verify`: fail on any drift from the lock."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from modelpick import __version__
 from modelpick.cli.options import Offline, PolicyName
-from modelpick.cli.output import Console, Output
+from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError, RemoteError
 from modelpick.licensing import lock as locks
@@ -28,12 +30,14 @@ def verify(
     """
     path = Path(file or locks.FILE)
     before = locks.load(path)
-    chosen = policy_for(policy, product)
-    answers = judge_pairs([entry.model for entry in before.models], policy=chosen, offline=offline)
-    pairs = []
+    chosen = policy_for(policy, product or before.product)
+    pairs, names = [], []
+    answers = judge_pairs([entry.name for entry in before.models], policy=chosen, offline=offline)
     for entry, answer in zip(before.models, answers, strict=True):
         if isinstance(answer, ModelpickError):
-            if answer.code in ("model_not_found", "model_unknown") and not offline:
+            was_on_hub = entry.revision is not None
+            gone = answer.code == "model_not_found" or (answer.code == "model_unknown" and not was_on_hub)
+            if gone and not offline:
                 continue  # a model that is gone is a drift, and reported as one
             raise answer
         if entry.revision is not None and answer[1].revision is None:
@@ -43,26 +47,51 @@ def verify(
                 code="hub_needed",
             )
         pairs.append(answer)
-    drifts = locks.drift(before, locks.lock_of(pairs, chosen))
+        names.append(entry.name)
+    drifts = locks.drift(before, locks.lock_of(pairs, chosen, asked=names, modelpick=__version__))
     payload = {
         "file": str(path),
         "verified": not drifts,
         "models": len(before.models),
         "drift": [drift.as_json() for drift in drifts],
-        "assumptions": [],
+        "policy": chosen.as_json(),
+        "locked_on": before.locked_on,
+        "locked_by": before.modelpick,
+        "modelpick": __version__,
+        "assumptions": [text for text in (_of_an_older_version(before, path),) if text],
         "sources": [],
     }
-
-    def draw(console: Console) -> None:
-        for drift in drifts:
-            console.print(f"changed: {drift.text}", markup=False, soft_wrap=True)
-        if drifts:
-            changes = "1 change" if len(drifts) == 1 else f"{len(drifts)} changes"
-            console.print(f"\n{changes} since {path}. Read them, then: modelpick lock ...", markup=False)
-        else:
-            plural = "" if len(before.models) == 1 else "s"
-            console.print(f"{len(before.models)} model{plural} unchanged since {path}", markup=False)
-
-    out.answer(payload, draw)
+    out.answer(payload, lambda console: _draw(console, before, drifts, path))
     if drifts:
         raise typer.Exit(1)
+
+
+def _draw(console: Console, before: locks.Lock, drifts: tuple[locks.Drift, ...], path: Path) -> None:
+    for drift in drifts:
+        console.print(styled(("changed: ", "red"), drift.text), soft_wrap=True)
+    when = f" of {before.locked_on}" if before.locked_on else ""
+    if drifts:
+        changes = "1 change" if len(drifts) == 1 else f"{len(drifts)} changes"
+        console.print(f"\n{changes} since {path}{when}. Read them, then: {_command(before, path)}", markup=False)
+    else:
+        plural = "" if len(before.models) == 1 else "s"
+        console.print(styled(f"{len(before.models)} model{plural} ", ("unchanged", "green"), f" since {path}{when}"))
+    if text := _of_an_older_version(before, path):
+        console.print(text, markup=False)
+
+
+def _of_an_older_version(before: locks.Lock, path: Path) -> str | None:
+    """What a lock of another version does not hold, and how to have it."""
+    if before.modelpick is None:
+        return (
+            f"{path} is of an older modelpick: it holds no obligations, company or ancestors' texts to compare. "
+            f"To have them: {_command(before, path)}"
+        )
+    if before.modelpick != __version__:
+        return f"{path} was written by modelpick {before.modelpick}; this is {__version__}"
+    return None
+
+
+def _command(before: locks.Lock, path: Path) -> str:
+    names = " ".join(shlex.quote(entry.name) for entry in before.models)
+    return f"modelpick lock {names}" + ("" if path == Path(locks.FILE) else f" --output {shlex.quote(str(path))}")
