@@ -84,8 +84,8 @@ def _of_an_older_version(before: locks.Lock, path: Path) -> str | None:
     """What a lock of another version does not hold, and how to have it."""
     if before.modelpick is None:
         return (
-            f"{path} is of an older modelpick: it holds no obligations, company or ancestors' texts to compare. "
-            f"To have them: {_command(before, path)}"
+            f"{path} was written by an older modelpick, without obligations, company and ancestors' texts. "
+            f"To lock those too: {_command(before, path)}"
         )
     if before.modelpick != __version__:
         return f"{path} was written by modelpick {before.modelpick}; this is {__version__}"
