@@ -11,31 +11,38 @@ from typing import Annotated, Any, Literal, get_args
 from modelpick.errors import UsageError
 from modelpick.schema import Bounds, Help, Pattern, Source, read_options, settings_of, to_json
 
-ServeMethod = Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf"]
+ServeMethod = Literal[
+    "auto", "bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "nvfp4", "compressed-tensors", "gguf"
+]
 FinetuneMethod = Literal["full", "lora", "lora-int8", "qlora"]
 
 SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
 FINETUNE_METHODS: tuple[str, ...] = get_args(FinetuneMethod)
-CHECKPOINT_METHODS = ("gptq", "awq", "fp8", "mxfp4", "gguf")  # a checkpoint brings them; bf16, int8, nf4 any model can
+# A checkpoint brings them; bf16, int8 and nf4 can be made of any model that is not quantized yet.
+CHECKPOINT_METHODS: tuple[ServeMethod, ...] = ("gptq", "awq", "fp8", "mxfp4", "nvfp4", "compressed-tensors", "gguf")
 LORA_METHODS = ("lora", "lora-int8", "qlora")
 SERVED_ANSWER = 512  # new tokens that a server leaves room for, where none are named
 
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """The setting has a meaning for one task alone, or for LoRA methods alone."""
+    """The setting has a meaning for one task alone, for LoRA methods alone, or for some stacks alone (with `auto`, the
+    first of them is meant)."""
 
     task: Literal["serve", "finetune"] | None = None
     lora: bool = False
+    stacks: tuple[str, ...] = ()
 
 
 _TUNING = Only("finetune")
 _SERVING = Only("serve")
 _LORA = Only(lora=True)
+_LLAMA_CPP = Only("serve", stacks=("llama.cpp",))
 METHOD_HELP = Help(
-    "Weight format: bf16, int8, nf4, gptq, awq, fp8, mxfp4, gguf; to fine-tune: full, lora, lora-int8, qlora.",
+    "Weight format: auto, bf16, int8, nf4, gptq, awq, fp8, mxfp4, nvfp4, compressed-tensors, gguf; "
+    "to fine-tune: full, lora, lora-int8, qlora.",
     metavar="M",
-    default="",
+    default="what the checkpoint brings, else bf16; to fine-tune: lora-int8",
 )
 METHOD_SOURCE = Source(
     "bitsandbytes (LLM.int8, arXiv 2208.07339; NF4 and QLoRA, arXiv 2305.14314); LoRA, arXiv 2106.09685; "
@@ -49,7 +56,23 @@ Task = Annotated[
     Source("the two halves of this program"),
 ]
 Method = Annotated[
-    Literal["bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "gguf", "full", "lora", "lora-int8", "qlora"],
+    Literal[
+        "auto",
+        "bf16",
+        "int8",
+        "nf4",
+        "gptq",
+        "awq",
+        "fp8",
+        "mxfp4",
+        "nvfp4",
+        "compressed-tensors",
+        "gguf",
+        "full",
+        "lora",
+        "lora-int8",
+        "qlora",
+    ],
     METHOD_HELP,
     METHOD_SOURCE,
 ]
@@ -131,14 +154,54 @@ Attention = Annotated[
     Source("transformers 5.23: attn_implementation, whose default is sdpa"),
 ]
 Stack = Annotated[
-    Literal["auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm"],
+    Literal[
+        "auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm", "sglang", "tgi", "llama.cpp"
+    ],
     Help("Software that runs it. auto: what serve, finetune and up start.", metavar="S"),
     Source("planning/engines.py chooses; memory/stacks.py: what was measured"),
 ]
 KvCacheDtype = Annotated[
-    Literal["auto", "fp8", "int8", "int4"],
-    Help("Dtype of the KV cache."),
-    Source("vLLM --kv-cache-dtype; transformers' quantized cache"),
+    Literal["auto", "fp8", "int8", "int4", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"],
+    Help("Dtype of the KV cache. q8_0 to q4_0: llama.cpp's."),
+    Source("vLLM and SGLang --kv-cache-dtype; transformers' quantized cache; llama.cpp --cache-type-k, --cache-type-v"),
+    _SERVING,
+]
+GgufLevel = Annotated[
+    Literal[
+        "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0",
+        "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "Q2_K_S", "IQ4_NL", "IQ4_XS", "IQ3_M", "IQ3_S", "IQ3_XS", "IQ3_XXS",
+        "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S", "TQ2_0", "TQ1_0", "MXFP4_MOE",
+    ] | None,
+    Help("Quantization level of the GGUF file.", metavar="LEVEL", default="the file's own, else Q4_K_M"),
+    Source("llama.cpp src/llama-quant.cpp, llama_ftype; memory/gguf_levels.py has what each makes of a tensor"),
+    _LLAMA_CPP,
+]  # fmt: skip
+GpuLayers = Annotated[
+    int | None,
+    Bounds(0, 100_000),
+    Help("Layers on the GPU; the rest stay in RAM.", metavar="N", default="all of them"),
+    Source(f"llama.cpp --n-gpu-layers, which counts the output matrix as one layer more; {_NO_LIMIT}"),
+    _LLAMA_CPP,
+]
+CpuMoe = Annotated[
+    int,
+    Bounds(0, 100_000),
+    Help("Layers whose experts stay in RAM.", metavar="N"),
+    Source(f"llama.cpp --n-cpu-moe: the experts of the first N layers; {_NO_LIMIT}"),
+    _LLAMA_CPP,
+]
+CpuOffloadGb = Annotated[
+    float,
+    Bounds(0, 100_000),
+    Help("GiB of weights that each GPU keeps in RAM.", metavar="GIB"),
+    Source(f"--cpu-offload-gb of vLLM (model_executor/models/utils.py, maybe_offload_to_cpu) and SGLang; {_NO_LIMIT}"),
+    Only("serve", stacks=("vllm", "sglang")),
+]
+Images = Annotated[
+    int,
+    Bounds(0, 10_000),
+    Help("Images in each prompt, on top of its text.", metavar="N"),
+    Source(f"memory/images.py: the tokens of an image follow from config.json; {_NO_LIMIT}"),
     _SERVING,
 ]
 Measure = Annotated[
@@ -163,7 +226,7 @@ class Workload:
     """
 
     task: Task = "serve"
-    method: Method = "int8"
+    method: Method = "auto"
     context: Context = 4096
     generate: Generate = 0
     batch: Batch = 1
@@ -183,7 +246,9 @@ class Workload:
         str | None,
         Pattern(r"\d{1,4}(\.\d{1,4}){0,3}", "a version number such as 4.42"),
         Help("Version of the stack: transformers before 4.45 took more memory, trl from 1.16 takes less.", metavar="V"),
-        Source("memory/stacks.py, which also has the version that None means"),
+        Source(
+            "memory/stacks.py, which also has the version that None means; a later one is taken as the newest known"
+        ),
     ] = None
     measure: Measure = "device"
     gpus: Annotated[int, Bounds(1, 4096), Help("GPUs to shard the model over.", metavar="N"), Source(_NO_LIMIT)] = 1
@@ -198,6 +263,11 @@ class Workload:
         _TUNING,
     ] = None
     kv_cache_dtype: KvCacheDtype = "auto"
+    gguf_level: GgufLevel = None
+    n_gpu_layers: GpuLayers = None
+    n_cpu_moe: CpuMoe = 0
+    cpu_offload_gb: CpuOffloadGb = 0.0
+    images: Images = 0
     gpu_memory_utilization: Annotated[
         float,
         Bounds(0, 1, above=True),
@@ -217,12 +287,32 @@ class Workload:
 
 
 def _only(**wanted: Any) -> tuple[str, ...]:
-    return tuple(setting.name for setting in settings_of(Workload) if Only(**wanted) in setting.notes)
+    def marked(notes: tuple[Any, ...]) -> bool:
+        marks = [note for note in notes if isinstance(note, Only)]
+        return any(getattr(mark, key) == value for mark in marks for key, value in wanted.items())
+
+    return tuple(setting.name for setting in settings_of(Workload) if marked(setting.notes))
 
 
 ONLY_SERVE = _only(task="serve")
 _ONLY_FINETUNE = _only(task="finetune")
 ONLY_LORA = _only(lora=True)
+# Settings that some stacks alone have: their defaults, and the stacks.
+_OF_STACKS: Mapping[str, tuple[object, tuple[str, ...]]] = {
+    setting.name: (setting.default, note.stacks)
+    for setting in settings_of(Workload)
+    for note in setting.notes
+    if isinstance(note, Only) and note.stacks
+}
+# The stacks that each dtype of the cache exists in, and the version of a stack that first had it.
+_LLAMA_CACHE = {"llama.cpp": ()}
+_KV_STACKS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    # vLLM's int8_per_token_head and int4_per_token_head (PRs 38378 and 39074).
+    "fp8": {"vllm": (), "sglang": (), "tgi": ()},
+    "int8": {"transformers": (), "vllm": (0, 20)},
+    "int4": {"transformers": (), "vllm": (0, 25)},
+    **dict.fromkeys(("q8_0", "q5_1", "q5_0", "q4_1", "q4_0"), _LLAMA_CACHE),
+}
 
 
 def workload_from(options: Mapping[str, object]) -> Workload:
@@ -236,7 +326,9 @@ def workload_from(options: Mapping[str, object]) -> Workload:
         values["task"] = "finetune" if values.get("method") in FINETUNE_METHODS else "serve"
     task = values["task"]
     allowed = SERVE_METHODS if task == "serve" else FINETUNE_METHODS
-    values.setdefault("method", "int8" if task == "serve" else "lora-int8")
+    if task == "serve" and (values.get("gguf_level") or values.get("stack") == "llama.cpp"):
+        values.setdefault("method", "gguf")
+    values.setdefault("method", "auto" if task == "serve" else "lora-int8")
     if values["method"] not in allowed:
         raise _contradiction(f"method {values['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
     values.setdefault("context", 4096 if task == "serve" else 1024)
@@ -249,13 +341,68 @@ def workload_from(options: Mapping[str, object]) -> Workload:
         if name in values and values["method"] not in LORA_METHODS:
             message = f"{name} does not apply to method {values['method']}"
             raise _contradiction(message, f"leave out {name}, or use lora")
+    _agree_with_stack(values)
+    _agree_on_gpus(values)
+    return Workload(**values)
+
+
+def _agree_with_stack(values: dict[str, Any]) -> None:
+    """Settles `auto` where a setting exists in some stacks alone; raises UsageError where another stack is named."""
+    for name, (default, stacks) in _OF_STACKS.items():
+        if values.get(name, default) != default:
+            _agree(values, f"{name} {values[name]}", stacks)
+    cache = values.get("kv_cache_dtype", "auto")
+    if cache != "auto":
+        first = _KV_STACKS[cache]
+        _agree(values, f"kv_cache_dtype {cache}", tuple(first), settle="transformers" not in first)
+        since = first.get(values.get("stack", "auto"), ())
+        if (version := version_of(values.get("stack_version"))) and version < since:
+            named = ".".join(map(str, since))
+            raise _contradiction(
+                f"{values['stack']} {values['stack_version']} has no kv_cache_dtype {cache}",
+                f"use stack_version {named} or later, or leave out kv_cache_dtype",
+            )
+    method, stack = values["method"], values.get("stack", "auto")
+    if stack == "llama.cpp":
+        if values["task"] == "finetune":
+            raise _contradiction("stack llama.cpp does not fine-tune", "leave out stack, or use task serve")
+        if method not in ("auto", "gguf"):
+            raise _contradiction(f"stack llama.cpp does not hold method {method}", "use method gguf, or another stack")
+        values["method"] = "gguf"
+
+
+def _agree(values: dict[str, Any], what: str, stacks: tuple[str, ...], *, settle: bool = True) -> None:
+    """The named stack must be among `stacks`; an unnamed one becomes the first of them, if `settle`."""
+    stack, method = values.get("stack", "auto"), values["method"]
+    if stacks == ("llama.cpp",) and method not in ("auto", "gguf"):
+        raise _contradiction(
+            f"{what} does not apply to method {method}", f"use method gguf, or leave out {what.split()[0]}"
+        )
+    if stack == "auto" and settle:
+        values["stack"] = stack = stacks[0]
+    if stack != "auto" and stack not in stacks:
+        also = f", which {' and '.join(stacks)} {'have' if len(stacks) > 1 else 'has'}"
+        raise _contradiction(
+            f"stack {stack} has no {what}{also}", f"use stack {stacks[0]}, or leave out {what.split()[0]}"
+        )
+    if values["method"] == "auto" and stacks == ("llama.cpp",):
+        values["method"] = "gguf"
+
+
+def _agree_on_gpus(values: dict[str, Any]) -> None:
+    """Gives several GPUs their sharding; raises UsageError where gpus and sharding contradict each other."""
+    task = values["task"]
     if values.get("gpus", 1) > 1 and values.get("sharding", "none") == "none":
         values["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
     if values.get("sharding") == "zero2" and task == "serve":
         raise _contradiction("zero2 shards gradients, which serving does not have", "use tensor-parallel or zero3")
     if values.get("gpus", 1) == 1 and values.get("sharding", "none") not in ("none", "zero2"):
         raise _contradiction("sharding needs more than one GPU", "add gpus, or leave out sharding")
-    return Workload(**values)
+
+
+def version_of(text: str | None) -> tuple[int, ...]:
+    """A version as numbers that can be compared; () where none is named."""
+    return tuple(int(part) for part in (text or "").split(".") if part)
 
 
 def _contradiction(message: str, fix: str) -> UsageError:

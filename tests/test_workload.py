@@ -11,7 +11,7 @@ from modelpick.workload import FINETUNE_METHODS, SERVE_METHODS, Workload, worklo
 
 
 def test_nothing_given_is_the_default_serving_workload() -> None:
-    assert workload_from({}) == Workload(task="serve", method="int8", context=4096, generate=0, batch=1)
+    assert workload_from({}) == Workload(task="serve", method="auto", context=4096, generate=0, batch=1)
 
 
 def test_the_task_follows_from_the_method() -> None:

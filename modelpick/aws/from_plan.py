@@ -198,6 +198,12 @@ def _serve(workload: Workload, served: str) -> list[str]:
     words += ["--concurrency", str(workload.batch), *_flags(workload, ("gpus",))]
     if (engine := engine_of(workload)) is not None:
         words += ["--engine", engine]
+    elif workload.stack != "auto":
+        raise UsageError(
+            f"the plan serves with {workload.stack}, which modelpick does not start",
+            fix="make the plan without --stack, or with --stack vllm",
+            code="engine_cannot",
+        )
     return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
 
 

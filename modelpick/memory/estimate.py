@@ -13,6 +13,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
 from modelpick.memory import activations, kv_cache
 from modelpick.memory.assumptions import EstimatedCase, assumptions_of, sharding_adds_memory
+from modelpick.memory.formats import as_held, format_problem
 from modelpick.memory.overhead import interval, runtime_bytes
 from modelpick.memory.parts import PARTS, MemoryParts
 from modelpick.memory.stacks import Stack, settled, stack_of
@@ -105,10 +106,13 @@ def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:
 def estimate(architecture: Architecture, workload: Workload, parameters: int | None = None) -> MemoryEstimate:
     """The peak memory of `workload`, per GPU. `parameters`: the repository's own count, where known.
 
-    Raises UsageError for LoRA targets that the model does not have, CannotTellError for training a model whose
-    layers are only guessed: recurrent ones keep tens of times more for the backward pass than attention does.
+    Raises UsageError for LoRA targets that the model does not have and for weights that cannot be held as asked,
+    CannotTellError for training a model whose layers are only guessed: recurrent ones keep tens of times more for the
+    backward pass than attention does.
     """
-    workload = settled(workload)
+    workload = as_held(settled(workload), architecture)
+    if (problem := format_problem(architecture, workload)) is not None:
+        raise problem
     if architecture.guessed and workload.task == "finetune":
         raise CannotTellError(
             f"fine-tuning {architecture.model_type} cannot be estimated: the types of its layers are not known",
@@ -193,8 +197,8 @@ def _serve(
     groups = architecture.encoder if translates else architecture.layers
     int8 = workload.method == "int8"
     at_once = float(batch) * prompt
-    if stack.paged_cache:
-        at_once = min(at_once, _CHUNK)
+    if stack.prefill_tokens:
+        at_once = min(at_once, float(stack.prefill_tokens))
     prefill = activations.transient_bytes(architecture, groups, at_once, b, stack, int8) * share.activations
     prefill += activations.scores_bytes(architecture, groups, workload, stack, b) * share.activations
     if architecture.kind == "encoder":
@@ -210,11 +214,6 @@ def _serve(
     peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
     peak = max(peak, held.loading)
     return MemoryParts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
-
-
-# vLLM prefills in pieces: max_num_batched_tokens is 8192 on GPUs of 70 GiB and more, 2048 below
-# (vllm/engine/arg_utils.py); the larger is taken.
-_CHUNK = 8192.0
 
 
 def _grown_layer(architecture: Architecture, tokens: int, batch: int, element: float) -> float:

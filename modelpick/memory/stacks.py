@@ -109,6 +109,27 @@ class Stack:
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
     grows_cache: bool = True
 
+    # What an engine's kernels make of the weights (kernels.py). vLLM and SGLang pad the vocabulary to a multiple of 64
+    # (layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE).
+    vocabulary_multiple: int = 1
+    # vLLM quantization/mxfp4.py: the Marlin kernels, which all GPUs but B200 and B300 run without FlashInfer, round the
+    # hidden size up to 256 and each GPU's expert width to 128; SGLang's layouts are no smaller.
+    pads_experts: bool = False
+    # vLLM v1/attention/backends/mla/common.py, SGLang models/deepseek_v2.py: the two halves of kv_b_proj once more,
+    # transposed and in the compute type, beside the matrix itself. Their a-projections are not split.
+    absorbs_latent: bool = False
+    # Formats whose packed weights the stack rebuilds in the compute type. transformers 5.23 quantizer_mxfp4.py: without
+    # triton 3.4 and the package kernels, which its own requirements do not bring, `dequantize` is set.
+    rebuilds_formats: frozenset[str] = frozenset()
+    # Tokens of a prompt that go through the layers at a time. vLLM engine/arg_utils.py: max_num_batched_tokens is 8192
+    # on GPUs of 70 GiB and more, 2048 below; SGLang server_args.py: chunked_prefill_size, at most 8192 on one GPU of
+    # 80 GB; TGI launcher: max_batch_prefill_tokens 4096. The larger is taken. 0: the whole prompt.
+    prefill_tokens: int = 0
+
+    def rebuilds(self, format_name: str) -> bool:
+        """Whether weights of this format are held in the compute type."""
+        return format_name in self.rebuilds_formats
+
     def autocasts(self, workload: Workload) -> bool:
         """Whether training computes under torch.autocast in the compute type; DeepSpeed's engine casts by itself."""
         if workload.task == "serve" or workload.dtype == "fp32" or workload.sharding in DEEPSPEED:
@@ -133,7 +154,7 @@ class Stack:
 DEEPSPEED = frozenset({"zero2", "zero3"})
 
 STACKS: dict[str, Stack] = {
-    "transformers": Stack("transformers", autocasts_quantized=True),
+    "transformers": Stack("transformers", autocasts_quantized=True, rebuilds_formats=frozenset({"mxfp4"})),
     # trl sft_trainer.py casts adapters of quantized models to bf16: counted in fp32, which `modelpick finetune` makes
     # of them again.
     "trl": Stack("trl", autocasts_plain=True, autocasts_quantized=True),
@@ -188,13 +209,26 @@ STACKS: dict[str, Stack] = {
         paged_cache=True,
         transformers_models=False,
         grows_cache=False,
+        vocabulary_multiple=64,
+        pads_experts=True,
+        absorbs_latent=True,
+        prefill_tokens=8192,
     ),
 }
+STACKS["sglang"] = replace(STACKS["vllm"], name="sglang")
+STACKS["tgi"] = replace(STACKS["vllm"], name="tgi", vocabulary_multiple=1, prefill_tokens=4096)
+STACKS["llama.cpp"] = replace(
+    STACKS["vllm"], name="llama.cpp", paged_cache=False, vocabulary_multiple=1, pads_experts=False,
+    absorbs_latent=False, prefill_tokens=512,
+)  # fmt: skip
 
 
 @lru_cache(maxsize=256)  # a file of cases repeats its few workloads: a look-up takes a fifth of `replace`
 def settled(workload: Workload) -> Workload:
-    """The workload with a stack's name: `auto`, where planning/engines.py has not chosen one, means transformers."""
+    """The workload with a stack's name: `auto`, where planning/engines.py has not chosen one, means transformers, or
+    llama.cpp for GGUF."""
+    if workload.method == "gguf" and workload.stack in ("auto", "transformers"):  # as older plans name its engine
+        return replace(workload, stack="llama.cpp")
     return replace(workload, stack="transformers") if workload.stack == "auto" else workload
 
 

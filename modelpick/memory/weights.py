@@ -1,16 +1,26 @@
 """What the weights take: bytes a weight of each quantization, and which weights it covers. Pure.
 
-A new quantization is one Scheme here.
+A new quantization is one Scheme here. What a checkpoint says of its own modules comes before what a scheme covers; what
+an engine's kernels add to the file is in kernels.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from modelpick.catalog.architecture.shape import Architecture, Checkpoint
+from modelpick.catalog.architecture.quantization import stored_key
+from modelpick.catalog.architecture.shape import (
+    EXPERTS_STORED,
+    Architecture,
+    Checkpoint,
+    LayerGroup,
+    Projection,
+    Stored,
+)
+from modelpick.memory import kernels
 from modelpick.memory.stacks import Stack
 from modelpick.workload import Workload
 
-PACKED = frozenset({"gptq", "awq", "mxfp4", "bitsandbytes", "modelopt", "compressed-tensors"})
+PACKED = frozenset({"gptq", "awq", "mxfp4", "nvfp4", "bitsandbytes", "compressed-tensors"})
 ELEMENT_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp32": 4.0}
 Covers = Literal["nothing", "linear", "experts", "everything"]
 
@@ -50,6 +60,8 @@ FP8 = Scheme(
 )
 # OCP microscaling: 4-bit values, an 8-bit exponent per 32: 4.25 bits. gpt-oss keeps all but its experts in bf16.
 MXFP4 = Scheme("mxfp4", 4.25 / 8, 0, "experts", True, "4.25 bits per expert weight")
+# NVFP4: 4-bit values, an 8-bit scale per 16 (arXiv 2509.25149, section 2).
+NVFP4 = Scheme("nvfp4", 0.5 + 1 / 16, 0, "linear", False, "4.5 bits per weight (an 8-bit scale per 16)")
 # llama.cpp Q4_K_M, the most downloaded GGUF quantization: bits per weight of a whole file (llama.cpp
 # tools/quantize/README.md, table of Llama-3.1-8B: 4.8944 bits, 4.58 GiB).
 Q4_K_M_BITS = 4.8944
@@ -70,7 +82,8 @@ def grouped(method: str, bits: int = 4, group: int = 128) -> Scheme:
 # The methods that weights are served with, but for those of ELEMENT_BYTES. GPTQ and AWQ: 4 bits in groups of 128, what
 # most checkpoints have.
 SCHEMES = {
-    "int8": INT8, "nf4": NF4, "fp8": FP8, "mxfp4": MXFP4, "gguf": GGUF, "gptq": grouped("gptq"), "awq": grouped("awq"),
+    "int8": INT8, "nf4": NF4, "fp8": FP8, "mxfp4": MXFP4, "nvfp4": NVFP4, "gguf": GGUF, "gptq": grouped("gptq"),
+    "awq": grouped("awq"), "compressed-tensors": replace(grouped("compressed-tensors"), dequantizes=False),
 }  # fmt: skip
 
 
@@ -85,9 +98,19 @@ def scheme_for(method: str, checkpoint: Checkpoint | None, double_quantization: 
         return NF4_DOUBLE if double_quantization else NF4
     if method == "lora-int8":
         return INT8
-    if method in ("gptq", "awq") and checkpoint is not None and checkpoint.method == method:
-        return grouped(method, checkpoint.bits, checkpoint.group or 128)
+    if checkpoint is not None and checkpoint.method == method:
+        return _brought(checkpoint)
     return SCHEMES.get(method)
+
+
+def _brought(checkpoint: Checkpoint) -> Scheme:
+    """The scheme of a repository's own format. What it tells of each module is in `checkpoint.stored`."""
+    method = checkpoint.method
+    if method in ("gptq", "awq"):
+        return grouped(method, checkpoint.bits, checkpoint.group or 128)
+    told = sorted({stored.bits for stored in checkpoint.stored if stored.share})
+    bits = " and ".join(f"{each:.4g}" for each in told) or f"{checkpoint.bits}"
+    return replace(SCHEMES[method], formula=f"{bits} bits per weight, scales included, where its config says so")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +119,7 @@ class Weights:
 
     linear: float  # linear layers and experts
     embeddings: float  # embeddings and the output matrix
-    other: float  # norms, towers, whatever is not quantized and not split
+    other: float  # norms, towers, what each GPU holds a copy of: not split
     rebuilt: float  # a transient, counted with the activations
     loading: float = 0.0  # a transient of loading
 
@@ -144,35 +167,94 @@ def weight_bytes(
         parameters += head
     outer = min(architecture.embedding_parameters + head, parameters)
     inner = parameters - outer
-    linear, experts = architecture.linear_weights, architecture.expert_weights
-    covered, rows, covered_head = 0.0, 0.0, 0.0
-    if scheme is not None:
-        if scheme.covers == "everything":
-            return Weights(inner * scheme.bytes_per_weight, outer * scheme.bytes_per_weight, 0.0, 0.0)
-        if scheme.covers == "linear" or not experts:
-            covered = linear - kept_linear(architecture, stack)
-            rows = sum(group.count * group.linear_outputs for group in architecture.layers + architecture.encoder)
-        if experts and (scheme.covers == "experts" or stack.quantizes_experts or scheme.name in ("fp8", "gptq", "awq")):
-            covered += experts
-            rows += experts / max(architecture.hidden, 1) * (scheme.bytes_per_output > 0)
-        covered = min(covered, inner)
-        covered_head = float(head) if stack.quantizes_head and scheme.covers == "linear" else 0.0
-    quantized = covered * (scheme.bytes_per_weight if scheme else 0.0) + rows * (
-        scheme.bytes_per_output if scheme else 0
-    )
-    split = min(linear + experts, inner)
-    rest = max(split - covered, 0.0) * element_bytes
+    if scheme is not None and scheme.covers == "everything":
+        return Weights(inner * scheme.bytes_per_weight, outer * scheme.bytes_per_weight, 0.0, 0.0)
+    layers = _layers(architecture, scheme, stack, element_bytes, workload)
+    all_of_them = architecture.linear_weights + architecture.expert_weights
+    counted = min(1.0, inner / all_of_them) if all_of_them else 0.0  # a repository with fewer than its config describes
     if workload.dtype == "fp16":  # modeling_utils.py _get_dtype_plan: in fp32, since fp16 overflows there
-        rest += kept_linear(architecture, stack) * max(4.0 - element_bytes, 0.0)
+        extra = kept_linear(architecture, stack) * max(4.0 - element_bytes, 0.0)
+        layers = replace(layers, split=layers.split + extra)
+    covered_head = float(head) if stack.quantizes_head and scheme is not None and scheme.covers == "linear" else 0.0
+    outer_bytes = (outer - covered_head) * element_bytes
+    outer_bytes += covered_head * (scheme.bytes_per_weight if scheme else 0.0)
     return Weights(
-        linear=quantized + rest,
-        embeddings=(outer - covered_head) * element_bytes + covered_head * (scheme.bytes_per_weight if scheme else 0.0),
-        other=(inner - max(split, covered)) * element_bytes,
+        linear=layers.split * counted,
+        embeddings=outer_bytes * kernels.vocabulary_factor(architecture.vocabulary, stack, workload.gpus),
+        other=layers.whole * counted + (inner - all_of_them * counted) * element_bytes,
         loading=architecture.embedding_parameters * element_bytes
         if scheme is not None and scheme.copies_embedding and architecture.tied
         else 0.0,
         rebuilt=_rebuilt(architecture, scheme, stack, workload),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """Bytes of the linear layers and experts: those that tensor parallelism splits, those whole on every GPU."""
+
+    split: float
+    whole: float
+
+
+def _layers(
+    architecture: Architecture, scheme: Scheme | None, stack: Stack, element_bytes: float, workload: Workload
+) -> _Layers:
+    """Every matrix in its format, as the stack's kernels hold it."""
+    own = architecture.checkpoint
+    told: dict[str, Stored] = {}
+    if scheme is not None and own is not None and own.method == scheme.name:
+        told = {stored.name: stored for stored in own.stored}
+    gpus = workload.gpus if workload.sharding == "tensor-parallel" else 1
+    kept = architecture.kind == "encoder-decoder" and not stack.quantizes_head  # T5's wo: see kept_linear
+    has_experts = bool(architecture.expert_weights)
+    split = whole = 0.0
+    for group in architecture.layers + architecture.encoder:
+        for projection in group.projections:
+            each = _matrix_bytes(group, projection, scheme, told, element_bytes, kept=kept, has_experts=has_experts)
+            copied = kernels.copied_share(architecture, group, projection, stack, gpus)
+            split += group.count * each * (1 - copied)
+            whole += group.count * each * copied
+            whole += group.count * each * kernels.repeated_heads(group, projection, gpus)
+        if group.experts is not None:
+            split += group.count * _expert_bytes(architecture, group, scheme, told, stack, element_bytes, gpus)
+        split += group.count * kernels.absorbed_bytes(group, stack, element_bytes)
+    return _Layers(split, whole)
+
+
+def _matrix_bytes(
+    group: LayerGroup, projection: Projection, scheme: Scheme | None, told: dict[str, Stored], element_bytes: float, *,
+    kept: bool, has_experts: bool,
+) -> float:  # fmt: skip
+    """Bytes of one linear layer: quantized as far as its checkpoint, or else the scheme, covers it."""
+    weights = projection.weights
+    if scheme is None or (kept and projection.role == "down"):
+        return weights * element_bytes
+    stored = told.get(stored_key(projection.name, group.experts is not None, projection.role))
+    if stored is not None:
+        return weights * (stored.share * stored.bits / 8 + (1 - stored.share) * element_bytes)
+    if scheme.covers == "experts" and has_experts:
+        return weights * element_bytes
+    return weights * scheme.bytes_per_weight + projection.outputs * scheme.bytes_per_output
+
+
+def _expert_bytes(
+    architecture: Architecture, group: LayerGroup, scheme: Scheme | None, told: dict[str, Stored], stack: Stack,
+    element_bytes: float, gpus: int,
+) -> float:  # fmt: skip
+    """Bytes of one layer's routed experts. bitsandbytes covers them only where the stack has linear layers of them."""
+    assert group.experts is not None
+    weights = group.experts.weights
+    stored = told.get(EXPERTS_STORED)
+    bitsandbytes = scheme is not None and scheme.name in ("int8", "nf4", "nf4-double")
+    if scheme is None or (bitsandbytes and not stack.quantizes_experts) or stack.rebuilds(scheme.name):
+        return weights * element_bytes
+    if stored is not None:
+        padded = kernels.expert_factor(group.experts, architecture.hidden, stored.bits, stack, gpus)
+        return weights * (stored.share * stored.bits / 8 * padded + (1 - stored.share) * element_bytes)
+    padded = kernels.expert_factor(group.experts, architecture.hidden, 8 * scheme.bytes_per_weight, stack, gpus)
+    rows = weights / max(architecture.hidden, 1) if scheme.bytes_per_output else 0.0
+    return weights * scheme.bytes_per_weight * padded + rows * scheme.bytes_per_output
 
 
 def kept_linear(architecture: Architecture, stack: Stack) -> int:

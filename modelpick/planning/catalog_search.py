@@ -34,7 +34,7 @@ from modelpick.planning.request import Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import unset
 from modelpick.ranges import exactly
 from modelpick.speed import calibration
-from modelpick.workload import Workload, workload_from
+from modelpick.workload import Method, Workload, workload_from
 
 # arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
 # epochs as `finetune` runs.
@@ -43,6 +43,10 @@ _LIMA = data_tokens.Tokens(
     "LIMA", "", 0, LIMA_EXAMPLES, exactly(float(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE)), counted=True,
     truncated_rows=0,
 )  # fmt: skip
+
+
+RANKED_METHOD: Method = "int8"
+"""What a ranking holds weights as where nothing is named: the same for every model."""
 
 
 @cache
@@ -81,6 +85,8 @@ def recommend(
     where = embedded.check_region(resolved.region)
     filters = filters or Filters()
     work = workload if isinstance(workload, Workload) else workload_from(workload or {})
+    if work.method == "auto":
+        work = replace(work, method=RANKED_METHOD)
     catalog = index.load()
     chosen, known = policy_in_force(policy).in_region(where), facts_in_force()
     today = datetime.date.today()

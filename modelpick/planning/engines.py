@@ -19,8 +19,8 @@ from modelpick.workload import CHECKPOINT_METHODS, Stack, Workload
 EngineName = Literal["vllm", "transformers", "llama.cpp"]
 ENGINE_NAMES: tuple[EngineName, ...] = get_args(EngineName)
 
-STACKS: Mapping[EngineName, Stack] = {"vllm": "vllm", "transformers": "transformers", "llama.cpp": "transformers"}
-"""The engine's name in a workload: llama.cpp follows from the method gguf."""
+STACKS: Mapping[EngineName, Stack] = {"vllm": "vllm", "transformers": "transformers", "llama.cpp": "llama.cpp"}
+"""The engine's name in a workload."""
 
 # The weights that `modelpick serve` can ask an engine for (serving/command.py). vLLM also has experts_int8, which
 # leaves everything but the experts in 16 bits: no flag of ours asks for it.
@@ -66,10 +66,10 @@ def engine_order(method: str, *, gpu: bool = True) -> tuple[EngineName, ...]:
 
 
 def engine_of(workload: Workload) -> EngineName | None:
-    """The engine that a workload's stack and method name; None for `auto` and for stacks that only train."""
+    """The engine that a workload's stack and method name; None where `serve` starts none of that stack."""
     if workload.method == "gguf":
         return "llama.cpp"
-    return next((name for name in ENGINE_NAMES[:2] if STACKS[name] == workload.stack), None)
+    return next((name for name in ENGINE_NAMES if STACKS[name] == workload.stack), None)
 
 
 ONE_AFTER_ANOTHER = "transformers answers one request after another: the speed is that of one request at a time"

@@ -10,6 +10,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import EXIT_YES, CannotTellError, ModelpickError, UsageError
 from modelpick.memory.estimate import GIB, MemoryEstimate, architecture_of, estimate
+from modelpick.memory.formats import own_method
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning import fit
@@ -155,7 +156,7 @@ class MemoryReport:
     def _cheapest_method(self) -> tuple[Method, str] | None:
         """The method and instance of the cheapest placement that some method has; at one price the least coarse."""
         work = self.memory.workload
-        methods = _methods_of(work)
+        methods = _methods_of(work, self.architecture)
         offers = [offer for offer in self.offers if offer.instance.gpu_count == work.gpus and offer.usd_per_hour]
         best: tuple[tuple[float, float, str], Method] | None = None
         for method in methods:
@@ -168,7 +169,9 @@ class MemoryReport:
         """The methods of the same task that fit `on`, as listed in design order (unquantized first)."""
         work = self.memory.workload
         return [
-            name for name in _methods_of(work) if self._placed(replace(self.requested, method=name), [on]) is not None
+            name
+            for name in _methods_of(work, self.architecture)
+            if self._placed(replace(self.requested, method=name), [on]) is not None
         ]
 
     def gpus(self) -> list[OfferFit]:
@@ -281,9 +284,11 @@ def _free_gib(device: MemoryEstimate, offer: Offer) -> float:
     return fit.fits(device, offer.instance).free_gib
 
 
-def _methods_of(workload: Workload) -> tuple[Method, ...]:
-    """The methods that any checkpoint can be loaded as, unquantized first."""
-    return ("bf16", "int8", "nf4") if workload.task == "serve" else get_args(FinetuneMethod)
+def _methods_of(workload: Workload, architecture: Architecture) -> tuple[Method, ...]:
+    """The methods that the checkpoint can be loaded as, unquantized first."""
+    if workload.task == "finetune":
+        return get_args(FinetuneMethod)
+    return tuple(dict.fromkeys(("bf16", own_method(architecture.checkpoint), "int8", "nf4")))
 
 
 def _hourly(row: Placement) -> tuple[float, float, str]:

@@ -8,6 +8,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
+from modelpick.memory.formats import as_held, format_problem
 from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on, spoken
 from modelpick.offers.instance import InstanceType
 from modelpick.planning.choose import Tuning, candidate_recipes
@@ -73,7 +74,11 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     """The set-ups to try in turn, the preferred engine first, or why the model has none whatever the offer."""
     model = request.model
     architecture = request.architecture or architecture_of(model)
+    if request.serve is not None:
+        request = replace(request, serve=as_held(request.serve, architecture))
     for _, workload in request.tasks:
+        if (unheld := format_problem(architecture, workload)) is not None:
+            return rejection_of(unheld, "engine")
         problem = context_problem(architecture.longest, workload.context, workload.generate)
         if problem is not None and not hypothetical:
             return rejection_of(problem, "context")
@@ -103,12 +108,17 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     ways = _ways_to_serve(facts.rules, subject)
     if isinstance(ways, ModelpickError):
         return rejection_of(ways, "engine")
+    unheld = next((format_problem(architecture, way.workload) for way in ways), None)
     setups = []
     for way in ways:
+        if format_problem(architecture, way.workload) is not None:
+            continue
         serving = request.traced or on_device(architecture, way.workload, model.parameters)
         rules = tuple(dict.fromkeys((*tuned, *way.rules)))
         all_caveats = tuple(dict.fromkeys((*caveats, *way.caveats)))
         setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, all_caveats))
+    if unheld is not None and not setups:
+        return rejection_of(unheld, "engine")
     return tuple(setups)
 
 

@@ -13,15 +13,17 @@ from types import TracebackType
 from typing import Any
 
 from modelpick import settings
+from modelpick.catalog.architecture import read
 from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
-from modelpick.errors import ModelpickError, UsageError, printable
+from modelpick.errors import CannotTellError, ModelpickError, UsageError, printable
 from modelpick.extras import require_train
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing import license_check
 from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, load
 from modelpick.memory.estimate import GIB, architecture_of
+from modelpick.memory.formats import own_method
 from modelpick.offers import embedded
 from modelpick.schema import to_json
 from modelpick.serving import command, machine, proxy, sizing, source
@@ -230,6 +232,8 @@ def _judged(model: str) -> str:
 def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[Workload, bool]:
     """The serving workload, and whether the user named the context; the method is what the checkpoint brings."""
     names = {name: value for name, value in request.workload.items() if value is not None}
+    if names.get("method") == "auto":
+        del names["method"]
     asked_context = "context" in names
     if folder.suffix == ".gguf":
         names.setdefault("method", "gguf")
@@ -241,9 +245,12 @@ def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[
 
 def _checkpoint_method(folder: Path) -> str | None:
     config = folder / "config.json"
-    quantization = source.read_json(config).get("quantization_config") if config.is_file() else None
-    method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    return str(method) if method in ("gptq", "awq", "fp8", "mxfp4") else None
+    if not config.is_file():
+        return None
+    try:
+        return own_method(read(source.read_json(config)).checkpoint)
+    except CannotTellError:  # the engine may know the family
+        return None
 
 
 def _sized(

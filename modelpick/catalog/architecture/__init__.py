@@ -15,6 +15,7 @@ from modelpick.catalog.architecture.shape import (
     LayerGroup,
     Mixer,
     Projection,
+    Stored,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "LayerGroup",
     "Mixer",
     "Projection",
+    "Stored",
     "longest_of",
     "read",
     "read_as_decoder",

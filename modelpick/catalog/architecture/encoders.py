@@ -3,10 +3,10 @@
 from modelpick.catalog.architecture import fields
 from modelpick.catalog.architecture.families import Family
 from modelpick.catalog.architecture.fields import Config, flag, integer, needed
+from modelpick.catalog.architecture.quantization import checkpoint
 from modelpick.catalog.architecture.shape import (
     Architecture,
     Attention,
-    Checkpoint,
     FeedForward,
     LayerGroup,
     Projection,
@@ -16,7 +16,7 @@ from modelpick.catalog.architecture.shape import (
 _BUCKETS = 32  # T5's default relative_attention_num_buckets
 
 
-def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | None) -> Architecture:
+def read_t5(config: Config, kind: str, family: Family) -> Architecture:
     """A T5 (modeling_t5.py): bias-free linears, RMS norms, one relative bias a stack (one a layer in umt5)."""
     hidden, vocabulary = needed(config, ("d_model",)), needed(config, fields.VOCABULARY)
     heads, size, width = needed(config, ("num_heads",)), needed(config, ("d_kv",)), needed(config, ("d_ff",))
@@ -47,7 +47,7 @@ def read_t5(config: Config, kind: str, family: Family, checkpoint: Checkpoint | 
         context=integer(config, ("n_positions",)),
         relative_positions=True,
         dtype=dtype if isinstance(dtype := config.get("torch_dtype"), str) else None,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint(config, (decoder, encoder)),
         exact=family.counted,
         assumptions=(),
     )

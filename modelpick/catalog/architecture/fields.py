@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from modelpick.catalog.architecture.shape import Checkpoint
 from modelpick.errors import CannotTellError
 
 Config = Mapping[str, object]
@@ -26,9 +25,6 @@ EXPERT_WIDTH = ("moe_intermediate_size", "expert_ffn_hidden_size", "moe_intermed
 
 # Ten times the largest published model in each direction: beyond it a config is broken, not ambitious.
 LARGEST = {"layers": 10_000, "width": 10_000_000, "vocabulary": 100_000_000, "context": 10_000_000_000}
-
-# Bits where the config leaves them out (the quantizers' own defaults, transformers utils/quantization_config.py).
-_BITS = {"fp8": 8, "mxfp4": 4, "gptq": 4, "awq": 4, "bitsandbytes": 8, "compressed-tensors": 8, "modelopt": 4}
 
 
 def bad(key: str, value: object, expected: str) -> CannotTellError:
@@ -115,23 +111,3 @@ def model_type(config: Config) -> str:
             "config.json has no model_type", fix="add model_type to config.json", code="unknown_architecture"
         )
     return value
-
-
-def checkpoint(config: Config) -> Checkpoint | None:
-    """The weight format of the repository. Raises CannotTellError for a method or a bit width that is not known."""
-    inner = config.get("quantization_config")
-    if inner is None:
-        return None
-    if not isinstance(inner, Mapping):
-        raise bad("quantization_config", inner, "an object")
-    method = inner.get("quant_method")
-    if method is None and inner.get("load_in_4bit") is not None:
-        method = "bitsandbytes"
-    if method not in _BITS:
-        raise missing(str(config.get("model_type")), f"its quantization {method!r} is not one that modelpick knows")
-    if method == "bitsandbytes":
-        bits = 4 if inner.get("load_in_4bit") or inner.get("_load_in_4bit") else 8
-    else:
-        bits = integer(inner, ("bits", "w_bit"), largest=32) or _BITS[method]
-    group = inner.get("group_size")
-    return Checkpoint(str(method), bits, group if isinstance(group, int) and group > 0 else 0)

@@ -9,11 +9,13 @@ from typing import Any
 
 from modelpick.catalog.architecture import encoders, fields, layers, mixers
 from modelpick.catalog.architecture.families import FAMILIES, PADDED_IF_UNKNOWN, STANDARD, Family, standard_for
-from modelpick.catalog.architecture.fields import Config, checkpoint, flag, integer, missing, needed
+from modelpick.catalog.architecture.fields import Config, flag, integer, missing, needed
+from modelpick.catalog.architecture.quantization import checkpoint
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.errors import CannotTellError
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
+_INHERITED = ("quantization_config", "compression_config", "torch_dtype", "dtype")  # by a text tower without its own
 _PARTS = ("attn_config", "ffn_config")  # mpt and dbrx describe attention and MLP in nested tables
 _SHAPES: dict[str, Architecture] = {}  # what `read` made of a config, by its text
 _MOST_SHAPES, _LONGEST_KEY = 4096, 20_000  # entries; characters: a config of a catalog row has some 300
@@ -101,9 +103,7 @@ def _text(config: Config) -> tuple[Config, bool]:
         inner = next((tower for key in _TEXT_TOWERS if isinstance(tower := text.get(key), Mapping)), None)
         if inner is None:
             break
-        inherited: dict[str, object] = {
-            key: text[key] for key in ("quantization_config", "torch_dtype", "dtype") if text.get(key)
-        }
+        inherited: dict[str, object] = {key: text[key] for key in _INHERITED if text.get(key)}
         tied = text.get("tie_word_embeddings")
         if tied is not None and inner.get("tie_word_embeddings") is None:
             inherited["tie_word_embeddings"] = tied
@@ -121,7 +121,7 @@ def _text(config: Config) -> tuple[Config, bool]:
 
 def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: tuple[str, ...]) -> Architecture:
     if family.kind == "encoder-decoder":
-        return encoders.read_t5(config, kind, family, checkpoint(config))
+        return encoders.read_t5(config, kind, family)
     if family.kind == "encoder":
         return encoders.read_bert(config, kind, family)
     hidden = needed(config, fields.HIDDEN)
@@ -155,7 +155,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         parallel=layers.is_parallel(config, family),
         context=context,
         dtype=_dtype(config),
-        checkpoint=checkpoint(config),
+        checkpoint=checkpoint(config, groups),
         exact=family.counted and not towers and not notes,
         assumptions=assumptions + notes,
         guessed=bool(notes),

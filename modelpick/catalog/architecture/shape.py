@@ -120,13 +120,27 @@ class LayerGroup:
         return self.linear_weights + routed + self.other_parameters
 
 
+EXPERTS_STORED: Final = "experts"  # `Stored.name` of the routed experts
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How the weights of one module name are stored, over all layers: the quantized share, and its bits a weight with
+    scales and zero points."""
+
+    name: str
+    share: float
+    bits: float
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The weight format of the repository, from `quantization_config`."""
+    """The weight format of the repository, from `quantization_config`; `stored` tells it for each module name."""
 
-    method: str  # gptq, awq, fp8, mxfp4, bitsandbytes, ...
+    method: str  # gptq, awq, fp8, mxfp4, nvfp4, compressed-tensors, bitsandbytes
     bits: int
     group: int  # weights that share a scale; 0: a whole row
+    stored: tuple[Stored, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
