@@ -105,7 +105,8 @@ def test_estimate(modelpick: Run) -> None:
     assert body["kv_bytes_per_token"] == 2 * 32 * 1 * 64 * 2  # one KV head of 64, 32 layers, bf16
     listed = {one["instance_type"]: one for one in body["fits"]}
     assert listed["g5.xlarge"]["fits"] is True
-    assert listed["g5.xlarge"]["free_gib"] == pytest.approx(22.35 - body["high_gib"])
+    assert (body["workload"]["method"], body["workload"]["stack"]) == ("bf16", "vllm")  # as `serve` would start it
+    assert listed["g5.xlarge"]["free_gib"] == pytest.approx(0.9 * 22.35 - body["high_gib"], abs=0.005)
     assert listed["g4dn.xlarge"]["fits"] is False  # a T4 has no bf16
     assert not any(name.startswith(("dl1", "inf", "trn", "g4ad", "vt1")) for name in listed)
 
