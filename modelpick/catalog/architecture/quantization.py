@@ -166,7 +166,7 @@ def _algorithm(name: str, kind: str) -> tuple[str, float]:
 
 
 def _left_alone(inner: Mapping[str, Any]) -> list[_Rule]:
-    """The modules that a quantizer was told to leave in the compute type, under the names each gives them."""
+    """Rules for the modules that stay in the compute type, under the name that each quantizer gives them."""
     named: list[str] = []
     for key in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers", "llm_int8_skip_modules"):
         value = inner.get(key)
