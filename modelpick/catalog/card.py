@@ -5,20 +5,19 @@ invalid YAML) is not metadata here either, and the notes say so: such a card gra
 were parsed to (`license: no` is False): the license verdict must see it.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, get_args
 
-from modelpick.catalog.model import BaseModel, Relation
+from modelpick.catalog import yaml_text
+from modelpick.catalog.model import BaseModel, Relation, Unreadable
+from modelpick.catalog.yaml_text import shown
 
 # The longest front matters on the Hub are evaluation tables of some 300 KB; a megabyte is not a card any more.
 LARGEST_FRONT_MATTER = 1_000_000
-# Nodes after aliases are expanded, and nesting. Real cards stay below 100,000 and 12; a billion-laughs file does not.
-MOST_NODES = 300_000
-DEEPEST = 60
+CARD = "README.md"
+RELATION = "base_model_relation"
 
 _LICENSE_LINE = re.compile(r"^[ \t]*license[ \t]*:(.*)$", re.MULTILINE | re.IGNORECASE)
 _HUB_URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:models/)?", re.IGNORECASE)
@@ -26,7 +25,17 @@ _RELATIONS: dict[str, Relation] = {name: name for name in get_args(Relation)} | 
     "merged": "merge",
     "quantize": "quantized",
 }
-_BASE_KEYS = ("name", "id", "model", "model_id", "model_name", "repo_id")
+_ID_KEYS = ("name", "id", "model", "model_id", "model_name", "repo_id", "path", "url", "dataset", "base_model")
+# Other spellings of a field, as plain lower-case letters. The Hub does not read them; a person does.
+_PARENT_KEYS = frozenset(
+    {"basemodel", "basemodels", "basemodelid", "parentmodel", "parentmodels", "sourcemodel", "sourcemodels",
+     "originalmodel", "mergedmodel", "mergedmodels", "finetunedfrom", "finetunedfrommodel", "quantizedfrom"}
+)  # fmt: skip
+_DATA_KEYS = frozenset({"datasets", "dataset", "trainingdata", "traindataset", "traindatasets", "trainingdatasets"})
+_NO_PARENT = frozenset({"none", "null", "n/a", "na", "no", "-", "scratch", "from scratch"})
+DEEPEST_LIST = 20  # lists in lists, in a field that holds ids
+MOST_IDS = 2_000  # ids of one field; beyond it the rest is a question
+LONGEST_ID = 300  # characters; the Hub allows 96 on either side of the slash
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Card:
     metadata: Mapping[str, object]
     body: str
     notes: tuple[str, ...] = ()
+    unread: str | None = None  # why the front matter, which states something, could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class CardFacts:
     pipeline_tag: str | None
     library: str | None
     gate_text: str | None
+    unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...]
 
 
@@ -78,69 +89,167 @@ def without_surrogates(value: Any) -> Any:
 def read(text: str) -> Card:
     """Takes a README.md apart. Never raises: what cannot be read is empty metadata and a note that says why."""
     if text.startswith("\ufeff"):
-        return Card({}, text[1:], _hidden(text[1:], "there is a byte-order mark before the front matter"))
+        return _hidden(text[1:], "there is a byte-order mark before the front matter")
     start = text.lstrip()
     if not start.startswith(("---\n", "---\r")):
-        return Card({}, text, _hidden(text, "there is text before the front matter") if "\n---" in text else ())
+        return _hidden(text, "there is text before the front matter") if "\n---" in text else Card({}, text)
     front_matter, body = _split(start)
     if front_matter is None:
-        return Card({}, text, _hidden(text, "the front matter is not closed by a line `---`"))
+        return _hidden(text, "the front matter is not closed by a line `---`")
     if len(front_matter) > LARGEST_FRONT_MATTER:
-        return Card({}, body, (f"the front matter is {len(front_matter):,} characters long: no metadata read",))
-    metadata, notes = _parse(front_matter)
-    return Card(metadata, body, notes)
+        why = f"the front matter is {len(front_matter):,} characters long: no metadata read"
+        return Card({}, body, (why,), why)
+    metadata, notes = yaml_text.mapping(front_matter, "the front matter")
+    return Card(metadata, body, notes, notes[0] if notes and not metadata else None)
 
 
-def facts(card: Card) -> CardFacts:
-    """What the metadata says in the catalog's own terms. Wrong types become a note, and nothing is read into them."""
+def body_of(text: str) -> str:
+    """The text of a README.md below its front matter, which is not parsed."""
+    start = text.lstrip("\ufeff \n\r\t")
+    return _split(start)[1] if start.startswith("---") else text
+
+
+def facts(card: Card, source: str = CARD) -> CardFacts:
+    """What the metadata says in the catalog's own terms. Wrong types become a note or, where they may say something of
+    license, parents or data, an `Unreadable`; nothing is read into them. `source` is where the metadata stood.
+    """
     data = card.metadata
     notes = list(card.notes)
+    unread = [] if card.unread is None else [Unreadable("front matter", card.unread, source)]
     words: dict[str, str | None] = {}
-    for key in ("license_name", "license_link", "pipeline_tag", "library_name"):
-        words[key] = _word(key, data.get(key), notes)
-    prompts = [data.get(key) for key in ("extra_gated_heading", "extra_gated_prompt", "extra_gated_description")]
+    for key in ("license_name", "license_link"):
+        words[key] = _word(key, data.get(key), source, unread)
+    for key in ("pipeline_tag", "library_name"):
+        value = data.get(key)
+        words[key] = value.strip() or None if isinstance(value, str) else None
+        if value is not None and not isinstance(value, str):
+            notes.append(f"{key} is {shown(value)}, not text: ignored")
+    bases, datasets, tags = _listed(data, source, notes, unread)
+    unread += _misspelt_licenses(data, source)
     return CardFacts(
         license=data.get("license"),
         license_name=words["license_name"],
         license_link=words["license_link"],
-        base_models=base_models(data.get("base_model"), data.get("base_model_relation"), notes),
-        datasets=_words("datasets", data.get("datasets"), notes),
-        tags=_words("tags", data.get("tags"), notes),
-        languages=_words("language", data.get("language"), notes),
+        base_models=bases,
+        datasets=datasets,
+        tags=tags,
+        languages=_words(data.get("language")),
         pipeline_tag=words["pipeline_tag"],
         library=words["library_name"],
-        gate_text="\n\n".join(str(prompt) for prompt in prompts if prompt) or None,
+        gate_text=_gate_text(data),
+        unreadable=tuple(unread),
         notes=tuple(notes),
     )
 
 
-def base_models(value: object, relation: object, notes: list[str]) -> tuple[BaseModel, ...]:
+def _listed(
+    data: Mapping[str, object], source: str, notes: list[str], unread: list[Unreadable]
+) -> tuple[tuple[BaseModel, ...], tuple[str, ...], tuple[str, ...]]:
+    """Parents, data sets and tags: the fields that list ids, under every spelling."""
+    relation = data.get(RELATION)
+    bases = list(base_models(data.get("base_model"), relation, source, unread))
+    datasets: dict[str, None] = {}
+    for key, value in data.items():
+        plain = re.sub(r"[^a-z]", "", key.lower())
+        if plain in _PARENT_KEYS and key != "base_model":
+            bases += base_models(value, relation, source, unread, key)
+        elif plain in _DATA_KEYS:
+            datasets |= dict.fromkeys(id.removeprefix("datasets/") for id in _ids(key, value, source, unread))
+    if relation is not None and not bases:
+        unread.append(Unreadable(RELATION, shown(relation), source))
+    elif relation is not None and _relation(relation) is None:
+        notes.append(f"base_model_relation is {shown(relation)}, which the Hub does not define")
+    tags = data.get("tags")
+    if tags is not None and not isinstance(tags, str | list):
+        notes.append(f"tags are {shown(tags)}, not a list of words")
+    return tuple({base.id.lower(): base for base in reversed(bases)}.values())[::-1], tuple(datasets), _tags(tags)
+
+
+def base_models(
+    value: object, relation: object, source: str, unread: list[Unreadable], field: str = "base_model"
+) -> tuple[BaseModel, ...]:
     """Declared parents in every form the Hub has them: an id, a link, a list, mappings that hold an id.
 
-    A parent that cannot be read is noted in `notes`; several parents without a stated relation are a merge.
+    What cannot be read is added to `unread`; several parents without a stated relation are a merge.
     """
-    parents: list[str] = []
-    for item in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(item, Mapping):
-            item = next((item[key] for key in _BASE_KEYS if key in item), item)
-        if isinstance(item, str) and item.strip():
-            parents.append(hub_id(item))
-        elif item is not None:
-            notes.append(f"base_model contains {_shown(item)}, which is not a model id")
-    named = list(dict.fromkeys(parents))
-    kind = _RELATIONS.get(relation.strip().lower()) if isinstance(relation, str) else None
-    if relation is not None and kind is None:
-        notes.append(f"base_model_relation is {_shown(relation)}, which the Hub does not define")
-    return tuple(BaseModel(parent, kind or ("merge" if len(named) > 1 else "unknown")) for parent in named)
+    parents = _ids(field, value, source, unread)
+    own = value.get("relation") if isinstance(value, Mapping) else None
+    kind = _relation(relation) or _relation(own)
+    return tuple(BaseModel(parent, kind or ("merge" if len(parents) > 1 else "unknown")) for parent in parents)
+
+
+def _relation(value: object) -> Relation | None:
+    return _RELATIONS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def _ids(field: str, value: object, source: str, unread: list[Unreadable]) -> list[str]:
+    """The Hub ids, links and paths of a field that lists some, each once, from whatever shape it has."""
+    found: dict[str, None] = {}
+
+    def read(item: object, depth: int) -> None:
+        if item is None or item is False or (isinstance(item, str) and item.strip().lower() in _NO_PARENT):
+            return
+        if isinstance(item, str):
+            ids = _several(item)
+            if any(len(id) > LONGEST_ID for id in ids):
+                unread.append(Unreadable(field, shown(item[:100]), source))
+            else:
+                found.update(dict.fromkeys(ids))
+        elif isinstance(item, list | tuple) and depth < DEEPEST_LIST:
+            for inner in item[:MOST_IDS]:
+                read(inner, depth + 1)
+            if len(item) > MOST_IDS:
+                unread.append(Unreadable(field, f"a list of {len(item):,}", source))
+        elif isinstance(item, Mapping) and any(key in item for key in _ID_KEYS) and depth < DEEPEST_LIST:
+            read(next(item[key] for key in _ID_KEYS if key in item), depth + 1)
+        else:
+            unread.append(Unreadable(field, shown(item) if depth < DEEPEST_LIST else "lists in lists", source))
+
+    read(value, 0)
+    return list(found)
+
+
+def _several(text: str) -> list[str]:
+    """One id as written, or the ids of a text that lists several: `org/one, org/two`."""
+    words = [word for word in re.split(r"[,;\s]+", text.strip()) if word]
+    if len(words) > 1 and all("/" in word for word in words) and not text.strip().startswith(("/", ".", "~")):
+        return [hub_id(word) for word in words]
+    return [hub_id(text)] if words else []
+
+
+def _misspelt_licenses(data: Mapping[str, object], source: str) -> list[Unreadable]:
+    """License fields that the Hub does not define (`License`, `licence`, `licenses`) and that differ from `license`.
+
+    The Hub ignores them, so they grant nothing.
+    """
+    found = []
+    for key, value in data.items():
+        known = key in ("license", "license_name", "license_link")
+        if not known and re.search("licen[cs]e", key, re.IGNORECASE) and value not in (None, "", data.get("license")):
+            found.append(Unreadable(key, shown(value), source))
+    return found
+
+
+def _gate_text(data: Mapping[str, object]) -> str | None:
+    """What the gate asks a person to agree to: its heading, its texts, and its form.
+
+    The form is where "I agree to use this model for non-commercial use ONLY: checkbox" stands
+    (https://huggingface.co/docs/hub/models-gated#customize-requested-information).
+    """
+    texts = [data.get(key) for key in ("extra_gated_heading", "extra_gated_prompt", "extra_gated_description")]
+    form = data.get("extra_gated_fields")
+    texts += list(form) if isinstance(form, Mapping) else form if isinstance(form, list) else [form]
+    return "\n\n".join(str(text) for text in texts if text) or None
 
 
 def hub_id(text: str) -> str:
     """An id as written, or the id inside a link to the Hub (`https://huggingface.co/org/name/tree/main`)."""
-    text = text.strip().strip("\"'<>")
+    text = text.strip().strip("\"'<>`")
     prefix = _HUB_URL.match(text)
     if prefix is None:
         return text
-    return "/".join(re.split(r"[?#]", text[prefix.end() :])[0].strip("/").split("/")[:2])
+    path = re.split(r"[?#]", text[prefix.end() :])[0].strip("/").split("/")
+    return "/".join(path[:3] if path[0] == "datasets" else path[:2])
 
 
 def _split(start: str) -> tuple[str | None, str]:
@@ -156,124 +265,33 @@ def _split(start: str) -> tuple[str | None, str]:
     return None, start
 
 
-def _parse(front_matter: str) -> tuple[Mapping[str, object], tuple[str, ...]]:
-    import yaml
-
-    # A lone surrogate is not text that YAML, or any output, could carry.
-    loader = _loader()(front_matter.encode("utf-8", "replace").decode("utf-8"))
-    try:
-        node = loader.get_single_node()
-        if node is None:
-            return {}, ()
-        problem = _blown_up(node)
-        if problem:
-            return {}, (f"the front matter {problem}: no metadata read",)
-        duplicates = _join_duplicates(node)
-        value = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f" at line {error.problem_mark.line + 2}"
-        return {}, (f"the front matter is not valid YAML{line} ({error.problem}): no metadata read",)
-    except Exception as error:  # PyYAML's constructors of dates, numbers and sets raise whatever they come across
-        return {}, (f"the front matter cannot be read as YAML ({type(error).__name__}): no metadata read",)
-    finally:
-        loader.dispose()
-    if not isinstance(value, dict):
-        return {}, (f"the front matter is {_shown(value)}, not a mapping of keys to values: no metadata read",)
-    notes = tuple(f"the front matter sets {key} more than once: all its values count" for key in duplicates)
-    return _plain(value), notes
-
-
-@cache
-def _loader() -> Any:
-    import yaml
-
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _blown_up(root: Any) -> str | None:
-    """Why a node graph is too much to construct: aliases that multiply or refer to themselves, or nesting."""
-    sizes: dict[int, int] = {}
-
-    def size(node: Any, above: tuple[int, ...]) -> int:
-        if id(node) in above:
-            raise ValueError("has an alias that refers to itself")
-        if len(above) > DEEPEST:
-            raise ValueError(f"is nested deeper than {DEEPEST}")
-        if id(node) not in sizes:
-            total = 1
-            if not isinstance(node.value, str):
-                for child in node.value:
-                    for part in child if isinstance(child, tuple) else (child,):
-                        total += size(part, (*above, id(node)))
-                        if total > MOST_NODES:
-                            raise ValueError(f"expands to more than {MOST_NODES:,} values")
-            sizes[id(node)] = total
-        return sizes[id(node)]
-
-    try:
-        size(root, ())
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _join_duplicates(root: Any) -> list[str]:
-    """Turns a top-level key stated twice into one key with the list of all its values; returns such keys."""
-    import yaml
-
-    if not isinstance(root, yaml.MappingNode):
-        return []
-    by_key: dict[str, list[Any]] = {}
-    for key, value in root.value:
-        by_key.setdefault(str(key.value), []).append((key, value))
-    joined = []
-    for pairs in by_key.values():
-        key, value = pairs[0]
-        if len(pairs) > 1:
-            value = yaml.SequenceNode("tag:yaml.org,2002:seq", [each for _, each in pairs])
-        joined.append((key, value))
-    root.value = joined
-    return [name for name, pairs in by_key.items() if len(pairs) > 1]
-
-
-def _plain(value: Any) -> Any:
-    """YAML's own types as JSON has them: dates, bytes, infinities, endless numbers become text, sets lists."""
-    if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    if hasattr(value, "isoformat"):  # a date or a time
-        return value.isoformat()
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**64:
-        return f"{value:.3e}" if abs(value) < 2**1000 else "a number of hundreds of digits"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value.decode("latin-1") if isinstance(value, bytes) else value
-
-
-def _hidden(text: str, why: str) -> tuple[str, ...]:
-    """The note for a card whose metadata the Hub cannot see, with the license it meant to state."""
+def _hidden(text: str, why: str) -> Card:
+    """A card whose metadata the Hub cannot see, with a note of the license it meant to state."""
     found = _LICENSE_LINE.search(text[:20_000])
-    return (
-        (f"{why}: the Hub reads no metadata from this card; it says license: {found[1].strip()[:60]}",) if found else ()
-    )
+    if found is None:
+        return Card({}, text)
+    said = f"{why}: the Hub reads no metadata from this card; it says license: {found[1].strip()[:60]}"
+    return Card({}, text, (said,), said)
 
 
-def _word(key: str, value: object, notes: list[str]) -> str | None:
+def _word(key: str, value: object, source: str, unread: list[Unreadable]) -> str | None:
     if value is None or isinstance(value, str):
         return value.strip() or None if isinstance(value, str) else None
-    notes.append(f"{key} is {_shown(value)}, not text: ignored")
+    unread.append(Unreadable(key, shown(value), source))
     return None
 
 
-def _words(key: str, value: object, notes: list[str]) -> tuple[str, ...]:
+def _words(value: object) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
-    words = [item.strip() for item in items if isinstance(item, str) and item.strip()]
-    if isinstance(value, Mapping) or any(isinstance(item, list | Mapping) for item in items):
-        notes.append(f"{key} contains more than names: the rest is ignored")
-    return tuple(words)
+    return tuple(item.strip() for item in items if isinstance(item, str) and item.strip())
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _tags(value: object) -> tuple[str, ...]:
+    """Tags; `- license: mit` without quotes is YAML for a mapping, and the tag "license:mit" all the same."""
+    items = value if isinstance(value, list) else [value]
+    words = [
+        word
+        for item in items
+        for word in ([f"{key}:{inner}" for key, inner in item.items()] if isinstance(item, Mapping) else [item])
+    ]
+    return _words([re.sub(r"^(\w+):\s+", r"\1:", word) if isinstance(word, str) else word for word in words])

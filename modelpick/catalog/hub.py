@@ -36,6 +36,7 @@ EXPAND = (
 THREADS = 16
 BULK = 100  # ids from which on the list endpoint is asked first: a page of 1,000 models costs one call
 WORTH_A_PAGE = 3  # requested models that a page must contain before the next page is fetched
+MOST_ANCESTORS = 1000  # fetched beforehand of one generation; the verdict follows no more (licensing.lineage)
 DEEPEST_ANCESTRY = 30  # generations (docs/contracts.md); the verdict says `review` beyond
 # org/name or one of the few legacy names, as huggingface_hub validates them (utils/_validators.py).
 _ID = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
@@ -116,8 +117,8 @@ class _Session:
         """Fetches parents, then theirs, concurrently, until there are none that are not known."""
         level = list(models)
         for _ in range(DEEPEST_ANCESTRY):
-            parents = dict.fromkeys(base.id for model in level for base in model.base_models)
-            wanted = [id for id in parents if _key(id) not in self._known]
+            named = dict.fromkeys(base.id for model in level for base in model.base_models)
+            wanted = [id for id in named if _key(id) not in self._known][:MOST_ANCESTORS]
             if not wanted:
                 return
             for id, found in zip(wanted, self._spread(self._ancestor, wanted), strict=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 from modelpick.errors import UsageError
 from modelpick.files import make_folder, read_json, write_atomically
 
-SCHEMA_VERSION = 2  # 1 did not say what was not read
+SCHEMA_VERSION = 2  # 1 did not say what was not read, and had no merge recipes
 KEPT_DAYS = 90
 LARGEST = 256 * 2**20  # bytes: about a thousand commits of the longest cards there are, ten thousand ordinary ones
 _BEING_WRITTEN = re.compile(r"\.new-.*|\.[0-9a-f]{40}\..*\.partial")  # here and by earlier versions

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from modelpick.catalog import card
-from modelpick.catalog.model import BaseModel, Conflict, Model
+from modelpick.catalog.model import BaseModel, Conflict, Model, Unreadable
 from modelpick.catalog.parts import NO_CONFIG, RepositoryParts, assembled
 
 API = "Hub API"
@@ -21,7 +21,7 @@ def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) 
     """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
     model = assembled(parts)
     data = record.get("cardData")
-    stated = card.facts(card.Card(data if isinstance(data, Mapping) else {}, ""))
+    stated = card.facts(card.Card(data if isinstance(data, Mapping) else {}, ""), API)
     sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
     changes: dict[str, Any] = {}
     for field in _CARD_FIELDS:
@@ -31,6 +31,12 @@ def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) 
         changes["license"], sources["license"] = stated.license, API
     elif stated.license is not None and stated.license != model.license:
         conflicts.append(Conflict("license", model.license, "README.md", stated.license, API))
+    named, other = model.license_name, stated.license_name
+    if named is not None and other is not None and named != other:
+        conflicts.append(Conflict("license_name", named, "README.md", other, API))
+    if not set(stated.datasets) <= set(model.datasets):
+        changes["datasets"] = tuple(dict.fromkeys((*model.datasets, *stated.datasets)))
+    unread = list(model.unreadable)
     listed = record.get("tags")
     tags = tuple(tag for tag in listed if isinstance(tag, str)) if isinstance(listed, list) else ()
     if tags:
@@ -39,11 +45,13 @@ def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) 
         licenses = [tag.partition(":")[2] for tag in tags if tag.startswith("license:")]
         if licenses:
             changes["license"], sources["license"] = licenses[0] if len(licenses) == 1 else licenses, "Hub tags"
-    bases = _bases(model, stated, record, tags, notes)
+    bases = _bases(model, stated, record, tags, unread)
     if bases != model.base_models:
         changes["base_models"] = bases
         sources.setdefault("base_models", API)
-    changes |= _plain_fields(model, record, sources)
+    known = {(each.field, each.value) for each in unread}
+    unread += [each for each in stated.unreadable if (each.field, each.value) not in known]
+    changes |= _plain_fields(model, record, sources) | {"unreadable": tuple(unread)}
     if parts.id.lower() != asked.lower():
         notes.append(f"{asked} is now called {parts.id}")
     if record.get("disabled") is True:
@@ -84,20 +92,24 @@ def _unread(model: Model) -> bool:
 
 
 def _bases(
-    model: Model, stated: card.CardFacts, record: Mapping[str, object], tags: tuple[str, ...], notes: list[str]
+    model: Model,
+    stated: card.CardFacts,
+    record: Mapping[str, object],
+    tags: tuple[str, ...],
+    unread: list[Unreadable],
 ) -> tuple[BaseModel, ...]:
     """Every parent that the files, the API or the tags name, each with the most telling relation stated for it."""
     listed = record.get("baseModels")
     if isinstance(listed, Mapping):
-        api = card.base_models(listed.get("models"), listed.get("relation"), notes)
+        api = card.base_models(listed.get("models"), listed.get("relation"), API, unread)
     else:
-        api = card.base_models(listed, None, notes)
+        api = card.base_models(listed, None, API, unread)
     tagged: list[BaseModel] = []
     for tag in tags:
         kind, _, rest = tag.partition(":")
         if kind == "base_model" and rest:
             relation, colon, id = rest.partition(":")
-            tagged += card.base_models(id if colon else rest, relation if colon else None, [])
+            tagged += card.base_models(id if colon else rest, relation if colon else None, API, [])
     joined: dict[str, BaseModel] = {}
     for base in (*model.base_models, *stated.base_models, *api, *tagged):
         key = base.id.lower()

@@ -18,6 +18,18 @@ class BaseModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Something that a repository states about license, parents or data, in a shape that cannot be read.
+
+    `value` is what stands there, cut to a line; `source` the file, or "Hub API".
+    """
+
+    field: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """A quality score (mean 50, standard deviation 15 points), its 80 % interval, and the boards it rests on."""
 
@@ -93,4 +105,5 @@ class Model:
     gate_text: str | None = None  # what the gate asks to accept (extra_gated_prompt / extra_gated_heading)
     sources: Mapping[str, str] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     notes: tuple[str, ...] = ()  # what a reader must know: "card has a BOM before its front matter: no metadata read"

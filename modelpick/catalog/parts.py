@@ -6,8 +6,9 @@ A file of its own, since folder.py reads files and hub_record.py, which joins th
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelpick.catalog import card, headers
-from modelpick.catalog.model import BaseModel, Conflict, Model, Origin, Unread
+from modelpick.catalog import card, headers, parents
+from modelpick.catalog.model import BaseModel, Conflict, Model, Origin, Unread, Unreadable
+from modelpick.catalog.yaml_text import shown
 
 NO_CONFIG = "there is no config.json: the shape is unknown"
 PACKED = "the weights are packed: parameters are counted from the shape, not from the header"
@@ -63,6 +64,7 @@ def assembled(parts: RepositoryParts) -> Model:
         gguf=parts.gguf,
         sources=sources,
         conflicts=conflicts,
+        unreadable=(*facts.unreadable, *_unreadable_adapter(parts), *parents.unreadable_recipes(parts.texts)),
         notes=(*parts.notes, *facts.notes, *((PACKED,) if packed else ())),
         **{field: getattr(facts, field) for field in _CARD_FIELDS},
     )
@@ -75,9 +77,19 @@ def _with_adapter_base(
     named = (adapter or {}).get("base_model_name_or_path")
     if not isinstance(named, str) or not named.strip():
         return declared, ()
-    base = BaseModel(card.hub_id(named), "adapter")
+    base = BaseModel(card.hub_id(named)[: card.LONGEST_ID + 1], "adapter")
     others = tuple(parent for parent in declared if parent.id != base.id)
     if len(others) < len(declared) or not declared:
         return (*others, base), ()
     ids = ", ".join(parent.id for parent in declared)
     return (*declared, base), (Conflict("base_models", ids, "README.md", base.id, "adapter_config.json"),)
+
+
+def _unreadable_adapter(parts: RepositoryParts) -> tuple[Unreadable, ...]:
+    """An adapter_config.json that is there and does not tell the base model."""
+    name, key = "adapter_config.json", "base_model_name_or_path"
+    if parts.adapter_config is None:
+        gated = any(note.startswith("gated") for note in parts.notes)
+        return () if name not in parts.files or gated else (Unreadable(name, "no JSON object", name),)
+    named = parts.adapter_config.get(key)
+    return () if named is None or isinstance(named, str) else (Unreadable(key, shown(named), name),)

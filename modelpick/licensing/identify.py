@@ -5,6 +5,7 @@ Cards err in every way there is, so whatever is not plainly an identity is `Unkn
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 
 from modelpick.licensing.license import License, LicenseIndex
 
@@ -139,13 +140,27 @@ def _tree(node: object, evidence: str, license_index: LicenseIndex) -> Claim:
     if operator in ("AND", "OR"):
         parts = tuple(_tree(part, evidence, license_index) for part in node.args)  # type: ignore[attr-defined]
         return AllOf(parts) if operator == "AND" else AnyOf(parts)
-    # `X WITH exception` only adds permissions to X, so X alone is the careful reading.
     symbol = getattr(node, "license_symbol", node)
+    exception = getattr(node, "exception_symbol", None)
     key = str(getattr(symbol, "key", symbol))
+    if exception is not None and str(exception.key).lower() not in _exceptions():
+        text = f"{_short(key)!r} WITH {_short(str(exception.key))!r}, an exception that SPDX does not list"
+        return Unknown("unknown_license", text, evidence)
     found = license_index.by_key(key)
     if found is None:
         return Unknown("unknown_license", f"{_short(key)!r} is a license that modelpick does not know", evidence)
     return Known((found,), evidence)
+
+
+@cache
+def _exceptions() -> frozenset[str]:
+    """The exceptions of SPDX's list, in lower case. Each only adds permissions, so the license alone is the careful
+    reading (https://spdx.dev/learn/handling-license-info, "WITH"); Commons-Clause, which takes away, is not on it."""
+    from license_expression import get_license_index
+
+    entries = (entry for entry in get_license_index() if entry.get("is_exception"))
+    keys = (str(entry.get("spdx_license_key") or "") for entry in entries)
+    return frozenset(key.lower() for key in keys if key and not key.startswith("LicenseRef-"))
 
 
 def _short(value: object) -> str:

@@ -1,21 +1,23 @@
-"""Follows a model's ancestors: declared parents, and those only known from elsewhere. Pure, and always ends.
+"""Follows a model's ancestors: those its card, files and text name, and those known from elsewhere. Always ends. Pure.
 
-Chains are followed 30 ancestors deep; beyond that, in a cycle, or where a parent cannot be found, the answer is a
-question for a person (unless known_models says what the parent was).
+Chains are followed 30 ancestors deep; beyond that, in a circle of stated parents, or where a parent cannot be found,
+the answer is a question for a person (unless known_models says what the parent was).
 
-A card that names no parent may still bear a parent's name: `NameMatches` finds the known model that a repository is
-named after. A mirror, a quantization or a fine-tune keeps its parent's name (`someone/LFM2-1.2B-GGUF`) far more often
-than it declares it. A matching name is a suspicion, never a permission: it counts only where that license demands more.
+What a tool left behind (`_name_or_path`, a converted file's header) is followed like the rest where it leads to a
+repository. Where it leads nowhere it is a question only if nothing else names the parent: a path on somebody's disk
+says that there was a parent only of a model that is derived by its name or its files.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from modelpick.catalog.card import LONGEST_ID, hub_id
+from modelpick.catalog.derived import derivation
 from modelpick.catalog.model import Model, Relation
-from modelpick.licensing.overrides import Curations
+from modelpick.catalog.parents import NamedParent, in_fields, in_files
+from modelpick.licensing.facts import LicenseFacts
 
 DEEPEST = 30  # ancestors, docs/contracts.md
 MOST = 1000  # ancestors in all; a merge of merges beyond it is not followed further
@@ -23,11 +25,16 @@ MOST = 1000  # ancestors in all; a merge of merges beyond it is not followed fur
 Find = Callable[[str], Model | None]
 AncestryProblem = Literal["cycle", "too_deep", "missing_ancestor", "local_path_parent"]
 _PATH = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:|.*\\")
-_GGUF_PARENT = re.compile(r"general\.base_model\.\d+\.repo_url")
-_HUB = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)")
-_SHORTEST_NAME = 6  # characters; "gpt2" or "opt" are parts of too many names
-_SEPARATOR = re.compile(r"[-_.]")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+_CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
+_STATED = ("base_model", "adapter_config", "tag", "known_models")  # sources, by their first words
+# Folders people train in: `output/checkpoint-500` has the form of an id and is none.
+_FOLDERS = re.compile(
+    r"(?:outputs?|models?|checkpoints?|ckpts?|results?|runs?|saves?|saved|data|tmp|temp|home|mnt|workspace|content|root|user"
+    r"|exp|experiments?|logs?|pretrained|weights|merged|trained|final|work|src|hf|llm|llms|cache|drive|opt|var|srv"
+    r"|kaggle|scratch|nfs|share|shared|base|merges?|local)[\w-]*/.*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,88 +46,132 @@ class Ancestor:
     relation: Relation
     model: Model | None = None
     problem: AncestryProblem | None = None
-    declared: bool = True  # False: known_models says so, the card does not
+    declared: bool = True  # False: the card does not say so in a field made for it
+    source: str = "base_model"  # where it is named, as evidence
 
 
-def ancestry(model: Model, find: Find, curations: Curations) -> tuple[Ancestor, ...]:
+def ancestry(model: Model, find: Find, facts: LicenseFacts) -> tuple[Ancestor, ...]:
     """Every ancestor once, nearest first."""
     found: dict[str, Ancestor] = {}
-    queue: list[tuple[Model, tuple[str, ...]]] = [(model, (model.id.lower(),))]
+    queue: list[tuple[Model, tuple[str, ...]]] = [(model, (model.id.lower(), repository_of(model).lower()))]
     while queue:
         child, path = queue.pop(0)
-        for parent in _parents(child, path, find, curations):
-            key = parent.id.lower()
-            if parent.problem is None and len(path) > DEEPEST:
-                parent = Ancestor(parent.id, child.id, parent.relation, None, "too_deep", parent.declared)
+        for parent in _parents(child, path, find, facts):
+            key = f"{parent.id}@{parent.model.revision if parent.model else None}".lower()
+            if parent.problem is None and len(path) - 1 > DEEPEST:
+                parent = replace(parent, model=None, problem="too_deep")
             if parent.problem == "cycle":
                 key = f"{key} in a cycle"
             if key in found:
                 continue
             found[key] = parent
             if len(found) >= MOST:
-                return (*found.values(), Ancestor(parent.id, child.id, parent.relation, None, "too_deep"))
+                return (*found.values(), replace(parent, model=None, problem="too_deep"))
             if parent.model is not None and parent.problem is None:
                 queue.append((parent.model, (*path, parent.model.id.lower())))
     return tuple(found.values())
 
 
-def _parents(child: Model, path: tuple[str, ...], find: Find, curations: Curations) -> list[Ancestor]:
-    wanted: list[tuple[str, Relation, bool]] = [(base.id.strip(), base.relation, True) for base in child.base_models]
-    named = {id.lower() for id, _, _ in wanted}
-    wanted += [(id, relation, True) for id, relation in _in_files(child) if id.lower() not in named]
-    for entry in curations.about(child.id, child.revision):
-        wanted += [(base, "unknown", False) for base in entry.bases]
-    return [_look_up(id, relation, declared, child, path, find, curations) for id, relation, declared in wanted]
+def _parents(child: Model, path: tuple[str, ...], find: Find, facts: LicenseFacts) -> list[Ancestor]:
+    id = repository_of(child)
+    curated = facts.curations.about(id, child.revision)
+    named = _named(child, id, facts)
+    stated = [_look_up(parent, child, path, find, facts) for parent in named if not parent.residue]
+    bases = dict.fromkeys(base for entry in curated for base in entry.bases)
+    known = [NamedParent(base, "unknown", "known_models") for base in bases]
+    stated += [replace(_look_up(base, child, path, find, facts), declared=False) for base in known]
+    # A link in prose, or what a tool wrote, that leads back to the model itself is no circle of parents.
+    stated = [one for one in stated if one.problem != "cycle" or one.source.startswith(_STATED)]
+    if any(entry.independent for entry in curated):
+        return stated
+    left = [_look_up(parent, child, path, find, facts) for parent in named if parent.residue]
+    left = [replace(one, declared=False) for one in left if one.problem != "cycle" and not _is_folder_of(id, one.id)]
+    kept = [one for one in left if one.model or (one.problem == "missing_ancestor" and _is_known(one.id, facts))]
+    if stated or kept:
+        return [*stated, *kept]
+    return _own_work(child, id, find) or _left_over(child, id, left)
 
 
-def _in_files(child: Model) -> Iterator[tuple[str, Relation]]:
-    """Parents that adapter_config.json and GGUF headers name."""
-    adapted = (child.adapter_config or {}).get("base_model_name_or_path")
-    if isinstance(adapted, str) and adapted.strip():
-        yield adapted.strip(), "adapter"
-    for key, value in (child.gguf or {}).items():
-        if _GGUF_PARENT.fullmatch(key) and isinstance(value, str) and (found := _HUB.match(value.strip())):
-            yield found[1], "quantized"
+def _named(child: Model, id: str, facts: LicenseFacts) -> list[NamedParent]:
+    """Every parent that the repository names, once, by the place that says most about it."""
+    named: dict[str, NamedParent] = {}
+    for parent in (*in_fields(child), *in_files(child), *_in_text(child, id, facts)):
+        key = parent.id.strip().lower()
+        first = named.get(key)
+        if first is None or (first.residue and not parent.residue):
+            named[key] = parent
+        elif first.relation == "unknown" and parent.relation != "unknown":
+            named[key] = replace(first, relation=parent.relation)
+    return [parent for key, parent in named.items() if key]
 
 
-def _look_up(
-    id: str, relation: Relation, declared: bool, child: Model, path: tuple[str, ...], find: Find, curations: Curations
-) -> Ancestor:
-    if _PATH.match(id) or id.count("/") > 1:
-        return Ancestor(id, child.id, relation, None, "local_path_parent", declared)
-    canonical = curations.canonical(id)
-    model = find(canonical) if _REPOSITORY.fullmatch(canonical) else None
-    name = model.id if model is not None else canonical
+def _in_text(child: Model, id: str, facts: LicenseFacts) -> Iterator[NamedParent]:
+    """Parents that the card's text names with a relation word, and the repository that its license_link leads to."""
+    if (link := child.license_link) and (linked := hub_id(link)) != link.strip() and not linked.startswith("datasets/"):
+        yield NamedParent(linked, "unknown", "license_link", residue=True)
+    text = next((text for name, text in child.texts.items() if name.lower() == "readme.md"), None)
+    for parent, sentence, is_link in facts.relation_words.parents(text) if text else ():
+        name, own = parent.rpartition("/")[2].lower(), id.rpartition("/")[2].lower()
+        derived_from_this = len(name) > len(own) > 2 and name.startswith(own)
+        if not parent.startswith("datasets/") and not derived_from_this:
+            yield NamedParent(parent, "unknown", f"README.md: {sentence}", residue=not is_link)
+
+
+def _look_up(parent: NamedParent, child: Model, path: tuple[str, ...], find: Find, facts: LicenseFacts) -> Ancestor:
+    id, _, revision = parent.id.strip().partition("@")
+    named = Ancestor(parent.id[:LONGEST_ID], child.id, parent.relation, source=parent.source)
+    if "://" in id:
+        return replace(named, problem="missing_ancestor")
+    if _PATH.match(id) or id.count("/") > 1 or len(parent.id) > LONGEST_ID or (parent.residue and _FOLDERS.match(id)):
+        return replace(named, problem="local_path_parent")
+    canonical = facts.curations.canonical(id)
+    asked = f"{canonical}@{revision}" if revision not in ("", "main") else canonical
+    model = find(asked) if _REPOSITORY.fullmatch(canonical) else None
+    name = model.id if model is not None else asked
     if name.lower() in path or canonical.lower() in path:
-        return Ancestor(name, child.id, relation, None, "cycle", declared)
-    if model is None:
-        return Ancestor(name, child.id, relation, None, "missing_ancestor", declared)
-    return Ancestor(name, child.id, relation, model, None, declared)
+        return replace(named, id=name, problem="cycle")
+    return replace(named, id=name, model=model, problem="missing_ancestor" if model is None else None)
 
 
-class NameMatches:
-    """The names of known models, loaded when a model without parents is first looked at."""
+def _is_folder_of(id: str, parent: str) -> bool:
+    """Whether a folder (`/name`) has the name of a repository: what its files call it is then itself."""
+    return id.startswith("/") and parent.rpartition("/")[2].lower() == id[1:].lower()
 
-    def __init__(self, load: Callable[[], Iterable[str]]) -> None:
-        self._load = load
 
-    @cached_property
-    def _by_name(self) -> dict[str, str]:
-        names: dict[str, str] = {}
-        for id in self._load():
-            name = id.rpartition("/")[2].lower()
-            if len(name) >= _SHORTEST_NAME and any(letter.isdigit() for letter in name):
-                names.setdefault(name, id)
-        return names
+def _is_known(id: str, facts: LicenseFacts) -> bool:
+    """Whether a repository that cannot be found is known all the same, by itself or by its family."""
+    return bool(facts.curations.about(id)) or bool(facts.families.of(id, None))
 
-    def of(self, id: str) -> str | None:
-        """The id of the known model whose whole name begins this repository's name; None for the model itself."""
-        name = id.rpartition("/")[2].lower()
-        # bartowski/nvidia_Nemotron-Flash-1B-GGUF: the publisher stands before the name.
-        for start in (name, name.partition("_")[2]):
-            ends = [len(start), *(cut.start() for cut in reversed(list(_SEPARATOR.finditer(start))))]
-            for end in ends:
-                match = self._by_name.get(start[:end])
-                if match is not None:
-                    return None if match.lower() == id.lower() else match
-        return None
+
+def _left_over(child: Model, id: str, left: list[Ancestor]) -> list[Ancestor]:
+    """The questions that traces raise which lead nowhere, of a repository that names its parent in no other way."""
+    publisher = id.partition("/")[0].lower()
+    left = [one for one in left if one.source != "license_link"]  # unread.py asks about a link that leads nowhere
+    gone = [one for one in left if one.problem == "missing_ancestor" and one.id.partition("/")[0].lower() != publisher]
+    if gone:
+        return gone
+    return left if derivation(child, id) is not None else []
+
+
+def _own_work(child: Model, id: str, find: Find) -> list[Ancestor]:
+    """The publisher's own model that this quantization or adapter has the name of: `org/name` of `org/name-GGUF`."""
+    made = derivation(child, id)
+    publisher, slash, _ = id.partition("/")
+    if made is None or made.kind == "merge" or made.stem is None or not slash or not publisher:
+        return []
+    model = find(f"{publisher}/{made.stem}")
+    if model is None or model.id.lower() == child.id.lower():
+        return []
+    return [Ancestor(model.id, child.id, made.kind, model, None, declared=False, source=made.because)]
+
+
+def repository_of(model: Model) -> str:
+    """The model's id; of a folder what its path tells: the Hub's cache keeps the id, any other path only a name.
+
+    A folder called meta-llama/x does not prove that Meta published it, so its organisation is empty.
+    """
+    if model.origin != "folder":
+        return model.id
+    path = model.id.replace("\\", "/").rstrip("/")
+    cached = _CACHED.search(path)
+    return f"{cached[1]}/{cached[2]}" if cached else "/" + path.rpartition("/")[2]

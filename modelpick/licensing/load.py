@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 from modelpick import files
 from modelpick.catalog import index
 from modelpick.errors import UsageError, nearest
+from modelpick.licensing.card_links import RelationWords
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import fields_without_a_row
 from modelpick.licensing.countries import Countries, countries_of
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License, LicenseIndex
 from modelpick.licensing.license_text import Fingerprint, Fingerprints, unpack
-from modelpick.licensing.lineage import NameMatches
+from modelpick.licensing.name_matches import NameMatches
 from modelpick.licensing.overrides import Approval, Curation, Curations, RestrictedDataset, WeightFamilies, WeightFamily
 from modelpick.licensing.policy import Company, Policy, Territories, merged
 from modelpick.schema import read
@@ -163,6 +164,17 @@ def load_card_statements(path: Path | None = None) -> CardStatements:
     return statements
 
 
+def load_relation_words(path: Path | None = None) -> RelationWords:
+    """policies/relations.toml: the words by which a card says what something was made from."""
+    where = path or policies_directory() / "relations.toml"
+    words = read(RelationWords, _toml(where), str(where))
+    try:
+        words.check()
+    except re.error as error:
+        raise _bad_expression(where, error, "fix that pattern") from error
+    return words
+
+
 def load_approvals(path: Path | None = None) -> tuple[Approval, ...]:
     """An approvals file; a missing file means no approvals."""
     where = path or policies_directory() / "approvals.toml"
@@ -176,6 +188,7 @@ _FACTS: Mapping[str, Callable[[Path], object]] = {
     "restricted_datasets": load_restricted_datasets,
     "territories": load_territories,
     "prose": load_card_statements,
+    "relations": load_relation_words,
     "approvals": load_approvals,
 }
 
@@ -214,6 +227,7 @@ def load_facts(approvals: Path | None = None) -> LicenseFacts:
         datasets=load_restricted_datasets(),
         territories=load_territories(),
         card_statements=load_card_statements(),
+        relation_words=load_relation_words(),
         approvals=load_approvals(approvals),
         fingerprints=Fingerprints(load_fingerprints),
         name_matches=NameMatches(_catalog_ids),

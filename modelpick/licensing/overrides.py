@@ -80,7 +80,8 @@ class ConfigSignature:
 
 @dataclass(frozen=True, slots=True)
 class WeightFamily:
-    """Base models that a repository's name or config implies. `license` binds them (None: one of `licenses`).
+    """Base models that a repository's name or config implies. `license` binds them (None: one of `licenses`; with
+    `licenses`: at least).
 
     `owners` are the organisations whose own tag is believed. Names are regular expressions searched in the repository's
     name, ignoring case; `but_not` are parts of a name that would match and mean something else.
@@ -106,6 +107,7 @@ class InferredAncestor:
 
     family: WeightFamily
     inferred_from: str
+    by_shape: bool = False  # by its config.json alone
 
 
 class WeightFamilies:
@@ -147,7 +149,7 @@ class WeightFamilies:
         for family, values in self._shapes.get(str(config.get("model_type")), ()):
             if family.root not in implied and all(config.get(key) == value for key, value in values):
                 implied[family.root] = InferredAncestor(
-                    family, f"the shape of its config.json ({config['model_type']})"
+                    family, f"the shape of its config.json ({config['model_type']})", by_shape=True
                 )
         return tuple(implied.values())
 

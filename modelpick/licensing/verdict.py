@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from modelpick.catalog.model import Model, Origin
+from modelpick.licensing.assessed_model import modality_of
 from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.evidence import changed, digests_of
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_body
-from modelpick.licensing.lineage import Ancestor, Find, ancestry
-from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model, modality_of, repository_of
+from modelpick.licensing.lineage import Ancestor, Find, ancestry, repository_of
+from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model
 from modelpick.licensing.named_rules import Member, assess_rules, member
 from modelpick.licensing.outcome import BASES, Basis, LicenseFinding, LineageStep, Obligation, Reason, Verdict, join
 from modelpick.licensing.overrides import Approval
@@ -129,7 +130,7 @@ def _strictest_of(answers: list[tuple[str, Judgement]]) -> Judgement:
 
 def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today: Day) -> Judgement:
     """The verdict for one profile."""
-    ancestors = ancestry(model, find, facts.curations)
+    ancestors = ancestry(model, find, facts)
     day = today.isoformat()
     own = assess_model(model, ancestors, policy, facts)
     chain = [(ancestor, _assess_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
@@ -244,10 +245,10 @@ def _assess_ancestor(
         above = tuple(other for other in chain if other.child.lower() == ancestor.id.lower())
         return assess_model(ancestor.model, above, policy, facts, ancestor=True)
     if ancestor.problem in (None, "missing_ancestor"):
-        return assess_missing(ancestor.id, policy, facts)
+        return assess_missing(ancestor.id, policy, facts, ancestor.source)
     text = f"{ancestor.child}: {_CHAIN_PROBLEMS[str(ancestor.problem)]} ({ancestor.id})"
     demanded = Verdict(policy.rules.unknown_ancestor)
-    reason = Reason(str(ancestor.problem), text, f"base_model: {ancestor.id}", demanded)
+    reason = Reason(str(ancestor.problem), text, f"{ancestor.source}: {ancestor.id}", demanded)
     return ModelAssessment(Assessment(demanded, (reason,)), Assessment(demanded, (reason,)))
 
 

@@ -124,7 +124,12 @@ def test_parents_are_found_in_every_form(lines: str, bases: list[tuple[str, str]
 def test_a_parent_or_name_that_cannot_be_read_is_said() -> None:
     facts = _facts("---\nbase_model: 7\nlicense_name: [a]\ntags: {a: b}\nbase_model_relation: cousin\n---\n")
     assert facts.license_name is None
-    assert len(facts.notes) == 4
+    assert {(each.field, each.value, each.source) for each in facts.unreadable} == {
+        ("base_model", "7", "README.md"),
+        ("license_name", "['a']", "README.md"),
+        ("base_model_relation", "'cousin'", "README.md"),
+    }
+    assert len(facts.notes) == 1
 
 
 @pytest.mark.parametrize(

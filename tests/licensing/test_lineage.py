@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.lineage import NameMatches
+from modelpick.licensing.name_matches import NameMatches
 from modelpick.licensing.overrides import Curation, Curations
 from modelpick.licensing.verdict import Verdict
 from modelpick.schema import IsoDate
