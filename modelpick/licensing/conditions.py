@@ -8,109 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from modelpick.licensing.fact_row import FactRow, LicenseCase, Stage
+from modelpick.licensing.fact_row import Modality as Modality
 from modelpick.licensing.identify import AnyOf, Claim, Known, Unknown
-from modelpick.licensing.license import License, Limits, Owes, Permits
+from modelpick.licensing.license import Bound, License, Limits, Owes, Permits
 from modelpick.licensing.outcome import EvidenceSource, LicenseFinding, Obligation, Reason, Verdict, join
-from modelpick.licensing.policy import Company, Policy, Territories
-
-Modality = Literal["text", "multimodal", "unknown"]
-Stage = Literal["permission", "limit", "no_limit", "condition", "no_condition", "note"]
-
-
-@dataclass(frozen=True, slots=True)
-class LicenseCase:
-    """One license in the hands of one company: what a row looks at."""
-
-    license: License
-    company: Company
-    territories: Territories
-    modality: Modality
-
-    @property
-    def licensor(self) -> str:
-        """Who gives the license, for a sentence."""
-        return self.license.steward or "the licensor"
-
-    @property
-    def excluded(self) -> tuple[str, ...]:
-        """The territories the license excludes for this model; a text model is outside a multimodal exclusion."""
-        limits = self.license.limits
-        return () if limits.territory_scope == "multimodal" and self.modality == "text" else limits.territory_excluded
-
-    @property
-    def home(self) -> str | None:
-        """The company's domicile; None where it is not given, or nobody knows the place."""
-        home = self.company.domicile
-        return home if home is not None and self.territories.knows(home) else None
-
-    @property
-    def excludes_home(self) -> bool:
-        """Whether the company's domicile lies in an excluded territory."""
-        return self.home is not None and bool(self.excluded) and self.territories.within(self.home, self.excluded)
-
-    @property
-    def excluded_customers(self) -> tuple[str, ...]:
-        """The countries of the company's customers that an exclusion reaches; a place nobody knows counts as such."""
-        if not self.excluded or self.license.limits.territory_spares_end_users:
-            return ()
-        places, known = self.company.customers, self.territories
-        return tuple(place for place in places if not known.knows(place) or known.within(place, self.excluded))
-
-    @property
-    def is_excluded_if_multimodal(self) -> bool:
-        """Whether it depends on the model's unknown modality that the company is excluded."""
-        open_question = self.license.limits.territory_scope == "multimodal" and self.modality == "unknown"
-        excluded = self.excludes_home or self.home is None or bool(self.excluded_customers)
-        return open_question and bool(self.excluded) and excluded
-
-    def regions(self, *, known: bool) -> tuple[str, ...]:
-        """The company's cloud regions that an exclusion reaches, or (known=False) those nobody can place."""
-        if not self.excluded or self.is_excluded_if_multimodal:
-            return ()
-        placed = [(region, self.territories.of_region(region)) for region in self.company.regions]
-        if not known:
-            return tuple(region for region, country in placed if country is None)
-        return tuple(
-            f"{region} ({country})" for region, country in placed
-            if country is not None and self.territories.within(country, self.excluded)
-        )  # fmt: skip
-
-
-Sentence = str | Callable[[LicenseCase], str]
-
-
-@dataclass(frozen=True, slots=True)
-class FactRow:
-    """One thing a license fact can mean.
-
-    `field`: the fact, as "permits.", "limits." or "owes." and its name. `when`: whether the row applies to a case.
-    `code` and `sentence`: the reason shown, after the license's title; empty where the fact only brings an obligation.
-    `rule`: the policy rule that decides the reason's verdict; None for a reason that is only stated.
-    `obligation`: code and sentence of what the user must do. A sentence may use {title}, {licensor} and {fact}.
-
-    `stage` says when a reason counts. "permission": where one applies, the license cannot be relied on and its limits
-    are not looked at. "limit": where the permission stops. "no_limit": only where no limit applied. "condition": what
-    is asked in return. "no_condition": only where nothing above applied. "note": stated in addition to all of these.
-    """
-
-    field: str
-    when: Callable[[LicenseCase], bool]
-    code: str = ""
-    sentence: Sentence = ""
-    rule: str | None = None
-    obligation: tuple[str, Sentence] | None = None
-    stage: Stage = "condition"
-
-    def text(self, sentence: Sentence, case: LicenseCase) -> str:
-        """A sentence of this row with the case's facts in it."""
-        if not isinstance(sentence, str):
-            return sentence(case)
-        return sentence.format(title=case.license.title, licensor=case.licensor, fact=self.fact(case))
-
-    def fact(self, case: LicenseCase) -> object:
-        """The value of the row's field."""
-        section, _, name = self.field.partition(".")
-        return getattr(getattr(case.license, section), name)
+from modelpick.licensing.policy import Policy, Territories
 
 
 def _permits(name: str, value: object) -> Callable[[LicenseCase], bool]:
@@ -125,24 +28,28 @@ def _limit(name: str, side: Literal["any", "unknown", "over", "within"]) -> Call
     """Whether a numeric limit is set, and on which side of it the company's figure of the same name stands."""
 
     def applies(case: LicenseCase) -> bool:
-        most: float | None = getattr(case.license.limits, name)
+        bound: Bound | None = getattr(case.license.limits, name)
         figure: float | None = getattr(case.company, name)
-        if most is None or side == "any":
-            return bool(most)
+        if bound is None or side == "any":
+            return bound is not None
         if figure is None or side == "unknown":
             return side == "unknown" and figure is None
-        return (figure > most) == (side == "over")
+        return bound.allows(figure) == (side == "within")
 
     return applies
 
 
 def _free_up_to(name: str, unit: str, *, known: bool = True) -> Callable[[LicenseCase], str]:
     def sentence(case: LicenseCase) -> str:
-        most, figure = getattr(case.license.limits, name), getattr(case.company, name)
+        bound, figure = getattr(case.license.limits, name), getattr(case.company, name)
         rest = f"the company has {figure:,.0f}" if known else f"the policy does not give company.{name}"
-        return f"is free up to {most:,} {unit}; {rest}"
+        return f"is free {bound.within} {unit}; {rest}"
 
     return sentence
+
+
+def _more_needed(name: str, unit: str) -> Callable[[LicenseCase], str]:
+    return lambda case: f"get another license {getattr(case.license.limits, name).beyond} {unit}"
 
 
 def _shown_above(name: str, unit: str) -> Callable[[LicenseCase], str]:
@@ -168,6 +75,12 @@ ROWS: tuple[FactRow, ...] = (
         "has a license file that does not say what it permits", "unknown_license", stage="permission"),
     FactRow("permits.commercial_use", lambda case: case.license.confidence == "low", "unread_license",
         "is known by name only; its text was not read", "unread_license", stage="permission"),
+    FactRow("permits.commercial_use", lambda case: case.license.confidence == "medium", "unread_license",
+        "is known by what others say of it; its text was not read", "unread_license", stage="permission"),
+    FactRow("permits.commercial_use", lambda case: case.license.confidence == "high" and not case.license.quotes
+        and case.license.permits.commercial_use in ("yes", "conditional"), "no_clause_kept",
+        lambda case: f"was read at {case.license.source.texts[0]}; no copy is kept, so no clause is quoted",
+        stage="note"),
     FactRow("permits.commercial_use", _permits("commercial_use", "conditional"), "conditional_license",
         "allows commercial use on conditions", "conditional", stage="no_limit"),
     FactRow("permits.commercial_use", _permits("commercial_use", "yes"), "permissive",
@@ -181,7 +94,7 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("limits.monthly_active_users", _limit("monthly_active_users", "within"), "within_user_limit",
         _free_up_to("monthly_active_users", _USERS), "conditional", stage="limit"),
     FactRow("limits.monthly_active_users", _limit("monthly_active_users", "any"),
-        obligation=("user_limit", "get another license above {fact:,} monthly active users")),
+        obligation=("user_limit", _more_needed("monthly_active_users", _USERS))),
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "unknown"), "revenue_limit_unknown",
         _free_up_to("annual_revenue_usd", _REVENUE, known=False), "unknown_license", stage="limit"),
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "over"), "over_revenue_limit",
@@ -189,7 +102,7 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "within"), "within_revenue_limit",
         _free_up_to("annual_revenue_usd", _REVENUE), "conditional", stage="limit"),
     FactRow("limits.annual_revenue_usd", _limit("annual_revenue_usd", "any"),
-        obligation=("revenue_limit", "get another license above {fact:,} US dollars of yearly revenue")),
+        obligation=("revenue_limit", _more_needed("annual_revenue_usd", _REVENUE))),
     FactRow("permits.hosting", lambda case: case.license.permits.hosting in ("no", "conditional")
         and case.company.deployment is None, "deployment_unknown",
         "limits offering it as a service; the policy does not give company.deployment",
@@ -202,6 +115,8 @@ ROWS: tuple[FactRow, ...] = (
         "unknown_license", stage="limit"),
     FactRow("permits.hosting", _permits("hosting", "no"),
         obligation=("no_hosting", "do not offer it to others as a service")),
+    FactRow("permits.hosting", _permits("hosting", "conditional"),
+        obligation=("hosting_conditions", "read {title} before you offer it to others as a service")),
     FactRow("permits.train_other_models", lambda case: case.license.permits.train_other_models == "no"
         and case.company.trains_other_models is None, "outputs_unknown",
         "forbids training other models on its outputs; the policy does not give company.trains_other_models",
@@ -258,15 +173,21 @@ ROWS: tuple[FactRow, ...] = (
         obligation=("keep_notices", "keep the copyright and license notices of {title}")),
     FactRow("owes.copy_of_license", _owes("copy_of_license"),
         obligation=("copy_of_license", "pass on a copy of {title} with the model")),
-    FactRow("owes.notice_file", lambda case: case.license.owes.notice_file and not case.license.owes.notice_text,
-        obligation=("notice_file", "keep a NOTICE file that names {title}")),
+    FactRow("owes.notice_file", lambda case: bool(case.license.owes.notice_file and not case.license.owes.notice_text),
+        obligation=("notice_file", "keep a {fact} text file that names {title}")),
     FactRow("owes.notice_text", _owes("notice_text"),
-        obligation=("notice_file", 'keep a NOTICE file that says "{fact}"')),
+        obligation=("notice_file", lambda case: f"keep a {case.license.owes.notice_file or 'NOTICE'} text file that "
+                    f'says "{case.license.owes.notice_text}"')),
     FactRow("owes.mark_changes", _owes("mark_changes"),
         obligation=("mark_changes", "state in changed files that you changed them")),
+    FactRow("owes.credit", _owes("credit"), "attribution", "requires attribution", "attribution",
+        ("attribution", "credit the authors, name {title} and link to it")),
     FactRow("owes.attribution", _owes("attribution"), "attribution", "requires attribution", "attribution"),
-    FactRow("owes.attribution", lambda case: bool(case.license.owes.attribution) and not _has_display_threshold(case),
-        obligation=("attribution", 'show "{fact}"')),
+    FactRow("owes.attribution", lambda case: bool(case.license.owes.attribution) and not _has_display_threshold(case)
+        and case.license.owes.attribution_on == "use", obligation=("attribution", 'show "{fact}"')),
+    FactRow("owes.attribution_on", lambda case: bool(case.license.owes.attribution)
+        and case.license.owes.attribution_on == "derived", obligation=("attribution_of_derivatives", lambda case:
+        f'show "{case.license.owes.attribution}" with a model that you make with it and distribute')),
     FactRow("limits.display_above_monthly_users",
         lambda case: case.license.limits.display_above_monthly_users is not None,
         obligation=("attribution", _shown_above("display_above_monthly_users", _USERS))),
@@ -284,7 +205,7 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("owes.use_restrictions", _owes("use_restrictions"), "use_restrictions", "forbids certain uses",
         "use_restrictions", ("use_restrictions", "comply with the use restrictions of {title}")),
     FactRow("owes.use_policy", _owes("use_policy"), "use_policy", "has an acceptable-use policy",
-        "use_restrictions", ("use_policy", "comply with the acceptable-use policy of {title}")),
+        "use_restrictions", ("use_policy", "comply with the acceptable-use policy of {title}: {fact}")),
     FactRow("owes.forbidden", _owes("forbidden"),
         obligation=("forbidden_uses", lambda case: f"not for: {'; '.join(case.license.owes.forbidden)}")),
     FactRow("owes.pass_on", _owes("pass_on"),
@@ -299,6 +220,8 @@ ROWS: tuple[FactRow, ...] = (
         obligation=("rename_changed", "give changed versions another name")),
     FactRow("permits.revocable", _permits("revocable", True), "revocable", "lets {licensor} restrict or end your use",
         "revocable", ("revocable", "be ready to stop: {licensor} may restrict or end your use")),
+
+    FactRow("owes.venue", _owes("venue"), obligation=("venue", "disputes under {title} go to {fact}")),
 
     # What a reader must know besides.
     FactRow("permits.patents", _permits("patents", False), "no_patent_grant", "grants no patent rights",
@@ -334,14 +257,20 @@ def assess_license(
     """What one license comes to for the policy's company. `evidence`: the words that led to the license."""
     case = LicenseCase(license, policy.company, territories, modality)
     reasons = tuple(
-        Reason(row.code, f"{license.title} {row.text(row.sentence, case)}", evidence, _demanded(row, policy))
+        Reason(
+            row.code,
+            f"{license.title} {row.text(row.sentence, case)}",
+            evidence,
+            _demanded(row, policy),
+            license.clause(row.name),
+        )
         for row in _reasoned(case, rows)
     )
     verdict = join(reason.verdict for reason in reasons)
     obligations: tuple[Obligation, ...] = ()
     if verdict is not Verdict.DENY:
         obligations = tuple(
-            Obligation(row.obligation[0], row.text(row.obligation[1], case))
+            Obligation(row.obligation[0], row.text(row.obligation[1], case), license.clause(row.name))
             for row in rows
             if row.obligation is not None and row.when(case)
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from modelpick.licensing.quotes import Clause, Quote
 from modelpick.schema import IsoDate
 
 CommercialUse = Literal["yes", "conditional", "no", "unknown"]
@@ -25,10 +26,11 @@ Category = Literal[
 
 @dataclass(frozen=True, slots=True)
 class LicenseSource:
-    """Where the facts were read, and on which day."""
+    """Where the facts were read, and on which day. The first of `texts` is the license itself, if it was read."""
 
     texts: tuple[str, ...]
     read_on: IsoDate
+    policy: str | None = None  # the use policy's text
     links: tuple[str, ...] = ()  # addresses that mean this license: compared without scheme, from the start
     titles: tuple[str, ...] = ()  # what the text calls itself, in its first lines
     spoken: tuple[str, ...] = ()  # how people write it in prose
@@ -61,11 +63,35 @@ class Permits:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A figure up to which a permission reaches, in the license's own way: exactly one of the two is given."""
+
+    at_most: int | None = None  # "more than" it needs another license
+    less_than: int | None = None  # the figure itself needs one already
+
+    def allows(self, figure: float) -> bool:
+        """Whether the permission reaches a company with this figure."""
+        if self.less_than is not None:
+            return figure < self.less_than
+        return self.at_most is not None and figure <= self.at_most
+
+    @property
+    def within(self) -> str:
+        """What may be used, in words: "up to 100"."""
+        return f"below {self.less_than:,}" if self.less_than is not None else f"up to {self.at_most or 0:,}"
+
+    @property
+    def beyond(self) -> str:
+        """What may not, in words: "above 100"."""
+        return f"at or above {self.less_than:,}" if self.less_than is not None else f"above {self.at_most or 0:,}"
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Where the permission stops. Users per month and US dollars; territories as ISO country codes or "EU"."""
 
-    monthly_active_users: int | None = None
-    annual_revenue_usd: int | None = None
+    monthly_active_users: Bound | None = None
+    annual_revenue_usd: Bound | None = None
     territory_excluded: tuple[str, ...] = ()
     territory_scope: Literal["all", "multimodal"] = "all"
     territory_spares_end_users: bool = False  # the exclusion binds who builds on the model, not who uses the product
@@ -77,16 +103,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Owes:
-    """What whoever uses the model has to do. Texts are the license's own required words."""
+    """What whoever uses the model has to do. Texts are the license's own required words, letter for letter."""
 
     notice: bool = False  # keep license and copyright notices
-    notice_file: bool = False  # a NOTICE file travels with copies
-    notice_text: str | None = None
+    notice_file: str | None = None  # the name of the text file that travels with copies
+    notice_text: str | None = None  # what it must say
     copy_of_license: bool = False
     mark_changes: bool = False
-    attribution: str | None = None
+    credit: bool = False  # name the authors, the license and a link to it, in words of one's own
+    attribution: str | None = None  # a line to be shown
+    attribution_on: Literal["use", "derived"] = "use"  # derived: only on a model made with this one
     name_prefix: str | None = None
-    use_policy: bool = False
+    use_policy: str | None = None  # where it stands
     use_restrictions: bool = False
     pass_on: bool = False  # the restrictions must stand in downstream terms
     share_alike: ShareAlike | None = None
@@ -96,6 +124,7 @@ class Owes:
     latest_version: bool = False
     rename_changed: bool = False
     forbidden: tuple[str, ...] = ()
+    venue: str | None = None  # the courts or the arbitration that disputes go to
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # one object per file: compared, and hashed, by identity
@@ -103,6 +132,7 @@ class License:
     """One license. `confidence`: high, its text was read; medium, a secondary statement or part of it; low, the name.
 
     `family` marks a Hub id that stands for several licenses which differ in what they permit (cc, gpl, openrail).
+    `quotes`: the name of a fact -> the words of the text that it stands on.
     """
 
     id: str
@@ -120,6 +150,16 @@ class License:
     named: Named | None = None
     limits: Limits = field(default_factory=Limits)
     owes: Owes = field(default_factory=Owes)
+    quotes: Mapping[str, Quote] = field(default_factory=dict)
+
+    def clause(self, fact: str) -> Clause | None:
+        """The words that a fact stands on, with the place they were read at; None where none are quoted."""
+        quote = self.quotes.get(fact)
+        if quote is None:
+            return None
+        of_policy = quote.text is not None and quote.text.endswith(".use_policy")
+        source = self.source.policy if of_policy and self.source.policy else self.source.texts[0]
+        return Clause(self.id, quote.section, quote.words, source, self.source.read_on)
 
     @property
     def headings(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import fields_without_a_row
 from modelpick.licensing.countries import Countries, countries_of
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.license import License, LicenseIndex
+from modelpick.licensing.license import Bound, License, LicenseIndex
 from modelpick.licensing.license_text import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.name_matches import NameMatches
 from modelpick.licensing.overrides import Approval, Curation, Curations, RestrictedDataset, WeightFamilies, WeightFamily
@@ -251,7 +251,20 @@ def _licenses(folder: Path) -> Iterator[License]:
         table = compiled.get(id) or files.read_toml(path, code="bad_license_file", largest=LARGEST)
         if "id" in table:
             raise UsageError(f"{path}: unknown key 'id'", fix="the file's name is the id", code="bad_license_file")
-        yield read(License, {"id": id, **table}, str(path), "bad_license_file")
+        license = read(License, {"id": id, **table}, str(path), "bad_license_file")
+        _check_bounds(license, path)
+        yield license
+
+
+def _check_bounds(license: License, path: Path) -> None:
+    for name in ("monthly_active_users", "annual_revenue_usd"):
+        bound: Bound | None = getattr(license.limits, name)
+        if bound is not None and (bound.at_most is None) == (bound.less_than is None):
+            raise UsageError(
+                f"{path}: {name} gives not exactly one of at_most and less_than",
+                fix="write { at_most = 5 } where more than 5 needs another license, { less_than = 5 } where 5 does",
+                code="bad_license_file",
+            )
 
 
 def compiled_path() -> Path:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from modelpick.licensing.quotes import Clause
+
 EvidenceSource = Literal[
     "card", "catalog", "license_file", "use_policy", "body", "adapter_config", "gguf", "lineage", "training_data",
     "known_models", "approval", "gate",
@@ -55,16 +57,23 @@ def join(verdicts: Iterable[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why: a stable snake_case code for programs, a sentence for people, what it rests on, and what it demands."""
+    """Why: a stable snake_case code for programs, a sentence for people, what it rests on, and what it demands.
+
+    `evidence`: the words about the model that led here. `clause`: the words of the license, where it is one.
+    """
 
     code: str
     text: str
     evidence: str
     verdict: Verdict
+    clause: Clause | None = None
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, object]:
         """One element of `reasons` in the contract."""
-        return {"code": self.code, "text": self.text, "evidence": self.evidence, "verdict": self.verdict.value}
+        return {
+            "code": self.code, "text": self.text, "evidence": self.evidence, "verdict": self.verdict.value,
+            "clause": self.clause.as_json() if self.clause else None,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +82,11 @@ class Obligation:
 
     code: str
     text: str
+    clause: Clause | None = None
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, object]:
         """One element of `obligations` in the contract."""
-        return {"code": self.code, "text": self.text}
+        return {"code": self.code, "text": self.text, "clause": self.clause.as_json() if self.clause else None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from modelpick.errors import UsageError
 from modelpick.licensing import conditions, load
 from modelpick.licensing.conditions import ROWS, Assessment, FactRow, Modality, assess_license
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.license import License, LicenseSource, Limits, Owes, Permits
+from modelpick.licensing.license import Bound, License, LicenseSource, Limits, Owes, Permits
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Company, Policy, PolicyRules
+from modelpick.licensing.quotes import Quote
 from modelpick.licensing.verdict import judge
 from modelpick.schema import IsoDate
 from tests.licensing.conftest import TODAY, model
@@ -34,6 +35,7 @@ class Expected:
 EU = {"territory_excluded": ("EU",)}
 MULTIMODAL = {**EU, "territory_scope": "multimodal"}
 TERRITORY = {"territory": "EU"}
+MILLION_USERS, TEN_MILLION = Bound(at_most=10**6), Bound(less_than=10**7)
 CASES = (
     Expected({}, "allow", {"permissive"}),
     Expected({"commercial_use": "no"}, "deny", {"non_commercial"}),
@@ -41,18 +43,17 @@ CASES = (
     Expected({"commercial_use": "conditional"}, "conditions", {"conditional_license"}),
     Expected({"family": True}, "review", {"family_id"}),
     Expected({"confidence": "low"}, "review", {"unread_license"}),
+    Expected({"confidence": "medium"}, "review", {"unread_license"}),
+    Expected({"confidence": "medium", "commercial_use": "no"}, "deny", {"non_commercial"}),
+    Expected({"quotes": {}}, "allow", {"permissive", "no_clause_kept"}),
     # A license that cannot be relied on is not looked at for limits; what it asks for is still said.
     Expected({"commercial_use": "no", "application": True, "notice": True}, "deny", {"non_commercial"}),
-    Expected({"monthly_active_users": 10}, "deny", {"over_user_limit"}),
-    Expected({"monthly_active_users": 10**6}, "conditions", {"within_user_limit"}, {"user_limit": "1,000,000"}),
-    Expected({"monthly_active_users": 10**6}, "review", {"user_limit_unknown"}, {"user_limit": "1,000,000"},
+    Expected({"monthly_active_users": Bound(at_most=10)}, "deny", {"over_user_limit"}),
+    Expected({"monthly_active_users": MILLION_USERS}, "conditions", {"within_user_limit"}, {"user_limit": "1,000,000"}),
+    Expected({"monthly_active_users": MILLION_USERS}, "review", {"user_limit_unknown"}, {"user_limit": "1,000,000"},
              {"monthly_active_users": None}),
-    Expected({"annual_revenue_usd": 10}, "deny", {"over_revenue_limit"}),
-    Expected({"annual_revenue_usd": 10**7}, "conditions", {"within_revenue_limit"}, {"revenue_limit": "10,000,000"}),
-    Expected({"annual_revenue_usd": 10**7}, "review", {"revenue_limit_unknown"}, {"revenue_limit": "10,000,000"},
-             {"annual_revenue_usd": None}),
-    # A limit that is met says more than "on conditions".
-    Expected({"commercial_use": "conditional", "annual_revenue_usd": 10**7}, "conditions", {"within_revenue_limit"},
+    Expected({"annual_revenue_usd": Bound(less_than=10)}, "deny", {"over_revenue_limit"}),
+    Expected({"annual_revenue_usd": TEN_MILLION}, "conditions", {"within_revenue_limit"},
              {"revenue_limit": "10,000,000"}),
     Expected(EU, "deny", {"excluded_customers"}, {}, {"customers": ("US", "FR")}),
     Expected(EU, "allow", {"permissive"}, TERRITORY, {"customers": ("US", "CH")}),
@@ -60,10 +61,23 @@ CASES = (
     Expected({**EU, "territory_spares_end_users": True}, "allow", {"permissive"}, TERRITORY, {"customers": ("FR",)}),
     Expected(MULTIMODAL, "review", {"territory_unknown"}, TERRITORY, {"customers": ("FR",)}, "unknown"),
     Expected(EU, "review", {"domicile_unknown"}, TERRITORY, {"domicile": "Germany"}),
+    Expected({"annual_revenue_usd": TEN_MILLION}, "review", {"revenue_limit_unknown"}, {"revenue_limit": "10,000,000"},
+             {"annual_revenue_usd": None}),
+    # At the figure itself: "at most" reaches it, "less than" does not.
+    Expected({"monthly_active_users": Bound(at_most=9)}, "conditions", {"within_user_limit"}, {"user_limit": "above 9"},
+             {"monthly_active_users": 9}),
+    Expected({"monthly_active_users": Bound(less_than=9)}, "deny", {"over_user_limit"}, {},
+             {"monthly_active_users": 9}),
+    Expected({"annual_revenue_usd": Bound(less_than=9)}, "conditions", {"within_revenue_limit"},
+             {"revenue_limit": "at or above 9"}, {"annual_revenue_usd": 8}),
+    # A limit that is met says more than "on conditions".
+    Expected({"commercial_use": "conditional", "annual_revenue_usd": TEN_MILLION}, "conditions",
+             {"within_revenue_limit"}, {"revenue_limit": "10,000,000"}),
     Expected({"hosting": "no"}, "allow", {"permissive"}, {"no_hosting": "service"}),
     Expected({"hosting": "no"}, "deny", {"hosting_not_allowed"}, {}, {"deployment": "api"}),
     Expected({"hosting": "no"}, "review", {"deployment_unknown"}, {"no_hosting": "service"}, {"deployment": None}),
-    Expected({"hosting": "conditional"}, "review", {"hosting_conditional"}, {}, {"deployment": "api"}),
+    Expected({"hosting": "conditional"}, "review", {"hosting_conditional"}, {"hosting_conditions": "read Test license"},
+             {"deployment": "api"}),
     Expected({"train_other_models": "no"}, "allow", {"permissive"}, {"outputs": "do not use its outputs"}),
     Expected({"train_other_models": "no"}, "deny", {"outputs_restricted"}, {}, {"trains_other_models": True}),
     Expected({"train_other_models": "no"}, "review", {"outputs_unknown"}, {"outputs": "do not use its outputs"},
@@ -89,8 +103,9 @@ CASES = (
     Expected({"revocable": True}, "conditions", {"revocable"}, {"revocable": "Acme may restrict or end your use"}),
     Expected({"made_for": "data"}, "allow", {"permissive", "not_made_for_models"}),
     Expected({"notice": True}, "allow", {"permissive"}, {"keep_notices": "notices"}),
-    Expected({"notice_file": True}, "allow", {"permissive"}, {"notice_file": "names Test license"}),
-    Expected({"notice_file": True, "notice_text": "By Acme"}, "allow", {"permissive"}, {"notice_file": '"By Acme"'}),
+    Expected({"notice_file": "Notice"}, "allow", {"permissive"}, {"notice_file": "a Notice text file that names Test"}),
+    Expected({"notice_file": "Notice", "notice_text": "By Acme"}, "allow", {"permissive"},
+             {"notice_file": 'a Notice text file that says "By Acme"'}),
     Expected({"copy_of_license": True}, "allow", {"permissive"}, {"copy_of_license": "copy"}),
     Expected({"mark_changes": True}, "allow", {"permissive"}, {"mark_changes": "changed"}),
     Expected({"attribution": "Acme"}, "conditions", {"attribution"}, {"attribution": 'show "Acme"'}),
@@ -98,8 +113,12 @@ CASES = (
              {"attribution": 'show "Acme" above 5 monthly active users'}),
     Expected({"attribution": "Acme", "display_above_monthly_revenue_usd": 7}, "conditions", {"attribution"},
              {"attribution": 'show "Acme" above 7 US dollars'}),
+    Expected({"attribution": "Acme", "attribution_on": "derived"}, "conditions", {"attribution"},
+             {"attribution_of_derivatives": 'show "Acme" with a model that you make'}),
+    Expected({"credit": True}, "conditions", {"attribution"}, {"attribution": "credit the authors, name Test license"}),
+    Expected({"venue": "the courts of Acme"}, "allow", {"permissive"}, {"venue": "go to the courts of Acme"}),
     Expected({"name_prefix": "Acme"}, "conditions", {"name_prefix"}, {"name_prefix": '"Acme"'}),
-    Expected({"use_policy": True}, "conditions", {"use_policy"}, {"use_policy": "acceptable-use"}),
+    Expected({"use_policy": "acme.org/use"}, "conditions", {"use_policy"}, {"use_policy": "acme.org/use"}),
     Expected({"use_restrictions": True}, "conditions", {"use_restrictions"}, {"use_restrictions": "restrictions"}),
     Expected({"pass_on": True}, "allow", {"permissive"}, {"pass_on_restrictions": "terms you give"}),
     Expected({"share_alike": "file"}, "conditions", {"share_alike"}, {"share_alike": "changed files"}),
@@ -123,6 +142,7 @@ def license_of(facts: dict[str, Any]) -> License:
     return License(
         id="test", title="Test license", category="unknown", confidence=facts["confidence"], steward="Acme",
         source=LicenseSource(("a test",), IsoDate("2026-11-23")), family=facts.get("family", False),
+        quotes=facts.get("quotes", {"commercial_use": Quote("1", "You may.")}),
         permits=part(Permits), limits=part(Limits), owes=part(Owes),
     )  # fmt: skip
 
@@ -185,7 +205,7 @@ def test_no_value_of_a_fact_is_silent_but_those_that_ask_for_nothing(commercial:
             for value in [choice for part in (hint, *get_args(hint)) for choice in get_args(part)]:
                 if not isinstance(value, str):
                     continue
-                texts = EU if name == "territory_scope" else {}
+                texts = EU if name == "territory_scope" else {"attribution": "Acme"} if name == "attribution_on" else {}
                 answers = [
                     assess_license(license_of(told), "card", "said", policy, facts.territories, "unknown")
                     for told in ({**texts, "commercial_use": "yes"}, {**texts, name: value})
@@ -195,7 +215,7 @@ def test_no_value_of_a_fact_is_silent_but_those_that_ask_for_nothing(commercial:
                     silent.add((name, value))
     assert silent == {
         ("commercial_use", "yes"), ("derivatives", "own-license"), ("hosting", "yes"), ("train_other_models", "yes"),
-        ("made_for", "models"), ("territory_scope", "all"),
+        ("made_for", "models"), ("territory_scope", "all"), ("attribution_on", "use"),
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modelpick.cli.output import styled
+from modelpick.licensing.outcome import Obligation
 from modelpick.planning.recommend import ExampleJob, RecommendAnswer, Recommendation
 from modelpick.workload import Workload
 
@@ -106,9 +107,23 @@ def _license(row: Recommendation, notes: dict[tuple[str, ...], str]) -> str:
     ids = "+".join(dict.fromkeys(license.id for license in row.judgement.licenses)) or "by approval"
     if row.judgement.verdict.value == "allow":
         return ids
-    owed = tuple(obligation.text for obligation in row.judgement.obligations)
+    owed = _shortly(row.judgement.obligations)
     mark = notes.setdefault(owed, f"[{len(notes) + 1}]")
     return f"{mark} {ids}"
+
+
+# What nearly every license asks of whoever passes a model on: counted below the table, listed by `modelpick license`.
+_USUAL = frozenset((
+    "keep_notices", "copy_of_license", "mark_changes", "same_license", "same_restrictions", "pass_on_restrictions",
+    "patent_litigation", "venue",
+))  # fmt: skip
+
+
+def _shortly(obligations: tuple[Obligation, ...]) -> tuple[str, ...]:
+    """What to do for a license, with its usual duties as a number."""
+    told = tuple(owed.text for owed in obligations if owed.code not in _USUAL)
+    usual = len(obligations) - len(told)
+    return (*told, f"{usual} usual duties (modelpick license)") if usual > 1 else tuple(o.text for o in obligations)
 
 
 def _tuning_cells(row: Recommendation) -> list[str]:
