@@ -216,6 +216,32 @@ def make_folder(path: Path | str, *, private: bool = False, code: str = "cannot_
         Path(path).mkdir(0o700 if private else 0o777, parents=True, exist_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path | str, *, code: str = "cannot_write", fix: str | None = None) -> Iterator[Path]:
+    """A hidden folder to fill, which becomes `path` when the block ends without an error, and else is removed.
+
+    Raises UsageError(code=code) where `path` is a file or a folder that is not empty, and for what the file system
+    refuses; errors of the block's own pass.
+    """
+    target = Path(path)
+    with _typed("created", path, code, fix):
+        if os.path.lexists(target) and (not target.is_dir() or any(target.iterdir())):
+            noun = "exists, and is not empty" if target.is_dir() else "is not a folder"
+            raise UsageError(f"{path} {noun}", fix=fix or "name a new folder", code=code)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name[:60]}.{os.getpid()}-{threading.get_ident():x}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    try:
+        yield partial
+        with _typed("created", path, code, fix):
+            if target.is_dir():
+                target.rmdir()  # empty: Windows does not rename onto a folder
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether a write failed for lack of room: an OSError of that kind, or an error raised from one."""
     reason = error if isinstance(error, OSError) else error.__cause__

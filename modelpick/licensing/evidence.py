@@ -30,10 +30,11 @@ def texts_of(model: Model) -> dict[str, str]:
 
 
 def card_of(model: Model) -> dict[str, object]:
-    """The fields of a card that a verdict looks at, as JSON."""
+    """The fields of a card that a verdict looks at, and the files that could not be read, as JSON."""
     names = ("license", "license_name", "license_link", "base_models", "datasets", "gated")
     fields = {name: getattr(model, name) for name in names}
-    return {**fields, "base_models": [to_json(base) for base in model.base_models], "datasets": list(model.datasets)}
+    lists = {"base_models": [to_json(base) for base in model.base_models], "datasets": list(model.datasets)}
+    return {**fields, **lists, "unread": sorted(unread.name for unread in model.unread)}
 
 
 def digest_of(value: object) -> str:

@@ -144,6 +144,22 @@ def test_a_deny_cannot_be_approved(hub: Hub, modelpick: Run) -> None:
     assert not Path("approvals.toml").exists()
 
 
+def test_evidence_is_archived_and_verified(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/parent", card="license: apache-2.0", files={"LICENSE": "Apache License"})
+    hub.add("acme/child", card="license: mit", base_model="acme/parent", files={"LICENSE": "MIT License"})
+    words = ("license", "acme/child", "acme/absent", "--evidence", "kept", "--json")
+    answer = modelpick(*words)
+    index = json.loads(Path("kept/index.json").read_text())
+    assert answer.json["evidence"] == {"folder": "kept", "sha256": index["evidence_sha256"]}
+    assert {one["model"] for one in index["models"]} == {"acme/child", "acme/parent"}
+    assert [one["asked"] for one in index["errors"]] == ["acme/absent"]
+    assert {one["name"] for one in index["files"] if one["what"] == "text"} == {"README.md", "LICENSE"}
+    assert modelpick("verify", "kept").code == 0
+    assert modelpick(*words).code == 2, "evidence is not written over"
+    Path("kept/policy.toml").write_text("changed")
+    assert "policy.toml was changed" in modelpick("verify", "kept").out
+
+
 def test_what_is_owed_is_written(hub: Hub, modelpick: Run) -> None:
     hub.add("meta-llama/Llama-3.1-8B", card="license: llama3.1", gated="manual")
     answer = modelpick("license", "meta-llama/Llama-3.1-8B", "--notice", "legal", "--bom", "bom.json")

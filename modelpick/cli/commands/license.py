@@ -1,28 +1,23 @@
 """`modelpick license`: may we use it? Verdict, evidence, rule by rule, lineage, obligations."""
 
+import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelpick import files
+from modelpick import __version__, files
 from modelpick.cli.options import Offline, PolicyName
-from modelpick.cli.output import VERDICT_EXIT, Console, Output, report_error, styled, worst
+from modelpick.cli.output import VERDICT_EXIT, Output, report_error, worst
 from modelpick.cli.policy_options import ProductName, policy_for
+from modelpick.cli.render.license import draw_license
 from modelpick.errors import ModelpickError
+from modelpick.licensing import archive
 from modelpick.licensing import bom as bill_of_materials
 from modelpick.licensing import notice as notices
 from modelpick.licensing.judge_models import facts_in_force, judge_models
-from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
-
-_COLOUR = {Verdict.ALLOW: "green", Verdict.CONDITIONS: "yellow", Verdict.REVIEW: "magenta", Verdict.DENY: "red"}
-_ANSWER = {
-    Verdict.ALLOW: ("allowed", "keep its notices"),
-    Verdict.CONDITIONS: ("allowed with conditions", "see what you owe below"),
-    Verdict.REVIEW: ("needs review", "a person must decide"),
-    Verdict.DENY: ("denied", "do not use it under this policy"),
-}
 
 
 def license(
@@ -38,6 +33,10 @@ def license(
     bom: Annotated[
         str | None, typer.Option("--bom", metavar="FILE", help="Write a CycloneDX bill of materials.")
     ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option("--evidence", metavar="DIR", help="Archive all that was looked at in a new folder."),
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """May you use a model? Verdict, evidence, ancestors, obligations.
@@ -50,6 +49,9 @@ def license(
         raise answers[0]
     judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
     written = [*_write_notice(judgements, notice), *_write_bom(judgements, bom, chosen.name)]
+    if evidence is not None:
+        seal = _write_evidence(answers, models, Path(evidence), chosen)
+        written.append(Path(evidence))
     payload: dict[str, object] = {
         "policy": chosen.as_json(),
         "results": [_result(asked, answer) for asked, answer in zip(models, answers, strict=True)],
@@ -58,22 +60,19 @@ def license(
     }
     if written:
         payload["written"] = [str(path) for path in written]
-    out.answer(payload, lambda console: _draw(console, judgements))
+    if evidence is not None:
+        payload["evidence"] = {"folder": evidence, "sha256": seal}
+    out.answer(payload, lambda console: draw_license(console, judgements, chosen))
     for path in written:
         out.note(f"wrote {path}")
+    if evidence is not None:
+        out.note(f"evidence sha256 {seal}; modelpick verify {evidence} checks it")
     for answer in answers:
         if isinstance(answer, ModelpickError) and not out.as_json:
             report_error(answer, as_json=False)
     code = worst(_exit_code(answer) for answer in answers)
     if code:
         raise typer.Exit(code)
-
-
-_STANDS_ON = {
-    "tag": "by its tag, terms not read",
-    "card": "by its card",
-    "files": "by its files",
-}
 
 
 def _result(asked: str, answer: Judgement | ModelpickError) -> dict[str, object]:
@@ -100,61 +99,14 @@ def _write_bom(judgements: list[Judgement], file: str | None, policy: str) -> tu
     return (Path(file),)
 
 
-def _draw(console: Console, judgements: list[Judgement]) -> None:
-    if len(judgements) > 1:
-        _draw_list(console, judgements)
-    for judgement in judgements if len(judgements) == 1 else ():
-        _draw_one(console, judgement)
-
-
-def _draw_list(console: Console, judgements: list[Judgement]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("model", no_wrap=True, overflow="ellipsis")
-    table.add_column("license", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("why", overflow="fold")
-    for judgement in judgements:
-        table.add_row(
-            styled((judgement.verdict.value, _COLOUR[judgement.verdict])),
-            styled(judgement.model),
-            styled("+".join(judgement.license_ids) or "-"),
-            next((reason.code for reason in judgement.reasons if reason.verdict == judgement.verdict), ""),
-        )
-    console.print(table)
-
-
-def _draw_one(console: Console, judgement: Judgement) -> None:
-    from rich.padding import Padding
-
-    answer, advice = _ANSWER[judgement.verdict]
-    style = f"bold {_COLOUR[judgement.verdict]}"
-    console.print(styled((judgement.model, "bold"), ": ", (answer, style), f": {advice}"))
-    console.print(styled((_read_from(judgement), "dim")))
-
-    def section(title: str, lines: list[str]) -> None:
-        if lines:
-            console.print(f"\n{title}", style="bold")
-        for line in lines:
-            console.print(Padding(styled(line), (0, 0, 0, 2)))
-
-    section("license", [f"{finding.id} ({finding.source}: {finding.evidence})" for finding in judgement.licenses])
-    reasons = [f"{reason.verdict.value:10} {reason.text} [{reason.code}]" for reason in judgement.reasons]
-    section("why", list(dict.fromkeys(reasons)))  # --json has each with its own evidence
-    section("you owe", [f"- {obligation.text}" for obligation in judgement.obligations])
-    section(
-        "ancestors",
-        [f"{step.verdict.value:10} {step.model} ({step.relation}, {step.license})" for step in judgement.lineage],
-    )
-    section("note", list(judgement.notes))
-
-
-def _read_from(judgement: Judgement) -> str:
-    """Where the model's facts were read, the commit they are of, and what the verdict stands on."""
-    stands_on = _STANDS_ON[judgement.basis]
-    if judgement.revision:
-        return f"commit {judgement.revision}; {stands_on}"
-    if judgement.origin == "folder":
-        return f"read from {judgement.model}; no commit to pin; {stands_on}"
-    return f"from the embedded catalog, which knows no commit; {stands_on}"
+def _write_evidence(answers: list[Judgement | ModelpickError], asked: list[str], folder: Path, policy: Policy) -> str:
+    """Writes the archive and returns its hash."""
+    judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
+    errors = [
+        _result(name, answer) for name, answer in zip(asked, answers, strict=True) if isinstance(answer, ModelpickError)
+    ]
+    made_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    licenses = facts_in_force().licenses
+    made = archive.contents(judgements, policy, licenses, modelpick=__version__, made_at=made_at, errors=errors)
+    archive.write(made, folder)
+    return archive.seal_of(made)

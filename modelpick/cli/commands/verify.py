@@ -11,6 +11,7 @@ from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError, RemoteError
+from modelpick.licensing import archive
 from modelpick.licensing import lock as locks
 from modelpick.licensing.judge_models import judge_pairs
 
@@ -18,7 +19,8 @@ from modelpick.licensing.judge_models import judge_pairs
 def verify(
     out: Output,
     file: Annotated[
-        str | None, typer.Argument(metavar="[FILE]", help="Lock file. Default: modelpick.lock.json.")
+        str | None,
+        typer.Argument(metavar="[FILE]", help="Lock file, or a folder of evidence. Default: modelpick.lock.json."),
     ] = None,
     policy: PolicyName = None,
     product: ProductName = None,
@@ -26,9 +28,13 @@ def verify(
 ) -> None:
     """Check that nothing has changed since the lock.
 
-    Exit code: 0 nothing changed, 1 something did.
+    A folder that `license --evidence` wrote is checked against its own index. Exit code: 0 nothing changed, 1 something
+    did.
     """
     path = Path(file or locks.FILE)
+    if path.is_dir():
+        _verify_evidence(out, path)
+        return
     before = locks.load(path)
     chosen = policy_for(policy, product or before.product)
     pairs, names = [], []
@@ -63,6 +69,21 @@ def verify(
     }
     out.answer(payload, lambda console: _draw(console, before, drifts, path))
     if drifts:
+        raise typer.Exit(1)
+
+
+def _verify_evidence(out: Output, folder: Path) -> None:
+    found = archive.problems(folder)
+    payload = {"file": str(folder), "verified": not found, "problems": list(found), "assumptions": [], "sources": []}
+
+    def draw(console: Console) -> None:
+        for problem in found:
+            console.print(styled(("changed: ", "red"), problem), soft_wrap=True)
+        if not found:
+            console.print(styled("every file in ", str(folder), " is as its index says: ", ("unchanged", "green")))
+
+    out.answer(payload, draw)
+    if found:
         raise typer.Exit(1)
 
 
