@@ -72,7 +72,7 @@ ROWS: tuple[FactRow, ...] = (
         "is a family of licenses with different terms; which one applies is not stated",
         "unknown_license", stage="permission"),
     FactRow("permits.commercial_use", _permits("commercial_use", "unknown"), "unknown_license",
-        "has a license file that does not say what it permits", "unknown_license", stage="permission"),
+        "permits what is not recorded here: a person has to read it", "unknown_license", stage="permission"),
     FactRow("permits.commercial_use", lambda case: case.license.confidence == "low", "unread_license",
         "is known by name only; its text was not read", "unread_license", stage="permission"),
     FactRow("permits.commercial_use", lambda case: case.license.confidence == "medium", "unread_license",

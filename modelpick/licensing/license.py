@@ -159,7 +159,9 @@ class License:
             return None
         of_policy = quote.text is not None and quote.text.endswith(".use_policy")
         source = self.source.policy if of_policy and self.source.policy else self.source.texts[0]
-        return Clause(self.id, quote.section, quote.words, source, self.source.read_on)
+        address = self.owes.use_policy if of_policy else next(iter(self.source.links), None)
+        link = address if address is None or "://" in address else f"https://{address}"
+        return Clause(self.id, quote.section, quote.words, source, self.source.read_on, link)
 
     @property
     def headings(self) -> tuple[str, ...]:

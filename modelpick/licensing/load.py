@@ -214,6 +214,18 @@ def load_fingerprints() -> Iterator[Fingerprint]:
             yield Fingerprint(path.name.removesuffix(".prints"), entry["source"], entry["stride"], runs)
 
 
+def texts_directory() -> Path:
+    """Where the license texts lie: facts/license_texts/ in a checkout, inside the package in a wheel."""
+    inside = files.directory("license_texts")
+    return inside if inside.is_dir() else files.directory("facts") / "license_texts"
+
+
+def license_text(license: str) -> str | None:
+    """The text of a license, word for word; None where none is kept."""
+    path = texts_directory() / f"{license}.txt"
+    return files.read_text(path, code="bad_license_file") if path.is_file() else None
+
+
 def _catalog_ids() -> Iterable[str]:
     return index.load().models
 

@@ -1,21 +1,33 @@
-"""Writes a company's obligations for its models as files: NOTICE, attribution texts, a list of what else to do.
+"""Writes a company's obligations for its models as files: what licenses prescribe, word for word, and the rest.
 
-`render` is pure; `write` puts its files into a directory.
+`render` is pure; `write` puts its files into a directory:
+
+- Notice.txt: the sentences that licenses prescribe for "a Notice text file", and nothing else;
+- NOTICE: the models, what they were made from, and their licenses;
+- ATTRIBUTION.txt: the lines to show, and where;
+- LICENSES/ID.txt: copies of the terms;
+- OBLIGATIONS.md: everything, to tick off, with the clause that asks for it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from modelpick import files
 from modelpick.errors import UsageError, printable
 from modelpick.licensing.license import License, LicenseIndex
-from modelpick.licensing.outcome import Verdict
+from modelpick.licensing.load import license_text
+from modelpick.licensing.outcome import Obligation, Verdict
 from modelpick.licensing.verdict import Judgement
 
-NOTICE, ATTRIBUTION, OBLIGATIONS = "NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md"
+NOTICE, ATTRIBUTION, OBLIGATIONS, COPIES = "NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md", "LICENSES"
+_SHOWN = ("attribution", "attribution_of_derivatives")
+
+TextOf = Callable[[str], str | None]  # the id of a license -> its text, if it is kept
 
 
-def render(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
+def render(
+    judgements: Sequence[Judgement], license_index: LicenseIndex, text_of: TextOf = lambda id: None
+) -> Mapping[str, str]:
     """File name -> text. Raises UsageError(code="not_allowed") for a model that may not be used."""
     for answer in judgements:
         if answer.verdict > Verdict.CONDITIONS:
@@ -24,13 +36,19 @@ def render(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapp
                 fix="leave it out, or record a decision first (modelpick policy approve)",
                 code="not_allowed",
             )
-    return texts(judgements, license_index)
+    licenses = {license.id: license for answer in judgements for license in _licenses(answer, license_index)}
+    copies = {f"{COPIES}/{id}.txt": text_of(id) for id, license in licenses.items() if license.owes.copy_of_license}
+    return {**texts(judgements, license_index), **{name: text for name, text in copies.items() if text}}
 
 
 def texts(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
-    """As `render`, whatever the verdict: for a model that a named person has allowed. All text is made printable."""
+    """As `render` without the copies, whatever the verdict: for a model that a named person has allowed.
+
+    All text is made printable.
+    """
     licenses = {answer.model: _licenses(answer, license_index) for answer in judgements}
     texts = {NOTICE: _notice(judgements, licenses), OBLIGATIONS: _obligations(judgements, licenses)}
+    texts |= _prescribed(license for found in licenses.values() for license in found)
     attributions = _attributions(judgements, licenses)
     if attributions:
         texts[ATTRIBUTION] = attributions
@@ -42,14 +60,15 @@ def write(judgements: Sequence[Judgement], license_index: LicenseIndex, director
 
     Raises UsageError(code="cannot_write") where it cannot; each file is then the old one or the new one.
     """
-    texts = render(judgements, license_index)
+    texts = render(judgements, license_index, license_text)
+    paths = tuple(directory / name for name in texts)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        for folder in {path.parent for path in (directory / NOTICE, *paths)}:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"{directory} cannot be made: {error.strerror}", fix="name a folder you may write", code="cannot_write"
         ) from error
-    paths = tuple(directory / name for name in texts)
     for path, text in zip(paths, texts.values(), strict=True):
         files.write_atomically(path, text)
     return paths
@@ -57,6 +76,15 @@ def write(judgements: Sequence[Judgement], license_index: LicenseIndex, director
 
 def _licenses(answer: Judgement, license_index: LicenseIndex) -> tuple[License, ...]:
     return tuple(license_index.by_id[id] for id in answer.license_ids if id in license_index.by_id)
+
+
+def _prescribed(licenses: Iterable[License]) -> dict[str, str]:
+    """The notice files that licenses prescribe, by name, with their sentences: each once, and not a word more."""
+    sentences: dict[str, dict[str, None]] = {}
+    for license in licenses:
+        if license.owes.notice_file and license.owes.notice_text:
+            sentences.setdefault(f"{license.owes.notice_file}.txt", {})[license.owes.notice_text] = None
+    return {name: "".join(f"{sentence}\n" for sentence in said) for name, said in sentences.items()}
 
 
 def _notice(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[License, ...]]) -> str:
@@ -76,10 +104,11 @@ def _notice(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[Licens
 def _attributions(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[License, ...]]) -> str:
     lines = []
     for answer in judgements:
-        attributions = [obligation.text for obligation in answer.obligations if obligation.code == "attribution"]
-        if not attributions:
+        shown = [obligation for obligation in answer.obligations if obligation.code in _SHOWN]
+        if not shown:
             continue
-        lines += [_name(answer), *(f"  {text}" for text in attributions)]
+        lines += [_name(answer), *(f"  {obligation.text}{_place(obligation)}" for obligation in shown)]
+        lines += [f"  {license.owes.attribution}" for license in licenses[answer.model] if license.owes.attribution]
         lines += [f"  {license.title}: {link}" for license in licenses[answer.model] for link in _links(license)]
         lines.append("")
     return "\n".join(lines)
@@ -89,12 +118,18 @@ def _obligations(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[L
     lines = ["# What you must do to use these models", ""]
     for answer in judgements:
         lines += [f"## {_name(answer)}", "", f"Verdict: {answer.verdict.value}", ""]
-        lines += [f"- [ ] {obligation.text}" for obligation in answer.obligations] or [
+        lines += [f"- [ ] {obligation.text}{_place(obligation)}" for obligation in answer.obligations] or [
             "Nothing beyond keeping notices."
         ]
         links = [f"- {license.title}: {link}" for license in licenses[answer.model] for link in _links(license)]
         lines += ["", "Texts and policies:", "", *links, ""] if links else [""]
     return "\n".join(lines)
+
+
+def _place(obligation: Obligation) -> str:
+    """Where the license asks for it."""
+    clause = obligation.clause
+    return f' ({clause.license}, {clause.section}: "{clause.words}")' if clause else ""
 
 
 def _name(answer: Judgement) -> str:

@@ -30,19 +30,23 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """A quote as evidence: of which license, where the text was read, and on which day."""
+    """A quote as evidence: of which license, where the text was read, and on which day.
+
+    `link`: an address where the publisher shows the license, if one is known.
+    """
 
     license: str
     section: str
     words: str
     source: str
     read_on: str
+    link: str | None = None
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, str | None]:
         """The `clause` of a reason or an obligation."""
         return {
             "license": self.license, "section": self.section, "words": self.words, "source": self.source,
-            "read_on": self.read_on,
+            "read_on": self.read_on, "link": self.link,
         }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.licensing import bom, lock, notice
+from modelpick.licensing.conditions import assess_license
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy, Product
 from modelpick.licensing.verdict import Judgement, Verdict
@@ -29,7 +30,9 @@ def answers(judged: Judged) -> list[Judgement]:
 def test_a_notice_says_what_each_license_asks(answers: list[Judgement], facts: LicenseFacts, tmp_path: Path) -> None:
     paths = notice.write(answers, facts.licenses, tmp_path / "out")
     texts = {path.name: path.read_text() for path in paths}
-    assert set(texts) == {"NOTICE", "ATTRIBUTION.txt", "OBLIGATIONS.md"}
+    assert set(texts) == {
+        "NOTICE", "Notice.txt", "ATTRIBUTION.txt", "OBLIGATIONS.md", "apache-2.0.txt", "llama3.1.txt",
+    }  # fmt: skip
     assert f"x/Llama-3.1-8B-y@{'a' * 40}" in texts["NOTICE"]
     assert "Llama 3.1 Community License" in texts["NOTICE"]
     assert "SPDX-License-Identifier: Apache-2.0" in texts["NOTICE"]
@@ -37,6 +40,35 @@ def test_a_notice_says_what_each_license_asks(answers: list[Judgement], facts: L
     assert "https://llama" in texts["ATTRIBUTION.txt"]
     assert 'begin with "Llama"' in texts["OBLIGATIONS.md"]
     assert "flan-t5-base" not in texts["ATTRIBUTION.txt"]
+
+
+def test_what_a_license_prescribes_is_written_word_for_word(
+    judged: Judged, commercial: Policy, facts: LicenseFacts, repository: Path, tmp_path: Path
+) -> None:
+    """Every license that a company may come to use: sentence, copy, display line, and the clause of each duty."""
+    base = judged(FREE)
+    sentences = 0
+    for one in facts.licenses.licenses:
+        found = assess_license(one, "card", "said", commercial, facts.territories, "text")
+        if found.verdict > Verdict.CONDITIONS:
+            continue
+        answer = replace(base, licenses=found.findings, obligations=found.obligations, verdict=found.verdict)
+        folder = tmp_path / one.id
+        written = {path.name for path in notice.write([answer], facts.licenses, folder)}
+        if one.owes.notice_text:
+            assert (folder / f"{one.owes.notice_file}.txt").read_text("utf-8") == one.owes.notice_text + "\n"
+            sentences += 1
+        kept = repository / "facts" / "license_texts" / f"{one.id}.txt"
+        if one.owes.copy_of_license and kept.is_file():
+            assert (folder / "LICENSES" / kept.name).read_bytes() == kept.read_bytes()
+        else:
+            assert kept.name not in written
+        if one.owes.attribution:
+            assert f"  {one.owes.attribution}" in (folder / "ATTRIBUTION.txt").read_text("utf-8").splitlines()
+        duties = (folder / "OBLIGATIONS.md").read_text("utf-8")
+        for owed in found.obligations:
+            assert owed.clause is None or owed.clause.words in duties, (one.id, owed.code)
+    assert sentences >= 9
 
 
 def test_no_notice_for_what_may_not_be_used(judged: Judged, facts: LicenseFacts, tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def test_a_reason_and_an_obligation_carry_their_clause(commercial: Policy, facts
     assert all(reason.clause for reason in answer.reasons)
     shown = answer.reasons[0].as_json()["clause"]
     assert isinstance(shown, dict)
-    assert set(shown) == {"license", "section", "words", "source", "read_on"}
+    assert set(shown) == {"license", "section", "words", "source", "read_on", "link"}
+    assert shown["link"] == "https://ai.google.dev/gemma/terms"
 
 
 BOUNDED = ("monthly_active_users", "annual_revenue_usd")

@@ -28,7 +28,7 @@ def license(
     product: ProductName = None,
     notice: Annotated[
         str | None,
-        typer.Option("--notice", metavar="DIR", help="Write NOTICE, attributions and a list of obligations."),
+        typer.Option("--notice", metavar="DIR", help="Write notices, copies of terms and a list of obligations."),
     ] = None,
     bom: Annotated[
         str | None, typer.Option("--bom", metavar="FILE", help="Write a CycloneDX bill of materials.")
