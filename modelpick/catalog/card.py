@@ -31,7 +31,9 @@ _PARENT_KEYS = frozenset(
     {"basemodel", "basemodels", "basemodelid", "parentmodel", "parentmodels", "sourcemodel", "sourcemodels",
      "originalmodel", "mergedmodel", "mergedmodels", "finetunedfrom", "finetunedfrommodel", "quantizedfrom"}
 )  # fmt: skip
-_DATA_KEYS = frozenset({"datasets", "dataset", "trainingdata", "traindataset", "traindatasets", "trainingdatasets"})
+_DATA_KEYS = frozenset(
+    {"datasets", "dataset", "sourcedatasets", "trainingdata", "traindataset", "traindatasets", "trainingdatasets"}
+)
 _NO_PARENT = frozenset({"none", "null", "n/a", "na", "no", "-", "scratch", "from scratch"})
 DEEPEST_LIST = 20  # lists in lists, in a field that holds ids
 MOST_IDS = 2_000  # ids of one field; beyond it the rest is a question

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelpick.catalog import hub_cache, hub_files
+from modelpick.catalog.folder import is_read
 from modelpick.catalog.hub_client import (
     COMMIT,
+    DATASETS,
     LONGEST_PAUSE,
     PATIENCE,
     Client,
@@ -33,6 +35,7 @@ EXPAND = (
     "cardData", "baseModels", "gated", "tags", "sha", "siblings", "disabled", "private", "library_name",
     "pipeline_tag", "safetensors", "downloads", "likes", "createdAt",
 )  # fmt: skip
+DATA_EXPAND = ("cardData", "tags", "sha", "siblings", "gated", "disabled")
 THREADS = 16
 BULK = 100  # ids from which on the list endpoint is asked first: a page of 1,000 models costs one call
 WORTH_A_PAGE = 3  # requested models that a page must contain before the next page is fetched
@@ -47,7 +50,10 @@ Found = Model | ModelpickError
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """One result for each id asked, in that order, and `find` for their ancestors (fetched once for all of them)."""
+    """One result for each id asked, in that order, and `find` for their ancestors (fetched once for all of them).
+
+    `find` also gives the card and terms of the data set `datasets/org/name`, as a Model of that id.
+    """
 
     results: tuple[Found, ...]
     find: Callable[[str], Model | None]
@@ -109,7 +115,7 @@ class _Session:
     def find(self, id: str) -> Model | None:
         """The model called `id`, or None: a bad id, a path, a missing repository, or a Hub that does not answer."""
         if _key(id) not in self._known:
-            self._known[_key(id)] = self._ancestor(id)
+            self._known[_key(id)] = self._data_set(id) if id.startswith(DATASETS) else self._ancestor(id)
         found = self._known[_key(id)]
         return found if isinstance(found, Model) else None
 
@@ -173,6 +179,25 @@ class _Session:
                 note = f"the Hub no longer has {known.id}: these are the facts of the catalog of {self._catalog.as_of}"
                 return replace(known, notes=(note, *known.notes))
         return found
+
+    def _data_set(self, id: str) -> Found:
+        """Card and terms of a data set, never its data; an error where they cannot be read."""
+        if self._offline or _ID.fullmatch(id.removeprefix(DATASETS)) is None:
+            return UsageError(f"{id} is not to be asked for", fix="ask a live Hub", code="bad_model_id")
+        try:
+            record = self._client.model(id, None, DATA_EXPAND)
+            names = [name for name in _siblings(record) or () if is_read(name)]
+            sha = record.get("sha")
+            sha = sha if isinstance(sha, str) and COMMIT.fullmatch(sha) else None
+            parts = hub_files.load(self._cache, address(self._client.endpoint), id, sha)
+            if parts is None:
+                parts, whole = hub_files.fetch(self._client, id, sha or "main", sha, names, {}, self._bulk)
+                if whole:
+                    hub_files.save(self._cache, address(self._client.endpoint), parts)
+                    self.kept_more = True
+            return merged(parts, record, asked=id)
+        except (HubDownError, NotOnHubError, GatedError):
+            return RemoteError(f"{id} cannot be read", fix="read its card on the Hub", code="model_not_found")
 
     def _live(self, id: str, revision: str | None, record: Mapping[str, object] | None) -> Model:
         record = record or self._client.model(id, revision, EXPAND)

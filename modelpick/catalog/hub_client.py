@@ -20,6 +20,8 @@ from modelpick.catalog import card
 from modelpick.errors import UsageError, first_line
 from modelpick.settings import hub_endpoint
 
+DATASETS = "datasets/"
+"""What the id of a data set begins with, as in the Hub's own addresses."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PUBLIC_HUB = "https://huggingface.co"
 PATIENCE = 15.0  # seconds one look-up waits in all, and bulk work without a single answer (docs/contracts.md)
@@ -143,8 +145,13 @@ class Client:
         return agent | ({"authorization": f"Bearer {token}"} if token else {})
 
     def model(self, id: str, revision: str | None, expand: tuple[str, ...]) -> dict[str, object]:
-        """The API's record of a model. Raises HubDownError, NotOnHubError, GatedError."""
-        path = f"/api/models/{id}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
+        """The API's record of a model, or of the data set `datasets/org/name`.
+
+        Raises HubDownError, NotOnHubError, GatedError.
+        """
+        path = f"/api/{id if id.startswith(DATASETS) else f'models/{id}'}" + (
+            f"/revision/{quote(revision, safe='')}" if revision else ""
+        )
         answer = self._get(path, params=[("expand", name) for name in expand])
         if answer.status == 400:  # an endpoint that does not know one of the properties: ask for its default view
             answer = self._get(path, params=[])

@@ -23,6 +23,7 @@ _MODEL_KEYS = frozenset({"model", "models", "base_model", "source_model", "merge
 _GGUF_LINK = re.compile(r"general\.(?:base_model\.\d+|source)\.(?:repo_url|url|huggingface\.repository|repository)")
 _GGUF_NAME = re.compile(r"general\.base_model\.(\d+)\.name")
 _GGUF_DATA = re.compile(r"general\.dataset\.\d+\.(?:repo_url|url)")
+_DATA_TAGS = ("dataset", "source_datasets")
 _DEEPEST = 6
 
 
@@ -82,7 +83,9 @@ def unreadable_recipes(texts: Mapping[str, str]) -> tuple[Unreadable, ...]:
 
 def data_in_files(model: Model) -> tuple[str, ...]:
     """The data sets that tags, recipes in the card and GGUF headers name."""
-    found = [rest for tag in model.tags for kind, _, rest in [tag.partition(":")] if kind.lower() == "dataset" and rest]
+    found = [
+        rest for tag in model.tags for kind, _, rest in [tag.partition(":")] if kind.lower() in _DATA_TAGS and rest
+    ]
     header = model.gguf or {}
     listed = header.get("general.datasets")
     found += [name for name in (listed if isinstance(listed, list) else []) if isinstance(name, str)]

@@ -8,7 +8,7 @@ from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.license import LicenseIndex
 from modelpick.licensing.license_text import Fingerprints
 from modelpick.licensing.name_matches import NameMatches
-from modelpick.licensing.overrides import Approval, Curations, RestrictedDataset, WeightFamilies
+from modelpick.licensing.overrides import Approval, Curations, DerivedDataset, RestrictedDataset, WeightFamilies
 from modelpick.licensing.policy import Territories
 
 
@@ -17,8 +17,9 @@ class LicenseFacts:
     """The facts of policies/, and the approvals given.
 
     `licenses`: licenses/*.toml. `curations`: known_models.toml. `families`: families.toml. `datasets`:
-    restricted_datasets.toml. `card_statements`: prose.toml. `relation_words`: relations.toml. `fingerprints`:
-    licenses/*.prints. `name_matches`: the names of the catalog's models.
+    restricted_datasets.toml. `derived_datasets`: derived_datasets.toml. `card_statements`: prose.toml.
+    `relation_words`: relations.toml. `fingerprints`: licenses/*.prints. `name_matches`: the names of the catalog's
+    models.
 
     `memo` remembers what each claim came to under a policy, and what each license text was recognised as. It holds
     results of pure functions of these facts only: it is not part of the value, and `dataclasses.replace` starts anew.
@@ -28,6 +29,7 @@ class LicenseFacts:
     curations: Curations
     families: WeightFamilies
     datasets: tuple[RestrictedDataset, ...] = ()
+    derived_datasets: tuple[DerivedDataset, ...] = ()
     territories: Territories = field(default_factory=Territories)
     approvals: tuple[Approval, ...] = ()
     card_statements: CardStatements = field(default_factory=CardStatements)

@@ -23,7 +23,15 @@ from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import Bound, License, LicenseIndex
 from modelpick.licensing.license_text import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.name_matches import NameMatches
-from modelpick.licensing.overrides import Approval, Curation, Curations, RestrictedDataset, WeightFamilies, WeightFamily
+from modelpick.licensing.overrides import (
+    Approval,
+    Curation,
+    Curations,
+    DerivedDataset,
+    RestrictedDataset,
+    WeightFamilies,
+    WeightFamily,
+)
 from modelpick.licensing.policy import Company, Policy, Territories, merged
 from modelpick.schema import read
 
@@ -143,6 +151,11 @@ def load_restricted_datasets(path: Path | None = None) -> tuple[RestrictedDatase
     return tuple(_entries(path or policies_directory() / "restricted_datasets.toml", "dataset", RestrictedDataset))
 
 
+def load_derived_datasets(path: Path | None = None) -> tuple[DerivedDataset, ...]:
+    """policies/derived_datasets.toml."""
+    return tuple(_entries(path or policies_directory() / "derived_datasets.toml", "dataset", DerivedDataset))
+
+
 def load_territories(path: Path | None = None) -> Territories:
     """policies/territories.toml, and the embedded countries."""
     return replace(_territories(path), countries=load_countries())
@@ -186,6 +199,7 @@ _FACTS: Mapping[str, Callable[[Path], object]] = {
     "known_models": load_curations,
     "families": load_families,
     "restricted_datasets": load_restricted_datasets,
+    "derived_datasets": load_derived_datasets,
     "territories": load_territories,
     "prose": load_card_statements,
     "relations": load_relation_words,
@@ -237,6 +251,7 @@ def load_facts(approvals: Path | None = None) -> LicenseFacts:
         curations=load_curations(),
         families=load_families(),
         datasets=load_restricted_datasets(),
+        derived_datasets=load_derived_datasets(),
         territories=load_territories(),
         card_statements=load_card_statements(),
         relation_words=load_relation_words(),

@@ -26,7 +26,7 @@ from modelpick.licensing.implied import (
 )
 from modelpick.licensing.license import License
 from modelpick.licensing.license_text import linked
-from modelpick.licensing.lineage import Ancestor, repository_of
+from modelpick.licensing.lineage import Ancestor, Find, repository_of
 from modelpick.licensing.outcome import EvidenceSource, LineageStep, Obligation, Reason, Verdict
 from modelpick.licensing.overrides import Curation, InferredAncestor
 from modelpick.licensing.policy import Policy
@@ -50,12 +50,18 @@ class ModelAssessment:
 
 
 def assess_model(
-    model: Model, ancestors: Sequence[Ancestor], policy: Policy, facts: LicenseFacts, *, ancestor: bool = False
+    model: Model,
+    ancestors: Sequence[Ancestor],
+    policy: Policy,
+    facts: LicenseFacts,
+    find: Find,
+    *,
+    ancestor: bool = False,
 ) -> ModelAssessment:
     """One model: its claim, what is known of it, what its name and config imply, what it was trained on.
 
     `ancestors` is the chain above it. `ancestor`: whether it stands in another model's chain (then its findings come
-    "from lineage").
+    "from lineage"). `find` looks the cards of its data sets up.
     """
     id = repository_of(model)
     curations = facts.curations.about(id, model.revision)
@@ -76,7 +82,7 @@ def assess_model(
     parts += found
     parts += _misnamed(subject, parts)
     parts += _disputes(curations, policy)
-    parts += assess_training_data(model, curations, policy, facts)
+    parts += assess_training_data(model, curations, policy, facts, find)
     if model.gated:
         parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
     return ModelAssessment(claimed, combine(parts), tuple(steps))
@@ -97,7 +103,7 @@ def _card_claim(subject: AssessedModel) -> Claim:
 
 def _has_other_evidence(model: Model) -> bool:
     """Whether anything but the card's own fields says something about the license."""
-    if says_something(model) or data_in_files(model):
+    if says_something(model) or model.datasets or data_in_files(model):
         return True
     return bool(model.texts or model.gguf or model.gate_text or model.license_link or model.conflicts or model.unread)
 
@@ -109,11 +115,11 @@ def _assess_card_alone(subject: AssessedModel, card: Claim, source: EvidenceSour
     (curations, another publisher's family, ancestors) has anything to say about this model.
     """
     model, memo = subject.model, subject.facts.memo
-    key = ("card", id(subject.policy), card, source, subject.modality, bool(model.gated), model.datasets)
+    key = ("card", id(subject.policy), card, source, subject.modality, bool(model.gated))
     remembered = memo.get(key)
     if remembered is None:
         claimed = subject.assess(card, source)
-        parts = [claimed, *assess_training_data(model, (), subject.policy, subject.facts)]
+        parts = [claimed]
         if model.gated:
             parts.append(Assessment(Verdict.ALLOW, (), (_GATE,)))
         remembered = memo[key] = (subject.policy, ModelAssessment(claimed, combine(parts)))

@@ -163,7 +163,10 @@ Restriction = Literal["non_commercial", "output_restricted", "academic_only", "u
 
 @dataclass(frozen=True, slots=True)
 class RestrictedDataset:
-    """A data set whose terms reach the models trained on it. `id` may end in * and is compared ignoring case."""
+    """A data set whose terms are known, and reach the models trained on it. `id` may contain *, case does not matter.
+
+    `restrictions` are those of its terms; none: they restrict nothing.
+    """
 
     id: str
     terms: str
@@ -173,7 +176,33 @@ class RestrictedDataset:
 
     def matches(self, dataset: str) -> bool:
         """Whether a data set's id, as a card wrote it, is this one."""
-        return fnmatchcase(dataset.strip().lower(), self.id.lower())
+        return _is_data_set(dataset, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedDataset:
+    """A data set that was made from others, whose terms reach it. `id` as in RestrictedDataset."""
+
+    id: str
+    made_from: tuple[str, ...]
+    because: str
+    source: str
+    date: IsoDate
+
+    def matches(self, dataset: str) -> bool:
+        """Whether a data set's id, as a card wrote it, is this one."""
+        return _is_data_set(dataset, self.id)
+
+
+def _is_data_set(dataset: str, id: str) -> bool:
+    """Whether two ids mean one data set. Where one of them names no publisher, the names alone are compared."""
+    dataset, id = dataset.strip().lower(), id.lower()
+    name = id.rpartition("/")[2]
+    if "/" not in dataset and name != "*":
+        id = name
+    elif "/" not in id:
+        dataset = dataset.rpartition("/")[2]
+    return fnmatchcase(dataset, id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,8 +132,8 @@ def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today:
     """The verdict for one profile."""
     ancestors = ancestry(model, find, facts)
     day = today.isoformat()
-    own = assess_model(model, ancestors, policy, facts)
-    chain = [(ancestor, _assess_ancestor(ancestor, ancestors, policy, facts)) for ancestor in ancestors]
+    own = assess_model(model, ancestors, policy, facts, find)
+    chain = [(ancestor, _assess_ancestor(ancestor, ancestors, policy, facts, find)) for ancestor in ancestors]
     if not ancestors and model.origin != "catalog":
         chain = _name_match(model, policy, facts, find)
     over: tuple[Purchase, ...] = ()
@@ -219,7 +219,7 @@ def _name_match(
     if known is None or known.id.partition("/")[0].lower() == repository.partition("/")[0].lower():
         return []
     ancestor = Ancestor(known.id, model.id, "unknown", known, None, declared=False)
-    assessment = assess_model(known, (), policy, facts, ancestor=True)
+    assessment = assess_model(known, (), policy, facts, find, ancestor=True)
     if not assessment.total.findings or assessment.total.verdict not in (Verdict.CONDITIONS, Verdict.DENY):
         return []
     text = f"{model.id} has the name of {known.id} but does not declare it as its base"
@@ -239,11 +239,11 @@ def _body(
 
 
 def _assess_ancestor(
-    ancestor: Ancestor, chain: tuple[Ancestor, ...], policy: Policy, facts: LicenseFacts
+    ancestor: Ancestor, chain: tuple[Ancestor, ...], policy: Policy, facts: LicenseFacts, find: Find
 ) -> ModelAssessment:
     if ancestor.model is not None:
         above = tuple(other for other in chain if other.child.lower() == ancestor.id.lower())
-        return assess_model(ancestor.model, above, policy, facts, ancestor=True)
+        return assess_model(ancestor.model, above, policy, facts, find, ancestor=True)
     if ancestor.problem in (None, "missing_ancestor"):
         return assess_missing(ancestor.id, policy, facts, ancestor.source)
     text = f"{ancestor.child}: {_CHAIN_PROBLEMS[str(ancestor.problem)]} ({ancestor.id})"

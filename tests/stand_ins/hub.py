@@ -121,7 +121,8 @@ class Hub:
         **record: Any,
     ) -> str:
         """Adds a repository, or with `revision` an older commit of one (a branch, tag or sha of that name); returns its
-        sha. `card` is front matter, `readme` a whole README instead of it, `record` overrides what the API says.
+        sha. `card` is front matter, `readme` a whole README instead of it, `record` overrides what the API says. An id
+        `datasets/org/name` is a data set's.
         """
         if card is not None and base_model is not None:
             card += "\n" + yaml.safe_dump({"base_model": base_model})
@@ -213,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(307, b"", headers={"Location": self.hub.api_elsewhere + self.path})
         elif path == "/api/models":
             self._list(query)
-        elif found := re.fullmatch(r"/api/models/(.+?)(?:/(revision|tree)/([^/]+))?", path):
+        elif found := re.fullmatch(r"/api/(?:models/)?(.+?)(?:/(revision|tree)/([^/]+))?", path):
             self._model(found[1], found[2], found[3], query)
         elif found := re.fullmatch(r"/(.+)/resolve/([^/]+)/(.+)", path):
             self._file(found[1], found[2], found[3])
