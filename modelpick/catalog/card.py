@@ -36,7 +36,7 @@ _DATA_KEYS = frozenset(
 )
 _NO_PARENT = frozenset({"none", "null", "n/a", "na", "no", "-", "scratch", "from scratch"})
 DEEPEST_LIST = 20  # lists in lists, in a field that holds ids
-MOST_IDS = 2_000  # ids of one field; beyond it the rest is a question
+MOST_IDS = 200  # ids of one field, each of which is looked up; the rest is a question
 LONGEST_ID = 300  # characters; the Hub allows 96 on either side of the slash
 
 
@@ -249,7 +249,7 @@ def hub_id(text: str) -> str:
     text = text.strip().strip("\"'<>`")
     prefix = _HUB_URL.match(text)
     if prefix is None:
-        return text
+        return text.rstrip("/") or text
     path = re.split(r"[?#]", text[prefix.end() :])[0].strip("/").split("/")
     return "/".join(path[:3] if path[0] == "datasets" else path[:2])
 

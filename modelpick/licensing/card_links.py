@@ -54,6 +54,7 @@ class RelationWords:
     date: IsoDate | None = None
     points_elsewhere: str = "(?!)"
     before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    before_data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     trained_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     from_scratch: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class RelationWords:
             re.compile(pattern, re.I)
 
     def _patterns(self) -> tuple[str, ...]:
-        return _all(self.before, self.after, self.trained_on, self.from_scratch, self.outputs)
+        return _all(self.before, self.before_data, self.after, self.trained_on, self.from_scratch, self.outputs)
 
     def parents(self, text: str) -> tuple[tuple[str, str, bool], ...]:
         """What the card says it was made from: the id of a model (`datasets/org/name`: of a data set), the sentence,
@@ -105,13 +106,15 @@ class RelationWords:
         for link in _MARKED.finditer(sentence):
             lead = sentence[max(previous, link.start() - 200) : link.start()]
             bare = link[1].startswith("?")
-            joins = (joins and _JOINT.fullmatch(lead) is not None) or self._leads_to(lead, 12 if bare else 60)
+            words = (self.before, self.before_data) if link[1].startswith("datasets/") else (self.before,)
+            leads = self._leads_to(lead, _one(_all(*words)), 12 if bare else 60)
+            joins = (joins and _JOINT.fullmatch(lead) is not None) or leads
             if joins or self._follows(sentence[link.end() : link.end() + 200]):
                 yield link[1]
             previous = link.end()
 
-    def _leads_to(self, lead: str, longest_gap: int) -> bool:
-        last = next(iter(deque(_one(_all(self.before)).finditer(lead), maxlen=1)), None)
+    def _leads_to(self, lead: str, words: re.Pattern[str], longest_gap: int) -> bool:
+        last = next(iter(deque(words.finditer(lead), maxlen=1)), None)
         if last is None or len(lead) - last.end() > longest_gap:
             return False
         return _one((self.points_elsewhere,)).search(lead, last.start()) is None

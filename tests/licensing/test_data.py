@@ -79,7 +79,11 @@ def test_every_reference_leads_somewhere(facts: LicenseFacts) -> None:
     kinds = set(TrainingDataRules.__dataclass_fields__)
     for dataset in facts.datasets:
         assert set(dataset.restrictions) <= kinds, dataset.id
-        assert dataset.restrictions, dataset.id
+        assert dataset.terms, dataset.id
+    for derived in facts.derived_datasets:
+        for source in derived.made_from:
+            known = [entry for entry in (*facts.datasets, *facts.derived_datasets) if entry.matches(source)]
+            assert known, f"{derived.id} was made from {source}, of which nothing is known"
     assert {one.license for one in facts.fingerprints.all} <= set(facts.licenses.by_id)
 
 

@@ -180,3 +180,11 @@ def test_an_adapter_whose_base_cannot_be_read_is_a_question(judged: Judged, base
     assert all(len(reason.text) < 1000 for reason in answer.reasons)
     broken = read("license: mit\nbase_model: a/free-7b", files=("README.md", "adapter_config.json"))
     assert judged(broken, *BASES).verdict is Verdict.REVIEW
+
+
+def test_a_model_trained_from_scratch_is_not_asked_for_its_shape(judged: Judged) -> None:
+    """LLM360/Amber has the shape of the first LLaMA, and weights of its own."""
+    amber = model("LLM360/Amber", "apache-2.0", config=LLAMA_SHAPE)
+    assert judged(amber).verdict is Verdict.ALLOW
+    chat = model("LLM360/AmberChat", "apache-2.0", bases=("LLM360/Amber",), config=LLAMA_SHAPE)
+    assert judged(chat, amber).verdict is Verdict.ALLOW

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from modelpick.catalog import folder, text_file
+from modelpick.catalog import card, folder, text_file
 from modelpick.catalog.text_file import TextFile
-from modelpick.licensing import file_evidence, model_evidence
+from modelpick.licensing import (
+    file_evidence,
+    identify,
+    implied,
+    lineage,
+    model_evidence,
+    stated_fields,
+    training_data,
+)
+from modelpick.licensing.card_links import RelationWords
 from modelpick.licensing.conditions import Assessment
 from modelpick.licensing.outcome import Verdict
 
@@ -34,6 +43,18 @@ def _nothing(*_: Any, **__: Any) -> Assessment:
     return Assessment(Verdict.ALLOW)
 
 
+_FIELDS, _UNREADABLE = "two fields of a card that disagree", "a field that cannot be read"
+_SHAPES, _TEXT = "a parent in every shape of base_model", "a parent that only the card's text names"
+_DERIVED, _DATA = "a derived model that names no parent", "training data under terms"
+
+
+class _Anything:
+    """A set that holds whatever it is asked for."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 MUTANTS = (
     Mutant("the files say nothing", model_evidence, "assess_files", lambda *_, **__: [], ("terms in a folder",)),
     Mutant("what was not read is no question", model_evidence, "assess_unread", _nothing, ("an empty LICENSE",)),
@@ -47,4 +68,13 @@ MUTANTS = (
         ("terms under a name in another language",),
     ),
     Mutant("sub-folders are not looked into", folder, "_deeper", lambda path: (set(), False), ("terms in a folder",)),
+    Mutant("fields are not weighed", model_evidence, "assess_fields", lambda *_: [], (_UNREADABLE,)),
+    Mutant("a name is not compared", stated_fields, "_agrees", lambda *_: True, (_FIELDS,)),
+    Mutant("any exception gives", identify, "_exceptions", _Anything, (_FIELDS,)),
+    Mutant("one parent is enough", card, "_several", lambda text: [text.split(",")[0]], (_SHAPES,)),
+    Mutant("recipes and headers name no parent", lineage, "in_files", lambda _: (), (_TEXT,)),
+    Mutant("text names no parent", RelationWords, "parents", lambda *_: (), (_TEXT,)),
+    Mutant("what is derived needs no parent", implied, "derivation", lambda *_: None, (_DERIVED,)),
+    Mutant("data sets come from nowhere", training_data, "_sources", lambda *_: (), (_DATA,)),
+    Mutant("text names no data", RelationWords, "data", lambda *_: (), (_DATA,)),
 )  # fmt: skip
