@@ -1,13 +1,15 @@
-"""How well speeds are predicted, on sources that were left out of the fit. About two minutes on one core.
+"""How well speeds are predicted, on sources that were left out of the fit. About five minutes on one core.
 
-    python benchmarks/speed_accuracy.py [--by source|publisher] [--rows FILE] [--write]
+    python benchmarks/speed_accuracy.py [--by source|publisher|model|gpu] [--rows FILE] [--write]
 
 Every source in turn is taken out, the constants are fitted on the others, and the source is predicted. An error of
 50 % is a factor of 1.5, too much or too little. Known stack: another source measured it too. --by publisher leaves out
-all that a repository published at once, which is stricter. Beside it stands what is usually quoted: serving at the full
-memory bandwidth, training at 6 FLOPs a parameter and 40 % of the datasheet's peak. --rows predicts the rows of another
-file (the format of data/speeds.jsonl, or CSV as collected) with the constants as shipped. --write refits on everything
-and writes modelpick/speed/data/efficiency.json.
+all that a repository published at once, which is stricter; --by model every row of a model, whoever measured it; --by
+gpu every row of a GPU. Width: the middle of high over low. The engines of 2025 and 2026 (facts/measured_speed_2026.csv)
+stand apart from those before; each of their models is a source. Beside it stands what is usually quoted: serving at the
+full memory bandwidth, training at 6 FLOPs a parameter and 40 % of the datasheet's peak. --rows predicts the rows of
+another file (the format of data/speeds.jsonl, or CSV as collected) with the constants as shipped. --write refits on
+everything and writes modelpick/speed/data/efficiency.json. A stratum below 20 rows is printed and claims nothing.
 """
 
 import argparse
@@ -22,10 +24,16 @@ from typing import Any
 import speed_fit
 from speed_fit import Row
 
-from modelpick.speed import roofline as speed
+from modelpick.speed.roofline import ServingEfficiency
+from modelpick.speed.training import TrainingEfficiency
 
 TARGET = Path(__file__).parent.parent / "modelpick" / "speed" / "data" / "efficiency.json"
-STRATA = ("batch1", "loaded", "prefill", "training")
+TODAY = tuple(sorted(stack for stack, family in speed_fit.FAMILIES.items() if family == "today"))
+STRATA = (
+    "batch1", "loaded", *(f"{name} {stack}" for stack in reversed(TODAY) for name in ("loaded", "first-token")),
+    "prefill", "training",
+)  # fmt: skip
+FEWEST = 20  # rows of a stratum that a claim may rest on
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ def main() -> int:
     """Prints the tables; 0 always: it is a measurement, not a gate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=Path)
-    parser.add_argument("--by", choices=("source", "publisher"), default="source")
+    parser.add_argument("--by", choices=tuple(GROUPS), default="source")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.rows:
@@ -50,48 +58,57 @@ def main() -> int:
         spreads = shipped_spreads()
     else:
         rows = speed_fit.load()
-        group, other = (_source, publisher) if options.by == "source" else (publisher, _source)
-        scored = leave_one_out(rows, group)
-        spreads = spreads_of(scored)
-        if options.write:  # ships the wider of both ways of leaving out
-            spreads = _wider(spreads, spreads_of(leave_one_out(rows, other)))
-            TARGET.write_text(constants(rows, spreads), encoding="utf-8", newline="\n")
-            print(f"wrote {TARGET} ({len(scored)} rows scored)\n")
+        if options.write:
+            TARGET.write_text(build(), encoding="utf-8", newline="\n")
+            print(f"wrote {TARGET}\n")
+            return 0
+        scored = leave_one_out(rows, GROUPS[options.by])
+        spreads = shipped_spreads()
     report(scored, spreads)
     return 0
 
 
-def _source(row: Row) -> str:
-    return row.source
-
-
-def _wider(one: dict[str, dict[str, float]], two: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    return {stratum: {name: max(one[stratum][name], two[stratum][name]) for name in one[stratum]} for stratum in one}
-
-
 def publisher(row: Row) -> str:
     """Who published a row: two states of one repository are one publisher."""
-    return row.source.split(":")[0].split("@")[0]
+    return row.source if row.today else row.source.split(":")[0].split("@")[0]
+
+
+GROUPS: dict[str, Callable[[Row], str]] = {
+    "source": lambda row: row.source,
+    "publisher": publisher,
+    "model": lambda row: row.model,
+    "gpu": lambda row: row.gpu,
+}
 
 
 def leave_one_out(rows: Sequence[Row], group: Callable[[Row], str]) -> list[Scored]:
-    """Every row predicted by a fit that never saw its source (or its publisher)."""
+    """Every row predicted by a fit that never saw its group."""
     scored = []
-    for source in sorted({group(row) for row in rows}):
-        held = [row for row in rows if group(row) == source]
-        rest = [row for row in rows if group(row) != source]
-        fits = [fit(rest) for fit, training in _FITS if any(row.training == training for row in held)]
-        for row in held:
-            found = next(fit for fit in fits if isinstance(fit.general, speed.TrainingEfficiency) == row.training)
-            error = math.log(row.predict(found.constants(row.stack)) / row.measured)
-            scored.append(Scored(row, found.knows(row.stack), error, math.log(naive(row) / row.measured)))
+    whole = (speed_fit.fit_serving(rows), speed_fit.fit_training(rows))
+    for name in sorted({group(row) for row in rows}):
+        held = [row for row in rows if group(row) == name]
+        rest = [row for row in rows if group(row) != name]
+        for one in (
+            _scored([row for row in held if not row.training], rest, speed_fit.fit_serving, whole[0]),
+            _scored([row for row in held if row.training], rest, speed_fit.fit_training, whole[1]),
+        ):
+            scored += one
     return scored
 
 
-_FITS: tuple[tuple[Callable[[Sequence[Row]], speed_fit.Fit[Any]], bool], ...] = (
-    (speed_fit.fit_serving, False),
-    (speed_fit.fit_training, True),
-)
+def _scored(held: Sequence[Row], rest: Sequence[Row], fit: Callable[..., speed_fit.Fit[Any]], like: Any) -> list[Scored]:
+    if not held:
+        return []
+    found = fit(rest, like, sorted({row.stack for row in held}))
+    return [
+        Scored(
+            row,
+            found.knows(row.stack),
+            math.log(row.predict(found.constants(row.stack)) / row.measured),
+            math.log(naive(row) / row.measured),
+        )
+        for row in held
+    ]
 
 
 def naive(row: Row) -> float:
@@ -101,6 +118,8 @@ def naive(row: Row) -> float:
         return float(0.4 * on.gpus * on.peak / (6 * shape.parameters))
     if row.task == "serve-prefill":
         return float(0.4 * on.gpus * on.peak / (2 * shape.parameters))
+    if row.task == "serve-first-token":
+        return float(0.4 * on.gpus * on.peak / (2 * shape.active_weights * row.features["prompt"]))
     batch = row.features["batch"]
     return float(batch * on.gpus * on.bandwidth / shape.bytes_read(row.features["method"], batch))
 
@@ -112,31 +131,40 @@ def spreads_of(scored: Sequence[Scored]) -> dict[str, dict[str, float]]:
     for stratum in STRATA:
         rows = [one for one in scored if one.row.stratum == stratum]
         answer[stratum] = {
-            name: round(
-                math.exp(
-                    _quantile(
-                        [abs(one.error) for one in rows if one.known == known] or [abs(one.error) for one in rows], 0.84
-                    )
-                ),
-                2,
-            )
+            name: round(math.exp(_quantile([abs(one.error) for one in _of(rows, known)], 0.84)), 2)
             for name, known in (("known", True), ("unknown", False))
         }
         answer[stratum]["unknown"] = max(answer[stratum].values())
     return answer
 
 
+def _of(rows: Sequence[Scored], known: bool) -> Sequence[Scored]:
+    """Those whose stack is known, or is not; all where too few are."""
+    chosen = [one for one in rows if one.known == known]
+    return chosen if len(chosen) >= FEWEST else rows
+
+
 def report(scored: Sequence[Scored], spreads: dict[str, dict[str, float]]) -> None:
     """The tables, by stratum and by source."""
-    print(f"{'':58} rows  median   90th   inside 80 %   naive median   90th")
+    print(f"{'':58} rows  median   90th   inside 80 %  width   naive median   90th")
     for stratum in STRATA:
         for name, known in (("known stack", True), ("unknown stack", False)):
             _line(f"{stratum}, {name}", [o for o in scored if o.row.stratum == stratum and o.known == known], spreads)
     print()
     for source in sorted({one.row.source for one in scored}):
         for stack in sorted({one.row.stack for one in scored if one.row.source == source}):
-            chosen = [one for one in scored if one.row.source == source and one.row.stack == stack]
-            _line(f"{source[:40]} {stack}", chosen, spreads)
+            for first in (False, True):
+                chosen = [
+                    one
+                    for one in scored
+                    if (one.row.source, one.row.stack) == (source, stack)
+                    and (one.row.task == "serve-first-token") == first
+                ]
+                _line(f"{_short(source)} {stack}{' first token' if first else ''}", chosen, spreads)
+
+
+def _short(source: str) -> str:
+    return source.rpartition("(Apache-2.0): ")[2][:40]
 
 
 def _line(title: str, scored: Sequence[Scored], spreads: dict[str, dict[str, float]]) -> None:
@@ -144,18 +172,36 @@ def _line(title: str, scored: Sequence[Scored], spreads: dict[str, dict[str, flo
         return
     errors = [math.expm1(abs(one.error)) for one in scored]
     naives = [math.expm1(abs(one.naive)) for one in scored]
-    inside = sum(abs(o.error) <= math.log(spreads[o.row.stratum]["known" if o.known else "unknown"]) for o in scored)
+    factors = [spreads[o.row.stratum]["known" if o.known else "unknown"] for o in scored]
+    inside = sum(abs(one.error) <= math.log(factor) for one, factor in zip(scored, factors, strict=True))
+    few = "  (few rows: no claim)" if len(scored) < FEWEST else ""
     print(
         f"{title:58} {len(scored):4} {_quantile(errors, 0.5):7.0%} {_quantile(errors, 0.9):6.0%}"
-        f" {inside / len(scored):12.0%} {_quantile(naives, 0.5):14.0%} {_quantile(naives, 0.9):6.0%}"
+        f" {inside / len(scored):12.0%} {_quantile(factors, 0.5) ** 2:7.1f}"
+        f" {_quantile(naives, 0.5):13.0%} {_quantile(naives, 0.9):6.0%}{few}"
     )
 
 
 def build() -> str:
-    """The text of efficiency.json. About a minute on one core."""
+    """The text of efficiency.json. About five minutes on one core."""
     rows = speed_fit.load()
-    spreads = [spreads_of(leave_one_out(rows, group)) for group in (_source, publisher)]
-    return constants(rows, _wider(*spreads))
+    found = [spreads_of(leave_one_out(rows, GROUPS[name])) for name in ("source", "publisher")]
+    spreads = _widest(*found)
+    # Today's engines were measured on three GPUs that are much alike: what another GPU adds is what it adds to the
+    # engines before, where whole GPUs are left out.
+    before = [row for row in rows if not row.today and not row.training]
+    elsewhere = math.log(spreads_of(leave_one_out(before, GROUPS["gpu"]))["loaded"]["known"])
+    for stratum in (f"{name} {stack}" for stack in TODAY for name in ("loaded", "first-token")):
+        known = math.log(spreads[stratum]["known"])
+        spreads[stratum]["unknown"] = round(math.exp(math.hypot(known, elsewhere)), 2)
+    return constants(rows, spreads)
+
+
+def _widest(*spreads: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {
+        stratum: {name: max(one[stratum][name] for one in spreads) for name in ("known", "unknown")}
+        for stratum in STRATA
+    }
 
 
 def constants(rows: Sequence[Row], spreads: dict[str, dict[str, float]]) -> str:
@@ -177,6 +223,7 @@ def constants(rows: Sequence[Row], spreads: dict[str, dict[str, float]]) -> str:
                 "rows": fit.rows.get(stack, 0),
                 "sources": sorted({row.source for row in rows if row.stack == stack}),
                 "gpus": sorted({row.gpu for row in rows if row.stack == stack}),
+                "methods": sorted({row.features["method"] for row in rows if row.stack == stack}),
                 **{
                     key: float(f"{value:.4g}") if isinstance(value, float) else value
                     for key, value in asdict(by).items()
@@ -195,9 +242,9 @@ def predict_with_shipped(rows: Sequence[Row]) -> list[Scored]:
         listed = shipped["training" if row.training else "serving"]
         family = f"{speed_fit.FAMILIES.get(row.stack)}-family"
         values = dict(listed.get(row.stack) or listed.get(family) or listed["unknown"])
-        for key in ("rows", "sources", "gpus"):
+        for key in ("rows", "sources", "gpus", "methods"):
             values.pop(key)
-        by = speed.TrainingEfficiency(**values) if row.training else speed.ServingEfficiency(**values)
+        by = TrainingEfficiency(**values) if row.training else ServingEfficiency(**values)
         error = math.log(row.predict(by) / row.measured)
         scored.append(Scored(row, row.stack in listed, error, math.log(naive(row) / row.measured)))
     return scored
@@ -210,6 +257,8 @@ def shipped_spreads() -> dict[str, dict[str, float]]:
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
+    if not values:
+        return 0.0
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 

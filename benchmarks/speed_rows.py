@@ -65,3 +65,41 @@ def _stack(row: Mapping[str, Any]) -> str:
     if stack == "llamacpp" and "LLM-Inference-Bench" in row["source"]:
         return "llamacpp-server"
     return stack
+
+
+# From which version on an engine is what it is today: vLLM's rewritten core with piecewise graphs (0.8, and the first
+# published sweeps of it are of 0.11), SGLang and TensorRT-LLM as in the sweeps of 2025 and 2026.
+CLASSES_2026 = {"vllm": "vllm-0.11", "sglang": "sglang-0.5", "trtllm": "trtllm-1.0"}
+
+
+def read_rows_2026(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Two measurements of each row: the tokens of a closed loop, and the wait for the first one (as its inverse).
+
+    The whole of a request takes first + per_token * (out - 1). Each model counts as a source of its own.
+    """
+    answer = []
+    for row in rows:
+        first, each = float(row["first_token_ms"]) / 1e3, float(row["per_token_ms"]) / 1e3
+        batch, generated = float(row["concurrency"]), float(row["out_len"])
+        common = {
+            "id": f"aic:{row['id']}",
+            "source": f"{row['source']} ({row['license']}): {row['model']}",
+            "model": row["model"],
+            "task": "serve-throughput",
+            "method": row["method"],
+            "gpu": row["gpu"],
+            "gpus": int(row["gpus"]),
+            "parallel": "TP",
+            "batch": batch,
+            "prompt": float(row["in_len"]),
+            "generated": generated,
+            "stack": CLASSES_2026[row["stack"]],
+            "version": row["version"],
+            "tokens_per_s": round(batch * generated / (first + each * (generated - 1)), 2),
+            "grade": "B",
+        }
+        answer.append(common)
+        answer.append(
+            {**common, "id": f"{common['id']}:first", "task": "serve-first-token", "tokens_per_s": round(1 / first, 4)}
+        )
+    return answer

@@ -28,6 +28,7 @@ def from_facts(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "modelpick/catalog/data/models.jsonl", build_catalog.build(facts)
     yield from ((f"modelpick/offers/data/{name}", text) for name, text in build_offers.build(facts).items())
     yield from ((f"benchmarks/data/{name}", text) for name, text in build_speed_rows.build(facts).items())
+    yield "modelpick/speed/data/operators.json", build_speed_rows.operators(facts)
     yield "benchmarks/data/memory_cases.jsonl", build_memory_cases.build(facts)
     yield "benchmarks/data/memory_cases_fms.jsonl", build_fms_cases.build(facts)
 

@@ -76,7 +76,7 @@ def _planned(
     serving, hours = None, needed
     if placement.serving is not None:
         workload = placement.serving.workload
-        efficiency = facts.serving(workload.stack, workload.method)
+        efficiency = facts.serving(workload.stack, workload.method, workload.stack_version)
         serving = speed_as_served(setup.shape, offer.instance, efficiency, workload)
         if limit_hours > needed.likely:
             hours = Range(limit_hours, limit_hours, max(needed.high, limit_hours))

@@ -10,11 +10,12 @@ from modelpick.planning.choose import Tuning
 from modelpick.planning.cost import BreakEven, MonthCost, TokenPrices, break_even, serving_month, token_prices
 from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once, speed_as_served
 from modelpick.planning.job import JobCost, JobTime
+from modelpick.planning.load import CarriedLoad, LoadLimits, carried_load
 from modelpick.planning.placement import Placement, Placements, job_on
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import ASSUMED_TOKENS, PlanRequest, SearchFacts
 from modelpick.planning.setups import Setup
-from modelpick.speed.speed import ServingSpeed, Speed
+from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 from modelpick.workload import Workload
 
 
@@ -23,7 +24,8 @@ class CostOptions:
     """How a comparison is computed.
 
     `spot` holds the spot samples of the same types, by name; `duty_cycle` is the share of the month a server is on,
-    `utilisation` the share of its tokens that is used while it is on. `all_sizes`: also larger sizes of a GPU.
+    `utilisation` the share of its tokens that is used while it is on. `all_sizes`: also larger sizes of a GPU. `limits`:
+    how fast each request must be answered, and how many arrive.
     """
 
     spot: Mapping[str, Offer] = field(default_factory=dict)
@@ -31,11 +33,15 @@ class CostOptions:
     utilisation: float = 1.0
     against_usd_per_mtok: float | None = None
     all_sizes: bool = False
+    limits: LoadLimits = field(default_factory=LoadLimits)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instance that holds the workload. Costs are None where its price is not known."""
+    """One instance that holds the workload. Costs are None where its price is not known.
+
+    `load`: how many of it the load needs, where limits were asked for.
+    """
 
     offer: Offer
     headroom_gib: float
@@ -51,13 +57,19 @@ class Row:
     spot: Offer | None = None
     spot_time: JobTime | None = None
     spot_job: JobCost | None = None
+    load: CarriedLoad | None = None
+
+    @property
+    def instances(self) -> int:
+        """How many of it are needed."""
+        return self.load.servers or 1 if self.load is not None else 1
 
     @property
     def usd(self) -> float | None:
-        """What the row is sorted by: the job's likely dollars, or the month's."""
+        """What the row is sorted by: the job's likely dollars, or the month's of all instances that are needed."""
         if self.job is not None:
             return self.job.total.likely
-        return None if self.month is None else self.month.total_usd
+        return None if self.month is None else self.month.total_usd * self.instances
 
     def as_json(self) -> dict[str, object]:
         """One element of `rows` in `cost --json`."""
@@ -70,6 +82,8 @@ class Row:
         parts: dict[str, Any] = {"month": self.month, "usd_per_mtok": self.prices, "break_even": self.break_even}
         parts |= {"time": self.time, "job": self.job}
         answer |= {name: part.as_json() if part is not None else None for name, part in parts.items()}
+        if self.load is not None:
+            answer["load"] = {**self.load.as_json(), "usd_per_month": self.usd}
         answer["spot"] = None
         if self.spot is not None:
             answer["spot"] = {
@@ -119,6 +133,7 @@ class InstanceComparison:
     assumptions: tuple[str, ...]
     causes: Mapping[str, Cause] = field(default_factory=dict)  # type -> why it is left out
     refusal: Rejection | None = None  # why nothing can be planned from it: no row has a price, or it is hypothetical
+    unmeasured: str | None = None  # what the speeds rest on, where that was never measured: to be said first
 
     @property
     def workload(self) -> Workload:
@@ -168,9 +183,41 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
         causes[name] = rejection.cause
     if not options.all_sizes:
         rows = _one_size_each(rows, left_out)
+    refusal = found.refusal()
+    if options.limits.asked and request.serve is not None:
+        rows, refusal = _within_limits(rows, left_out, refusal)
     shown = rows[0].memory if rows else found.setup.least
-    assumptions = _assumptions(shown.workload, request, facts, rows)
-    return InstanceComparison(request.model.id, tuple(rows), shown, left_out, assumptions, causes, found.refusal())
+    efficiency = _efficiency(shown.workload, facts)
+    gpus = tuple(dict.fromkeys(row.offer.instance.gpu.name for row in rows))
+    standing = efficiency.standing(*gpus)
+    assumptions = (standing, *_assumptions(shown.workload, request, facts, rows))
+    unmeasured = standing if efficiency.rough(*gpus) else None
+    return InstanceComparison(
+        request.model.id, tuple(rows), shown, left_out, assumptions, causes, refusal, unmeasured
+    )  # fmt: skip
+
+
+def _efficiency(workload: Workload, facts: SearchFacts) -> Calibration[Any]:
+    if workload.task == "serve":
+        return facts.serving(workload.stack, workload.method, workload.stack_version)
+    return facts.training(workload.stack, workload.method)
+
+
+def _within_limits(
+    rows: Sequence[Row], left_out: dict[str, str], refusal: Rejection | None
+) -> tuple[list[Row], Rejection | None]:
+    """The rows that keep the limits, the cheapest for the whole load first; why the others are left out."""
+    kept = [row for row in rows if row.load is not None and row.load.servers is not None]
+    for row in rows:
+        if row not in kept and row.load is not None:
+            left_out[row.offer.instance.name] = row.load.text
+    kept.sort(key=lambda row: (row.usd is None, row.usd or 0.0))
+    if rows and not kept:
+        refusal = Rejection(
+            "limits", "limits", "no instance type keeps the limits with even one request at a time",
+            "allow a longer --max-first-token-s or fewer --min-tokens-per-second",
+        )  # fmt: skip
+    return kept, refusal
 
 
 def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
@@ -194,7 +241,8 @@ def _serving(
 ) -> Row:  # fmt: skip
     offer, memory = placement.offer, placement.memory
     workload = memory.workload
-    speed = speed_as_served(setup.shape, offer.instance, facts.serving(workload.stack, workload.method), workload)
+    efficiency = _efficiency(workload, facts)
+    speed = speed_as_served(setup.shape, offer.instance, efficiency, workload)
     month = serving_month(offer, facts.rates, duty_cycle=options.duty_cycle, weights_gb=setup.weights_gb)
     prices = token_prices(offer, speed, workload, options.utilisation)
     against, even = options.against_usd_per_mtok, None
@@ -202,9 +250,12 @@ def _serving(
         even = break_even(against, month, speed, workload)
     spot = options.spot.get(offer.instance.name)
     spot = spot if spot is not None and spot.usd_per_hour is not None else None
+    load = None
+    if options.limits.asked:
+        load = carried_load(setup.shape, offer.instance, efficiency, workload, options.limits)
     return Row(
         offer, placement.headroom_gib, memory, speed.generated,
-        serving=speed, month=month, prices=prices, break_even=even, spot=spot,
+        serving=speed, month=month, prices=prices, break_even=even, spot=spot, load=load,
     )  # fmt: skip
 
 
@@ -226,12 +277,12 @@ def _training(
 
 def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, rows: Sequence[Row]) -> tuple[str, ...]:
     serves = workload.task == "serve"
-    efficiency = (facts.serving if serves else facts.training)(workload.stack, workload.method)
-    assumptions = [efficiency.standing(*dict.fromkeys(row.offer.instance.gpu.name for row in rows))]
-    assumptions.append(f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}")
+    assumptions = [f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}"]
     if serves:
-        at_once = "1 request" if workload.batch == 1 else f"{workload.batch} requests"
-        assumptions.append(f"{at_once} at a time, {workload.context} prompt tokens each")
+        at_once = "1 request at a time" if workload.batch == 1 else f"{workload.batch} requests at a time"
+        if (arriving := next((row.load for row in rows if row.load is not None), None)) is not None:
+            at_once = arriving.asked(workload.batch)
+        assumptions.append(f"{at_once}, {workload.context} prompt tokens each")
         if answered_at_once(workload) < workload.batch:
             assumptions.append(ONE_AFTER_ANOTHER)
         assumptions.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")

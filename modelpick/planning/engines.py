@@ -12,7 +12,8 @@ from typing import Literal, get_args
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, findings, refusal, spoken
 from modelpick.offers.instance import InstanceType
-from modelpick.speed.roofline import ServingEfficiency, SpeedShape
+from modelpick.speed.roofline import ServingEfficiency
+from modelpick.speed.shape import SpeedShape
 from modelpick.speed.speed import Calibration, ServingSpeed, serving_speed
 from modelpick.workload import CHECKPOINT_METHODS, Stack, Workload
 
@@ -83,8 +84,13 @@ def answered_at_once(workload: Workload) -> int:
 def speed_as_served(
     shape: SpeedShape, instance: InstanceType, efficiency: Calibration[ServingEfficiency], workload: Workload
 ) -> ServingSpeed:
-    """The speed of all concurrent requests together, as the engine that serves them answers them."""
-    return serving_speed(shape, instance, efficiency, replace(workload, batch=answered_at_once(workload)))
+    """The speed of all concurrent requests together, as the engine that serves them answers them.
+
+    Where they are answered one after another, the others wait: there is no time to the first token under the load.
+    """
+    at_once = answered_at_once(workload)
+    speed = serving_speed(shape, instance, efficiency, replace(workload, batch=at_once))
+    return speed if at_once == workload.batch else replace(speed, first_token=None)
 
 
 def engine_fit(

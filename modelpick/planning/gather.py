@@ -32,6 +32,7 @@ from modelpick.planning import compare as comparison
 from modelpick.planning import data_tokens, report
 from modelpick.planning import plan as plans
 from modelpick.planning.catalog_search import facts
+from modelpick.planning.load import LoadLimits
 from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import PlannedPolicy
@@ -106,11 +107,14 @@ def compare(
     utilisation: float = 1.0,
     against_usd_per_mtok: float | None = None,
     all_sizes: bool = False,
+    limits: LoadLimits | None = None,
     offline: bool = True,
     offers: Sequence[Offer] | None = None,
     progress: data_tokens.Progress | None = None,
 ) -> comparison.InstanceComparison:
     """Instances side by side for a model; `offers` stands in for the embedded prices (live ones).
+
+    `limits`: how fast each request must be answered, and how many arrive; then each row says how many it takes.
 
     Raises rejection.NoPlan for what cannot run anywhere, UsageError for invalid input, CannotTellError for a
     model that is not understood, RemoteError for one that is unknown.
@@ -121,6 +125,8 @@ def compare(
             raise UsageError(f"{what} is {value}", fix="give a share above 0, up to 1", code="bad_share")
     if data is not None and work.task == "serve":
         raise UsageError("data does not apply to task serve", fix="leave out --data", code="contradiction")
+    if limits is not None and limits.asked and work.task != "serve":
+        raise UsageError("limits on the wait do not apply to task finetune", fix="leave them out", code="contradiction")
     resolved = settings.load({"region": region})
     where = embedded.check_region(resolved.region)
     priced = discounted_offers(region=where, discounts=resolved.discounts)
@@ -138,7 +144,9 @@ def compare(
         request = PlanRequest(model, serve=work)
     found, absent = _placed_or_imagined(request, tried)
     spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
-    cost_options = comparison.CostOptions(spot, duty_cycle, utilisation, against_usd_per_mtok, all_sizes)
+    cost_options = comparison.CostOptions(
+        spot, duty_cycle, utilisation, against_usd_per_mtok, all_sizes, limits or LoadLimits()
+    )  # fmt: skip
     compared = comparison.compare(found, request, cost_options, facts())
     if absent is None:
         return compared

@@ -246,7 +246,7 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
         listed.append("start, installation and evaluation: 2-10 min, 2-8 min, 0-67 % of the training time")
     if placement.serving is not None:
         served = placement.serving.workload
-        listed.append(facts.serving(served.stack, served.method).standing(gpu))
+        listed.append(facts.serving(served.stack, served.method, served.stack_version).standing(gpu))
         listed.append("serving lasts until the limit")
         if answered_at_once(served) < served.batch:
             listed.append(ONE_AFTER_ANOTHER)

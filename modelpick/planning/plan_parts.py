@@ -136,7 +136,7 @@ class PlannedServingSpeed(PlanPart):
     generate: PlannedSpeed
     prefill: PlannedSpeed
     prefill_share_of_time: float
-    seconds_to_first_token: float
+    seconds_to_first_token: float | None  # under the load; null: requests queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from modelpick.offers.price import Offer
 
 Cause = Literal[
     "context", "checkpoint", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer",
-    "settings",
+    "settings", "limits",
 ]  # fmt: skip
 
 

@@ -12,8 +12,9 @@ from modelpick.offers.compatibility import Rule, Subject
 from modelpick.offers.price import BillingRates
 from modelpick.planning.data_tokens import Tokens
 from modelpick.ranges import Range, exactly
-from modelpick.speed.roofline import ServingEfficiency, TrainingEfficiency
+from modelpick.speed.roofline import ServingEfficiency
 from modelpick.speed.speed import Calibration
+from modelpick.speed.training import TrainingEfficiency
 from modelpick.workload import Task, Workload
 
 # What is assumed where no data file is given, so that there is a cost; the plan says so.
@@ -44,13 +45,13 @@ class SearchFacts:
     """What a search judges by: the same for every model.
 
     `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
-    the calibrated constants of a stack and a method.
+    the calibrated constants of a stack and a method, of a server also for its version.
     """
 
     rules: tuple[Rule, ...]
     subject_of: Callable[[Model, Workload], Subject]
     rates: BillingRates
-    serving: Callable[[str, str], Calibration[ServingEfficiency]]
+    serving: Callable[[str, str, str | None], Calibration[ServingEfficiency]]
     training: Callable[[str, str], Calibration[TrainingEfficiency]]
 
 

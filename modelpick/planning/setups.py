@@ -18,7 +18,7 @@ from modelpick.planning.fit import on_device
 from modelpick.planning.recipe import as_trained
 from modelpick.planning.rejection import Rejection, rejection_of
 from modelpick.planning.request import PlanRequest, SearchFacts
-from modelpick.speed.roofline import SpeedShape, shape_of
+from modelpick.speed.shape import SpeedShape, shape_of
 from modelpick.workload import CHECKPOINT_METHODS, Workload
 
 

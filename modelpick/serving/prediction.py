@@ -17,7 +17,7 @@ from modelpick.planning.plan_file import load
 from modelpick.serving.bench import Level
 from modelpick.speed import calibration
 from modelpick.speed.calibration import Measurement
-from modelpick.speed.roofline import SpeedShape, shape_of
+from modelpick.speed.shape import SpeedShape, shape_of
 from modelpick.speed.speed import Calibration, Speed
 from modelpick.workload import Workload
 
@@ -110,5 +110,5 @@ def of_workload(model: str, instance: str, workload: Workload, *, plan: str = ""
     if isinstance(found, ModelpickError):
         raise found
     shape = shape_of(architecture_of(found))
-    by = calibration.serving(workload.stack, workload.method)
+    by = calibration.serving(workload.stack, workload.method, workload.stack_version)
     return Prediction(plan, found.id, kinds[instance], workload, shape, by)

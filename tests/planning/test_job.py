@@ -11,7 +11,7 @@ from modelpick.planning.cost import break_even, serving_month, token_prices
 from modelpick.planning.job import job_cost, job_time, transfer_hours
 from modelpick.ranges import Range, exactly, total
 from modelpick.speed import calibration, speed
-from modelpick.speed.roofline import shape_of
+from modelpick.speed.shape import shape_of
 from modelpick.speed.speed import ServingSpeed, Speed
 from modelpick.workload import Workload, workload_from
 from tests.speed.test_roofline import LLAMA_2_7B

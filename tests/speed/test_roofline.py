@@ -10,7 +10,9 @@ from modelpick.catalog.architecture import read
 from modelpick.offers import embedded
 from modelpick.speed import calibration, roofline
 from modelpick.speed import speed as timing
-from modelpick.speed.roofline import SpeedShape, TrainingJob, shape_of
+from modelpick.speed.hardware import hardware_of
+from modelpick.speed.shape import SpeedShape, shape_of
+from modelpick.speed.training import TrainingJob, training_tokens_per_second
 from modelpick.workload import workload_from
 
 LLAMA_2_7B = {
@@ -42,7 +44,7 @@ def test_a_shape_counts_what_a_token_is_multiplied_with(llama: SpeedShape) -> No
 
 def test_one_sequence_in_16_bits_on_an_a10g_is_read_at_the_memory_bandwidth(llama: SpeedShape) -> None:
     """13.2 GB of weights over 600 GB/s: at most 45 tokens/s; vLLM reaches most of it."""
-    on = roofline.hardware_of(embedded.instances()["g5.xlarge"])
+    on = hardware_of(embedded.instances()["g5.xlarge"])
     assert roofline.decode_roof(llama, on, "bf16", 1, 0) == pytest.approx(45.4, rel=0.01)
     by = calibration.serving("vllm", "bf16").constants
     assert 30 < roofline.decode_tokens_per_second(llama, on, by, "bf16", 1, 128, 128) < 45
@@ -50,7 +52,7 @@ def test_one_sequence_in_16_bits_on_an_a10g_is_read_at_the_memory_bandwidth(llam
 
 def test_eager_int8_is_slower_than_16_bits(llama: SpeedShape) -> None:
     """LLM.int8 saves memory, not time: 6.9 against 34 tokens/s on an A100 (premAI-io/benchmarks)."""
-    on = roofline.hardware_of(embedded.instances()["p4de.24xlarge"])
+    on = hardware_of(embedded.instances()["p4de.24xlarge"])
     slow, fast = (
         roofline.decode_tokens_per_second(
             llama, on, calibration.serving("transformers", method).constants, method, 1, 12, 512
@@ -101,7 +103,7 @@ def test_training_stays_below_the_datasheet(name: str, method: str, batch: int, 
 @given(st.integers(1, 256), st.integers(1, 32_000))
 def test_a_step_takes_longer_with_more_sequences_and_more_context(batch: int, context: int) -> None:
     shape = shape_of(read(LLAMA_2_7B))
-    on = roofline.hardware_of(embedded.instances()["g6e.xlarge"])
+    on = hardware_of(embedded.instances()["g6e.xlarge"])
     by = calibration.serving("vllm", "bf16").constants
     one = roofline.step_seconds(shape, on, by, "bf16", batch, context)
     assert roofline.step_seconds(shape, on, by, "bf16", batch + 1, context) > one
@@ -109,13 +111,13 @@ def test_a_step_takes_longer_with_more_sequences_and_more_context(batch: int, co
 
 
 def test_recomputing_activations_and_training_all_weights_cost_time(llama: SpeedShape) -> None:
-    on = roofline.hardware_of(embedded.instances()["g6e.xlarge"])
+    on = hardware_of(embedded.instances()["g6e.xlarge"])
     by = calibration.training("trl", "lora").constants
     job = TrainingJob("lora", batch=8, length=2048, checkpointing=False)
-    plain = roofline.training_tokens_per_second(llama, on, by, job)
-    assert roofline.training_tokens_per_second(llama, on, by, replace(job, checkpointing=True)) < plain
-    assert roofline.training_tokens_per_second(llama, on, by, replace(job, method="full")) < plain
-    assert roofline.training_tokens_per_second(llama, on, by, replace(job, method="qlora")) < plain
+    plain = training_tokens_per_second(llama, on, by, job)
+    assert training_tokens_per_second(llama, on, by, replace(job, checkpointing=True)) < plain
+    assert training_tokens_per_second(llama, on, by, replace(job, method="full")) < plain
+    assert training_tokens_per_second(llama, on, by, replace(job, method="qlora")) < plain
 
 
 def test_an_unmeasured_gpu_gets_a_wider_interval() -> None:

@@ -12,6 +12,7 @@ from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.errors import UsageError
 from modelpick.planning.compare import InstanceComparison, Row
+from modelpick.planning.load import LoadLimits
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from
 
@@ -34,6 +35,18 @@ def cost(
         str | None,
         typer.Option("--against", metavar="USD_PER_MTOK", help="API price to compare with."),
     ] = None,
+    max_first_token_s: Annotated[
+        str | None,
+        typer.Option("--max-first-token-s", metavar="S", help="Longest likely wait for the first token, in seconds."),
+    ] = None,
+    min_tokens_per_second: Annotated[
+        str | None,
+        typer.Option("--min-tokens-per-second", metavar="X", help="Fewest likely tokens/s of each request."),
+    ] = None,
+    requests_per_second: Annotated[
+        str | None,
+        typer.Option("--requests-per-second", metavar="X", help="Requests that arrive. Default: --batch at a time."),
+    ] = None,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,
@@ -42,7 +55,8 @@ def cost(
 ) -> None:
     """Compare instances for one model: speed, time and cost.
 
-    Below the table: what the next cheaper and the next faster instance would change.
+    Below the table: what the next cheaper and the next faster instance would change. With a limit on the first token,
+    on the tokens/s of each request, or a rate of requests: how many instances that takes.
     """
 
     not_both("--instance", instance, "--family", family)
@@ -52,7 +66,16 @@ def cost(
         names["task"] = "finetune"
     workload = workload_from(names)
     if workload.task == "finetune":
-        _only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against})
+        _only_serving(
+            {
+                "--duty": duty,
+                "--utilisation": utilisation,
+                "--against": against,
+                "--max-first-token-s": max_first_token_s,
+                "--min-tokens-per-second": min_tokens_per_second,
+                "--requests-per-second": requests_per_second,
+            }
+        )
     found = api.compare(
         model,
         names,
@@ -65,6 +88,11 @@ def cost(
         utilisation=fraction("--utilisation", utilisation) or 1.0,
         against_usd_per_mtok=amount("--against", against),
         all_sizes=all_sizes,
+        limits=LoadLimits(
+            amount("--max-first-token-s", max_first_token_s),
+            amount("--min-tokens-per-second", min_tokens_per_second),
+            amount("--requests-per-second", requests_per_second),
+        ),
         offline=offline,
     )
     out.answer(_payload(model, found), lambda console: _draw(console, found))
@@ -90,6 +118,7 @@ def _payload(model: str, found: InstanceComparison) -> dict[str, object]:
         "not_placed": found.refusal.as_json() if found.refusal else None,
         "left_out": found.left_out,
         "causes": dict(found.causes),
+        "unmeasured": found.unmeasured,
         "assumptions": list(found.assumptions),
         "sources": sorted({row.offer.source for row in found.rows if row.offer.source}),
     }
@@ -107,6 +136,8 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     if not found.rows:
         console.print(f"no instance type can run it: {found.refusal.reason if found.refusal else ''}", markup=False)
         return
+    if found.unmeasured is not None:
+        console.print(styled((found.unmeasured, "yellow")))
     table = Table(box=None, pad_edge=False, padding=(0, 2 if serves else 1, 0, 0), header_style="bold")
     table.add_column("instance", no_wrap=True)
     table.add_column("GPU", no_wrap=True)
@@ -115,6 +146,9 @@ def _draw(console: Console, found: InstanceComparison) -> None:
         if serves
         else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
     )
+    limited = any(row.load is not None for row in found.rows)
+    if limited:
+        titles = ("$/h", "needed", "first token", "tokens/s each", "$/month")
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for row in found.rows:
@@ -128,7 +162,9 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     for row in found.rows[:1]:
         if row.break_even is not None:
             console.print(_break_even(row), markup=False)
-    for line in found.assumptions:
+    if limited and found.rows[0].load is not None:
+        console.print(f"{found.rows[0].offer.instance.name}: {found.rows[0].load.text}", markup=False)
+    for line in found.assumptions[0 if found.unmeasured is None else 1 :]:
         console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
     if found.left_out:
         console.print(f"{len(found.left_out)} types are left out; --json says why, --all-sizes shows larger ones")
@@ -138,6 +174,13 @@ def _cells(row: Row, serves: bool) -> list[str]:
     price = row.offer.usd_per_hour
     cells = ["unknown" if price is None else f"{price:.3f}"]
     rate = row.speed
+    if row.load is not None and row.load.speed is not None:
+        wait, each = row.load.speed.first_token, row.load.speed.per_request
+        cells.append(str(row.instances))
+        cells.append("queues" if wait is None else f"{wait.likely:.2g} s ({wait.low:.2g}-{wait.high:.2g})")
+        cells.append(f"{each.likely:,.0f} ({each.low:,.0f}-{each.high:,.0f})")
+        cells.append("" if row.usd is None else f"{row.usd:,.0f}")
+        return cells
     if serves:
         cells.append(f"{rate.tokens_per_s:,.0f} ({rate.low:,.0f}-{rate.high:,.0f})")
         prices = row.prices

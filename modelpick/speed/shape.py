@@ -1,0 +1,120 @@
+"""What speed needs to know of a model: elements that are read, multiplied and kept. Pure."""
+
+from dataclasses import dataclass
+
+from modelpick.catalog.architecture import Architecture
+from modelpick.memory.weights import ELEMENT_BYTES, SCHEMES, grouped
+
+# Bytes read for a weight, codes and scales: memory/weights.py has them, with their sources. The first ones occur in
+# published measurements alone: 8-bit GPTQ, SmoothQuant's W8A8 (arXiv 2211.10438), NVFP4 (4 bits, an 8-bit scale for 16
+# of them), FP8 with a 32-bit scale for 128 x 128 of them, 4-bit integers with a 16-bit scale for 32 (Kimi-K2.5). The
+# output matrix stays at 16 bits except in GGUF.
+WEIGHT_BYTES = {
+    "gptq-int8": grouped("gptq", bits=8).bytes_per_weight,
+    "w8a8": 1.0,
+    "nvfp4": 0.5 + 1 / 16,
+    "fp8-block": 1.0 + 4 / 128**2,
+    "int4": 0.5 + 2 / 32,
+    **ELEMENT_BYTES,
+    **{name: scheme.bytes_per_weight for name, scheme in SCHEMES.items()},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedShape:
+    """What speed needs to know of a model, counted in elements."""
+
+    layers: int
+    hidden: int
+    dense_weights: int  # linear layers that every token passes, without the output matrix
+    expert_weights: int  # all routed experts of all layers
+    experts: int  # routed experts a layer has (0: none), of which `experts_per_token` are used
+    experts_per_token: int
+    head_weights: int  # the output matrix
+    cache_per_token: float  # keys and values kept per token, all layers (MLA: the latent)
+    attention_width: float  # query elements, summed over layers
+    window: int | None = None  # tokens the windowed layers look back
+    windowed_share: float = 0.0  # the part of `cache_per_token` in windowed layers
+    parameters: int = 0
+    blocks: bool = False  # the checkpoint's FP8 weights share scales by blocks: activations are quantized by groups
+
+    @property
+    def active_experts(self) -> float:
+        """Weights of the experts that a token is multiplied with."""
+        return self.expert_weights * self.experts_per_token / self.experts if self.experts else 0.0
+
+    @property
+    def active_weights(self) -> float:
+        """Weights a token is multiplied with."""
+        return self.dense_weights + self.active_experts + self.head_weights
+
+    def formats(self, method: str) -> tuple[str, str]:
+        """The formats of the dense weights and of the experts under `method`, as the operators' tables name them.
+
+        `a+b` names both. MXFP4 checkpoints (gpt-oss) hold the experts alone in it.
+        """
+        dense, _, experts = method.partition("+")
+        if method == "mxfp4":
+            return "bf16", "mxfp4"
+        if method == "fp8" and self.blocks:
+            return "fp8-block", "fp8-block"
+        return dense, experts or dense
+
+    def touched(self, sequences: float) -> float:
+        """Elements of the experts that one step of `sequences` tokens reads: those that no token chose are not read.
+
+        As if the router chose evenly: real routing is skewed, which reads a little less.
+        """
+        if not self.experts:
+            return 0.0
+        return self.expert_weights * (1 - (1 - self.experts_per_token / self.experts) ** sequences)
+
+    def bytes_read(self, method: str, sequences: float) -> float:
+        """Weight bytes one step reads."""
+        dense, experts = self.formats(method)
+        head = self.head_weights * (WEIGHT_BYTES[method] if method == "gguf" else 2.0)
+        return self.dense_weights * WEIGHT_BYTES[dense] + self.touched(sequences) * WEIGHT_BYTES[experts] + head
+
+    def weight_bytes(self, method: str) -> float:
+        """Bytes of all weights that steps read, without the embedding table."""
+        return self.bytes_read(method, 1e9)
+
+    def cache_tokens(self, context: float) -> float:
+        """Tokens an average layer still keeps at `context`."""
+        if self.window is None:
+            return context
+        return context * (1 - self.windowed_share) + min(context, self.window) * self.windowed_share
+
+
+def shape_of(architecture: Architecture) -> SpeedShape:
+    """The shape of a model read from its config.json. Encoder and decoder layers count alike."""
+    runs = architecture.layers + architecture.encoder
+    cache = attention = windowed = 0.0
+    window = None
+    experts = per_token = 0
+    for run in runs:
+        if run.attention is not None:
+            kept = run.attention.latent or run.attention.kv_width
+            cache += run.count * kept
+            attention += run.count * run.attention.query_width
+            if run.attention.window is not None:
+                window = max(window or 0, run.attention.window)
+                windowed += run.count * kept
+        if run.experts is not None:
+            experts, per_token = run.experts.count, run.experts.per_token
+    stored = architecture.checkpoint
+    return SpeedShape(
+        layers=architecture.depth,
+        hidden=architecture.hidden,
+        dense_weights=architecture.linear_weights,
+        expert_weights=architecture.expert_weights,
+        experts=experts,
+        experts_per_token=per_token,
+        head_weights=architecture.head_parameters,
+        cache_per_token=cache,
+        attention_width=attention,
+        window=window,
+        windowed_share=windowed / cache if cache else 0.0,
+        parameters=architecture.parameters,
+        blocks=stored is not None and stored.method == "fp8" and stored.group > 0,
+    )

@@ -1,0 +1,214 @@
+"""Facts from a wheel of aiconfigurator-core (Apache-2.0): facts/measured_speed_2026.csv and facts/operator_speed.csv.
+
+    python scripts/summarise_aiconfigurator.py FOLDER    (FOLDER: the unpacked wheel; needs pyarrow; a minute)
+
+Not part of `make facts`: the wheel is 200 MB, and its figures change with its version, which VERSION names. Of the
+published runs it takes those of one group of tensor-parallel GPUs (no data or pipeline parallelism, no split prefill)
+on GPUs that AWS rents, at most MOST of each model, GPU and weight format, spread over the lengths and loads.
+Of the measured operators: the line "time = start + bytes / (bandwidth x share)" through the products of few rows, the
+FLOP/s of large products, and the all-reduces of 16 KiB in CUDA graphs.
+"""
+
+import csv
+import hashlib
+import re
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+VERSION = "0.12.0"
+SOURCE, LICENSE = f"pypi aiconfigurator-core {VERSION}", "Apache-2.0"
+FACTS = Path(__file__).resolve().parent.parent / "facts"
+MOST = {"vllm": 16, "sglang": 8, "trtllm": 8}
+GPUS = {
+    "a100_sxm": "A100-80GB", "h100_sxm": "H100-80GB", "h200_sxm": "H200", "b200_sxm": "B200", "b300_sxm": "B300",
+    "l40s": "L40S", "rtx_pro_6000_server": "RTX PRO 6000",
+}  # fmt: skip
+SERVED_ON = ("H100-80GB", "H200", "B200")
+BANDWIDTH = {  # GB/s, facts/gpus.toml
+    "A100-80GB": 2039, "H100-80GB": 3350, "H200": 4800, "B200": 7700, "B300": 8000, "L40S": 864, "RTX PRO 6000": 1597,
+}  # fmt: skip
+BYTES = {
+    "bf16": 2.0, "fp8": 1.0, "fp8-block": 1.0, "nvfp4": 0.5625, "int4": 0.53, "mxfp4": 0.53125,
+}  # fmt: skip
+NAMES = {
+    "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8-block", "nvfp4": "nvfp4", "int4_wo": "int4",
+    "w4a16_mxfp4": "mxfp4", "": "bf16",
+}  # fmt: skip
+# The same shape under another name.
+MODELS = {
+    "deepseek-ai/DeepSeek-R1": "deepseek-ai/DeepSeek-V3", "nvidia/DeepSeek-R1-NVFP4": "deepseek-ai/DeepSeek-V3",
+    "nvidia/DeepSeek-V3.1-NVFP4": "deepseek-ai/DeepSeek-V3", "nvidia/Qwen3-32B-NVFP4": "Qwen/Qwen3-32B",
+    "meta-llama/Llama-3.1-8B-Instruct": "meta-llama/Llama-3.1-8B", "zhipuai/GLM-5": "zai-org/GLM-5",
+}  # fmt: skip
+# NVIDIA's own figures of this model on vLLM exceed what the hardware allows: prefix caching is suspected.
+LEFT_OUT = (("vllm", "nvidia/Llama-3.1-8B-Instruct-FP8"),)
+RUN_FIELDS = (
+    "id", "source", "license", "stack", "version", "model", "method", "gpu", "gpus", "concurrency", "in_len", "out_len",
+    "first_token_ms", "per_token_ms",
+)  # fmt: skip
+OPERATOR_FIELDS = (
+    "kind", "gpu", "engine", "weights", "gpus", "start_us", "share", "large_tflops", "link_gbs", "source", "license",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Writes both files."""
+    systems = Path(sys.argv[1]) / "aiconfigurator_core" / "systems"
+    with (systems / "silicon_sample.csv").open(encoding="utf-8", newline="") as file:
+        _write("measured_speed_2026.csv", RUN_FIELDS, _thinned(_runs(csv.DictReader(file))))
+    _write("operator_speed.csv", OPERATOR_FIELDS, [*_products(systems), *_experts(systems), *_allreduces(systems)])
+    return 0
+
+
+def _write(name: str, fields: tuple[str, ...], rows: Iterable[dict[str, object]]) -> None:
+    with (FACTS / name).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _runs(rows: Iterable[dict[str, str]]) -> Iterator[dict[str, object]]:
+    for row in rows:
+        model, stack = row["model_path"], row["backend"]
+        gpu = GPUS.get(row["system"], "")
+        tensor, experts = int(row["tp_size"] or 0), int(row["moe_tp_size"] or 1) * int(row["moe_ep_size"] or 1)
+        plain = row["mode"] == "agg" and row["pp_size"] in ("", "1") and row["attention_dp_size"] in ("", "1")
+        if not plain or gpu not in SERVED_ON or (stack, model) in LEFT_OUT or experts not in (1, tensor):
+            continue
+        found = re.search(r"silicon_concurrency=(\d+)", row["silicon_data_source"])
+        yield {
+            "id": row["id"], "source": f"{SOURCE} systems/silicon_sample.csv", "license": LICENSE,
+            "stack": stack, "version": row["backend_version"], "model": MODELS.get(model, model),
+            "method": _method(model, row), "gpu": gpu, "gpus": tensor,
+            "concurrency": int(found[1]) if found else int(row["batch_size"]),
+            "in_len": int(row["isl"]), "out_len": int(row["osl"]),
+            "first_token_ms": round(float(row["silicon_ttft_ms"]), 2),
+            "per_token_ms": round(float(row["silicon_tpot_ms"]), 4),
+        }  # fmt: skip
+
+
+def _method(model: str, row: dict[str, str]) -> str:
+    """The weight format, "dense+experts" where they differ. gpt-oss is MXFP4 in its experts alone, Kimi-K2.5 4-bit in
+    its experts alone (their config.json); the FP8 checkpoints with experts are quantized by blocks."""
+    dense, experts = NAMES[row["gemm_quant_mode"]], NAMES[row["moe_quant_mode"]]
+    if "gpt-oss" in model:
+        return "mxfp4"
+    if "Kimi" in model:
+        return f"bf16+{experts}"
+    has_experts = any(part in model for part in ("MiniMax", "DeepSeek", "A22B", "A17B", "GLM"))
+    if has_experts and "fp8" in dense:
+        return "fp8-block"
+    return dense
+
+
+def _thinned(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+    """One row of each configuration and load, MOST[engine] of each group, chosen by a hash of their names."""
+    once: dict[tuple[object, ...], dict[str, object]] = {}
+    for row in rows:
+        once.setdefault(tuple(row[name] for name in RUN_FIELDS[3:12]), row)
+    groups = defaultdict(list)
+    for row in once.values():
+        groups[tuple(row[name] for name in ("stack", "model", "method", "gpu"))].append(row)
+    return [row for key in sorted(groups, key=str) for row in sorted(groups[key], key=_lot)[: MOST[str(key[0])]]]
+
+
+def _lot(row: dict[str, object]) -> str:
+    return hashlib.sha256(str(row["id"]).encode()).hexdigest()
+
+
+def _tables(systems: Path, operator: str, file: str) -> Iterator[tuple[str, str, Any]]:
+    """Of each GPU the table of the newest engine, with the engine's version."""
+    import pyarrow.parquet
+
+    for system, gpu in GPUS.items():
+        found = sorted((systems / "data" / system / operator / "vllm").glob(f"*/{file}"), key=_version)
+        if found:
+            yield gpu, f"vllm {found[-1].parent.name}", pyarrow.parquet.read_table(found[-1]).to_pylist()
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", path.parent.name))
+
+
+def _products(systems: Path) -> Iterator[dict[str, object]]:
+    """Dense products: few rows (a step of decoding), and large ones."""
+    for gpu, engine, rows in _tables(systems, "gemm", "gemm_perf.parquet"):
+        column = next(name for name in rows[0] if "dtype" in name)
+        for dtype in sorted({row[column] for row in rows} & NAMES.keys()):
+            weights = NAMES[dtype]
+            some = [row for row in rows if row[column] == dtype]
+            few = [
+                (row["n"] * row["k"] * BYTES[weights] / BANDWIDTH[gpu] / 1e3, row["latency"] * 1e3)
+                for row in some
+                if row["m"] <= 16 and row["n"] * row["k"] > 2e6
+            ]
+            large = [
+                2 * row["m"] * row["n"] * row["k"] / row["latency"] / 1e9
+                for row in some
+                if min(row["m"], row["n"], row["k"]) >= 4096
+            ]
+            if few and large:
+                yield _operator("gemm", gpu, engine, weights, *_line(few), large=statistics.median(large))
+
+
+def _experts(systems: Path) -> Iterator[dict[str, object]]:
+    """Routed experts of one layer, at up to 64 tokens."""
+    for gpu, engine, rows in _tables(systems, "moe", "moe_perf.parquet"):
+        for dtype in sorted({row["moe_dtype"] for row in rows} & NAMES.keys()):
+            weights = NAMES[dtype]
+            kernels = defaultdict(list)
+            for row in rows:
+                if row["moe_dtype"] == dtype and row["num_tokens"] <= 64:
+                    experts = row["num_experts"] / row["moe_ep_size"]
+                    touched = experts * (1 - (1 - row["topk"] / row["num_experts"]) ** row["num_tokens"])
+                    size = 3 * row["hidden_size"] * row["inter_size"] / row["moe_tp_size"] * BYTES[weights]
+                    kernels[row["kernel_source"]].append(
+                        (touched * size / BANDWIDTH[gpu] / 1e3, row["latency"] * 1e3)
+                    )
+            most = max(kernels.values(), key=len)
+            yield _operator("experts", gpu, engine, weights, *_line(most))
+
+
+def _allreduces(systems: Path) -> Iterator[dict[str, object]]:
+    """Of 16 KiB the time; of 128 MiB the bytes each GPU sends and receives (2 (n - 1) / n of it) a second."""
+    for gpu, engine, rows in _tables(systems, "comm", "custom_allreduce_perf.parquet"):
+        seconds = {
+            (row["num_gpus"], row["message_size"]): row["latency"] / 1e3 for row in rows if "graph" in row["backend"]
+        }
+        for gpus in sorted({count for count, _ in seconds}):
+            link = 2 * (gpus - 1) / gpus * 2**27 / seconds[gpus, 2**27] / 1e9
+            small = seconds[gpus, 2**14] * 1e6
+            yield _operator("allreduce", gpu, engine, "bf16", small, None, gpus=gpus, link=link)
+
+
+def _operator(
+    kind: str, gpu: str, engine: str, weights: str, start: float, share: float | None, *, large: float | None = None,
+    gpus: int = 1, link: float | None = None,
+) -> dict[str, object]:  # fmt: skip
+    return {
+        "kind": kind, "gpu": gpu, "engine": engine, "weights": weights, "gpus": gpus, "start_us": round(start, 1),
+        "share": "" if share is None else round(share, 3), "large_tflops": "" if large is None else round(large, 1),
+        "link_gbs": "" if link is None else round(link, 1),
+        "source": f"{SOURCE} systems/data", "license": LICENSE,
+    }  # fmt: skip
+
+
+def _line(points: list[tuple[float, float]]) -> tuple[float, float]:
+    """(start in us, share of the bandwidth) of the line that has the least squared relative error."""
+    weights = [1 / y**2 for _, y in points]
+    total = sum(weights)
+    x_mean = sum(w * x for w, (x, _) in zip(weights, points, strict=True)) / total
+    y_mean = sum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
+    slope = sum(w * (x - x_mean) * (y - y_mean) for w, (x, y) in zip(weights, points, strict=True)) / sum(
+        w * (x - x_mean) ** 2 for w, (x, _) in zip(weights, points, strict=True)
+    )
+    start = max(y_mean - slope * x_mean, 0.0)
+    return start, 1 / slope
+
+
+if __name__ == "__main__":
+    sys.exit(main())
