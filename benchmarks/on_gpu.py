@@ -40,7 +40,7 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import InstanceType
 from modelpick.planning.recipe import as_trained, settings_from
 from modelpick.speed import calibration
-from modelpick.speed.roofline import shape_of
+from modelpick.speed.shape import shape_of
 from modelpick.speed.speed import Speed, serving_speed, training_speed
 from modelpick.training import finetune, train
 from modelpick.training.progress import StepLogged
@@ -179,7 +179,7 @@ def _run(model: str, folder: Path, case: Case, instance: InstanceType | None) ->
         by_server = calibration.serving(workload.stack, workload.method)
         speed = serving_speed(shape, instance, by_server, workload).generated
     elif instance is not None:
-        by_loop = calibration.training(workload.stack, workload.method)
+        by_loop = calibration.training("modelpick", workload.method)
         speed = training_speed(shape, instance, by_loop, workload)
     return Result(model, case, measured, memory, speed)
 

@@ -96,7 +96,9 @@ def leave_one_out(rows: Sequence[Row], group: Callable[[Row], str]) -> list[Scor
     return scored
 
 
-def _scored(held: Sequence[Row], rest: Sequence[Row], fit: Callable[..., speed_fit.Fit[Any]], like: Any) -> list[Scored]:
+def _scored(
+    held: Sequence[Row], rest: Sequence[Row], fit: Callable[..., speed_fit.Fit[Any]], like: Any
+) -> list[Scored]:
     if not held:
         return []
     found = fit(rest, like, sorted({row.stack for row in held}))

@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -267,7 +267,10 @@ def search(rows: Sequence[Row], start: E, drift: Mapping[str, float], near: E | 
             moved = [value + (_STEP if index == number else 0.0) for index, value in enumerate(at)]
             shifted = _errors(rows, start, drift, moved)
             slopes.append([(after - before) / _STEP for after, before in zip(shifted, errors, strict=True)])
-        pull = [weight * min(1.0, _HUBER / (abs(error) or _HUBER)) / _SIGMA**2 for weight, error in zip(weights, errors, strict=True)]
+        pull = [
+            weight * min(1.0, _HUBER / (abs(error) or _HUBER)) / _SIGMA**2
+            for weight, error in zip(weights, errors, strict=True)
+        ]
         gain = 0.0
         while damping < 1e6:
             step = _newton_step(slopes, errors, pull, at, prior, drift, damping)
@@ -293,7 +296,8 @@ _STEP, _MOST_STEPS = 1e-3, 30
 
 
 def _with(start: E, drift: Mapping[str, float], logarithms: Sequence[float]) -> E:
-    return replace(start, **{key: math.exp(value) for key, value in zip(drift, logarithms, strict=True)})
+    values: dict[str, Any] = {key: math.exp(value) for key, value in zip(drift, logarithms, strict=True)}
+    return replace(start, **values)
 
 
 def _errors(rows: Sequence[Row], start: E, drift: Mapping[str, float], at: Sequence[float]) -> list[float]:
@@ -349,8 +353,17 @@ def _row(raw: dict[str, Any], shapes: Mapping[str, SpeedShape], other: Mapping[s
     predict, roof, features = (_training if raw["task"] == "finetune" else _serving)(raw, shape, on)
     features.update(shape=shape, hardware=on, method=raw["method"])
     return Row(
-        raw["id"], raw["source"], raw["model"], raw.get("version", ""), raw["task"], raw["stack"], _gpu(raw),
-        raw["tokens_per_s"], roof, features, predict,
+        raw["id"],
+        raw["source"],
+        raw["model"],
+        raw.get("version", ""),
+        raw["task"],
+        raw["stack"],
+        _gpu(raw),
+        raw["tokens_per_s"],
+        roof,
+        features,
+        predict,
     )
 
 

@@ -103,9 +103,14 @@ def _lines(rows: Iterable[Mapping[str, Any]], reference: float) -> dict[str, dic
     tuned = _tuned(rows)
     return {
         weights: {
-            "start_us": round(statistics.median(float(row["start_us"]) for row in tuned if row["weights"] == weights), 1),
+            "start_us": round(
+                statistics.median(float(row["start_us"]) for row in tuned if row["weights"] == weights), 1
+            ),
             "share": round(
-                min(1.0, statistics.median(float(row["share"]) for row in tuned if row["weights"] == weights) / reference),
+                min(
+                    1.0,
+                    statistics.median(float(row["share"]) for row in tuned if row["weights"] == weights) / reference,
+                ),
                 3,
             ),
         }

@@ -166,9 +166,7 @@ def _experts(systems: Path) -> Iterator[dict[str, object]]:
                     experts = row["num_experts"] / row["moe_ep_size"]
                     touched = experts * (1 - (1 - row["topk"] / row["num_experts"]) ** row["num_tokens"])
                     size = 3 * row["hidden_size"] * row["inter_size"] / row["moe_tp_size"] * BYTES[weights]
-                    kernels[row["kernel_source"]].append(
-                        (touched * size / BANDWIDTH[gpu] / 1e3, row["latency"] * 1e3)
-                    )
+                    kernels[row["kernel_source"]].append((touched * size / BANDWIDTH[gpu] / 1e3, row["latency"] * 1e3))
             most = max(kernels.values(), key=len)
             yield _operator("experts", gpu, engine, weights, *_line(most))
 

@@ -62,6 +62,7 @@ _OPENS_ITSELF = {
     "modelpick/memory/overhead.py": "embedded data",
     "modelpick/offers/embedded.py": "embedded data",
     "modelpick/speed/calibration.py": "embedded data",
+    "modelpick/speed/operators.py": "embedded data",
 }
 _OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load"}
 # files.py itself (but not the path it names), an archive, an address, a package

@@ -39,6 +39,7 @@ from modelpick.planning.plan_parts import PlannedPolicy
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.report import CaseResult, MemoryReport
 from modelpick.planning.request import Caps, PlanRequest
+from modelpick.planning.setups import UNTRIED
 from modelpick.planning.workloads import as_far_as_the_model_takes, as_the_model_takes, unset, workloads
 from modelpick.workload import Workload, workload_from
 
@@ -150,7 +151,8 @@ def compare(
     compared = comparison.compare(found, request, cost_options, facts())
     if absent is None:
         return compared
-    notes = (f"{absent.reason}: these rows are as if it did", *compared.assumptions)
+    how = "of a server that you set up yourself" if absent.code == UNTRIED else "as if it did"
+    notes = (f"{absent.reason}: these rows are {how}", *compared.assumptions)
     return replace(compared, refusal=absent, assumptions=notes)
 
 
@@ -232,14 +234,15 @@ def _model(name: str, offline: bool, *, ancestors: bool = False) -> tuple[Model,
 
 
 def _placed_or_imagined(request: PlanRequest, offers: Sequence[Offer]) -> tuple[Placements, Rejection | None]:
-    """Where it can run. Where only its checkpoint is absent: where it could with one, and the rejection that says so.
+    """Where it can run. Where only its checkpoint is absent, or what `serve` was tried with: where it could with one,
+    and the rejection that says so.
 
     Raises the rejection's error for what cannot run anywhere.
     """
     found = place(request, offers, Caps(), facts())
     if isinstance(found, Placements):
         return found, None
-    if found.cause == "checkpoint":
+    if found.cause == "checkpoint" or found.code == UNTRIED:
         imagined = place(request, offers, Caps(), facts(), hypothetical=True)
         if isinstance(imagined, Placements):
             return imagined, found

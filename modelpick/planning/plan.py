@@ -8,6 +8,7 @@ records it in the deployment, never here.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
@@ -43,10 +44,10 @@ from modelpick.planning.plan_parts import (
 )
 from modelpick.planning.rejection import NoPlan, Rejection
 from modelpick.planning.request import ASSUMED_TOKENS, Caps, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup, findings_on
+from modelpick.planning.setups import Setup, findings_on, trainer_of
 from modelpick.ranges import Range
 from modelpick.schema import to_json
-from modelpick.speed.speed import ServingSpeed, Speed
+from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 
 _TAKEN_CARE_OF = ("transformers_serve_open",)  # by `modelpick serve`, which puts a proxy with a key before it
 
@@ -234,19 +235,31 @@ def _unchecked(context: _Context) -> list[str]:
     return listed
 
 
-def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
+def _standing(context: _Context, best: PlannedPlacement) -> list[str]:
+    """What the speeds rest on, the rough ones first."""
     facts, gpu, placement = context.facts, best.offer.instance.gpu.name, best.placement
-    listed = [
+    found: list[Calibration[Any]] = []
+    if placement.tuning is not None:
+        tuned = placement.tuning.workload
+        found.append(facts.training(trainer_of(context.request, tuned), tuned.method))
+    if placement.serving is not None:
+        served = placement.serving.workload
+        found.append(facts.serving(served.stack, served.method, served.stack_version))
+    found.sort(key=lambda calibration: not calibration.rough(gpu))
+    return [calibration.standing(gpu) for calibration in found]
+
+
+def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
+    facts, placement = context.facts, best.placement
+    listed = [  # first what was never measured
+        *_standing(context, best),
         "intervals hold 80 % of cases (memory: 90 %); low and high ends of the parts add up",
         f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}",
     ]
     if placement.tuning is not None:
-        tuned = placement.tuning.workload
-        listed.append(facts.training(tuned.stack, tuned.method).standing(gpu))
         listed.append("start, installation and evaluation: 2-10 min, 2-8 min, 0-67 % of the training time")
     if placement.serving is not None:
         served = placement.serving.workload
-        listed.append(facts.serving(served.stack, served.method, served.stack_version).standing(gpu))
         listed.append("serving lasts until the limit")
         if answered_at_once(served) < served.batch:
             listed.append(ONE_AFTER_ANOTHER)

@@ -105,7 +105,7 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     subject = facts.subject_of(model, request.serve)
     if request.finetune is not None and request.finetune.is_lora:
         subject = replace(subject, adapter=True)
-    ways = _ways_to_serve(facts.rules, subject)
+    ways = _ways_to_serve(facts.rules, subject, untried=hypothetical)
     if isinstance(ways, ModelpickError):
         return rejection_of(ways, "engine")
     unheld = next((format_problem(architecture, way.workload) for way in ways), None)
@@ -122,6 +122,11 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     return tuple(setups)
 
 
+# transformers with GPTQ and AWQ kernels: `serve` installs none and refuses it; 83 published speeds say how fast it is.
+UNTRIED = "transformers_unknown_method"
+_MEASURED_ELSEWHERE = ("gptq", "awq")
+
+
 @dataclass(frozen=True, slots=True)
 class _WayToServe:
     """A workload on an engine, the rules that concern it, and what they say whatever the hardware."""
@@ -132,16 +137,22 @@ class _WayToServe:
 
 
 @lru_cache(maxsize=1024)
-def _ways_to_serve(rules: tuple[Rule, ...], subject: Subject) -> tuple[_WayToServe, ...] | ModelpickError:
+def _ways_to_serve(
+    rules: tuple[Rule, ...], subject: Subject, *, untried: bool
+) -> tuple[_WayToServe, ...] | ModelpickError:
     """The way of each engine that can serve `subject`, the preferred one first, or why none can.
 
+    `untried`: also weights that `serve` was never tried with on an engine that is named, though others measured them.
     Remembered: a thousand models of a catalog are a hundred subjects.
     """
     workload = subject.workload
     if workload.stack != "auto":
         concerned = applicable(rules, subject)
         caveats = _whatever_the_hardware(concerned)
-        return refusal(caveats) or (_WayToServe(workload, concerned, caveats),)
+        refused = refusal(caveats)
+        if refused is not None and untried and refused.code == UNTRIED and workload.method in _MEASURED_ELSEWHERE:
+            refused = None
+        return refused or (_WayToServe(workload, concerned, caveats),)
     engines = engines_for(rules, subject)
     if isinstance(engines, ModelpickError):
         return engines
@@ -170,6 +181,12 @@ def trained_workload(workload: Workload, architecture: Architecture) -> Workload
     if workload.gpus > 1:
         return replace(workload, stack="transformers")
     return as_trained(replace(workload, stack="transformers"), architecture.kind, gpu=True)
+
+
+def trainer_of(request: PlanRequest, workload: Workload) -> str:
+    """Whose loop trains `workload`, as the constants of speed are named: our own unless a stack was named."""
+    named = request.finetune is not None and request.finetune.stack != "auto"
+    return workload.stack if named or workload.gpus > 1 else "modelpick"
 
 
 def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:

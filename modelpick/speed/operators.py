@@ -89,7 +89,7 @@ def start_us(dense: str) -> float:
 
 
 def start_beside_experts_us(dense: str) -> float:
-    """The same of a layer's products beside its experts."""
+    """The same of a layer with experts, without those of the experts."""
     return _PRODUCTS_BESIDE_EXPERTS * line(dense).start_us
 
 

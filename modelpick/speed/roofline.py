@@ -143,9 +143,7 @@ def decode_tokens_per_second(
     """Generated tokens per second of all `batch` sequences, the reading of prompts included; below the roof."""
     middle = prompt + generated / 2
     if with_prefill:
-        seconds = answer_seconds(
-            shape, on, efficiency, method, batch, prompt, generated, cache_bytes=cache_bytes
-        ).whole
+        seconds = answer_seconds(shape, on, efficiency, method, batch, prompt, generated, cache_bytes=cache_bytes).whole
     else:
         seconds = generated * step_seconds(shape, on, efficiency, method, batch, middle, cache_bytes=cache_bytes)
     return min(batch * generated / seconds, decode_roof(shape, on, method, batch, middle, cache_bytes=cache_bytes))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from modelpick.catalog.architecture import Architecture
+from modelpick.catalog.architecture.shape import Checkpoint
 from modelpick.memory.weights import ELEMENT_BYTES, SCHEMES, grouped
 
 # Bytes read for a weight, codes and scales: memory/weights.py has them, with their sources. The first ones occur in
@@ -36,7 +37,8 @@ class SpeedShape:
     window: int | None = None  # tokens the windowed layers look back
     windowed_share: float = 0.0  # the part of `cache_per_token` in windowed layers
     parameters: int = 0
-    blocks: bool = False  # the checkpoint's FP8 weights share scales by blocks: activations are quantized by groups
+    # What the repository holds: the method's name, and the formats of its dense weights and of its experts.
+    stored: tuple[str, str, str] | None = None
 
     @property
     def active_experts(self) -> float:
@@ -51,14 +53,13 @@ class SpeedShape:
     def formats(self, method: str) -> tuple[str, str]:
         """The formats of the dense weights and of the experts under `method`, as the operators' tables name them.
 
-        `a+b` names both. MXFP4 checkpoints (gpt-oss) hold the experts alone in it.
+        Those of the repository where it is its own method; else `a+b` names both, and MXFP4 is of experts alone, as in
+        gpt-oss.
         """
+        if self.stored is not None and method == self.stored[0]:
+            return self.stored[1:]
         dense, _, experts = method.partition("+")
-        if method == "mxfp4":
-            return "bf16", "mxfp4"
-        if method == "fp8" and self.blocks:
-            return "fp8-block", "fp8-block"
-        return dense, experts or dense
+        return ("bf16", "mxfp4") if method == "mxfp4" else (dense, experts or dense)
 
     def touched(self, sequences: float) -> float:
         """Elements of the experts that one step of `sequences` tokens reads: those that no token chose are not read.
@@ -67,7 +68,8 @@ class SpeedShape:
         """
         if not self.experts:
             return 0.0
-        return self.expert_weights * (1 - (1 - self.experts_per_token / self.experts) ** sequences)
+        untouched: float = (1 - self.experts_per_token / self.experts) ** sequences
+        return self.expert_weights * (1 - untouched)
 
     def bytes_read(self, method: str, sequences: float) -> float:
         """Weight bytes one step reads."""
@@ -102,7 +104,6 @@ def shape_of(architecture: Architecture) -> SpeedShape:
                 windowed += run.count * kept
         if run.experts is not None:
             experts, per_token = run.experts.count, run.experts.per_token
-    stored = architecture.checkpoint
     return SpeedShape(
         layers=architecture.depth,
         hidden=architecture.hidden,
@@ -116,5 +117,28 @@ def shape_of(architecture: Architecture) -> SpeedShape:
         window=window,
         windowed_share=windowed / cache if cache else 0.0,
         parameters=architecture.parameters,
-        blocks=stored is not None and stored.method == "fp8" and stored.group > 0,
+        stored=_stored(architecture.checkpoint),
     )
+
+
+def _stored(checkpoint: Checkpoint | None) -> tuple[str, str, str] | None:
+    """The formats that a repository's weights have, most of its dense ones and its experts."""
+    if checkpoint is None or not checkpoint.stored:
+        return None
+    experts = [one for one in checkpoint.stored if one.name == "experts"]
+    dense = [one for one in checkpoint.stored if one.name != "experts"]
+    quantized = [one for one in dense if one.share >= 0.5]
+    held = quantized if 2 * len(quantized) > len(dense) else []
+    formats = [_format(checkpoint.method, max((one.bits for one in some), default=0.0)) for some in (held, experts)]
+    return checkpoint.method, formats[0], formats[1]
+
+
+def _format(method: str, bits: float) -> str:
+    """The operators' name for what is stored in so many bits a weight, scales included."""
+    if bits == 0:
+        return "bf16"
+    if method in ("compressed-tensors", "nvfp4") and bits > 6:
+        return "fp8-block" if bits > 8 else "fp8"
+    if method == "compressed-tensors":
+        return "int4"
+    return "fp8-block" if method == "fp8" and bits > 8 else method

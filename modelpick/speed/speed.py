@@ -161,17 +161,18 @@ def serving_speed(
     """
     on, by, gpu = hardware_of(kind, workload.gpus), calibration.constants, kind.gpu.name
     method = "fp32" if workload.method == "bf16" and workload.dtype == "fp32" else workload.method
-    cache = {"cache_bytes": _CACHE_BYTES.get(workload.kv_cache_dtype, 2.0)}
+    cache = _CACHE_BYTES.get(workload.kv_cache_dtype, 2.0)
     prompt, generated = float(workload.context), float(workload.generate or DEFAULT_GENERATED)
-    room = max(1.0, roofline.resident_sequences(shape, on, method, prompt, generated, **cache))
+    room = max(1.0, roofline.resident_sequences(shape, on, method, prompt, generated, cache_bytes=cache))
     batch = min(float(workload.batch), room)
     own = calibration.local_factor(gpu)
-    rate = roofline.decode_tokens_per_second(shape, on, by, method, batch, prompt, generated, **cache)
-    roof = roofline.decode_roof(shape, on, method, batch, prompt + generated / 2, **cache)
+    rate = roofline.decode_tokens_per_second(shape, on, by, method, batch, prompt, generated, cache_bytes=cache)
+    roof = roofline.decode_roof(shape, on, method, batch, prompt + generated / 2, cache_bytes=cache)
     rate = min(rate * own, roof)
     reading = roofline.prefill_tokens_per_second(shape, on, by, method, batch, prompt)
     reading_roof = max(reading, roofline.prefill_roof(shape, on, method))
-    answer = roofline.answer_seconds(shape, on, by, method, batch, prompt, generated, **cache)
+    answer = roofline.answer_seconds(shape, on, by, method, batch, prompt, generated, cache_bytes=cache)
+    idle = roofline.answer_seconds(shape, on, by, method, 1, prompt, generated, cache_bytes=cache)
     spread = calibration.spread("batch1" if batch == 1 else "loaded", gpu)
     wait = calibration.spread("first-token", gpu)
     first, each = answer.first / own, rate / batch  # of a single token, the first is all
@@ -183,7 +184,7 @@ def serving_speed(
         prompt_share=min(1.0, batch * prompt / reading / (batch * generated / rate)),
         per_request=Range(each / spread, each, min(each * spread, roof / batch)),
         first_token=Range(first / wait, first, first * wait) if workload.batch <= room else None,
-        idle_first_token_s=roofline.answer_seconds(shape, on, by, method, 1, prompt, generated, **cache).first / own,
+        idle_first_token_s=idle.first / own,
     )
 
 

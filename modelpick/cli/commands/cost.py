@@ -141,7 +141,7 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2 if serves else 1, 0, 0), header_style="bold")
     table.add_column("instance", no_wrap=True)
     table.add_column("GPU", no_wrap=True)
-    titles = (
+    titles: tuple[str, ...] = (
         ("$/h", "tokens/s", "$/M output", "$/month")
         if serves
         else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
