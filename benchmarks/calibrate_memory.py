@@ -25,7 +25,7 @@ FEW = 20
 _MEASURES = next(setting.choices for setting in settings_of(Workload) if setting.name == "measure")
 # A kind that was hardly measured borrows from the one whose formulas it shares, widened by a quarter.
 BORROWS = {
-    "lora-int8": ("lora", "qlora"), "full": ("lora",), "serve-int8": ("serve-quantized",),
+    "lora-int8": ("lora", "qlora"), "full": ("lora",), "prompt-tuning": ("lora",), "serve-int8": ("serve-quantized",),
     "serve-sharded": ("serve", "serve-quantized"), "finetune-sharded": ("lora", "qlora"),
 }  # fmt: skip
 WIDER = 1.25

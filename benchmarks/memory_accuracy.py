@@ -93,8 +93,6 @@ def why_not(case: dict[str, Any]) -> str | None:
     notes, metric = case["notes"], case["metric"]
     if "SUSPECT" in notes:
         return "the table's own note doubts the row (optimizer states absent)"
-    if "baseline-peft-bnb" in notes:
-        return "prepare_model_for_kbit_training: residuals in fp32, which no workload describes"
     if case["workload"].get("sharding") == "fsdp" and case["workload"]["method"] == "full" and notes.endswith(" no"):
         return "full fine-tuning under FSDP without mixed precision, which no workload describes"
     if case["grade"] == "C":
@@ -115,8 +113,8 @@ def compare(case: dict[str, Any], catalog: index.Catalog) -> Compared | str:
         shape = architecture_of(model)
     except ModelpickError as error:
         return error.message
-    if case["quantization"] == "gptq-int8":
-        shape = replace(shape, checkpoint=Checkpoint("gptq", 8, 128))
+    if bits := {"gptq-int4": 4, "gptq-int8": 8}.get(case["quantization"]):
+        shape = replace(shape, checkpoint=Checkpoint("gptq", bits, 128))
     told = dict(case["workload"])
     if case["stack_versions"] == "peft 0.2":  # of the time of torch 1.13, whose AdamW steps one parameter at a time
         told["optimizer"] = "adamw-fused"  # ... and so needs no list of temporaries either

@@ -14,24 +14,28 @@ from modelpick.schema import Bounds, Help, Pattern, Source, read_options, settin
 ServeMethod = Literal[
     "auto", "bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "nvfp4", "compressed-tensors", "gguf"
 ]
-FinetuneMethod = Literal["full", "lora", "lora-int8", "qlora"]
+RunMethod = Literal["full", "lora", "lora-int8", "qlora"]  # what `modelpick finetune` runs
+FinetuneMethod = Literal[RunMethod, "prompt-tuning"]
 
 SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
 FINETUNE_METHODS: tuple[str, ...] = get_args(FinetuneMethod)
 # A checkpoint brings them; bf16, int8 and nf4 can be made of any model that is not quantized yet.
 CHECKPOINT_METHODS: tuple[ServeMethod, ...] = ("gptq", "awq", "fp8", "mxfp4", "nvfp4", "compressed-tensors", "gguf")
 LORA_METHODS = ("lora", "lora-int8", "qlora")
+KBIT_METHODS = ("lora-int8", "qlora")  # trained over weights that bitsandbytes quantized
+VIRTUAL_TOKENS = 20  # of prompt tuning, where nobody says how many (arXiv 2104.08691, figure 3)
 SERVED_ANSWER = 512  # new tokens that a server leaves room for, where none are named
 
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """The setting has a meaning for one task alone, for LoRA methods alone, or for some stacks alone (with `auto`, the
-    first of them is meant)."""
+    """The setting has a meaning for one task alone, for LoRA methods alone, for some methods alone, or for some stacks
+    alone (with `auto`, the first of them is meant)."""
 
     task: Literal["serve", "finetune"] | None = None
     lora: bool = False
     stacks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
 
 
 _TUNING = Only("finetune")
@@ -40,7 +44,7 @@ _LORA = Only(lora=True)
 _LLAMA_CPP = Only("serve", stacks=("llama.cpp",))
 METHOD_HELP = Help(
     "Weight format: auto, bf16, int8, nf4, gptq, awq, fp8, mxfp4, nvfp4, compressed-tensors, gguf; "
-    "to fine-tune: full, lora, lora-int8, qlora.",
+    "to fine-tune: full, lora, lora-int8, qlora, prompt-tuning (estimated only).",
     metavar="M",
     default="what the checkpoint brings, else bf16; to fine-tune: lora-int8",
 )
@@ -72,6 +76,7 @@ Method = Annotated[
         "lora",
         "lora-int8",
         "qlora",
+        "prompt-tuning",
     ],
     METHOD_HELP,
     METHOD_SOURCE,
@@ -155,7 +160,19 @@ Attention = Annotated[
 ]
 Stack = Annotated[
     Literal[
-        "auto", "transformers", "trl", "llama-factory", "litgpt", "torchtune", "vllm", "sglang", "tgi", "llama.cpp"
+        "auto",
+        "modelpick",
+        "transformers",
+        "trl",
+        "axolotl",
+        "llama-factory",
+        "unsloth",
+        "litgpt",
+        "torchtune",
+        "vllm",
+        "sglang",
+        "tgi",
+        "llama.cpp",
     ],
     Help("Software that runs it. auto: what serve, finetune and up start.", metavar="S"),
     Source("planning/engines.py chooses; memory/stacks.py: what was measured"),
@@ -204,6 +221,68 @@ Images = Annotated[
     Source(f"memory/images.py: the tokens of an image follow from config.json; {_NO_LIMIT}"),
     _SERVING,
 ]
+_STACKS_CHOICE = "memory/stacks.py, which says what each stack does, and refuses what it cannot"
+KbitPrepared = Annotated[
+    bool | None,
+    Help(
+        "Hold in fp32 what is not quantized, as peft's prepare_model_for_kbit_training does.",
+        default="yes for transformers and older trl, else no",
+    ),
+    Source("peft 0.21.2, utils/other.py, prepare_model_for_kbit_training; memory/stacks.py"),
+    Only("finetune"),
+    Only(methods=KBIT_METHODS),
+]
+DoubleQuantization = Annotated[
+    bool | None,
+    Help("Quantize the scales of 4-bit weights too.", default="what the stack does"),
+    Source("QLoRA, arXiv 2305.14314, section 3: 0.127 instead of 0.5 bit a parameter; memory/stacks.py"),
+    Only(methods=("nf4", "qlora")),
+]
+VirtualTokens = Annotated[
+    int | None,
+    Bounds(1, 100_000),
+    Help("Learned tokens before each sequence (prompt tuning).", metavar="N", default="20"),
+    Source("arXiv 2104.08691, figure 3: 20 tokens, beyond which gains are marginal"),
+    Only(methods=("prompt-tuning",)),
+]
+TargetLength = Annotated[
+    int | None,
+    Bounds(1, 100_000_000),
+    Help("Tokens of a target sequence (encoder-decoders).", metavar="N", default="the context"),
+    Source(_NO_LIMIT),
+    _TUNING,
+]
+Compile = Annotated[
+    bool,
+    Help("Compile the model with torch.compile: element-wise results are recomputed, not saved."),
+    Source("torch/_functorch/partitioners.py, min_cut_rematerialization_partition; " + _STACKS_CHOICE),
+    _TUNING,
+]
+ActivationOffload = Annotated[
+    bool | None,
+    Help("Move saved activations to the CPU's memory until the backward pass.", default="what the stack does"),
+    Source("trl 1.16.0, models/activation_offloading.py; " + _STACKS_CHOICE),
+    _TUNING,
+]
+OptimizerOffload = Annotated[
+    bool,
+    Help("Keep optimizer states, and take the step, on the CPU."),
+    Source("ZeRO-Offload, arXiv 2101.06840; " + _STACKS_CHOICE),
+    _TUNING,
+]
+ParameterOffload = Annotated[
+    bool,
+    Help("Keep the shards of the weights in the CPU's memory until they are gathered."),
+    Source("ZeRO-Infinity, arXiv 2104.07857; torch FSDP CPUOffload(offload_params=True); " + _STACKS_CHOICE),
+    _TUNING,
+]
+OptimizerInBackward = Annotated[
+    bool | None,
+    Help("Update each weight as soon as its gradient is there, and free it.", default="what the stack does"),
+    Source("LOMO, arXiv 2306.09782; torchtune 0.6.1, full_finetune_single_device.py; " + _STACKS_CHOICE),
+    _TUNING,
+    Only(methods=("full",)),
+]
 Measure = Annotated[
     Literal["allocated", "reserved", "device"],
     Help("Memory to report: allocated by torch, reserved by torch, or all that the GPU shows."),
@@ -245,7 +324,7 @@ class Workload:
     stack_version: Annotated[
         str | None,
         Pattern(r"\d{1,4}(\.\d{1,4}){0,3}", "a version number such as 4.42"),
-        Help("Version of the stack: transformers before 4.45 took more memory, trl from 1.16 takes less.", metavar="V"),
+        Help("Version of the stack, where it changes memory: trl from 1.16 takes less, for example.", metavar="V"),
         Source(
             "memory/stacks.py, which also has the version that None means; a later one is taken as the newest known"
         ),
@@ -262,6 +341,15 @@ class Workload:
         Source("memory/stacks.py, which tells the stacks that do"),
         _TUNING,
     ] = None
+    kbit_prepared: KbitPrepared = None
+    double_quantization: DoubleQuantization = None
+    virtual_tokens: VirtualTokens = None
+    target_length: TargetLength = None
+    compile: Compile = False
+    activation_offload: ActivationOffload = None
+    optimizer_offload: OptimizerOffload = False
+    parameter_offload: ParameterOffload = False
+    optimizer_in_backward: OptimizerInBackward = None
     kv_cache_dtype: KvCacheDtype = "auto"
     gguf_level: GgufLevel = None
     n_gpu_layers: GpuLayers = None
@@ -297,6 +385,12 @@ def _only(**wanted: Any) -> tuple[str, ...]:
 ONLY_SERVE = _only(task="serve")
 _ONLY_FINETUNE = _only(task="finetune")
 ONLY_LORA = _only(lora=True)
+_METHODS_OF = {
+    setting.name: note.methods
+    for setting in settings_of(Workload)
+    for note in setting.notes
+    if isinstance(note, Only) and note.methods
+}
 # Settings that some stacks alone have: their defaults, and the stacks.
 _OF_STACKS: Mapping[str, tuple[object, tuple[str, ...]]] = {
     setting.name: (setting.default, note.stacks)
@@ -341,6 +435,10 @@ def workload_from(options: Mapping[str, object]) -> Workload:
         if name in values and values["method"] not in LORA_METHODS:
             message = f"{name} does not apply to method {values['method']}"
             raise _contradiction(message, f"leave out {name}, or use lora")
+    for name, methods in _METHODS_OF.items():
+        if values.get(name) is not None and values["method"] not in methods:
+            message = f"{name} does not apply to method {values['method']}"
+            raise _contradiction(message, f"leave out {name}, or use {' or '.join(methods)}")
     _agree_with_stack(values)
     _agree_on_gpus(values)
     return Workload(**values)
@@ -396,13 +494,35 @@ def _agree_on_gpus(values: dict[str, Any]) -> None:
         values["sharding"] = "tensor-parallel" if task == "serve" else "zero3"
     if values.get("sharding") == "zero2" and task == "serve":
         raise _contradiction("zero2 shards gradients, which serving does not have", "use tensor-parallel or zero3")
-    if values.get("gpus", 1) == 1 and values.get("sharding", "none") not in ("none", "zero2"):
+    _refuse_offload(values)
+    offloads = values.get("optimizer_offload") or values.get("parameter_offload")
+    alone = ("none", "zero2", "zero3") if offloads else ("none", "zero2")
+    if values.get("gpus", 1) == 1 and values.get("sharding", "none") not in alone:
         raise _contradiction("sharding needs more than one GPU", "add gpus, or leave out sharding")
 
 
 def version_of(text: str | None) -> tuple[int, ...]:
     """A version as numbers that can be compared; () where none is named."""
     return tuple(int(part) for part in (text or "").split(".") if part)
+
+
+# Which sharding offers an offload: DeepSpeed's offload_optimizer (ZeRO-2, ZeRO-3) and offload_param (ZeRO-3 alone:
+# runtime/zero/offload_config.py); FSDP's CPUOffload takes parameters, gradients and optimizer states together.
+_OFFLOADS = {"optimizer_offload": ("zero2", "zero3", "fsdp"), "parameter_offload": ("zero3", "fsdp")}
+
+
+def _refuse_offload(values: Mapping[str, Any]) -> None:
+    sharding = values.get("sharding", "none")
+    for name, shardings in _OFFLOADS.items():
+        if values.get(name) and sharding not in shardings:
+            raise _contradiction(
+                f"{name} does not apply to sharding {sharding}", f"add sharding {' or '.join(shardings)}"
+            )
+    if sharding == "fsdp" and bool(values.get("optimizer_offload")) != bool(values.get("parameter_offload")):
+        raise _contradiction(
+            "sharding fsdp offloads parameters and optimizer together",
+            "add both optimizer_offload and parameter_offload",
+        )
 
 
 def _contradiction(message: str, fix: str) -> UsageError:

@@ -46,6 +46,11 @@ def case(row: Mapping[str, Any]) -> dict[str, Any]:
         workload |= {"lora_rank": 16, "lora_targets": "q_proj,k_proj,v_proj,o_proj", "lora_dropout": 0.1}
     if liger:
         workload["loss_chunking"] = True
+    if framework.startswith("accelerated-peft-bnb"):
+        workload["kbit_prepared"] = False  # framework_plugin_bnb.py there has a function of its own: nothing in fp32
+    elif framework == "baseline-peft-bnb":
+        # no_peft_model: SFTTrainer prepares what is not sharded (scripts/benchmarks/refs/requirements.txt: trl 0.13.0).
+        workload |= {"stack": "trl", "stack_version": "0.13", "kbit_prepared": gpus == 1}
     if gpus > 1:
         workload |= {"gpus": gpus, "sharding": "fsdp"}
     return {

@@ -42,6 +42,8 @@ def case(row: Mapping[str, Any]) -> dict[str, Any]:
         "stack": "litgpt" if row["stack"].startswith("litgpt") else "transformers",
         "measure": _measure(row["metric"]),
     }
+    if row["quant"].endswith("-dq"):
+        workload["double_quantization"] = True
     if method == "infer":
         workload["generate"] = int(row["gen_len"] or 0)
         if "KV cache int8" in row["notes"]:

@@ -96,8 +96,17 @@ def moving_bytes(architecture: Architecture, group: LayerGroup, workload: Worklo
         scores = 8.0 * group.attention.heads * workload.context
     linear = _widths(architecture, group, workload, stack, b).linear
     casts = linear > b or (workload.method == "lora" and stack.autocasts(workload) and b < stack.adapter_bytes)
-    mlp = (2 * linear + (4.0 if casts else 0.0)) * mlp_width(group) + 2 * b * architecture.hidden
-    return max(mlp, scores)
+    mlp = (2 * linear + (4.0 if casts else 0.0)) * _width_at_work(group, stack)
+    return max(mlp + 2 * stream_bytes(workload, b) * architecture.hidden, scores)
+
+
+def _width_at_work(group: LayerGroup, stack: Stack) -> float:
+    """MLP channels per token that are at work at once: of experts that are modules of their own, one after the other
+    (modeling_mixtral.py before transformers 5, litgpt/model.py LLaMAMoE), one with twice its share of the tokens."""
+    if group.experts is None or not stack.quantizes_experts:
+        return mlp_width(group)
+    at_once = min(2 * group.experts.per_token / group.experts.count, 1.0)
+    return max(at_once * group.experts.width, float(group.experts.shared_width))
 
 
 def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> float:
@@ -111,7 +120,7 @@ def bias_bytes(architecture: Architecture, workload: Workload, b: float) -> floa
 
 def is_unfused(attention: Attention | None, workload: Workload, stack: Stack) -> bool:
     """Whether sdpa falls back to plain products. `modelpick finetune` repeats the key head so that it does not."""
-    repeats_keys = workload.task == "finetune" and stack.name in ("transformers", "trl")
+    repeats_keys = workload.task == "finetune" and stack.name == "modelpick"
     return _has_single_key(attention, workload, stack) and not repeats_keys
 
 
@@ -124,6 +133,8 @@ def saved_bytes(
     adapted: list[tuple[Projection, int]],
 ) -> float:  # fmt: skip
     """Bytes that one layer saves per token for its backward pass."""
+    if stack.fused_lora and workload.is_lora and not workload.lora_dropout and not group.experts and not group.mixer:
+        return _fused_lora_bytes(architecture, group, workload, stack, b)
     h, i = architecture.hidden, mlp_width(group)
     widths = _widths(architecture, group, workload, stack, b)
     total = _norm_bytes(architecture, group, widths) + _activation_bytes(group, widths, b) * i
@@ -132,7 +143,7 @@ def saved_bytes(
     if architecture.dropout:
         total += group.norms * h + (i if architecture.norm == "t5" else 0)  # a byte for each of what is dropped or not
     if group.attention:
-        total += _attention_bytes(architecture, group, workload, stack, b) * (2 if group.cross_attention else 1)
+        total += attention_bytes(architecture, group, workload, stack, b) * (2 if group.cross_attention else 1)
         if architecture.score_bias == "layers":
             total += group.attention.heads * workload.context * b  # the mask of every head, made anew in each layer
         if stack.keeps_fused_qkv:  # lora.py zero_pad: the outputs of a partly adapted fused projection
@@ -155,10 +166,11 @@ def saved_bytes(
 
 @dataclass(frozen=True, slots=True)
 class _Widths:
-    """Bytes per element: of what a norm reads and gives, of what a linear layer gives, of what the activation gives.
+    """Bytes per element: of what a norm gives, of what a linear layer gives, of what the activation gives.
 
-    CUDA's autocast computes layer norms and powers in fp32 (aten/src/ATen/autocast_mode.h, AT_FORALL_FP32); a plain
-    linear layer takes that back, bitsandbytes' layers give the type they are given (Linear4bit, MatMul8bitLt).
+    Norms in fp32 (kbit_prepared) give fp32 (modeling_llama.py LlamaRMSNorm, traced). CUDA's autocast computes layer
+    norms and powers in fp32 (aten/src/ATen/autocast_mode.h, AT_FORALL_FP32); a plain linear layer takes that back,
+    bitsandbytes' layers give the type they are given (Linear4bit, MatMul8bitLt).
     """
 
     norm: float
@@ -169,12 +181,17 @@ class _Widths:
 
 def _widths(architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float) -> _Widths:
     autocast = stack.autocasts(workload)
-    norm = 4.0 if autocast and architecture.norm == "layer" else b
+    norm = 4.0 if (autocast and architecture.norm == "layer") or workload.kbit_prepared else b
     linear = norm if workload.method in ("lora-int8", "qlora") else b
     unfused_activation = (
         group.feed_forward is not None and group.feed_forward.unfused_activation and stack.name != "litgpt"
     )
     return _Widths(norm, linear, 4.0 if autocast and unfused_activation else linear, unfused_activation)
+
+
+def stream_bytes(workload: Workload, b: float) -> float:
+    """Bytes per element of the residuals: what fp32 norms give makes the sums fp32 from the first MLP on."""
+    return 4.0 if workload.kbit_prepared else b
 
 
 def _norm_bytes(architecture: Architecture, group: LayerGroup, widths: _Widths) -> float:
@@ -219,13 +236,13 @@ def _linear_inputs(group: LayerGroup) -> int:
     return min(group.norms, 3 if group.cross_attention else 2)
 
 
-def _attention_bytes(
-    architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float
-) -> float:
+def attention_bytes(architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float) -> float:
     """q, k, v and the output; keys and values repeated to all heads where the stack does so; eager's scores."""
     a = group.attention
     if a is None:
         return 0.0
+    if workload.kbit_prepared and not stack.autocasts(workload):
+        b = 4.0  # nothing makes what quantized layers give narrow again
     masked = workload.attention == "sdpa" and workload.batch > 1 and not workload.packing and not stack.repeats_kv
     masked = masked or _has_single_key(a, workload, stack)  # modeling_falcon.py makes its mask in any case
     if is_unfused(a, workload, stack):  # queries, keys and values in fp32, and the softmax
@@ -250,6 +267,26 @@ def _attention_bytes(
     return total
 
 
+def _fused_lora_bytes(
+    architecture: Architecture, group: LayerGroup, workload: Workload, stack: Stack, b: float
+) -> float:
+    """A layer of unsloth's kernels: the input of each norm (rms_layernorm.py), of qkv and of the MLP, gate and up
+    (fast_lora.py, save_for_backward), and what attention keeps, whose output the output matrix reads."""
+    inputs = (group.norms + 2) * architecture.hidden * b
+    width = (2 if is_gated(group) else 1) * mlp_width(group) * b
+    return inputs + width + attention_bytes(architecture, group, workload, stack, b)
+
+
+def cross_bytes(group: LayerGroup, workload: Workload, b: float) -> float:
+    """Bytes that cross-attention keeps per token that the encoder read: key and value, and in eager attention a score
+    of each head and target token."""
+    a = group.attention
+    if a is None:
+        return 0.0
+    scores = a.heads * workload.context * (4 + b) if workload.attention == "eager" else 0.0
+    return a.kv_width * b + scores
+
+
 def _quantized_inputs(
     architecture: Architecture, group: LayerGroup, adapted: list[tuple[Projection, int]], workload: Workload,
     stack: Stack, b: float,
@@ -270,12 +307,16 @@ def _quantized_inputs(
     else:
         read = (roles & _ATTENTION and (2 if group.cross_attention else 1)) or 0
         read = min(read + bool(roles & _ENTRY), _linear_inputs(group))
-        total += read * architecture.hidden * b if widths.norm == b else 0.0
-        total += mlp_width(group) * b if "down" in roles and widths.activated == b else 0.0
+        reads = b if stack.autocasts(workload) or not stack.casts_adapter_input else stack.adapter_bytes
+        total += read * architecture.hidden * reads if widths.norm == reads else 0.0
+        total += mlp_width(group) * reads if "down" in roles and widths.activated == reads else 0.0
     rank_bytes = b if stack.autocasts(workload) else stack.adapter_bytes
     for projection, _ in adapted:
         source = widths.activated if projection.role == "down" else b if projection.role == "output" else widths.norm
-        total += projection.inputs * b if source > b else 0.0
+        if stack.autocasts(workload):
+            total += projection.inputs * b if source > b else 0.0
+        elif source < stack.adapter_bytes and stack.casts_adapter_input:  # tuners/lora/bnb.py, _cast_input_dtype
+            total += projection.inputs * stack.adapter_bytes
         total += workload.lora_rank * rank_bytes
     return total
 
@@ -316,6 +357,17 @@ def _adapter_bytes(adapted: list[tuple[Projection, int]], workload: Workload, st
     return total
 
 
+def label_length(architecture: Architecture, workload: Workload) -> int:
+    """Tokens of a sequence that have a logit: the target's, where an encoder reads another sequence."""
+    translates = architecture.kind == "encoder-decoder" and workload.target_length is not None
+    return workload.target_length or workload.context if translates else workload.context
+
+
+# A compiled loss: logits in the compute type, and their gradient once in fp32 and once cast; of log-softmax a scalar a
+# token is kept (see compiled.py).
+COMPILED_LOGIT_BYTES = 8.0
+
+
 def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, rebuilt: float) -> float:
     """The loss's spike in bytes: bytes per logit of the stack, times T*V. Encoders' heads count the same way.
 
@@ -323,9 +375,7 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
     bytes) when the whole loss has gone backward: fp32 logits and bf16 gradients are left then (autograd takes the
     nodes made last first).
     """
-    tokens = float(workload.batch) * workload.context
-    if stack.fused_head and architecture.kind == "decoder":
-        return _fused_head_bytes(architecture, workload, tokens)
+    tokens = float(workload.batch) * label_length(architecture, workload)
     logits = tokens * architecture.vocabulary
     capped = 2.0 if architecture.caps_logits else 0.0  # tanh keeps its result
     each = stack.loss_bytes + capped
@@ -334,15 +384,20 @@ def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, reb
     if workload.sharding in DEEPSPEED and not architecture.upcasts_logits:
         # Without autocast: logits, log-softmax, the gradients of the loss and of log-softmax in the compute type.
         each = 4 * ELEMENT_BYTES[workload.dtype]
-    if workload.loss_chunking and stack.chunked_loss_bytes is None:
-        return min(each * logits, 8.0 * tokens * architecture.hidden)
-    if workload.loss_chunking:
-        each = min(each, stack.chunked_loss_bytes or each)
-    if not workload.is_lora or not stack.loss_chunk_tokens:
+    if workload.compile:
+        each = min(each, COMPILED_LOGIT_BYTES + capped)
+    if not workload.loss_chunking or (stack.fused_head and architecture.kind != "decoder"):
         return each * logits
-    each = stack.loss_chunk_bytes + capped
-    piece = float(workload.batch) * architecture.vocabulary * min(stack.loss_chunk_tokens, workload.context)
-    return max(each * (logits + piece), 0.75 * each * logits + rebuilt)
+    if stack.fused_head:
+        return _fused_head_bytes(architecture, workload, tokens)
+    if workload.is_lora and stack.loss_chunk_tokens:
+        each = stack.loss_chunk_bytes + capped
+        piece = float(workload.batch) * architecture.vocabulary * min(stack.loss_chunk_tokens, workload.context)
+        return max(each * (logits + piece), 0.75 * each * logits + rebuilt)
+    if stack.chunked_loss_bytes is None:
+        return min(each * logits, 8.0 * tokens * architecture.hidden)
+    in_pieces = min(each, stack.chunked_loss_bytes) * logits
+    return in_pieces if stack.chunked_loss_limit is None else min(in_pieces, stack.chunked_loss_limit)
 
 
 # trl/kernels/chunked_logprob.py (1.16): tokens of a tile, and its width, which a smaller vocabulary does not narrow.

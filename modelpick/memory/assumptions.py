@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelpick.catalog.architecture.shape import Architecture
-from modelpick.memory.stacks import DEEPSPEED, Stack
+from modelpick.memory.stacks import DEEPSPEED, NEWEST, OLDER, Stack, is_unread
 from modelpick.memory.weights import Q4_K_M_BITS, Scheme
-from modelpick.workload import Task, Workload
+from modelpick.workload import KBIT_METHODS, Task, Workload
 
 WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
 
@@ -78,12 +78,12 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     ),
     (
         _FINETUNE,
-        lambda c: c.one_key_head,
+        lambda c: c.one_key_head and c.workload.stack == "modelpick",
         "its single key head is repeated for attention, as modelpick finetune does; as it is, no fused kernel fits",
     ),
     (
-        _SERVE,
-        lambda c: c.one_key_head,
+        _BOTH,
+        lambda c: c.one_key_head and c.workload.stack != "modelpick",
         "no fused attention kernel accepts its single key head: the scores of a prompt are kept in fp32",
     ),
     (
@@ -98,12 +98,14 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     ),
     (
         _FINETUNE,
-        lambda c: (
-            c.workload.method in ("lora-int8", "qlora")
-            and c.workload.stack in ("transformers", "trl")
-            and not c.deepspeed
-        ),
-        "trained under autocast, without prepare_model_for_kbit_training: its fp32 residuals take up to 30 % more",
+        lambda c: c.workload.kbit_prepared,
+        "prepare_model_for_kbit_training is counted, as peft's documentation calls it: residuals in fp32; "
+        "--no-kbit-prepared leaves it out",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.workload.kbit_prepared is False and c.workload.stack == "modelpick",
+        "without prepare_model_for_kbit_training, which modelpick finetune does not call",
     ),
     (
         _FINETUNE,
@@ -122,18 +124,54 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     ),
     (
         _FINETUNE,
-        lambda c: c.architecture.kind == "encoder-decoder",
+        lambda c: c.architecture.kind == "encoder-decoder" and c.workload.target_length is None,
         "targets are as long as the context; shorter ones take less",
     ),
     (
         _FINETUNE,
-        lambda c: c.workload.stack == "trl" and not c.stack.fused_head,
-        "trl before 1.16, which computes all logits at once; --stack-version 1.16 computes them in tiles",
+        lambda c: c.workload.stack == "axolotl" and c.workload.method in KBIT_METHODS,
+        "axolotl calls prepare_model_for_kbit_training and casts norms and embeddings back: nothing stays in fp32",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.stack.chunked_loss_limit,
+        "unsloth cuts the loss to the memory that is free: up to 4 GiB on a GPU that has it, 1 GiB is counted",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.workload.compile and c.workload.method in KBIT_METHODS,
+        "torch.compile saves nothing that is counted over quantized layers, whose operations it does not recompute",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.workload.compile and c.workload.method not in KBIT_METHODS,
+        "torch.compile recomputes what is element-wise, as counted on Llama; where the graph breaks it takes more",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.workload.activation_offload or c.workload.optimizer_offload or c.workload.parameter_offload,
+        "what is offloaded must fit into 80 % of the machine's memory",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.workload.method == "prompt-tuning",
+        "prompt tuning as peft does it; modelpick finetune does not train it",
+    ),
+    (
+        _FINETUNE,
+        lambda c: c.workload.stack == "trl" and c.workload.stack_version is None,
+        "trl before 1.16, which computes all logits at once and, before 0.27, prepares for k-bit training; "
+        "--stack-version 1.16 does neither",
     ),
     (
         _BOTH,
-        lambda c: c.workload.stack_version is not None and c.workload.stack not in ("transformers", "trl"),
-        "{stack} {version} is assumed to use as much memory as the version in stacks.py",
+        lambda c: is_unread(c.workload),
+        "{stack} {version} is newer than the newest version that was read, {newest}, and is counted as that",
+    ),
+    (
+        _BOTH,
+        lambda c: c.workload.stack_version is not None and c.workload.stack not in OLDER and not is_unread(c.workload),
+        "{stack} {version} is assumed to use as much memory as {newest}, the version that was read",
     ),
     (
         _BOTH,
@@ -158,4 +196,6 @@ def assumptions_of(case: EstimatedCase) -> list[str]:
     applying = [sentence for applies, sentence in _ROWS_OF[work.task] if applies(case)]
     if not applying:
         return applying
-    return [text.format(stack=case.stack.name, version=work.stack_version, method=work.method) for text in applying]
+    newest = ".".join(map(str, NEWEST.get(work.stack, ())))
+    names = {"stack": case.stack.name, "version": work.stack_version, "method": work.method, "newest": newest}
+    return [text.format(**names) for text in applying]

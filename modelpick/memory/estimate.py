@@ -16,8 +16,9 @@ from modelpick.memory.assumptions import EstimatedCase, assumptions_of, sharding
 from modelpick.memory.formats import as_held, format_problem
 from modelpick.memory.overhead import interval, runtime_bytes
 from modelpick.memory.parts import PARTS, MemoryParts
-from modelpick.memory.stacks import Stack, settled, stack_of
-from modelpick.memory.training import Shares, shares
+from modelpick.memory.stack_words import settled
+from modelpick.memory.stacks import Stack, stack_of
+from modelpick.memory.training import Shares, shares, widened
 from modelpick.memory.training_peak import parts_alone, training_parts
 from modelpick.memory.weights import (
     ELEMENT_BYTES,
@@ -46,6 +47,7 @@ class MemoryEstimate:
     kv_bytes_per_token: float
     formulas: dict[str, str]
     assumptions: tuple[str, ...]
+    offloaded: float = 0.0  # in the CPU's memory, of one GPU
 
     @property
     def total(self) -> float:
@@ -63,6 +65,7 @@ class MemoryEstimate:
             "parameters": self.parameters,
             "parameters_source": self.parameters_source,
             "trainable_parameters": self.trainable_parameters,
+            "offloaded_gib": self.offloaded / GIB,
             "kv_bytes_per_token": self.kv_bytes_per_token,
             "assumptions": list(self.assumptions),
         }
@@ -122,16 +125,17 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     stack = stack_of(workload)
     count, source = parameter_count(architecture, parameters)
     b = ELEMENT_BYTES[workload.dtype]
-    double = stack.double_quantization
-    scheme = scheme_for(workload.method, architecture.checkpoint, double)
-    held = weight_bytes(architecture, scheme, stack, b, count, workload)
+    scheme = scheme_for(workload.method, architecture.checkpoint, bool(workload.double_quantization))
+    if scheme is not None and scheme.name == "gptq" and workload.kbit_prepared:
+        workload = replace(workload, kbit_prepared=False)  # peft utils/other.py: what GPTQ left in 16 bits stays
+    held = widened(architecture, weight_bytes(architecture, scheme, stack, b, count, workload), workload, stack, b)
     if stack.rotary_tables:
         held = replace(held, other=held.other + _rotary_tables(architecture, b))
     share = shares(architecture, workload, held)
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
         assumptions.append("parameters are counted from config.json alone, which may miss parts")
-    trainable, grown, as_run = 0, 0.0, workload
+    trainable, grown, offloaded, as_run = 0, 0.0, 0.0, workload
     if workload.attention == "sdpa" and not stack.paged_cache and _no_sdpa(architecture, stack):
         as_run = replace(workload, attention="eager")
         assumptions.append(f"{stack.name} has no sdpa path for {architecture.model_type}: eager attention")
@@ -141,7 +145,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
             element = _cache_bytes(workload, b)
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
-        parts, trainable = training_parts(architecture, as_run, stack, held, share, b, count)
+        peak = training_parts(architecture, as_run, stack, held, share, b, count)
+        parts, trainable, offloaded = peak.parts, peak.trainable, peak.offloaded
         if workload.gpus > 1 and not sharding_adds_memory(workload, stack):
             parts = min(parts, parts_alone(architecture, as_run, stack, scheme, b, count), key=lambda each: each.total)
     parts = parts.with_runtime(runtime_bytes(parts.total, grown, workload))
@@ -159,6 +164,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         kv_bytes_per_token=kv_cache.bytes_per_token(architecture, _cache_bytes(workload, b), stack.paged_cache),
         formulas=_formulas(workload, scheme),
         assumptions=tuple(assumptions),
+        offloaded=offloaded,
     )
 
 

@@ -25,7 +25,7 @@ GROWTH = 1.0
 
 KINDS = (
     "serve", "serve-quantized", "serve-int8", "serve-sharded",
-    "lora", "lora-int8", "qlora", "full", "finetune-sharded",
+    "lora", "lora-int8", "qlora", "full", "prompt-tuning", "finetune-sharded",
 )  # fmt: skip
 
 

@@ -30,3 +30,12 @@ class MemoryParts:
         return MemoryParts(
             self.weights, self.kv_cache, self.activations, self.gradients, self.optimizer, self.adapter, runtime
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPeak:
+    """The parts of a training run's peak, its trainable parameters, and what it moved to the CPU's memory, in bytes."""
+
+    parts: MemoryParts
+    trainable: int
+    offloaded: float

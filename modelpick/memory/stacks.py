@@ -1,13 +1,15 @@
 """How much memory each stack (the software that runs the model) uses. Pure.
 
-Versions read: transformers 5.23.0, peft 0.21.2, bitsandbytes 0.50.2, trl 1.16.0, litgpt 0.5.13, torchtune 0.6.1.
+Versions read: NEWEST, and peft 0.21.2, bitsandbytes 0.50.2, unsloth-zoo 2026.8.13; what older ones do otherwise: OLDER.
 "Traced" means: the stack's own code run on fake tensors, every tensor saved for the backward pass listed with its size.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
-from modelpick.workload import Workload
+from modelpick.workload import KBIT_METHODS, Workload, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Stack:
     # Bytes per LoRA parameter: peft keeps them in fp32 (mapping_func.py, autocast_adapter_dtype); litgpt and torchtune
     # in the model's own type.
     adapter_bytes: float = 4.0
+    # ... over quantized weights, where that differs: trl sft_trainer.py casts trainable parameters to bf16.
+    quantized_adapter_bytes: float | None = None
     # peft tuners/lora/layer.py casts each adapted input to the adapter's type: one more copy an adapter, in the compute
     # type under autocast. Over quantized layers (tuners/lora/bnb.py) it does not under autocast.
     casts_adapter_input: bool = True
@@ -38,11 +42,15 @@ class Stack:
     # (traced: 8 bytes per logit, and 8 per logit of one piece). 0: no such pieces.
     loss_chunk_tokens: int = 0
     loss_chunk_bytes: float = 8.0
+    # Whether the loss is taken over pieces where the workload does not say.
+    chunks_loss: bool = False
     # With a loss over pieces (loss_chunking), this much remains, per logit; None: Liger's, which never holds more
     # logits than the hidden states have elements (liger_kernel ops/fused_linear_cross_entropy.py: T*h/V tokens each).
     chunked_loss_bytes: float | None = None
-    # trl trainer/utils.py add_fused_lm_head, from 1.16 on: logits exist a tile at a time, forward and backward. A
-    # version that is not named is assumed to be older, which holds more.
+    # ... and this many bytes at most, however many logits there are: unsloth_zoo fused_losses/cross_entropy_loss.py
+    # cuts its pieces to half of the GPU's free memory, 4 GiB at most. It runs with less than that: 1 GiB is counted.
+    chunked_loss_limit: float | None = None
+    # trl trainer/utils.py add_fused_lm_head: logits exist a tile at a time, forward and backward.
     fused_head: bool = False
     # transformers before 4.50 (loss_utils.py): logits in the compute type, in fp32, shifted into a copy unless the
     # batch is one sequence, and log-softmax, all alive at the end of the forward pass.
@@ -63,8 +71,19 @@ class Stack:
     kept_tokens: int = 0
     # litgpt replaces the embedding by bitsandbytes' StableEmbedding, after freezing: its gradient is kept.
     trains_quantized_embedding: bool = False
-    # The serialization of NF4's scales in 8 bits is on by default.
+    # NF4's scales are quantized too (bnb_4bit_use_double_quant) where the workload does not say.
     double_quantization: bool = False
+    # peft's prepare_model_for_kbit_training is called where the workload does not say, and leaves norms in fp32 ...
+    kbit_prepared: bool = False
+    # ... and, with these methods, embeddings and head too. trl before 0.27 casts those of 4-bit models back to bf16
+    # (models/utils.py, peft_module_casting_to_bf16); llama-factory's upcast_layernorm takes norms alone.
+    prepares_embeddings: tuple[str, ...] = KBIT_METHODS
+    # A layer's LoRA products in one autograd function (unsloth kernels/fast_lora.py): it saves its input, gate and up.
+    fused_lora: bool = False
+    # Checkpoints go to the CPU's memory where the workload does not say (unsloth_zoo gradient_checkpointing.py).
+    offloads_checkpoints: bool = False
+    # Words of the workload that the stack has a switch for; the others are refused (see stack_words.py).
+    words: frozenset[str] = frozenset()
     # Whether bitsandbytes reaches the experts (transformers fuses them into 3-D tensors that it skips) and the head.
     quantizes_experts: bool = False
     quantizes_head: bool = False
@@ -83,7 +102,8 @@ class Stack:
     # torch.utils.checkpoint with use_reentrant: its first forward makes no graph. Without it (the default of
     # transformers 5, modeling_utils.py), what nodes keep as attributes is kept despite checkpointing.
     reentrant: bool = False
-    # torchtune full_finetune_single_device.py: optimizer_in_bwd frees each gradient at once.
+    # Each gradient is freed at once where the workload does not say: torchtune full_finetune_single_device.py,
+    # optimizer_in_bwd.
     steps_in_backward: bool = False
     # litgpt/model.py makes lm_head and wte two matrices, also where the checkpoint ties them.
     duplicates_tied_head: bool = False
@@ -140,11 +160,21 @@ class Stack:
             return self.autocasts_plain
         return workload.method != "full" and self.autocasts_quantized
 
+    def holds_wide(self, workload: Workload) -> tuple[bool, bool]:
+        """Whether a settled workload holds norms, and embeddings with the output matrix, in fp32 over quantized layers.
+
+        Norms in fp32 give fp32, so that the residuals and all that quantized layers give are fp32 as well.
+        """
+        prepared = bool(workload.kbit_prepared)
+        return prepared, prepared and workload.method in self.prepares_embeddings
+
     def trained_bytes(self, workload: Workload, compute_bytes: float) -> float:
         """Bytes of a trainable parameter as the model holds it. DeepSpeed casts the whole model to the compute type
         (runtime/engine.py, _configure_distributed_model)."""
         if workload.sharding in DEEPSPEED:
             return compute_bytes
+        if workload.method in KBIT_METHODS and self.quantized_adapter_bytes is not None:
+            return self.quantized_adapter_bytes
         if workload.method != "full":
             return self.adapter_bytes
         wide = self.fsdp_bytes if workload.sharding == "fsdp" else None
@@ -153,14 +183,80 @@ class Stack:
 
 DEEPSPEED = frozenset({"zero2", "zero3"})
 
+_TRAINER = frozenset(
+    {"kbit_prepared", "double_quantization", "compile", "loss_chunking", "optimizer_offload", "parameter_offload",
+     "optimizer_in_backward", "prompt-tuning"}
+)  # fmt: skip
+_OFFLOAD = frozenset({"activation_offload"})
+
 STACKS: dict[str, Stack] = {
-    "transformers": Stack("transformers", autocasts_quantized=True, rebuilds_formats=frozenset({"mxfp4"})),
-    # trl sft_trainer.py casts adapters of quantized models to bf16: counted in fp32, which `modelpick finetune` makes
-    # of them again.
-    "trl": Stack("trl", autocasts_plain=True, autocasts_quantized=True),
-    # llamafactory hparams/model_args.py: double_quantization = True, use_reentrant_gc = True
+    # training/train.py, loading/: SFTTrainer's fused matrix for decoders on a GPU, autocast, adapters in fp32, NF4 with
+    # double quantization, no prepare_model_for_kbit_training.
+    "modelpick": Stack(
+        "modelpick",
+        autocasts_plain=True,
+        autocasts_quantized=True,
+        double_quantization=True,
+        fused_head=True,
+        chunks_loss=True,
+        words=frozenset({"loss_chunking"}),
+    ),
+    # Trainer over a model that its user loaded: as peft's documentation has it, prepared where it is quantized.
+    # compile: TrainingArguments.torch_compile; optimizer_in_backward: its optim "lomo".
+    "transformers": Stack(
+        "transformers",
+        autocasts_quantized=True,
+        kbit_prepared=True,
+        rebuilds_formats=frozenset({"mxfp4"}),
+        words=_TRAINER,
+    ),
+    "trl": Stack(
+        "trl",
+        autocasts_plain=True,
+        autocasts_quantized=True,
+        quantized_adapter_bytes=2.0,
+        fused_head=True,
+        chunks_loss=True,
+        words=_TRAINER | _OFFLOAD,
+    ),
+    # axolotl loaders/model.py calls prepare_model_for_kbit_training and then casts norms and embeddings back to the
+    # compute type (_convert_embedding_modules_dtype, for any adapter); bnb_4bit_use_double_quant: True;
+    # activation_offloading is trl's.
+    "axolotl": Stack(
+        "axolotl",
+        autocasts_plain=True,
+        autocasts_quantized=True,
+        double_quantization=True,
+        words=(_TRAINER | _OFFLOAD) - {"kbit_prepared"},
+    ),
+    # llamafactory hparams/model_args.py: double_quantization = True, use_reentrant_gc = True, upcast_layernorm = False,
+    # use_unsloth_gc (checkpoints go to the CPU); model/adapter.py: what is trained in fp32.
     "llama-factory": Stack(
-        "llama-factory", autocasts_quantized=True, double_quantization=True, full_bytes=4.0, reentrant=True
+        "llama-factory",
+        autocasts_plain=True,
+        autocasts_quantized=True,
+        double_quantization=True,
+        full_bytes=4.0,
+        reentrant=True,
+        prepares_embeddings=(),
+        words=_TRAINER | _OFFLOAD,
+    ),
+    # unsloth models/llama.py: bnb_4bit_use_double_quant = True; its prepare_model_for_kbit_training (models/_utils.py)
+    # is unsloth_zoo's prepare_model_for_training, which casts what is trained alone. One GPU.
+    "unsloth": Stack(
+        "unsloth",
+        autocasts_plain=True,
+        autocasts_quantized=True,
+        double_quantization=True,
+        full_bytes=4.0,
+        reentrant=True,
+        casts_adapter_input=False,
+        fused_lora=True,
+        offloads_checkpoints=True,
+        chunks_loss=True,
+        chunked_loss_bytes=8.0,
+        chunked_loss_limit=2.0**30,
+        words=frozenset({"double_quantization", "activation_offload"}),
     ),
     "litgpt": Stack(
         "litgpt",
@@ -168,7 +264,9 @@ STACKS: dict[str, Stack] = {
         casts_adapter_input=False,
         dropout=True,
         loss_chunk_tokens=128,
+        chunks_loss=True,
         chunked_loss_bytes=8.0,
+        words=frozenset({"double_quantization", "loss_chunking"}),
         keeps_fused_qkv=True,
         repeats_kv=True,
         saves_quantized_inputs=True,
@@ -187,12 +285,26 @@ STACKS: dict[str, Stack] = {
         keeps_input_gradients=False,
         fsdp_bytes=None,
     ),
+    # torchtune modules/loss/cross_entropy_loss.py LinearCrossEntropyLoss: an eighth of the tokens at a time goes
+    # through the output matrix; the fp32 log-softmax of all stays (4), one piece goes backward (10/8). Without pieces
+    # modules/transformer.py upcasts: logits 4, log-softmax 4, the gradients of both.
     "torchtune": Stack(
         "torchtune",
         adapter_bytes=2.0,
         casts_adapter_input=False,
-        loss_bytes=7.0,
-        chunked_loss_bytes=7.0,
+        loss_bytes=16.0,
+        chunks_loss=True,
+        chunked_loss_bytes=5.25,
+        words=frozenset(
+            {
+                "compile",
+                "activation_offload",
+                "loss_chunking",
+                "optimizer_in_backward",
+                "optimizer_offload",
+                "parameter_offload",
+            }
+        ),
         repeats_kv=True,
         double_quantization=True,
         steps_in_backward=True,
@@ -223,25 +335,70 @@ STACKS["llama.cpp"] = replace(
 )  # fmt: skip
 
 
-@lru_cache(maxsize=256)  # a file of cases repeats its few workloads: a look-up takes a fifth of `replace`
-def settled(workload: Workload) -> Workload:
-    """The workload with a stack's name: `auto`, where planning/engines.py has not chosen one, means transformers, or
-    llama.cpp for GGUF."""
-    if workload.method == "gguf" and workload.stack in ("auto", "transformers"):  # as older plans name its engine
-        return replace(workload, stack="llama.cpp")
-    return replace(workload, stack="transformers") if workload.stack == "auto" else workload
+# The versions whose code was read; of transformers, what its releases changed is known down to 4.42.
+NEWEST: Mapping[str, tuple[int, ...]] = {
+    "transformers": (5, 23), "trl": (1, 16), "axolotl": (0, 18), "llama-factory": (0, 9, 6), "unsloth": (2026, 8),
+    "litgpt": (0, 5, 13), "torchtune": (0, 7), "vllm": (0, 32),
+}  # fmt: skip
+# What a version below one did otherwise, the newest change first. Stacks over transformers: by the one that they pin
+# (axolotl and llama-factory: requirements.txt and pyproject.toml of each tag).
+_UNFUSED_EXPERTS: Mapping[str, Any] = {"quantizes_experts": True}
+_COPIED_LOGITS: Mapping[str, Any] = {"copies_shifted_logits": True}
+OLDER: Mapping[str, tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]] = {
+    "transformers": (
+        ((5,), _UNFUSED_EXPERTS),
+        ((4, 50), _COPIED_LOGITS),
+        ((4, 45), {"all_logits": True, "rotary_tables": True}),
+    ),
+    "trl": (
+        ((1, 16), {"fused_head": False, "chunks_loss": False}),
+        ((0, 27), {"kbit_prepared": True, "prepares_embeddings": ("lora-int8",), **_UNFUSED_EXPERTS}),
+        ((0, 16), _COPIED_LOGITS),  # it came out when transformers 4.50 did
+    ),
+    "axolotl": (((0, 14), _UNFUSED_EXPERTS), ((0, 8), _COPIED_LOGITS)),
+    "llama-factory": (((0, 9, 5), _UNFUSED_EXPERTS), ((0, 9, 3), _COPIED_LOGITS)),
+    "unsloth": (((2025, 12), _UNFUSED_EXPERTS),),
+    "torchtune": (
+        # CEWithChunkedOutputLoss: logits 2 and log-softmax 4 of all pieces, an eighth of 8 at a time.
+        ((0, 7), {"chunked_loss_bytes": 7.0}),
+        # recipes/configs: torch.nn.CrossEntropyLoss, over a shifted copy of fp32 logits.
+        ((0, 3), {"chunks_loss": False, "loss_bytes": 20.0}),
+    ),
+}
+# A stack whose version is not named is the newest, but for trl, of whose versions the one that holds more is counted.
+_UNNAMED: Mapping[str, Mapping[str, Any]] = {
+    "trl": {"fused_head": False, "chunks_loss": False, "kbit_prepared": True},
+}
+
+
+def is_unread(workload: Workload) -> bool:
+    """Whether the workload names a version above the newest that was read."""
+    named, newest = version_of(workload.stack_version), NEWEST.get(workload.stack)
+    return newest is not None and named[: len(newest)] > newest
+
+
+@lru_cache(maxsize=256)
+def _at(name: str, version: tuple[int, ...]) -> Stack:
+    stack = STACKS[name]
+    if not version:
+        return replace(stack, **_UNNAMED.get(name, {}))
+    for below, changes in OLDER.get(name, ()):
+        if version < below:
+            stack = replace(stack, **changes)
+    return stack
 
 
 def stack_of(workload: Workload) -> Stack:
-    """The habits of the workload's stack, at the version it names."""
-    stack = STACKS["transformers" if workload.stack == "auto" else workload.stack]
-    version = tuple(int(part) for part in (workload.stack_version or "").split(".") if part)
-    if workload.stack == "trl":
-        return replace(stack, fused_head=version >= (1, 16))
-    if workload.stack == "transformers" and version:
-        old = version < (4, 45)
-        return replace(
-            stack, all_logits=old, rotary_tables=old, copies_shifted_logits=version < (4, 50),
-            quantizes_experts=version < (5,),
-        )  # fmt: skip
-    return stack
+    """The habits of the workload's stack, at the version it names; a version from the future has the newest known."""
+    return _at(named_stack(workload), version_of(workload.stack_version))
+
+
+def named_stack(workload: Workload) -> str:
+    """The stack's name. `auto` is our own loop where that runs the workload, and llama.cpp for GGUF; transformers does
+    the rest."""
+    if workload.method == "gguf" and workload.stack in ("auto", "transformers"):  # as older plans name its engine
+        return "llama.cpp"
+    if workload.stack != "auto":
+        return workload.stack
+    ours = workload.task == "finetune" and workload.gpus == 1 and workload.sharding == "none"
+    return "modelpick" if ours and workload.method != "prompt-tuning" else "transformers"

@@ -1,12 +1,12 @@
 """Adapters, gradients and optimizer states, and what one of several GPUs holds of a model. Pure."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelpick.catalog.architecture.shape import Architecture, LayerGroup, Projection
 from modelpick.errors import UsageError, nearest
-from modelpick.memory.stacks import DEEPSPEED, stack_of
-from modelpick.memory.weights import ELEMENT_BYTES, Weights
+from modelpick.memory.stacks import DEEPSPEED, Stack, stack_of
+from modelpick.memory.weights import ELEMENT_BYTES, Weights, kept_linear
 from modelpick.workload import Workload
 
 # Bytes of optimizer state per trainable parameter, over the parameter's own bytes p (torch.optim.AdamW: two moments in
@@ -112,6 +112,33 @@ def adapter_parameters(architecture: Architecture, rank: int, targets: str) -> i
     return total
 
 
+def left_plain(architecture: Architecture, stack: Stack) -> int:
+    """Weights of linear layers and experts that bitsandbytes does not quantize."""
+    return kept_linear(architecture, stack) + (0 if stack.quantizes_experts else architecture.expert_weights)
+
+
+def widened(architecture: Architecture, held: Weights, workload: Workload, stack: Stack, b: float) -> Weights:
+    """The weights as prepare_model_for_kbit_training leaves them: all that is not quantized in fp32, but for embeddings
+    and output matrix where the stack casts them back (peft 0.21.2, utils/other.py)."""
+    norms, embeddings = stack.holds_wide(workload)
+    if not norms:
+        return held
+    wider = 4.0 / b
+    return replace(
+        held,
+        linear=held.linear + left_plain(architecture, stack) * (4.0 - b),
+        embeddings=held.embeddings * (wider if embeddings else 1.0),
+        other=held.other * wider,
+    )
+
+
+def prompt_parameters(architecture: Architecture, workload: Workload) -> int:
+    """Trainable parameters of prompt tuning (arXiv 2104.08691): an embedding a virtual token; of an encoder-decoder one
+    for each half (peft 0.21.2, tuners/prompt_tuning: num_transformer_submodules)."""
+    halves = 2 if architecture.kind == "encoder-decoder" else 1
+    return halves * (workload.virtual_tokens or 0) * architecture.hidden
+
+
 @dataclass(frozen=True, slots=True)
 class Shares:
     """Of one GPU: bytes of weights, fractions of the cache, of activations and of trained state, bytes gathered."""
@@ -129,12 +156,12 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     Tensor parallel (arXiv 1909.08053): linear layers and embeddings are split, norms are not; KV heads are split and
     replicated when GPUs outnumber them; MLA's latent is on every GPU. ZeRO-3 and FSDP (arXiv 1910.02054, 2304.11277):
     weights, gradients and optimizer states are split, two layers are gathered at a time; every GPU has its own batch.
-    ZeRO-2 leaves the weights whole.
+    ZeRO-2 leaves the weights whole. With `parameter_offload` a GPU has what is gathered alone.
     """
     n = workload.gpus
     if workload.sharding == "zero2":
         return Shares(held.total, 1.0, 1.0, 1 / n, 0.0)
-    if n == 1 or workload.sharding == "none":
+    if (n == 1 and not workload.parameter_offload) or workload.sharding == "none":
         return Shares(held.total, 1.0, 1.0, 1.0, 0.0)
     if workload.sharding == "tensor-parallel":
         outer = held.embeddings / n if stack_of(workload).splits_embeddings else held.embeddings
@@ -144,7 +171,7 @@ def shares(architecture: Architecture, workload: Workload, held: Weights) -> Sha
     gathered = max(2 * held.linear / layers, held.embeddings)
     if workload.sharding == "zero3":
         gathered = max(gathered, LIVE * ELEMENT_BYTES[workload.dtype])
-    split = held.total / n
+    split = 0.0 if workload.parameter_offload else held.total / n
     return Shares(split, 1.0, 1.0, 1 / n, min(gathered, held.total - split))
 
 

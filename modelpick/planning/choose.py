@@ -6,7 +6,7 @@ them for the search over offers (placement.py), so that a plan prices what the m
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError
@@ -14,7 +14,7 @@ from modelpick.memory.estimate import MemoryEstimate
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.fit import on_device
 from modelpick.planning.recipe import SHARED, RunSettings, settings_from
-from modelpick.workload import ONLY_LORA, Workload
+from modelpick.workload import ONLY_LORA, RunMethod, Workload
 
 # From least to most compressed: quantization costs accuracy (QLoRA, arXiv 2305.14314, table 4) and speed, so it is
 # taken only when memory asks for it.
@@ -220,6 +220,8 @@ def candidate_recipes(
     fixed = {"model": architecture.model_type, "data": "train", "output": "run", "epochs": epochs}
     named = (name for name in SHARED if name not in unset and (workload.is_lora or name not in ONLY_LORA))
     fixed |= {name: getattr(workload, name) for name in named}
+    if workload.method not in get_args(RunMethod):
+        fixed["method"] = "lora"  # estimated, and not run: what is chosen does not depend on it
     examples = _MANY if rows is None else max(rows, 1)
     return tuple(
         _tuning(architecture, workload, parameters, with_rates(settings, fixed, parameters, examples))

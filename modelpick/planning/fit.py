@@ -54,8 +54,16 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
             f"({instance.name}) has {room:.1f} usable"
         )
         return Fit(False, free, reason)
+    offloaded = workload.gpus * device.offloaded / GIB
+    if offloaded > _HOST_SHARE * instance.ram_gib:
+        reason = f"{offloaded:.0f} GiB are offloaded to the CPU, and {instance.name} has {instance.ram_gib:g} GiB"
+        return Fit(False, free, reason)
     return Fit(True, free, "")
 
+
+# Of the CPU's memory, for what is offloaded: the rest is the system's, the process's and its page-locked buffers'. A
+# guess: no published run says what it had left.
+_HOST_SHARE = 0.8
 
 # Memory left outside vLLM's share at the least: its profiling refuses a share above what is free.
 _VLLM_SPARE_GIB = 0.5

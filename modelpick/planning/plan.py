@@ -8,8 +8,9 @@ records it in the deployment, never here.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from modelpick.errors import UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
 from modelpick.memory.parts import PARTS
@@ -48,6 +49,7 @@ from modelpick.planning.setups import Setup, findings_on, trainer_of
 from modelpick.ranges import Range
 from modelpick.schema import to_json
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
+from modelpick.workload import RunMethod
 
 _TAKEN_CARE_OF = ("transformers_serve_open",)  # by `modelpick serve`, which puts a proxy with a key before it
 
@@ -68,6 +70,7 @@ def make(
     for invalid input, CannotTellError for an architecture that is not understood.
     """
     _check_license(judgement, region)
+    _check_method(request)
     found = place(request, offers, caps, facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()
     if refusal is not None:
@@ -90,6 +93,16 @@ class _Context:
     judgement: Judgement
     policy: PlannedPolicy
     region: str
+
+
+def _check_method(request: PlanRequest) -> None:
+    """Raises UsageError for a fine-tuning that is estimated and that no machine of ours runs."""
+    if request.finetune is not None and request.finetune.method not in get_args(RunMethod):
+        raise UsageError(
+            f"modelpick finetune does not train {request.finetune.method}: it is estimated only",
+            fix=f"use --method {', '.join(get_args(RunMethod))}",
+            code="not_trained",
+        )
 
 
 def _check_license(judgement: Judgement, region: str) -> None:

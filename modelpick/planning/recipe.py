@@ -19,20 +19,19 @@ from modelpick.workload import (
     Batch,
     Context,
     Dtype,
-    FinetuneMethod,
     GradientAccumulation,
     GradientCheckpointing,
     LoraDropout,
     LoraRank,
     LoraTargets,
     Optimizer,
+    RunMethod,
     Workload,
     workload_from,
 )
 
 SCHEMA_VERSION = 2  # of run.json; 1 had other names for some settings (FormerNames below), and is read
 _READABLE_VERSIONS = (1, SCHEMA_VERSION)
-TRL = "1.16"  # the version that pyproject.toml and deploy/requirements.in ask for
 _TEXT = Pattern(r"(?s).*\S.*", "text that is not empty")
 _OURS = Source("this program")
 _STEPS = Bounds(1, 100_000_000)
@@ -60,7 +59,7 @@ class RunSettings:
         str, _TEXT, Help("Examples to train on: JSONL, CSV, Parquet.", metavar="FILE"), Source("docs/finetuning.md")
     ]
     output: Annotated[str, _TEXT, Help("Folder for the run.", metavar="DIR", default="./run"), _OURS]
-    method: Annotated[FinetuneMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
+    method: Annotated[RunMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
     revision: Annotated[str | None, _TEXT, Help("Commit of the model on the Hub.", metavar="SHA"), _OURS] = None
     eval_data: Annotated[
         str | None, _TEXT, Help("File of held-out examples.", metavar="FILE", default="a share of the data"), _OURS
@@ -211,11 +210,10 @@ def in_force(settings: RunSettings, halvings: Sequence[BatchHalving], step: int)
 
 
 def as_trained(workload: Workload, kind: Kind, *, gpu: bool) -> Workload:
-    """A fine-tuning workload as train.py runs it: adapters under autocast, and a decoder on a GPU
-    through SFTTrainer's fused output matrix, whose kernels exist there alone.
+    """A fine-tuning workload as train.py runs it: a decoder on a GPU through SFTTrainer's fused output matrix, whose
+    kernels exist there alone.
     """
-    trained = replace(workload, autocast=workload.is_lora)
-    return replace(trained, stack="trl", stack_version=TRL) if gpu and kind == "decoder" else trained
+    return replace(workload, stack="modelpick", loss_chunking=gpu and kind == "decoder")
 
 
 def settings_from(options: Mapping[str, Any]) -> RunSettings:

@@ -18,7 +18,7 @@ from modelpick.planning.fit import KvCacheCapacity, kv_cache_capacity, smallest_
 from modelpick.planning.placement import Placement, Placements, offers_for, place, settle
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
-from modelpick.workload import FinetuneMethod, Method, Workload, workload_from
+from modelpick.workload import Method, RunMethod, Workload, workload_from
 
 _G_CLASS = Families(gpu_class="G")
 
@@ -287,7 +287,7 @@ def _free_gib(device: MemoryEstimate, offer: Offer) -> float:
 def _methods_of(workload: Workload, architecture: Architecture) -> tuple[Method, ...]:
     """The methods that the checkpoint can be loaded as, unquantized first."""
     if workload.task == "finetune":
-        return get_args(FinetuneMethod)
+        return get_args(RunMethod)
     return tuple(dict.fromkeys(("bf16", own_method(architecture.checkpoint), "int8", "nf4")))
 
 

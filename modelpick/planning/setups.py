@@ -9,6 +9,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
 from modelpick.memory.formats import as_held, format_problem
+from modelpick.memory.stacks import named_stack
 from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on, spoken
 from modelpick.offers.instance import InstanceType
 from modelpick.planning.choose import Tuning, candidate_recipes
@@ -178,9 +179,9 @@ def trained_workload(workload: Workload, architecture: Architecture) -> Workload
     """
     if workload.stack != "auto":
         return workload
-    if workload.gpus > 1:
+    if named_stack(workload) != "modelpick":
         return replace(workload, stack="transformers")
-    return as_trained(replace(workload, stack="transformers"), architecture.kind, gpu=True)
+    return as_trained(workload, architecture.kind, gpu=True)
 
 
 def trainer_of(request: PlanRequest, workload: Workload) -> str:

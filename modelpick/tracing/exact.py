@@ -56,10 +56,8 @@ def _assumptions(report: MemoryReport, traced: "Trace") -> tuple[str, ...]:
     """The assumptions: what was traced, then what the formulas assume for the same workload."""
     assumptions = [f"traced: {traced.operations:,} operations of {', '.join(traced.code)}, peak in {traced.peak_phase}"]
     work, kind = report.memory.workload, report.architecture.kind
-    if work.task == "finetune" and work.stack == "transformers" and kind == "decoder":
-        assumptions.append(
-            "a loop of transformers: modelpick finetune trains decoders as --stack trl --stack-version 1.16"
-        )
+    if work.task == "finetune" and work.stack != "modelpick":
+        assumptions.append(f"a loop of {work.stack}: modelpick finetune trains as --stack modelpick")
     if work.task == "finetune" and kind == "encoder":
         assumptions.append("trained with a classification head of two labels")
     return (*assumptions, *(text for text in report.memory.assumptions if text != WHOLE_VOCABULARY))

@@ -23,10 +23,13 @@ from modelpick.errors import CannotTellError
 from modelpick.loading.adapters import add_lora, in_fp32
 from modelpick.loading.load import Loaded, kind_of, repeat_single_key
 from modelpick.loading.quantized import QuantizedLayers
-from modelpick.memory.stacks import settled, stack_of
+from modelpick.memory.stack_words import settled
+from modelpick.memory.stacks import stack_of
 from modelpick.tracing.allocator import StorageTracker
 from modelpick.tracing.cuda_kernels import checkpoint_contexts, cuda_rules
 from modelpick.tracing.fake_quantized import quantize
+from modelpick.tracing.offload import offloaded
+from modelpick.tracing.prompts import add_prompt
 from modelpick.workload import Workload
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -76,9 +79,11 @@ def trace(config: Mapping[str, object], workload: Workload) -> Trace:
     if (why := _other_kernels(model)) is not None:
         raise _refused(why)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    fused = stack_of(workload).fused_head
-    if fused and kind != "decoder":
-        raise _refused(f"SFTTrainer on an {kind} model, which it does not train")
+    fused = _has_fused_head(workload)
+    if kind != "decoder" and fused:
+        if workload.stack != "modelpick":
+            raise _refused(f"SFTTrainer on an {kind} model, which it does not train")
+        fused = False
     with torch.device("meta"):
         model = _for_method(model, kind, workload, fused=fused)
     with FakeTensorMode(allow_non_fake_inputs=True), cuda_rules(padded=_padded(workload), trl=fused), tracker:
@@ -87,7 +92,7 @@ def trace(config: Mapping[str, object], workload: Workload) -> Trace:
             tracker.name(tensor, "adapter" if workload.is_lora and tensor.requires_grad else "weights")
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if workload.task == "finetune":
-            _train(model.train(), kind, workload, tracker, trainable)
+            _train(model.train(), kind, workload, tracker, trainable, fused=fused)
         else:
             _serve(model.eval(), workload, tracker)
     return Trace(
@@ -116,19 +121,28 @@ def _refused(why: str) -> CannotTellError:
 
 def _not_traced(workload: Workload) -> str | None:
     """Why a workload is refused: tracing code other than what runs would give a figure that only looks exact."""
-    if workload.stack not in ("transformers", "trl"):
-        return f"{workload.stack}: it runs models of its own, and this is the code of transformers, peft and TRL"
+    if workload.stack not in ("modelpick", "transformers", "trl"):
+        return f"{workload.stack}: it runs code of its own, and this is the code of transformers, peft and TRL"
+    if workload.stack == "modelpick" and workload.stack_version is not None:
+        return f"modelpick {workload.stack_version}: it runs the version that is installed"
     if workload.stack_version is not None and not _is_installed(workload.stack, workload.stack_version):
         return f"{workload.stack} {workload.stack_version}: it runs the version that is installed"
-    if workload.method not in (*_BITS, "bf16", "full", "lora"):
+    if workload.method not in (*_BITS, "bf16", "full", "lora", "prompt-tuning"):
         return f"{workload.method} weights, whose kernels it cannot fake"
     if workload.gpus > 1 or workload.sharding != "none":
         return "several GPUs or DeepSpeed's engine"
-    if workload.loss_chunking:
+    if workload.compile:
+        return "compiled code (--compile)"
+    if workload.loss_chunking and not _has_fused_head(workload):
         return "a chunked loss (--loss-chunking), which comes from Liger's kernels"
     if workload.kv_cache_dtype != "auto":
         return f"a cache in {workload.kv_cache_dtype}"
     return None
+
+
+def _has_fused_head(workload: Workload) -> bool:
+    """Whether SFTTrainer's fused output matrix computes the loss."""
+    return workload.task == "finetune" and stack_of(workload).fused_head and bool(workload.loss_chunking)
 
 
 def _is_installed(package: str, wanted: str) -> bool:
@@ -193,17 +207,22 @@ def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool)
 
     bits = _BITS.get(workload.method)
     if bits:
-        quantize(model, bits, double=bits == "nf4" and stack_of(workload).double_quantization)
+        quantize(model, bits, double=bool(workload.double_quantization))
     if workload.task == "serve":
         return model.requires_grad_(False)
-    repeat_single_key(model)
+    if workload.stack == "modelpick":
+        repeat_single_key(model)
     any_model: Any = model
+    if workload.kbit_prepared:
+        _prepare(any_model)
     if workload.gradient_checkpointing:
         any_model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": checkpoint_contexts})
     if fused:
         from trl.trainer.utils import add_fused_lm_head
 
         add_fused_lm_head(any_model, outputs=("log_probs", "entropy", "is_top1"))
+    if workload.method == "prompt-tuning":
+        return add_prompt(model, kind, workload.virtual_tokens or 0)
     if not workload.is_lora:
         return model
     layers = QuantizedLayers(0, (), ()) if bits else None
@@ -216,12 +235,25 @@ def _for_method(model: nn.Module, kind: str, workload: Workload, *, fused: bool)
         targets=workload.lora_targets,
         checkpointing=workload.gradient_checkpointing,
     )
-    in_fp32(adapted)
+    if workload.stack == "modelpick":
+        in_fp32(adapted)
+    elif bits and workload.stack == "trl":  # sft_trainer.py of 1.16: adapters of quantized models in bf16
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
     if bits and stack_of(workload).autocasts(workload):
         for module in adapted.modules():  # under autocast peft's bitsandbytes layers take their input as it is
             if hasattr(module, "cast_input_dtype_enabled"):
                 module.cast_input_dtype_enabled = False
     return adapted
+
+
+def _prepare(model: Any) -> None:
+    """peft's own function; checkpointing is switched on by the caller, as Trainer does once more."""
+    from peft import prepare_model_for_kbit_training
+
+    model.is_loaded_in_4bit = True
+    prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 
 def _on_fake_device(model: nn.Module) -> None:
@@ -243,12 +275,18 @@ def _empty(like: torch.Tensor) -> torch.Tensor:
 
 
 def _train(
-    model: nn.Module, kind: str, workload: Workload, tracker: StorageTracker, trainable: list[nn.Parameter]
+    model: nn.Module,
+    kind: str,
+    workload: Workload,
+    tracker: StorageTracker,
+    trainable: list[nn.Parameter],
+    *,
+    fused: bool,
 ) -> None:
     """Two steps: the optimizer's states exist from the first on, so the second shows the true peak. With accumulation
     it takes two micro-batches, the second of which finds the gradients of the first."""
-    optimizer = _optimizer(trainable, workload.optimizer)
-    loss_of = _loss_of(model, kind, workload)
+    optimizers = _optimizers(trainable, workload)
+    loss_of = _loss_of(model, kind, workload, fused=fused)
     for micro_batches in (1, min(workload.gradient_accumulation, 2)):
         for _ in range(micro_batches):
             tracker.phase = "forward"
@@ -260,12 +298,32 @@ def _train(
                 if parameter.grad is not None:
                     tracker.name(parameter.grad, "gradients")
         tracker.phase = "optimizer"
-        optimizer.step()
-        for state in optimizer.state.values():
-            for value in state.values():
-                if isinstance(value, torch.Tensor):
-                    tracker.name(value, "optimizer")
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            if not workload.optimizer_in_backward:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            for state in optimizer.state.values():
+                for value in state.values():
+                    if isinstance(value, torch.Tensor):
+                        tracker.name(value, "optimizer")
+
+
+def _optimizers(trainable: list[nn.Parameter], workload: Workload) -> list[torch.optim.Optimizer]:
+    """One optimizer; or one for each parameter, which steps as soon as its gradient is there and frees it (torchtune
+    training/memory.py, register_optim_in_bwd_hooks)."""
+    if not workload.optimizer_in_backward:
+        return [_optimizer(trainable, workload.optimizer)]
+    found = []
+    for parameter in trainable:
+        optimizer = _optimizer([parameter], workload.optimizer)
+
+        def step(_: torch.Tensor, own: torch.optim.Optimizer = optimizer) -> None:
+            own.step()
+            own.zero_grad(set_to_none=True)
+
+        parameter.register_post_accumulate_grad_hook(step)
+        found.append(optimizer)
+    return found
 
 
 def _padded(workload: Workload) -> bool:
@@ -275,19 +333,20 @@ def _padded(workload: Workload) -> bool:
     return workload.task == "finetune" and not one
 
 
-def _loss_of(model: nn.Module, kind: str, workload: Workload) -> Callable[[], torch.Tensor]:
+def _loss_of(model: nn.Module, kind: str, workload: Workload, *, fused: bool) -> Callable[[], torch.Tensor]:
     """A forward pass and its loss, as Trainer (transformers) and SFTTrainer (trl) compute it."""
     ids = torch.zeros(workload.batch, workload.context, dtype=torch.long)
     inputs: dict[str, object] = {"input_ids": ids, "labels": ids[:, 0] if kind == "encoder" else ids}
+    if kind == "encoder-decoder" and workload.target_length is not None:
+        inputs["labels"] = torch.zeros(workload.batch, workload.target_length, dtype=torch.long)
     if kind == "decoder":
         inputs["use_cache"] = False
     if _padded(workload):
         inputs["attention_mask"] = torch.ones_like(ids)
     any_model: Any = model
-    fused = stack_of(workload).fused_head
 
     def loss() -> torch.Tensor:
-        with _autocast(workload):
+        with _autocast(workload), offloaded(any_model, on=bool(workload.activation_offload)):
             if not fused:
                 found: torch.Tensor = any_model(**inputs).loss
                 return found

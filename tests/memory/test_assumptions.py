@@ -10,7 +10,8 @@ from modelpick.errors import ModelpickError
 from modelpick.memory import assumptions
 from modelpick.memory.assumptions import EstimatedCase, assumptions_of
 from modelpick.memory.estimate import architecture_of
-from modelpick.memory.stacks import settled, stack_of
+from modelpick.memory.stack_words import settled
+from modelpick.memory.stacks import stack_of
 from modelpick.memory.weights import scheme_for
 from modelpick.workload import Workload, workload_from
 
@@ -18,8 +19,10 @@ SETUPS: tuple[dict[str, object], ...] = (
     {}, {"stack": "vllm", "stack_version": "0.28"}, {"gradient_checkpointing": True},
     {"gradient_checkpointing": True, "stack": "litgpt"}, {"gpus": 2, "sharding": "fsdp"},
     {"gpus": 2, "sharding": "fsdp", "gradient_checkpointing": True}, {"gpus": 2, "sharding": "zero3"}, {"stack": "trl"},
+    {"stack": "transformers"}, {"stack": "axolotl"}, {"stack": "unsloth"}, {"stack": "transformers", "compile": True},
+    {"stack": "litgpt", "stack_version": "9.9"}, {"stack": "trl", "activation_offload": True},
 )  # fmt: skip
-METHODS = ("bf16", "int8", "nf4", "gguf", "awq", "full", "lora", "lora-int8", "qlora")
+METHODS = ("bf16", "int8", "nf4", "gguf", "awq", "full", "lora", "lora-int8", "qlora", "prompt-tuning")
 MODELS = (
     "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "tiiuae/falcon-7b", "google/flan-t5-base", "google-bert/bert-base-cased",
     "state-spaces/mamba-2.8b-hf", "Qwen/Qwen3.5-0.8B",
@@ -46,7 +49,9 @@ def test_every_row_is_said_for_some_model_and_set_up() -> None:
         assert {task for task, sentence in said if sentence == text} & set(tasks), text
 
 
-@pytest.mark.parametrize(("version", "sentence"), [("0.28", "vllm 0.28 is assumed to"), (None, None)])
+@pytest.mark.parametrize(
+    ("version", "sentence"), [("0.28", "vllm 0.28 is assumed to"), ("99", "vllm 99 is newer than"), (None, None)]
+)
 def test_a_version_that_no_rule_knows_is_named(version: str | None, sentence: str | None) -> None:
     architecture = architecture_of(index.load().models["Qwen/Qwen3-8B"])
     workload = workload_from({"method": "bf16", "stack": "vllm", "stack_version": version})

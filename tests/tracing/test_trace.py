@@ -76,7 +76,9 @@ def test_more_context_checkpointing_and_quantization_move_the_peak_the_right_way
         {"method": "bf16", "stack": "vllm"},
         {"method": "lora", "stack": "litgpt"},
         {"method": "lora", "stack_version": "4.42"},
-        {"method": "lora", "loss_chunking": True},
+        {"method": "lora", "stack": "transformers", "loss_chunking": True},
+        {"method": "lora", "stack": "transformers", "compile": True},
+        {"method": "full", "stack": "axolotl"},
         {"method": "full", "sharding": "zero2"},
         {"method": "bf16", "kv_cache_dtype": "int8"},
     ],
@@ -121,7 +123,10 @@ def test_eight_bit_layers_keep_their_inputs_in_spite_of_checkpointing() -> None:
 
 
 def test_gradients_of_a_micro_batch_stay_through_the_next() -> None:
-    one, two = (traced(method="full", context=1024, gradient_accumulation=number).parts for number in (1, 8))
+    one, two = (
+        traced(method="full", stack="transformers", context=1024, gradient_accumulation=number).parts
+        for number in (1, 8)
+    )
     assert one["gradients"] == 0
     assert two["gradients"] == pytest.approx(two["weights"], rel=0.02)
 
@@ -168,7 +173,22 @@ CASES = [
     ("google/flan-t5-base", {"method": "lora", **_RUN}),
     ("google/flan-t5-base", {"method": "lora-int8", **_RUN}),
     ("Qwen/Qwen3-4B", {"method": "lora", **_TRL}),
-]
+    # Each word that can be traced.
+    ("huggyllama/llama-7b", {"method": "qlora", "stack": "transformers", "context": 512}),
+    ("huggyllama/llama-7b", {"method": "qlora", "context": 1024, "stack": "transformers",
+                             "gradient_checkpointing": True}),
+    ("Qwen/Qwen3-4B", {"method": "qlora", "context": 512, "stack": "transformers", "autocast": False}),
+    ("tiiuae/falcon-7b", {"method": "lora-int8", "context": 512, "stack": "transformers"}),
+    ("google/flan-t5-base", {"method": "lora-int8", "context": 512, "stack": "transformers"}),
+    ("huggyllama/llama-7b", {"method": "qlora", "context": 512}),
+    ("google/flan-t5-base", {"method": "lora", "context": 512, "target_length": 128}),
+    ("huggyllama/llama-7b", {"method": "lora", **_TRL, "activation_offload": True}),
+    ("huggyllama/llama-7b", {"method": "lora", **_TRL, "loss_chunking": False}),
+    ("huggyllama/llama-7b", {"method": "full", "stack": "transformers", "context": 512, "optimizer": "sgd",
+                             "optimizer_in_backward": True}),
+    ("huggyllama/llama-7b", {"method": "prompt-tuning", "context": 512}),
+    ("google/flan-t5-base", {"method": "prompt-tuning", "context": 512, "virtual_tokens": 50}),
+]  # fmt: skip
 # How far a formula may be below the trace, and above it: what it does not count is small, what it rounds up is less so.
 BELOW, ABOVE = 0.03, 0.10
 _LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "num_decoder_layers")
