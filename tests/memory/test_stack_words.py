@@ -13,7 +13,7 @@ from modelpick.memory.stacks import NEWEST, OLDER, STACKS, stack_of
 from modelpick.workload import Workload, workload_from
 from tests.memory.shapes import LLAMA_7B, T5_BASE
 
-TRAINERS = sorted(name for name in STACKS if name != "vllm")
+TRAINERS = ["axolotl", "litgpt", "llama-factory", "modelpick", "torchtune", "transformers", "trl", "unsloth"]
 # A word, the method (and sharding) it is for, and the value that turns it away from most stacks' choice.
 WORDS: dict[str, tuple[dict[str, Any], bool]] = {
     "kbit_prepared": ({"method": "qlora"}, True),

@@ -177,7 +177,7 @@ CASES = [
     ("huggyllama/llama-7b", {"method": "qlora", "stack": "transformers", "context": 512}),
     ("huggyllama/llama-7b", {"method": "qlora", "context": 1024, "stack": "transformers",
                              "gradient_checkpointing": True}),
-    ("Qwen/Qwen3-4B", {"method": "qlora", "context": 512, "stack": "transformers", "autocast": False}),
+    ("huggyllama/llama-7b", {"method": "qlora", "context": 512, "stack": "transformers", "autocast": False}),
     ("tiiuae/falcon-7b", {"method": "lora-int8", "context": 512, "stack": "transformers"}),
     ("google/flan-t5-base", {"method": "lora-int8", "context": 512, "stack": "transformers"}),
     ("huggyllama/llama-7b", {"method": "qlora", "context": 512}),
