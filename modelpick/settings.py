@@ -21,6 +21,7 @@ from modelpick.schema import Bounds, Help, Pattern, Source, read, settings_of
 
 _FILE = "modelpick.toml"
 _WORD = Pattern(r"(?s).*\S.*", "text in quotes")
+_LISTS = ("audit_own", "audit_ignore")
 _TEXTS = ("policy", "region", "product", "runs_in")
 
 
@@ -57,6 +58,16 @@ class SettingsFile:
         Help("Facts about the company, which override the policy's profile.", metavar="TABLE"),
         Source("docs/policies.md"),
     ] = field(default_factory=dict)
+    audit_own: Annotated[
+        tuple[Annotated[str, _WORD], ...],
+        Help("Ids of the company's own models, which `audit` does not judge; * stands for anything.", metavar="LIST"),
+        Source("docs/audit.md"),
+    ] = ()
+    audit_ignore: Annotated[
+        tuple[Annotated[str, _WORD], ...],
+        Help("Ids that `audit` leaves out; * stands for anything.", metavar="LIST"),
+        Source("docs/audit.md"),
+    ] = ()
     discounts: Annotated[
         Mapping[str, Annotated[float, Bounds(0, 1, below=True)]],
         Help("Negotiated discounts by instance family, as a fraction of the list price.", metavar="TABLE"),
@@ -76,6 +87,8 @@ class Settings:
     discounts: Mapping[str, float] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     runs_in: str | None = None
+    audit_own: tuple[str, ...] = ()
+    audit_ignore: tuple[str, ...] = ()
 
     @property
     def company(self) -> dict[str, object]:
@@ -93,6 +106,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     texts: dict[str, Any] = {item.name: item.default for item in settings_of(SettingsFile) if item.name in _TEXTS}
     company_tables: dict[str, Mapping[str, object]] = {}
     discounts: dict[str, float] = {}
+    lists: dict[str, Any] = {}
     origins = {name: "default" for name, value in texts.items() if value is not None}
     for path in _files(folder):
         table = read_toml(path, code="bad_settings")
@@ -103,6 +117,10 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         if content.company:
             company_tables[str(path)] = content.company
         discounts |= content.discounts
+        for name in _LISTS:
+            if name in table:
+                lists[name] = (*lists.get(name, ()), *getattr(content, name))
+                origins[name] = str(path)
         origins |= {f"company.{key}": str(path) for key in content.company}
         origins |= {f"discounts.{key}": str(path) for key in content.discounts}
     for name in _TEXTS:
@@ -110,7 +128,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
             texts[name], origins[name] = value, f"MODELPICK_{name.upper()}"
         if flags and flags.get(name):
             texts[name], origins[name] = str(flags[name]), f"--{name}"
-    return Settings(company_tables=company_tables, discounts=discounts, origins=origins, **texts)
+    return Settings(company_tables=company_tables, discounts=discounts, origins=origins, **texts, **lists)
 
 
 def hub_endpoint() -> str | None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Place = Literal["argument", "named", "url", "anywhere"]
+Place = Literal["argument", "named", "url", "anywhere", "data"]
 """What vouches for a string: it is an argument that can only be a model; something named like a model holds it; it is
-an address on the Hub; or nothing but its own looks (then only the catalog can say that it is a model)."""
+an address on the Hub; nothing but its own looks (then the catalog, or what names of models have in common, says that it
+is one). `data`: what loads or names a data set holds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from modelpick.audit.hits import AuditHit
 from modelpick.audit.rules import Rules
+from modelpick.audit.served import repository
 
 # huggingface_hub.utils.validate_repo_id: letters, digits, `-`, `_`, `.`; neither `--` nor `..`; `-` and `.` neither
 # first nor last; at most 96 characters in all.
@@ -26,6 +27,32 @@ class ModelName:
     revision: str | None = None
 
 
+# 7B, 1.5b, 8x7B, 270m, A3B: parameters as names say them.
+_SIZE = re.compile(r"(?:^|[-_.xA])\d+(?:\.\d+)?[bBmM](?:$|[-_.])")
+_BETWEEN_WORDS = re.compile(r"[-_.]+")
+_NUMBERS = re.compile(r"\d+.*$")
+
+
+def family_words(name: str) -> frozenset[str]:
+    """The words of a model's name in lower case, as they are and without numbers: Qwen3 -> qwen3, qwen."""
+    words = [word for word in _BETWEEN_WORDS.split(name.lower()) if len(word) > 1]
+    return frozenset(word for word in (*words, *(_NUMBERS.sub("", word) for word in words)) if len(word) > 1)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """What is known of names, besides their looks.
+
+    `model` gives the catalog's spelling of an id, or None; `publishers` are organisations with models, `families` words
+    of model names, `data_sets` ids in lower case.
+    """
+
+    model: Callable[[str], str | None]
+    publishers: frozenset[str] = frozenset()
+    families: frozenset[str] = frozenset()
+    data_sets: frozenset[str] = frozenset()
+
+
 def url_pattern(rules: Rules) -> re.Pattern[str]:
     """Addresses on the Hub inside any text: https://huggingface.co/org/name/resolve/..., hf.co/org/name:Q4."""
     hosts = "|".join(re.escape(host) for host in sorted(rules.words["hub_hosts"], key=len, reverse=True))
@@ -35,16 +62,22 @@ def url_pattern(rules: Rules) -> re.Pattern[str]:
 class Namer:
     """Decides with the catalog (`known`: the canonical id, or None) and the disk (`exists`: is it a path here?)."""
 
-    def __init__(self, rules: Rules, known: Callable[[str], str | None], exists: Callable[[str], bool]) -> None:
+    def __init__(self, rules: Rules, known: KnownNames, exists: Callable[[str], bool]) -> None:
         self._rules = rules
-        self._known = known
+        self._known = known.model
         self._exists = exists
+        self._facts = known
 
     def model(self, candidate: AuditHit) -> ModelName | None:
         """The model a candidate names, or None when it names something else."""
         text, revision = candidate.text.strip(), candidate.revision
+        if candidate.place == "data":
+            return None
         if candidate.place == "url":
             return self._from_url(text, revision)
+        served = repository(text, candidate.how) if len(text) <= _LONGEST else None
+        if served is not None and self._known(text) is None:
+            return _named(self._known(served) or served, None)
         if candidate.place != "anywhere":
             text, scheme = self._without_scheme(text)
             text, revision = _split_suffix(text, revision)
@@ -63,13 +96,36 @@ class Namer:
             return self._without_organisation(candidate, text, revision)
         return None
 
+    def data_set(self, candidate: AuditHit) -> str | None:
+        """The data set on the Hub that a candidate names, or None when it names something else."""
+        text = candidate.text.strip()
+        if candidate.place == "url":
+            host = next((host for host in self._rules.words["hub_hosts"] if f"{host}/datasets/" in text), None)
+            text = "/".join(text.partition(f"{host}/datasets/")[2].split("/")[:2]) if host else ""
+        elif candidate.place != "data":
+            return text if text.lower() in self._facts.data_sets and _ID.fullmatch(text) else None
+        text = text.removeprefix("hf://datasets/").partition("@")[0].rstrip("/")
+        match = _ID.fullmatch(text) if len(text) <= _LONGEST else None
+        return text if match and self._plausible(match["org"], match["name"]) and not self._exists(text) else None
+
     def _with_organisation(self, candidate: AuditHit, org: str, name: str, revision: str | None) -> ModelName | None:
         id = f"{org}/{name}"
         if self._known(id) is not None:
             return _named(id, revision)
-        if candidate.place == "anywhere" or not self._plausible(org, name) or self._exists(id):
+        if candidate.place == "anywhere" and not self._reads_as_model(org, name):
+            return None
+        if not self._plausible(org, name) or self._exists(id):
             return None
         return _named(id, revision)
+
+    def _reads_as_model(self, org: str, name: str) -> bool:
+        """Two of three: a publisher of models, a size, the word of a family; neither known data nor only served."""
+        low = f"{org}/{name}".lower()
+        if low in self._facts.data_sets or any(fnmatchcase(low, glob) for glob in self._rules.hosted):
+            return False
+        words = family_words(name)
+        signs = (org in self._facts.publishers, _SIZE.search(name) is not None, bool(words & self._facts.families))
+        return sum(signs) > 1
 
     def _without_organisation(self, candidate: AuditHit, text: str, revision: str | None) -> ModelName | None:
         if self._known(text) is not None:

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from modelpick.files import data_file, read_toml
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_REMEMBERED = 1 << 16  # keys: the same ones come again and again in a code base
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
@@ -36,6 +37,9 @@ class Rules:
     file_names: Mapping[str, str]
     programs: Mapping[str, str]
     fences: Mapping[str, str]
+    templates: Mapping[str, str]  # by ending: the kind of what is around the tags
+    unread: frozenset[str]  # endings of programs that no reader knows
+    own_files: tuple[str, ...]
     skip_folders: frozenset[str]
     max_bytes: int
     max_notebook_bytes: int
@@ -47,17 +51,23 @@ class Rules:
             return False
         return _is_or_ends_with(name, self.words["keys"])
 
+    def names_data(self, key: str) -> bool:
+        """Whether a variable, option or setting called `key` holds a data set."""
+        return _is_or_ends_with(plain(key), self.words["data_keys"])
+
     def calls_of(self, dotted: str) -> tuple[CallRule, ...]:
         """The rules for a call written, or imported, as `dotted` (`transformers.pipeline`)."""
         rules = self.calls.get(dotted.rpartition(".")[2], ())
         return tuple(rule for rule in rules if dotted == rule.name or dotted.endswith("." + rule.name))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def plain(key: str) -> str:
     """A name in lower snake case without what introduces it: `--modelId`, `$env:MODEL_ID` -> `model_id`."""
     return _NOT_WORD.sub("_", _CAMEL.sub("_", key.rpartition(":")[2]).lower()).strip("_")
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _is_or_ends_with(name: str, known: frozenset[str]) -> bool:
     words = name.split("_")
     return any("_".join(words[start:]) in known for start in range(len(words)))
@@ -93,6 +103,9 @@ def rules_from(table: Mapping[str, Any]) -> Rules:
         file_names=files["names"],
         programs=files["programs"],
         fences=files["fences"],
+        templates=files["templates"],
+        unread=frozenset(files["unread"]["endings"]),
+        own_files=tuple(files["own"]["names"]),
         skip_folders=frozenset(files["skip"]["folders"]),
         max_bytes=files["max_bytes"],
         max_notebook_bytes=files["max_notebook_bytes"],

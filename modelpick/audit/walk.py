@@ -18,11 +18,18 @@ _FIRST_BYTES = 8192  # as git itself looks for a NUL to call a file binary (xdif
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to read: where it is, how it is shown (as the user typed its tree), and the kind of its reader."""
+    """A file to read: where it is, how it is shown (as the user typed its tree), and the kind of its reader.
+
+    The kind is a key of `scan.READERS`, or one followed by " template".
+    """
 
     path: Path
     shown: str
     kind: str
+
+
+UNREAD = "no reader knows this language: a "
+"""How the reason of a file begins that is a program in a language without a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ def files(
                 continue
             seen.add(os.path.realpath(item))
             kind = _kind(item, rules) or (None if is_folder else "lines")
+            if kind is None and item.suffix.lower() in rules.unread:
+                yield Skipped(printable(shown), f"{UNREAD}{item.suffix.lower()} file")
             if kind is None or (kind == "markdown" and is_folder and not docs):
                 continue
             yield SourceFile(item, printable(shown), kind)
@@ -198,9 +207,15 @@ def _excluded(relative: Path, globs: Sequence[str]) -> bool:
 
 def _kind(path: Path, rules: Rules) -> str | None:
     name = path.name.lower()
+    if any(fnmatchcase(name, glob) for glob in rules.own_files):
+        return None
     by_name = next((kind for glob, kind in rules.file_names.items() if fnmatchcase(name, glob)), None)
+    ending = path.suffix.lower()
+    if ending in rules.templates:
+        inner = rules.endings.get(Path(path.stem).suffix.lower(), rules.templates[ending])
+        return f"{inner} template"
     if by_name or path.suffix:
-        return rules.endings.get(path.suffix.lower()) or by_name
+        return rules.endings.get(ending) or by_name
     try:
         first = read_start(path, 200, code="unreadable").partition(b"\n")[0]
     except UsageError:

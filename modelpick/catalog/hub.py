@@ -94,6 +94,9 @@ def split_revision(text: str) -> tuple[str, str | None]:
     return id, revision or None
 
 
+_FEW = 10  # ids that a person types at once; more come from a program
+
+
 class _Session:
     """What one look-up has found so far. Each repository is requested once."""
 
@@ -103,11 +106,13 @@ class _Session:
         self._catalog, self._offline, self._cache = catalog, offline, cache
         self._bulk = many >= BULK
         self._known: dict[str, Found] = {}
+        self._typed: frozenset[str] = frozenset()  # ids that a person typed, who can use a suggestion
         self.kept_more = False  # whether the cache grew
 
     def all(self, asked: list[str]) -> list[Found]:
         """A result for each of `asked`."""
         wanted = list(dict.fromkeys(text.strip() for text in asked))
+        self._typed = frozenset() if len(wanted) > _FEW else frozenset(text.partition("@")[0] for text in wanted)
         records = {} if self._offline or not self._bulk else self._listed(wanted)
         self._fetch(wanted, records)
         return [self._known[_key(text)] for text in asked]
@@ -240,7 +245,7 @@ class _Session:
         if known is not None:
             message = f"{id} is in the embedded catalog, but its revision {revision} is not ({reason})"
             return RemoteError(message, fix=f"leave out the revision: {known.id}", code="revision_unknown")
-        guess = self._catalog.nearest(id)
+        guess = self._nearest(id)
         endpoint = address(self._client.endpoint)
         advice = "leave out --offline" if why is None else f"try again when {endpoint} answers (HF_ENDPOINT)"
         return RemoteError(
@@ -248,6 +253,10 @@ class _Session:
             fix=f"{f'{guess} Otherwise ' if guess else ''}{advice}, or give a local folder of its files",
             code="model_unknown",
         )
+
+    def _nearest(self, id: str) -> str:
+        """What a person may have meant; nothing for an ancestor, or one of many ids: each takes some 20 ms."""
+        return self._catalog.nearest(id) if id in self._typed else ""
 
     def _not_found(self, id: str, revision: str | None, error: NotOnHubError) -> RemoteError:
         if error.code == "RevisionNotFound":
@@ -260,7 +269,7 @@ class _Session:
             return RemoteError("the Hub rejects the token", fix="renew HF_TOKEN, or unset it", code="bad_token")
         if error.code == "Disabled":
             return RemoteError(f"{id} is disabled on the Hub", fix="choose another model", code="model_disabled")
-        guess = "" if self._catalog.find(id) else self._catalog.nearest(id)
+        guess = "" if self._catalog.find(id) else self._nearest(id)
         hint = "" if self._client.has_token else " If it is private, set HF_TOKEN"
         return RemoteError(
             f"the Hub has no model {id}, or it is private",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from modelpick.audit.run import known_names
 from modelpick.audit.scan import Scan, scan
-from modelpick.catalog import index
 from tests.cli.conftest import modelpick as modelpick
 
 Tree = Callable[[Mapping[str, str | bytes]], Path]
@@ -29,7 +29,7 @@ def tree(tmp_path: Path) -> Tree:
 
 def found(*paths: Path, exclude: tuple[str, ...] = (), docs: bool = False) -> Scan:
     """What the scan of real files finds, with the embedded catalog."""
-    return scan([str(path) for path in paths], index.load().canonical, exclude=exclude, docs=docs)
+    return scan([str(path) for path in paths], known_names(), exclude=exclude, docs=docs)
 
 
 def names(scanned: Scan) -> set[str]:

@@ -29,7 +29,7 @@ from tests.audit.conftest import Tree, found, names
         ("a.py", 'requests.get("https://huggingface.co/docs/transformers")'),
         ("a.py", 'repo = "https://github.com/acme/x-7b"; clone("acme/x-7b")'),
         ("a.py", 'client.chat(model="gpt-4o"); completion(model="anthropic/claude-3-opus")'),
-        ("a.py", 'completion(model="openai/gpt-4o"); completion(model="ollama/llama3")'),
+        ("a.py", 'completion(model="openai/gpt-4o"); completion(model="mistral"); f(model="base")'),
         ("a.py", 'TrainingArguments(hub_model_id="acme/my-tuned")'),
         ("a.py", '"""See huggyllama/llama-7b and https://huggingface.co/huggyllama/llama-7b"""'),
         ("a.py", '# AutoModel.from_pretrained("huggyllama/llama-7b")\nx = 1'),

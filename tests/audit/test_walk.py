@@ -138,9 +138,9 @@ def test_a_file_is_read_once_however_often_it_is_named(tree: Tree) -> None:
 
 
 def test_a_file_named_itself_is_read_whatever_its_kind(tree: Tree) -> None:
-    root = tree({"a.rb": 'model = "acme/x-7b"\n'})
+    root = tree({"a.weird": 'model = "acme/x-7b"\n'})
     assert names(found(root)) == set()
-    assert names(found(root / "a.rb")) == {"acme/x-7b"}
+    assert names(found(root / "a.weird")) == {"acme/x-7b"}
 
 
 def test_a_path_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -34,12 +34,16 @@ def in_command(words: Sequence[Word], rules: Rules) -> Iterator[AuditHit]:
     for flag, value in _options(words):
         if rules.names_model(flag):
             yield AuditHit(value.text, value.line, value.column, "named", flag, revision)
+        elif rules.names_data(flag):
+            yield AuditHit(value.text, value.line, value.column, "data", flag)
     url = url_pattern(rules)
     for at, word in enumerate(words):
         if url.fullmatch(word.text):
             yield AuditHit(word.text, word.line, word.column, "url", "Hub address", revision)
         elif not word.text.startswith("-"):
             yield from _pairs(word, rules, revision)
+            if _SHAPE.fullmatch(word.text):
+                yield AuditHit(word.text, word.line, word.column, "anywhere", "word", revision)
         if at + 1 < len(words):
             yield from _spaced_pair(words[at : at + 3], rules, revision)
 

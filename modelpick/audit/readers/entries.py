@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from modelpick.audit.hits import AuditHit
+from modelpick.audit.hits import AuditHit, Place
 from modelpick.audit.names import url_pattern
 from modelpick.audit.readers import shell
 from modelpick.audit.readers.commands import Word, in_command
@@ -43,7 +43,11 @@ def candidates(entries: Iterable[Entry], rules: Rules) -> Iterator[AuditHit]:
     for entry in everything:
         about = objects[entry.owner]
         words = {word for key in entry.keys for word in plain(key).split("_")}
-        if about.other_kind or words & rules.words["data_words"]:
+        holds_data = any(rules.names_data(key) for key in entry.keys[-1:])
+        if about.other_kind or holds_data or words & rules.words["data_words"]:
+            if "/" in entry.text and len(entry.text) <= 96:
+                place: Place = "url" if url.fullmatch(entry.text) else "data"
+                yield AuditHit(entry.text, entry.line, entry.column, place, entry.keys[-1] if entry.keys else "string")
             continue
         key = _model_key(entry, about, rules)
         if url.fullmatch(entry.text):

@@ -4,6 +4,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from modelpick.audit.hits import AuditHit, Hits, Place, Unresolved
 from modelpick.audit.names import url_pattern
@@ -39,6 +40,7 @@ class _Reader:
 
     def candidates(self) -> Hits:
         inside_data_calls: set[int] = set()
+        unused = {id(node.value) for node in self._nodes if isinstance(node, ast.Expr)}  # docstrings among them
         for node in self._nodes:
             if isinstance(node, ast.Call):
                 name = self._constants.imported(dotted(node.func))
@@ -58,10 +60,13 @@ class _Reader:
                 yield from self._word_list(node.elts)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside_data_calls:
                 yield from self._anywhere(node)
+                if "\n" in node.value and id(node) not in unused:
+                    yield from self._written_text(node)
 
     def _call(self, node: ast.Call, name: str) -> Hits:
         keywords = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
         if self._is_other_kind(keywords):
+            yield from self._data(node, keywords)
             return
         revision = self._first_string(
             [keywords[key] for key in sorted(self._rules.words["revision_keys"] & keywords.keys())]
@@ -71,6 +76,7 @@ class _Reader:
             covered |= rule.keywords
             yield from self._model_arguments(node, rule, keywords, revision)
         if self._loads_data(name):
+            yield from self._data(node, keywords)
             return
         for key, value in keywords.items():
             if key not in covered:
@@ -94,6 +100,13 @@ class _Reader:
     def _holds(self, key: str, value: ast.expr, revision: str | None) -> Hits:
         if key and self._rules.names_model(key):
             yield from self._strings(value, "named", plain(key), revision)
+        elif key and self._rules.names_data(key):
+            yield from self._strings(value, "data", plain(key))
+
+    def _data(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Hits:
+        """What a call loads other than a model: load_dataset("org/name"), repo_type="dataset"."""
+        for value in (*node.args[:1], *(keywords[key] for key in ("path", "repo_id") if key in keywords)):
+            yield from self._strings(value, "data", dotted(node.func).rpartition(".")[2])
 
     def _setting(self, node: ast.Call, keywords: dict[str, ast.expr]) -> Hits:
         """add_argument("--model", default=...), getenv("MODEL_ID", ...), config.get("model", ...)."""
@@ -154,6 +167,18 @@ class _Reader:
             yield AuditHit(text, *self._position(node, text), "anywhere", "string")
         elif self._url.fullmatch(text):
             yield AuditHit(text, *self._position(node, text), "url", "Hub address")
+
+    def _written_text(self, node: ast.Constant) -> Hits:
+        """Settings or a script written out over several lines: what its keys say."""
+        text = str(node.value)
+        shift = node.end_lineno - node.lineno - text.count("\n") if node.end_lineno else 1
+        if shift:  # escapes and joined pieces: the lines of the text are not those of the source
+            return
+        for found in lines.read(text, self._rules):
+            if isinstance(found, AuditHit) and found.place != "anywhere":
+                line = node.lineno + found.line - 1
+                source = self._lines[line - 1] if line <= len(self._lines) else ""
+                yield replace(found, line=line, column=source.find(found.text) + 1 or 1)
 
     def _strings(
         self, value: ast.expr, place: Place, how: str, revision: str | None = None, bare: bool = False,

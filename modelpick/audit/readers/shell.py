@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from modelpick.audit.hits import AuditHit, Hits, Lines
 from modelpick.audit.readers import lines
@@ -25,10 +26,20 @@ def read(text: str, rules: Rules) -> Hits:
     at = Lines(text)
     for words in commands(text, at):
         yield from in_command(words, rules)
+        for word in words:
+            if word.text.startswith(("{", "[")):  # curl -d '{"model": "org/name"}'
+                yield from _sent(word, rules)
     for match in _DEFAULT.finditer(text):
         if rules.names_model(match[1]):
             yield AuditHit(match[2].strip("\"'"), *at.at(match.start(2)), "named", match[1])
     yield from lines.calls(text, rules, at)
+
+
+def _sent(word: Word, rules: Rules) -> Hits:
+    """The candidates of JSON that is one word of a command."""
+    for found in lines.read(word.text, rules):
+        column = found.column + (word.column - 1 if found.line == 1 else 0)
+        yield replace(found, line=word.line + found.line - 1, column=column)
 
 
 def commands(text: str, at: Lines) -> Iterator[list[Word]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelpick.audit.hits import Hits
-from modelpick.audit.readers import entries, lines
+from modelpick.audit.readers import entries, lines, templates
 from modelpick.audit.readers.entries import Entry
 from modelpick.audit.rules import Rules
 
@@ -18,20 +18,30 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 def read(text: str, rules: Rules) -> Hits:
-    """Candidates in a YAML text of any number of documents; a template that is not yet YAML is read by its lines."""
-    found: list[Entry] = []
-    whole = len(text) <= _LARGEST and _flow_depth(text) <= _DEEPEST
-    if whole:
-        from yaml import YAMLError
+    """Candidates in a YAML text of any number of documents; a template is read without its tags.
 
-        try:
-            found.extend(_scan(text))
-        except (YAMLError, ValueError, IndexError, RecursionError):
-            whole = False
-    if whole:
-        yield from entries.candidates(found, rules)
-    else:
+    What is not YAML even so is read by its lines.
+    """
+    if templates.is_template(text):
+        yield from templates.inside_tags(text, rules)
+        text = templates.without_tags(text)
+    found = _parsed(text)
+    if found is None:
         yield from lines.read(text, rules)
+    else:
+        yield from entries.candidates(found, rules)
+
+
+def _parsed(text: str) -> list[Entry] | None:
+    """The values of the text; None for what the parser refuses, or would take too long for."""
+    from yaml import YAMLError
+
+    if len(text) > _LARGEST or _flow_depth(text) > _DEEPEST:
+        return None
+    try:
+        return list(_scan(text))
+    except (YAMLError, ValueError, IndexError, RecursionError):
+        return None
 
 
 def _flow_depth(text: str) -> int:

@@ -33,6 +33,16 @@ def audit(
     docs: Annotated[bool, typer.Option("--docs", help="Also read the code blocks in Markdown files.")] = False,
     format: Annotated[str, typer.Option("--format", metavar="text|json|sarif", help="Format of stdout.")] = "text",
     sarif: Annotated[str | None, typer.Option("--sarif", metavar="FILE", help="Also write a SARIF 2.1.0 file.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="GLOB", help="Models to leave out, by id; repeatable.")
+    ] = None,
+    own: Annotated[
+        list[str] | None, typer.Option("--own", metavar="GLOB", help="Your own models, not judged; repeatable.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="FILE|COMMIT", help="Count only what is new since this audit or commit."),
+    ] = None,
     offline: Offline = False,
 ) -> None:
     """Judge every model that a code base names, with file and line.
@@ -45,14 +55,19 @@ def audit(
             "--json and --format sarif contradict each other", fix="give one of them", code="contradiction"
         )
     chosen = judged_for(policy_asked(commercial, policy), product)
-    found = run(paths or ["."], policy=chosen, offline=offline, exclude=exclude or [], docs=docs)
+    found = run(
+        paths or ["."], policy=chosen, offline=offline, exclude=exclude or [], docs=docs, ignore=ignore or [],
+        own=own or [], since=since,
+    )  # fmt: skip
     if sarif is not None:
         _write_sarif(found, sarif)
     _answer(out, found, format)
     _tell_the_rest(out, found)
-    code = worst(
-        use.answer.exit_code if isinstance(use.answer, ModelpickError) else VERDICT_EXIT[use.word] for use in found.uses
-    )
+    new = [use for use in found.uses if not use.before]
+    code = worst((
+        *(use.answer.exit_code if isinstance(use.answer, ModelpickError) else VERDICT_EXIT[use.word] for use in new),
+        *(VERDICT_EXIT[use.verdict.value] for use in found.data if since is None),
+    ))  # fmt: skip
     if code:
         raise typer.Exit(code)
 
@@ -66,16 +81,21 @@ def _answer(out: Output, found: Audit, format: str) -> None:
 
 
 def _draw(console: Console, found: Audit) -> None:
-    rows = [(place, use) for use in found.uses for place in use.locations]
-    for place, use in sorted(rows, key=lambda row: (row[0].path, row[0].line, row[0].column)):
-        where, verdict = f"{place.path}:{place.line}:{place.column}: ", (use.word, f"bold {_COLOUR[use.word]}")
-        line = styled(where, verdict, f" {_model(use)}: {use.why}")
-        console.print(line, soft_wrap=True)
-    counts = {word: sum(use.word == word for use in found.uses) for word in _COLOUR}
+    new = [use for use in found.uses if not use.before]
+    rows = [(place, use.word, f"{_model(use)}: {use.why}") for use in new for place in use.locations]
+    rows += [
+        (place, use.verdict.value, f"data set {use.id}: {'; '.join(use.reasons)}")
+        for use in found.data
+        if use.restricted
+        for place in use.locations
+    ]
+    for place, word, text in sorted(rows, key=lambda row: (row[0].path, row[0].line, row[0].column)):
+        where, verdict = f"{place.path}:{place.line}:{place.column}: ", (word, f"bold {_COLOUR[word]}")
+        console.print(styled(where, verdict, f" {text}"), soft_wrap=True)
+    counts = {word: sum(use.word == word for use in new) for word in _COLOUR}
     tally = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "none"
-    console.print(
-        f"{len(found.uses)} models in {found.scan.files} files under {found.policy.name}: {tally}", markup=False
-    )
+    kind = "models" if len(new) == len(found.uses) else "new models"
+    console.print(f"{len(new)} {kind} in {found.scan.files} files under {found.policy.name}: {tally}", markup=False)
 
 
 def _model(use: Use) -> str:
@@ -94,8 +114,17 @@ def _tell_the_rest(out: Output, found: Audit) -> None:
     parts = []
     if scan.unresolved:
         parts.append(f"{len(scan.unresolved)} places choose their model at run time")
-    if scan.skipped:
-        parts.append(f"{len(scan.skipped)} files or folders were not read")
+    if found.unread:
+        languages = ", ".join(f"{count} {ending}" for ending, count in sorted(found.unread.items()))
+        parts.append(f"no reader knows {languages} files")
+    if (others := len(scan.skipped) - sum(found.unread.values())) > 0:
+        parts.append(f"{others} files or folders were not read")
+    if before := sum(use.before for use in found.uses):
+        parts.append(f"{before} models were named before")
+    if found.aside.own:
+        parts.append(f"{len(found.aside.own)} models are your own")
+    if ignored := len(found.aside.ignored) + len(scan.ignored):
+        parts.append(f"{ignored} are ignored on request")
     if parts and not out.verbose:
         out.note(f"not judged: {'; '.join(parts)} (-v lists them)")
 
