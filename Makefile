@@ -21,10 +21,12 @@ whole-way:
 facts:
 	PYTHONPATH=. $(VENV)/python scripts/build_facts.py
 	PYTHONPATH=. $(VENV)/python scripts/build_license_facts.py
+	PYTHONPATH=. $(VENV)/python scripts/build_fingerprints.py
 
 facts-check:
 	PYTHONPATH=. $(VENV)/python scripts/build_facts.py --check
 	PYTHONPATH=. $(VENV)/python scripts/build_license_facts.py --check
+	PYTHONPATH=. $(VENV)/python scripts/build_fingerprints.py --check
 
 $(VENV)/ruff:
 	$(VENV)/pip install -q '.[lint]'

@@ -5,8 +5,8 @@ from typing import Any
 
 from modelpick.licensing.card_links import RelationWords
 from modelpick.licensing.card_statements import CardStatements
+from modelpick.licensing.fingerprints import Fingerprints
 from modelpick.licensing.license import LicenseIndex
-from modelpick.licensing.license_text import Fingerprints
 from modelpick.licensing.name_matches import NameMatches
 from modelpick.licensing.overrides import Approval, Curations, DerivedDataset, RestrictedDataset, WeightFamilies
 from modelpick.licensing.policy import Territories

@@ -14,10 +14,12 @@ from modelpick.catalog.terms import is_document, kind_of
 from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.fingerprints import words_of
 from modelpick.licensing.identify import PLACEHOLDERS, AllOf, Claim, Known, Unknown, identify, licenses_in, unknown
 from modelpick.licensing.license import License
-from modelpick.licensing.license_text import Reading, linked, read_text
+from modelpick.licensing.license_text import FEW, Reading, linked, read_text
 from modelpick.licensing.outcome import EvidenceSource, LicenseFinding, Obligation, Reason, Verdict, join
+from modelpick.licensing.ownership import is_the_publishers_own
 from modelpick.licensing.policy import Policy
 
 _CERTAIN = ("whole", "title", "piece")
@@ -38,6 +40,11 @@ class FileReading:
 
     name: str
     reading: Reading
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of its licenses."""
+        return _ids(self.reading.licenses)
 
     @property
     def binds(self) -> bool:
@@ -62,9 +69,11 @@ def read_files(model: Model, facts: LicenseFacts) -> tuple[FileReading, ...]:
     found = []
     for name, text in model.texts.items():
         if kind_of(name) == "license" or (is_document(name) and not name.lower().startswith("readme")):
-            reading = _read(text, name, facts)
-            if kind_of(name) or reading.kind in _CERTAIN_OF_DOCUMENTS or _reads_like_terms(text):
-                found.append(FileReading(name, reading))
+            found += [
+                FileReading(name, reading)
+                for reading in _read(text, name, facts)
+                if kind_of(name) or reading.kind in _CERTAIN_OF_DOCUMENTS or _reads_like_terms(text)
+            ]
     return tuple(found)
 
 
@@ -73,14 +82,15 @@ def _reads_like_terms(text: str) -> bool:
     return len({found.lower() for found in _CONTRACT.findall(text)}) >= _SEVERAL
 
 
-def _read(text: str, name: str, facts: LicenseFacts) -> Reading:
+def _read(text: str, name: str, facts: LicenseFacts) -> tuple[Reading, ...]:
     """`read_text`, remembered: most license files are word for word the same few."""
     key = ("text", name, hash(text), len(text))
     remembered = facts.memo.get(key)
     if remembered is None or remembered[0] != text:
-        remembered = facts.memo[key] = (text, read_text(text, facts.fingerprints, facts.licenses, name))
-    reading: Reading = remembered[1]
-    return reading
+        readings = read_text(text, facts.fingerprints, facts.licenses, name, whole_file=kind_of(name) is not None)
+        remembered = facts.memo[key] = (text, readings)
+    found: tuple[Reading, ...] = remembered[1]
+    return found
 
 
 def settled(
@@ -117,49 +127,78 @@ def assess_files(
 
     parts: list[Assessment] = []
     stated = licenses_in(card)
+    of_file = {file.name: {id for other in files if other.name == file.name for id in other.ids} for file in files}
     for file in files:
         if file.binds:
             assessment = assessed(file.claim(), "license_file")
             parts.append(assessment)
-            if stated and not _ids(stated) & _ids(file.reading.licenses):
+            if stated and not _ids(stated) & of_file[file.name]:
                 demanded = join([assessment.verdict, assessed(card, "card").verdict])
                 text = f"the card says {_titles(stated)}, {file.name} is {_titles(file.reading.licenses)}: both apply"
                 parts.append(Assessment(demanded, (Reason("contradiction", text, file.name, demanded),)))
-        elif (doubt := _doubt(file, files, stated, policy, facts)) is not None:
+        if (doubt := _doubt(file, files, stated, model, policy, facts)) is not None:
             parts.append(doubt)
+        parts += _beside(file, policy, facts)
     parts += _use_policies(model, stated, files, policy)
     if model.gate_text:
-        gate = FileReading("gate", read_text(model.gate_text, facts.fingerprints, facts.licenses))
-        if gate.reading.licenses and gate.reading.kind in _CERTAIN and gate.binds:
-            parts.append(assessed(gate.claim(), "gate"))
+        for reading in read_text(model.gate_text, facts.fingerprints, facts.licenses, whole_file=False):
+            gate = FileReading("gate", reading)
+            if reading.licenses and reading.kind in (*_CERTAIN, "modified") and gate.binds:
+                parts.append(assessed(gate.claim(), "gate"))
+                if reading.kind == "modified" and not is_the_publishers_own(reading.licenses, model.id, facts):
+                    parts.append(_question("modified_license_text", f"the gate: {reading.note}", "the gate", policy))
     if model.gguf:
         parts += _header(model, stated, policy, facts, modality)
     return parts
 
 
+_DOUBTS = {
+    "modified": "modified_license_text",
+    "piece": "license_file_cut_short",
+    "link": "unread_terms",
+    "named": "license_file_only_names_it",
+}
+
+
 def _doubt(
-    file: FileReading, files: tuple[FileReading, ...], stated: tuple[License, ...], policy: Policy, facts: LicenseFacts
+    file: FileReading,
+    files: tuple[FileReading, ...],
+    stated: tuple[License, ...],
+    model: Model,
+    policy: Policy,
+    facts: LicenseFacts,
 ) -> Assessment | None:
-    """A license file that does not bind: the question it raises, if any."""
-    kind, ids = file.reading.kind, _ids(stated)
+    """The question that a license file raises, if any: only a whole text, or the plain name of what is stated, has
+    none.
+    """
+    kind, agrees = file.reading.kind, bool(stated) and _ids(stated) <= file.ids
     text = f"{file.name}: {file.reading.note}"
-    if kind == "empty" or (kind in ("piece", "link", "named") and ids and ids <= _ids(file.reading.licenses)):
-        return None
+    if kind in ("whole", "empty") or (kind in ("link", "named") and (file.binds or agrees)):
+        return None  # an empty file is asked about as unread
     if kind == "code_only":
         if any(other.binds for other in files) or not stated:
             return None
         return _question("code_license_only", f"{text}; the weights have no license file", file.name, policy)
-    # Without a fingerprint of the stated license an unrecognised text cannot be held against it.
-    uncheckable = bool(stated) and not any(facts.fingerprints.has(id) for id in ids)
-    if kind == "unknown" and uncheckable and all(license.permits.commercial_use != "yes" for license in stated):
+    if kind == "title" and len(words_of(model.texts.get(file.name, "")).words) <= FEW:
         return None
-    codes = {
-        "modified": "modified_license_text",
-        "link": "license_file_is_link",
-        "named": "license_file_only_names_it",
-        "piece": "license_file_cut_short",
-    }
-    return _question(codes.get(kind, "unknown_license_text"), text, file.name, policy)
+    # A text that cannot be compared word by word is believed of the publisher whose own license it is.
+    uncompared = kind == "title" or (kind == "unknown" and not any(facts.fingerprints.has(id) for id in _ids(stated)))
+    if uncompared and is_the_publishers_own(file.reading.licenses or stated, model.id, facts):
+        return None
+    return _question(_DOUBTS.get(kind, "unknown_license_text"), text, file.name, policy)
+
+
+def _beside(file: FileReading, policy: Policy, facts: LicenseFacts) -> list[Assessment]:
+    """A question where what stands beside a license text as its holder or title forbids commercial use after all."""
+    forbidding = [
+        sentence
+        for sentence in facts.card_statements.statements(file.reading.beside)
+        if facts.card_statements.forbids_commerce(sentence)
+    ]
+    if not forbidding:
+        return []
+    text = f'{file.name}: beside the license stands "{forbidding[0][:120]}"'
+    return [_question("modified_license_text", text, file.name, policy)]
 
 
 def _question(code: str, text: str, evidence: str, policy: Policy) -> Assessment:
@@ -255,11 +294,16 @@ def _differing(conflict: Conflict) -> str:
 
 
 def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[EvidenceSource, str, str]]:
-    """Statements of the card's body, of other documents and of what the gate asks to accept, each with its place."""
+    """Statements of the card's body, of other documents and of what the gate asks to accept, each with its place.
+
+    Notices and use policies name licenses of others; of theirs only what forbids commercial use is told.
+    """
     for name, text in model.texts.items():
-        if name.lower() == "readme.md" or is_document(name):
+        beside = kind_of(name) in ("notice", "use_policy")
+        if beside or name.lower() == "readme.md" or is_document(name):
             for sentence in patterns.statements(text):
-                yield "body", name, sentence
+                if not beside or patterns.forbids_commerce(sentence):
+                    yield "body", name, sentence
     for sentence in patterns.statements(model.gate_text or ""):
         yield "gate", "the gate", sentence
 

@@ -1,35 +1,28 @@
-"""What a file of terms is: a whole license, a piece of one, one with words added, a link, terms for code only. Pure.
+"""What a file of terms is: whole licenses, one with words changed, a piece, a link, terms for code only. Pure.
 
-A license text is recognised by its fingerprint: the hashes of its runs of five words (Broder, "On the resemblance and
-containment of documents", 1997), which name the text without holding it. Long texts keep every fourth hash (by value,
-so that the same runs are kept on both sides). `coverage` is Broder's containment: the share of a license's runs that a
-file contains.
-
-Nothing is assumed in the user's favor: a permissive license counts only when no words are left over that could change
-it, and a text that matches no license is reported as unknown.
+Nothing is assumed in the user's favor: a license counts as itself only when nothing in the file is left unexplained
+(`text_match`), and a text that matches no license is reported as unknown.
 """
 
-import html
 import re
-import unicodedata
-import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import unquote
 
+from modelpick.licensing.fingerprints import Fingerprints, Words, words_of
 from modelpick.licensing.license import License, LicenseIndex
+from modelpick.licensing.text_match import Region, matched
 
 TextKind = Literal["whole", "piece", "title", "modified", "named", "link", "code_only", "unknown", "empty"]
 
 LONGEST = 400_000  # characters looked at; the longest license (a GPL page with its frame) is some 100,000
 _LONGEST_ORDINARY = 64_000  # characters; of the licenses SPDX lists the longest are half as long
-_SAME = 0.02  # two licenses this close in coverage are not distinguished
 _PIECE = 0.85  # of a text's runs: a text that is nothing but a part of the license
+_SAME = 0.02  # two licenses this close are not distinguished
 _LEAST = 25  # runs; fewer say nothing about which license they are from
-_FEW = 60  # words: a text this short with an address in it is a link
+FEW = 60  # words: a text this short with an address in it is a link, and one with a title no more than that
+_MOST_QUOTED = 3  # changes that a note quotes
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")
 _CODE_NAME = re.compile(r"licen[cs]e[-_. ]?code|code[-_. ]licen[cs]e", re.I)
 _CODE_TEXT = re.compile(
@@ -37,159 +30,37 @@ _CODE_TEXT = re.compile(
     r"|does not (apply to|cover)( \w+){0,6} (weights|models?|checkpoints?)\b",
     re.I,
 )
-# Words that may be added to a license text without changing it: holders, years, headings.
-_HARMLESS = re.compile(
-    r"\d[\d.]*|copyright|c|all|rights|reserved|the|and|by|of|inc|llc|ltd|corp|co|team|authors?|contributors?|license"
-    r"|version|v|january|appendix|text|file|md|txt|www|http|https|org|com|spdx|identifier|full|legal|code"
-)
-_CHANGES = re.compile(
-    r"non|(non)?commercial|research|academic|only|not?|must|shall|except|unless|prohibit(s|ed)|forbidden|permission"
-    r"|restrict(ed|ions)|provided|however|addition(al)?|modifi(cation|ed)|revenue|users|display|prominently|credit"
-    r"|attribution|evaluation|internal|personal|military"
-)
-# A page around a text has menus; of their words only these are about permissions.
+# Words about permissions in a text that only names a license.
 _LIMITS = re.compile(r"(non)?commercial|research|academic|evaluation|revenue|prohibited|restricted")
-_MOST_LEFT = 40  # extra words in a permissive license: a holder's name and address, a heading
-
-RUN = 5  # words
-WHOLE = 0.9  # of a license's runs: with names, dates and a damaged line it is still that text (measured in the tests)
-_LONG = 600  # words; shorter texts keep every hash, longer ones every fourth
-_WORD = re.compile(r"[^\W_]+(?:\.\d+)*")
-_TAG = re.compile(r"<[a-zA-Z/!][^<>]{0,2000}>")
-_BLOCKS = (("<script", "</script"), ("<style", "</style"), ("<!--", "-->"))  # what stands between is not text
-_HTML = re.compile(r"<(!doctype html|html|body|div|p|h\d|pre|table|br)\b", re.I)
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """One version of one license's text: `license` its id, `source` where the text was read."""
-
-    license: str
-    source: str
-    stride: int
-    hashes: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class TextMatch:
-    """How far a text and a fingerprint agree: the license's share found in the text, and the text's in the license."""
-
-    license: str
-    coverage: float
-    explained: float
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """A text as words, and the hashes of its runs (`hashes[i]` is that of the run beginning at word i)."""
-
-    words: tuple[str, ...]
-    hashes: tuple[int, ...]
-    is_html: bool
-
-
-def words_of(text: str) -> Words:
-    """The words of a text, lower case, without markup; version numbers ("3.1") stay one word."""
-    is_html = bool(_HTML.search(text))
-    if is_html:
-        text = html.unescape(_TAG.sub(" ", _without_blocks(text)))
-    words = tuple(_WORD.findall(unicodedata.normalize("NFKC", text).lower()))
-    runs = (" ".join(words[i : i + RUN]) for i in range(len(words) - RUN + 1))
-    return Words(words, tuple(zlib.crc32(run.encode()) for run in runs), is_html)
-
-
-def _without_blocks(text: str) -> str:
-    """A page without its scripts, styles and comments; one that is never closed reaches to the end."""
-    for start, end in _BLOCKS:
-        outside, at, lowered = [], 0, text.lower()
-        while (begin := lowered.find(start, at)) >= 0:
-            outside.append(text[at:begin])
-            close = lowered.find(end, begin)
-            at = close + len(end) if close >= 0 else len(text)
-        text = " ".join([*outside, text[at:]])
-    return text
-
-
-def fingerprint(license: str, source: str, text: str) -> Fingerprint:
-    """The fingerprint of a text."""
-    words = words_of(text)
-    stride = 4 if len(words.words) > _LONG else 1
-    return Fingerprint(license, source, stride, frozenset(run for run in words.hashes if run % stride == 0))
-
-
-def pack(fingerprint: Fingerprint) -> bytes:
-    """The hashes as sorted little-endian 32-bit numbers."""
-    values = array("I", sorted(fingerprint.hashes))
-    return values.tobytes()
-
-
-def unpack(data: bytes) -> frozenset[int]:
-    """The reverse of `pack`."""
-    values = array("I")
-    values.frombytes(data)
-    return frozenset(values)
-
-
-class Fingerprints:
-    """All fingerprints, loaded when a text is first looked at."""
-
-    def __init__(self, load: Callable[[], Iterable[Fingerprint]]) -> None:
-        self._load = load
-
-    @cached_property
-    def all(self) -> tuple[Fingerprint, ...]:
-        """Every fingerprint."""
-        return tuple(self._load())
-
-    def has(self, license: str) -> bool:
-        """Whether there is a fingerprint of this license."""
-        return any(known.license == license for known in self.all)
-
-    def matches(self, text: Words) -> list[TextMatch]:
-        """Every license of which some of the text is found, best first; of several versions the best one."""
-        sampled = {stride: {run for run in text.hashes if run % stride == 0} for stride in (1, 4)}
-        best: dict[str, TextMatch] = {}
-        for known in self.all:
-            runs = sampled[known.stride]
-            common = len(known.hashes & runs)
-            if not common:
-                continue
-            match = TextMatch(known.license, common / len(known.hashes), common / max(len(runs), 1))
-            if known.license not in best or match.coverage > best[known.license].coverage:
-                best[known.license] = match
-        return sorted(best.values(), key=lambda match: (-match.coverage, -match.explained))
-
-    def left_over(self, text: Words, license: str) -> tuple[str, ...]:
-        """The words of a text that no run of the license covers (meaningful for fingerprints of stride 1)."""
-        known = frozenset().union(*(version.hashes for version in self.all if version.license == license))
-        covered = bytearray(len(text.words))
-        for start, run in enumerate(text.hashes):
-            if run in known:
-                covered[start : start + RUN] = b"\x01" * RUN
-        return tuple(word for word, seen in zip(text.words, covered, strict=True) if not seen)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a text was recognised as. `licenses`: the license, or several indistinguishable ones. `note`: in words."""
+    """What a text, or a part of it, was recognised as. `licenses`: the license, or several indistinguishable ones.
+
+    `note`: in words. `beside`: what was explained as standing beside a license (holders, years, titles).
+    """
 
     kind: TextKind
     licenses: tuple[License, ...] = ()
     note: str = ""
+    beside: str = ""
 
 
-def read_text(text: str, fingerprints: Fingerprints, license_index: LicenseIndex, name: str = "") -> Reading:
-    """Recognise a file of terms; `name` is its file name (LICENSE-CODE speaks for itself)."""
+def read_text(
+    text: str, fingerprints: Fingerprints, license_index: LicenseIndex, name: str = "", *, whole_file: bool = True
+) -> tuple[Reading, ...]:
+    """Recognise a file of terms, a reading for each license in it; `name` is its name (LICENSE-CODE speaks for itself).
+
+    `whole_file` is False for a document that only quotes licenses: what stands beside them is its own business.
+    """
     words = words_of(text[:LONGEST])
     if not words.words:
-        return Reading("unknown" if text.strip() else "empty", (), "the file contains no words")
-    reading = _recognised(text[:LONGEST], words, fingerprints, license_index)
-    if _CODE_NAME.search(name) or (reading.kind != "whole" and _CODE_TEXT.search(" ".join(words.words))):
-        # Some publishers put the weights' terms into LICENSE-CODE; a license made for models is believed there too.
-        if reading.licenses and all(license.permits.commercial_use != "yes" for license in reading.licenses):
-            return reading
-        return Reading("code_only", reading.licenses, f"{name or 'the text'} covers the code, not the weights")
-    return reading
+        return (Reading("unknown" if text.strip() else "empty", (), "the file contains no words"),)
+    readings = _licenses_in(words, fingerprints, license_index, whole_file)
+    if not readings:
+        readings = (_recognised(words, fingerprints, license_index),)
+    return tuple(_of_code(reading, words, name) for reading in readings)
 
 
 def linked(text: str, license_index: LicenseIndex) -> tuple[License, ...]:
@@ -198,13 +69,51 @@ def linked(text: str, license_index: LicenseIndex) -> tuple[License, ...]:
     return tuple(dict.fromkeys(license for license in licenses if license is not None))
 
 
-def _recognised(text: str, words: Words, fingerprints: Fingerprints, license_index: LicenseIndex) -> Reading:
-    matches = fingerprints.matches(words)
+def _of_code(reading: Reading, words: Words, name: str) -> Reading:
+    """The reading, or that the text covers the code and not the weights."""
+    by_text = reading.kind != "whole" and _CODE_TEXT.search(" ".join(words.words))
+    if not (_CODE_NAME.search(name) or by_text):
+        return reading
+    # Some publishers put the weights' terms into LICENSE-CODE; a license made for models is believed there too.
+    if reading.licenses and all(license.permits.commercial_use != "yes" for license in reading.licenses):
+        return reading
+    return Reading("code_only", reading.licenses, f"{name or 'the text'} covers the code, not the weights")
+
+
+def _licenses_in(
+    words: Words, fingerprints: Fingerprints, license_index: LicenseIndex, whole_file: bool
+) -> tuple[Reading, ...]:
+    """A reading for each license whose text stands in the file."""
+    found = matched(words, fingerprints, license_index)
+    beside = tuple(f'beside it stands "{text}"' for text in found.beside) if whole_file else ()
+    page = " in a web page" if words.is_html else ""
+    readings = []
+    for number, region in enumerate(found.regions):
+        reading = _of_region(region, page)
+        if number == 0 and beside:
+            told = "; ".join((*region.changes, *beside)[:_MOST_QUOTED])
+            reading = Reading("modified", (region.license,), f"the text of {region.license.id}, but {told}{page}")
+        readings.append(replace(reading, beside=found.explained if number == 0 else ""))
+    return tuple(readings)
+
+
+def _of_region(region: Region, page: str) -> Reading:
+    id = region.license.id
+    if not region.changes:
+        return Reading("whole", (region.license,), f"the text of {id}{page}")
+    told = "; ".join(region.changes[:_MOST_QUOTED])
+    more = len(region.changes) - _MOST_QUOTED
+    told += f"; and {more} more" if more > 0 else ""
+    return Reading("piece" if region.cut else "modified", (region.license,), f"the text of {id}, but {told}{page}")
+
+
+def _recognised(words: Words, fingerprints: Fingerprints, license_index: LicenseIndex) -> Reading:
+    """A text that holds no license whose text is known."""
+    text = words.plain
+    matches = fingerprints.matches(words.hashes)
     best = matches[0] if matches else None
     page = " in a web page" if words.is_html else ""
-    if best is not None and best.coverage >= WHOLE:
-        return _whole(words, matches, fingerprints, license_index, page)
-    if len(words.words) <= _FEW and _URL.search(text):
+    if len(words.words) <= FEW and _URL.search(text):
         return Reading("link", linked(text, license_index), "the file is only a link")
     titled = tuple(_titled(words, license_index))
     if best is not None and best.explained >= _PIECE and len(words.hashes) >= _LEAST:
@@ -212,44 +121,16 @@ def _recognised(text: str, words: Words, fingerprints: Fingerprints, license_ind
         return Reading(
             "piece", titled or _licenses(near, license_index), f"a part ({best.coverage:.0%}) of the text{page}"
         )
-    if titled and (
-        best is None or not any(fingerprints.has(license.id) for license in titled) or len(words.words) < 200
-    ):
-        return Reading("title", titled, f"it calls itself {titled[0].title}; the text is not known word by word")
-    if len(words.words) <= _FEW and (named := license_index.mentioned(text)):
+    if titled:
+        known = any(fingerprints.has(license.id) for license in titled)
+        differs = "its text is another" if known else "its text is not known word by word"
+        return Reading("title", titled, f"it calls itself {titled[0].title}; {differs}")
+    if len(words.words) <= FEW and (named := license_index.mentioned(text)):
         if any(map(_LIMITS.fullmatch, words.words)):
             return Reading("modified", named, f"it names {named[0].title} and limits it")
         return Reading("named", named, f"the file only names {named[0].title}")
-    ordinary = _ordinary(text, words, license_index)
-    if ordinary is not None:
-        return ordinary
-    if best is not None and best.coverage >= 0.5:
-        near = [match.license for match in matches if match.coverage >= best.coverage - _SAME]
-        return Reading("modified", _licenses(near, license_index), f"like {near[0]} ({best.coverage:.0%}), but changed")
-    return Reading("unknown", (), "a text that modelpick does not know")
-
-
-def _whole(
-    words: Words, matches: list[TextMatch], fingerprints: Fingerprints, license_index: LicenseIndex, page: str
-) -> Reading:
-    best = matches[0]
-    complete = [match for match in matches if match.coverage >= max(best.coverage - _SAME, WHOLE)]
-    # Of a license and the same with a clause more (MIT, modified MIT) it is the one that leaves less unexplained.
-    most = max(match.explained for match in complete)
-    near = [match.license for match in complete if match.explained >= most - _SAME]
-    licenses = _licenses(near, license_index)
-    left = min((fingerprints.left_over(words, id) for id in near), key=len)
-    free = any(license.permits.commercial_use == "yes" for license in licenses)
-    if free and (any(map(_LIMITS.fullmatch, left)) if words.is_html else _changed(left)):
-        return Reading("modified", licenses, f"{near[0]} with additional text: {' '.join(left[:12])} ...")
-    return Reading("whole", licenses, f"the text of {' or '.join(near)}{page}")
-
-
-def _changed(left: tuple[str, ...]) -> bool:
-    """Whether extra words in a permissive license might change what it permits."""
-    if any(map(_CHANGES.fullmatch, left)):
-        return True
-    return sum(1 for word in left if not _HARMLESS.fullmatch(word)) > _MOST_LEFT
+    ordinary = _ordinary(text, license_index)
+    return ordinary or Reading("unknown", (), "a text that modelpick does not know")
 
 
 def _titled(words: Words, license_index: LicenseIndex) -> Iterator[License]:
@@ -266,29 +147,18 @@ def _titled(words: Words, license_index: LicenseIndex) -> Iterator[License]:
     yield from (license for length, license in headed if length == longest)
 
 
-def _ordinary(text: str, words: Words, license_index: LicenseIndex) -> Reading | None:
-    """What the licenseclassifier package recognises among the licenses SPDX lists."""
+def _ordinary(text: str, license_index: LicenseIndex) -> Reading | None:
+    """What the licenseclassifier package recognises among the licenses SPDX lists: a text that is not known here word
+    by word, so it is never taken for the whole license.
+    """
     from licenseclassifier import identify_license  # loads its patterns: some 100 ms, once
 
-    text = text[:_LONGEST_ORDINARY]
-    regions = identify_license(text)
-    known = [license_index.by_key(region.id) for region in regions]
-    licenses = tuple(dict.fromkeys(license for license in known if license is not None))
-    if not regions or not licenses or None in known:
+    found = [license_index.by_key(region.id) for region in identify_license(text[:_LONGEST_ORDINARY])]
+    licenses = tuple(dict.fromkeys(license for license in found if license is not None))
+    if not licenses or None in found:
         return None
-    outside = "".join(text[a:b] for a, b in _gaps(regions, len(text)))
-    if any(license.permits.commercial_use == "yes" for license in licenses) and _changed(words_of(outside).words):
-        return Reading("modified", licenses, f"{licenses[0].title} with additional text")
     ids = ", ".join(license.id for license in licenses)
-    return Reading("whole", licenses, f"the text of {ids} (licenseclassifier)")
-
-
-def _gaps(regions: Iterable[object], end: int) -> Iterator[tuple[int, int]]:
-    last = 0
-    for region in regions:
-        yield last, region.start  # type: ignore[attr-defined]
-        last = max(last, region.end)  # type: ignore[attr-defined]
-    yield last, end
+    return Reading("modified", licenses, f"like {ids} (licenseclassifier), but not known word by word")
 
 
 def _licenses(ids: Iterable[str], license_index: LicenseIndex) -> tuple[License, ...]:

@@ -1,6 +1,7 @@
 """Reads policies/: the policy itself, and the facts it is applied to. The I/O of this package."""
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -20,8 +21,8 @@ from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import fields_without_a_row
 from modelpick.licensing.countries import Countries, countries_of
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.fingerprints import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.license import Bound, License, LicenseIndex
-from modelpick.licensing.license_text import Fingerprint, Fingerprints, unpack
 from modelpick.licensing.name_matches import NameMatches
 from modelpick.licensing.overrides import (
     Approval,
@@ -36,6 +37,8 @@ from modelpick.licensing.policy import Company, Policy, Territories, merged
 from modelpick.schema import read
 
 LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
+
+_TEXT_NAME = re.compile(r"(?P<id>.+?)(\.version-\d+)?(\.use_policy)?\.txt")
 
 T = TypeVar("T")
 
@@ -240,6 +243,22 @@ def license_text(license: str) -> str | None:
     return files.read_text(path, code="bad_license_file") if path.is_file() else None
 
 
+def license_of_text(file_name: str) -> str | None:
+    """The license whose text, other version or use policy a file of license_texts/ holds; None: another file."""
+    found = _TEXT_NAME.fullmatch(file_name)
+    return found["id"] if found else None
+
+
+def load_texts(license: str) -> Iterator[str]:
+    """Every text that is known of a license, each version and its use policy."""
+    folder = texts_directory()
+    for path in sorted(
+        path for each in (folder, folder / "compared") for path in each.glob(f"{glob.escape(license)}.*")
+    ):
+        if license_of_text(path.name) == license:
+            yield files.read_text(path, code="bad_license_file")
+
+
 def _catalog_ids() -> Iterable[str]:
     return index.load().models
 
@@ -256,7 +275,7 @@ def load_facts(approvals: Path | None = None) -> LicenseFacts:
         card_statements=load_card_statements(),
         relation_words=load_relation_words(),
         approvals=load_approvals(approvals),
-        fingerprints=Fingerprints(load_fingerprints),
+        fingerprints=Fingerprints(load_fingerprints, load_texts),
         name_matches=NameMatches(_catalog_ids),
     )
     _check_references(facts)

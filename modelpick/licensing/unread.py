@@ -17,6 +17,7 @@ from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License
 from modelpick.licensing.license_text import LONGEST, linked
 from modelpick.licensing.outcome import Basis, Obligation, Reason, Verdict
+from modelpick.licensing.ownership import is_the_publishers_own
 from modelpick.licensing.policy import Policy
 
 # https://huggingface.co/org/name/blob/main/LICENSE; the other words are what the Hub has in that place.
@@ -29,7 +30,7 @@ def assess_unread(
 ) -> Assessment:
     """The questions about what was not wholly read of a repository called `id`, whose licenses are `stated`."""
     gated = [unread.name for unread in model.unread if unread.gated]
-    excused = gated if gated and _is_the_publishers_own(stated, id, facts) else []
+    excused = gated if gated and is_the_publishers_own(stated, id, facts) else []
     asked = [(unread.name, unread.why) for unread in model.unread if not (unread.gated and excused)]
     for name, text in model.texts.items():
         longest = LONGEST_BODY if name.lower() == "readme.md" else LONGEST if kind_of(name) else None
@@ -68,7 +69,7 @@ def unread_link(
         return None  # asked about already
     if target is not None and not here:
         read = target["id"].lower() in {ancestor.lower() for ancestor in ancestors}
-        if read or _is_the_publishers_own(stated, target["id"], facts):
+        if read or is_the_publishers_own(stated, target["id"], facts):
             return None
     demanded = Verdict(policy.rules.unread_license)
     return Assessment(demanded, (_unread(f"license_link {link[:120]}", "its target was not read", demanded),))
@@ -83,23 +84,6 @@ def basis_of(model: Model) -> Basis:
 
 def _unread(name: str, why: str, demanded: Verdict) -> Reason:
     return Reason("unread_terms", f"{name} was not wholly read: {why}", name, demanded)
-
-
-def _is_the_publishers_own(stated: tuple[License, ...], id: str, facts: LicenseFacts) -> bool:
-    """Whether every license stated is one that the owner of repository `id` publishes models of its own under."""
-    owner = id.partition("/")[0].lower() if "/" in id else ""
-    return bool(owner) and bool(stated) and all(_owns(owner, license, facts) for license in stated)
-
-
-def _owns(owner: str, license: License, facts: LicenseFacts) -> bool:
-    if license.permits.commercial_use == "yes":
-        return False  # anybody's
-    if license.named is not None and owner in {name.lower() for name in license.named.by}:
-        return True
-    return any(
-        license.id in (family.license, *family.licenses) and owner in {name.lower() for name in family.owners}
-        for family in facts.families
-    )
 
 
 def _same_repository(one: str, other: str) -> bool:

@@ -49,9 +49,10 @@ def test_tag_and_file_both_bind(judged: Judged) -> None:
     [
         ("LICENSE", MIT + "Not for commercial use.", "modified_license_text"),
         ("LICENSE", "Our own terms, as follows: ask us. " * 30, "unknown_license_text"),
-        ("LICENSE.md", "See https://huggingface.co/01-ai/Yi-34B/blob/main/LICENSE", "license_file_is_link"),
+        ("LICENSE.md", "See https://huggingface.co/01-ai/Yi-34B/blob/main/LICENSE", "unread_terms"),
         ("LICENSE-CODE", MIT, "code_license_only"),
         ("LICENSE", "MIT License", "license_file_only_names_it"),
+        ("LICENSE", MIT[: MIT.index("IN NO EVENT")], "license_file_cut_short"),
     ],
 )
 def test_a_file_that_does_not_bear_out_the_tag_is_a_question(judged: Judged, file: str, text: str, code: str) -> None:
@@ -67,7 +68,7 @@ def test_a_file_that_only_names_a_permissive_license_grants_nothing(judged: Judg
 
 
 def test_files_that_bear_out_the_tag_change_nothing(judged: Judged) -> None:
-    for text in (MIT, MIT[:700], "", "https://opensource.org/licenses/MIT"):
+    for text in (MIT, "", "https://opensource.org/licenses/MIT"):
         assert judged(model("a/b", "mit", texts={"LICENSE": text})).verdict is Verdict.ALLOW
     assert judged(model("a/b", "apache-2.0", texts={"NOTICE": "anything", "LICENSE": MIT})).verdict is Verdict.ALLOW
 

@@ -2,14 +2,18 @@
 
 import random
 import string
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modelpick.licensing import load
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.license_text import Fingerprints, Reading, fingerprint, pack, read_text, unpack, words_of
+from modelpick.licensing.fingerprints import Fingerprints, fingerprint, pack, unpack, words_of
+from modelpick.licensing.license_text import Reading, read_text
+from modelpick.licensing.load import license_of_text, texts_directory
 
 MIT = """MIT License
 
@@ -41,7 +45,9 @@ def apache() -> str:
 
 
 def read(facts: LicenseFacts, text: str, name: str = "LICENSE") -> Reading:
-    return read_text(text, facts.fingerprints, facts.licenses, name)
+    """The reading of a text that holds one license or none."""
+    (reading,) = read_text(text, facts.fingerprints, facts.licenses, name)
+    return reading
 
 
 def ids(reading: Reading) -> list[str]:
@@ -176,5 +182,48 @@ def test_versions_of_one_license_are_told_apart_by_the_closest() -> None:
     common = " ".join(f"word{i}" for i in range(300))
     one, two = (f"{common} version {v} " * 1 + " ".join(f"v{v}w{i}" for i in range(60)) for v in ("3.1", "3.2"))
     fingerprints = Fingerprints(lambda: [fingerprint("one", "s", one), fingerprint("two", "s", two)])
-    assert fingerprints.matches(words_of(two))[0].license == "two"
-    assert fingerprints.matches(words_of(one))[0].license == "one"
+    assert fingerprints.matches(words_of(two).hashes)[0].license == "two"
+    assert fingerprints.matches(words_of(one).hashes)[0].license == "one"
+
+
+def test_every_known_text_is_itself_word_for_word(facts: LicenseFacts) -> None:
+    paths = sorted(texts_directory().rglob("*.txt"))
+    assert len(paths) > 100
+    for path in paths:
+        reading = read(facts, path.read_text(encoding="utf-8"))
+        assert (reading.kind, ids(reading)) == ("whole", [license_of_text(path.name)]), (path.name, reading.note)
+
+
+@cache
+def _facts() -> LicenseFacts:
+    return load.load_facts()  # no fixture: hypothesis would print all of it with a failure
+
+
+# Of these nothing may be left out or filled in: they are on no list that says so.
+MADE_FOR_MODELS = ("llama3.1", "gemma", "qwen-2024", "deepseek", "falcon-2", "yi-community", "tencent-hunyuan-3d-2.0")
+
+
+@settings(max_examples=25, print_blob=True)
+@given(st.sampled_from(MADE_FOR_MODELS), st.floats(0.1, 0.999), st.sampled_from(["lacks", "adds", "changes"]))
+def test_no_word_of_a_license_made_for_models_can_be_changed(license: str, place: float, change: str) -> None:
+    facts = _facts()
+    words = next(texts_directory().rglob(f"{license}.txt")).read_text(encoding="utf-8").split(" ")
+    long = [at for at, word in enumerate(words) if word.isalpha() and len(word) > 3]
+    at = long[int(place * len(long))]
+    instead = {"lacks": [], "adds": [words[at], "sometimes"], "changes": ["sometimes"]}[change]
+    reading = read(facts, " ".join([*words[:at], *instead, *words[at + 1 :]]))
+    assert reading.kind in ("modified", "piece")
+    assert (words[at] if change == "lacks" else "sometimes").lower() in reading.note.lower()
+
+
+def test_each_of_several_licenses_in_one_file_is_found(facts: LicenseFacts, apache: str) -> None:
+    found = read_text(f"{MIT}\n{apache}\n\n{MIT}", facts.fingerprints, facts.licenses)
+    assert [(reading.kind, ids(reading)) for reading in found] == [
+        ("whole", ["mit"]), ("whole", ["apache-2.0"]), ("whole", ["mit"]),
+    ]  # fmt: skip
+
+
+def test_ten_thousand_lines_that_say_the_same_are_compared_at_once(facts: LicenseFacts) -> None:
+    line = "Permission is hereby granted, free of charge, to any person obtaining a copy.\n"
+    assert read(facts, line * 10_000).kind != "whole"
+    assert read(facts, MIT + line * 10_000).kind == "modified"

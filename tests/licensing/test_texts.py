@@ -190,3 +190,16 @@ def test_a_quote_of_words_that_the_text_lacks_is_found() -> None:
     assert not stands_in("you may sell it to anybody", text)
     assert not stands_in("for any purpose You may sell", text)
     assert not stands_in("not sell it", text)  # four words or fewer prove nothing
+
+
+def test_each_text_that_files_are_compared_with_is_the_one_that_its_index_names(
+    store: Path, facts: LicenseFacts
+) -> None:
+    folder = store / "compared"
+    rows = {row["file"]: row for row in csv.DictReader((folder / "index.csv").read_text(encoding="utf-8").splitlines())}
+    assert list(rows) == sorted(path.name for path in folder.glob("*.txt"))
+    for name, row in rows.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == row["sha256"], name
+        assert row["source"].strip(), name
+        assert load.license_of_text(name) in facts.licenses.by_id, name
+        assert not (store / name).exists(), name
