@@ -51,6 +51,8 @@ def require(spec: Spec) -> Judgement:
     model, judgement = pair
     try:
         license_check.require(judgement, policy=claim.policy.name)
+        if not claim.offline:  # --offline says that nothing is asked; the machine reads the terms before it begins
+            license_check.require_read(judgement)
     except license_check.LicenseReviewError as error:
         raise ModelpickError(
             error.message, fix=f"modelpick policy approve {spec.model}, then make the plan again", code="needs_review"

@@ -65,7 +65,7 @@ def _component(answer: Judgement, license_index: LicenseIndex) -> "Component":
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
 
-    properties = [("modelpick:verdict", answer.verdict.value)]
+    properties = [("modelpick:verdict", answer.verdict.value), ("modelpick:basis", answer.basis)]
     properties += [
         ("modelpick:reason", f"{reason.code}: {reason.text} ({reason.evidence})") for reason in answer.reasons
     ]

@@ -138,7 +138,7 @@ def assess_files(
                 parts.append(Assessment(demanded, (Reason("contradiction", text, file.name, demanded),)))
         if (doubt := _doubt(file, files, stated, model, policy, facts)) is not None:
             parts.append(doubt)
-        parts += _beside(file, policy, facts)
+        parts += _around(file, policy, facts)
     parts += _use_policies(model, stated, files, policy)
     if model.gate_text:
         for reading in read_text(model.gate_text, facts.fingerprints, facts.licenses, whole_file=False):
@@ -188,16 +188,16 @@ def _doubt(
     return _question(_DOUBTS.get(kind, "unknown_license_text"), text, file.name, policy)
 
 
-def _beside(file: FileReading, policy: Policy, facts: LicenseFacts) -> list[Assessment]:
-    """A question where what stands beside a license text as its holder or title forbids commercial use after all."""
+def _around(file: FileReading, policy: Policy, facts: LicenseFacts) -> list[Assessment]:
+    """A question where the lines of holders and titles around a license text forbid commercial use after all."""
     forbidding = [
         sentence
-        for sentence in facts.card_statements.statements(file.reading.beside)
+        for sentence in facts.card_statements.statements(file.reading.around)
         if facts.card_statements.forbids_commerce(sentence)
     ]
     if not forbidding:
         return []
-    text = f'{file.name}: beside the license stands "{forbidding[0][:120]}"'
+    text = f'{file.name}: next to the license it says "{forbidding[0][:120]}"'
     return [_question("modified_license_text", text, file.name, policy)]
 
 
@@ -296,13 +296,13 @@ def _differing(conflict: Conflict) -> str:
 def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[EvidenceSource, str, str]]:
     """Statements of the card's body, of other documents and of what the gate asks to accept, each with its place.
 
-    Notices and use policies name licenses of others; of theirs only what forbids commercial use is told.
+    Notices and use policies name licenses of others; of theirs only what forbids commercial use counts.
     """
     for name, text in model.texts.items():
-        beside = kind_of(name) in ("notice", "use_policy")
-        if beside or name.lower() == "readme.md" or is_document(name):
+        around = kind_of(name) in ("notice", "use_policy")
+        if around or name.lower() == "readme.md" or is_document(name):
             for sentence in patterns.statements(text):
-                if not beside or patterns.forbids_commerce(sentence):
+                if not around or patterns.forbids_commerce(sentence):
                     yield "body", name, sentence
     for sentence in patterns.statements(model.gate_text or ""):
         yield "gate", "the gate", sentence

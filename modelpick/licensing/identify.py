@@ -80,6 +80,12 @@ def identify(value: object, name: object, organisations: Collection[str], licens
     return _from_text(text, f"license: {_short(text)}", organisations, license_index)
 
 
+def names_a_license(value: object, name: object) -> bool:
+    """Whether a card's `license` or `license_name` names a license, be it known or not."""
+    texts = [text.strip().lower() for text in (value, name) if isinstance(text, str)]
+    return any(text and text not in PLACEHOLDERS for text in texts)
+
+
 def unknown(claim: Claim) -> bool:
     """Whether the claim says nothing at all that identifies a license."""
     if isinstance(claim, AllOf | AnyOf):

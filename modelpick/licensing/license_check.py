@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelpick import files
 from modelpick.catalog.folder import copy_terms
+from modelpick.catalog.lookup import download
 from modelpick.catalog.model import Model
 from modelpick.catalog.terms import kind_of
 from modelpick.errors import CannotTellError, ModelpickError
@@ -86,16 +87,44 @@ def require(judgement: Judgement, *, policy: str, reviewed_by: str | None = None
         )
 
 
+def require_read(judgement: Judgement, *, reviewed_by: str | None = None) -> None:
+    """Refuse a verdict that stands on a tag alone: nothing of the repository was read.
+
+    Raises LicenseReviewError(code="terms_not_read"), unless `reviewed_by` names a person who decided.
+    """
+    if judgement.own_basis == "tag" and not (reviewed_by or "").strip():
+        raise LicenseReviewError(
+            f"only the tag of {judgement.model} is known, its card and its terms were not read",
+            fix="let it ask the Hub (without --offline), give a local folder of its files, or name who decided with "
+            "--reviewed-by",
+            code="terms_not_read",
+        )
+
+
+def _judged_on_files(model: str, policy: str | Policy | None, offline: bool) -> Judgement:
+    """The verdict on a model; where the Hub was not asked, on the files of it that are on this machine."""
+    judgement = judge_model(model, policy=policy, offline=offline)
+    if judgement.own_basis != "tag":
+        return judgement
+    id, _, revision = model.partition("@")
+    try:
+        kept = download(id, revision or None, offline=True)
+    except ModelpickError:
+        return judgement
+    return replace(judge_model(str(kept), policy=policy, offline=offline), model=judgement.model)
+
+
 def permission_for(
     model: str, policy: str | Policy | None, *, reviewed_by: str | None = None, offline: bool = False
 ) -> Permission:
     """Judge a model and its ancestors under a policy (None: the one of the settings).
 
-    Raises as `require`, and UsageError or RemoteError as `judge_model`.
+    Raises as `require` and `require_read`, and UsageError or RemoteError as `judge_model`.
     """
-    judgement = judge_model(model, policy=policy, offline=offline)
+    judgement = _judged_on_files(model, policy, offline)
     policy_name = policy_in_force(policy).name
     require(judgement, policy=policy_name, reviewed_by=reviewed_by)
+    require_read(judgement, reviewed_by=reviewed_by)
     license_index = load_licenses()
     return Permission(
         model=judgement.model,

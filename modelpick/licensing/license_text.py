@@ -38,13 +38,13 @@ _LIMITS = re.compile(r"(non)?commercial|research|academic|evaluation|revenue|pro
 class Reading:
     """What a text, or a part of it, was recognised as. `licenses`: the license, or several indistinguishable ones.
 
-    `note`: in words. `beside`: what was explained as standing beside a license (holders, years, titles).
+    `note`: in words. `around`: the lines around a license that were explained (holders, years, titles).
     """
 
     kind: TextKind
     licenses: tuple[License, ...] = ()
     note: str = ""
-    beside: str = ""
+    around: str = ""
 
 
 def read_text(
@@ -52,7 +52,7 @@ def read_text(
 ) -> tuple[Reading, ...]:
     """Recognise a file of terms, a reading for each license in it; `name` is its name (LICENSE-CODE speaks for itself).
 
-    `whole_file` is False for a document that only quotes licenses: what stands beside them is its own business.
+    `whole_file` is False for a document that only quotes licenses: what else it says is its own business.
     """
     words = words_of(text[:LONGEST])
     if not words.words:
@@ -85,15 +85,15 @@ def _licenses_in(
 ) -> tuple[Reading, ...]:
     """A reading for each license whose text stands in the file."""
     found = matched(words, fingerprints, license_index)
-    beside = tuple(f'beside it stands "{text}"' for text in found.beside) if whole_file else ()
+    around = tuple(f'the file also says "{text}"' for text in found.around) if whole_file else ()
     page = " in a web page" if words.is_html else ""
     readings = []
     for number, region in enumerate(found.regions):
         reading = _of_region(region, page)
-        if number == 0 and beside:
-            told = "; ".join((*region.changes, *beside)[:_MOST_QUOTED])
+        if number == 0 and around:
+            told = "; ".join((*region.changes, *around)[:_MOST_QUOTED])
             reading = Reading("modified", (region.license,), f"the text of {region.license.id}, but {told}{page}")
-        readings.append(replace(reading, beside=found.explained if number == 0 else ""))
+        readings.append(replace(reading, around=found.explained if number == 0 else ""))
     return tuple(readings)
 
 
@@ -108,7 +108,7 @@ def _of_region(region: Region, page: str) -> Reading:
 
 
 def _recognised(words: Words, fingerprints: Fingerprints, license_index: LicenseIndex) -> Reading:
-    """A text that holds no license whose text is known."""
+    """A text without any license whose text is known."""
     text = words.plain
     matches = fingerprints.matches(words.hashes)
     best = matches[0] if matches else None

@@ -15,7 +15,7 @@ from modelpick.catalog.model import Model
 from modelpick.catalog.terms import kind_of
 from modelpick.errors import UsageError, printable_json
 from modelpick.licensing.evidence import CARD, GATE, card_of, digest_of, digests_of, texts_of
-from modelpick.licensing.outcome import Obligation, Verdict
+from modelpick.licensing.outcome import Basis, Obligation, Verdict
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from modelpick.schema import IsoDate, read, to_json
@@ -44,6 +44,7 @@ class LockedModel:
     pinned: bool = False
     obligations: tuple[Obligation, ...] = ()
     ancestors: Mapping[str, str] = field(default_factory=dict)
+    basis: Basis | None = None  # what the verdict stood on; None: written before that was told
 
     @property
     def name(self) -> str:
@@ -97,6 +98,7 @@ def locked(model: Model, answer: Judgement, asked: str = "") -> LockedModel:
         lineage=tuple(f"{step.model}: {step.license}" for step in answer.lineage),
         reasons=tuple(sorted({reason.code for reason in answer.reasons})),
         obligations=answer.obligations,
+        basis=answer.basis,
         ancestors={ancestor.id: digests_of([ancestor], ())[ancestor.id] for ancestor in answer.models[1:]},
     )
 

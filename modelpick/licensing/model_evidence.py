@@ -15,7 +15,7 @@ from modelpick.licensing.assessed_model import AssessedModel, assess_known, moda
 from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.file_evidence import assess_conflicts, assess_files, assess_link, read_files, settled
-from modelpick.licensing.identify import Claim, Known, identify, licenses_in, unknown
+from modelpick.licensing.identify import Claim, Known, identify, licenses_in, names_a_license, unknown
 from modelpick.licensing.implied import (
     demand_of_family,
     families_of,
@@ -164,7 +164,9 @@ def _stated(
         parts.append(assess_unread(model, subject.id, licenses_in(claim), policy, facts))
     if model.conflicts:
         parts += assess_conflicts(model, licenses_in(card), policy, facts, modality)
-    curated = _curated_license(subject.id, subject.curations, implied, facts) if unknown(claim) else None
+    # A name that the card states is a license of its own: the family's does not stand in for it.
+    by_family = () if names_a_license(model.license, model.license_name) else implied
+    curated = _curated_license(subject.id, subject.curations, by_family, facts) if unknown(claim) else None
     if curated is not None:
         parts[0] = subject.assess(curated, "known_models")
         return parts

@@ -23,7 +23,7 @@ _SHORTEST = 20  # words: less is no license text
 _LONGEST_LINE = 25  # words of a line about the copyright, or that fill a placeholder
 _LONGEST_ORDINARY = 64_000  # characters; of the licenses SPDX lists the longest are half as long
 
-# Words that may stand beside a license text without changing it: headings, years.
+# Words that may stand around a license text without changing it: headings, years.
 _HARMLESS = re.compile(
     r"\d[\d.]*|copyright|c|all|rights|reserved|the|a|an|and|by|of|for|to|see|inc|llc|ltd|corp|co|authors?|contributors?"
     r"|licensed?|version|v|january|appendix|terms|text|file|md|txt|www|http|org|com|spdx|identifier|full|legal|code"
@@ -71,10 +71,10 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """All licenses found in a text, in its order, what stands beside them unexplained, and the explained rest of it."""
+    """All licenses found in a text, in its order, what stands around them unexplained, and the explained rest of it."""
 
     regions: tuple[Region, ...]
-    beside: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
     explained: str = field(default="", compare=False)
 
 
@@ -93,14 +93,14 @@ def matched(text: Words, fingerprints: Fingerprints, licenses: LicenseIndex) -> 
             regions.append(found)
             spans += [(start, found.start), (found.end, end)]
     regions.sort(key=lambda region: region.start)
-    beside: list[str] = []
+    around: list[str] = []
     explained: list[str] = []
     for start, end in sorted(left):
         if start == end or not regions:
             continue
-        is_fine = _is_explained_beside(text, start, end, [region.license for region in regions])
-        (explained if is_fine else beside).append(text.quoted(start, end, end if is_fine else 12))
-    return Matched(tuple(regions), tuple(beside), "\n".join(explained))
+        is_fine = _is_explained_around(text, start, end, [region.license for region in regions])
+        (explained if is_fine else around).append(text.quoted(start, end, end if is_fine else 12))
+    return Matched(tuple(regions), tuple(around), "\n".join(explained))
 
 
 def _best(text: Words, start: int, end: int, fingerprints: Fingerprints, licenses: LicenseIndex) -> Region | None:
@@ -121,7 +121,7 @@ def _best(text: Words, start: int, end: int, fingerprints: Fingerprints, license
 def _compared(
     text: Words, start: int, end: int, known: Words, license: License
 ) -> tuple[tuple[int, int], Region] | None:
-    """The region that a known text covers, and how badly: words unexplained, and words of the text left beside it.
+    """The region that a known text covers, and how badly: words unexplained, and words of the text left around it.
 
     None where the two share no place.
     """
@@ -186,7 +186,7 @@ def _is_explained(one: Difference, text: Words, start: int, known: Words, licens
     return bool(license.spdx) and fills and filled
 
 
-def _is_explained_beside(text: Words, start: int, end: int, licenses: Sequence[License]) -> bool:
+def _is_explained_around(text: Words, start: int, end: int, licenses: Sequence[License]) -> bool:
     """Whether words before, between or after licenses say nothing about them."""
     words = text.words[start:end]
     if text.is_html:

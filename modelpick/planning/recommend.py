@@ -365,6 +365,7 @@ def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
         "parameters": row.model.parameters,
         "license": {
             "verdict": row.judgement.verdict.value,
+            "basis": row.judgement.basis,
             "ids": [finding.id for finding in row.judgement.licenses],
             "obligations": judgement["obligations"],
         },

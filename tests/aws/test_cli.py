@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from modelpick.aws.account import Account
 from tests.aws import matrix
 from tests.cli.conftest import Run
 from tests.stand_ins.aws_account import Aws
+from tests.stand_ins.hub import Hub
 
 ROOT = Path(__file__).resolve().parents[2]
 UP = ("up", "Qwen/Qwen3-8B", "--offline", "--name", "box", "--yes", "--max-hours", "2", "--instance", "g6e.xlarge")
@@ -115,7 +117,25 @@ def test_down_killed(call: int, when: str, program: Program, aws: Aws) -> None:
     assert aws.state()["left"] == []
 
 
-def test_a_price_that_cannot_be_believed_stops_it_before_anything_is_made(program: Program, aws: Aws) -> None:
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub that has the model: without --offline `up` wants its terms read."""
+    with Hub() as stand_in:
+        stand_in.add("Qwen/Qwen3-8B", card="license: apache-2.0", files={"LICENSE": (ROOT / "LICENSE").read_text()})
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
+        yield stand_in
+
+
+def test_nothing_is_paid_for_a_model_of_which_only_a_tag_is_known(program: Program, aws: Aws) -> None:
+    """The Hub does not answer, and nobody said --offline."""
+    code, _, err = program.run(*(word for word in UP if word != "--offline"), "--json")
+    assert code == 1
+    assert json.loads(err)["error"]["code"] == "needs_review"
+    assert "were not read" in err
+    assert aws.state()["left"] == []
+
+
+def test_a_price_that_cannot_be_believed_stops_it_before_anything_is_made(program: Program, aws: Aws, hub: Hub) -> None:
     aws.world(usd_per_hour={"g6e.xlarge": 18.61})
     asking = [word for word in UP if word != "--offline"]
     code, _, err = program.run(*asking, "--json")

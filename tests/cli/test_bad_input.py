@@ -55,7 +55,7 @@ from tests.cli.conftest import Run
         (["plan", "Qwen/Qwen3-8B", "--offline", "--output", "x" * 300], "too long"),
         (["finetune", "Qwen/Qwen3-8B", "--offline", "--data", "x" * 300], "too long"),
         (["finetune", "--run", "x" * 300, "--output", "run"], "too long"),
-        (["lock", "Qwen/Qwen3-8B", "--offline", "--output", "x" * 300], "too long"),
+        (["lock", "no/such/folder", "--offline"], "no/such/folder"),
     ],
 )
 def test_a_mistake_is_a_usage_error_with_a_way_out(modelpick: Run, words: list[str], said: str) -> None:

@@ -73,6 +73,25 @@ def test_a_lock_is_whole_or_it_is_not_written(hub: Hub, modelpick: Run) -> None:
     hub.add("acme/model", card="license: mit")
     assert modelpick("lock", "acme/model", "acme/absent").code == 4
     assert not Path("modelpick.lock.json").exists()
+    assert "too long" in modelpick("lock", "acme/model", "--output", "x" * 300).err
+
+
+def test_a_lock_does_not_freeze_a_tag(modelpick: Run) -> None:
+    answer = modelpick("lock", "tiiuae/falcon-7b", "--offline", "--json")
+    assert (answer.code, answer.error["code"]) == (3, "terms_not_read")
+    assert not Path("modelpick.lock.json").exists()
+
+
+def test_each_answer_says_what_its_verdict_stands_on(hub: Hub, modelpick: Run, repository: Path) -> None:
+    hub.add("acme/base", card="license: apache-2.0")
+    text = (repository / "LICENSE").read_text()
+    hub.add("acme/child", card="license: apache-2.0", base_model="acme/base", files={"LICENSE": text})
+    judged = modelpick("license", "acme/child", "--json").json["results"][0]
+    assert (judged["basis"], judged["lineage"][0]["basis"]) == ("card", "card")
+    assert modelpick("license", "tiiuae/falcon-7b", "--offline", "--json").json["results"][0]["basis"] == "tag"
+    row = modelpick("recommend", "--json").json["recommendations"][0]
+    assert row["license"]["basis"] == "tag"
+    assert "terms not read" in modelpick("recommend").out
 
 
 def test_verify_without_the_hub_does_not_call_it_drift(

@@ -48,8 +48,32 @@ def test_the_policy_of_a_permission_is_the_one_that_judged(tmp_path: Path, monke
     """Without --policy the settings choose: a permission that said "commercial" would be a false record."""
     (tmp_path / "modelpick.toml").write_text('policy = "research"\n')
     monkeypatch.chdir(tmp_path)
-    assert license_check.permission_for("google/flan-t5-base", None, offline=True).policy == "research"
-    assert license_check.permission_for("google/flan-t5-base", "permissive", offline=True).policy == "permissive"
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    assert license_check.permission_for(str(tmp_path), None, offline=True).policy == "research"
+    assert license_check.permission_for(str(tmp_path), "permissive", offline=True).policy == "permissive"
+
+
+def test_a_tag_alone_permits_nothing_but_what_a_person_decided() -> None:
+    with pytest.raises(license_check.LicenseReviewError) as error:
+        license_check.permission_for("google/flan-t5-base", "commercial", offline=True)
+    assert error.value.code == "terms_not_read"
+    reviewed = license_check.permission_for("google/flan-t5-base", "commercial", reviewed_by="Jane", offline=True)
+    assert reviewed.reviewed_by == "Jane"
+
+
+def test_offline_the_files_on_this_machine_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha = "a" * 40
+    kept = tmp_path / "hub" / "models--google--flan-t5-base"
+    (kept / "snapshots" / sha).mkdir(parents=True)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(sha)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (kept / "snapshots" / sha / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    permission = license_check.permission_for("google/flan-t5-base", "commercial", offline=True)
+    assert (permission.model, permission.revision) == ("google/flan-t5-base", sha)
+    (kept / "snapshots" / sha / "LICENSE").write_text("For non-commercial research only.")
+    with pytest.raises(license_check.LicenseReviewError, match="google/flan-t5-base"):
+        license_check.permission_for("google/flan-t5-base", "commercial", offline=True)
 
 
 def test_nothing_but_the_gate_refuses_a_review(repository: Path) -> None:

@@ -14,6 +14,7 @@ from modelpick.cli.output import VERDICT_EXIT, Console, Output, answer_json, sty
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import write_atomically
+from modelpick.licensing.verdict import Judgement
 
 _COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta", "deny": "red", "error": "red"}
 _FORMATS = ("text", "json", "sarif")
@@ -106,6 +107,9 @@ def _tell_the_rest(out: Output, found: Audit) -> None:
     """What the answer does not cover: files not read, models chosen at run time. Counted, and listed with -v."""
     for file, keys in found.settings.items():
         out.note(f"{file} sets {', '.join(keys)} for this audit")
+    by_tag = sum(isinstance(use.answer, Judgement) and use.answer.basis == "tag" for use in found.uses)
+    if by_tag:
+        out.note(f"{by_tag} of {len(found.uses)} verdicts stand on tags in the catalog: terms not read")
     scan = found.scan
     for place in scan.unresolved:
         out.detail(f"{place.path}:{place.line}:{place.column}: chosen at run time: {place.text}")

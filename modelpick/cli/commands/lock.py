@@ -13,6 +13,7 @@ from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import ModelpickError
 from modelpick.licensing import lock as locks
 from modelpick.licensing.judge_models import judge_pairs
+from modelpick.licensing.license_check import require_read
 
 
 def lock(
@@ -34,6 +35,7 @@ def lock(
     for answer in judge_pairs(models, policy=chosen, offline=offline):
         if isinstance(answer, ModelpickError):  # a lock that lacks a model would be taken for a complete one
             raise answer
+        require_read(answer[1])
         pairs.append(answer)
     today = datetime.date.today().isoformat()
     frozen = locks.lock_of(pairs, chosen, asked=models, modelpick=__version__, today=today)

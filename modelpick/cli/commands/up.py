@@ -108,6 +108,8 @@ def up(
     if pinned.model.revision is None and plan.model.origin != "folder":
         why = "--offline" if planned.offline else "the Hub could not be asked"
         out.note(f"the commit of {plan.model.id} is not pinned: {why}")
+    if judgement.own_basis == "tag":
+        out.note(f"{plan.model.id} was judged by its tag: the machine reads its terms before it trains or serves")
     job = job_of(
         pinned, idle_minutes=options.idle_minutes, data=data_names, license_files=license_files, keep_data=keep_data
     )

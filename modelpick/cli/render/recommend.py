@@ -199,6 +199,8 @@ def _draw_next(console: Console, answer: RecommendAnswer, shown: tuple[Recommend
         markup=False,
     )
     if shown:
+        if any(row.judgement.basis == "tag" for row in shown):
+            console.print("license: by its tag in the catalog, terms not read.", style="dim")
         console.print(f"next: modelpick license {shown[0].model.id}", markup=False)
     left = answer.recommendations.rejected
     if left:

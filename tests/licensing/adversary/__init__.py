@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Place = Literal["hub", "folder"]
-_MODULES = ("unread", "near_copies", "ancestors")
+_MODULES = ("unread", "near_copies", "stated_names", "ancestors")
 _ASKED = frozenset({"review", "deny"})
 _LET_BY = frozenset({"allow", "conditions"})
 
