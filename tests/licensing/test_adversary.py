@@ -36,5 +36,5 @@ def test_the_table_notices_a_defect(mutant: Mutant, commercial: Policy, tmp_path
     kinds = [kind for kind in KINDS.values() if kind.name in mutant.noticed_by]
     assert {kind.name for kind in kinds} == set(mutant.noticed_by)
     with mutant.planted():
-        found = answers(kinds, commercial, load.load_facts(), tmp_path, ("folder",))
+        found = answers(kinds, commercial, load.load_facts(), tmp_path, (mutant.place,))
     assert any(answer.case.misleads and not answer.is_right for answer in found)

@@ -15,11 +15,14 @@ from modelpick.licensing import (
     lineage,
     model_evidence,
     stated_fields,
+    text_match,
     training_data,
+    unread,
 )
 from modelpick.licensing.card_links import RelationWords
 from modelpick.licensing.conditions import Assessment
 from modelpick.licensing.outcome import Verdict
+from tests.licensing.adversary import Place
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Mutant:
     attribute: str
     instead: Callable[..., Any]
     noticed_by: tuple[str, ...]
+    place: Place = "folder"  # where it is looked for
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -43,6 +47,8 @@ def _nothing(*_: Any, **__: Any) -> Assessment:
     return Assessment(Verdict.ALLOW)
 
 
+_NUMBER, _CLAUSE = "a known license with a number changed", "a known license with a clause more"
+_GATE, _NAME = "a LICENSE behind a gate", "a publisher's new license name"
 _FIELDS, _UNREADABLE = "two fields of a card that disagree", "a field that cannot be read"
 _SHAPES, _TEXT = "a parent in every shape of base_model", "a parent that only the card's text names"
 _DERIVED, _DATA = "a derived model that names no parent", "training data under terms"
@@ -68,6 +74,10 @@ MUTANTS = (
         ("terms under a name in another language",),
     ),
     Mutant("sub-folders are not looked into", folder, "_deeper", lambda path: (set(), False), ("terms in a folder",)),
+    Mutant("any difference is explained", text_match, "_is_explained", lambda *_: True, (_NUMBER,)),
+    Mutant("what stands around a license is nothing", text_match, "_is_explained_around", lambda *_: True, (_CLAUSE,)),
+    Mutant("every gate is excused", unread, "is_the_publishers_own", lambda *_: True, (_GATE,), "hub"),
+    Mutant("a new name is the old license", model_evidence, "names_a_license", lambda *_: False, (_NAME,), "hub"),
     Mutant("fields are not weighed", model_evidence, "assess_fields", lambda *_: [], (_UNREADABLE,)),
     Mutant("a name is not compared", stated_fields, "_agrees", lambda *_: True, (_FIELDS,)),
     Mutant("any exception gives", identify, "_exceptions", _Anything, (_FIELDS,)),

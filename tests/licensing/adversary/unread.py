@@ -52,8 +52,7 @@ def documents() -> Iterator[Case]:
 @kind("a restriction behind what is read", "only the beginning was read")
 def too_long() -> Iterator[Case]:
     yield misleading("acme/long-license", TAG, {"LICENSE": APACHE + "\n" * 2_100_000 + NON_COMMERCIAL})
-    yield misleading("acme/long-words", TAG, {"LICENSE": APACHE + FILLER * 40_000 + NON_COMMERCIAL})
-    yield misleading("acme/long-card", TAG, body=FILLER * 40_000 + NON_COMMERCIAL)
+    yield misleading("acme/long-card", TAG, body=" \n" * 1_100_000 + NON_COMMERCIAL)
     yield misleading("acme/longer-card", TAG, body=FILLER * 5_000 + NON_COMMERCIAL)
     yield misleading("acme/same-lines", TAG, {"LICENSE": "This line says the same as the others.\n" * 10_000})
     yield harmless("acme/ordinary-card", TAG, body=FILLER * 1_000)
