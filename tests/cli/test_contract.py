@@ -50,7 +50,7 @@ def test_recommend(modelpick: Run) -> None:
     assert body["region"] == "us-east-1"
     assert [row["rank"] for row in body["recommendations"]] == [1, 2, 3]
     for row in body["recommendations"]:
-        assert set(row["license"]) == {"verdict", "ids", "obligations"}
+        assert set(row["license"]) == {"verdict", "basis", "ids", "obligations"}
         assert set(row["memory"]) == {"total_gib", "low_gib", "high_gib", "parts_gib"}
         assert set(row["memory"]["parts_gib"]) == PARTS
         assert sum(row["memory"]["parts_gib"].values()) == pytest.approx(row["memory"]["total_gib"])
