@@ -239,8 +239,9 @@ def texts_directory() -> Path:
 
 def license_text(license: str) -> str | None:
     """The text of a license, word for word; None where none is kept."""
-    path = texts_directory() / f"{license}.txt"
-    return files.read_text(path, code="bad_license_file") if path.is_file() else None
+    folder = texts_directory()
+    kept = (path for path in (folder / f"{license}.txt", folder / "compared" / f"{license}.txt") if path.is_file())
+    return next((files.read_text(path, code="bad_license_file") for path in kept), None)
 
 
 def license_of_text(file_name: str) -> str | None:

@@ -5,7 +5,7 @@ weaker than another piece made it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -66,7 +66,7 @@ class Reason:
     text: str
     evidence: str
     verdict: Verdict
-    clause: Clause | None = None
+    clause: Clause | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, object]:
         """One element of `reasons` in the contract."""
@@ -82,7 +82,7 @@ class Obligation:
 
     code: str
     text: str
-    clause: Clause | None = None
+    clause: Clause | None = field(default=None, compare=False)
 
     def as_json(self) -> dict[str, object]:
         """One element of `obligations` in the contract."""

@@ -122,3 +122,15 @@ def test_a_page_is_written_beside_the_answer(modelpick: Run, tmp_path: Path) -> 
     refused = modelpick("recommend", "--commercial", "--html", str(tmp_path / "no" / "page.html"))
     assert refused.code == 2
     assert "cannot be written" in refused.err
+
+
+def test_each_reason_and_duty_names_its_clause_and_the_license_where_it_was_read(modelpick: Run) -> None:
+    asked = ("license", "google/gemma-3-4b-it", "--offline")
+    said = modelpick(*asked, "--json").json["results"][0]
+    lines = [line.strip() for line in modelpick(*asked).out.splitlines()]
+    assert all(len(line) <= 80 for line in lines)
+    for each in (*said["reasons"], *said["obligations"]):
+        clause = each["clause"]
+        if clause is not None:
+            assert any(line.startswith(f'gemma {clause["section"]}: "{clause["words"][:20]}') for line in lines), each
+    assert "https://ai.google.dev/gemma/terms, read 2026-11-29" in lines

@@ -1,6 +1,7 @@
 """The screen of `modelpick license`: the verdict, why, what is owed and by which clause; then what it rests on."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from modelpick.cli.output import VERDICT_COLOUR, Console, styled
@@ -23,6 +24,7 @@ _STANDS_ON = {
     "files": "by its files",
 }
 _WIDTH_OF_VERDICT = 11
+_CLAUSE = 64  # characters: with its place one line of a terminal of 80 columns
 
 
 def draw_license(console: Console, judgements: Sequence[Judgement], policy: Policy) -> None:
@@ -59,8 +61,11 @@ def _draw_one(console: Console, judgement: Judgement, policy: Policy) -> None:
     console.print(styled((_judged_by(judgement, policy), "dim")))
     _section(console, "why", _reasons(judgement.reasons))
     _section(console, "you owe", _owed(judgement.obligations))
-    licenses = [f"{finding.id} ({finding.source}: {finding.evidence})" for finding in judgement.licenses]
-    _section(console, "license", [(styled(""), styled(text), None) for text in licenses])
+    read = _read_at((*judgement.reasons, *judgement.obligations))
+    licenses = [
+        (f"{found.id} ({found.source}: {found.evidence})", read.pop(found.id, None)) for found in judgement.licenses
+    ]
+    _section(console, "license", [(styled(""), styled(text), place) for text, place in licenses])
     steps = [
         (_verdict(step.verdict), styled(f"{step.model} ({step.relation}, {step.license})"), None)
         for step in judgement.lineage
@@ -110,8 +115,17 @@ def _owed(obligations: Iterable[Obligation]) -> list[_Line]:
 
 
 def _clause(said: Reason | Obligation) -> str | None:
-    """The clause that a sentence stands on, with its address and the day it was read."""
-    return None
+    """The clause that a sentence stands on: license, section, and how the clause begins."""
+    if said.clause is None:
+        return None
+    place = f"{said.clause.license} {said.clause.section}: "
+    return f'{place}"{shorten(said.clause.words, max(30, _CLAUSE - len(place)), placeholder="…")}"'
+
+
+def _read_at(said: Iterable[Reason | Obligation]) -> dict[str, str]:
+    """The id of a license -> where its clauses were read, and on which day."""
+    clauses = (each.clause for each in said if each.clause is not None)
+    return {clause.license: f"{clause.link or clause.source}, read {clause.read_on}" for clause in clauses}
 
 
 def _judged_by(judgement: Judgement, policy: Policy) -> str:
