@@ -20,7 +20,11 @@ CARD = "README.md"
 RELATION = "base_model_relation"
 
 _LICENSE_LINE = re.compile(r"^[ \t]*license[ \t]*:(.*)$", re.MULTILINE | re.IGNORECASE)
-_HUB_URL = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:models/)?", re.IGNORECASE)
+# Links to the Hub, to its best known mirror, and as huggingface_hub's file system writes them; in Markdown, or plain.
+_HUB_URL = re.compile(
+    r"(?:\[[^\]]{0,200}\]\()?(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com)/|hf://)(?:models/)?",
+    re.IGNORECASE,
+)
 _RELATIONS: dict[str, Relation] = {name: name for name in get_args(Relation)} | {
     "merged": "merge",
     "quantize": "quantized",
@@ -250,7 +254,7 @@ def hub_id(text: str) -> str:
     prefix = _HUB_URL.match(text)
     if prefix is None:
         return text.rstrip("/") or text
-    path = re.split(r"[?#]", text[prefix.end() :])[0].strip("/").split("/")
+    path = re.split(r"[?#)\s]", text[prefix.end() :])[0].strip("/").split("/")
     return "/".join(path[:3] if path[0] == "datasets" else path[:2])
 
 

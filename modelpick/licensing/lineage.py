@@ -27,6 +27,7 @@ AncestryProblem = Literal["cycle", "too_deep", "missing_ancestor", "local_path_p
 _PATH = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:|.*\\")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _CACHED = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
+_PERHAPS = "README.md, perhaps"  # the source of what may be a data set as well
 _STATED = ("base_model", "adapter_config", "tag", "known_models")  # sources, by their first words
 # Folders people train in: `output/checkpoint-500` has the form of an id and is none.
 _FOLDERS = re.compile(
@@ -110,11 +111,12 @@ def _in_text(child: Model, id: str, facts: LicenseFacts) -> Iterator[NamedParent
     if (link := child.license_link) and (linked := hub_id(link)) != link.strip() and not linked.startswith("datasets/"):
         yield NamedParent(linked, "unknown", "license_link", residue=True)
     text = next((text for name, text in child.texts.items() if name.lower() == "readme.md"), None)
-    for parent, sentence, is_link in facts.relation_words.parents(text) if text else ():
-        name, own = parent.rpartition("/")[2].lower(), id.rpartition("/")[2].lower()
+    for named in facts.relation_words.parents(text) if text else ():
+        name, own = named.id.rpartition("/")[2].lower(), id.rpartition("/")[2].lower()
         derived_from_this = len(name) > len(own) > 2 and name.startswith(own)
-        if not parent.startswith("datasets/") and not derived_from_this:
-            yield NamedParent(parent, "unknown", f"README.md: {sentence}", residue=not is_link)
+        if not named.id.startswith("datasets/") and not derived_from_this:
+            where = f"{_PERHAPS if named.how == 'perhaps' else 'README.md'}: {named.sentence}"
+            yield NamedParent(named.id, "unknown", where, residue=named.how != "link")
 
 
 def _look_up(parent: NamedParent, child: Model, path: tuple[str, ...], find: Find, facts: LicenseFacts) -> Ancestor:
@@ -146,7 +148,8 @@ def _is_known(id: str, facts: LicenseFacts) -> bool:
 def _left_over(child: Model, id: str, left: list[Ancestor]) -> list[Ancestor]:
     """The questions that traces raise which lead nowhere, of a repository that names its parent in no other way."""
     publisher = id.partition("/")[0].lower()
-    left = [one for one in left if one.source != "license_link"]  # unread.py asks about a link that leads nowhere
+    # unread.py asks about a license_link that leads nowhere.
+    left = [one for one in left if one.source != "license_link" and not one.source.startswith(_PERHAPS)]
     gone = [one for one in left if one.problem == "missing_ancestor" and one.id.partition("/")[0].lower() != publisher]
     if gone:
         return gone

@@ -33,12 +33,15 @@ class _Stated:
     source: str
 
 
-def data_sets_of(model: Model, curations: Sequence[Curation], facts: LicenseFacts) -> tuple[str, ...]:
-    """The data sets that the card, its files and its text name, and that curations add: ids, each once."""
-    names = [*model.datasets, *data_in_files(model), *(name for entry in curations for name in entry.datasets)]
+def data_sets_of(model: Model, curations: Sequence[Curation], facts: LicenseFacts) -> dict[str, bool]:
+    """The data sets that the card, its files and its text name, and that curations add.
+
+    Each with whether it stands in a field made for it: what only the text names may be something else.
+    """
+    fields = [*model.datasets, *data_in_files(model), *(name for entry in curations for name in entry.datasets)]
     text = _card_text(model)
-    names += [id for id, _ in facts.relation_words.data(text)] if text else []
-    return tuple(dict.fromkeys(hub_id(name).removeprefix(PREFIX) for name in names if name.strip()))
+    named = dict.fromkeys((id for id, _ in facts.relation_words.data(text)) if text else (), False)
+    return named | {hub_id(name).removeprefix(PREFIX): True for name in fields if name.strip()}
 
 
 def assess_training_data(
@@ -51,7 +54,7 @@ def assess_training_data(
     reasons: dict[tuple[str, str], Reason] = {}
     unknown: list[str] = []
     looked_at = 0
-    for name in data_sets_of(model, curations, facts):
+    for name, in_a_field in data_sets_of(model, curations, facts).items():
         is_known, made_from = False, [(name, f"trained on {name}")]
         seen = {name.lower()}
         while made_from and looked_at < MOST:
@@ -70,7 +73,7 @@ def assess_training_data(
                 if source.lower() not in seen:
                     seen.add(source.lower())
                     made_from.append((source, f"{path}, which was made from {source}"))
-        if not is_known:
+        if in_a_field and not is_known:
             unknown.append(name)
     if unknown:
         text = f"trained on data whose terms were not found: {', '.join(unknown[:5])}"
@@ -112,7 +115,9 @@ def _sources(data_set: str, card: Model | None, facts: LicenseFacts) -> Iterable
     if card is not None:
         found += [name.removeprefix("extended|") for name in (*card.datasets, *data_in_files(card))]
         text = _card_text(card)
-        found += [id for id, _, _ in facts.relation_words.parents(text) if id.startswith(PREFIX)] if text else []
+        found += (
+            [named.id for named in facts.relation_words.parents(text) if named.id.startswith(PREFIX)] if text else []
+        )
     plain = (name.removeprefix(PREFIX) for name in found)
     return dict.fromkeys(name for name in plain if name.strip() and name.lower() not in ("original", "extended"))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from modelpick.catalog.derived import weight_names
 from modelpick.catalog.model import Model, Origin
 from modelpick.licensing.assessed_model import modality_of
 from modelpick.licensing.conditions import Assessment, combine
@@ -212,9 +213,11 @@ def _strictest_first(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
 def _name_match(
     model: Model, policy: Policy, facts: LicenseFacts, find: Find
 ) -> list[tuple[Ancestor, ModelAssessment]]:
-    """The known model of another publisher that this one is named after, where its license demands something."""
+    """The known model of another publisher that this one, or a file in it, is named after, where its license demands
+    something."""
     repository = repository_of(model)
-    id = facts.name_matches.of(repository)
+    names = (repository, *weight_names(model))
+    id = next((match for name in names if (match := facts.name_matches.of(name)) is not None), None)
     known = find(id) if id is not None else None
     if known is None or known.id.partition("/")[0].lower() == repository.partition("/")[0].lower():
         return []

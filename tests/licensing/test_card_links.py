@@ -8,6 +8,14 @@ HUB = "https://huggingface.co/"
 
 # Each says that the model was made from A/B-7b; `H/` stands for the Hub's address.
 PARENT = [
+    "## Base model\n[B](H/A/B-7b)",
+    "### Base Model\n\n- [B](H/A/B-7b)",
+    "## Models merged\n\n* [C](H/C/D-7b)\n* [B](H/A/B-7b)",
+    "# Quantized version of [B](H/A/B-7b)",
+    "# Orca\nA fine-tune of A/B-7b\n",
+    "Trained on top of `A/B-7b`.",
+    "Based on the Mistral architecture and initialized from [B](H/A/B-7b).",
+    "With a new tokenizer, fine-tuned from [B](H/A/B-7b).",
     "Fine-tuned from [link](H/A/B-7b).",
     "This is a quantized version of [B](H/A/B-7b).",
     "This is a GGUF conversion of A/B-7b.",
@@ -51,6 +59,13 @@ PARENT = [
 
 # Each links to or names A/B-7b, and says nothing of a parent.
 NO_PARENT = [
+    "## Base model\nIts own.\n\nOther models: [B](H/A/B-7b)",
+    "## Quantized versions\n\n* [GGUF](H/A/B-7b)",
+    "## Results\n[B](H/A/B-7b) is weaker.",
+    "The tokenizer is based on the one of [B](H/A/B-7b).",
+    "Inspired by the training recipe of [B](H/A/B-7b).",
+    "Built with the architecture of [B](H/A/B-7b).",
+    "Fine-tuned with the script of `train/run-7b.py`.",
     "GGUF version of this model is available at [X-GGUF](H/A/B-7b).",
     "See also [B](H/A/B-7b).",
     "It outperforms [B](H/A/B-7b) by 3 points.",
@@ -71,8 +86,8 @@ NO_PARENT = [
 @pytest.mark.parametrize("text", PARENT)
 def test_a_relation_word_and_a_link_or_id_name_a_parent(facts: LicenseFacts, text: str) -> None:
     found = facts.relation_words.parents(f"---\nlicense: mit\n---\n# Card\n{text.replace('H/', HUB)}\n")
-    assert "A/B-7b" in [id for id, _, _ in found]
-    assert all(sentence and len(sentence) <= 160 for _, sentence, _ in found)
+    assert "A/B-7b" in [named.id for named in found if named.how != "perhaps"]
+    assert all(named.sentence and len(named.sentence) <= 160 for named in found)
 
 
 @pytest.mark.parametrize("text", NO_PARENT)
@@ -80,9 +95,15 @@ def test_other_links_name_none(facts: LicenseFacts, text: str) -> None:
     assert facts.relation_words.parents(f"# Card\n{text.replace('H/', HUB)}\n") == ()
 
 
+@pytest.mark.parametrize("text", ["Trained on `A/B-7b`.", "This model was fine-tuned on A/B-7b."])
+def test_what_a_model_was_trained_on_may_be_a_model_or_data(facts: LicenseFacts, text: str) -> None:
+    assert [named.how for named in facts.relation_words.parents(text)] == ["perhaps"]
+    assert [id for id, _ in facts.relation_words.data(text)] == ["A/B-7b"]
+
+
 def test_data_sets_are_told_from_models(facts: LicenseFacts) -> None:
     text = f"Fine-tuned from [m]({HUB}a/m) on [u]({HUB}datasets/b/u), `c/d` and e-f/g52k."
-    assert "a/m" in [id for id, _, _ in facts.relation_words.parents(text)]
+    assert "a/m" in [named.id for named in facts.relation_words.parents(text)]
     assert [id for id, _ in facts.relation_words.data(text)] == ["b/u", "c/d", "e-f/g52k"]
     assert facts.relation_words.data(f"See [u]({HUB}datasets/b/u).") == ()
 

@@ -43,6 +43,7 @@ def naming(parent: str) -> dict[str, Model]:
             }
         ),
         "link": told(texts={"README.md": f"{card}A GGUF conversion of [it]({HUB}{parent})."}),
+        "id it was tuned on": told(texts={"README.md": f"{card}Fine-tuned on {parent}."}),
         "id": told(texts={"README.md": f"{card}A GGUF conversion of {parent}."}),
     }
 
@@ -54,6 +55,9 @@ def test_a_parent_counts_wherever_it_is_named(judged: Judged, place: str) -> Non
     assert "a/closed-7b" in {step.model for step in closed.lineage}
     assert judged(naming("a/free-7b")[place], *BASES).verdict is Verdict.ALLOW
     gone = judged(naming("ghost/gone-7b")[place], *BASES)
+    if place == "id it was tuned on":  # it may be a data set
+        assert gone.verdict is Verdict.ALLOW
+        return
     assert gone.verdict is Verdict.REVIEW
     assert codes(gone) & {"missing_ancestor"}
 
@@ -138,6 +142,13 @@ def test_the_names_of_converted_files_betray_the_family(judged: Judged) -> None:
     for told in ({"files": ("llama-2-7b-chat.Q4_K_M.gguf",)}, {"gguf": {"general.name": "llama-2-7b-chat"}}):
         answer = judged(read("license: mit", "x/my-bot", **told))
         assert answer.verdict is Verdict.CONDITIONS, answer.reasons
+
+
+def test_the_names_of_converted_files_are_those_of_known_models(judged: Judged) -> None:
+    known = model("LiquidAI/LFM2-1.2B", "other", license_name="lfm1.0")
+    for told in ({"files": ("LFM2-1.2B-Q4_K_M.gguf",)}, {"gguf": {"general.name": "LFM2 1.2B"}}):
+        answer = judged(read("license: mit\n", "x/my-bot", **told), known)
+        assert "undeclared_ancestor" in codes(answer), answer.reasons
 
 
 LLAMA_SHAPE = {

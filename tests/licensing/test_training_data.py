@@ -92,6 +92,8 @@ def test_the_text_of_a_models_card_names_data_too(judged: Judged) -> None:
     for text in (f"Fine-tuned on [data]({HUB}datasets/tatsu-lab/alpaca).", "Trained on `tatsu-lab/alpaca`."):
         told = read("", "a/tuned", texts={"README.md": f"---\nlicense: mit\n---\n{text}"})
         assert judged(told).verdict is Verdict.REVIEW, text
+    ours = read("", "a/b", texts={"README.md": "---\nlicense: mit\n---\nTrained on `acme/our-data1`."})
+    assert judged(ours).verdict is Verdict.ALLOW
     seen = read("", "a/b", texts={"README.md": f"---\nlicense: mit\n---\nSee [data]({HUB}datasets/tatsu-lab/alpaca)."})
     assert judged(seen).verdict is Verdict.ALLOW
 

@@ -83,6 +83,7 @@ def _shapes(parent: str) -> tuple[str, ...]:
         f"base_model: [{{model: {{id: {parent}}}}}]", f"base_model: {parent}@main", f"base_model: '`{parent}`'",
         f"base_model: {HUB}/{parent}/tree/main", f"base_model: hf.co/{parent}", f"base_model: '{FREE}, {parent}'",
         f"base_models: {parent}", f"merged_models: [{FREE}, {parent}]", f"parent_model: {parent.lower()}",
+        f"base_model: '[it]({HUB}/{parent})'", f"base_model: hf://{parent}", f"base_model: https://hf-mirror.com/{parent}/",
         f"base_model: {FREE}\nbase_model: {parent}", f"basemodel: {parent.partition('/')[0]}/{name.upper()}",
     )  # fmt: skip
 
