@@ -18,7 +18,7 @@ from modelpick.serving.bench import Level
 from modelpick.speed import calibration
 from modelpick.speed.calibration import Measurement
 from modelpick.speed.shape import SpeedShape, shape_of
-from modelpick.speed.speed import Calibration, Speed
+from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 from modelpick.workload import Workload
 
 
@@ -34,6 +34,9 @@ class PredictedLevel:
     within: bool  # the prediction's interval
     ratio: float  # measured to promised
     believable: bool  # else it is of another machine
+    promised_first_token_s: float | None = None  # None: requests queue
+    low_first_token_s: float | None = None
+    high_first_token_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ class Prediction:
 
     def speed(self, level: Level, *, corrected: bool = True) -> Speed:
         """Predicted tokens/s at the level's concurrency and lengths; `corrected` by the user's own calibration file."""
+        return self.serving(level, corrected=corrected).generated
+
+    def serving(self, level: Level, *, corrected: bool = True) -> ServingSpeed:
+        """The whole prediction at the level's concurrency and lengths."""
         load = replace(
             self.workload,
             batch=level.concurrency,
@@ -56,11 +63,12 @@ class Prediction:
             generate=max(round(level.generated), 1),
         )
         by = self.calibration if corrected else replace(self.calibration, local={})
-        return speed_as_served(self.shape, self.instance, by, load).generated
+        return speed_as_served(self.shape, self.instance, by, load)
 
     def compare(self, level: Level) -> PredictedLevel:
         """Measured and predicted side by side."""
-        speed = self.speed(level)
+        serving = self.serving(level)
+        speed, first = serving.generated, serving.first_token
         raw = self.speed(level, corrected=False)
         measured = level.tokens_per_s
         return PredictedLevel(
@@ -72,6 +80,9 @@ class Prediction:
             within=speed.low <= measured <= speed.high,
             ratio=measured / speed.tokens_per_s,
             believable=calibration.believable(measured, raw.tokens_per_s),
+            promised_first_token_s=first.likely if first is not None else None,
+            low_first_token_s=first.low if first is not None else None,
+            high_first_token_s=first.high if first is not None else None,
         )
 
     def row(self, level: Level) -> Measurement:

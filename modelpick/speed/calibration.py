@@ -5,6 +5,7 @@ own measurements are those of `modelpick bench`, in a file that later estimates 
 {"schema_version": 1, "measurements": [a Measurement, ...]}. Files are read once a process.
 """
 
+import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -148,7 +149,8 @@ def corrections(stack: str, method: str) -> Mapping[str, LocalCorrection]:
     if file is None or not file.exists():
         return {}
     ratios: dict[str, list[tuple[float, str]]] = {}
-    for row in _read(file):
+    rows, sha256 = _read(file)
+    for row in rows:
         measured, predicted = row.measured_tokens_per_s, row.predicted_tokens_per_s
         if row.stack == stack and row.method == method and believable(measured, predicted):
             ratios.setdefault(row.gpu, []).append((measured / predicted, row.at))
@@ -158,9 +160,66 @@ def corrections(stack: str, method: str) -> Mapping[str, LocalCorrection]:
             rows=len(measurements),
             as_of=max(at for _, at in measurements),
             file=str(file),
+            sha256=sha256,
         )
         for gpu, measurements in ratios.items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """The user's measurements by stack, weights and GPU, without anything that names a model or a machine: what may be
+    given to others. `sha256` is None where there is no file yet."""
+
+    file: str | None
+    sha256: str | None
+    groups: tuple["MeasuredGroup", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredGroup:
+    """Measurements of one stack with one weight format on one GPU: how often, and measured over predicted.
+
+    `unbelievable` ones, too far off to be of the machine estimated for, are counted and not used.
+    """
+
+    stack: str
+    method: str
+    gpu: str
+    measurements: int
+    unbelievable: int
+    low_ratio: float | None
+    median_ratio: float | None
+    high_ratio: float | None
+    latest_at: str
+
+
+def report() -> CalibrationReport:
+    """What the user's file says. Raises UsageError (bad_calibration) for a file that is not one of ours."""
+    file = files.user_data("calibration.json", variable="MODELPICK_CALIBRATION")
+    if file is None or not file.exists():
+        return CalibrationReport(str(file) if file is not None else None, None, ())
+    rows, sha256 = _read(file)
+    groups: dict[tuple[str, str, str], list[Measurement]] = {}
+    for row in rows:
+        groups.setdefault((row.stack, row.method, row.gpu), []).append(row)
+    return CalibrationReport(str(file), sha256, tuple(_group(*key, groups[key]) for key in sorted(groups)))
+
+
+def _group(stack: str, method: str, gpu: str, rows: Sequence[Measurement]) -> MeasuredGroup:
+    pairs = [(row.measured_tokens_per_s, row.predicted_tokens_per_s) for row in rows]
+    ratios = [measured / predicted for measured, predicted in pairs if believable(measured, predicted)]
+    return MeasuredGroup(
+        stack=stack,
+        method=method,
+        gpu=gpu,
+        measurements=len(rows),
+        unbelievable=len(rows) - len(ratios),
+        low_ratio=min(ratios, default=None),
+        median_ratio=statistics.median(ratios) if ratios else None,
+        high_ratio=max(ratios, default=None),
+        latest_at=max(row.at for row in rows),
+    )
 
 
 def save(rows: Sequence[Measurement]) -> Path | None:
@@ -171,7 +230,7 @@ def save(rows: Sequence[Measurement]) -> Path | None:
     file = files.user_data("calibration.json", variable="MODELPICK_CALIBRATION")
     if file is None:
         return None
-    known = _read(file) if file.exists() else ()
+    known = _read(file)[0] if file.exists() else ()
     kept = [to_json(row) for row in (*known, *rows)[-_MOST_MEASUREMENTS:]]
     content = {"schema_version": SCHEMA_VERSION, "measurements": kept}
     files.make_folder(file.parent)
@@ -181,10 +240,12 @@ def save(rows: Sequence[Measurement]) -> Path | None:
 
 
 @cache
-def _read(file: Path) -> tuple[Measurement, ...]:
+def _read(file: Path) -> tuple[tuple[Measurement, ...], str]:
+    """The measurements, and the content's hash."""
     fix = "delete it: modelpick bench writes a new one"
     content = files.read_json(file, code=_BAD, fix=fix)
     rows = content.get("measurements") if isinstance(content, dict) else None
     if not isinstance(rows, list) or content.get("schema_version") != SCHEMA_VERSION:
         raise UsageError(f"{file} is not a calibration file of this version", fix=fix, code=_BAD)
-    return tuple(read(Measurement, row, str(file), _BAD, ignore_unknown=True) for row in rows)
+    found = tuple(read(Measurement, row, str(file), _BAD, ignore_unknown=True) for row in rows)
+    return found, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -21,13 +21,17 @@ E = TypeVar("E", ServingEfficiency, TrainingEfficiency)
 class LocalCorrection:
     """How the user's own machines compare: the median of measured over predicted in `rows` measurements of `file`.
 
-    `as_of` is the time of the latest one.
+    `as_of` is the time of the latest one; `sha256` the file's content.
     """
 
     factor: float
     rows: int
     as_of: str
     file: str
+    sha256: str = ""
+
+
+_ENOUGH_OF_YOUR_OWN = 3  # measurements of the user's on a GPU, from where on it counts as a measured one
 
 
 def _measurements(rows: int) -> str:
@@ -59,7 +63,8 @@ class Calibration(Generic[E]):
 
     def unknowns(self, gpu: str) -> int:
         """How many things about this stack on this GPU were never measured."""
-        return len(self.doubts) + (not self.rows) + (gpu not in self.gpus)
+        own = gpu in self.local and self.local[gpu].rows >= _ENOUGH_OF_YOUR_OWN
+        return len(self.doubts) + (not self.rows) + (gpu not in self.gpus and not own)
 
     def spread(self, stratum: str, gpu: str) -> float:
         """The factor of the 80 % interval. Each unknown thing adds the variance that an unknown one was seen to add.
@@ -78,7 +83,7 @@ class Calibration(Generic[E]):
         """A sentence on what the constants rest on, for `assumptions`: which of `gpus` were measured."""
         own = "".join(
             f"; on {gpu} multiplied by {correction.factor:.2f}, from {_measurements(correction.rows)} of your own"
-            f" until {correction.as_of} ({correction.file})"
+            f" until {correction.as_of} ({correction.file}, sha256 {correction.sha256[:12]})"
             for gpu, correction in self.local.items()
             if gpu in gpus
         )

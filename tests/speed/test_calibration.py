@@ -55,6 +55,47 @@ def test_a_row_that_is_no_measurement_is_refused_and_kept(file: Path, row: objec
     assert file.read_bytes() == before
 
 
+def test_a_file_of_another_gpu_or_written_by_hand_changes_nothing_here(file: Path) -> None:
+    """What is of another GPU is not applied to this one; what is too far off is counted and not used."""
+    before = calibration.serving("vllm", "bf16").spread("loaded", "L4")
+    today = {**ROW, "stack": calibration.serving("vllm", "bf16").stack}
+    write(
+        file, {**today, "gpu": "A10G"}, {**today, "measured_tokens_per_s": 100_000.0}, {**today, "gpu": "no such GPU"}
+    )
+    calibration._read.cache_clear()
+    found = calibration.serving("vllm", "bf16")
+    assert found.local_factor("L4") == 1.0
+    assert found.spread("loaded", "L4") == before
+    assert found.local_factor("A10G") == pytest.approx(0.5)
+
+
+def test_three_of_your_own_make_a_gpu_a_measured_one(file: Path) -> None:
+    today = {**ROW, "stack": calibration.serving("vllm", "bf16").stack}
+    unknown = calibration.serving("vllm", "bf16").spread("loaded", "L4")
+    write(file, *[today] * 3)
+    calibration._read.cache_clear()
+    found = calibration.serving("vllm", "bf16")
+    assert found.spread("loaded", "L4") < unknown
+    assert "from 3 measurements of your own" in found.standing("L4")
+
+
+def test_the_report_names_neither_models_nor_machines(file: Path) -> None:
+    write(
+        file,
+        {**ROW, "model": "acme/secret"},
+        {**ROW, "measured_tokens_per_s": 80},
+        {**ROW, "measured_tokens_per_s": 1e6},
+    )
+    calibration._read.cache_clear()
+    found = calibration.report()
+    (group,) = found.groups
+    assert (group.stack, group.method, group.gpu) == ("vllm", "bf16", "L4")
+    assert (group.measurements, group.unbelievable) == (3, 1)
+    assert (group.low_ratio, group.median_ratio, group.high_ratio) == (0.5, pytest.approx(0.65), 0.8)
+    assert "secret" not in repr(found.groups)
+    assert calibration.corrections("vllm", "bf16")["L4"].sha256 == found.sha256
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_refused_without_waiting(file: Path) -> None:
     file.parent.mkdir()

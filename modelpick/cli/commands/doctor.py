@@ -25,6 +25,9 @@ from modelpick.errors import ModelpickError, RemoteError, UsageError, address
 from modelpick.licensing import load
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer
+from modelpick.schema import to_json
+from modelpick.speed import calibration as speeds
+from modelpick.speed.calibration import CalibrationReport
 
 # What each extra brings, by the module whose presence shows it.
 _EXTRAS = {
@@ -60,8 +63,17 @@ def doctor(
     tag: Tags = None,
     region: Region = None,
     profile: Profile = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Print what your own measurements say, to use or to contribute.")
+    ] = False,
 ) -> None:
     """Check what is installed and configured, and how old facts are."""
+    if calibration:
+        if aws or iam_policy:
+            raise UsageError("--calibration asks nothing of AWS", fix="leave out --aws", code="contradiction")
+        found = speeds.report()
+        out.answer({"calibration": to_json(found)}, lambda console: _draw_calibration(console, found))
+        return
     if iam_policy:
         if not aws:
             raise UsageError("--iam-policy needs the account number", fix="add --aws", code="contradiction")
@@ -85,6 +97,29 @@ def doctor(
     out.answer(payload, lambda console: _draw(console, checks, asked=aws))
     if broken:
         raise typer.Exit(1)
+
+
+def _draw_calibration(console: Console, found: CalibrationReport) -> None:
+    from rich.table import Table
+
+    if not found.groups:
+        where = found.file or "a home folder, which you do not have"
+        console.print(f"no measurements of yours yet; `modelpick bench --plan FILE` writes {where}", markup=False)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("stack", "weights", "GPU"):
+        table.add_column(title, no_wrap=True)
+    for title in ("measured", "of predicted", "latest"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for group in found.groups:
+        ratio = "not believable"
+        if group.median_ratio is not None:
+            ratio = f"{group.median_ratio:.2f} ({group.low_ratio:.2f}-{group.high_ratio:.2f})"
+        count = str(group.measurements) + (f", {group.unbelievable} ignored" if group.unbelievable else "")
+        table.add_row(group.stack, group.method, group.gpu, count, ratio, group.latest_at[:10])
+    console.print(table)
+    console.print(f"{found.file}, sha256 {(found.sha256 or '')[:12]}", markup=False, soft_wrap=True)
+    console.print("it names no model and no machine; `--json` has the same for an issue of this project", markup=False)
 
 
 def _versions() -> list[_Check]:
