@@ -42,12 +42,51 @@ def test_a_job_side_by_side(modelpick: Run) -> None:
     assert body["sources"]
 
 
+def test_a_load_within_limits_is_told_by_the_instances_it_needs(modelpick: Run) -> None:
+    words = ("cost", "Qwen/Qwen3-8B", "--requests-per-second", "5", "--max-first-token-s", "1", "--offline")
+    answer = modelpick(*words)
+    assert answer.code == 0
+    assert all(len(line) <= 80 for line in answer.out.splitlines())
+    assert "…" not in answer.out
+    rows = modelpick(*words, "--json").json["rows"]
+    months = [row["load"]["usd_per_month"] for row in rows if row["load"]["usd_per_month"] is not None]
+    assert months == sorted(months)
+    for row in rows:
+        load = row["load"]
+        assert load["servers"] * load["requests_per_s_per_server"] >= 5
+        assert load["speed"]["first_token"]["likely_s"] <= 1
+    impossible = modelpick("cost", "Qwen/Qwen3-8B", "--max-first-token-s", "0.0001", "--offline", "--json")
+    assert impossible.code == 1
+    assert impossible.json["not_placed"]["code"] == "limits"
+
+
+def test_what_was_never_measured_is_said_before_anything_else(modelpick: Run) -> None:
+    words = ("cost", "Qwen/Qwen3-8B", "--method", "lora", "--stack", "trl", "--offline")
+    assert modelpick(*words).out.splitlines()[1].startswith("speed: rough, because nobody calibrated trl")
+    body = modelpick(*words, "--json").json
+    assert body["unmeasured"] == body["assumptions"][0]
+    measured = modelpick("cost", "Qwen/Qwen3-8B", "--method", "fp8", "--instance", "p5.48xlarge", "--json", "--offline")
+    assert measured.json["unmeasured"] is None
+
+
+def test_weights_that_only_others_measured_are_priced_but_not_planned(modelpick: Run) -> None:
+    words = ("Qwen/Qwen3-8B", "--method", "gptq", "--stack", "transformers", "--offline", "--json")
+    body = modelpick("cost", *words).json
+    assert body["rows"]
+    assert body["not_placed"] is not None
+    refused = modelpick("plan", "Qwen/Qwen3-8B", "--serve", "--method", "gptq", "--stack", "transformers", "--offline")
+    assert refused.code != 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [
         (["--against", "3", "--method", "qlora"], 2, "contradiction"),
         (["--against", "0"], 2, "bad_number"),
         (["--duty", "2"], 2, "bad_number"),
+        (["--max-first-token-s", "0"], 2, "bad_number"),
+        (["--requests-per-second", "many"], 2, "bad_number"),
+        (["--min-tokens-per-second", "5", "--method", "lora"], 2, "contradiction"),
         (["--stack", "vlm"], 2, "unknown_stack"),
         (["--method", "int8", "--stack", "vllm"], 1, "vllm_int8_dense"),
         (["--family", "g5", "--instance", "g5.xlarge"], 2, "contradiction"),

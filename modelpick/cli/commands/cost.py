@@ -148,7 +148,7 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     )
     limited = any(row.load is not None for row in found.rows)
     if limited:
-        titles = ("$/h", "needed", "first token", "tokens/s each", "$/month")
+        titles = ("$/h", "needed", "first, s", "tokens/s", "$/month")
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for row in found.rows:
@@ -163,6 +163,7 @@ def _draw(console: Console, found: InstanceComparison) -> None:
         if row.break_even is not None:
             console.print(_break_even(row), markup=False)
     if limited and found.rows[0].load is not None:
+        console.print("first, s: wait for the first token; tokens/s: of each request; $/month: of all that are needed")
         console.print(f"{found.rows[0].offer.instance.name}: {found.rows[0].load.text}", markup=False)
     for line in found.assumptions[0 if found.unmeasured is None else 1 :]:
         console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
@@ -177,7 +178,7 @@ def _cells(row: Row, serves: bool) -> list[str]:
     if row.load is not None and row.load.speed is not None:
         wait, each = row.load.speed.first_token, row.load.speed.per_request
         cells.append(str(row.instances))
-        cells.append("queues" if wait is None else f"{wait.likely:.2g} s ({wait.low:.2g}-{wait.high:.2g})")
+        cells.append("queues" if wait is None else f"{wait.likely:.2g} ({wait.low:.1g}-{wait.high:.1g})")
         cells.append(f"{each.likely:,.0f} ({each.low:,.0f}-{each.high:,.0f})")
         cells.append("" if row.usd is None else f"{row.usd:,.0f}")
         return cells
