@@ -14,7 +14,7 @@ from modelpick.planning.load import CarriedLoad, LoadLimits, carried_load
 from modelpick.planning.placement import Placement, Placements, job_on
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import ASSUMED_TOKENS, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup, trainer_of
+from modelpick.planning.setups import Setup
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 from modelpick.workload import Workload
 
@@ -187,7 +187,7 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
     if options.limits.asked and request.serve is not None:
         rows, refusal = _within_limits(rows, left_out, refusal)
     shown = rows[0].memory if rows else found.setup.least
-    efficiency = _efficiency(shown.workload, request, facts)
+    efficiency = _efficiency(shown.workload, facts)
     gpus = tuple(dict.fromkeys(row.offer.instance.gpu.name for row in rows))
     standing = efficiency.standing(*gpus)
     assumptions = (standing, *_assumptions(shown.workload, request, facts, rows))
@@ -197,10 +197,10 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
     )  # fmt: skip
 
 
-def _efficiency(workload: Workload, request: PlanRequest, facts: SearchFacts) -> Calibration[Any]:
+def _efficiency(workload: Workload, facts: SearchFacts) -> Calibration[Any]:
     if workload.task == "serve":
         return facts.serving(workload.stack, workload.method, workload.stack_version)
-    return facts.training(trainer_of(request, workload), workload.method)
+    return facts.training(workload.stack, workload.method)
 
 
 def _within_limits(
@@ -241,7 +241,7 @@ def _serving(
 ) -> Row:  # fmt: skip
     offer, memory = placement.offer, placement.memory
     workload = memory.workload
-    efficiency = _efficiency(workload, request, facts)
+    efficiency = _efficiency(workload, facts)
     speed = speed_as_served(setup.shape, offer.instance, efficiency, workload)
     month = serving_month(offer, facts.rates, duty_cycle=options.duty_cycle, weights_gb=setup.weights_gb)
     prices = token_prices(offer, speed, workload, options.utilisation)

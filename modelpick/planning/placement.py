@@ -20,7 +20,7 @@ from modelpick.planning.fit import Fit, fits, lacking_dtype
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup, setups_for, trainer_of
+from modelpick.planning.setups import Setup, setups_for
 from modelpick.speed.speed import Speed, training_speed
 from modelpick.workload import Sharding
 
@@ -227,7 +227,7 @@ def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: S
     if tuning is None:
         return placement
     workload = tuning.workload
-    efficiency = facts.training(trainer_of(request, workload), workload.method)
+    efficiency = facts.training(workload.stack, workload.method)
     length = request.tokens.mean_length if request.tokens and not workload.packing else None
     speed = training_speed(
         setup.shape, offer.instance, efficiency, workload,

@@ -45,7 +45,7 @@ from modelpick.planning.plan_parts import (
 )
 from modelpick.planning.rejection import NoPlan, Rejection
 from modelpick.planning.request import ASSUMED_TOKENS, Caps, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup, findings_on, trainer_of
+from modelpick.planning.setups import Setup, findings_on
 from modelpick.ranges import Range
 from modelpick.schema import to_json
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
@@ -254,7 +254,7 @@ def _standing(context: _Context, best: PlannedPlacement) -> list[str]:
     found: list[Calibration[Any]] = []
     if placement.tuning is not None:
         tuned = placement.tuning.workload
-        found.append(facts.training(trainer_of(context.request, tuned), tuned.method))
+        found.append(facts.training(tuned.stack, tuned.method))
     if placement.serving is not None:
         served = placement.serving.workload
         found.append(facts.serving(served.stack, served.method, served.stack_version))

@@ -184,12 +184,6 @@ def trained_workload(workload: Workload, architecture: Architecture) -> Workload
     return as_trained(workload, architecture.kind, gpu=True)
 
 
-def trainer_of(request: PlanRequest, workload: Workload) -> str:
-    """Whose loop trains `workload`, as the constants of speed are named: our own unless a stack was named."""
-    named = request.finetune is not None and request.finetune.stack != "auto"
-    return workload.stack if named or workload.gpus > 1 else "modelpick"
-
-
 def _whatever_the_hardware(rules: Sequence[Rule]) -> tuple[Finding, ...]:
     """What the applicable rules say that does not depend on the instance, the worst first."""
     return spoken(rules, None)

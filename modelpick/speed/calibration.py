@@ -115,9 +115,11 @@ def training(stack: str, method: str) -> Calibration[TrainingEfficiency]:
     constants = TrainingEfficiency(**{key: entry[key] for key in TrainingEfficiency.__dataclass_fields__})
     rows = 0 if method == "lora-int8" else entry["rows"]
     doubts: tuple[str, ...] = ()
+    if rows and method not in {_ALIKE.get(known, known) for known in entry["methods"]}:
+        doubts = (f"none of its measurements is of {method}",)
     slower = 1.0
     if stack not in _CALIBRATED_TRAINERS:
-        doubts = (f"nobody calibrated {stack}: ordinary trainers took up to 4.3 times as long as these loops",)
+        doubts += (f"nobody calibrated {stack}: ordinary trainers took up to 4.3 times as long as these loops",)
         slower = _STRANGER_SLOWER
     own = corrections(name, method)
     return Calibration(name, constants, rows, tuple(entry["gpus"]), listed["spread"], doubts, slower, own)

@@ -154,7 +154,11 @@ class ServingSpeed:
 
 
 DEFAULT_GENERATED = 256  # tokens per answer, where a workload says none: the middle of the ShareGPT means (198-233)
-_CACHE_BYTES = {"auto": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5}  # a key or value, by `kv_cache_dtype`
+# A key or value, by `kv_cache_dtype`; llama.cpp's are blocks of 32 with their scales (ggml-common.h).
+_CACHE_BYTES = {
+    "auto": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
+    "q4_1": 20 / 32, "q4_0": 18 / 32,
+}  # fmt: skip
 
 
 def serving_speed(
@@ -166,7 +170,7 @@ def serving_speed(
     """
     on, by, gpu = hardware_of(kind, workload.gpus), calibration.constants, kind.gpu.name
     method = "fp32" if workload.method == "bf16" and workload.dtype == "fp32" else workload.method
-    cache = _CACHE_BYTES.get(workload.kv_cache_dtype, 2.0)
+    cache = _CACHE_BYTES[workload.kv_cache_dtype]
     prompt, generated = float(workload.context), float(workload.generate or DEFAULT_GENERATED)
     room = max(1.0, roofline.resident_sequences(shape, on, method, prompt, generated, cache_bytes=cache))
     batch = min(float(workload.batch), room)

@@ -1,5 +1,7 @@
 """Today's engines, several GPUs, intervals: what was published is met, and what is not known widens the interval."""
 
+from typing import get_args
+
 import pytest
 
 from modelpick.catalog.architecture import read
@@ -9,7 +11,7 @@ from modelpick.speed import speed as timing
 from modelpick.speed.hardware import hardware_of
 from modelpick.speed.operators import line, operators_of
 from modelpick.speed.shape import shape_of
-from modelpick.workload import workload_from
+from modelpick.workload import KvCacheDtype, workload_from
 from tests.speed.test_roofline import LLAMA_2_7B, MIXTRAL
 
 LLAMA_3_8B = {**LLAMA_2_7B, "intermediate_size": 14336, "num_key_value_heads": 8, "vocab_size": 128256}
@@ -119,3 +121,7 @@ def test_an_ordinary_trainer_lies_inside_its_interval(stack: str) -> None:
     assert speeds[0].low <= speeds[0].tokens_per_s / 4.3
     assert speeds[1].high / speeds[1].low < 2.5
     assert f"nobody calibrated {stack}" in calibration.training(stack, "lora").standing(kind.gpu.name)
+
+
+def test_every_cache_format_of_a_workload_has_its_bytes() -> None:
+    assert set(timing._CACHE_BYTES) == set(get_args(get_args(KvCacheDtype)[0]))
