@@ -222,7 +222,7 @@ def _recipe_on(recipes: Sequence[Tuning], instance: InstanceType) -> Tuning:
 
 
 def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: SearchFacts) -> Placement:
-    """The placement with speed, time and cost of the fine-tuning, where there is one."""
+    """The placement with speed, time and cost of the fine-tuning, where there is one: by the loop that will run it."""
     tuning, offer = placement.tuning, placement.offer
     if tuning is None:
         return placement
