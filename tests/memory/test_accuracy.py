@@ -26,9 +26,9 @@ def test_estimates_stay_as_near_to_the_measurements_as_the_readme_says(accuracy:
     for category, median, ninetieth in (
         ("inference", 0.01, 0.08),
         ("lora", 0.03, 0.10),
-        ("qlora", 0.06, 0.15),
-        ("full", 0.08, 0.20),
-        ("sharded", 0.05, 0.20),
+        ("qlora", 0.05, 0.12),
+        ("full", 0.06, 0.15),
+        ("sharded", 0.04, 0.12),
     ):
         errors = [abs(row.error) for row in rows if row.category == category]
         assert statistics.median(errors) <= median, category
@@ -40,7 +40,7 @@ def test_nine_measurements_of_ten_lie_inside_the_interval(accuracy: ModuleType) 
     assert sum(row.inside for row in rows) / len(rows) >= 0.88
 
 
-def test_no_measurement_is_wrongly_said_to_fit_a_24_gb_card(accuracy: ModuleType) -> None:
+def test_no_measurement_is_wrongly_said_to_fit_a_gpu_that_is_offered(accuracy: ModuleType) -> None:
     rows, _ = accuracy.load()
     assert accuracy.false_fits(rows) == []
 
