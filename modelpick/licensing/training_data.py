@@ -63,7 +63,9 @@ def assess_training_data(
             card = find(PREFIX + data_set) if _is_repository(data_set) else None
             entry = next((entry for entry in facts.datasets if entry.matches(data_set)), None)
             stated = [_Stated(kind, entry.terms, entry.source) for kind in entry.restrictions] if entry else []
-            stated += _on_card(card, facts) if card is not None else []
+            stated += _in_fields(card, facts) if card is not None else []
+            if card is not None and entry is None:  # what people read of its terms is in the table
+                stated += _in_text(card, facts)
             is_known = is_known or entry is not None or card is not None
             for each in stated:
                 demanded = getattr(policy.rules.training_data, each.restriction)
@@ -87,8 +89,8 @@ def _is_repository(data_set: str) -> bool:
     return data_set.count("/") <= 1 and "://" not in data_set and len(data_set) <= 200 and bool(data_set.strip("./"))
 
 
-def _on_card(card: Model, facts: LicenseFacts) -> Iterator[_Stated]:
-    """What a data set's card restricts: by its license, its tags, its text."""
+def _in_fields(card: Model, facts: LicenseFacts) -> Iterator[_Stated]:
+    """What a data set's card restricts by its license and its tags."""
     publisher = card.id.removeprefix(PREFIX).partition("/")[0].lower()
     claims = [(card.license, card.license_name), (None, card.license_name)]
     claims += [(tag.partition(":")[2], None) for tag in card.tags if tag.lower().startswith("license:")]
@@ -99,6 +101,10 @@ def _on_card(card: Model, facts: LicenseFacts) -> Iterator[_Stated]:
                 yield _Stated("non_commercial", found.title, evidence)
             elif found.permits.train_other_models in _MANY_OUTPUTS:
                 yield _Stated("output_restricted", found.title, evidence)
+
+
+def _in_text(card: Model, facts: LicenseFacts) -> Iterator[_Stated]:
+    """What the text of a data set's card restricts."""
     text, statements = _card_text(card), facts.card_statements
     for sentence in statements.statements(text or ""):
         if statements.forbids_commerce(sentence):
