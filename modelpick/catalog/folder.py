@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelpick import files
-from modelpick.catalog import card, headers, parents, terms, text_file
+from modelpick.catalog import card, headers, parents, spdx_document, terms, text_file
 from modelpick.catalog.model import Model, Unread
 from modelpick.catalog.parts import NO_CONFIG, RepositoryParts, assembled
 from modelpick.errors import UsageError
@@ -170,12 +170,13 @@ def _json(file: Path) -> dict[str, object]:
 
 
 def is_read(name: str) -> bool:
-    """Whether a file's text is read: the card, merge recipes, files of terms, and documents that may hold some."""
+    """Whether a file's text is read: the card, recipes, SPDX documents, terms, and documents that may hold some."""
     return (
         name.lower() == "readme.md"
         or terms.kind_of(name) is not None
         or terms.is_document(name)
         or parents.is_recipe(name)
+        or spdx_document.is_spdx(name)
     )
 
 

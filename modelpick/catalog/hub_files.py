@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from modelpick.catalog import card, headers, hub_cache, parents, terms
+from modelpick.catalog import card, headers, hub_cache, parents, spdx_document, terms
 from modelpick.catalog import folder as snapshot
 from modelpick.catalog.hub_client import Client, GatedError, HubDownError, NotOnHubError
 from modelpick.catalog.model import Unread
@@ -87,7 +87,7 @@ class _Reading:
         self.whole = True
 
     def of_terms(self, names: Sequence[str]) -> list[str]:
-        """The card, merge recipes, files of terms and documents, by name, that are read; what is too many is noted."""
+        """The names of what is read: card, recipes, SPDX documents, terms, documents; what is too many is noted."""
         of_terms = [name for name in sorted(names) if terms.kind_of(name)]
         documents = sorted(filter(terms.is_document, names), key=lambda name: (not terms.hints_at_terms(name), name))
         if len(of_terms) > MOST_TERMS:
@@ -97,7 +97,7 @@ class _Reading:
             if terms.hints_at_terms(name):
                 self.unread.append(Unread(name, f"it is one of {len(documents)} documents: too many"))
         cards = sorted(name for name in names if name.lower() == "readme.md")
-        recipes = sorted(name for name in names if parents.is_recipe(name))[:MOST_TERMS]
+        recipes = sorted(name for name in names if parents.is_recipe(name) or spdx_document.is_spdx(name))[:MOST_TERMS]
         return [*cards, *recipes, *of_terms[:MOST_TERMS], *documents[:MOST_DOCUMENTS]]
 
     def text(self, name: str) -> str | None:

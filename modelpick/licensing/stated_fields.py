@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from modelpick.catalog.card import RELATION
 from modelpick.catalog.model import Model
+from modelpick.catalog.spdx_document import circle_in, is_spdx, licenses_in
 from modelpick.licensing.conditions import Assessment
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.identify import PLACEHOLDERS, Claim, Known, Unknown, identify, licenses_in
+from modelpick.licensing.identify import PLACEHOLDERS, Claim, Known, Unknown, identify
+from modelpick.licensing.identify import licenses_in as licenses_in_claim
 from modelpick.licensing.license import License
 from modelpick.licensing.outcome import EvidenceSource, Reason, Verdict
 
@@ -39,7 +41,7 @@ def assess_fields(
         for each in model.unreadable
         if each.field != RELATION
     ]
-    stated = licenses_in(card)
+    stated = licenses_in_claim(card)
     names = [("license_name", model.license_name)]
     for conflict in model.conflicts:
         names += [(f"license_name ({conflict.other_source})", conflict.other)] * (conflict.field == "license_name")
@@ -50,8 +52,9 @@ def assess_fields(
                 parts += _second(
                     f"{field} is {_short(name)}", f"{field}: {_short(name)}", claim, stated, assess, demanded
                 )
+    parts += _spdx(model, organisations, stated, facts, assess, demanded)
     for tag, claim in _tagged(model, organisations, facts):
-        if not _ids(licenses_in(claim)) & _ids(stated) or isinstance(claim, Unknown):
+        if not _ids(licenses_in_claim(claim)) & _ids(stated) or isinstance(claim, Unknown):
             parts += _second(f"a tag is {tag}", f"tags: {tag}", claim, stated, assess, demanded)
     return parts
 
@@ -59,7 +62,34 @@ def assess_fields(
 def says_something(model: Model) -> bool:
     """Whether a model has fields next to `license` that `assess_fields` looks at."""
     named = bool(model.license_name) and model.license is not None
-    return bool(model.unreadable or model.conflicts or named or any(map(_license_tag, model.tags)))
+    spdx = any(map(is_spdx, model.texts))
+    return bool(model.unreadable or model.conflicts or named or spdx or any(map(_license_tag, model.tags)))
+
+
+def _spdx(
+    model: Model,
+    organisations: Collection[str],
+    stated: tuple[License, ...],
+    facts: LicenseFacts,
+    assess: Assess,
+    demanded: Verdict,
+) -> Iterator[Assessment]:
+    """What SPDX documents state that is stricter than the card, and those whose relationships lead in a circle.
+
+    A document lists the tokenizer and the code as well, so a permissive license in it says nothing of the weights.
+    """
+    for name, text in model.texts.items():
+        if not is_spdx(name):
+            continue
+        for value in licenses_in(text):
+            claim = identify(value, None, organisations, facts.licenses)
+            found = licenses_in_claim(claim)
+            free = bool(found) and all(license.permits.commercial_use == "yes" for license in found)
+            if isinstance(claim, Unknown) or not (free or (found and _ids(found) <= _ids(stated))):
+                what = f"{name} says {_short(value)}"
+                yield from _second(what, f"{name}: {_short(value)}", claim, stated, assess, demanded)
+        if (circle := circle_in(text)) is not None:
+            yield _unreadable("relationships", f"a circle ({circle[:160]})", name, demanded)
 
 
 def _unreadable(field: str, value: str, source: str, demanded: Verdict) -> Assessment:
@@ -72,7 +102,7 @@ def _second(
 ) -> list[Assessment]:
     """A second claim next to the first: both apply, and the difference is a question."""
     titles = " or ".join(license.title for license in stated) or "no license"
-    named = " or ".join(license.title for license in licenses_in(claim))
+    named = " or ".join(license.title for license in licenses_in_claim(claim))
     other = f" ({named})" if named else ", which modelpick does not know"
     text = f"the card's license is {titles}, and {what}{other}: both apply"
     question = Assessment(demanded, (Reason("contradiction", text, evidence, demanded),))
@@ -83,7 +113,7 @@ def _agrees(name: str, card: Claim, organisations: Collection[str], facts: Licen
     """Whether a name is one of a license that the card states, or a description of it in its own words."""
     if name.strip().lower() in _NO_NAME or (isinstance(card, Known) and f"license_name: {name}"[:60] in card.evidence):
         return True
-    stated = licenses_in(card)
+    stated = licenses_in_claim(card)
     claim = identify(None, name, organisations, facts.licenses)
     if isinstance(claim, Known) and claim.certain:
         return bool(_ids(claim.candidates) & _ids(stated))

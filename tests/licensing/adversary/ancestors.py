@@ -88,6 +88,33 @@ def _shapes(parent: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def _spdx(license: str, *relationships: tuple[str, str, str]) -> dict[str, str | bytes]:
+    keys = ("spdxElementId", "relationshipType", "relatedSpdxElement")
+    document = {
+        "spdxVersion": "SPDX-2.3",
+        "packages": [{"name": "weights", "licenseConcluded": license, "licenseDeclared": "NOASSERTION"}],
+        "relationships": [dict(zip(keys, one, strict=True)) for one in relationships],
+    }
+    return {"model.spdx.json": json.dumps(document)}
+
+
+@kind("an SPDX document that says otherwise", "what it concludes is stated too, and a circle has no origin")
+def spdx() -> Iterator[Case]:
+    circle = (("A", "DESCENDANT_OF", "B"), ("B", "GENERATED_FROM", "A"))
+    for number, files in enumerate(
+        (_spdx("CC-BY-NC-4.0"), _spdx("LicenseRef-acme"), _spdx("MIT AND CC-BY-NC-SA-4.0"),
+         _spdx("Apache-2.0", *circle),
+         {"bom.spdx": "SPDXVersion: SPDX-2.3\nPackageLicenseConcluded: CC-BY-NC-4.0\n"},
+         {"bom.spdx": "Relationship: A ANCESTOR_OF B\nRelationship: B ANCESTOR_OF A\n"},
+         {"bom.spdx.yaml": "packages:\n- licenseDeclared: CC-BY-NC-ND-4.0\n"})
+    ):  # fmt: skip
+        yield misleading(f"acme/spdx-{number}", TAG, files)
+    chain = (("A", "DESCENDANT_OF", "B"), ("B", "DESCENDANT_OF", "C"), ("A", "CONTAINS", "C"))
+    yield harmless("acme/spdx-same", TAG, _spdx("Apache-2.0", *chain))
+    yield harmless("acme/spdx-none", TAG, _spdx("NOASSERTION"))
+    yield harmless("acme/spdx-free", TAG, _spdx("Apache-2.0 AND MIT"))
+
+
 @kind("a parent in every shape of base_model", "a shape is no reason to overlook it")
 def shapes() -> Iterator[Case]:
     for number, (closed, free) in enumerate(zip(_shapes(CLOSED), _shapes(FREE), strict=True)):
