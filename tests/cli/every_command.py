@@ -111,6 +111,7 @@ def commands(files: Files, server: str) -> list[list[str]]:
         ["license", "acme/foreign"],
         ["license", "acme/gated"],
         ["license", "meta-llama/Llama-3.1-8B", "--notice", notice, "--bom", bom],
+        ["license", files.model, "--bom", str(files.out / "bom.spdx.json"), "--evidence", str(files.out / "evidence")],
         ["license", files.model, "--policy", files.policy],
         ["estimate", "acme/foreign"],
         ["estimate", files.model, "--explain"],

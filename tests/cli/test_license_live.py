@@ -163,6 +163,20 @@ def test_a_deny_cannot_be_approved(hub: Hub, modelpick: Run) -> None:
     assert not Path("approvals.toml").exists()
 
 
+def test_license_lock_and_audit_write_the_same_bills_of_materials(hub: Hub, modelpick: Run) -> None:
+    hub.add("acme/parent", card="license: apache-2.0", files={"LICENSE": "Apache License"})
+    hub.add("acme/child", card="license: mit", base_model="acme/parent")
+    Path("code").mkdir()
+    Path("code/run.py").write_text('from transformers import AutoModel\nAutoModel.from_pretrained("acme/child")\n')
+    for words in (("license", "acme/child"), ("lock", "acme/child"), ("audit", "code")):
+        assert modelpick(*words, "--bom", "spdx").code in (0, 3), words
+        spdx = json.loads(Path("modelpick.spdx.json").read_text())
+        names = {one["name"] for one in spdx["@graph"] if one["type"] == "ai_AIPackage"}
+        assert names == {"acme/child", "acme/parent"}, words
+        assert modelpick(*words, "--bom", "bill.json").code in (0, 3), words
+        assert json.loads(Path("bill.json").read_text())["specVersion"] == "1.6"
+
+
 def test_evidence_is_archived_and_verified(hub: Hub, modelpick: Run) -> None:
     hub.add("acme/parent", card="license: apache-2.0", files={"LICENSE": "Apache License"})
     hub.add("acme/child", card="license: mit", base_model="acme/parent", files={"LICENSE": "MIT License"})

@@ -9,6 +9,7 @@ import typer
 from modelpick.audit.run import Audit, Use
 from modelpick.audit.run import audit as run
 from modelpick.audit.sarif import as_sarif
+from modelpick.cli.bill_of_materials import BomFile, write_bom
 from modelpick.cli.options import Offline, PolicyName, one_of, policy_asked
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, answer_json, styled, worst
 from modelpick.cli.policy_options import ProductName, judged_for
@@ -44,6 +45,7 @@ def audit(
         str | None,
         typer.Option("--since", metavar="FILE|COMMIT", help="Count only what is new since this audit or commit."),
     ] = None,
+    bom: BomFile = None,
     offline: Offline = False,
 ) -> None:
     """Judge every model that a code base names, with file and line.
@@ -62,6 +64,9 @@ def audit(
     )  # fmt: skip
     if sarif is not None:
         _write_sarif(found, sarif)
+    judged = [use.answer for use in found.uses if not isinstance(use.answer, ModelpickError)]
+    for path in write_bom(bom, judged, found.policy.name):
+        out.note(f"wrote {path}")
     _answer(out, found, format)
     _tell_the_rest(out, found)
     new = [use for use in found.uses if not use.before]

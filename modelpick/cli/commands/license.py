@@ -1,19 +1,18 @@
 """`modelpick license`: may we use it? Verdict, evidence, rule by rule, lineage, obligations."""
 
-import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelpick import __version__, files
+from modelpick import __version__
+from modelpick.cli.bill_of_materials import BomFile, now, write_bom
 from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import VERDICT_EXIT, Output, report_error, worst
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.cli.render.license import draw_license
 from modelpick.errors import ModelpickError
 from modelpick.licensing import archive
-from modelpick.licensing import bom as bill_of_materials
 from modelpick.licensing import notice as notices
 from modelpick.licensing.judge_models import facts_in_force, judge_models
 from modelpick.licensing.policy import Policy
@@ -30,9 +29,7 @@ def license(
         str | None,
         typer.Option("--notice", metavar="DIR", help="Write notices, copies of terms and a list of obligations."),
     ] = None,
-    bom: Annotated[
-        str | None, typer.Option("--bom", metavar="FILE", help="Write a CycloneDX bill of materials.")
-    ] = None,
+    bom: BomFile = None,
     evidence: Annotated[
         str | None,
         typer.Option("--evidence", metavar="DIR", help="Archive all that was looked at in a new folder."),
@@ -48,7 +45,7 @@ def license(
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
     judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
-    written = [*_write_notice(judgements, notice), *_write_bom(judgements, bom, chosen.name)]
+    written = [*_write_notice(judgements, notice), *write_bom(bom, judgements, chosen.name)]
     if evidence is not None:
         seal = _write_evidence(answers, models, Path(evidence), chosen)
         written.append(Path(evidence))
@@ -92,21 +89,13 @@ def _write_notice(judgements: list[Judgement], directory: str | None) -> tuple[P
     return notices.write(judgements, facts_in_force().licenses, Path(directory))
 
 
-def _write_bom(judgements: list[Judgement], file: str | None, policy: str) -> tuple[Path, ...]:
-    if file is None:
-        return ()
-    files.write_atomically(file, bill_of_materials.render(judgements, facts_in_force().licenses, policy=policy))
-    return (Path(file),)
-
-
 def _write_evidence(answers: list[Judgement | ModelpickError], asked: list[str], folder: Path, policy: Policy) -> str:
     """Writes the archive and returns its hash."""
     judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
     errors = [
         _result(name, answer) for name, answer in zip(asked, answers, strict=True) if isinstance(answer, ModelpickError)
     ]
-    made_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     licenses = facts_in_force().licenses
-    made = archive.contents(judgements, policy, licenses, modelpick=__version__, made_at=made_at, errors=errors)
+    made = archive.contents(judgements, policy, licenses, modelpick=__version__, made_at=now(), errors=errors)
     archive.write(made, folder)
     return archive.seal_of(made)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from modelpick import __version__
+from modelpick.cli.bill_of_materials import BomFile, write_bom
 from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import VERDICT_COLOUR, Console, Output, styled
 from modelpick.cli.policy_options import ProductName, policy_for
@@ -24,6 +25,7 @@ def lock(
     output: Annotated[
         str | None, typer.Option("--output", metavar="FILE", help="Lock file. Default: modelpick.lock.json.")
     ] = None,
+    bom: BomFile = None,
     offline: Offline = False,
 ) -> None:
     """Freeze commits, texts, verdicts, obligations and the policy.
@@ -41,7 +43,8 @@ def lock(
     frozen = locks.lock_of(pairs, chosen, asked=models, modelpick=__version__, today=today)
     path = Path(output or locks.FILE)
     locks.write(frozen, path)
-    payload = {
+    written = write_bom(bom, [answer for _, answer in pairs], chosen.name)
+    payload: dict[str, object] = {
         "file": str(path),
         "policy": chosen.as_json(),
         "modelpick": frozen.modelpick,
@@ -54,7 +57,11 @@ def lock(
         "assumptions": [],
         "sources": [],
     }  # fmt: skip
+    if written:
+        payload["written"] = [str(one) for one in written]
     out.answer(payload, lambda console: _draw(console, frozen, path))
+    for one in written:
+        out.note(f"wrote {one}")
 
 
 def _draw(console: Console, frozen: locks.Lock, path: Path) -> None:
