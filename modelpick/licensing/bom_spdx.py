@@ -1,4 +1,4 @@
-"""A bill of materials as SPDX 3.0.1 JSON-LD, with its AI and Dataset profiles. Pure.
+"""A bill of materials as SPDX 3.0.1 JSON-LD, with its AI and Dataset profiles.
 
 https://spdx.github.io/spdx-spec/v3.0.1/: each model is an `ai_AIPackage` with one declared and one concluded license,
 each data set a `dataset_DatasetPackage`, each ancestor is named by a relationship, and the verdict is an annotation.
