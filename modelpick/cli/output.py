@@ -42,7 +42,20 @@ VERDICT_COLOUR = {"allow": "green", "conditions": "yellow", "review": "magenta",
 _SEVERITY = (EXIT_REMOTE, EXIT_USAGE, EXIT_NO, EXIT_CANNOT_TELL, EXIT_YES)
 # Characters that our screens draw beyond ASCII, and what replaces them where the encoding lacks them.
 _PLAIN = str.maketrans(
-    {"…": "~", "·": "-", "×": "x", "≤": "<=", "≥": ">=", "█": "#", "░": ".", "–": "-", "’": "'", "±": "+-", "→": "->"}
+    {
+        "…": "~",
+        "·": "-",
+        "×": "x",
+        "≤": "<=",
+        "≥": ">=",
+        "█": "#",
+        "░": ".",
+        "–": "-",
+        "’": "'",
+        "±": "+-",
+        "→": "->",
+        "§": "section ",
+    }
 )
 _PIPED_WIDTH = 100  # a pipe has no columns: wide enough that no model id is cut
 _NARROWEST, _WIDEST = 20, 1000  # columns that a screen is drawn for, whatever COLUMNS says

@@ -4,9 +4,10 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from modelpick.catalog.model import Model
+from modelpick.licensing.quotes import Clause
 from modelpick.licensing.verdict import Judgement
 
 
@@ -126,10 +127,17 @@ def remarks(listed: ListedModel) -> Iterable[tuple[str, str]]:
     for product, verdict in answer.products:
         yield "product", f"{product}: {verdict.value}"
     for reason in answer.reasons:
-        yield "reason", f"{reason.code}: {reason.text} ({reason.evidence})"
+        yield "reason", f"{reason.code}: {reason.text} ({reason.evidence}){_clause(reason.clause)}"
     for owed in answer.obligations:
-        yield "obligation", f"{owed.code}: {owed.text}"
+        yield "obligation", f"{owed.code}: {owed.text}{_clause(owed.clause)}"
     for found in answer.licenses:
         yield "evidence", f"{found.id} from {found.source}: {found.evidence}"
-    for name, digest in replace(answer).evidence().items():
+    for name, digest in answer.evidence().items():
         yield "evidence_sha256", f"{name}: {digest}"
+
+
+def _clause(clause: Clause | None) -> str:
+    """The clause of a sentence, with its words, where they were read and on which day."""
+    if clause is None:
+        return ""
+    return f' [section {clause.section} of {clause.source}, read on {clause.read_on}: "{clause.words}"]'

@@ -1,6 +1,7 @@
 """The real client, a stand-in Hub on loopback, the whole program: what a counsel would type."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,19 @@ def test_a_deny_cannot_be_approved(hub: Hub, modelpick: Run) -> None:
     assert answer.code == 2
     assert "change the policy" in answer.err
     assert not Path("approvals.toml").exists()
+
+
+def test_the_screen_says_the_verdict_why_and_what_is_owed_by_which_clause(
+    modelpick: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = modelpick("license", "meta-llama/Llama-3.1-8B-Instruct", "--offline").out
+    titles = [line for line in shown.splitlines() if line in ("why", "you owe", "clauses", "license")]
+    assert titles == ["why", "you owe", "clauses", "license"]
+    plain = " ".join(shown.split())
+    assert '- show "Built with Llama" [1 §1.b.i]' in plain
+    assert re.search(r"\[1\] llama3\.1: \S.*, read on \d{4}-\d\d-\d\d", plain)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_license_lock_and_audit_write_the_same_bills_of_materials(hub: Hub, modelpick: Run) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from modelpick.cli.options import Offline, PolicyName
-from modelpick.cli.output import Console, Output, styled
+from modelpick.cli.output import VERDICT_COLOUR, Console, Output, styled
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.licensing import approvals, load
 from modelpick.licensing.judge_models import APPROVALS, judge_model, policy_in_force
@@ -125,30 +125,54 @@ def _decide(
 
 
 def _as_json(policy: Policy) -> dict[str, object]:
-    return {"policy": policy.as_json(), "company": to_json(policy.company), "rules": to_json(policy.rules)}
+    return {"policy": policy.as_json(), "title": policy.title, **policy.content()}
 
 
 def _draw(console: Console, policy: Policy) -> None:
     console.print(styled((policy.name, "bold"), f" {policy.title}"))
     console.print(f"{policy.path}, sha256 {policy.sha256[:12]}", style="dim", markup=False)
     console.print("\ncompany", style="bold")
-    for key, value in to_json(policy.company).items():
-        console.print(f"  {key:22} {_shown(value)}", markup=False)
+    _draw_facts(console, to_json(policy.company))
+    for name in policy.company.products:
+        console.print(styled((f"\nproduct {name}", "bold"), ": as the company, but for these"))
+        own = to_json(policy.company.products[name])
+        _draw_facts(console, {key: value for key, value in own.items() if value is not None})
+    for purchase in policy.company.purchased:
+        console.print(styled(("\nbought", "bold"), f" from {purchase.licensor}: contract {purchase.contract}"))
+        begins = f"from {purchase.since} " if purchase.since else ""
+        console.print(f"  {begins}until {purchase.until}, for {', '.join(purchase.models)}", markup=False)
     console.print(styled(("\nrules", "bold"), ": a fact about a license, and the verdict it requires"))
     for key, value in to_json(policy.rules).items():
         if isinstance(value, dict):
             for inner, verdict in value.items():
-                console.print(f"  {key}.{inner:<{22 - len(key) - 1}} {verdict}", markup=False)
+                _draw_rule(console, f"{key}.{inner}", verdict)
         else:
-            console.print(f"  {key:22} {value}", markup=False)
+            _draw_rule(console, key, value)
+    for rule in policy.named_rules:
+        named = {key: value for key, value in to_json(rule).items() if value not in (None, [], ())}
+        verdict, because = named.pop("verdict"), named.pop("because")
+        about = "; ".join(f"{key} {_shown(value)}" for key, value in named.items())
+        console.print(styled("  ", (f"{verdict:10}", VERDICT_COLOUR[verdict]), f" {about} (because: {because})"))
+
+
+def _draw_facts(console: Console, facts: dict[str, object]) -> None:
+    for key, value in facts.items():
+        if key not in ("products", "purchased"):
+            console.print(f"  {key:22} {_shown(value)}", markup=False)
+
+
+def _draw_rule(console: Console, key: str, verdict: str) -> None:
+    console.print(styled(f"  {key:31} ", (verdict, VERDICT_COLOUR[verdict])))
 
 
 def _shown(value: object) -> str:
-    if value is None or value == ():
-        return "unknown"
-    if isinstance(value, tuple):
+    if value is None or value in ((), []):
+        return "not given"
+    if isinstance(value, tuple | list):
         return ", ".join(str(item) for item in value)
-    return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.12g}" if isinstance(value, int | float) else str(value)
 
 
 SUBCOMMANDS = {"list": list_, "show": show, "check": check, "approve": approve, "reject": reject}
