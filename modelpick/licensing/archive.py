@@ -18,6 +18,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, printable_json
 from modelpick.licensing.evidence import digest_of
 from modelpick.licensing.license import License, LicenseIndex
+from modelpick.licensing.overrides import Approval
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.policy_file import text_of
 from modelpick.licensing.verdict import Judgement
@@ -70,8 +71,13 @@ def contents(
     modelpick: str,
     made_at: str,
     errors: Iterable[Mapping[str, object]] = (),
+    decisions: Iterable[Approval] = (),
 ) -> Mapping[str, bytes]:
-    """File name -> bytes. `modelpick`: this version; `made_at`: UTC, ISO 8601; `errors`: models without an answer."""
+    """File name -> bytes.
+
+    `modelpick`: this version; `made_at`: UTC, ISO 8601; `errors`: models without an answer; `decisions`: people's
+    approvals and rejections, of which those about these models are kept.
+    """
     collected = _Files()
     collected.add("policy.toml", text_of(policy), "policy", name=policy.name)
     ids = {id for answer in answers for id in answer.license_ids}
@@ -82,7 +88,8 @@ def contents(
             f"licenses/{_safe(license.id)}.json", _json(_license(license)), "license facts", license=license.id
         )
     models = {(model.id.lower(), model.revision): model for answer in answers for model in answer.models}
-    described = [_model(model, collected) for model in models.values()]
+    described = [_model(model, collected, license_index) for model in models.values()]
+    asked = {answer.model.lower() for answer in answers}
     index = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
@@ -90,6 +97,7 @@ def contents(
         "policy": {**policy.as_json(), "title": policy.title, "file": "policy.toml"},
         "results": [{**answer.as_json(), "evidence": answer.evidence()} for answer in answers],
         "errors": list(errors),
+        "decisions": [to_json(decision) for decision in decisions if decision.model.lower() in asked],
         "models": described,
         "files": collected.listed,
     }
@@ -97,7 +105,7 @@ def contents(
     return {**collected.contents, "README.txt": _README.encode(), INDEX: _json(whole).encode()}
 
 
-def _model(model: Model, collected: _Files) -> dict[str, object]:
+def _model(model: Model, collected: _Files, license_index: LicenseIndex) -> dict[str, object]:
     """Adds a model's files, and describes it for the index."""
     folder = f"models/{_safe(model.id)}@{(model.revision or '')[:12] or 'commit-unknown'}"
     about = {"model": model.id, "revision": model.revision}
@@ -114,11 +122,13 @@ def _model(model: Model, collected: _Files) -> dict[str, object]:
     if model.gate_text:
         collected.add(f"{folder}/gate.txt", model.gate_text, "gate", **about)
     link = model.license_link
+    known = license_index.by_link(link) if link else None
+    lead = {"address": link, "file": _target(link, texts) if link else None, "license": known.id if known else None}
     return {
         **about,
         "origin": model.origin,
         "texts": texts,
-        "links": [{"address": link, "file": _target(link, texts)}] if link else [],
+        "links": [lead] if link else [],
         "unread": [to_json(unread) for unread in model.unread],
     }
 

@@ -144,7 +144,7 @@ ROWS: tuple[FactRow, ...] = (
     FactRow("limits.territory_excluded", lambda case: case.excludes_home and not case.is_excluded_if_multimodal,
         "excluded_territory", lambda case: f"is not granted to a company domiciled in {case.company.domicile} "
         f"(excluded: {', '.join(case.excluded)})", "over_limit", stage="limit"),
-    FactRow("limits.territory_spares_end_users", lambda case: bool(case.excluded_customers)
+    FactRow("limits.territory_excluded", lambda case: bool(case.excluded_customers)
         and not case.is_excluded_if_multimodal, "excluded_customers",
         lambda case: f"is not granted for use by customers in {', '.join(case.excluded_customers)} "
         f"(excluded: {', '.join(case.excluded)})", "over_limit", stage="limit"),
@@ -228,6 +228,10 @@ ROWS: tuple[FactRow, ...] = (
         "no_patent_grant", stage="note"),
     FactRow("permits.ends_on_litigation", _permits("ends_on_litigation", True),
         obligation=("patent_litigation", "you lose rights under {title} if you sue over patents in the model")),
+    FactRow("limits.territory_spares_end_users", lambda case: case.license.limits.territory_spares_end_users
+        and bool(case.customers_there), "end_users_spared",
+        lambda case: f"does not exclude end users, such as customers in {', '.join(case.customers_there)}",
+        stage="note"),
     FactRow("permits.made_for", lambda case: case.license.permits.made_for != "models", "not_made_for_models",
         "was written for {fact}, not for models", stage="note"),
 )  # fmt: skip

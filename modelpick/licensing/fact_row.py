@@ -43,12 +43,15 @@ class LicenseCase:
         return self.home is not None and bool(self.excluded) and self.territories.within(self.home, self.excluded)
 
     @property
-    def excluded_customers(self) -> tuple[str, ...]:
-        """The countries of the company's customers that an exclusion reaches; a place nobody knows counts as such."""
-        if not self.excluded or self.license.limits.territory_spares_end_users:
-            return ()
-        places, known = self.company.customers, self.territories
+    def customers_there(self) -> tuple[str, ...]:
+        """The countries of the company's customers in an excluded territory; a place nobody knows counts as such."""
+        places, known = self.company.customers if self.excluded else (), self.territories
         return tuple(place for place in places if not known.knows(place) or known.within(place, self.excluded))
+
+    @property
+    def excluded_customers(self) -> tuple[str, ...]:
+        """Those of them that the exclusion reaches: none where it spares end users."""
+        return () if self.license.limits.territory_spares_end_users else self.customers_there
 
     @property
     def is_excluded_if_multimodal(self) -> bool:

@@ -15,6 +15,7 @@ from modelpick import files
 from modelpick.catalog.model import Unread
 from modelpick.errors import UsageError
 from modelpick.licensing import archive, load
+from modelpick.licensing.approvals import approval_of
 from modelpick.licensing.evidence import digest_of
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy
@@ -57,7 +58,8 @@ def test_an_archive_holds_all_that_was_looked_at(evidence: Mapping[str, bytes], 
     assert (index["modelpick"], index["made_at"]) == ("1.2", "2026-11-23T00:00:00Z")
     child = next(one for one in index["models"] if one["model"] == CHILD.id)
     assert child["revision"] == CHILD.revision
-    assert child["links"] == [{"address": CHILD.license_link, "file": child["texts"]["LICENSES/MIT.txt"]}]
+    (link,) = child["links"]
+    assert (link["address"], link["file"]) == (CHILD.license_link, child["texts"]["LICENSES/MIT.txt"])
     assert child["unread"][0]["name"] == "terms.pdf"
     assert index["results"][0]["reasons"]
     assert load.load_policy(folder / "policy.toml").sha256 == index["policy"]["sha256"], "the policy can be used again"
@@ -82,6 +84,19 @@ def test_the_seal_covers_everything_but_the_time(
     index = json.loads(evidence["index.json"])
     unsealed = {key: value for key, value in index.items() if key not in ("evidence_sha256", "made_at")}
     assert digest_of(unsealed) == index["evidence_sha256"]
+
+
+def test_people_s_decisions_are_kept(judged: Judged, commercial: Policy, facts: LicenseFacts) -> None:
+    asked = model("someone/thing", None)
+    decision = approval_of(
+        judged(asked), commercial, by="Jane", because="asked", until="2027-01-31", today=TODAY.isoformat()
+    )
+    held = replace(facts, approvals=(decision, replace(decision, model="other/thing")))
+    archived = archive.contents(
+        [judged(asked, facts=held)], commercial, facts.licenses, modelpick="1", made_at="x", decisions=held.approvals
+    )
+    (kept,) = json.loads(archived["index.json"])["decisions"]
+    assert (kept["model"], kept["by"], kept["evidence"]) == (asked.id, "Jane", dict(decision.evidence))
 
 
 def test_a_change_to_an_archive_is_noticed(evidence: Mapping[str, bytes], tmp_path: Path) -> None:

@@ -95,7 +95,10 @@ def _write_evidence(answers: list[Judgement | ModelpickError], asked: list[str],
     errors = [
         _result(name, answer) for name, answer in zip(asked, answers, strict=True) if isinstance(answer, ModelpickError)
     ]
-    licenses = facts_in_force().licenses
-    made = archive.contents(judgements, policy, licenses, modelpick=__version__, made_at=now(), errors=errors)
+    facts = facts_in_force()
+    made = archive.contents(
+        judgements, policy, facts.licenses, modelpick=__version__, made_at=now(), errors=errors,
+        decisions=facts.approvals,
+    )  # fmt: skip
     archive.write(made, folder)
     return archive.seal_of(made)
