@@ -169,11 +169,11 @@ def test_the_screen_says_the_verdict_why_and_what_is_owed_by_which_clause(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = modelpick("license", "meta-llama/Llama-3.1-8B-Instruct", "--offline").out
-    titles = [line for line in shown.splitlines() if line in ("why", "you owe", "clauses", "license")]
-    assert titles == ["why", "you owe", "clauses", "license"]
+    titles = [line for line in shown.splitlines() if line in ("why", "you owe", "license")]
+    assert titles == ["why", "you owe", "license"]
     plain = " ".join(shown.split())
-    assert '- show "Built with Llama" [1 §1.b.i]' in plain
-    assert re.search(r"\[1\] llama3\.1: \S.*, read on \d{4}-\d\d-\d\d", plain)
+    assert re.search(r'- show "Built with Llama" llama3\.1 1\.b\.i: "', plain)
+    assert re.search(r"read \d{4}-\d\d-\d\d", plain)
     assert max(map(len, shown.splitlines())) <= 80
 
 
