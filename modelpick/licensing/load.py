@@ -9,6 +9,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,7 +78,23 @@ def read_policy(table: Mapping[str, Any], path: Path) -> Policy:
     digest = hashlib.sha256(files.read_bytes(path, code="bad_policy_file", largest=LARGEST)).hexdigest()
     policy = replace(read(Policy, table, str(path)), file_sha256=digest, path=str(path))
     policy.check(load_countries(), str(path))
+    if any(rule.licenses for rule in policy.named_rules):
+        _check_named_licenses(policy, path)
     return policy.sealed()
+
+
+def _check_named_licenses(policy: Policy, path: Path) -> None:
+    """Raise UsageError for a rule about a license that nobody knows: it would forbid nothing."""
+    known = {name for license in load_licenses().licenses for name in (license.id, license.spdx) if name}
+    for number, rule in enumerate(policy.named_rules, 1):
+        for pattern in rule.licenses:
+            if not any(fnmatchcase(name.lower(), pattern.lower()) for name in known):
+                text = f"[[named_rules]] number {number} names {pattern!r}, a license that modelpick does not know"
+                raise UsageError(
+                    f"{path}: {text}",
+                    fix=nearest(pattern, known) or "use the name of a file in policies/licenses/, without .toml",
+                    code="bad_policy_file",
+                )
 
 
 def read_company(table: object, where: str) -> Company:

@@ -161,6 +161,7 @@ def test_a_base_that_is_none_is_refused(base: str, tmp_path: Path) -> None:
         ('[[named_rules]]\nverdict = "allow"\nbecause = "x"\nmodels = ["a/b"]', "verdict is 'allow'"),
         ('[[named_rules]]\nverdict = "deny"\nbecause = "x"', "does not say what it is about"),
         ('[[named_rules]]\nverdict = "deny"\nmodels = ["a/b"]', "because"),
+        ('[[named_rules]]\nverdict = "deny"\nbecause = "x"\nlicenses = ["lama3*"]', "'lama3*'"),
         ('[[named_rules]]\nverdict = "deny"\nbecause = "x"\nmodel = "a/b"', "unknown key 'model'"),
     ],
 )  # fmt: skip

@@ -140,7 +140,9 @@ def _draw(console: Console, policy: Policy) -> None:
     for purchase in policy.company.purchased:
         console.print(styled(("\nbought", "bold"), f" from {purchase.licensor}: contract {purchase.contract}"))
         begins = f"from {purchase.since} " if purchase.since else ""
-        console.print(f"  {begins}until {purchase.until}, for {', '.join(purchase.models)}", markup=False)
+        today = datetime.date.today().isoformat()
+        over = "" if purchase.is_in_force(today) else " (not in force today: it opens nothing)"
+        console.print(f"  {begins}until {purchase.until}{over}, for {', '.join(purchase.models)}", markup=False)
     console.print(styled(("\nrules", "bold"), ": a fact about a license, and the verdict it requires"))
     for key, value in to_json(policy.rules).items():
         if isinstance(value, dict):
