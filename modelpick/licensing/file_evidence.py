@@ -1,17 +1,15 @@
-"""What a repository's files say in addition to its card: license files, use policies, gate, GGUF header, the body of
-the card.
+"""What a repository's files say in addition to its card: license files, use policies, gate, GGUF header.
 
 A file can settle what the card left open, and it can add what the card does not mention. Where card and files disagree
 both are shown, and both apply. Pure.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelpick.catalog.model import Conflict, Model
 from modelpick.catalog.terms import is_document, kind_of
-from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.fingerprints import words_of
@@ -21,6 +19,7 @@ from modelpick.licensing.license_text import FEW, Reading, linked, read_text
 from modelpick.licensing.outcome import EvidenceSource, LicenseFinding, Obligation, Reason, Verdict, join
 from modelpick.licensing.ownership import is_the_publishers_own
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.statements.reading import read_statements
 
 _CERTAIN = ("whole", "title", "piece")
 _CERTAIN_OF_DOCUMENTS = ("whole", "modified", "code_only")
@@ -75,6 +74,11 @@ def read_files(model: Model, facts: LicenseFacts) -> tuple[FileReading, ...]:
                 if kind_of(name) or reading.kind in _CERTAIN_OF_DOCUMENTS or _reads_like_terms(text)
             ]
     return tuple(found)
+
+
+def may_state_terms(name: str) -> bool:
+    """Whether the prose of a file is read: that of the card, and of documents that may hold terms."""
+    return name.lower() == "readme.md" or is_document(name)
 
 
 def _reads_like_terms(text: str) -> bool:
@@ -190,14 +194,11 @@ def _doubt(
 
 def _around(file: FileReading, policy: Policy, facts: LicenseFacts) -> list[Assessment]:
     """A question where the lines of holders and titles around a license text forbid commercial use after all."""
-    forbidding = [
-        sentence
-        for sentence in facts.card_statements.statements(file.reading.around)
-        if facts.card_statements.forbids_commerce(sentence)
-    ]
+    statements = read_statements(file.reading.around, facts.words, facts.licenses)
+    forbidding = [one.quote for one in statements if one.is_of_the_weights and one.says != "named_license"]
     if not forbidding:
         return []
-    text = f'{file.name}: next to the license it says "{forbidding[0][:120]}"'
+    text = f'{file.name}: next to the license it says "{forbidding[0]}"'
     return [_question("modified_license_text", text, file.name, policy)]
 
 
@@ -291,56 +292,3 @@ def _differing(conflict: Conflict) -> str:
         for value in (conflict.kept, conflict.other)
     )
     return f"{subject} {kept} according to {conflict.kept_source}, and {other} according to {conflict.other_source}"
-
-
-def _statements(model: Model, patterns: CardStatements) -> Iterator[tuple[EvidenceSource, str, str]]:
-    """Statements of the card's body, of other documents and of what the gate asks to accept, each with its place.
-
-    Notices and use policies name licenses of others; of theirs only what forbids commercial use counts.
-    """
-    for name, text in model.texts.items():
-        around = kind_of(name) in ("notice", "use_policy")
-        if around or name.lower() == "readme.md" or is_document(name):
-            for sentence in patterns.statements(text):
-                if not around or patterns.forbids_commerce(sentence):
-                    yield "body", name, sentence
-    for sentence in patterns.statements(model.gate_text or ""):
-        yield "gate", "the gate", sentence
-
-
-def assess_body(
-    model: Model, explained: Collection[str], stated: bool, policy: Policy, facts: LicenseFacts, modality: Modality
-) -> list[Assessment]:
-    """What the body of the card says of its license, compared with all that is known.
-
-    `explained`: the license ids found. `stated`: whether the card's metadata names a license. The body is weak
-    evidence: a contradiction raises a question; where nothing else is stated, only what it forbids is believed.
-    """
-    parts: list[Assessment] = []
-    statements, licenses = facts.card_statements, facts.licenses
-    known = [licenses.by_id[id] for id in explained if id in licenses.by_id]
-    forbidden = any(license.permits.commercial_use == "no" for license in known)
-    for source, place, sentence in _statements(model, statements):
-        if statements.is_about_something_else(sentence):
-            continue
-        evidence = f"{place}: {sentence[:120]}"
-        if not forbidden and statements.forbids_commerce(sentence):
-            parts.append(_forbids_commerce(source, evidence, stated, policy))
-        for license in licenses.mentioned(sentence):
-            if license.id in explained:
-                continue
-            mentioned = assess_claim(Known((license,), evidence), source, policy, facts.territories, modality)
-            if mentioned.verdict > Verdict.ALLOW or not stated:
-                metadata = f"its metadata says {_titles(known)}" if stated else "its metadata names no license"
-                text = f"the card's text names {license.title}, {metadata}"
-                parts.append(_question("contradiction", text, evidence, policy))
-                parts.append(Assessment(mentioned.verdict, mentioned.reasons, (), mentioned.findings))
-    return parts
-
-
-def _forbids_commerce(source: EvidenceSource, evidence: str, stated: bool, policy: Policy) -> Assessment:
-    """A sentence that forbids commercial use: a question if a license is stated, else believed."""
-    demanded = Verdict(policy.rules.contradiction) if stated else policy.rules.non_commercial
-    text = "the card's text forbids commercial use" + (", its metadata does not" if stated else "")
-    reason = Reason("contradiction" if stated else "non_commercial", text, evidence, demanded)
-    return Assessment(demanded, (reason,), (), (LicenseFinding("non-commercial", None, source, evidence),))

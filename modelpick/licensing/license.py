@@ -5,7 +5,7 @@ is the policy's business (policy.py, assess.py).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -208,19 +208,23 @@ class LicenseIndex:
         return self._by_name.get(_name(name), ())
 
     def mentioned(self, sentence: str) -> tuple[License, ...]:
-        """The licenses a sentence names by id, by title or by what their texts call themselves, in its order.
+        """The licenses a sentence names by id, by title or by what their texts call themselves, in its order."""
+        return tuple(dict.fromkeys(license for license, _, _ in self.mentions(sentence)))
+
+    def mentions(self, sentence: str) -> Iterator[tuple[License, int, int]]:
+        """Each name of a license in a sentence, with the characters at which it begins and ends.
 
         Of phrases that begin at one word the longest counts, and its words are not looked at again.
         """
-        words = _WORD.findall(sentence.lower())
-        found: dict[License, None] = {}
+        found = list(_WORD.finditer(sentence.lower()))
+        words = [match[0] for match in found]
         start = 0
         while start < len(words):
             length = next((n for n in self._lengths.get(words[start], ()) if self._phrase(words, start, n)), 0)
             if length:
-                found[self._by_phrase[" ".join(words[start : start + length])]] = None
+                license = self._by_phrase[" ".join(words[start : start + length])]
+                yield license, found[start].start(), found[start + length - 1].end()
             start += length or 1
-        return tuple(found)
 
     def _phrase(self, words: list[str], start: int, length: int) -> bool:
         return " ".join(words[start : start + length]) in self._by_phrase and start + length <= len(words)

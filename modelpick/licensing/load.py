@@ -18,7 +18,6 @@ from modelpick import files
 from modelpick.catalog import index
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.card_links import RelationWords
-from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.conditions import fields_without_a_row
 from modelpick.licensing.countries import Countries, countries_of
 from modelpick.licensing.facts import LicenseFacts
@@ -35,6 +34,7 @@ from modelpick.licensing.overrides import (
     WeightFamily,
 )
 from modelpick.licensing.policy import Company, Policy, Territories, merged
+from modelpick.licensing.statements.vocabulary import Language, Vocabulary, WordsFile, languages_of
 from modelpick.schema import read
 
 LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
@@ -186,15 +186,13 @@ def _territories(path: Path | None = None) -> Territories:
     return read(Territories, _toml(where), str(where))
 
 
-def load_card_statements(path: Path | None = None) -> CardStatements:
-    """policies/prose.toml."""
-    where = path or policies_directory() / "prose.toml"
-    statements = read(CardStatements, _toml(where), str(where))
+def load_words(path: Path | None = None) -> Mapping[str, Language]:
+    """policies/words.toml: the words in which cards state terms, by language."""
+    where = path or policies_directory() / "words.toml"
     try:
-        statements.check()
-    except re.error as error:
-        raise _bad_expression(where, error, "fix that pattern") from error
-    return statements
+        return languages_of(read(WordsFile, _toml(where), str(where)))
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}", fix="correct that entry", code="bad_policy_file") from error
 
 
 def load_relation_words(path: Path | None = None) -> RelationWords:
@@ -221,8 +219,8 @@ _FACTS: Mapping[str, Callable[[Path], object]] = {
     "restricted_datasets": load_restricted_datasets,
     "derived_datasets": load_derived_datasets,
     "territories": load_territories,
-    "prose": load_card_statements,
     "relations": load_relation_words,
+    "words": load_words,
     "approvals": load_approvals,
 }
 
@@ -290,8 +288,8 @@ def load_facts(approvals: Path | None = None) -> LicenseFacts:
         datasets=load_restricted_datasets(),
         derived_datasets=load_derived_datasets(),
         territories=load_territories(),
-        card_statements=load_card_statements(),
         relation_words=load_relation_words(),
+        words=Vocabulary(load_words),
         approvals=load_approvals(approvals),
         fingerprints=Fingerprints(load_fingerprints, load_texts),
         name_matches=NameMatches(_catalog_ids),

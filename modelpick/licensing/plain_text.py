@@ -21,8 +21,9 @@ _INVISIBLE = (
 )  # fmt: skip
 _MARKS = {
     **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\uff0d\u2043"), "-"),
-    **dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07\u0060\u00b4"), "'"),
+    **dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07"), "'"),
     **dict.fromkeys(map(ord, "\u2028\u2029\x85\v\f"), "\n"),
+    **dict.fromkeys((0xFDFA, 0xFDFB), " "),  # whole sentences as one character: eighteen in place of one
     0x03F2: "c",  # NFKC makes a final sigma of it, which looks otherwise
 }
 _DROPPED = dict.fromkeys(code for first, last in _INVISIBLE for code in range(first, last + 1)) | _MARKS

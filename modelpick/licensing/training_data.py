@@ -17,6 +17,7 @@ from modelpick.licensing.lineage import Find
 from modelpick.licensing.outcome import Reason, Verdict, join
 from modelpick.licensing.overrides import Curation, Restriction
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.statements.reading import CardStatement, read_statements
 
 PREFIX = "datasets/"
 """How `Find` is asked for a data set's card: by the id as it stands in the Hub's addresses."""
@@ -105,14 +106,24 @@ def _in_fields(card: Model, facts: LicenseFacts) -> Iterator[_Stated]:
 
 def _in_text(card: Model, facts: LicenseFacts) -> Iterator[_Stated]:
     """What the text of a data set's card restricts."""
-    text, statements = _card_text(card), facts.card_statements
-    for sentence in statements.statements(text or ""):
-        if statements.forbids_commerce(sentence):
-            yield _Stated("non_commercial", f"its card says {_quoted(sentence)}", f"README.md: {sentence[:120]}")
+    text = _card_text(card)
+    for statement in read_statements(text or "", facts.words, facts.licenses, (card.id,)):
+        if _restricts_commerce(statement):
+            evidence = f"README.md, line {statement.line}: {statement.quote}"
+            yield _Stated("non_commercial", f"its card says {_quoted(statement.quote)}", evidence)
             break
     outputs = facts.relation_words.holds_outputs(text) if text else None
     if outputs is not None:
         yield _Stated("output_restricted", f"its card says {_quoted(outputs)}", f"README.md: {outputs[:120]}")
+
+
+def _restricts_commerce(statement: CardStatement) -> bool:
+    """Whether a statement on a data set's card keeps the data from commercial use. No subject means the data here."""
+    if statement.about not in ("data", "weights", "base"):
+        return False
+    if statement.license is not None:
+        return statement.license.permits.commercial_use == "no"
+    return statement.says in ("non_commercial", "research_only")
 
 
 def _sources(data_set: str, card: Model | None, facts: LicenseFacts) -> Iterable[str]:

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 from modelpick.catalog.model import Model
 from modelpick.catalog.terms import kind_of
-from modelpick.licensing.card_statements import LONGEST_BODY
 from modelpick.licensing.conditions import Assessment
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License
@@ -19,6 +18,7 @@ from modelpick.licensing.license_text import LONGEST, linked
 from modelpick.licensing.outcome import Basis, Obligation, Reason, Verdict
 from modelpick.licensing.ownership import is_the_publishers_own
 from modelpick.licensing.policy import Policy
+from modelpick.licensing.statements.reading import LONGEST_TEXT
 
 # https://huggingface.co/org/name/blob/main/LICENSE; the other words are what the Hub has in that place.
 _ON_THE_HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:models/)?", re.IGNORECASE)
@@ -33,7 +33,7 @@ def assess_unread(
     excused = gated if gated and is_the_publishers_own(stated, id, facts) else []
     asked = [(unread.name, unread.why) for unread in model.unread if not (unread.gated and excused)]
     for name, text in model.texts.items():
-        longest = LONGEST_BODY if name.lower() == "readme.md" else LONGEST if kind_of(name) else None
+        longest = LONGEST_TEXT if name.lower() == "readme.md" else LONGEST if kind_of(name) else None
         if longest is not None and len(text) > longest:
             asked.append((name, f"only its first {longest:,} characters were read"))
     owed: tuple[Obligation, ...] = ()

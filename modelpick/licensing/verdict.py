@@ -12,10 +12,10 @@ from typing import Protocol
 from modelpick.catalog.derived import weight_names
 from modelpick.catalog.model import Model, Origin
 from modelpick.licensing.assessed_model import modality_of
+from modelpick.licensing.card_statements import assess_body
 from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.evidence import changed, digests_of
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.file_evidence import assess_body
 from modelpick.licensing.lineage import Ancestor, Find, ancestry, repository_of
 from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model
 from modelpick.licensing.named_rules import Member, assess_rules, member

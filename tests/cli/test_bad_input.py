@@ -47,7 +47,7 @@ from tests.cli.conftest import Run
         (["license"], "MODEL"),
         (["license", ""], "org/name"),
         (["policy", "check", "no-such-file.toml"], "no-such-file"),
-        (["policy", "check", "no/prose.toml"], "no/prose.toml"),
+        (["policy", "check", "no/words.toml"], "no/words.toml"),
         (["catalog", "show", "qqqqzz"], "qqqqzz"),
         (["license", "Qwen/Qwen3-8B", "--offline", "--policy", "x" * 300], "too long"),
         (["recommend", "--policy", "x" * 300], "too long"),

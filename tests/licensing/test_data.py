@@ -7,7 +7,6 @@ import pytest
 
 from modelpick.errors import UsageError
 from modelpick.licensing import load
-from modelpick.licensing.card_statements import CardStatements
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License
 from modelpick.licensing.policy import TrainingDataRules
@@ -138,22 +137,29 @@ def test_a_bad_pattern_is_refused(tmp_path: Path) -> None:
         load.load_families(path)
 
 
-def test_a_bad_pattern_of_prose_is_refused_when_it_is_loaded_not_when_a_card_is_read(
-    tmp_path: Path, repository: Path
-) -> None:
-    path = tmp_path / "prose.toml"
-    whole = (repository / "policies" / "prose.toml").read_text()
-    for broken in ("(unclosed", "a**", "[z-a]"):
-        path.write_text(whole.replace("'non[- ]?commercial',", f"'{broken}',", 1))
-        with pytest.raises(UsageError, match="regular expression") as caught:
-            load.load_card_statements(path)
-        assert broken in caught.value.message
-        assert str(path) in caught.value.message
-    path.write_text(whole)
-    assert load.load_card_statements(path).forbids_commerce("Only for non-commercial use.")
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('order = "middle"', "en.order"),
+        ('weight = ["model"]', "en.weight"),
+        ('weights = "model"', "en.weights"),
+        ('weights = ["model", "*"]', "en.weights"),
+        ('weights = ["mo*del"]', "en.weights"),
+        ("weights = [7]", "en.weights"),
+    ],
+)
+def test_a_bad_word_is_refused_and_named(tmp_path: Path, line: str, named: str) -> None:
+    path = tmp_path / "words.toml"
+    path.write_text(f"[languages.en]\n{line}\n")
+    with pytest.raises(UsageError, match=r"words\.toml") as caught:
+        load.load_words(path)
+    assert named in caught.value.message
 
 
-def test_two_halves_that_make_a_pattern_only_together_are_none() -> None:
-    """They are searched as one expression: each must be whole."""
-    with pytest.raises(re.error):
-        CardStatements(speaks=("(licen", "se)")).check()
+def test_every_language_says_what_it_takes_to_restrict_and_to_permit(facts: LicenseFacts) -> None:
+    """A language without one of these words would let a kind of restriction pass, or ask about a kind of permission."""
+    needed = {"weights", "code", "data", "non_commercial", "commercial", "company", "research", "only", "not", "may"}
+    needed |= {"ban", "limit", "ask", "consent", "need", "fee", "license", "use", "free"}
+    for code, language in facts.words.languages.items():
+        if code != "any":
+            assert needed <= {concept for concept, words in language.words.items() if words}, code

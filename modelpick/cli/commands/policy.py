@@ -44,7 +44,7 @@ def show(
 
 def check(
     out: Output,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Policy file, or facts such as prose.toml.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Policy file, or facts such as words.toml.")],
 ) -> None:
     """Check a policy file.
 
