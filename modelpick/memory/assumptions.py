@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.memory.stacks import DEEPSPEED, NEWEST, OLDER, Stack, is_unread
-from modelpick.memory.weights import Q4_K_M_BITS, Scheme
+from modelpick.memory.weights import Scheme
 from modelpick.workload import KBIT_METHODS, Task, Workload
 
 WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
@@ -184,7 +184,26 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
         "state-space layers run with their CUDA kernels; the plain PyTorch path takes more",
     ),
     (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
-    (_SERVE, lambda c: c.workload.method == "gguf", f"GGUF is assumed to be Q4_K_M, {Q4_K_M_BITS:.2f} bits per weight"),
+    (
+        _SERVE,
+        lambda c: c.workload.method == "gguf" and c.workload.gguf_level is None,
+        "GGUF is assumed to be Q4_K_M; --gguf-level names another level",
+    ),
+    (
+        _SERVE,
+        lambda c: c.workload.n_gpu_layers is not None or c.workload.n_cpu_moe,
+        "layers and experts that stay in RAM, and the embedding table, are not counted: they take RAM",
+    ),
+    (
+        _SERVE,
+        lambda c: c.workload.cpu_offload_gb,
+        "offloaded weights take RAM, and cross to the GPU at every step",
+    ),
+    (
+        _SERVE,
+        lambda c: c.scheme is not None and c.stack.rebuilds(c.scheme.name),
+        "{stack} holds {method} packed only with triton 3.4 and the package kernels: 16 bits are counted",
+    ),
     (_SERVE, lambda c: c.lacks_checkpoint, "this model is assumed to have a checkpoint in {method}"),
 )
 _ROWS_OF = {task: tuple(row[1:] for row in _ROWS if task in row[0]) for task in _BOTH}

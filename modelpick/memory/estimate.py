@@ -11,19 +11,18 @@ from modelpick.catalog import architecture as shapes
 from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
-from modelpick.memory import activations, kv_cache
+from modelpick.memory import kv_cache, llama_cpp, serving_peak
 from modelpick.memory.assumptions import EstimatedCase, assumptions_of, sharding_adds_memory
 from modelpick.memory.formats import as_held, format_problem
 from modelpick.memory.overhead import interval, runtime_bytes
 from modelpick.memory.parts import PARTS, MemoryParts
 from modelpick.memory.stack_words import settled
 from modelpick.memory.stacks import Stack, stack_of
-from modelpick.memory.training import Shares, shares, widened
+from modelpick.memory.training import shares, widened
 from modelpick.memory.training_peak import parts_alone, training_parts
 from modelpick.memory.weights import (
     ELEMENT_BYTES,
     Scheme,
-    Weights,
     parameter_count,
     scheme_for,
     weight_bytes,
@@ -113,7 +112,7 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     CannotTellError for training a model whose layers are only guessed: recurrent ones keep tens of times more for the
     backward pass than attention does.
     """
-    workload = as_held(settled(workload), architecture)
+    workload = settled(as_held(workload, architecture))
     if (problem := format_problem(architecture, workload)) is not None:
         raise problem
     if architecture.guessed and workload.task == "finetune":
@@ -130,8 +129,9 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         workload = replace(workload, kbit_prepared=False)  # peft utils/other.py: what GPTQ left in 16 bits stays
     held = widened(architecture, weight_bytes(architecture, scheme, stack, b, count, workload), workload, stack, b)
     if stack.rotary_tables:
-        held = replace(held, other=held.other + _rotary_tables(architecture, b))
+        held = replace(held, other=held.other + serving_peak.rotary_tables(architecture, b))
     share = shares(architecture, workload, held)
+    element = kv_cache.element_bytes(architecture, workload, b)
     assumptions = list(architecture.assumptions)
     if parameters is None and not architecture.exact:
         assumptions.append("parameters are counted from config.json alone, which may miss parts")
@@ -140,9 +140,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         as_run = replace(workload, attention="eager")
         assumptions.append(f"{stack.name} has no sdpa path for {architecture.model_type}: eager attention")
     if workload.task == "serve":
-        parts = _serve(architecture, as_run, stack, held, share, b)
+        parts = serving_peak.serving_parts(architecture, as_run, stack, held, share, b, count)
         if stack.grows_cache and workload.generate:
-            element = _cache_bytes(workload, b)
             grown = share.cache * kv_cache.cache_bytes(architecture, workload.generate, workload.batch, element)
     else:
         peak = training_parts(architecture, as_run, stack, held, share, b, count)
@@ -161,19 +160,11 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
         parameters=count,
         parameters_source=source,
         trainable_parameters=trainable,
-        kv_bytes_per_token=kv_cache.bytes_per_token(architecture, _cache_bytes(workload, b), stack.paged_cache),
+        kv_bytes_per_token=kv_cache.bytes_per_token(architecture, element, stack.paged_cache),
         formulas=_formulas(workload, scheme),
         assumptions=tuple(assumptions),
         offloaded=offloaded,
     )
-
-
-def _rotary_tables(architecture: Architecture, b: float) -> float:
-    """A cosine and a sine of every position and channel of a head, in every layer."""
-    if not architecture.rotary or architecture.context is None:
-        return 0.0
-    heads = sum(group.count * group.attention.head_dim for group in architecture.layers if group.attention)
-    return 2.0 * heads * architecture.context * b
 
 
 def _no_sdpa(architecture: Architecture, stack: Stack) -> bool:
@@ -181,54 +172,11 @@ def _no_sdpa(architecture: Architecture, stack: Stack) -> bool:
     return architecture.caps_scores or (stack.transformers_models and not architecture.sdpa)
 
 
-def _cache_bytes(workload: Workload, b: float) -> float:
-    return {"auto": b, "fp8": 1.0, "int8": 1.0, "int4": 0.5}[workload.kv_cache_dtype]
-
-
-def _serve(
-    architecture: Architecture, workload: Workload, stack: Stack, held: Weights, share: Shares, b: float
-) -> MemoryParts:
-    """The larger of two moments: the end of prefill, or the last generated token."""
-    batch, prompt, generated = workload.batch, workload.context, workload.generate
-    element = _cache_bytes(workload, b)
-    translates = architecture.kind == "encoder-decoder"
-    before, after = (1, max(generated, 1)) if translates else (prompt, prompt + generated)
-
-    def cache(tokens: int) -> float:
-        return share.cache * kv_cache.cache_bytes(
-            architecture, tokens, batch, element, latent=stack.paged_cache, compute_bytes=b,
-            encoder_tokens=prompt if translates else 0,
-        )  # fmt: skip
-
-    groups = architecture.encoder if translates else architecture.layers
-    int8 = workload.method == "int8"
-    at_once = float(batch) * prompt
-    if stack.prefill_tokens:
-        at_once = min(at_once, float(stack.prefill_tokens))
-    prefill = activations.transient_bytes(architecture, groups, at_once, b, stack, int8) * share.activations
-    prefill += activations.scores_bytes(architecture, groups, workload, stack, b) * share.activations
-    if architecture.kind == "encoder":
-        prefill += float(batch) * prompt * architecture.vocabulary * b
-    growing = _grown_layer(architecture, after, batch, element) * share.cache if stack.grows_cache else 0.0
-    decode = (
-        activations.transient_bytes(architecture, architecture.layers, float(batch), b, stack, int8) * share.activations
-    )
-    logits = float(batch) * architecture.vocabulary * (b + 4)
-    kept = cache(after)
-    if stack.all_logits and architecture.kind == "decoder":
-        prefill = max(prefill, prompt * logits)
-    peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
-    peak = max(peak, held.loading)
-    return MemoryParts(weights=share.weights, kv_cache=kept, activations=max(peak - kept, 0.0))
-
-
-def _grown_layer(architecture: Architecture, tokens: int, batch: int, element: float) -> float:
-    """A growing cache is copied a layer at a time (transformers cache_utils.py: torch.cat)."""
-    return float(kv_cache.largest_layer_width(architecture)) * tokens * batch * element
-
-
 def _formulas(workload: Workload, scheme: Scheme | None) -> dict[str, str]:
-    weights = scheme.formula if scheme else f"{ELEMENT_BYTES[workload.dtype]:g} bytes per parameter"
+    if workload.method == "gguf":
+        weights = llama_cpp.formula(workload.gguf_level)
+    else:
+        weights = scheme.formula if scheme else f"{ELEMENT_BYTES[workload.dtype]:g} bytes per parameter"
     if workload.task == "serve":
         return {
             "weights": weights,

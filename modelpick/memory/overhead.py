@@ -36,7 +36,7 @@ def runtime_bytes(allocated: float, grown: float, workload: Workload) -> float:
     """
     if workload.measure == "allocated":
         return 0.0
-    reserve = SLACK * allocated + GROWTH * grown
+    reserve = 0.0 if workload.stack == "llama.cpp" else SLACK * allocated + GROWTH * grown  # its buffers are exact
     if workload.measure == "reserved":
         return reserve
     return reserve + CONTEXT[workload.task] + (GRAPHS if workload.stack == "vllm" else 0.0)

@@ -128,6 +128,8 @@ class Stack:
     paged_cache: bool = False
     # transformers cache_utils.py DynamicCache: torch.cat at every token. litgpt and torchtune allocate it whole.
     grows_cache: bool = True
+    # transformers before 4.36: each layer's torch.cat goes into a new tuple, while the caller holds the old one.
+    returns_new_cache: bool = False
 
     # What an engine's kernels make of the weights (kernels.py). vLLM and SGLang pad the vocabulary to a multiple of 64
     # (layers/vocab_parallel_embedding.py, DEFAULT_VOCAB_PADDING_SIZE).
@@ -145,6 +147,10 @@ class Stack:
     # on GPUs of 70 GiB and more, 2048 below; SGLang server_args.py: chunked_prefill_size, at most 8192 on one GPU of
     # 80 GB; TGI launcher: max_batch_prefill_tokens 4096. The larger is taken. 0: the whole prompt.
     prefill_tokens: int = 0
+    # Bytes a logit while the next token is drawn, besides the logits themselves: in fp32; in vLLM v1/sample/ops/
+    # topk_topp_sampler.py also sorted (4), their indices (8), probabilities, their sum and what is scattered back (4
+    # each). SGLang samples with FlashInfer: logits and probabilities in fp32.
+    sampling_bytes: float = 4.0
 
     def rebuilds(self, format_name: str) -> bool:
         """Whether weights of this format are held in the compute type."""
@@ -325,9 +331,10 @@ STACKS: dict[str, Stack] = {
         pads_experts=True,
         absorbs_latent=True,
         prefill_tokens=8192,
+        sampling_bytes=28.0,
     ),
 }
-STACKS["sglang"] = replace(STACKS["vllm"], name="sglang")
+STACKS["sglang"] = replace(STACKS["vllm"], name="sglang", sampling_bytes=8.0)
 STACKS["tgi"] = replace(STACKS["vllm"], name="tgi", vocabulary_multiple=1, prefill_tokens=4096)
 STACKS["llama.cpp"] = replace(
     STACKS["vllm"], name="llama.cpp", paged_cache=False, vocabulary_multiple=1, pads_experts=False,
@@ -338,7 +345,7 @@ STACKS["llama.cpp"] = replace(
 # The versions whose code was read; of transformers, what its releases changed is known down to 4.42.
 NEWEST: Mapping[str, tuple[int, ...]] = {
     "transformers": (5, 23), "trl": (1, 16), "axolotl": (0, 18), "llama-factory": (0, 9, 6), "unsloth": (2026, 8),
-    "litgpt": (0, 5, 13), "torchtune": (0, 7), "vllm": (0, 32),
+    "litgpt": (0, 5, 13), "torchtune": (0, 7), "vllm": (0, 32), "sglang": (0, 5), "tgi": (3, 3),
 }  # fmt: skip
 # What a version below one did otherwise, the newest change first. Stacks over transformers: by the one that they pin
 # (axolotl and llama-factory: requirements.txt and pyproject.toml of each tag).
@@ -349,6 +356,7 @@ OLDER: Mapping[str, tuple[tuple[tuple[int, ...], Mapping[str, Any]], ...]] = {
         ((5,), _UNFUSED_EXPERTS),
         ((4, 50), _COPIED_LOGITS),
         ((4, 45), {"all_logits": True, "rotary_tables": True}),
+        ((4, 36), {"returns_new_cache": True}),
     ),
     "trl": (
         ((1, 16), {"fused_head": False, "chunks_loss": False}),

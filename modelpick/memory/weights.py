@@ -62,8 +62,9 @@ FP8 = Scheme(
 MXFP4 = Scheme("mxfp4", 4.25 / 8, 0, "experts", True, "4.25 bits per expert weight")
 # NVFP4: 4-bit values, an 8-bit scale per 16 (arXiv 2509.25149, section 2).
 NVFP4 = Scheme("nvfp4", 0.5 + 1 / 16, 0, "linear", False, "4.5 bits per weight (an 8-bit scale per 16)")
-# llama.cpp Q4_K_M, the most downloaded GGUF quantization: bits per weight of a whole file (llama.cpp
-# tools/quantize/README.md, table of Llama-3.1-8B: 4.8944 bits, 4.58 GiB).
+# A GGUF file's tensors have types of their own (gguf_levels.py). The average of a Q4_K_M file, the most downloaded
+# level, stands in for all of them where one figure is asked for: bits a weight of Llama-3.1-8B (llama.cpp
+# tools/quantize/README.md: 4.8944 bits, 4.58 GiB).
 Q4_K_M_BITS = 4.8944
 GGUF = Scheme("gguf", Q4_K_M_BITS / 8, 0, "everything", False, f"{Q4_K_M_BITS:.2f} bits per weight (Q4_K_M file)")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.memory.estimate import GIB, MemoryEstimate, estimate
-from modelpick.memory.training import cache_share
+from modelpick.memory.overhead import SLACK
 from modelpick.offers.instance import InstanceType
 from modelpick.workload import LORA_METHODS, Method, Workload
 
@@ -148,17 +148,34 @@ def kv_cache_capacity(
 ) -> KvCacheCapacity:
     """The cache that a server has after weights and its own working memory, at the upper bound.
 
-    vLLM takes gpu_memory_utilization of the card, subtracts weights and the peak of a profiling run, and gives the rest
-    to pages of keys and values (vllm/v1/worker/gpu_worker.py, determine_available_memory).
+    vLLM takes gpu_memory_utilization of the card, subtracts weights and the peak of a profiling run, which samples for
+    as many sequences as it may ever run, and gives the rest to pages of keys and values (vllm/v1/worker/gpu_worker.py,
+    determine_available_memory; gpu_model_runner.py, _dummy_sampler_run). The tokens are those of whole and partial
+    sequences of this workload's length, as vLLM logs them for windows and states ("Maximum concurrency").
     """
-    device = on_device(architecture, replace(workload, batch=1), parameters)
     usable = instance.usable_memory_gib
     share = vllm_share(usable, usable, workload.gpu_memory_utilization) if workload.stack == "vllm" else 1.0
-    other = device.high - device.parts.kv_cache
+    profiled = on_device(architecture, replace(workload, batch=max(workload.batch, _profiled(usable))), parameters)
+    one = on_device(architecture, replace(workload, batch=1), parameters)
+    other = (
+        (profiled.total - profiled.parts.kv_cache - SLACK * profiled.parts.kv_cache) * profiled.high / profiled.total
+    )
     headroom = max(usable * share * GIB - other, 0.0)
-    sequences = largest_batch(architecture, workload, instance, parameters) or 0
-    each = device.kv_bytes_per_token * cache_share(architecture, workload)
-    return KvCacheCapacity(headroom / GIB, int(headroom / each) if each else None, sequences)
+    if not one.parts.kv_cache:
+        return KvCacheCapacity(headroom / GIB, None, largest_batch(architecture, workload, instance, parameters) or 0)
+    sequences = headroom / one.parts.kv_cache
+    if not one.kv_bytes_per_token:
+        return KvCacheCapacity(headroom / GIB, None, int(sequences))
+    length = workload.context + workload.generate
+    return KvCacheCapacity(headroom / GIB, int(sequences * length), int(sequences))
+
+
+def _profiled(usable_gib: float) -> int:
+    """Sequences that vLLM's profiling run samples for: max_num_seqs by default (vllm/engine/arg_utils.py)."""
+    return 1024 if usable_gib >= _LARGE_GPU_GIB else 256
+
+
+_LARGE_GPU_GIB = 70.0
 
 
 def smallest_change(

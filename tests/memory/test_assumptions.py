@@ -21,8 +21,9 @@ SETUPS: tuple[dict[str, object], ...] = (
     {"gpus": 2, "sharding": "fsdp", "gradient_checkpointing": True}, {"gpus": 2, "sharding": "zero3"}, {"stack": "trl"},
     {"stack": "transformers"}, {"stack": "axolotl"}, {"stack": "unsloth"}, {"stack": "transformers", "compile": True},
     {"stack": "litgpt", "stack_version": "9.9"}, {"stack": "trl", "activation_offload": True},
+    {"n_cpu_moe": 2}, {"cpu_offload_gb": 4.0},
 )  # fmt: skip
-METHODS = ("bf16", "int8", "nf4", "gguf", "awq", "full", "lora", "lora-int8", "qlora", "prompt-tuning")
+METHODS = ("bf16", "int8", "nf4", "gguf", "awq", "mxfp4", "full", "lora", "lora-int8", "qlora", "prompt-tuning")
 MODELS = (
     "Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "tiiuae/falcon-7b", "google/flan-t5-base", "google-bert/bert-base-cased",
     "state-spaces/mamba-2.8b-hf", "Qwen/Qwen3.5-0.8B",

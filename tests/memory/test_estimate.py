@@ -310,6 +310,35 @@ def test_what_guessed_layers_keep_for_a_backward_pass_is_not_told(id: str, metho
     assert caught.value.fix
 
 
+def test_vllm_offloads_weights_to_ram() -> None:
+    """--cpu-offload-gb is GiB of each GPU's weights (model_executor/models/utils.py, maybe_offload_to_cpu)."""
+    asked = {"method": "bf16", "cpu_offload_gb": 4.0}
+    offloaded = estimate(LLAMA_7B, workload_from(asked))
+    assert offloaded.workload.stack == "vllm"
+    whole = estimate(LLAMA_7B, workload_from({"method": "bf16", "stack": "vllm"}))
+    assert whole.parts.weights - offloaded.parts.weights == 4 * GIB
+    assert estimate(LLAMA_7B, workload_from({**asked, "cpu_offload_gb": 400.0})).parts.weights == 0
+
+
+@pytest.mark.parametrize(
+    ("stack", "dtype", "share"),
+    [("vllm", "fp8", 1 / 2), ("vllm", "int8", (1 + 4 / 128) / 2), ("transformers", "int4", (0.5 + 4 / 64) / 2)],
+)
+def test_a_quantized_cache_has_scales(stack: str, dtype: str, share: float) -> None:
+    plain, quantized = (
+        estimate(LLAMA_7B, workload_from({"method": "bf16", "stack": stack, "kv_cache_dtype": each})).parts.kv_cache
+        for each in ("auto", dtype)
+    )
+    assert quantized == pytest.approx(share * plain)
+
+
+def test_older_transformers_hold_a_growing_cache_twice() -> None:
+    """Before DynamicCache (4.36) every step returned a new tuple of all layers while the caller held the old one."""
+    asked = {"method": "bf16", "stack": "transformers", "context": 1, "generate": 30_000, "measure": "allocated"}
+    old, new = (estimate(LLAMA_7B, workload_from({**asked, "stack_version": v})) for v in ("4.35", "4.36"))
+    assert old.total - new.total == pytest.approx(new.parts.kv_cache * 31 / 32)
+
+
 def test_a_gguf_file_weighs_what_llama_cpp_publishes() -> None:
     """llama.cpp tools/quantize/README.md: Llama-3.1-8B in Q4_K_M is 4.58 GiB."""
     found = estimate_model(index.load().models["meta-llama/Llama-3.1-8B"], workload_from({"method": "gguf"}))

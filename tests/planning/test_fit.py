@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from modelpick.catalog.architecture import Architecture
 from modelpick.memory.estimate import GIB
 from modelpick.offers.instance import Gpu, InstanceType
 from modelpick.planning import fit
 from modelpick.workload import Workload, workload_from
-from tests.memory.shapes import LLAMA_7B, MAMBA
+from tests.memory.shapes import GEMMA_2B, LLAMA_7B, MAMBA, MIXTRAL
+from tests.memory.test_pages import HYBRID
 
 
 def instance(name: str, gpu: str, usable: float, count: int = 1, bf16: bool = True, fp8: bool = False) -> InstanceType:
@@ -145,6 +147,16 @@ def test_cards_that_share_kv_heads_have_room_for_more_tokens_and_for_no_fewer_th
     assert alone.tokens is not None
     assert room.tokens > 4 * alone.tokens
     assert room.sequences * 2048 <= room.tokens
+
+
+@pytest.mark.parametrize("shape", [GEMMA_2B, LLAMA_7B, MIXTRAL, HYBRID])
+@pytest.mark.parametrize("context", [100, 4000, 8000])
+def test_tokens_and_sequences_of_the_room_are_one_figure(shape: Architecture, context: int) -> None:
+    """Windows and states, too: as many tokens as whole sequences of this length have, and less than one more."""
+    work = workload_from({"method": "nf4", "stack": "vllm", "context": context, "generate": 96})
+    room = fit.kv_cache_capacity(shape, work, FOUR_A10G)
+    assert room.tokens is not None
+    assert room.tokens // (context + 96) == room.sequences
 
 
 def test_a_model_without_growing_cache_has_room_for_no_number_of_tokens() -> None:
