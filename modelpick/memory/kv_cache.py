@@ -39,9 +39,7 @@ def layer_width(group: LayerGroup, latent: bool) -> int:
     attention = group.attention
     if attention is None:
         return 0
-    if attention.latent and latent:
-        return attention.latent
-    return attention.kv_width
+    return (attention.latent if attention.latent and latent else attention.kv_width) + attention.indexed
 
 
 def bytes_per_token(architecture: Architecture, element_bytes: float, latent: bool = False) -> float:

@@ -22,13 +22,17 @@ _WINDOWS_SINCE = (0, 10)  # vLLM: before its hybrid manager, layers with windows
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """What is cached: `sequences` of `tokens` each; bytes of an element and of the compute type."""
+    """What is cached: `sequences` of `tokens` each; bytes of an element and of the compute type.
+
+    `filling`: a chunk of prompts is going through the layers, whose tokens windows keep until it is done.
+    """
 
     tokens: int
     sequences: int
     element: float
     compute: float = 2.0
     encoder_tokens: int = 0
+    filling: bool = False
 
 
 def held_bytes(architecture: Architecture, cached: Cached, stack: Stack, version: tuple[int, ...] = ()) -> float:
@@ -44,7 +48,7 @@ def held_bytes(architecture: Architecture, cached: Cached, stack: Stack, version
         return _pools(architecture, cached)
     if stack.name == "tgi" or (version and version < _WINDOWS_SINCE):
         return _pages(_without_windows(architecture), cached, 0)
-    return _pages(architecture, cached, stack.prefill_tokens)
+    return _pages(architecture, cached, stack.prefill_tokens if cached.filling else 0)
 
 
 def _without_windows(architecture: Architecture) -> Architecture:

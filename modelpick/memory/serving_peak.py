@@ -21,8 +21,8 @@ def serving_parts(
     translates = architecture.kind == "encoder-decoder"
     before, after = (1, max(generated, 1)) if translates else (prompt, prompt + generated)
 
-    def cache(tokens: int) -> float:
-        return share.cache * cached_bytes(architecture, workload, stack, b, tokens)
+    def cache(tokens: int, *, filling: bool = False) -> float:
+        return share.cache * cached_bytes(architecture, workload, stack, b, tokens, filling=filling)
 
     kept = cache(after)
     if stack.name == "llama.cpp":
@@ -43,17 +43,23 @@ def serving_parts(
     logits = float(batch) * architecture.vocabulary * (b + stack.sampling_bytes)
     if stack.all_logits and architecture.kind == "decoder":
         prefill = max(prefill, prompt * logits)
-    peak = max(cache(before) + prefill, kept + growing + decode if generated else 0.0) + logits + held.rebuilt
+    peak = (
+        max(cache(before, filling=True) + prefill, kept + growing + decode if generated else 0.0)
+        + logits
+        + held.rebuilt
+    )
     peak = max(peak, held.loading)
     weights = max(share.weights - workload.cpu_offload_gb * _GIB, 0.0)
     return MemoryParts(weights=weights, kv_cache=kept, activations=max(peak - kept, 0.0))
 
 
-def cached_bytes(architecture: Architecture, workload: Workload, stack: Stack, b: float, tokens: int) -> float:
+def cached_bytes(
+    architecture: Architecture, workload: Workload, stack: Stack, b: float, tokens: int, *, filling: bool = False
+) -> float:
     """Bytes of the cache of all requests with `tokens` tokens each, as the stack holds it, without sharding."""
     cached = Cached(
         tokens, workload.batch, kv_cache.element_bytes(architecture, workload, b), b,
-        workload.context if architecture.kind == "encoder-decoder" else 0,
+        workload.context if architecture.kind == "encoder-decoder" else 0, filling,
     )  # fmt: skip
     return pages.held_bytes(architecture, cached, stack, version_of(workload.stack_version))
 

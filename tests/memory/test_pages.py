@@ -68,8 +68,9 @@ def test_groups_are_filled_up_to_an_equal_number_of_layers() -> None:
 def test_windows_hold_their_tokens_and_a_chunk_of_prefill() -> None:
     one, two = (held_bytes(GEMMA3, Cached(100_000, n, 2.0), STACKS["vllm"]) for n in (1, 2))
     token = 2 * 16 * 128 * 2
-    assert one == token * (10 * 100_000 + 60 * (1024 + 16 + 8192))
-    assert two - one == token * (10 * 100_000 + 60 * (1024 + 16))
+    assert one == two / 2 == token * (10 * 100_000 + 60 * (1024 + 16))
+    filling = held_bytes(GEMMA3, Cached(100_000, 2, 2.0, filling=True), STACKS["vllm"])
+    assert filling - two == token * 60 * 8192
 
 
 def test_older_vllm_kept_every_token_of_a_window() -> None:

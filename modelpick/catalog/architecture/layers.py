@@ -19,7 +19,7 @@ def layer_groups(
     for position, token_kind in enumerate(token_kinds):
         key = (token_kind, routed[position])
         runs[key] = runs.get(key, 0) + 1
-    window = integer(config, ("sliding_window", "window_size", "attention_chunk_size")) if _windowed(config) else None
+    window = integer(config, mixers.WINDOWS) if _windowed(config) else None
     built = tuple(
         _layer(config, kind, family, hidden, count, token_kind, has_experts, window)
         for (token_kind, has_experts), count in runs.items()
@@ -73,7 +73,10 @@ def _attention(config: Config, family: Family, hidden: int, window: int | None, 
     if latent:
         rotary = needed(config, ("qk_rope_head_dim",))
         plain = integer(config, ("qk_nope_head_dim",)) or integer(config, ("v_head_dim", "head_dim")) or 128
-        return Attention(heads, heads, plain + rotary, integer(config, ("v_head_dim",)) or plain, None, latent + rotary)
+        return Attention(
+            heads, heads, plain + rotary, integer(config, ("v_head_dim",)) or plain, None, latent + rotary,
+            indexed=integer(config, ("index_head_dim",)) or 0,
+        )  # fmt: skip
     size = integer(config, ("head_dim", "attention_head_dim", "kv_channels"))
     if size is None:
         if hidden % heads:
@@ -140,13 +143,19 @@ def _latent_projections(config: Config, hidden: int, attention: Attention, bias:
     made.append(Projection("kv_a_proj_with_mqa", "key", hidden, attention.latent, bias))
     made.append(Projection("kv_b_proj", "value", compressed, expanded))
     made.append(Projection("o_proj", "output", attention.output_width, hidden, bias))
+    if attention.indexed:  # modeling_deepseek_v32.py, Indexer: queries of the latent, one key, a weight for each head
+        heads = needed(config, ("index_n_heads",))
+        made.append(Projection("wq_b", "other", query_rank or hidden, heads * attention.indexed))
+        made.append(Projection("wk", "other", hidden, attention.indexed))
+        made.append(Projection("weights_proj", "other", hidden, heads))
     return made
 
 
 def _attention_extras(config: Config, family: Family, attention: Attention) -> int:
     """Parameters of attention outside its projections: norms of queries and keys, of latents, sinks."""
     if attention.latent:
-        return needed(config, ("kv_lora_rank",)) + (integer(config, ("q_lora_rank",)) or 0)
+        norms = needed(config, ("kv_lora_rank",)) + (integer(config, ("q_lora_rank",)) or 0)
+        return norms + 2 * attention.indexed
     extra = attention.heads if family.sinks else 0
     norm = family.qk_norm
     if attention.normed:

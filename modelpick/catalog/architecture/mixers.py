@@ -18,6 +18,9 @@ _WORDS = {
     "chunked_attention": "sliding", "global_attention": "full", "linear_attention": "linear", "conv": "conv",
     "global": "full", "local": "sliding", "full": "full", "sliding": "sliding",
     "mamba": "mamba2", "mlp": "mlp", "moe": "moe", "short_conv": "conv",
+    # Attention that picks some tokens still keeps the keys of all: transformers 5, ALLOWED_ATTN_LAYER_TYPES.
+    "indexed_attention": "full", "deepseek_sparse_attention": "full", "compressed_sparse_attention": "full",
+    "heavily_compressed_attention": "full", "minimax_m3_sparse": "full", "reference_sliding_attention": "full",
 }  # fmt: skip
 _NEMOTRON = {"M": "mamba2", "*": "full", "-": "mlp", "E": "moe"}  # hybrid_override_pattern (modeling_nemotron_h.py)
 _UPPER_BOUND = "config.json does not say which layers use attention: all are counted, an upper bound on the cache"
@@ -54,6 +57,15 @@ def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[s
     return _by_window(config, family, depth), ()
 
 
+WINDOWS = ("sliding_window", "window_size", "attention_chunk_size")
+UNKNOWN_WINDOWS = "its attention windows are not known: every layer is counted with all tokens, an upper bound"
+
+
+def windows_unknown(config: Config, family: Family) -> bool:
+    """Whether the family has layers with a window and the config does not say how long it is; null says: none."""
+    return bool(family.window) and not any(key in config for key in WINDOWS)
+
+
 def has_mlp(family: Family, token_kind: str) -> bool:
     """Whether an MLP or experts follow: not in Mamba alone, and where layers have one part only as layers of it."""
     if family.mamba in ("1", "2"):
@@ -68,6 +80,8 @@ def _from_words(config: Config, kind: str, family: Family, words: list[str], dep
     if unknown is not None:
         raise fields.missing(kind, f"layer_types contains {unknown!r}")
     found = [_WORDS[word] for word in words]
+    if "linear" in found and not family.kimi_delta and any(key.startswith("mamba_") for key in config):
+        found = ["mamba2" if each == "linear" else each for each in found]  # as transformers 5 saves them
     if family.first_mamba:
         return ["mamba" if word == "mamba2" else word for word in found]
     if integer(config, ("global_head_dim", "num_global_key_value_heads")):
@@ -93,7 +107,7 @@ def _by_interval(config: Config, family: Family, depth: int) -> list[str] | None
 
 def _by_window(config: Config, family: Family, depth: int) -> list[str]:
     """Sliding windows by the family's habit, or by the config's own pattern key."""
-    window = integer(config, ("sliding_window", "window_size", "attention_chunk_size"))
+    window = integer(config, WINDOWS)
     if window is None or not flag(config, "use_sliding_window", True):
         return ["full"] * depth
     every = integer(config, ("sliding_window_pattern", "_sliding_window_pattern")) if family.window else None

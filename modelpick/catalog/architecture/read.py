@@ -129,6 +129,8 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
     if vocabulary is None:
         raise missing(kind, "config.json lacks vocab_size")
     groups, notes = layers.layer_groups(config, kind, family, hidden)
+    if mixers.windows_unknown(config, family):
+        assumptions += (mixers.UNKNOWN_WINDOWS,)
     narrow = integer(config, ("word_embed_proj_dim",)) or hidden
     embedding, head = vocabulary * narrow, vocabulary * (narrow + family.head_bias)
     other = layers.norm_size(family, hidden)

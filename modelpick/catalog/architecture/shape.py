@@ -42,6 +42,7 @@ class Attention:
     # fused kernels refuse that (sdp_utils_cpp.h check_batch_size_and_num_heads_dense), and plain products in fp32
     # remain.
     unfused: bool = False
+    indexed: int = 0  # a key of this width picks the tokens to attend to (DeepSeek's indexer), and is kept as well
 
     @property
     def query_width(self) -> int:
