@@ -11,7 +11,7 @@ from modelpick.catalog import architecture as shapes
 from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError
-from modelpick.memory import kv_cache, llama_cpp, serving_peak
+from modelpick.memory import images, kv_cache, llama_cpp, serving_peak
 from modelpick.memory.assumptions import EstimatedCase, assumptions_of, sharding_adds_memory
 from modelpick.memory.formats import as_held, format_problem
 from modelpick.memory.overhead import interval, runtime_bytes
@@ -136,8 +136,12 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     if parameters is None and not architecture.exact:
         assumptions.append("parameters are counted from config.json alone, which may miss parts")
     trainable, grown, offloaded, as_run = 0, 0.0, 0.0, workload
+    if workload.images:
+        tokens = images.tokens_each(architecture)
+        as_run = replace(workload, context=workload.context + workload.images * tokens)
+        assumptions.append(f"each image is counted as {tokens:,} tokens, the most that its processor makes of one")
     if workload.attention == "sdpa" and not stack.paged_cache and _no_sdpa(architecture, stack):
-        as_run = replace(workload, attention="eager")
+        as_run = replace(as_run, attention="eager")
         assumptions.append(f"{stack.name} has no sdpa path for {architecture.model_type}: eager attention")
     if workload.task == "serve":
         parts = serving_peak.serving_parts(architecture, as_run, stack, held, share, b, count)

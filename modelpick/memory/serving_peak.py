@@ -1,7 +1,7 @@
 """The peak of serving, moment by moment: the end of prefill, or the last generated token. Pure."""
 
 from modelpick.catalog.architecture import Architecture
-from modelpick.memory import activations, kv_cache, llama_cpp, pages
+from modelpick.memory import activations, images, kv_cache, llama_cpp, pages
 from modelpick.memory.pages import Cached
 from modelpick.memory.parts import MemoryParts
 from modelpick.memory.stacks import Stack
@@ -34,6 +34,7 @@ def serving_parts(
         at_once = min(at_once, float(stack.prefill_tokens))
     prefill = activations.transient_bytes(architecture, groups, at_once, b, stack, int8) * share.activations
     prefill += activations.scores_bytes(architecture, groups, workload, stack, b) * share.activations
+    prefill = max(prefill, images.encoding_bytes(architecture, workload, stack, b))
     if architecture.kind == "encoder":
         prefill += float(batch) * prompt * architecture.vocabulary * b
     growing = _growing(architecture, workload, stack, b, after) * share.cache

@@ -16,6 +16,7 @@ from modelpick.catalog.architecture.shape import (
     Mixer,
     Projection,
     Stored,
+    Tower,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Mixer",
     "Projection",
     "Stored",
+    "Tower",
     "longest_of",
     "read",
     "read_as_decoder",

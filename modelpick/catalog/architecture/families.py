@@ -77,6 +77,7 @@ class Family:
     kimi_delta: bool = False  # layers that do not attend are Kimi Delta Attention
     ungated_norm: bool = False  # no norm after the state space, unless `mamba_rms_norm` says so
     bound_by_attention: bool = False  # a config that does not list its layers is read as all attention: an upper bound
+    sees: bool = False  # has a vision tower, also where config.json does not describe it
     vocabulary: int | None = None  # the configuration class's default, where published configs leave it out
 
 
@@ -108,7 +109,7 @@ _PHI3 = Family(names=_PHI3_NAMES, window="all")
 FAMILIES: dict[str, Family] = {
     "llama": Family(counted=True),
     "mistral": Family(window="all", counted=True),
-    "mistral3": Family(window="all"),  # its text part, where the config is flat
+    "mistral3": Family(window="all", sees=True),  # its text part, where the config is flat
     "ministral": Family(window="all"),
     "ministral3": _LLAMA,
     "mistral4": _LLAMA,
@@ -121,9 +122,9 @@ FAMILIES: dict[str, Family] = {
     ),  # modeling_qwen.py: CrossEntropyLoss over lm_logits as they are
     "qwen2": replace(_QWEN2, counted=True),
     "qwen2_moe": replace(_QWEN2, routed=True, counted=True, shared_gate=True),
-    "qwen2_vl": _QWEN2,
+    "qwen2_vl": replace(_QWEN2, sees=True),
     "qwen2_vl_text": _QWEN2,
-    "qwen2_5_vl": _QWEN2,
+    "qwen2_5_vl": replace(_QWEN2, sees=True),
     "qwen2_5_vl_text": _QWEN2,
     "qwen3": replace(_QWEN3, counted=True),
     "qwen3_moe": replace(_QWEN3, routed=True, counted=True),
@@ -135,15 +136,15 @@ FAMILIES: dict[str, Family] = {
     "qwen3_5_moe": replace(_QWEN3, routed=True, shared_gate=True, bound_by_attention=True),
     "qwen3_5_moe_text": replace(_QWEN3, routed=True, shared_gate=True, bound_by_attention=True),
     "gemma": replace(_GEMMA, counted=True),
-    "paligemma": _GEMMA,
+    "paligemma": replace(_GEMMA, sees=True),
     "gemma2": replace(_GEMMA2, sdpa=False, counted=True),
-    "gemma3": _GEMMA3,
+    "gemma3": replace(_GEMMA3, sees=True),
     "gemma3_text": replace(_GEMMA3, counted=True),
-    "gemma3n": replace(_GEMMA3, pattern=5),
+    "gemma3n": replace(_GEMMA3, pattern=5, sees=True),
     "gemma3n_text": replace(_GEMMA3, pattern=5),
-    "gemma4": _GEMMA3,
+    "gemma4": replace(_GEMMA3, sees=True),
     "gemma4_text": _GEMMA3,
-    "gemma4_unified": _GEMMA3,
+    "gemma4_unified": replace(_GEMMA3, sees=True),
     "gemma4_unified_text": _GEMMA3,
     "gpt2": replace(_GPT2, counted=True),
     "gpt_bigcode": replace(_GPT2, counted=True, one_key_by="multi_query"),
@@ -264,7 +265,7 @@ FAMILIES: dict[str, Family] = {
     "glm": _GLM,
     "glm4": replace(_GLM, norms=4),
     "glm4_moe": Family(qkv_bias=True, qk_norm="head", routed=True, score_correction=True),
-    "glm4v": replace(_GLM, norms=4),
+    "glm4v": replace(_GLM, norms=4, sees=True),
     "glm4v_text": replace(_GLM, norms=4),
     "glm4v_moe_text": Family(qkv_bias=True),
     "minicpm": Family(tied=True),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from modelpick.catalog.architecture import encoders, fields, layers, mixers
+from modelpick.catalog.architecture import encoders, fields, layers, mixers, towers
 from modelpick.catalog.architecture.families import FAMILIES, PADDED_IF_UNKNOWN, STANDARD, Family, standard_for
 from modelpick.catalog.architecture.fields import Config, flag, integer, missing, needed
 from modelpick.catalog.architecture.quantization import checkpoint
@@ -44,13 +44,28 @@ def read(config: Config | None) -> Architecture:
 
 
 def _read_known(config: Config) -> Architecture:
-    text, towers = _text(config)
+    text, several = _text(config)
     kind = fields.model_type(text)
     family = FAMILIES.get(kind)
     if family is None:
         raise missing(kind, "its model_type is not one that modelpick knows")
-    assumptions = ("text part only: vision and audio towers are counted only in the repository's total, where known",)
-    return _read(text, kind, family, towers, assumptions if towers else ())
+    shape = _read(text, kind, family, several, ())
+    return _with_tower(shape, config, several or family.sees)
+
+
+_UNSEEN = "text part only: vision and audio towers are counted only in the repository's total, where known"
+_SEEN = "its vision tower is counted from vision_config, within about 5 %; other towers only in the repository's total"
+
+
+def _with_tower(shape: Architecture, config: Config, sees: bool) -> Architecture:
+    """The shape with what the config says of images, or the sentence that it says nothing of them."""
+    tower = towers.tower(config, shape.hidden) if shape.kind == "decoder" else None
+    if tower is None:
+        return replace(shape, exact=False, assumptions=(_UNSEEN, *shape.assumptions)) if sees else shape
+    return replace(
+        shape, tower=tower, other_parameters=shape.other_parameters + tower.parameters, exact=False,
+        assumptions=(_SEEN, *shape.assumptions),
+    )  # fmt: skip
 
 
 def read_as_decoder(config: Config, parameters: int) -> Architecture:
@@ -60,18 +75,18 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
     a family with delta-rule layers is counted as both. An unstated MLP width follows from the parameter count.
     Raises CannotTellError as `read` does.
     """
-    text, towers = _text(config)
+    text, several = _text(config)
     kind = str(text.get("model_type") or "unknown")
     standard = standard_for(FAMILIES.get(kind))
     notes: tuple[str, ...] = (f"model_type {kind!r} is read as a standard decoder that caches every layer",)
     if integer(text, fields.WIDTH) is None and not integer(text, fields.EXPERT_WIDTH, smallest=0):
         text = {**text, "intermediate_size": 1}
-        narrow = _read(text, kind, standard, towers, ())
+        narrow = _read(text, kind, standard, several, ())
         spare = max(parameters - narrow.parameters, 0)
         experts = max((run.experts.count for run in narrow.layers if run.experts), default=1)
         text["intermediate_size"] = spare // (3 * narrow.hidden * narrow.depth * experts) + 1
         notes += ("the MLP width is derived from the parameter count",)
-    shape = _read(text, kind, standard, towers, notes)
+    shape = _read(text, kind, standard, several, notes)
     if not FAMILIES.get(kind, STANDARD).hybrid:
         return replace(shape, guessed=shape.guessed or kind not in FAMILIES)
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
@@ -112,14 +127,14 @@ def _text(config: Config) -> tuple[Config, bool]:
         text = {**inherited, **inner}
     else:
         raise fields.bad("text_config", "nested", "one text tower")
-    towers = text is not config
+    several = text is not config
     for part in _PARTS:
         if isinstance(own := text.get(part), Mapping):  # what the model itself says takes precedence over its parts
             text = {**own, **text}
-    return text, towers
+    return text, several
 
 
-def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: tuple[str, ...]) -> Architecture:
+def _read(config: Config, kind: str, family: Family, several: bool, assumptions: tuple[str, ...]) -> Architecture:
     if family.kind == "encoder-decoder":
         return encoders.read_t5(config, kind, family)
     if family.kind == "encoder":
@@ -158,7 +173,7 @@ def _read(config: Config, kind: str, family: Family, towers: bool, assumptions: 
         context=context,
         dtype=_dtype(config),
         checkpoint=checkpoint(config, groups),
-        exact=family.counted and not towers and not notes,
+        exact=family.counted and not several and not notes,
         assumptions=assumptions + notes,
         guessed=bool(notes),
         sdpa=family.sdpa,

@@ -121,6 +121,19 @@ class LayerGroup:
         return self.linear_weights + routed + self.other_parameters
 
 
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A vision tower and its projection: `tokens` is the most that one image becomes, `merged` the patches of a token;
+    `hidden` and `width` are those of its layers."""
+
+    parameters: int
+    tokens: int
+    merged: int
+    hidden: int
+    width: int
+    gated: bool = False
+
+
 EXPERTS_STORED: Final = "experts"  # `Stored.name` of the routed experts
 
 
@@ -179,6 +192,7 @@ class Architecture:
     stated_context: int | None = None  # the longest context its makers state, where more than config.json was read
     padded_positions: int = 0  # positions that no token can take: RoBERTa's begin after the padding index
     relative_positions: bool = False  # attention knows distances alone, for any number of tokens
+    tower: Tower | None = None  # of images; its parameters are among `other_parameters`
 
     @property
     def longest(self) -> int | None:
