@@ -35,6 +35,15 @@ def test_estimates_stay_as_near_to_the_measurements_as_the_readme_says(accuracy:
         assert accuracy.percentile(errors, 0.9) <= ninetieth, category
 
 
+def test_weights_are_what_servers_log(accuracy: ModuleType) -> None:
+    """Within 3 %, but for a family that is read as a standard decoder, which must come out larger, not smaller."""
+    for row, said in accuracy.server_weights():
+        logged = float(row["gib"])
+        guessed = row["model"] == "deepseek-ai/DeepSeek-V4-Pro"
+        assert said >= logged * 0.985, row
+        assert said <= logged * (1.25 if guessed else 1.03), row
+
+
 def test_nine_measurements_of_ten_lie_inside_the_interval(accuracy: ModuleType) -> None:
     rows, _ = accuracy.load()
     assert sum(row.inside for row in rows) / len(rows) >= 0.88
