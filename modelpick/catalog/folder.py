@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelpick import files
-from modelpick.catalog import card, headers, parents, spdx_document, terms, text_file
+from modelpick.catalog import card, gguf_table, headers, parents, spdx_document, terms, text_file
 from modelpick.catalog.model import Model, Unread
 from modelpick.catalog.parts import NO_CONFIG, RepositoryParts, assembled
 from modelpick.errors import UsageError
@@ -18,6 +18,7 @@ LARGEST_DOCUMENT = 8_000_000  # bytes read of a PDF or a word processor's file o
 MOST_FILES = 50_000  # whose names are looked at, sub-folders included
 LARGEST_JSON = 4_000_000  # bytes of config.json, adapter_config.json; the longest configs on the Hub are some 400 kB
 LARGEST_INDEX = 64_000_000  # bytes of model.safetensors.index.json: 100,000 tensors are 10 MB
+LARGEST_GGUF_TABLE = 1 << 27  # bytes: the vocabulary stands before the tensors, some 10 MB of it
 GGUF_START = 1 << 18  # bytes of a GGUF file read for its general.* keys, which stand first
 _NOT_THE_MODELS = frozenset({".git", ".cache", "__pycache__"})  # git's, huggingface_hub's and Python's own folders
 _SHA = re.compile(r"[0-9a-f]{40}")
@@ -45,6 +46,7 @@ def read_folder(path: Path) -> Model:
     if config is None:
         notes.append(NO_CONFIG)
     gguf = _gguf(path, ggufs, notes)
+    table, problem = _gguf_table(path, ggufs) if config is None else (None, None)
     by_dtype = _counts(path, names, notes)
     sha = path.resolve().name
     return assembled(
@@ -57,6 +59,8 @@ def read_folder(path: Path) -> Model:
             config=config,
             adapter_config=adapter,
             gguf=gguf,
+            gguf_table=table,
+            gguf_problem=problem,
             parameters_by_dtype=by_dtype,
             notes=tuple(notes),
             unread=(*unread, *not_whole),
@@ -234,6 +238,26 @@ def _counts(path: Path, names: tuple[str, ...], notes: list[str]) -> dict[str, i
             notes.append(f"{name}: {error}: parameters not counted")
             return {}
     return headers.added(counts)
+
+
+def _gguf_table(path: Path, names: list[str]) -> tuple[gguf_table.GgufTable | None, str | None]:
+    """The table of the folder's one GGUF file, or why it cannot be believed; of several, none."""
+    if len(names) != 1:
+        return None, None
+    file, size = path / names[0], (path / names[0]).stat().st_size
+    for step in (1 << 20, 1 << 23, LARGEST_GGUF_TABLE):
+        try:
+            table = gguf_table.read(files.read_start(file, step, code="unreadable_file"))
+        except gguf_table.NotWholeError:
+            if step < size:
+                continue
+            return None, f"{names[0]} ends before its table of tensors does"
+        except ValueError as error:
+            return None, f"{names[0]}: {error}"
+        if table.end > size:
+            return None, f"{names[0]} has {size:,} bytes, and its table describes {table.end:,}"
+        return table, None
+    return None, f"{names[0]}: its table of tensors is larger than {LARGEST_GGUF_TABLE:,} bytes"
 
 
 def _gguf(path: Path, names: list[str], notes: list[str]) -> dict[str, object] | None:

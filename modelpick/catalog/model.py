@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from modelpick.catalog.gguf_table import GgufTable
+
 Origin = Literal["catalog", "hub", "folder"]
 Relation = Literal["finetune", "adapter", "merge", "quantized", "mirror", "unknown"]
 QualityStatus = Literal["rated", "legacy", "vendor-only"]
@@ -102,6 +104,8 @@ class Model:
     unread: tuple[Unread, ...] = ()  # what of the card and the terms is known to exist and was not wholly read
     adapter_config: Mapping[str, object] | None = None  # adapter_config.json, as parsed
     gguf: Mapping[str, object] | None = None  # general.* keys of a GGUF header: license, base_model.*
+    gguf_table: GgufTable | None = None  # of a GGUF file without a config.json: its parts, and its shape
+    gguf_problem: str | None = None  # why a GGUF file's table cannot be believed
     gate_text: str | None = None  # what the gate asks to accept (extra_gated_prompt / extra_gated_heading)
     sources: Mapping[str, str] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()

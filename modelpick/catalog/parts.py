@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from modelpick.catalog import card, headers, parents
+from modelpick.catalog.gguf_table import GgufTable
 from modelpick.catalog.model import BaseModel, Conflict, Model, Origin, Unread, Unreadable
 from modelpick.catalog.yaml_text import shown
 
@@ -32,6 +33,8 @@ class RepositoryParts:
     parameters_by_dtype: dict[str, int]
     notes: tuple[str, ...]
     unread: tuple[Unread, ...] = ()
+    gguf_table: GgufTable | None = None
+    gguf_problem: str | None = None
 
 
 def assembled(parts: RepositoryParts) -> Model:
@@ -62,6 +65,8 @@ def assembled(parts: RepositoryParts) -> Model:
         unread=parts.unread,
         adapter_config=parts.adapter_config,
         gguf=parts.gguf,
+        gguf_table=parts.gguf_table,
+        gguf_problem=parts.gguf_problem,
         sources=sources,
         conflicts=conflicts,
         unreadable=(*facts.unreadable, *_unreadable_adapter(parts), *parents.unreadable_recipes(parts.texts)),

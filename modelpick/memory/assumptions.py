@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from modelpick.catalog.architecture.shape import Architecture
 from modelpick.memory.stacks import DEEPSPEED, NEWEST, OLDER, Stack, is_unread
 from modelpick.memory.weights import Scheme
-from modelpick.workload import KBIT_METHODS, Task, Workload
+from modelpick.workload import CHECKPOINT_METHODS, KBIT_METHODS, Task, Workload
 
 WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
 
@@ -48,10 +48,15 @@ class EstimatedCase:
         return any(group.mixer for group in self.architecture.layers)
 
     @property
+    def has_table(self) -> bool:
+        """Whether a GGUF file's own table is at hand."""
+        return self.architecture.checkpoint is not None and bool(self.architecture.checkpoint.file)
+
+    @property
     def lacks_checkpoint(self) -> bool:
         """Whether the weights would have to come quantized, and this repository's do not."""
         own = self.architecture.checkpoint
-        brought = self.workload.method in ("gptq", "awq", "fp8", "mxfp4")
+        brought = self.workload.method in CHECKPOINT_METHODS and self.workload.method != "gguf"
         return brought and (own is None or own.method != self.workload.method)
 
 
@@ -186,7 +191,7 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
     (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
     (
         _SERVE,
-        lambda c: c.workload.method == "gguf" and c.workload.gguf_level is None,
+        lambda c: c.workload.method == "gguf" and c.workload.gguf_level is None and not c.has_table,
         "GGUF is assumed to be Q4_K_M; --gguf-level names another level",
     ),
     (

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelpick.catalog import architecture as shapes
-from modelpick.catalog.architecture import Architecture
+from modelpick.catalog.architecture import Architecture, Checkpoint
 from modelpick.catalog.model import Model
-from modelpick.errors import CannotTellError
+from modelpick.errors import CannotTellError, UsageError
 from modelpick.memory import images, kv_cache, llama_cpp, serving_peak
 from modelpick.memory.assumptions import EstimatedCase, assumptions_of, sharding_adds_memory
 from modelpick.memory.formats import as_held, format_problem
@@ -81,8 +81,14 @@ def architecture_of(model: Model) -> Architecture:
     """The model's architecture, with the context that its makers state; a catalog row of unknown model_type but known
     parameters is read as a decoder.
 
-    Raises CannotTellError when the shape cannot be known.
+    Raises CannotTellError when the shape cannot be known, UsageError for a GGUF file whose table is not true.
     """
+    if model.gguf_problem is not None:
+        raise UsageError(model.gguf_problem, fix="download the file again", code="bad_gguf")
+    table = model.gguf_table
+    if table is not None and table.config:
+        own = Checkpoint("gguf", 0, 0, file=tuple(table.bytes_of.items()))
+        return replace(shapes.read(table.config), checkpoint=own, exact=False)
     if model.config is None:
         raise CannotTellError(
             f"{model.id} has no config.json that could be read",

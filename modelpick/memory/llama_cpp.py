@@ -40,7 +40,7 @@ def serving_parts(
 
 def on_gpu(architecture: Architecture, workload: Workload, parameters: int) -> OnGpu:
     """What of a file is on the GPU. Where nothing is said of layers, all of it, the embedding table included."""
-    file = file_bytes(architecture, workload.gguf_level or USUAL_LEVEL)
+    file = file_of(architecture, workload)
     counted = max(parameters / architecture.parameters, 1.0) if architecture.parameters else 1.0
     depth = max(architecture.depth, 1)
     routed = sum(group.count for group in architecture.layers if group.experts)
@@ -78,7 +78,11 @@ def _buffer(architecture: Architecture, workload: Workload, stack: Stack, made: 
 
 
 def file_of(architecture: Architecture, workload: Workload) -> GgufBytes:
-    """The tensors of the level's file, for those who ask what stays in RAM."""
+    """The tensors of the file: by its own table where that is at hand and no level is named, else by the level."""
+    own = architecture.checkpoint
+    if workload.gguf_level is None and own is not None and own.file:
+        told = dict(own.file)
+        return GgufBytes(*(float(told.get(part, 0)) for part in ("layers", "experts", "embedding", "output", "other")))
     return file_bytes(architecture, workload.gguf_level or USUAL_LEVEL)
 
 

@@ -155,6 +155,7 @@ class Checkpoint:
     bits: int
     group: int  # weights that share a scale; 0: a whole row
     stored: tuple[Stored, ...] = ()
+    file: tuple[tuple[str, int], ...] = ()  # bytes of a GGUF file's parts, from its own table
 
 
 @dataclass(frozen=True, slots=True)
