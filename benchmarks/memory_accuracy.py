@@ -6,13 +6,12 @@ runs every case of benchmarks/data/memory_cases*.jsonl that a workload can descr
 the 90th percentile of the absolute error, how many measurements lie inside the 90 % interval, calibrated on all
 sources (inside) and on all but the row's own (left out), and the interval's width, the median of high over low: wide
 intervals hold everything. A kind of fewer than 20 rows is printed without its target, since nothing is claimed for it.
-Then the weights that servers log and files hold (benchmarks/data/server_weights.csv), which the formulas were not
+Then the weights that servers log and files hold (benchmarks/data/server_weights.jsonl), which the formulas were not
 fitted on. What is not compared is counted, with the reason.
 --peers DIR: also the tools installed in DIR/NAME, each a virtual environment of its own (see memory_peers.py).
 """
 
 import argparse
-import csv
 import json
 import math
 import re
@@ -46,7 +45,7 @@ FEW = 20  # rows: of a kind with fewer, nothing is claimed
 # No interval is narrower than this on either side (see calibrate_memory.py): the 90th percentile that is asked, and
 # more where fewer than 20 rows were measured.
 FLOORS = {"lora": 0.10, "qlora": 0.12, "lora-int8": 0.15, "full": 0.20, "finetune-sharded": 0.12}
-SERVERS = DATA[0].parent / "server_weights.csv"
+SERVERS = DATA[0].parent / "server_weights.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,17 +253,13 @@ def refused(rows: Iterable[Compared]) -> list[Compared]:
     return found
 
 
-def server_weights() -> list[tuple[dict[str, str], float]]:
-    """Each row of server_weights.csv with the GiB of weights on one GPU that the estimate says."""
+def server_weights() -> list[tuple[dict[str, Any], float]]:
+    """Each row of server_weights.jsonl with the GiB of weights on one GPU that the estimate says."""
     catalog = index.load()
     found = []
-    for row in csv.DictReader(SERVERS.read_text(encoding="utf-8").splitlines()):
-        method, _, level = row["method"].partition(" ")
-        named = {"method": method, "stack": row["stack"], "gpus": int(row["gpus"])}
-        named |= {"stack_version": row["version"]} if row["version"] else {}
-        named |= {"gguf_level": level} if level else {}
+    for row in map(json.loads, SERVERS.read_text(encoding="utf-8").splitlines()):
         model = catalog.models[row["model"]]
-        made = estimate(architecture_of(model), workload_from(named), model.parameters)
+        made = estimate(architecture_of(model), workload_from(row["workload"]), model.parameters)
         found.append((row, made.parts.weights / GIB))
     return found
 
@@ -272,7 +267,7 @@ def server_weights() -> list[tuple[dict[str, str], float]]:
 def servers_line() -> str:
     """How far the weights are from what servers log."""
     found = server_weights()
-    errors = [abs(said / float(row["gib"]) - 1) for row, said in found]
+    errors = [abs(said / row["measured_gib"] - 1) for row, said in found]
     few = "" if len(errors) >= FEW else f", fewer than {FEW}: no claim"
     return (
         f"weights as servers log them and files hold them: {len(errors)} rows{few}; median error "

@@ -16,6 +16,7 @@ import build_catalog
 import build_fms_cases
 import build_memory_cases
 import build_offers
+import build_server_weights
 import build_speed_rows
 from facts_folder import Facts
 
@@ -31,6 +32,7 @@ def from_facts(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "modelpick/speed/data/operators.json", build_speed_rows.operators(facts)
     yield "benchmarks/data/memory_cases.jsonl", build_memory_cases.build(facts)
     yield "benchmarks/data/memory_cases_fms.jsonl", build_fms_cases.build(facts)
+    yield "benchmarks/data/server_weights.jsonl", build_server_weights.build(facts)
 
 
 def calibrated(*, fit: bool) -> Iterator[tuple[str, str]]:
