@@ -18,6 +18,7 @@ from modelpick.memory.overhead import interval, runtime_bytes
 from modelpick.memory.parts import PARTS, MemoryParts
 from modelpick.memory.stack_words import settled
 from modelpick.memory.stacks import Stack, stack_of
+from modelpick.memory.tensor_parallel import split_problem
 from modelpick.memory.training import shares, widened
 from modelpick.memory.training_peak import parts_alone, training_parts
 from modelpick.memory.weights import (
@@ -119,7 +120,8 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
     backward pass than attention does.
     """
     workload = settled(as_held(workload, architecture))
-    if (problem := format_problem(architecture, workload)) is not None:
+    problem = format_problem(architecture, workload) or split_problem(architecture, workload)
+    if problem is not None:
         raise problem
     if architecture.guessed and workload.task == "finetune":
         raise CannotTellError(

@@ -10,6 +10,7 @@ from modelpick.errors import ModelpickError, UsageError
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
 from modelpick.memory.formats import as_held, format_problem
 from modelpick.memory.stacks import named_stack
+from modelpick.memory.tensor_parallel import split_problem
 from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, finding_of, refusal, speaks_on, spoken
 from modelpick.offers.instance import InstanceType
 from modelpick.planning.choose import Tuning, candidate_recipes
@@ -109,17 +110,19 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     ways = _ways_to_serve(facts.rules, subject, untried=hypothetical)
     if isinstance(ways, ModelpickError):
         return rejection_of(ways, "engine")
-    unheld = next((format_problem(architecture, way.workload) for way in ways), None)
+    unable: list[ModelpickError] = []
     setups = []
     for way in ways:
-        if format_problem(architecture, way.workload) is not None:
+        refused = format_problem(architecture, way.workload) or split_problem(architecture, way.workload)
+        if refused is not None:
+            unable.append(refused)
             continue
         serving = request.traced or on_device(architecture, way.workload, model.parameters)
         rules = tuple(dict.fromkeys((*tuned, *way.rules)))
         all_caveats = tuple(dict.fromkeys((*caveats, *way.caveats)))
         setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, all_caveats))
-    if unheld is not None and not setups:
-        return rejection_of(unheld, "engine")
+    if unable and not setups:
+        return rejection_of(unable[0], "engine")
     return tuple(setups)
 
 

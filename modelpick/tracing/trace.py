@@ -137,6 +137,8 @@ def _not_traced(workload: Workload) -> str | None:
         return "a chunked loss (--loss-chunking), which comes from Liger's kernels"
     if workload.kv_cache_dtype != "auto":
         return f"a cache in {workload.kv_cache_dtype}"
+    if workload.images:
+        return "images, whose tokens come from a processor"
     return None
 
 

@@ -29,6 +29,7 @@ LLAMA, T5, MPT, FALCON, MIXTRAL = (
         (LLAMA, {"stack": "vllm", "method": "int8"}, None, "vllm_int8_dense"),
         (T5, {"stack": "vllm", "method": "bf16"}, None, "vllm_no_encoder_decoder"),
         (MPT, {"stack": "vllm", "method": "bf16"}, None, "vllm_no_mpt"),
+        (LLAMA, {"stack": "vllm", "method": "mxfp4", "dtype": "fp16"}, None, "mxfp4_needs_bf16"),
         (LLAMA, {"method": "bf16"}, "g4dn.xlarge", "bf16_not_native"),
         (LLAMA, {"method": "lora-int8"}, "g4dn.xlarge", "bf16_not_native"),
         (LLAMA, {"method": "fp8", "stack": "vllm"}, "p4d.24xlarge", "fp8_not_native"),
