@@ -220,6 +220,6 @@ def assumptions_of(case: EstimatedCase) -> list[str]:
     applying = [sentence for applies, sentence in _ROWS_OF[work.task] if applies(case)]
     if not applying:
         return applying
-    newest = ".".join(map(str, NEWEST.get(work.stack, ())))
+    newest = ".".join(map(str, NEWEST.get(work.stack, ()))) or "the one of mid 2026"  # llama.cpp numbers its builds
     names = {"stack": case.stack.name, "version": work.stack_version, "method": work.method, "newest": newest}
     return [text.format(**names) for text in applying]
