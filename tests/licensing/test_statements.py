@@ -1,13 +1,11 @@
 """What the prose of cards says of the weights: the labelled cards, and the rules one by one."""
 
-import time
-
 import pytest
 
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.statements.markup import badge_text, passages
-from modelpick.licensing.statements.reading import LONGEST_QUOTE, LONGEST_TEXT, CardStatement, read_statements
+from modelpick.licensing.statements.reading import ENOUGH, LONGEST_QUOTE, LONGEST_TEXT, CardStatement, read_statements
 from modelpick.licensing.verdict import Verdict
 from tests.licensing.conftest import Judged, model
 from tests.licensing.statement_cards import TABLES, asked, cards
@@ -83,6 +81,7 @@ def test_a_models_own_name_is_no_other_model(read) -> None:  # type: ignore[no-u
         ("Released under CC BY-NC-SA 4.0.", "named_license"),
         ("Commercial use? Not allowed.", "non_commercial"),
         ("## Commercial use\n\nPlease contact us first.", "contact"),
+        ("## License\n\n```\nNot for commercial use.\n```", "non_commercial"),
         ("You may not:\n- use it commercially", "non_commercial"),
         ("| | |\n|---|---|\n| Commercial use | \u274c |", "non_commercial"),
     ],
@@ -103,6 +102,7 @@ def test_a_restriction_is_told_from_another(read, text: str, says: str) -> None:
         "Commercial use? Yes, of course.",
         "~~CC BY-NC 4.0~~ Apache 2.0",
         "<!-- for non-commercial use only -->",
+        "## Usage\n\n```\nNot for commercial use.\n```",
     ],
 )
 def test_what_a_negation_takes_back_is_no_restriction(judged: Judged, text: str) -> None:
@@ -158,7 +158,6 @@ def test_passages_know_their_line() -> None:
     assert found["e"] == 11
 
 
-LONG = LONGEST_TEXT // 5
 HOSTILE = {
     "words": "commercial license contact ",
     "marks": "[]()|*_~`>#-",
@@ -181,12 +180,15 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_twice_the_text_takes_about_twice_the_work(facts: LicenseFacts, name: str) -> None:
-    """A square of the length would be four times the work, and eight from the first to the last."""
-    spent = []
-    for length in (LONG // 8, LONG):
-        text = (HOSTILE[name] * (length // len(HOSTILE[name]) + 1))[:length]
-        start = time.process_time()
-        read_statements(text, facts.words, facts.licenses)
-        spent.append(time.process_time() - start)
-    assert spent[1] < 24 * max(spent[0], 0.02)
+def test_a_hostile_text_is_read_to_an_end(facts: LicenseFacts, name: str) -> None:
+    """A pattern that takes the square of the length would not end within the time that a test has."""
+    text = (HOSTILE[name] * (LONGEST_TEXT // len(HOSTILE[name]) + 1))[:LONGEST_TEXT]
+    found = read_statements(text, facts.words, facts.licenses)
+    assert len(found) <= 2 * ENOUGH
+
+
+def test_what_stands_behind_a_hostile_text_is_found(facts: LicenseFacts) -> None:
+    for name, piece in HOSTILE.items():
+        text = f"{(piece * 20_000)[:20_000]}\n\n# License\n\nNot for commercial use.\n"
+        found = {one.says for one in read_statements(text, facts.words, facts.licenses) if one.about == "weights"}
+        assert "non_commercial" in found, name

@@ -1,8 +1,8 @@
 """Markdown and HTML as a reader sees them: passages of plain text, each with its line and the heading above it. Pure.
 
-What no reader takes for the author's own words is left out: comments, code, struck-out text, and quotations that say
-whose words they are. A license named by a badge is a passage of its own. Every pattern is bounded: anyone can write a
-card.
+What no reader takes for the author's own words is left out: comments, code (but not a plain block under a heading
+"License"), struck-out text, and quotations that say whose words they are. A license named by a badge is a passage of
+its own. Every pattern is bounded: anyone can write a card.
 """
 
 import re
@@ -31,6 +31,7 @@ _BADGE = re.compile(r"https?://[^\s()<>\"']{0,60}/(?:badge|static/v1)/?[^\s()<>\
 _STRUCK = re.compile(r"~~[^~\n]{1,300}~~|<(?:s|del|strike)>[^<>]{0,300}</(?:s|del|strike)>", re.I)
 _EMPHASIS = re.compile(r"[*`]+|(?<!\w)_{1,3}(?=\w)|(?<=\w)_{1,3}(?!\w)|\\(?=[^\w\s])")
 _FENCE = re.compile(r"^\s{0,3}(?:```|~~~)")
+_NO_LANGUAGE = re.compile(r"(?:```|~~~)\s*(?:te?xt|plain|plaintext|md|markdown)?\s*(?:\x1e.*)?$", re.I)
 _HEADING = re.compile(r"^\s{0,3}#{1,6}\s*(.*?)\s*#*\s*$")
 _BOLD_LINE = re.compile(r"^\s{0,3}(?:\*\*|__)([^*_]{1,80})(?:\*\*|__)\s*:?\s*$")
 _UNDERLINE = re.compile(r"^\s{0,3}(?:=+|-{2,})\s*$")
@@ -42,6 +43,11 @@ _ALERT = re.compile(r"\[!(?:note|tip|important|warning|caution)\]", re.I)
 _IN_QUOTE_MARKS = re.compile(r"^\W*[\"“”«»„「『].{10,}", re.S)
 _ATTRIBUTED = re.compile(r"(?:^|\s)(?:--|-|~)\s?[A-Z][^.]{2,60}$")
 _SPEAKER = re.compile(r"^\W{0,3}(?:user|assistant|human|system|prompt|bot|input|output|<\|?\w+\|?>)\s?:", re.I)
+_TERMS = re.compile(  # a heading under which even a block of code holds terms
+    "licen[cs]|lizenz|lisen[sc]|licencj|лиценз|ліценз|许可|許可|授权|授權|协议|協議|ライセンス|라이[선센]스|رخصة|ترخيص|مجوز|"
+    "लाइसेंस|লাইসেন্স|อนุญาต|giấy phép|terms|άδεια|רישיון",
+    re.I,
+)
 _DIVIDED = re.compile(r"[^\W\d_]{4}-$")  # a word divided at the end of a line
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
@@ -145,7 +151,7 @@ class _MarkupReader:
         table: list[tuple[int, list[str]]] = []
         for number, whole in enumerate(self.lines):
             for line in whole.split(_SPLIT) if _SPLIT in whole else (whole,):
-                if code[number]:
+                if code[number] and (code[number] == _CODE or _FENCE.match(line) or not _TERMS.search(self.heading)):
                     continue
                 if "|" in line and (cells := self._cells(line, number)) is not None:
                     yield from self._close()
@@ -302,17 +308,21 @@ def _plain(text: str) -> str:
     return " ".join(_EMPHASIS.sub("", text).split())
 
 
-def _code_lines(lines: Sequence[str]) -> Sequence[bool]:
+_CODE, _PLAIN_BLOCK = 2, 1  # a block of a named programming language, and one of none
+
+
+def _code_lines(lines: Sequence[str]) -> Sequence[int]:
     """Which lines are code: between two fences, or indented after an empty line and outside of a list.
 
-    A fence that is never closed hides nothing.
+    0 where a line is not; else _CODE or _PLAIN_BLOCK. A fence that is never closed hides nothing.
     """
     fences = [number for number, line in enumerate(lines) if "```" in line or "~~~" in line]
     fences = [number for number in fences if any(_FENCE.match(part) for part in lines[number].split(_SPLIT))]
     code = bytearray(len(lines))
     pairs = zip(fences[::2], fences[1::2], strict=False)
     for start, end in pairs:
-        code[start : end + 1] = b"\x01" * (end - start + 1)
+        kind = _PLAIN_BLOCK if _NO_LANGUAGE.search(lines[start]) else _CODE
+        code[start : end + 1] = bytes([kind]) * (end - start + 1)
     in_list, indented, after_blank = False, False, True
     for number, line in enumerate(lines):
         if code[number] or not line.strip():
@@ -321,6 +331,6 @@ def _code_lines(lines: Sequence[str]) -> Sequence[bool]:
         deep = line.startswith(("    ", "\t"))
         in_list = (bool(_ITEM.match(line)) and not (deep and indented)) or (in_list and deep)
         indented = deep and not in_list and (after_blank or indented)
-        code[number] = indented
+        code[number] = _PLAIN_BLOCK if indented else 0
         after_blank = False
-    return [bool(flag) for flag in code]
+    return code
