@@ -96,7 +96,7 @@ def reject(
     product: ProductName = None,
     offline: Offline = False,
 ) -> None:
-    """Record a person's decision against a model that the policy would allow.
+    """Record a person's decision against a model.
 
     It is written to ./approvals.toml and is valid for every commit, until a day; it stands above approvals.
     """
