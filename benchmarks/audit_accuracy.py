@@ -1,6 +1,6 @@
 """Which of the models that four public code bases use `modelpick audit` finds: python benchmarks/audit_accuracy.py DIR
 
-DIR holds a checkout of each, at the commit below, in a folder of its name. The labels (data/audit_labels.jsonl) say by
+DIR holds a checkout of each, at the commit below, in a folder of its name. The labels (audit_labels.jsonl) say by
 hand which ids a file uses: every string that looks like `org/name` was taken from every file, and kept where the code,
 a setting or a script uses the model; comments, docstrings, prose, folders, images and data sets were left out. One use
 is one id in one file. Printed for each code base: recall, precision, what was missed and what was no use of a model;
@@ -16,7 +16,7 @@ from pathlib import Path
 from modelpick.audit.run import known_names
 from modelpick.audit.scan import scan
 
-LABELS = Path(__file__).resolve().parent / "data" / "audit_labels.jsonl"
+LABELS = Path(__file__).resolve().with_name("audit_labels.jsonl")
 CODE_BASES = {
     "axolotl": "axolotl-ai-cloud/axolotl@067b021c8b87a9e5e380b9173c704cf7340e30f5",
     "LLaMA-Factory": "hiyouga/LLaMA-Factory@ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30",

@@ -436,7 +436,7 @@ def row(result: Result, number: int) -> dict[str, object]:
         "batch": case.batch, "grad_accum": 1, "seq_len": case.context,
         "gen_len": GENERATED if case.task == "serve" else "", "grad_ckpt": str(case.checkpointing),
         "attn": "sdpa", "gpus": 1, "sharding": "", "gpu": torch.cuda.get_device_name() if on_gpu else "CPU",
-        "measured_gib": round(peak / GIB, 3), "metric": "device: reserved and context", "quality": "A",
+        "measured_gib": round(peak / GIB, 3), "metric": "all that the process took of the GPU", "quality": "A",
         "stack": " ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES),
         "notes": "random weights of the published shape",
         "allocated_gib": round(measured.allocated / GIB, 3) if measured.allocated else None,

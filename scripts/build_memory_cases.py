@@ -72,7 +72,9 @@ def case(row: Mapping[str, Any]) -> dict[str, Any]:
         # The stage and that nothing is offloaded stand in finetune_ds.sh, finetune_lora_ds.sh and ds_config_zero*.json.
         workload["sharding"] = "zero2" if method == "lora" and "Zero3" not in row["notes"] else "zero3"
         grade = "B"
-    if version := re.match(r"transformers ~?(\d+\.\d+)", row["stack"]):
+    if row["stack"].startswith("modelpick "):  # our own loop, as planning.recipe.as_trained describes it
+        workload |= {"stack": "modelpick", "loss_chunking": True, "optimizer": "adamw-fused"}
+    elif version := re.match(r"transformers ~?(\d+\.\d+)", row["stack"]):
         workload["stack_version"] = version[1]
     return {
         "id": row["id"],
