@@ -48,6 +48,10 @@ class HubDownError(Exception):
     """The Hub cannot answer now, nor soon: unreachable, silent, broken, or refusing until later."""
 
 
+class UntrustedHubError(HubDownError):
+    """What answers is not the Hub that was asked, or not the commit: another host, another sha."""
+
+
 class NotOnHubError(Exception):
     """The Hub answers, and has no such repository, revision or file (`code` says which, `status` its HTTP status)."""
 
@@ -162,7 +166,7 @@ class Client:
             and isinstance(value, dict)
             and value.get("sha", revision) != revision
         ):
-            raise self._broken("it describes another commit than the one requested")
+            raise UntrustedHubError("it describes another commit than the one requested")
         if not isinstance(value, dict) or not isinstance(value.get("id") or value.get("modelId"), str):
             raise self._broken("its answer is not a model")
         return value
@@ -216,7 +220,7 @@ class Client:
             try:
                 answer = _within(left, partial(self._once, url, params, largest, extra, left))
             except _ElsewhereError:
-                raise self._broken("it redirects to another host, which is not trusted") from None
+                raise UntrustedHubError("it redirects to another host, which is not trusted") from None
             except _transport_errors() as error:
                 why = _why(error)
                 tries = 1 if _NO_CONNECTION in why else ATTEMPTS

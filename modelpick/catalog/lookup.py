@@ -12,7 +12,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from modelpick.catalog import folder, hub, index
-from modelpick.catalog.hub_client import endpoint_in_force
+from modelpick.catalog.hub_client import (
+    Client,
+    GatedError,
+    HubDownError,
+    NotOnHubError,
+    Patience,
+    UntrustedHubError,
+    endpoint_in_force,
+)
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, RemoteError, first_line
@@ -85,7 +93,7 @@ def download(id: str, revision: str | None = None, *, offline: bool = False, als
         disable_progress_bars()
     patterns = (*_LOADED, *also)
     try:
-        wanted = [] if offline else [name for name in _listed(id, revision, endpoint) if is_wanted(name, patterns)]
+        wanted = [] if offline else [name for name in _listed(id, revision) if is_wanted(name, patterns)]
         return Path(
             snapshot_download(
                 id,
@@ -126,16 +134,21 @@ def is_wanted(name: str, patterns: Sequence[str] = _LOADED) -> bool:
     )
 
 
-def _listed(id: str, revision: str | None, endpoint: str) -> list[str]:
-    """Names of all files of a repository; [] where the Hub does not answer, and the cache may hold them."""
-    import httpx2
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import OfflineModeIsEnabled
+def _listed(id: str, revision: str | None) -> list[str]:
+    """Names of all files of a repository; [] where the Hub does not answer, and the cache may hold them.
 
+    Raises RemoteError(code="no_weights") where another host or another commit answers: huggingface_hub would follow it.
+    """
     try:
-        return [file.rfilename for file in HfApi(endpoint=endpoint).model_info(id, revision=revision).siblings or ()]
-    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError):
-        return []
+        record = Client(Patience(bulk=False)).model(id, revision, ("siblings", "sha"))
+    except UntrustedHubError as error:
+        message, fix = f"{id} is not fetched from this Hub: {error}", "set HF_ENDPOINT to the Hub that you mean"
+        raise RemoteError(message, fix=fix, code="no_weights") from None
+    except (HubDownError, NotOnHubError, GatedError):
+        return []  # huggingface_hub says why
+    rows = record.get("siblings")
+    named = [row.get("rfilename") for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return [name for name in named if isinstance(name, str)]
 
 
 def _literal(name: str) -> str:

@@ -250,6 +250,19 @@ def test_a_redirect_of_the_api_to_another_host_is_not_believed(hub: Hub) -> None
         assert "another host" in one(KNOWN).notes[0]
 
 
+def test_weights_are_not_fetched_by_the_word_of_another_host_or_of_another_commit(hub: Hub) -> None:
+    with Hub() as other:
+        other.add("org/name", card="license: mit", config={"model_type": "llama"})
+        sha = hub.add("org/name", card="license: cc-by-nc-4.0", config={"model_type": "llama"})
+        hub.api_elsewhere = other.url
+        with pytest.raises(RemoteError, match="another host"):
+            lookup.download("org/name")
+        hub.api_elsewhere = None
+        hub.repositories["org/name"].record["sha"] = "f" * 40
+        with pytest.raises(RemoteError, match="another commit"):
+            lookup.download("org/name", sha)
+
+
 def test_a_redirect_on_the_hub_itself_is_followed(hub: Hub) -> None:
     hub.add("org/name", card="license: mit")
     hub.rename("org/old", "org/name")
