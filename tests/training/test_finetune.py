@@ -460,7 +460,7 @@ def test_a_hub_model_is_trained_at_the_revision_that_was_judged(
 @pytest.mark.parametrize(
     ("changes", "code", "exit_code"),
     [
-        ({"gated": "manual"}, "gated", 4),
+        ({"gated": "manual"}, "license_review", 3),  # its LICENSE stands behind the gate, and was not read
         ({"files": {"model.safetensors": b"", "pytorch_model.bin": b"a pickle"}}, "pickle_weights", 2),
     ],
 )
