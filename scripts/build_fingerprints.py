@@ -14,8 +14,8 @@ import sys
 from base64 import b64encode
 from dataclasses import replace
 
-from modelpick.licensing.fingerprints import fingerprint, pack, words_of
-from modelpick.licensing.load import license_of_text, load_licenses, policies_directory, texts_directory
+from modelpick.licensing.fingerprints import fingerprint, pack
+from modelpick.licensing.load import known_text, license_of_text, load_licenses, policies_directory, texts_directory
 
 
 def main() -> int:
@@ -47,10 +47,10 @@ def built() -> dict[str, str]:
         with (folder / "index.csv").open(newline="", encoding="utf-8") as index:
             rows = [(row, id) for row in csv.DictReader(index) if (id := license_of_text(row["file"])) is not None]
         for row, id in rows:
-            text = (folder / row["file"]).read_text(encoding="utf-8")
+            text = known_text(folder / row["file"])
             made = fingerprint(id, row["source"], text)
             if licenses.by_id[id].permits.commercial_use == "yes" and made.stride != 1:
-                made = replace(made, stride=1, hashes=frozenset(words_of(text).hashes))
+                made = replace(made, stride=1, hashes=frozenset(text.hashes))
             runs = b64encode(pack(made)).decode()
             line = {"source": made.source, "stride": made.stride, "runs": runs}
             lines.setdefault(f"{id}.prints", []).append(json.dumps(line) + "\n")

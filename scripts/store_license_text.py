@@ -2,9 +2,10 @@
 
     python scripts/store_license_text.py llama3.1 "meta-llama/llama-models 47401a8 models/llama3_1/LICENSE" LICENSE.txt
 
---policy stores the use policy that the license makes part of itself. --runs stores the hashes of the text's runs of
-five words instead of the text, for one that may not lie in this tree: its quotes can be proved, copies cannot be made.
-A file of the same name is replaced.
+--policy stores the use policy that the license makes part of itself, --version N another version of the text, with
+which files are compared and from which nothing is quoted: it goes into compared/, as does a policy with --compared.
+--runs stores the hashes of the text's runs of five words instead of the text, for one that may not lie in this tree:
+its quotes can be proved and files can be compared with it, copies cannot be made. A file of the same name is replaced.
 """
 
 import argparse
@@ -15,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelpick.files import write_atomically
+from modelpick.licensing.fingerprints import words_of
 from modelpick.licensing.load import texts_directory
-from modelpick.licensing.quotes import packed, runs_of
+from modelpick.licensing.quotes import packed
 
 
 def main() -> None:
@@ -26,18 +28,22 @@ def main() -> None:
     options.add_argument("source", help="where the text was read: repository, commit and path, or an address")
     options.add_argument("text", type=Path)
     options.add_argument("--policy", action="store_true")
+    options.add_argument("--version", type=int, metavar="N")
+    options.add_argument("--compared", action="store_true")
     options.add_argument("--runs", action="store_true")
     given = options.parse_args()
     text = given.text.read_text(encoding="utf-8").strip("\n") + "\n"
-    name = f"{given.license}{'.use_policy' if given.policy else ''}.{'runs' if given.runs else 'txt'}"
-    content = packed(runs_of(text)) if given.runs else text
-    write_atomically(texts_directory() / name, content)
-    write_atomically(texts_directory() / "index.csv", indexed(name, content, given.source))
+    part = f"{f'.version-{given.version}' if given.version else ''}{'.use_policy' if given.policy else ''}"
+    name = f"{given.license}{part}.{'runs' if given.runs else 'txt'}"
+    folder = texts_directory() / "compared" if given.compared or given.version else texts_directory()
+    content = packed(words_of(text).hashes) if given.runs else text
+    write_atomically(folder / name, content)
+    write_atomically(folder / "index.csv", indexed(folder / "index.csv", name, content, given.source))
 
 
-def indexed(name: str, content: str, source: str) -> str:
+def indexed(index: Path, name: str, content: str, source: str) -> str:
     """index.csv with the row of this file, in the order of names."""
-    with (texts_directory() / "index.csv").open(newline="", encoding="utf-8") as file:
+    with index.open(newline="", encoding="utf-8") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     digest = hashlib.sha256(content.encode()).hexdigest()
     day = datetime.now(UTC).date().isoformat()

@@ -56,6 +56,11 @@ class Words:
     hashes: tuple[int, ...]
     is_html: bool
 
+    @property
+    def size(self) -> int:
+        """How many words."""
+        return len(self.words)
+
     def quoted(self, start: int, end: int, longest: int = 12) -> str:
         """The words from `start` to `end` as they stand in the text, without line ends; at most `longest` of them."""
         if end <= start:
@@ -69,6 +74,24 @@ class Words:
         first = self.plain.rfind("\n", 0, self.places[start][0]) + 1
         last = self.plain.find("\n", self.places[end - 1][1])
         return [line for line in self.plain[first : last if last >= 0 else None].split("\n") if line.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRuns:
+    """A known text of which only `Words.hashes` are kept: where another text differs is seen, what was there is not.
+
+    A change within four bytes changes a CRC-32 always, a longer one but once in 2^32.
+    """
+
+    hashes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many words."""
+        return len(self.hashes) + RUN - 1
+
+
+KnownText = Words | KnownRuns
 
 
 def words_of(text: str) -> Words:
@@ -100,11 +123,10 @@ def _without_blocks(text: str) -> str:
     return text
 
 
-def fingerprint(license: str, source: str, text: str) -> Fingerprint:
+def fingerprint(license: str, source: str, text: KnownText) -> Fingerprint:
     """The fingerprint of a text."""
-    words = words_of(text)
-    stride = 4 if len(words.words) > _LONG else 1
-    return Fingerprint(license, source, stride, frozenset(run for run in words.hashes if run % stride == 0))
+    stride = 4 if text.size > _LONG else 1
+    return Fingerprint(license, source, stride, frozenset(run for run in text.hashes if run % stride == 0))
 
 
 def pack(fingerprint: Fingerprint) -> bytes:
@@ -124,10 +146,10 @@ class Fingerprints:
     """All fingerprints, loaded when a text is first looked at, and the known texts, each loaded when it is compared."""
 
     def __init__(
-        self, load: Callable[[], Iterable[Fingerprint]], texts: Callable[[str], Iterable[str]] = lambda _: ()
+        self, load: Callable[[], Iterable[Fingerprint]], texts: Callable[[str], Iterable[KnownText]] = lambda _: ()
     ) -> None:
         self._load, self._load_texts = load, texts
-        self._texts: dict[str, tuple[Words, ...]] = {}
+        self._texts: dict[str, tuple[KnownText, ...]] = {}
 
     @cached_property
     def all(self) -> tuple[Fingerprint, ...]:
@@ -138,10 +160,10 @@ class Fingerprints:
         """Whether there is a fingerprint of this license."""
         return any(known.license == license for known in self.all)
 
-    def texts(self, license: str) -> tuple[Words, ...]:
+    def texts(self, license: str) -> tuple[KnownText, ...]:
         """Every known text of a license; () where only a fingerprint is known."""
         if license not in self._texts:
-            self._texts[license] = tuple(map(words_of, self._load_texts(license)))
+            self._texts[license] = tuple(self._load_texts(license))
         return self._texts[license]
 
     def matches(self, hashes: Sequence[int]) -> list[TextMatch]:

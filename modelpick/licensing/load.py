@@ -21,7 +21,7 @@ from modelpick.licensing.card_links import RelationWords
 from modelpick.licensing.conditions import fields_without_a_row
 from modelpick.licensing.countries import Countries, countries_of
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.fingerprints import Fingerprint, Fingerprints, unpack
+from modelpick.licensing.fingerprints import Fingerprint, Fingerprints, KnownRuns, KnownText, unpack, words_of
 from modelpick.licensing.license import Bound, License, LicenseIndex
 from modelpick.licensing.name_matches import NameMatches
 from modelpick.licensing.overrides import (
@@ -34,12 +34,13 @@ from modelpick.licensing.overrides import (
     WeightFamily,
 )
 from modelpick.licensing.policy import Company, Policy, Territories, merged
+from modelpick.licensing.quotes import unpacked
 from modelpick.licensing.statements.vocabulary import Language, Vocabulary, WordsFile, languages_of
 from modelpick.schema import read
 
 LARGEST = 1_000_000  # bytes; a policy file is some hundred lines
 
-_TEXT_NAME = re.compile(r"(?P<id>.+?)(\.version-\d+)?(\.use_policy)?\.txt")
+_TEXT_NAME = re.compile(r"(?P<id>.+?)(\.version-\d+)?(\.use_policy)?\.(txt|runs)")
 
 T = TypeVar("T")
 
@@ -253,10 +254,9 @@ def texts_directory() -> Path:
 
 
 def license_text(license: str) -> str | None:
-    """The text of a license, word for word; None where none is kept."""
-    folder = texts_directory()
-    kept = (path for path in (folder / f"{license}.txt", folder / "compared" / f"{license}.txt") if path.is_file())
-    return next((files.read_text(path, code="bad_license_file") for path in kept), None)
+    """The text of a license, word for word; None where none is kept, or only the hashes of its runs."""
+    path = texts_directory() / f"{license}.txt"
+    return files.read_text(path, code="bad_license_file") if path.is_file() else None
 
 
 def license_of_text(file_name: str) -> str | None:
@@ -265,14 +265,20 @@ def license_of_text(file_name: str) -> str | None:
     return found["id"] if found else None
 
 
-def load_texts(license: str) -> Iterator[str]:
+def known_text(path: Path) -> KnownText:
+    """A file of license_texts/ as it is compared: ID.txt is a text, ID.runs the hashes of its runs."""
+    content = files.read_text(path, code="bad_license_file")
+    return KnownRuns(unpacked(content)) if path.suffix == ".runs" else words_of(content)
+
+
+def load_texts(license: str) -> Iterator[KnownText]:
     """Every text that is known of a license, each version and its use policy."""
     folder = texts_directory()
     for path in sorted(
         path for each in (folder, folder / "compared") for path in each.glob(f"{glob.escape(license)}.*")
     ):
         if license_of_text(path.name) == license:
-            yield files.read_text(path, code="bad_license_file")
+            yield known_text(path)
 
 
 def _catalog_ids() -> Iterable[str]:

@@ -5,8 +5,8 @@
 - Notice.txt: the sentences that licenses prescribe for "a Notice text file", and nothing else;
 - NOTICE: the models, what they were made from, and their licenses;
 - ATTRIBUTION.txt: the lines to show, and where;
-- LICENSES/ID.txt: copies of the terms;
-- OBLIGATIONS.md: everything, to tick off, with the clause that asks for it.
+- LICENSES/ID.txt: copies of the terms, where modelpick keeps the text;
+- OBLIGATIONS.md: everything, to tick off, with the clause that asks for it, and where to fetch the other copies.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,8 +37,10 @@ def render(
                 code="not_allowed",
             )
     licenses = {license.id: license for answer in judgements for license in _licenses(answer, license_index)}
-    copies = {f"{COPIES}/{id}.txt": text_of(id) for id, license in licenses.items() if license.owes.copy_of_license}
-    return {**texts(judgements, license_index), **{name: text for name, text in copies.items() if text}}
+    copies = {license: text_of(id) for id, license in licenses.items() if license.owes.copy_of_license}
+    written = dict(texts(judgements, license_index))
+    written[OBLIGATIONS] += _to_fetch([license for license, text in copies.items() if not text])
+    return {**written, **{_copy_name(license): text for license, text in copies.items() if text}}
 
 
 def texts(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mapping[str, str]:
@@ -124,6 +126,22 @@ def _obligations(judgements: Iterable[Judgement], licenses: Mapping[str, tuple[L
         links = [f"- {license.title}: {link}" for license in licenses[answer.model] for link in _links(license)]
         lines += ["", "Texts and policies:", "", *links, ""] if links else [""]
     return "\n".join(lines)
+
+
+def _to_fetch(licenses: Sequence[License]) -> str:
+    """What says where to fetch the texts that are not kept here."""
+    if not licenses:
+        return ""
+    lines = [
+        f"- [ ] {_copy_name(license)}: {license.title}, the license file of the model's repository; its text is also "
+        f"at {' or '.join(_links(license))}"
+        for license in licenses
+    ]
+    return "\n".join(["", "## Copies that you must fetch: modelpick does not keep these texts", "", *lines, ""])
+
+
+def _copy_name(license: License) -> str:
+    return f"{COPIES}/{license.id}.txt"
 
 
 def _place(obligation: Obligation) -> str:

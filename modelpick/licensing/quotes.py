@@ -1,18 +1,15 @@
 """A clause of a license, quoted where a fact was read, and whether the stored text has those words. Pure.
 
 A text that is kept is compared word for word. Of a text that is not kept only the hashes of its runs of five words are
-known, in their order: a quotation is proved where its own runs stand there one after the other.
+known, in their order (`fingerprints.KnownRuns`): a quotation is proved where its own runs stand there one after the
+other.
 """
 
-import re
-import unicodedata
-import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-RUN = 5  # words
-_WORD = re.compile(r"[^\W_]+(?:\.\d+)*")
+from modelpick.licensing.fingerprints import words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +52,6 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def runs_of(text: str) -> tuple[int, ...]:
-    """The hashes of a text's runs of five words, in their order; words in lower case, without marks."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).lower())
-    return tuple(zlib.crc32(" ".join(words[at : at + RUN]).encode()) for at in range(len(words) - RUN + 1))
-
-
 def packed(runs: Sequence[int]) -> str:
     """Runs as one line of text."""
     return b64encode(b"".join(run.to_bytes(4, "little") for run in runs)).decode() + "\n"
@@ -74,7 +65,7 @@ def unpacked(line: str) -> tuple[int, ...]:
 
 def stands_in(words: str, runs: Sequence[int]) -> bool:
     """Whether a quotation is a passage of the text with these runs. Fewer than five words prove nothing."""
-    wanted = runs_of(words)
+    wanted = words_of(words).hashes
     if not wanted:
         return False
     starts = (at for at, run in enumerate(runs) if run == wanted[0])

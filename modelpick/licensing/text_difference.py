@@ -25,8 +25,8 @@ class Difference:
     adds_to: int
 
 
-def differences(known: Sequence[str], found: Sequence[str]) -> list[Difference]:
-    """Every difference of `found` from `known`, in order."""
+def differences(known: Sequence[object], found: Sequence[object]) -> list[Difference]:
+    """Every difference of `found` from `known`, in order. Words are compared, or whatever else is equal or not."""
     made: list[Difference] = []
     at_known = at_found = 0
     for known_from, found_from, length in [*_same(known, found), (len(known), len(found), 0)]:
@@ -36,7 +36,26 @@ def differences(known: Sequence[str], found: Sequence[str]) -> list[Difference]:
     return made
 
 
-def _same(known: Sequence[str], found: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+def run_differences(known: Sequence[int], found: Sequence[int]) -> list[Difference]:
+    """Every difference in words of two texts, of which the hashes of their runs are given.
+
+    Runs that both texts have in one place mean that all their words are the same. So a gap between such runs begins
+    after the last word of the run before it, and ends with the first word of the run behind it. Where these two overlap
+    (words that were there once stand there twice) the words behind the overlap are the difference.
+    """
+    return [_in_words(gap, len(known), len(found)) for gap in differences(known, found)]
+
+
+def _in_words(gap: Difference, known: int, found: int) -> Difference:
+    before = RUN - 1 if gap.lacks_from or gap.adds_from else 0
+    after = RUN - 1 if gap.lacks_to == known and gap.adds_to == found else 0
+    lacks_from, lacks_to = gap.lacks_from + before, gap.lacks_to + after
+    adds_from, adds_to = gap.adds_from + before, gap.adds_to + after
+    overlap = max(0, lacks_from - lacks_to, adds_from - adds_to)
+    return Difference(lacks_from, lacks_to + overlap, adds_from, adds_to + overlap)
+
+
+def _same(known: Sequence[object], found: Sequence[object]) -> Iterator[tuple[int, int, int]]:
     """Blocks of words that both have: where in each, and how long. In order, and without overlap."""
     at_known = at_found = 0
     for anchor_known, anchor_found in _anchors(known, found):
@@ -58,7 +77,7 @@ def _same(known: Sequence[str], found: Sequence[str]) -> Iterator[tuple[int, int
 
 
 def _between(
-    known: Sequence[str], found: Sequence[str], known_from: int, known_to: int, found_from: int, found_to: int
+    known: Sequence[object], found: Sequence[object], known_from: int, known_to: int, found_from: int, found_to: int
 ) -> Iterator[tuple[int, int, int]]:
     """The same blocks in a gap between two places."""
     size = (known_to - known_from) * (found_to - found_from)
@@ -70,12 +89,12 @@ def _between(
             yield known_from + block.a, found_from + block.b, block.size
 
 
-def _anchors(known: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]]:
+def _anchors(known: Sequence[object], found: Sequence[object]) -> list[tuple[int, int]]:
     """Places of runs that the known text has exactly once, the longest sequence that is in order in both.
 
     Of a text that holds the known one several times the first is meant.
     """
-    first: dict[tuple[str, ...], int] = {}
+    first: dict[tuple[object, ...], int] = {}
     for at in range(len(found) - RUN + 1):
         first.setdefault(tuple(found[at : at + RUN]), at)
     runs = [tuple(known[at : at + RUN]) for at in range(len(known) - RUN + 1)]

@@ -4,16 +4,17 @@ A text may hold several licenses: the best match is cut out, and what is left be
 same way. Explained is what changes no permission: who holds the copyright and since when, the license's own title,
 numbers of paragraphs, words joined or parted at line ends, what stands after the terms ("how to apply"), and in a
 license of SPDX's list what its matching guidelines (https://spdx.github.io/spdx-spec/v3.0.1/annexes/license-matching-
-guidelines-and-templates/) allow to leave out. Everything else is a difference, and the license is not itself.
+guidelines-and-templates/) allow to leave out. Everything else is a difference, and the license is not itself. What a
+text lacks of one whose hashes alone are kept is not known, so there only added words are ever explained.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from modelpick.licensing.fingerprints import Fingerprints, Words
+from modelpick.licensing.fingerprints import Fingerprints, KnownRuns, KnownText, Words
 from modelpick.licensing.license import License, LicenseIndex
-from modelpick.licensing.text_difference import RUN, Difference, differences
+from modelpick.licensing.text_difference import RUN, Difference, differences, run_differences
 
 _HALF = 0.5  # of a license's runs: with less of it a text is another text that quotes it
 _NEAR = 0.25  # of coverage: candidates this close to the best are compared word by word
@@ -119,14 +120,17 @@ def _best(text: Words, start: int, end: int, fingerprints: Fingerprints, license
 
 
 def _compared(
-    text: Words, start: int, end: int, known: Words, license: License
+    text: Words, start: int, end: int, known: KnownText, license: License
 ) -> tuple[tuple[int, int], Region] | None:
     """The region that a known text covers, and how badly: words unexplained, and words of the text left around it.
 
     None where the two share no place.
     """
     size = end - start
-    found = differences(known.words, text.words[start:end])
+    if isinstance(known, Words):
+        found = differences(known.words, text.words[start:end])
+    else:
+        found = run_differences(known.hashes, text.hashes[start : end - RUN + 1])
     first = found[0].adds_to if found and found[0].adds_from == 0 else 0
     last = max(found[-1].adds_from, first) if found and found[-1].adds_to == size else size
     if first >= last:
@@ -134,11 +138,11 @@ def _compared(
     inside = [_within(difference, first, last) for difference in found]
     open_ = [one for one in inside if not _is_explained(one, text, start, known, license)]
     # SPDX's guidelines say what of a license on its list may be left out or filled in; never what may be added.
-    if open_ and license.spdx and not any(_changes(text, start, one) for one in open_):
+    if open_ and license.spdx and isinstance(known, Words) and not any(_changes(text, start, one) for one in open_):
         open_ = [] if _is_confirmed(text, start + first, start + last, license) else open_
     cost = sum(one.lacks_to - one.lacks_from + one.adds_to - one.adds_from for one in open_)
     cut = bool(open_) and all(
-        one.adds_from == one.adds_to and (one.lacks_from == 0 or one.lacks_to == len(known.words)) for one in open_
+        one.adds_from == one.adds_to and (one.lacks_from == 0 or one.lacks_to == known.size) for one in open_
     )
     changes = tuple(_told(one, text, start, known) for one in open_)
     region = Region(license, start + first, start + last, changes, cut)
@@ -151,23 +155,35 @@ def _within(difference: Difference, first: int, last: int) -> Difference:
     return Difference(difference.lacks_from, difference.lacks_to, min(adds_from, adds_to), adds_to)
 
 
-def _told(one: Difference, text: Words, start: int, known: Words) -> str:
-    adds, lacks = text.quoted(start + one.adds_from, start + one.adds_to), known.quoted(one.lacks_from, one.lacks_to)
-    if adds and lacks:
-        return f'"{adds}" in place of "{lacks}"'
-    return f'it adds "{adds}"' if adds else f'it lacks "{lacks}"'
+def _told(one: Difference, text: Words, start: int, known: KnownText) -> str:
+    at = start + one.adds_from
+    adds, count = text.quoted(at, start + one.adds_to), one.lacks_to - one.lacks_from
+    if adds and not count:
+        return f'it adds "{adds}"'
+    if isinstance(known, Words):
+        lacks = f'"{known.quoted(one.lacks_from, one.lacks_to)}"'
+    else:
+        lacks = "a word" if count == 1 else f"some {count} words"
+    if adds:
+        return f'"{adds}" in place of {lacks}'
+    if isinstance(known, KnownRuns):
+        lacks += f' after "{text.quoted(max(start, at - RUN), at)}"' if one.lacks_from else " at the beginning"
+    return f"it lacks {lacks}"
 
 
-def _is_explained(one: Difference, text: Words, start: int, known: Words, license: License) -> bool:
+def _is_explained(one: Difference, text: Words, start: int, known: KnownText, license: License) -> bool:
     """Whether a difference changes nothing that the license says."""
-    lacks = known.words[one.lacks_from : one.lacks_to]
     adds = text.words[start + one.adds_from : start + one.adds_to]
-    if not lacks and not adds:
-        return True
+    if one.lacks_from == one.lacks_to:
+        place = (start + one.adds_from, start + one.adds_to)
+        return not adds or _are_copyright_lines(text, *place) or _is_numbering(text, *place)
+    if isinstance(known, KnownRuns):
+        return False  # what the lacking words said is not known
+    lacks = known.words[one.lacks_from : one.lacks_to]
     if "".join(lacks) == "".join(adds):
         return True  # parted or joined at a line's end
     if adds and _are_copyright_lines(text, start + one.adds_from, start + one.adds_to):
-        return not lacks or _are_copyright_lines(known, one.lacks_from, one.lacks_to)
+        return _are_copyright_lines(known, one.lacks_from, one.lacks_to)
     if not adds:
         return (
             _is_after_the_terms(one.lacks_from, known, license)
@@ -175,8 +191,6 @@ def _is_explained(one: Difference, text: Words, start: int, known: Words, licens
             or _are_copyright_lines(known, one.lacks_from, one.lacks_to)
             or _is_numbering(known, one.lacks_from, one.lacks_to)
         )
-    if not lacks:
-        return _is_numbering(text, start + one.adds_from, start + one.adds_to)
     if _is_numbering(text, start + one.adds_from, start + one.adds_to) and _is_numbering(
         known, one.lacks_from, one.lacks_to
     ):

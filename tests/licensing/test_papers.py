@@ -58,15 +58,16 @@ def test_what_a_license_prescribes_is_written_word_for_word(
         if one.owes.notice_text:
             assert (folder / f"{one.owes.notice_file}.txt").read_text("utf-8") == one.owes.notice_text + "\n"
             sentences += 1
-        store = repository / "facts" / "license_texts"
-        kept = store / f"{one.id}.txt" if (store / f"{one.id}.txt").is_file() else store / "compared" / f"{one.id}.txt"
+        kept = repository / "facts" / "license_texts" / f"{one.id}.txt"
+        duties = (folder / "OBLIGATIONS.md").read_text("utf-8")
         if one.owes.copy_of_license and kept.is_file():
             assert (folder / "LICENSES" / kept.name).read_bytes() == kept.read_bytes()
         else:
             assert kept.name not in written
+        to_fetch = f"LICENSES/{kept.name}: {one.title}, the license file of the model's repository"
+        assert (to_fetch in duties) == (one.owes.copy_of_license and not kept.is_file())
         if one.owes.attribution:
             assert f"  {one.owes.attribution}" in (folder / "ATTRIBUTION.txt").read_text("utf-8").splitlines()
-        duties = (folder / "OBLIGATIONS.md").read_text("utf-8")
         for owed in found.obligations:
             assert owed.clause is None or owed.clause.words in duties, (one.id, owed.code)
     assert sentences >= 9

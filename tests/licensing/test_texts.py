@@ -13,10 +13,11 @@ from modelpick.errors import UsageError
 from modelpick.licensing import load
 from modelpick.licensing.conditions import assess_license
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.fingerprints import words_of
 from modelpick.licensing.license import Bound, License
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.quotes import packed, plain, runs_of, stands_in, unpacked
+from modelpick.licensing.quotes import packed, plain, stands_in, unpacked
 
 # Read at their publishers, who let nobody fetch them any more: the facts stand, without quotes, and answers say so.
 READ_AND_NOT_KEPT = {"glm-4", "grok2-community", "minimax-community", "minimax-h3-community", "tii-falcon-1.0"}
@@ -184,7 +185,7 @@ def test_a_limit_with_no_figure_or_two_is_refused(tmp_path: Path, table: str) ->
 
 
 def test_a_quote_of_words_that_the_text_lacks_is_found() -> None:
-    text = runs_of("You may use the model for any purpose. You may not sell it to anybody else at all.")
+    text = words_of("You may use the model for any purpose. You may not sell it to anybody else at all.").hashes
     assert unpacked(packed(text)) == text
     assert stands_in("you may not sell it to anybody", text)
     assert not stands_in("you may sell it to anybody", text)
@@ -197,7 +198,7 @@ def test_each_text_that_files_are_compared_with_is_the_one_that_its_index_names(
 ) -> None:
     folder = store / "compared"
     rows = {row["file"]: row for row in csv.DictReader((folder / "index.csv").read_text(encoding="utf-8").splitlines())}
-    assert list(rows) == sorted(path.name for path in folder.glob("*.txt"))
+    assert list(rows) == sorted(path.name for path in folder.iterdir() if path.suffix in (".txt", ".runs"))
     for name, row in rows.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == row["sha256"], name
         assert row["source"].strip(), name
