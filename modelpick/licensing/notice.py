@@ -5,7 +5,7 @@
 - Notice.txt: the sentences that licenses prescribe for "a Notice text file", and nothing else;
 - NOTICE: the models, what they were made from, and their licenses;
 - ATTRIBUTION.txt: the lines to show, and where;
-- LICENSES/ID.txt: copies of the terms, where modelpick keeps the text;
+- LICENSES/ID.txt: copies of the terms, where modelpick keeps the text or a model's repository holds it unchanged;
 - OBLIGATIONS.md: everything, to tick off, with the clause that asks for it, and where to fetch the other copies.
 """
 
@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from modelpick import files
+from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, printable
+from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license import License, LicenseIndex
+from modelpick.licensing.license_text import read_text
 from modelpick.licensing.load import license_text
 from modelpick.licensing.outcome import Obligation, Verdict
 from modelpick.licensing.verdict import Judgement
@@ -57,12 +60,32 @@ def texts(judgements: Sequence[Judgement], license_index: LicenseIndex) -> Mappi
     return {name: printable(text, keep="\n") for name, text in texts.items()}
 
 
-def write(judgements: Sequence[Judgement], license_index: LicenseIndex, directory: Path) -> tuple[Path, ...]:
+def texts_at_hand(models: Sequence[Model], facts: LicenseFacts) -> TextOf:
+    """A license's text as modelpick keeps it, else the file of one of `models` that is this text, word for word."""
+
+    def holds(text: str, id: str) -> bool:
+        readings = read_text(text, facts.fingerprints, facts.licenses)
+        whole = all(reading.kind == "whole" for reading in readings)
+        return whole and any(license.id == id for reading in readings for license in reading.licenses)
+
+    def text_of(id: str) -> str | None:
+        kept = license_text(id)
+        if kept is not None:
+            return kept
+        theirs = (text for model in models for text in model.texts.values())
+        return next((printable(text, keep="\n\t\f") for text in theirs if holds(text, id)), None)
+
+    return text_of
+
+
+def write(
+    judgements: Sequence[Judgement], license_index: LicenseIndex, directory: Path, text_of: TextOf = license_text
+) -> tuple[Path, ...]:
     """Write the files into `directory` (made if absent) and return their paths.
 
     Raises UsageError(code="cannot_write") where it cannot; each file is then the old one or the new one.
     """
-    texts = render(judgements, license_index, license_text)
+    texts = render(judgements, license_index, text_of)
     paths = tuple(directory / name for name in texts)
     try:
         for folder in {path.parent for path in (directory / NOTICE, *paths)}:
@@ -134,10 +157,10 @@ def _to_fetch(licenses: Sequence[License]) -> str:
         return ""
     lines = [
         f"- [ ] {_copy_name(license)}: {license.title}, the license file of the model's repository; its text is also "
-        f"at {' or '.join(_links(license))}"
+        f"at {_links(license)[0]}"
         for license in licenses
     ]
-    return "\n".join(["", "## Copies that you must fetch: modelpick does not keep these texts", "", *lines, ""])
+    return "\n".join(["", "## Copies that you must fetch: these texts are not at hand", "", *lines, ""])
 
 
 def _copy_name(license: License) -> str:

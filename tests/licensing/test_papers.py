@@ -10,9 +10,10 @@ import pytest
 
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
-from modelpick.licensing import bom, lock, notice
+from modelpick.licensing import bom, load, lock, notice
 from modelpick.licensing.conditions import assess_license
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.fingerprints import Fingerprints, KnownRuns, fingerprint, words_of
 from modelpick.licensing.policy import Policy, Product
 from modelpick.licensing.verdict import Judgement, Verdict
 from tests.licensing.conftest import Judged, model
@@ -71,6 +72,17 @@ def test_what_a_license_prescribes_is_written_word_for_word(
         for owed in found.obligations:
             assert owed.clause is None or owed.clause.words in duties, (one.id, owed.code)
     assert sentences >= 9
+
+
+def test_a_copy_that_is_not_kept_is_the_models_own_file_where_that_is_the_very_text(facts: LicenseFacts) -> None:
+    text = "".join(f"Clause {number} of terms that only this test knows, said once.\n" for number in range(40))
+    kept = KnownRuns(words_of(text).hashes)
+    own = Fingerprints(lambda: [fingerprint("llama3", "s", kept)], lambda _: [kept])
+    known = replace(facts, fingerprints=own)
+    for file, found in ((text, text), (text.replace("Clause 7", "Clause 8"), None), (f"{text}Not for sale.", None)):
+        asked = model("x/y", "llama3", texts={"README.md": "# A model", "LICENSE": file})
+        assert notice.texts_at_hand([asked], known)("llama3") == found
+    assert notice.texts_at_hand([], known)("llama3.1") == load.license_text("llama3.1")
 
 
 def test_no_notice_for_what_may_not_be_used(judged: Judged, facts: LicenseFacts, tmp_path: Path) -> None:

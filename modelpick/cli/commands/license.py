@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from modelpick import __version__
+from modelpick.catalog.model import Model
 from modelpick.cli.bill_of_materials import BomFile, now, write_bom
 from modelpick.cli.options import Offline, PolicyName
 from modelpick.cli.output import VERDICT_EXIT, Output, report_error, worst
@@ -14,7 +15,7 @@ from modelpick.cli.render.license import draw_license
 from modelpick.errors import ModelpickError
 from modelpick.licensing import archive
 from modelpick.licensing import notice as notices
-from modelpick.licensing.judge_models import facts_in_force, judge_models
+from modelpick.licensing.judge_models import facts_in_force, judge_pairs
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 
@@ -41,11 +42,13 @@ def license(
     Exit code: 0 yes (or on conditions), 1 no, 3 a person must decide.
     """
     chosen = policy_for(policy, product, commercial=commercial)
-    answers = judge_models(models, policy=chosen, offline=offline)
+    pairs = judge_pairs(models, policy=chosen, offline=offline)
+    answers = [pair if isinstance(pair, ModelpickError) else pair[1] for pair in pairs]
     if len(models) == 1 and isinstance(answers[0], ModelpickError):
         raise answers[0]
     judgements = [answer for answer in answers if not isinstance(answer, ModelpickError)]
-    written = [*_write_notice(judgements, notice), *write_bom(bom, judgements, chosen.name)]
+    subjects = [pair[0] for pair in pairs if not isinstance(pair, ModelpickError)]
+    written = [*_write_notice(judgements, subjects, notice), *write_bom(bom, judgements, chosen.name)]
     if evidence is not None:
         seal = _write_evidence(answers, models, Path(evidence), chosen)
         written.append(Path(evidence))
@@ -83,10 +86,11 @@ def _exit_code(answer: Judgement | ModelpickError) -> int:
     return answer.exit_code if isinstance(answer, ModelpickError) else VERDICT_EXIT[answer.verdict.value]
 
 
-def _write_notice(judgements: list[Judgement], directory: str | None) -> tuple[Path, ...]:
+def _write_notice(judgements: list[Judgement], subjects: list[Model], directory: str | None) -> tuple[Path, ...]:
     if directory is None:
         return ()
-    return notices.write(judgements, facts_in_force().licenses, Path(directory))
+    facts = facts_in_force()
+    return notices.write(judgements, facts.licenses, Path(directory), notices.texts_at_hand(subjects, facts))
 
 
 def _write_evidence(answers: list[Judgement | ModelpickError], asked: list[str], folder: Path, policy: Policy) -> str:
