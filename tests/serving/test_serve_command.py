@@ -50,7 +50,7 @@ def test_a_dry_run_shows_flags_and_starts_nothing(modelpick: Run, tmp_path: Path
 def gguf(folder: Path, architecture: str) -> Path:
     """The first bytes of a GGUF file, and the card beside it."""
     folder.mkdir()
-    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\nbase_model: Qwen/Qwen3-0.6B\n---\n")
     key = b"general.architecture"
     head = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(key)) + key
     file = folder / "model.Q4_1.gguf"
