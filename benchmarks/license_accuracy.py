@@ -109,10 +109,10 @@ def report_prose(facts: LicenseFacts) -> None:
     _share("all", [(card, yes) for _, card, yes in found])
     for name in TABLES:
         _share(f"statements_{name}.jsonl", [(card, yes) for table, card, yes in found if table == name])
-    for title, of in (("language", lambda card: card.language), ("kind", lambda card: card.kind)):
+    for field in ("language", "kind"):
         print()
-        for value in sorted({of(card) for _, card, _ in found}):
-            _share(f"{title} {value}", [(card, yes) for _, card, yes in found if of(card) == value])
+        for value in sorted({getattr(card, field) for _, card, _ in found}):
+            _share(f"{field} {value}", [(card, yes) for _, card, yes in found if getattr(card, field) == value])
 
 
 def _share(name: str, found: Sequence[tuple[StatementCard, bool]]) -> None:
