@@ -7,6 +7,7 @@ converted file) is residue: it names a parent as well, but may as well be a path
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from modelpick.catalog import card, yaml_text
 from modelpick.catalog.model import Model, Relation, Unreadable
@@ -23,6 +24,7 @@ _MODEL_KEYS = frozenset({"model", "models", "base_model", "source_model", "merge
 _GGUF_LINK = re.compile(r"general\.(?:base_model\.\d+|source)\.(?:repo_url|url|huggingface\.repository|repository)")
 _GGUF_NAME = re.compile(r"general\.base_model\.(\d+)\.name")
 _GGUF_DATA = re.compile(r"general\.dataset\.\d+\.(?:repo_url|url)")
+_TITLE = re.compile(r"[^\s/\\]+(?:\s+[^\s/\\]+)+")
 _DATA_TAGS = ("dataset", "source_datasets")
 _DEEPEST = 6
 
@@ -164,11 +166,18 @@ def _in_gguf(header: Mapping[str, object]) -> Iterator[NamedParent]:
 
 
 def paths_in(config: Mapping[str, object], where: str = "config.json", depth: int = 0) -> dict[str, str]:
-    """The `_name_or_path` of a config and of the configs within it: Hub ids and paths, each with its place."""
+    """The `_name_or_path` of a config and of the configs within it: Hub ids and paths, each with its place.
+
+    Several words without a slash are neither: transformers writes the title of a GGUF file there.
+    """
     found: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and depth < _DEEPEST:
             found = paths_in(value, f"{where} {key}", depth + 1) | found
-        elif key.endswith("name_or_path") and "tokenizer" not in key and isinstance(value, str) and value.strip():
+        elif key.endswith("name_or_path") and "tokenizer" not in key and _names_a_model(value):
             found[card.hub_id(value)] = f"{where} {key}"
     return found
+
+
+def _names_a_model(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip()) and not _TITLE.fullmatch(value.strip())

@@ -71,6 +71,19 @@ def test_a_path_that_a_tool_left_is_a_question_only_of_what_is_derived(judged: J
     assert answer.verdict is Verdict.REVIEW
 
 
+@pytest.mark.parametrize(
+    ("left", "verdict"),
+    [
+        ("Smollm2 135M 8k Lc100K Mix1 Ep2", "allow"),
+        ("a  title", "allow"),
+        ("a/gone", "review"),
+    ],
+)
+def test_a_title_that_a_converter_left_names_no_parent(judged: Judged, left: str, verdict: str) -> None:
+    folder = read("license: mit", "/models--x--tune", config={"_name_or_path": left})
+    assert judged(folder).verdict == verdict
+
+
 @pytest.mark.parametrize("residue", ["x/tune", "X/Tune", "x/tune-internal-0825"])
 def test_what_leads_back_to_the_model_or_its_publisher_is_no_question(judged: Judged, residue: str) -> None:
     assert judged(read("license: mit", "x/tune", config={"_name_or_path": residue})).verdict is Verdict.ALLOW
