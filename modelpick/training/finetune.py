@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import index, lookup
 from modelpick.datasets.split import Data, DataRecord, read_data
-from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, UsageError
+from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, RemoteError, UsageError
 from modelpick.evaluation import before_after
 from modelpick.evaluation.before_after import Before
 from modelpick.evaluation.score import ScoreComparison
@@ -251,6 +251,9 @@ def _choose(run: _Run) -> TuningChoice:
     longest = tokenize.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
     name = f"{options['model']}@{options['revision']}" if options.get("revision") else options["model"]
     model = lookup.look_up([name], catalog=index.load(), offline=run.request.offline).results[0]
+    if isinstance(model, RemoteError):  # the files are here, whatever the Hub and the catalog say of this commit
+        folder = str(load.folder_of(options["model"], load_options))
+        model = lookup.look_up([folder], catalog=index.load(), offline=True).results[0]
     if isinstance(model, ModelpickError):
         raise model
     device = environment.current()
