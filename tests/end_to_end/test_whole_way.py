@@ -122,7 +122,9 @@ def choose(user: User) -> None:
     assert user.json("license", MODEL, "--offline")["results"][0]["verdict"] == "allow"
     user.json("probe", MODEL, "--write", "train.jsonl", "--cases", "12", "--wording", "plain", "--depth", "1")
     planning = ("plan", MODEL, "--data", "train.jsonl", "--serve", "--method", "lora", "--stack", "transformers")
-    plan = user.json(*planning, "--instance", INSTANCE, "--epochs", EPOCHS, "--max-hours", "2", "--output", "plan.json", "--offline")
+    plan = user.json(
+        *planning, "--instance", INSTANCE, "--epochs", EPOCHS, "--max-hours", "2", "--output", "plan.json", "--offline"
+    )
     assert plan["instance_type"] == INSTANCE
 
 
