@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.catalog import terms
+from modelpick.catalog import lookup, terms
 from modelpick.catalog.folder import read_folder
 from modelpick.datasets.split import read_data
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
@@ -427,12 +427,26 @@ def test_a_tokenizer_without_pad_or_template_is_given_both_and_it_is_said(tmp_pa
     assert len(loaded.notes) == 2
 
 
-def put_on_hub(hub: Hub, base: Path, **changes: Any) -> str:
+def put_on_hub(hub: Hub, base: Path, *, id: str = "org/small", **changes: Any) -> str:
     files = {file.name: file.read_bytes() for file in base.iterdir() if file.name != "README.md"}
     files["LICENSE"] = (Path(__file__).parents[2] / "LICENSE").read_bytes()
     files |= changes.pop("files", {})
     files = {name: content for name, content in files.items() if content}
-    return hub.add("org/small", "license: apache-2.0", files=files, **changes)
+    return hub.add(id, "license: apache-2.0", files=files, **changes)
+
+
+def test_without_the_hub_a_model_of_the_catalog_is_trained_from_the_cached_commit(
+    hub: Hub, base: Path, data: Path, tmp_path: Path
+) -> None:
+    """The catalog knows the id and no commit; only huggingface_hub's cache holds the files."""
+    id = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    sha = put_on_hub(hub, base, id=id)
+    lookup.download(id)
+    given = {"model": id, "data": str(data), "output": str(tmp_path / "out"), **QUICK, "max_steps": 1}
+    del given["batch"]  # so that the memory estimate has something to decide
+    finetune(Request(given, offline=True), lambda event: None)
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["settings"]["model"], record["settings"]["revision"]) == (id, sha)
 
 
 def test_a_hub_model_is_trained_at_the_revision_that_was_judged(
