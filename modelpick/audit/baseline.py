@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelpick.audit.names import KnownNames
 from modelpick.audit.scan import scan
-from modelpick.errors import UsageError, first_line, printable
+from modelpick.errors import UsageError, printable
 from modelpick.files import read_json
 from modelpick.licensing.outcome import Verdict
 
@@ -53,13 +53,19 @@ def _at_commit(revision: str, paths: Sequence[str], known: KnownNames) -> Mappin
                 tar.extractall(folder, filter=_plain_files)
         except (OSError, ValueError, subprocess.SubprocessError, tarfile.TarError) as error:
             raise UsageError(
-                f"--since {printable(revision)} is neither a file nor a commit of {printable(str(here))}: "
-                f"{first_line(error)}",
+                f"--since {printable(revision)} is neither a file nor a commit of the repository of "
+                f"{printable(str(here.resolve()))}{_said_by(error)}",
                 fix="give a file of modelpick audit --json, or a commit, branch or tag",
                 code="bad_baseline",
             ) from None
         found = scan([folder], known)
     return {name.id if name.revision is None else f"{name.id}@{name.revision}": None for name in found.models}
+
+
+def _said_by(error: Exception) -> str:
+    """git's own words on what is wrong, where it has any."""
+    words = (getattr(error, "stderr", None) or b"").decode("utf-8", "replace").strip().removeprefix("fatal: ")
+    return f": {printable(words.splitlines()[0][:200])}" if words else ""
 
 
 def _plain_files(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:

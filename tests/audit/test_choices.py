@@ -78,6 +78,7 @@ def test_a_baseline_that_is_none_is_refused(modelpick: Run, tree: Tree, since: s
     answer = modelpick("audit", str(root), "--offline", f"--since={typed}")
     assert answer.code == 2
     assert "--since" in answer.err or "audit" in answer.err
+    assert "Command" not in answer.err  # git's words, not Python's
 
 
 def test_a_restricted_data_set_counts_and_an_unknown_one_is_only_listed(modelpick: Run, tree: Tree) -> None:
