@@ -107,7 +107,8 @@ def _without_two_of_one_id(asked: list[tuple[str, Case]]) -> Iterator[list[tuple
     """The cases in batches that one Hub can hold."""
     while asked:
         taken: set[str] = set()
-        batch, left = [], []
+        batch: list[tuple[str, Case]] = []
+        left: list[tuple[str, Case]] = []
         for pair in asked:
             ids = {repository.id for repository in pair[1].repositories}
             alone = any(repository.wrong_hub for repository in pair[1].repositories)
