@@ -439,7 +439,7 @@ def _wanted(annotation: Any, bounds: Bounds | None, pattern: Pattern | None) -> 
         noun = "a whole number" if annotation is int else "a number"
         return f"{noun}, 0 or more" if bounds is None else f"{noun} {bounds}"
     words = {str: "text in quotes", bool: "true or false", IsoDate: "a date such as 2026-11-23", Path: "a path"}
-    if get_origin(annotation) in (Mapping, dict):
+    if get_origin(annotation) in (Mapping, dict) or is_dataclass(annotation):
         return "a table of names and values"
     return words.get(annotation, "a list in square brackets")
 

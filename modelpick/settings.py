@@ -6,8 +6,11 @@ region = "eu-central-1"
 domicile = "DE"
 [discounts]                     # negotiated, per instance family, as a fraction
 g5 = 0.12
+[data]                          # which facts are in force, and where `modelpick update` gets newer ones
+release = "https://example.com/modelpick_data.whl"
 """
 
+import datetime
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +26,44 @@ _FILE = "modelpick.toml"
 _WORD = Pattern(r"(?s).*\S.*", "text in quotes")
 _LISTS = ("audit_own", "audit_ignore")
 _TEXTS = ("policy", "region", "product", "runs_in")
+DATA_VARIABLE = "MODELPICK_DATA"
+"""The environment's word for `[data] use`: `embedded`, `newest`, or the name of a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """Which facts are in force, and where `modelpick update` gets newer ones (docs/updating.md)."""
+
+    use: Annotated[
+        str,
+        _WORD,
+        Help("Facts in force: newest, embedded, or the name of a snapshot.", metavar="NAME"),
+        Source("docs/updating.md"),
+    ] = "newest"
+    release: Annotated[
+        str | None,
+        _WORD,
+        Help("Address or file of a published data release.", metavar="URL|FILE", default="the sources themselves"),
+        Source("the company, or who publishes for it"),
+    ] = None
+    release_sha256: Annotated[
+        str | None,
+        Pattern("[0-9a-f]{64}", "64 hexadecimal digits"),
+        Help("Hash of the release.", metavar="HASH", default="read from its address with .sha256 added"),
+        Source("who publishes it"),
+    ] = None
+    prices: Annotated[
+        str | None,
+        _WORD,
+        Help("Address or file of a price catalog.", metavar="URL|FILE", default="SkyPilot's public one"),
+        Source("docs/updating.md"),
+    ] = None
+    scores: Annotated[
+        str | None,
+        _WORD,
+        Help("Address or file of quality scores, as in facts/quality.csv.", metavar="URL|FILE", default="none"),
+        Source("docs/updating.md"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +114,11 @@ class SettingsFile:
         Help("Negotiated discounts by instance family, as a fraction of the list price.", metavar="TABLE"),
         Source("the user's contract"),
     ] = field(default_factory=dict)
+    data: Annotated[
+        DataSettings,
+        Help("Which facts are in force, and where newer ones come from: see below.", metavar="TABLE", default=""),
+        Source("docs/updating.md"),
+    ] = field(default_factory=DataSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +135,7 @@ class Settings:
     runs_in: str | None = None
     audit_own: tuple[str, ...] = ()
     audit_ignore: tuple[str, ...] = ()
+    data: DataSettings = field(default_factory=DataSettings)
 
     @property
     def company(self) -> dict[str, object]:
@@ -107,6 +154,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
     company_tables: dict[str, Mapping[str, object]] = {}
     discounts: dict[str, float] = {}
     lists: dict[str, Any] = {}
+    data: dict[str, Any] = {}
     origins = {name: "default" for name, value in texts.items() if value is not None}
     for path in _files(folder):
         table = read_toml(path, code="bad_settings")
@@ -117,6 +165,7 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
         if content.company:
             company_tables[str(path)] = content.company
         discounts |= content.discounts
+        data |= {name: getattr(content.data, name) for name in _keys(table.get("data"))}
         for name in _LISTS:
             if name in table:
                 lists[name] = (*lists.get(name, ()), *getattr(content, name))
@@ -128,7 +177,37 @@ def load(flags: Mapping[str, str | None] | None = None, *, folder: Path | None =
             texts[name], origins[name] = value, f"MODELPICK_{name.upper()}"
         if flags and flags.get(name):
             texts[name], origins[name] = str(flags[name]), f"--{name}"
-    return Settings(company_tables=company_tables, discounts=discounts, origins=origins, **texts, **lists)
+    if value := os.environ.get(DATA_VARIABLE):
+        data["use"] = value
+    return Settings(
+        company_tables=company_tables,
+        discounts=discounts,
+        origins=origins,
+        data=DataSettings(**data),
+        **texts,
+        **lists,
+    )
+
+
+def _keys(table: object) -> tuple[str, ...]:
+    return tuple(table) if isinstance(table, Mapping) else ()
+
+
+def today() -> datetime.date:
+    """The day that the age of a fact is counted to: the clock's, in UTC, or the one that SOURCE_DATE_EPOCH names.
+
+    That variable (seconds since 1970, reproducible-builds.org/specs/source-date-epoch) makes the same answer the same
+    text on another day. Raises UsageError(code="bad_date") for what is not a time.
+    """
+    typed = os.environ.get("SOURCE_DATE_EPOCH")
+    if not typed:
+        return datetime.datetime.now(datetime.UTC).date()
+    try:
+        return datetime.datetime.fromtimestamp(int(typed), datetime.UTC).date()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {typed[:40]!r}", fix="set it to seconds since 1970, or unset it", code="bad_date"
+        ) from None
 
 
 def hub_endpoint() -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import Setting, settings_of
-from modelpick.settings import SettingsFile
+from modelpick.settings import DataSettings, SettingsFile
 from modelpick.workload import Only, Workload
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -36,6 +36,11 @@ _PARTS: tuple[tuple[type, str, str], ...] = (
         "modelpick.toml",
         "In the working folder, or for all folders in `~/.config/modelpick/`; a flag and `MODELPICK_POLICY`, "
         "`MODELPICK_REGION` take precedence. Fields of `SettingsFile` in modelpick/settings.py.",
+    ),
+    (
+        DataSettings,
+        "The table data of modelpick.toml",
+        "`MODELPICK_DATA` takes precedence over `use`. Fields of `DataSettings` in modelpick/settings.py.",
     ),
 )
 

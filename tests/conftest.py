@@ -34,8 +34,12 @@ def _connect_on_loopback_only(self: socket.socket, address: object) -> None:
 
 
 def pytest_configure() -> None:
-    """Where SIGINT is ignored at the start (under nohup, in some CI runners), children would inherit that, and a test's
-    Ctrl-C would never reach them."""
+    """Modules that load the catalog while they are imported read the embedded one, whatever this user has.
+
+    Where SIGINT is ignored at the start (under nohup, in some CI runners), children would inherit that, and a test's
+    Ctrl-C would never reach them.
+    """
+    os.environ["MODELPICK_DATA"] = "embedded"
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -52,6 +56,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there: a dead Hub, at once
+    monkeypatch.setenv("MODELPICK_DATA", "embedded")  # no test reads a developer's snapshot
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(home)
 

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import settings_of
-from modelpick.settings import SettingsFile
+from modelpick.settings import DataSettings, SettingsFile
 from modelpick.workload import Workload
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,8 @@ def test_the_page_is_what_the_fields_say() -> None:
 
 def test_every_setting_has_a_row() -> None:
     rows = [line for line in _script().page().splitlines() if line.startswith("| `")]
-    wanted = [setting.name for kind in (Workload, RunSettings, SettingsFile) for setting in settings_of(kind)]
+    wanted = [
+        setting.name for kind in (Workload, RunSettings, SettingsFile, DataSettings) for setting in settings_of(kind)
+    ]
     assert [row.split("`")[1] for row in rows] == wanted
     assert all(row.count(" | ") == 4 for row in rows)

@@ -1,4 +1,4 @@
-"""The embedded catalog: every model the package knows without a network, each fact with its source.
+"""The catalog: every model that is known without a network, each fact with its source.
 
 Built by scripts/build_catalog.py. One header line (sources, renames), then one line a model; a line is parsed when its
 model is asked for, so looking up one model does not cost reading all.
@@ -12,11 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from modelpick.catalog import snapshot
 from modelpick.catalog.model import BaseModel, Conflict, Model, Quality
 from modelpick.errors import UsageError, nearest
-from modelpick.files import data_file, read_text
+from modelpick.files import read_text
 
 SCHEMA_VERSION = 1
+_FILE = "catalog/models.jsonl"
 _ID_STARTS = len('{"id":"')
 
 
@@ -127,17 +129,33 @@ class Catalog:
         return f"{self.renames.get(organisation + slash, organisation + slash).lower()}{name}"
 
 
-@cache
 def load(path: Path | None = None) -> Catalog:
-    """The embedded catalog, or another file of the same schema.
+    """The catalog in force (catalog.snapshot), or another file of the same schema.
 
     Raises UsageError(code="bad_catalog") when the file is missing, damaged or of another schema version.
     """
-    path = path or data_file("catalog", "models.jsonl")
+    return _in_force() if path is None else _in_file(path)
+
+
+@snapshot.per_facts
+def _in_force() -> Catalog:
+    facts = snapshot.in_force()
     try:
-        text = read_text(path, code="bad_catalog")
+        return catalog_from(facts.text(_FILE), (facts.folder or Path()) / _FILE)
     except UsageError as error:
-        raise _bad(path, error.message) from error
+        raise _bad(Path(_FILE), error.message) if error.code == "broken_installation" else error from error
+
+
+@cache
+def _in_file(path: Path) -> Catalog:
+    try:
+        return catalog_from(read_text(path, code="bad_catalog"), path)
+    except UsageError as error:
+        raise error if "is damaged" in error.message else _bad(path, error.message) from error
+
+
+def catalog_from(text: str, path: Path) -> Catalog:
+    """The catalog that a file's text is; `path` names it in errors. Raises UsageError(code="bad_catalog")."""
     try:
         first, *rows = text.splitlines()
         header = json.loads(first)

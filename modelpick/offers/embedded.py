@@ -1,4 +1,7 @@
-"""Reads the embedded facts: instance types, GPUs, prices, what else is billed, what works. I/O, cached per process."""
+"""Reads the facts in force: instance types, GPUs, prices, what else is billed, what works. I/O, cached per process.
+
+Embedded are all of them; a snapshot (catalog.snapshot) may hold newer ones of all but what works.
+"""
 
 import json
 import tomllib
@@ -7,6 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, cast
 
+from modelpick.catalog import snapshot
 from modelpick.catalog.architecture.fields import EXPERTS
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, nearest
@@ -19,14 +23,14 @@ from modelpick.workload import Workload
 DEFAULT_REGION = "us-east-1"
 
 
-@cache
+@snapshot.per_facts
 def gpus() -> Mapping[str, Gpu]:
     """Every GPU by name."""
     listed = _json("gpus.json")["gpus"]
     return MappingProxyType({name: Gpu(name=name, **facts) for name, facts in listed.items()})
 
 
-@cache
+@snapshot.per_facts
 def instances() -> Mapping[str, InstanceType]:
     """Every NVIDIA instance type by name, ordered by family and size."""
     known = gpus()
@@ -53,7 +57,7 @@ def instance(name: str) -> InstanceType:
     )
 
 
-@cache
+@snapshot.per_facts
 def regions() -> Mapping[str, str]:
     """Every public AWS region: code -> place."""
     return MappingProxyType(_json("regions.json")["regions"])
@@ -71,13 +75,13 @@ def check_region(region: str) -> str:
     return code
 
 
-@cache
+@snapshot.per_facts
 def priced_regions() -> tuple[str, ...]:
     """The regions with at least one embedded price."""
     return tuple(sorted({region for _, region in _prices()}))
 
 
-@cache
+@snapshot.per_facts
 def offers(region: str = DEFAULT_REGION, market: Market = "on-demand") -> tuple[Offer, ...]:
     """One offer for every instance type in `region`, in the order of `instances()`; a price not known is None.
 
@@ -122,7 +126,7 @@ def families_named(text: str | None) -> Families:
     return Families(names=words)
 
 
-@cache
+@snapshot.per_facts
 def billing_rates() -> BillingRates:
     """What AWS bills around an instance: disk, address, storage, traffic. us-east-1 figures, used for every region."""
     listed = _json("auxiliary.json")
@@ -160,13 +164,13 @@ def subject_of(
     return Subject(model_type, workload, kind, experts, adapter, instance)
 
 
-@cache
+@snapshot.per_facts
 def left_out() -> Mapping[str, str]:
     """Accelerated instance types that are not offered, with the reason of each."""
     return MappingProxyType(_json("manifest.json")["left_out"])
 
 
-@cache
+@snapshot.per_facts
 def price_history() -> Mapping[str, Any]:
     """Prices of us-east-1 over time, oldest first; `error` marks those that were errors of their list."""
     return MappingProxyType(_json("price_history.json")["changes"])
@@ -180,7 +184,7 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _compatibility() -> dict[str, Any]:
-    return tomllib.loads(_text("compatibility.toml"))
+    return tomllib.loads(data_file("offers", "compatibility.toml").read_text(encoding="utf-8"))
 
 
 @cache
@@ -215,17 +219,17 @@ def _undated_from() -> str:
     return str(min(row["as_of"] for row in _prices().values()))
 
 
-@cache
+@snapshot.per_facts
 def _prices() -> Mapping[tuple[str, str], dict[str, Any]]:
     rows = (json.loads(line) for line in _text("prices.jsonl").splitlines())
     return {(row["instance"], row["region"]): row for row in rows}
 
 
-@cache
+@snapshot.per_facts
 def _json(name: str) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(_text(name))
     return answer
 
 
 def _text(name: str) -> str:
-    return data_file("offers", name).read_text(encoding="utf-8")
+    return snapshot.in_force().text(f"offers/{name}")
