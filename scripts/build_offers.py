@@ -1,19 +1,20 @@
 """Builds the embedded offers, modelpick/offers/data, from facts/: instance types, GPUs, prices, regions (`make facts`).
 
-An instance type is one row of instances.csv, a price one row of prices.csv, a GPU one table of gpus.toml. Where no list
-tells a price, the factor of the family and region in price_factors.csv gives it from the price at home. left_out.csv
-names the instance types that are not offered, each with the reason. The same facts give the same bytes.
+An instance type is one row of instances.csv, a price of one market one row of prices.csv, a GPU one table of gpus.toml.
+What a list of offers.toml's `coverage` would name and does not is not offered there. left_out.csv names the instance
+types that are not offered anywhere, each with the reason. The same facts give the same bytes.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from facts_folder import Facts, Row, number, truth
 
 SCHEMA_VERSION = 1
 HOME = "us-east-1"
+MARKETS = ("on-demand", "spot")
 # Instances of the P class link their GPUs by NVLink, those of the G class by PCIe (tensor parallel over PCIe on g5,
 # g6 and g6e is what the throughput measurements show).
 NVLINK_CLASSES = ("p",)
@@ -25,10 +26,7 @@ def build(facts: Facts) -> dict[str, str]:
     gpus = facts.named("gpus.toml", described["gpus"])
     instances = sorted(facts.csv("instances.csv"), key=lambda row: _by_size(row["instance_type"]))
     listed = facts.csv("prices.csv")
-    prices = sorted(
-        [*map(_price, listed), *_derived(listed, facts.csv("price_factors.csv"))],
-        key=lambda price: (price["region"], _by_size(price["instance"])),
-    )
+    regions = {row["code"]: row["description"] for row in _by("code", facts.csv("regions.csv"))}
     history = facts.csv("price_history.csv")
     names, sources = {row["instance_type"] for row in instances}, about["price_sources"]
     for row in instances:
@@ -36,24 +34,31 @@ def build(facts: Facts) -> dict[str, str]:
     for row in (*listed, *history):
         _known("instance type", row["instance_type"], names)
     for row in listed:
+        _known("region", row["region"], regions)
+        _known("market", row["market"], MARKETS)
         for source in row["sources"].split():
             _known("source of a price", source, sources)
+    by_region = _prices(listed, about["coverage"], [row["instance_type"] for row in instances], regions)
     files = {
         "gpus.json": _pretty(
             {"schema_version": SCHEMA_VERSION, "as_of": described["as_of"], "units": described["units"],
              "sources": described["sources"], "gpus": {name: _gpu(gpu) for name, gpu in gpus.items()}}
         ),
         "instances.jsonl": _lines(map(_instance, instances)),
-        "prices.jsonl": _lines(prices),
+        "prices.jsonl": _lines(by_region),
         "price_history.json": _history(history, sources["karpenter"]),
         "auxiliary.json": _pretty({"schema_version": SCHEMA_VERSION, **_auxiliary(about["auxiliary"])}),
         "regions.json": _pretty(
             {"schema_version": SCHEMA_VERSION, "source": about["regions_source"],
-             "regions": {row["code"]: row["description"] for row in _by("code", facts.csv("regions.csv"))}}
+             "regions": regions}
         ),
     }  # fmt: skip
-    left_out = {row["instance_type"]: row["reason"] for row in _by("instance_type", facts.csv("left_out.csv"))}
-    return files | {"manifest.json": _manifest(files, sources, left_out)}
+    left_out = {
+        row["instance_type"]: {name: row[name] or None for name in ("status", "reason", "source")}
+        for row in _by("instance_type", facts.csv("left_out.csv"))
+    }
+    newest = max(row["as_of"] for row in listed if row["market"] == "on-demand")
+    return files | {"manifest.json": _manifest(files, sources, newest, left_out)}
 
 
 def _by(field: str, rows: Iterable[Row]) -> list[Row]:
@@ -109,35 +114,35 @@ def _instance(row: Row) -> dict[str, Any]:
     }
 
 
-def _price(row: Row) -> dict[str, Any]:
-    usd, sources = float(row["usd_per_hour"]), row["sources"].split()
-    answer = _priced(row["instance_type"], row["region"], usd, row["as_of"], sources)
-    if row["spot_usd_per_hour"]:
-        answer["spot_usd_per_hour"] = float(row["spot_usd_per_hour"])
-    return answer
+def _prices(
+    listed: Iterable[Row], coverage: Iterable[Mapping[str, Any]], names: Sequence[str], regions: Iterable[str]
+) -> list[dict[str, Any]]:
+    """A line for each region: what is known of each type there. A type that is absent from its line is unknown there.
 
-
-def _derived(listed: Iterable[Row], factors: Iterable[Row]) -> list[dict[str, Any]]:
-    """The prices of a family's sizes that no list has in a region: the price at home times the region's factor."""
-    known = {(row["instance_type"], row["region"]) for row in listed}
-    home = {row["instance_type"]: float(row["usd_per_hour"]) for row in listed if row["region"] == HOME}
+    Raises ValueError for two prices of one type, region and market.
+    """
+    types: dict[str, dict[str, dict[str, Any]]] = {region: {} for region in regions}
+    named_by: dict[str, set[str]] = {}
+    for row in _by("market", listed):
+        known, market = types[row["region"]].setdefault(row["instance_type"], {}), row["market"]
+        if market in known:
+            raise ValueError(f"{row['instance_type']} has two {market} prices in {row['region']}")
+        sources = row["sources"].split()
+        known[market] = {"usd_per_hour": float(row["usd_per_hour"]), "as_of": row["as_of"], "sources": sources}
+        for source in sources:
+            named_by.setdefault(source, set()).add(row["instance_type"])
+    for cover in coverage:
+        named = cover.get("types") or sorted(named_by.get(cover["source"], ()))
+        for region in cover["regions"]:
+            for name in names:
+                if name in named or name.split(".")[0] in named:
+                    absent = {"not_offered": {"as_of": cover["as_of"], "sources": [cover["source"]]}}
+                    types[region].setdefault(name, absent)
+    order = {name: place for place, name in enumerate(names)}
     return [
-        _priced(name, row["region"], round(usd * float(row["factor"]), 5), row["as_of"], ["derived"])
-        for row in factors
-        for name, usd in home.items()
-        if name.split(".")[0] == row["family"] and (name, row["region"]) not in known
+        {"region": region, "types": dict(sorted(types[region].items(), key=lambda one: order[one[0]]))}
+        for region in sorted(types)
     ]
-
-
-def _priced(name: str, region: str, usd: float, day: str, sources: list[str]) -> dict[str, Any]:
-    return {
-        "instance": name,
-        "region": region,
-        "usd_per_hour": usd,
-        "as_of": day,
-        "sources": sources,
-        "derived": sources == ["derived"],
-    }
 
 
 def _history(rows: Iterable[Row], source: str) -> str:
@@ -162,10 +167,13 @@ def _history(rows: Iterable[Row], source: str) -> str:
     return f'{json.dumps(head)[:-1]}, "changes": {{\n{body}\n}}}}\n'
 
 
-def _manifest(files: Mapping[str, str], sources: Mapping[str, str], left_out: Mapping[str, str]) -> str:
+def _manifest(
+    files: Mapping[str, str], sources: Mapping[str, str], newest: str, left_out: Mapping[str, Mapping[str, Any]]
+) -> str:
     return _pretty(
         {
             "schema_version": SCHEMA_VERSION,
+            "prices_as_of": newest,
             "sources": sources,
             "sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
             "left_out": left_out,

@@ -72,13 +72,15 @@ def test_a_changed_price_reaches_the_offers_and_their_checksum(builder: ModuleTy
     expected = from_facts(builder, folder)
     prices = folder / "prices.csv"
     prices.write_text(
-        prices.read_text("utf-8").replace("g5.2xlarge,us-east-1,1.212", "g5.2xlarge,us-east-1,1.5"), "utf-8"
+        prices.read_text("utf-8").replace("g5.2xlarge,us-east-1,on-demand,1.212", "g5.2xlarge,us-east-1,on-demand,1.5"),
+        "utf-8",
     )
     changed = from_facts(builder, folder)
     names = {Path(name).name for name, text in changed.items() if text != expected[name]}
     assert names == {"prices.jsonl", "manifest.json"}
     rows = [json.loads(line) for line in changed["modelpick/offers/data/prices.jsonl"].splitlines()]
-    assert {row["region"]: row["usd_per_hour"] for row in rows if row["instance"] == "g5.2xlarge"}["us-west-2"] == 1.5
+    (home,) = (row["types"] for row in rows if row["region"] == "us-east-1")
+    assert home["g5.2xlarge"]["on-demand"]["usd_per_hour"] == 1.5
 
 
 def _add_column(folder: Path) -> None:
@@ -124,7 +126,7 @@ def test_a_fact_that_nobody_reads_is_found(
     ("file", "row"),
     [
         ("prices.csv", "g9.xlarge,us-east-1,1.2,,2026-07-20,karpenter\n"),
-        ("prices.csv", "g5.xlarge,eu-west-3,1.2,,2026-07-20,hearsay\n"),
+        ("prices.csv", "g5.xlarge,eu-west-3,on-demand,1.2,2026-07-20,hearsay\n"),
         ("instances.csv", "g9.xlarge,B900,1,1.0,15.0,4,16.0,125,5.0,950,x86_64,yes,no,a page\n"),
         ("prices.csv", "g5.xlarge,eu-west-3,1.2\n"),
     ],

@@ -57,6 +57,7 @@ class LivePrice:
             as_of=self.as_of,
             derived=False,
             how_to_get=how,
+            availability="not_offered" if self.usd_per_hour is None else "offered",
         )
 
     def as_json(self) -> dict[str, object]:
@@ -247,7 +248,14 @@ def spot_offers(offers: Sequence[Offer], zones: Sequence[SpotZone]) -> list[Offe
         best = cheapest.get(offer.instance.name)
         if best is not None:
             source = f"spot price history, {best.zone}, median"
-            offer = replace(offer, usd_per_hour=best.median, as_of=best.as_of, how_to_get=None, source=source)
+            offer = replace(
+                offer,
+                usd_per_hour=best.median,
+                as_of=best.as_of,
+                how_to_get=None,
+                source=source,
+                availability="offered",
+            )
         answer.append(offer)
     return answer
 

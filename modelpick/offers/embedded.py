@@ -16,8 +16,9 @@ from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, nearest
 from modelpick.files import data_file
 from modelpick.offers.compatibility import Rule, Subject, rule_from
-from modelpick.offers.instance import Families, Gpu, InstanceType
+from modelpick.offers.instance import Families, Gpu, InstanceType, LeftOutType
 from modelpick.offers.price import MARKETS, BillingRates, EgressTier, Market, Offer
+from modelpick.offers.price_file import prices_in, types_of
 from modelpick.workload import Workload
 
 DEFAULT_REGION = "us-east-1"
@@ -43,10 +44,10 @@ def instance(name: str) -> InstanceType:
     found = instances().get(name.strip().lower())
     if found is not None:
         return found
-    reason = left_out().get(name.strip().lower())
-    if reason:
+    absent = left_out().get(name.strip().lower())
+    if absent is not None:
         raise UsageError(
-            f"{name} is not offered: {reason}",
+            f"{name} is not offered: {absent.reason}",
             fix="choose one that `modelpick offers` lists",
             code="instance_not_offered",
         )
@@ -78,7 +79,7 @@ def check_region(region: str) -> str:
 @snapshot.per_facts
 def priced_regions() -> tuple[str, ...]:
     """The regions with at least one embedded price."""
-    return tuple(sorted({region for _, region in _prices()}))
+    return tuple(sorted({region for (_, region, market) in known_prices() if market == "on-demand"}))
 
 
 @snapshot.per_facts
@@ -165,9 +166,10 @@ def subject_of(
 
 
 @snapshot.per_facts
-def left_out() -> Mapping[str, str]:
-    """Accelerated instance types that are not offered, with the reason of each."""
-    return MappingProxyType(_json("manifest.json")["left_out"])
+def left_out() -> Mapping[str, LeftOutType]:
+    """Accelerated instance types that are not offered, with the reason of each: retired ones and announced ones too."""
+    listed = _json("manifest.json")["left_out"]
+    return MappingProxyType({name: LeftOutType(name=name, **facts) for name, facts in listed.items()})
 
 
 @snapshot.per_facts
@@ -195,19 +197,30 @@ def _kinds() -> dict[str, str]:
 
 def as_of() -> str:
     """The newest date among the embedded on-demand prices, ISO."""
-    return max(str(row["as_of"]) for row in _prices().values())
+    return str(_json("manifest.json")["prices_as_of"])
+
+
+def known_prices() -> dict[tuple[str, str, Market], float]:
+    """Every embedded price: (instance type, region, market) -> dollars an hour."""
+    return dict(prices_in(_text("prices.jsonl")))
 
 
 def _offer(kind: InstanceType, region: str, market: Market) -> Offer:
-    row = _prices().get((kind.name, region))
-    usd = None if row is None else row["usd_per_hour"] if market == "on-demand" else row.get("spot_usd_per_hour")
-    if row is None or usd is None:
-        return Offer(kind, region, market, None, None, None, how_to_get=_how_to_get(kind.name, region, market))
-    sources = _json("manifest.json")["sources"]
-    if market == "spot":  # a sample, from the undated list: a hint, not a price
-        return Offer(kind, region, market, usd, sources["skypilot"], _undated_from())
-    source = "; ".join(sources[key] for key in row["sources"])
-    return Offer(kind, region, market, usd, source, row["as_of"], derived=row["derived"])
+    known = _prices(region).get(kind.name, {})
+    if market in known:
+        price = known[market]
+        return Offer(
+            kind, region, market, price["usd_per_hour"], _sources(price), price["as_of"], availability="offered"
+        )
+    how = _how_to_get(kind.name, region, market)
+    if "not_offered" in known:
+        absent = known["not_offered"]
+        return Offer(
+            kind, region, market, None, _sources(absent), absent["as_of"], how_to_get=how, availability="not_offered"
+        )
+    return Offer(
+        kind, region, market, None, None, None, how_to_get=how, availability="offered" if known else "unknown"
+    )  # fmt: skip
 
 
 def _how_to_get(name: str, region: str, market: Market) -> str:
@@ -215,14 +228,15 @@ def _how_to_get(name: str, region: str, market: Market) -> str:
     return f"modelpick offers --live --region {region} --instance {name}{spot} (needs AWS credentials)"
 
 
-def _undated_from() -> str:
-    return str(min(row["as_of"] for row in _prices().values()))
+def _sources(row: Mapping[str, Any]) -> str:
+    listed = _json("manifest.json")["sources"]
+    return "; ".join(listed.get(key, key) for key in row["sources"])
 
 
 @snapshot.per_facts
-def _prices() -> Mapping[tuple[str, str], dict[str, Any]]:
-    rows = (json.loads(line) for line in _text("prices.jsonl").splitlines())
-    return {(row["instance"], row["region"]): row for row in rows}
+def _prices(region: str) -> Mapping[str, dict[str, Any]]:
+    """What is known of each type in one region: its line of prices.jsonl. The lines of the others are not parsed."""
+    return types_of(_text("prices.jsonl"), region)
 
 
 @snapshot.per_facts

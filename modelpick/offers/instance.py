@@ -106,6 +106,20 @@ class InstanceType:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutType:
+    """An accelerated instance type that is never offered, and why. `status` None: for another reason than its age."""
+
+    name: str
+    status: Literal["retired", "announced"] | None
+    reason: str
+    source: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `left_out` in `offers --json`."""
+        return {"instance_type": self.name, "status": self.status, "reason": self.reason, "source": self.source}
+
+
+@dataclass(frozen=True, slots=True)
 class Families:
     """Which instance families may be rented: the named ones, or all of a class (G, P), or any."""
 

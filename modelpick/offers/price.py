@@ -9,6 +9,9 @@ from modelpick.offers.instance import InstanceType
 Market = Literal["on-demand", "spot"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot")
 
+Availability = Literal["offered", "not_offered", "unknown"]
+"""Whether AWS rents a type in a region: a price list names it there, a list that would name it does not, or neither."""
+
 # A provisioner that forgot one Price List filter showed ten times the price for seven months (2023-02..2023-09, see
 # price_history.json), while no real change since 2022 went below 0.56x (p5.48xlarge, 2025-06): beyond 0.5x-1.5x of
 # the embedded price a figure is taken for an error until the user confirms it.
@@ -19,8 +22,9 @@ BELIEVABLE = (0.5, 1.5)
 class Offer:
     """An instance type at a price. `usd_per_hour` None: not known (never zero), and `how_to_get` says how to ask.
 
-    `derived`: not read from a price list but computed (the family's regional factor). `discount` is the negotiated
-    part already taken off, 0 to 1.
+    `source` and `as_of` are the price's, or those of the list that does not name the type in this region. A spot price
+    is what was observed on that day. `derived` is false: every price is read from a list (the field is of the JSON
+    contract). `discount` is the negotiated part already taken off, 0 to 1.
     """
 
     instance: InstanceType
@@ -32,6 +36,7 @@ class Offer:
     derived: bool = False
     how_to_get: str | None = None
     discount: float = 0.0
+    availability: Availability = "unknown"
 
     @property
     def usd_per_gib_hour(self) -> float | None:
@@ -66,6 +71,7 @@ class Offer:
             "as_of": self.as_of,
             "derived": self.derived,
             "how_to_get": self.how_to_get,
+            "availability": self.availability,
         }
 
     def _per(self, amount: float) -> float | None:

@@ -204,10 +204,11 @@ def _job_cost(cost: JobCost) -> PlannedJobCost:
 
 
 def _candidate(row: PlannedPlacement) -> PlannedCandidate:
-    placement, offer = row.placement, row.offer
+    placement, offer = row.placement, row.offer.as_json()
     tuning, training = placement.tuning, placement.training
+    del offer["availability"]  # what is planned has a price: it is offered
     return PlannedCandidate(
-        offer=PlannedOffer(**offer.as_json()),
+        offer=PlannedOffer(**offer),
         headroom_gib=placement.headroom_gib,
         finetune=PlannedRecipe(*(getattr(tuning.workload, name) for name in TUNABLE)) if tuning else None,
         training=_speed(training) if training else None,

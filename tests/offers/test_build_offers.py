@@ -1,4 +1,4 @@
-"""The builder of the embedded offers: what is derived, what is marked, who is left out."""
+"""The builder of the embedded offers: what is offered where, what is marked, who is left out."""
 
 import json
 from collections.abc import Iterator
@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from modelpick.offers.price_file import merged, prices_in, types_of
+from modelpick.offers.price_sources import PriceRow
+
 FILES = {
     "instances.csv": """instance_type,gpu,gpu_count,gpu_fraction,usable_memory_gib,vcpus,ram_gib,nvme_gb,network_gbps,\
 cpu,spot,source
@@ -16,19 +19,22 @@ g5.xlarge,A10G,1,1.0,22.35,4,16.0,250,2.5,x86_64,yes,recorded
 g6f.large,L4,1,0.125,2.79,2,8.0,75,1.0,x86_64,,recorded
 p4d.24xlarge,A10G,8,1.0,22.35,96,1152.0,8000,400.0,x86_64,no,recorded
 """,
-    "prices.csv": """instance_type,region,usd_per_hour,spot_usd_per_hour,as_of,sources
-g5.xlarge,us-east-1,1.006,0.4591,2026-07-20,karpenter cloudprice
-g5.48xlarge,us-east-1,16.288,,2026-07-20,karpenter
-g5.xlarge,eu-west-1,1.123,,2025-08-01,skypilot
+    "prices.csv": """instance_type,region,market,usd_per_hour,as_of,sources
+g5.xlarge,us-east-1,on-demand,1.006,2026-07-20,karpenter cloudprice
+g5.xlarge,us-east-1,spot,0.4591,2025-08-01,skypilot
+g5.48xlarge,us-east-1,on-demand,16.288,2026-07-20,karpenter
+g5.xlarge,eu-west-1,on-demand,1.123,2025-08-01,skypilot
 """,
-    "price_factors.csv": "family,region,factor,as_of\ng5,eu-west-1,1.1163,2025-08-01\n",
     "price_history.csv": """instance_type,from,usd_per_hour,commit
 g5.xlarge,2023-02-01,10.06,b
 g5.xlarge,2022-06-23,1.006,a
 g5.xlarge,2023-09-18,1.006,c
 """,
-    "regions.csv": "code,description\nus-east-1,US East (N. Virginia)\n",
-    "left_out.csv": "instance_type,reason\ndl1.24xlarge,Gaudi is not an NVIDIA GPU\n",
+    "regions.csv": "code,description\nus-east-1,US East (N. Virginia)\neu-west-1,Ireland\neu-west-9,New\n",
+    "left_out.csv": """instance_type,status,reason,source
+dl1.24xlarge,,Gaudi is not an NVIDIA GPU,
+p3.2xlarge,retired,AWS has retired it,a list
+""",
     "gpus.toml": """as_of = "2026-11-22"
 units = "GB/s"
 [sources]
@@ -59,6 +65,16 @@ sources = { bw = "aic" }
 karpenter = "a list"
 cloudprice = "another"
 skypilot = "an undated one"
+advisor = "a list of what is there"
+[[coverage]]
+source = "karpenter"
+as_of = "2026-07-20"
+regions = ["us-east-1", "eu-west-1"]
+[[coverage]]
+source = "advisor"
+as_of = "2025-06-28"
+regions = ["eu-west-1"]
+types = ["g5", "p4d.24xlarge"]
 [auxiliary]
 as_of = "2026-11-22"
 [auxiliary.egress_usd_per_gb]
@@ -101,27 +117,46 @@ def test_instances_are_sorted_by_family_and_size_and_keep_what_is_unknown(built:
 
 
 def test_who_is_left_out_is_named_with_the_reason(built: dict[str, str]) -> None:
-    assert json.loads(built["manifest.json"])["left_out"] == {"dl1.24xlarge": "Gaudi is not an NVIDIA GPU"}
+    assert json.loads(built["manifest.json"])["left_out"] == {
+        "dl1.24xlarge": {"status": None, "reason": "Gaudi is not an NVIDIA GPU", "source": None},
+        "p3.2xlarge": {"status": "retired", "reason": "AWS has retired it", "source": "a list"},
+    }
 
 
 def test_prices_keep_their_sources_and_their_day(built: dict[str, str]) -> None:
-    rows = {(row["instance"], row["region"]): row for row in lines(built["prices.jsonl"])}
-    home = rows["g5.xlarge", "us-east-1"]
-    assert (home["as_of"], home["sources"], home["spot_usd_per_hour"], home["derived"]) == (
-        "2026-07-20",
-        ["karpenter", "cloudprice"],
-        0.4591,
-        False,
-    )
-    assert rows["g5.xlarge", "eu-west-1"]["as_of"] == "2025-08-01"
+    rows = {row["region"]: row["types"] for row in lines(built["prices.jsonl"])}
+    assert list(rows) == ["eu-west-1", "eu-west-9", "us-east-1"]
+    assert rows["us-east-1"]["g5.xlarge"] == {
+        "on-demand": {"usd_per_hour": 1.006, "as_of": "2026-07-20", "sources": ["karpenter", "cloudprice"]},
+        "spot": {"usd_per_hour": 0.4591, "as_of": "2025-08-01", "sources": ["skypilot"]},
+    }
+    assert rows["eu-west-1"]["g5.xlarge"]["on-demand"]["as_of"] == "2025-08-01"
+    assert json.loads(built["manifest.json"])["prices_as_of"] == "2026-07-20"
 
 
-def test_only_a_size_without_a_price_of_its_own_takes_the_familys_factor(built: dict[str, str]) -> None:
-    rows = {(row["instance"], row["region"]): row for row in lines(built["prices.jsonl"])}
-    derived = rows["g5.48xlarge", "eu-west-1"]
-    assert (derived["usd_per_hour"], derived["derived"], derived["sources"]) == (18.18229, True, ["derived"])
-    assert rows["g5.xlarge", "eu-west-1"]["usd_per_hour"] == 1.123
-    assert len(rows) == 4
+def test_absent_from_a_list_that_covers_type_and_region_is_not_offered_else_unknown(built: dict[str, str]) -> None:
+    """karpenter's list names g5 and no p4d; the advisor's is told which types it names. A price outranks both."""
+    rows = {row["region"]: row["types"] for row in lines(built["prices.jsonl"])}
+    assert rows["eu-west-1"]["g5.48xlarge"] == {"not_offered": {"as_of": "2026-07-20", "sources": ["karpenter"]}}
+    assert rows["eu-west-1"]["p4d.24xlarge"] == {"not_offered": {"as_of": "2025-06-28", "sources": ["advisor"]}}
+    assert "not_offered" not in rows["eu-west-1"]["g5.xlarge"]
+    assert set(rows["us-east-1"]) == {"g5.xlarge", "g5.48xlarge"}
+    assert rows["eu-west-9"] == {}
+
+
+def test_what_prices_arrive_is_merged_and_only_newer_ones_count(built: dict[str, str]) -> None:
+    news = [
+        PriceRow("g5.48xlarge", "eu-west-1", "on-demand", 18.2, "2026-11-20", "the list"),
+        PriceRow("g5.xlarge", "us-east-1", "on-demand", 9.0, "2024-01-01", "the list"),
+        PriceRow("g5.xlarge", "us-east-1", "spot", 0.5, "2026-11-20", "the feed"),
+        PriceRow("g6f.large", "eu-west-9", "on-demand", 0.3, "2026-11-20", "the list"),
+        PriceRow("g5.xlarge", "us-gov-west-1", "on-demand", 1.2, "2026-11-20", "the list"),
+    ]
+    before, after = (dict(prices_in(text)) for text in (built["prices.jsonl"], merged(built["prices.jsonl"], news)))
+    changed = {pair: usd for pair, usd in after.items() if before.get(pair) != usd}
+    assert changed == {news[0].pair: 18.2, news[2].pair: 0.5, news[3].pair: 0.3}
+    here = types_of(merged(built["prices.jsonl"], news), "eu-west-1")["g5.48xlarge"]
+    assert here == {"on-demand": {"usd_per_hour": 18.2, "as_of": "2026-11-20", "sources": ["the list"]}}
 
 
 def test_a_price_that_went_back_was_an_error_of_the_list(built: dict[str, str]) -> None:

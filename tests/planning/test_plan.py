@@ -168,7 +168,7 @@ def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
         ({"max_usd": 0.05}, "cap_too_small", 1),
         ({"max_hours": 0.01}, "cap_too_small", 1),
         ({"serve": {}, "max_hours": 0.05}, "cap_too_small", 1),
-        ({"region": "eu-west-3"}, "no_price", 1),
+        ({"region": "ap-southeast-6"}, "no_price", 1),
         ({"region": "eu-wst-1"}, "unknown_region", 2),
         ({"instance": "g5.xlrge"}, "unknown_instance", 2),
         ({"max_usd": 0.0}, "bad_max_usd", 2),

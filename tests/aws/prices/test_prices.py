@@ -58,9 +58,10 @@ def test_a_price_far_from_the_embedded_one_is_held_until_confirmed(aws: Aws, fac
 
 
 def test_a_region_without_embedded_price_is_held_against_us_east_1(aws: Aws) -> None:
-    aws.sell("g6.xlarge", "eu-west-3", 0.95)
-    aws.sell("g6.2xlarge", "eu-west-3", 9.5)
-    good, bad = prices.on_demand([embedded.offer(name, "eu-west-3") for name in ("g6.xlarge", "g6.2xlarge")], TODAY)
+    aws.sell("g6.xlarge", "ap-southeast-6", 0.95)
+    aws.sell("g6.2xlarge", "ap-southeast-6", 9.5)
+    offers = [embedded.offer(name, "ap-southeast-6") for name in ("g6.xlarge", "g6.2xlarge")]
+    good, bad = prices.on_demand(offers, TODAY)
     assert good.offer.usd_per_hour == 0.95
     assert bad.held
     assert bad.offer.usd_per_hour is None
@@ -71,6 +72,7 @@ def test_a_type_that_is_not_sold_is_unknown_and_never_zero(aws: Aws) -> None:
     free, absent = prices.on_demand([embedded.offer("g5.xlarge"), embedded.offer("p5e.48xlarge")], TODAY)
     assert free.usd_per_hour is None
     assert absent.offer.usd_per_hour is None
+    assert absent.offer.availability == "not_offered"
     assert "no on-demand price" in (absent.offer.how_to_get or "")
 
 
