@@ -124,8 +124,9 @@ def _plan(model: Model, workload: Workload) -> Told:
 def _recommend(model: Model, workload: Workload) -> Told:
     found = placement_of(_request(model, workload), _offers(workload), Caps(), catalog_search.search)
     if isinstance(found, LeftOut):
-        codes = {"cannot_run": None, "no_offer": "no_price"}
-        return Told(None, codes.get(found.code, found.code))
+        return Told(None, None if found.code == "cannot_run" else found.code)
+    if found.offer.usd_per_hour is None:  # a row of the table, at an unknown price: the others name no instance
+        return Told(None, "no_price")
     return Told(found.offer.instance.name, None)
 
 

@@ -1,9 +1,9 @@
 """Where a model can run: the one search behind recommend, estimate, cost, plan and `up`. Pure.
 
 `place` checks, in this order and nowhere else: the model's context limit, the compatibility table (engine,
-host, GPU), the number format, memory, the price, the cap. What is left is a list of placements, the cheapest first;
-each rejected offer has its cause. A model may fit an instance whose price is unknown: the result
-contains both facts.
+host, GPU), the number format, memory, whether AWS rents the type there, the price, the cap. What is left is a list of
+placements, the cheapest first; each rejected offer has its cause. A model may fit an instance whose price is unknown:
+the result contains both facts.
 """
 
 import math
@@ -25,7 +25,9 @@ from modelpick.speed.speed import Speed, training_speed
 from modelpick.workload import Sharding
 
 # How far an offer came before it was rejected: the one that came furthest gives the reason.
-_PROGRESS: tuple[Cause, ...] = ("engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap")
+_PROGRESS: tuple[Cause, ...] = (
+    "engine", "gpus", "dtype", "memory", "not_offered", "price_unknown", "too_expensive", "cap"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Placements:
             return None
         rejected = list(self.rejected)
         if self.unpriced:
-            rejected.append(_price_unknown(self.unpriced[0]))
+            rejected.append(price_unknown(self.unpriced[0]))
         if not rejected:
             return Rejection(
                 "no_offer",
@@ -171,8 +173,12 @@ def _search(
         tuning, headroom_gib = outcome
         placement = Placement(offer, tuning, setup.serving, setup.engine, headroom_gib)
         price = offer.usd_per_hour
-        if price is None:
+        if price is None and offer.availability == "not_offered":
+            rejected.append(_not_offered(placement))
+        elif price is None:
             unpriced.append(_with_job(placement, setup, request, facts))
+            if cheapest_only and request.finetune is None:
+                break  # those without a price are the last
         elif caps.max_usd_per_hour is not None and price > caps.max_usd_per_hour:
             rejected.append(_too_expensive(placement, caps.max_usd_per_hour))
             if cheapest_only and request.finetune is None:
@@ -186,9 +192,13 @@ def _search(
 
 
 def preference(row: Placement) -> tuple[float, float, str]:
-    """The one order of placements: the cheapest job first; for serving, which has no end, the cheapest hour."""
-    hourly = math.inf if row.offer.usd_per_hour is None else row.offer.usd_per_hour
-    return (row.job.total.likely if row.job is not None else 0.0, hourly, row.offer.instance.name)
+    """The one order of placements: the cheapest job first; for serving, which has no end, the cheapest hour.
+
+    An unknown price is the last, whatever is asked for.
+    """
+    if row.offer.usd_per_hour is None:
+        return (math.inf, math.inf, row.offer.instance.name)
+    return (row.job.total.likely if row.job is not None else 0.0, row.offer.usd_per_hour, row.offer.instance.name)
 
 
 def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float]:
@@ -247,21 +257,35 @@ def job_on(
     return time, job_cost(offer, time, facts.rates, **sizes)
 
 
-def _price(offer: Offer) -> tuple[float, float, int, str]:
-    """The cheapest first, as in `preference`; what has no price comes last, by its size."""
+def _price(offer: Offer) -> tuple[float, bool, float, int, str]:
+    """The cheapest first, as in `preference`; then what has no price by its size; what is not rented here last."""
     kind = offer.instance
     if offer.usd_per_hour is not None:
-        return (offer.usd_per_hour, 0, 0, kind.name)
-    return (math.inf, kind.gpu_count * kind.usable_memory_gib, kind.vcpus, kind.name)
+        return (offer.usd_per_hour, False, 0, 0, kind.name)
+    absent = offer.availability == "not_offered"
+    return (math.inf, absent, kind.gpu_count * kind.usable_memory_gib, kind.vcpus, kind.name)
 
 
-def _price_unknown(row: Placement) -> Rejection:
+def price_unknown(row: Placement) -> Rejection:
+    """What is said of a placement without a price: that it fits, that no price is known, and who knows it."""
     kind, region = row.offer.instance, row.offer.region
     return Rejection(
         "price_unknown",
         "no_price",
         f"it fits {kind.name} ({kind.gpu.name}), but its price in {region} is not known",
-        "ask AWS with `modelpick offers --live`, or choose another region",
+        f"ask AWS with `modelpick offers --live --region {region} --instance {kind.name}`, or choose another region",
+        row.offer,
+        row.headroom_gib,
+    )
+
+
+def _not_offered(row: Placement) -> Rejection:
+    kind, region = row.offer.instance, row.offer.region
+    return Rejection(
+        "not_offered",
+        "not_offered_here",
+        f"it fits {kind.name} ({kind.gpu.name}), which AWS did not rent in {region} on {row.offer.as_of}",
+        f"`modelpick offers --instance {kind.name} --all-regions` lists where it is rented",
         row.offer,
         row.headroom_gib,
     )
@@ -280,7 +304,12 @@ def _too_expensive(row: Placement, cap: float) -> Rejection:
 
 
 def _nearness(rejection: Rejection) -> tuple[int, float]:
-    """How near an offer came: by the gate it failed at, then by memory, or by the price where only that is too high."""
+    """How near an offer came: by the gate it failed at, then by memory, or by the price where only that is too high.
+
+    Of the types that are not rented here the smallest that would do.
+    """
     if rejection.cause == "too_expensive" and rejection.offer is not None:
         return (_PROGRESS.index(rejection.cause), -(rejection.offer.usd_per_hour or 0.0))
+    if rejection.cause == "not_offered":
+        return (_PROGRESS.index(rejection.cause), -(rejection.free_gib or 0.0))
     return (_PROGRESS.index(rejection.cause), rejection.free_gib or 0.0)

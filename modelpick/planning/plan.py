@@ -7,7 +7,7 @@ records it in the deployment, never here.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from modelpick.errors import UsageError
@@ -74,6 +74,8 @@ def make(
     found = place(request, offers, caps, facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()
     if refusal is not None:
+        if refusal.cause == "price_unknown":
+            refusal = replace(refusal, reason=f"{refusal.reason}, so no plan can promise a limit in dollars")
         raise refusal.error(request.model.id)
     assert not isinstance(found, Rejection)
     chosen = within_caps(found, request, caps, facts)

@@ -5,6 +5,7 @@ the reason. Whatever a gate cannot know stops the model: nothing is guessed upwa
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ def recommend(
     `offers` are those of one region and market. `place` is placement.place with the facts at hand, `unset` what is
     chosen of a fine-tuning for each GPU (PlanRequest).
     """
-    tried = sorted(offers_for(offers, filters.families, filters.instance, workload.gpus), key=_price)
+    tried = offers_for(offers, filters.families, filters.instance, workload.gpus)
     caps = Caps(max_usd_per_hour=filters.max_usd_per_hour)
     passed: list[Recommendation] = []
     rejected: list[LeftOut] = []
@@ -151,28 +152,27 @@ def _request(model: Model, workload: Workload, unset: frozenset[str]) -> PlanReq
 
 
 def placement_of(request: PlanRequest, offers: Sequence[Offer], caps: Caps, place: Place) -> Placement | LeftOut:
-    """The cheapest placement of what is requested, or why there is none."""
+    """The cheapest placement of what is requested, or why there is none.
+
+    Where none has a price: the smallest that fits, at an unknown price. No cap can be promised of it: then the reason.
+    """
     model = request.model
     try:
         found = place(request, offers, caps)
     except CannotTellError as error:
         return LeftOut(model.id, error.code, error.message)
+    if isinstance(found, Placements) and (found.rows or (found.unpriced and caps.max_usd_per_hour is None)):
+        return (*found.rows, *found.unpriced)[0]
     rejection = found if isinstance(found, Rejection) else found.refusal()
-    if rejection is not None:
-        return LeftOut(model.id, _CODES.get(rejection.cause, rejection.code), rejection.reason, rejection.cause)
-    assert isinstance(found, Placements)
-    return found.rows[0]
+    assert rejection is not None
+    return LeftOut(model.id, _CODES.get(rejection.cause, rejection.code), rejection.reason, rejection.cause)
 
 
 # The reason codes of `recommend --json` by the cause; of the others the rejection's own.
 _CODES: Mapping[Cause, str] = {
     "engine": "cannot_run", "dtype": "cannot_run", "gpus": "does_not_fit", "memory": "does_not_fit",
-    "price_unknown": "no_offer",
+    "price_unknown": "price_unknown",
 }  # fmt: skip
-
-
-def _price(offer: Offer) -> tuple[bool, float, str]:
-    return (offer.usd_per_hour is None, offer.usd_per_hour or 0.0, offer.instance.name)
 
 
 def _not_licensed(judgement: Judgement, filters: Filters) -> LeftOut | None:
@@ -216,7 +216,7 @@ def _not_asked_for(model: Model, filters: Filters) -> LeftOut | None:
 
 
 def ranked(rows: Iterable[Recommendation], sort: SortKey) -> tuple[Recommendation, ...]:
-    """`rows`, best first, by one criterion; ties by price, then license, then name."""
+    """`rows`, best first, by one criterion; ties by price (an unknown one last), then license, then name."""
     rows = list(rows)
     if sort == "quality":
         groups: dict[int, list[Recommendation]] = {}
@@ -238,7 +238,8 @@ def status_order(model: Model) -> int:
 
 def _tie_break(row: Recommendation) -> tuple[Any, ...]:
     score = row.model.quality.score if row.model.quality else 0.0
-    return (row.placement.offer.usd_per_hour, row.judgement.verdict.strictness, -score, row.model.id)
+    usd = row.placement.offer.usd_per_hour
+    return (math.inf if usd is None else usd, row.judgement.verdict.strictness, -score, row.model.id)
 
 
 def _by_quality(rows: list[Recommendation]) -> list[Recommendation]:
@@ -281,7 +282,7 @@ FINETUNE_WORKLOAD = Workload(task="finetune", method="lora-int8", context=1024)
 
 ASSUMPTIONS = (
     "fit: the upper end of the 90 % interval against the usable memory of one GPU",
-    "cost: on-demand for all hours of a month, with disk and address, without traffic",
+    "cost: on-demand for all hours of a month, with disk and address, without traffic; unknown prices last",
     "quality: one factor over public boards, 80 % interval; overlapping intervals are ties, and the cheaper wins",
     "fine-tuning cost: 1,000 examples of 750 tokens, 3 epochs; boot, download, evaluation and disk included",
     "quality scores predate quantization and say little about fine-tuning",

@@ -7,8 +7,8 @@ from modelpick.errors import EXIT_NO, CannotTellError, ModelpickError, UsageErro
 from modelpick.offers.price import Offer
 
 Cause = Literal[
-    "context", "checkpoint", "engine", "gpus", "dtype", "memory", "price_unknown", "too_expensive", "cap", "no_offer",
-    "settings", "limits",
+    "context", "checkpoint", "engine", "gpus", "dtype", "memory", "not_offered", "price_unknown", "too_expensive",
+    "cap", "no_offer", "settings", "limits",
 ]  # fmt: skip
 
 

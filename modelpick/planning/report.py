@@ -60,6 +60,7 @@ class OfferFit:
             "cause": self.rejection.cause if self.rejection else None,
             "reason": self.reason or None,
             "usd_per_hour": self.offer.usd_per_hour,
+            "availability": self.offer.availability,
         }
 
 
@@ -177,7 +178,8 @@ class MemoryReport:
     def gpus(self) -> list[OfferFit]:
         """The cheapest offer of each distinct GPU, or part of one, that has enough GPUs; the smallest memory first.
 
-        Of the same GPU in two kinds of host the one that can run it.
+        Of the same GPU in two kinds of host the one that can run it. Where no offer of a GPU has a price, one whose
+        price is unknown before one that is not rented there: it stands for the GPU and is not the cheapest of anything.
         """
         cheapest: dict[tuple[str, float], OfferFit] = {}
         for row in sorted(self.fits, key=lambda row: (not row.fits, _price(row.offer))):
@@ -269,14 +271,15 @@ def _request(
 
 
 def _fits(request: PlanRequest, offers: Sequence[Offer], facts: SearchFacts) -> tuple[OfferFit, ...]:
-    """The answer for every offer, in their order; that a price is unknown does not make it unfit."""
+    """The answer for every offer, in their order. A price that is unknown, or a region without it, make none unfit."""
     found = place(request, offers, Caps(), facts, hypothetical=True)
     assert isinstance(found, Placements)  # the model was admitted with this very workload
     rows = {row.offer.instance.name: OfferFit(row.offer, row.headroom_gib, None) for row in found.rows + found.unpriced}
     for rejection in found.rejected:
         assert rejection.offer is not None
         free_gib = _free_gib(found.setup.least, rejection.offer)
-        rows[rejection.offer.instance.name] = OfferFit(rejection.offer, free_gib, rejection)
+        unfit = None if rejection.cause == "not_offered" else rejection
+        rows[rejection.offer.instance.name] = OfferFit(rejection.offer, free_gib, unfit)
     return tuple(rows[offer.instance.name] for offer in offers)
 
 
@@ -295,8 +298,9 @@ def _hourly(row: Placement) -> tuple[float, float, str]:
     return (row.offer.usd_per_hour or 0.0, 0.0, row.offer.instance.name)
 
 
-def _price(offer: Offer) -> tuple[float, str]:
-    return (float("inf") if offer.usd_per_hour is None else offer.usd_per_hour, offer.instance.name)
+def _price(offer: Offer) -> tuple[float, bool, str]:
+    usd = float("inf") if offer.usd_per_hour is None else offer.usd_per_hour
+    return (usd, offer.availability == "not_offered", offer.instance.name)
 
 
 FindModel = Callable[[str], Model | None]

@@ -30,7 +30,7 @@ def page(answer: RecommendAnswer, rows: int | None = None) -> str:
         answer=answer,
         work=answer.workload,
         rows=[_row(rank, one) for rank, one in enumerate(passed, 1)],
-        chart=chart.chart([_point(one) for one in passed if one.model.quality is not None]),
+        chart=chart.chart([point for one in passed if (point := _point(one)) is not None]),
         box=chart,
         parts=[name for name in PARTS if any(getattr(place.memory.parts, name) for place in placements)],
         counts=answer.recommendations.counts(),
@@ -76,9 +76,10 @@ def _bar(placement: Placement, *, month: MonthCost | None = None, job: ExampleJo
     }
 
 
-def _point(row: Recommendation) -> chart.Point:
-    quality = row.model.quality
-    assert quality is not None
-    usd = row.placement.offer.usd_per_hour or 0.0
+def _point(row: Recommendation) -> chart.Point | None:
+    """The model in the chart of score over price; None where one of the two is not known."""
+    quality, usd = row.model.quality, row.placement.offer.usd_per_hour
+    if quality is None or usd is None:
+        return None
     conditions = row.judgement.verdict.value != "allow"
     return chart.Point(row.model.id, usd, quality.score, quality.low, quality.high, conditions)

@@ -17,7 +17,7 @@ from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.placement import Placement, Placements
-from modelpick.planning.recommend import Filters, Recommendations, recommend
+from modelpick.planning.recommend import SORT_KEYS, Filters, Recommendations, recommend
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import Workload
@@ -155,10 +155,38 @@ def test_every_gate_names_its_reason(facts: dict[str, Any], wanted: dict[str, An
 
 def test_a_price_that_is_not_known_is_never_taken_for_cheap() -> None:
     unpriced = tuple(replace(offer, usd_per_hour=None) for offer in embedded.offers("us-east-1"))
-    found = recommend([model("a/a", 60)], Workload(), Filters(), unpriced, judge=allowed, place=place)
-    (left,) = found.rejected
-    assert (left.code, left.cause) == ("no_offer", "price_unknown")
+    capped = Filters(max_usd_per_hour=100.0)
+    (left,) = recommend([model("a/a", 60)], Workload(), capped, unpriced, judge=allowed, place=place).rejected
+    assert (left.code, left.cause) == ("price_unknown", "price_unknown")
     assert "fits" in left.reason
+    for sort in SORT_KEYS:
+        some = tuple(
+            replace(offer, usd_per_hour=9.0) if offer.instance.name == "g6e.xlarge" else offer for offer in unpriced
+        )
+        both = [model("a/small", 60, gib=10), model("a/large", 60, gib=40)]
+        filters = Filters(sort=sort)
+        rows = recommend(both, Workload(), filters, unpriced, judge=allowed, place=place).passed
+        assert {row.placement.offer.usd_per_hour for row in rows} == {None}
+        assert all(row.month is None for row in rows)
+        known = recommend(both, Workload(), filters, some, judge=allowed, place=place).passed
+        assert {row.placement.offer.usd_per_hour for row in known} == {9.0}, "a known price is taken before an unknown"
+
+
+def test_at_one_score_and_by_cost_an_unknown_price_comes_last() -> None:
+    offers = tuple(
+        replace(offer, usd_per_hour=None) if offer.instance.gpu.name != "L40S" else offer
+        for offer in embedded.offers("us-east-1")
+    )
+    only_small = tuple(offer for offer in offers if offer.instance.gpu.name in ("L40S", "T4"))
+    rows = [model("a/large", 60, gib=40), model("a/unknown", 60, gib=10)]
+
+    def placed(request: Any, listed: Any, caps: Any) -> Any:
+        keep = "L40S" if request.model.id == "a/large" else "T4"
+        return place(request, [offer for offer in listed if offer.instance.gpu.name == keep], caps)
+
+    for sort in ("quality", "cost"):
+        found = recommend(rows, Workload(), Filters(sort=sort), only_small, judge=allowed, place=placed)
+        assert [row.model.id for row in found.passed] == ["a/large", "a/unknown"], sort
 
 
 def test_overlapping_scores_are_ties_and_the_cheaper_wins() -> None:

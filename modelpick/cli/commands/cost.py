@@ -134,7 +134,7 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     asked = f": {workload.task} {workload.method}, {workload.context} tokens{many}"
     console.print(styled((found.model, "bold"), asked))
     if not found.rows:
-        console.print(f"no instance type can run it: {found.refusal.reason if found.refusal else ''}", markup=False)
+        _draw_refusal(console, found)
         return
     if found.unmeasured is not None:
         console.print(styled((found.unmeasured, "yellow")))
@@ -154,6 +154,8 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     for row in found.rows:
         table.add_row(row.offer.instance.name, row.offer.instance.gpu.name, *_cells(row, serves))
     console.print(table)
+    if all(row.offer.usd_per_hour is None for row in found.rows) and found.refusal is not None:
+        console.print(f"{found.refusal.reason}: {found.refusal.remedy}", markup=False)
     if any(row.tuning and row.tuning.workload.gradient_checkpointing for row in found.rows):
         console.print(RECOMPUTED, markup=False)
     console.print()
@@ -169,6 +171,15 @@ def _draw(console: Console, found: InstanceComparison) -> None:
         console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
     if found.left_out:
         console.print(f"{len(found.left_out)} types are left out; --json says why, --all-sizes shows larger ones")
+
+
+def _draw_refusal(console: Console, found: InstanceComparison) -> None:
+    if found.refusal is None:
+        console.print("no instance type can run it")
+    elif found.refusal.cause == "not_offered":
+        console.print(f"{found.refusal.reason}: {found.refusal.remedy}", markup=False)
+    else:
+        console.print(f"no instance type can run it: {found.refusal.reason}", markup=False)
 
 
 def _cells(row: Row, serves: bool) -> list[str]:

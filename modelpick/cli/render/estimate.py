@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modelpick.cli.output import styled
+from modelpick.offers.price import Offer
 from modelpick.planning.report import MemoryReport
 
 _BAR = 32  # columns of a bar
@@ -82,8 +83,7 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
             "█" * filled + "░" * (8 - filled),
             _count(reach.longest_context),
             _count(reach.largest_batch),
-            offer.instance.name,
-            "unknown" if offer.usd_per_hour is None else f"{offer.usd_per_hour:.3f}",
+            *_cheapest(offer),
         )
     console.print(table)
     console.print(f"\nfits: the upper bound, {report.device.high / 2**30:.1f} GiB, against one GPU's usable memory.")
@@ -98,8 +98,15 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
     for reason, gpus in unable.items():
         named = "" if len(gpus) == len(rows) else f"{', '.join(dict.fromkeys(gpus))}: "
         console.print(f"{named}{reason}", style="dim", markup=False)
-    if report.refusal is not None and report.refusal.cause in ("context", "price_unknown"):
+    if report.refusal is not None and report.refusal.cause in ("context", "price_unknown", "not_offered"):
         console.print(f"no instance: {report.refusal.reason}", style="dim", markup=False)
+
+
+def _cheapest(offer: Offer) -> tuple[str, str]:
+    """The instance and its price. A type without a price is not the cheapest of anything, and is not named as such."""
+    if offer.usd_per_hour is not None:
+        return offer.instance.name, f"{offer.usd_per_hour:.3f}"
+    return ("not rented here", "-") if offer.availability == "not_offered" else ("price unknown", "unknown")
 
 
 def _count(number: int | None) -> str:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from modelpick.cli.output import styled
 from modelpick.licensing.outcome import Obligation
+from modelpick.offers.price import Offer
 from modelpick.planning.recommend import ExampleJob, RecommendAnswer, Recommendation
 from modelpick.workload import Workload
 
@@ -24,19 +25,26 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
     console.print()
     if not shown:
         console.print("No model passes. The reasons are counted below; loosen the most frequent filter first.")
-        if any(left.code == "no_offer" for left in answer.recommendations.rejected):
-            console.print(
-                f"Prices of {answer.region} that are not known: modelpick offers --live --region {answer.region}",
-                markup=False,
-            )
+        if any(left.code == "price_unknown" for left in answer.recommendations.rejected):
+            console.print(_ask_aws(answer.region), markup=False)
     else:
         obligations = _draw_table(console, shown)
         console.print()
         for mark, text in obligations:
             console.print(f"{mark} {text}", markup=False)
+        if any(row.placement.offer.usd_per_hour is None for row in shown):
+            console.print(f"unknown: it fits, and no list tells its price. {_ask_aws(answer.region)}", markup=False)
     _draw_tuning(console, shown)
     _draw_left_out(console, answer, show_all)
     _draw_next(console, answer, shown)
+
+
+def _ask_aws(region: str) -> str:
+    return f"To ask AWS for prices of {region}: modelpick offers --live --region {region}"
+
+
+def _hourly(offer: Offer) -> str:
+    return "unknown" if offer.usd_per_hour is None else f"{offer.usd_per_hour:.3f}"
 
 
 _WEIGHTS = {"int8": "in 8-bit", "nf4": "in 4-bit", "bf16": "unquantized"}
@@ -86,7 +94,7 @@ def _cells(
         _shortened(_license(row, notes), license_width),
         f"{row.placement.memory.total / 2**30:.1f}",
         row.placement.offer.instance.name,
-        f"{row.placement.offer.usd_per_hour:.3f}",
+        _hourly(row.placement.offer),
     ]
     return cells + _tuning_cells(row) if wide else cells
 
@@ -130,7 +138,7 @@ def _tuning_cells(row: Recommendation) -> list[str]:
     if row.finetune is None:
         return ["-", "-", "-"]
     offer = row.finetune.offer
-    return [f"{row.finetune.memory.total / 2**30:.1f}", offer.instance.name, f"{offer.usd_per_hour:.3f}"]
+    return [f"{row.finetune.memory.total / 2**30:.1f}", offer.instance.name, _hourly(offer)]
 
 
 def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
@@ -141,10 +149,12 @@ def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
         text = f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA: {first.finetune_why}"
     else:
         placement = first.finetune
+        usd = placement.offer.usd_per_hour
+        at = "at an unknown price" if usd is None else f"at ${usd:.3f}/h"
         text = (
             f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA needs "
-            f"{placement.memory.total / 2**30:.1f} GiB: {placement.offer.instance.name} at "
-            f"${placement.offer.usd_per_hour:.3f}/h{_job(first.finetune_job)}. "
+            f"{placement.memory.total / 2**30:.1f} GiB: {placement.offer.instance.name} {at}"
+            f"{_job(first.finetune_job)}. "
             f"All rows: --json, or {_WIDE} columns."
         )
     console.print(text, markup=False)
@@ -171,7 +181,9 @@ _REASONS = {
     "does_not_fit": "do not fit",
     "cannot_run": "cannot run there",
     "not_generative": "generate no text",
-    "no_offer": "price unknown",
+    "no_offer": "no type matches the filters",
+    "price_unknown": "price unknown",
+    "not_offered_here": "fit types that AWS does not rent here",
     "too_expensive": "too expensive",
 }
 
