@@ -11,7 +11,7 @@ from modelpick.offers import embedded
 from modelpick.offers.price import MARKETS, Offer
 
 Others = Mapping[tuple[str, str], Offer]
-"""By type and region the offer in the other market, which is shown beside."""
+"""The offer in the other market, by type and region."""
 
 
 def draw_offers(console: Console, offers: Sequence[Offer], others: Others, *, by_tflop: bool) -> None:
