@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/bin
 
-.PHONY: check test kill-matrix whole-way lint wheel format facts facts-check
+.PHONY: check test kill-matrix whole-way lint wheel format facts facts-check data-update data-check data-wheel
 
 check: test kill-matrix whole-way lint facts-check wheel
 
@@ -48,3 +48,19 @@ wheel:
 format: $(VENV)/ruff
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
+
+# The data release: what .github/workflows/data.yml does on a schedule. HF_ENDPOINT names another Hub, DATA_PRICES
+# another price list than the public one; `modelpick update` says what was asked and found.
+DATA = build/data
+DATA_ENV = XDG_DATA_HOME=$(CURDIR)/$(DATA) MODELPICK_DATA=newest PYTHONPATH=.
+
+data-update:
+	$(DATA_ENV) $(VENV)/python scripts/data_release.py update $(if $(DATA_PRICES),--prices $(DATA_PRICES))
+
+# The bounds against the embedded facts, then the tests of the data themselves, on the new facts.
+data-check:
+	$(DATA_ENV) $(VENV)/python scripts/data_release.py check
+	MODELPICK_TEST_SNAPSHOTS=$(CURDIR)/$(DATA)/modelpick/snapshots $(VENV)/pytest -q tests/catalog/test_data.py tests/offers/test_embedded_data.py
+
+data-wheel:
+	$(DATA_ENV) $(VENV)/python scripts/data_release.py wheel $(DATA)/dist

@@ -242,6 +242,40 @@ def new_folder(path: Path | str, *, code: str = "cannot_write", fix: str | None 
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def sync_folder(path: Path | str) -> None:
+    """Has the names in a folder on the disk; where folders cannot be synced (Windows) it does nothing."""
+    with suppress(OSError):
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+@contextmanager
+def locked(folder: Path | str, *, code: str, fix: str) -> Iterator[None]:
+    """One process at a time in a folder; the system releases the lock when it dies. Raises UsageError(code=code).
+
+    The folder itself is locked, so nothing is left behind; where that cannot be done (Windows, NFS) it is not.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with _typed("read", folder, code, None):
+        opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"another process is writing to {folder}", fix=fix, code=code) from None
+        yield
+    finally:
+        os.close(opened)
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether a write failed for lack of room: an OSError of that kind, or an error raised from one."""
     reason = error if isinstance(error, OSError) else error.__cause__

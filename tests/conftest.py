@@ -22,6 +22,10 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("any machine")
 
+# No test reads a developer's snapshot. `make data-check` runs the tests of the data on those of the folder it names.
+_OTHERS = os.environ.get("MODELPICK_TEST_SNAPSHOTS")
+_FACTS = {"MODELPICK_SNAPSHOTS": _OTHERS, "MODELPICK_DATA": "newest"} if _OTHERS else {"MODELPICK_DATA": "embedded"}
+
 _LOOPBACK = ("127.", "::1", "localhost")
 _real_connect = socket.socket.connect
 
@@ -39,7 +43,7 @@ def pytest_configure() -> None:
     Where SIGINT is ignored at the start (under nohup, in some CI runners), children would inherit that, and a test's
     Ctrl-C would never reach them.
     """
-    os.environ["MODELPICK_DATA"] = "embedded"
+    os.environ |= _FACTS
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -56,7 +60,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there: a dead Hub, at once
-    monkeypatch.setenv("MODELPICK_DATA", "embedded")  # no test reads a developer's snapshot
+    for name, value in _FACTS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(home)

@@ -58,7 +58,7 @@ _OPENS_ITSELF = {
     "modelpick/serving/process.py": "a child writes to its log while the end is read",
     "modelpick/training/checkpoints.py": "flushes what transformers wrote",
     "modelpick/training/progress.py": "adds lines to the metrics of a run",
-    "modelpick/training/run_folder.py": "locks a folder",
+    "modelpick/hub/journal.py": "adds lines as answers come",
     "modelpick/memory/overhead.py": "embedded data",
     "modelpick/offers/embedded.py": "embedded data",
     "modelpick/speed/calibration.py": "embedded data",
@@ -66,7 +66,7 @@ _OPENS_ITSELF = {
 }
 _OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load"}
 # files.py itself (but not the path it names), an archive, an address, a package
-_NOT_A_FILE = re.compile(r"files$|tarfile$|_DIRECT$|_opener\(|metadata\.")
+_NOT_A_FILE = re.compile(r"files$|tarfile$|archive$|_DIRECT$|_opener\(|metadata\.")
 
 
 def _opens(text: str) -> list[int]:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,7 +114,7 @@ class _Session:
         """A result for each of `asked`."""
         wanted = list(dict.fromkeys(text.strip() for text in asked))
         self._typed = frozenset() if len(wanted) > _FEW else frozenset(text.partition("@")[0] for text in wanted)
-        records = {} if self._offline or not self._bulk else self._listed(wanted)
+        records = {} if self._offline or not self._bulk else listed(self._client, wanted)
         self._fetch(wanted, records)
         return [self._known[_key(text)] for text in asked]
 
@@ -277,30 +278,32 @@ class _Session:
             code="model_not_found",
         )
 
-    def _listed(self, wanted: list[str]) -> dict[str, Mapping[str, object]]:
-        """Records of requested models from list pages, where that saves calls: most downloaded first, then by owner."""
-        missing = {_key(text) for text in wanted if "@" not in text and _ID.fullmatch(text)}
-        records: dict[str, Mapping[str, object]] = {}
 
-        def read(params: Params, prefix: str = "") -> None:
-            fields: Params = [("limit", "1000"), *(("expand", name) for name in EXPAND)]
-            for page in self._client.pages([*params, *fields]):
-                hits = {key: row for row in page if (key := _key(str(row["id"]))) in missing}
-                records.update(hits)
-                missing.difference_update(hits)
-                if len(hits) < WORTH_A_PAGE or not any(key.startswith(prefix) for key in missing):
-                    return
+def listed(client: Client, wanted: Iterable[str], expand: Sequence[str] = EXPAND) -> dict[str, Mapping[str, object]]:
+    """Records of requested models from list pages, where that saves calls: most downloaded first, then by owner.
 
-        try:
-            read([("sort", "downloads"), ("direction", "-1")])
-            authors = Counter(key.partition("/")[0] for key in missing if "/" in key)
-            for author, count in authors.most_common():
-                if count < WORTH_A_PAGE:
-                    break
-                read([("author", author)], f"{author}/")
-        except (HubDownError, NotOnHubError, GatedError):
-            pass  # what the lists did not bring is asked one by one, and reported there
-        return records
+    By lower-case id. What the lists do not bring is left to be asked one by one, and reported there.
+    """
+    missing = {_key(text) for text in wanted if "@" not in text and _ID.fullmatch(text)}
+    records: dict[str, Mapping[str, object]] = {}
+
+    def read(params: Params, prefix: str = "") -> None:
+        fields: Params = [("limit", "1000"), *(("expand", name) for name in expand)]
+        for page in client.pages([*params, *fields]):
+            hits = {key: row for row in page if (key := _key(str(row["id"]))) in missing}
+            records.update(hits)
+            missing.difference_update(hits)
+            if len(hits) < WORTH_A_PAGE or not any(key.startswith(prefix) for key in missing):
+                return
+
+    with suppress(HubDownError, NotOnHubError, GatedError):
+        read([("sort", "downloads"), ("direction", "-1")])
+        authors = Counter(key.partition("/")[0] for key in missing if "/" in key)
+        for author, count in authors.most_common():
+            if count < WORTH_A_PAGE:
+                break
+            read([("author", author)], f"{author}/")
+    return records
 
 
 def _siblings(record: Mapping[str, object]) -> list[str] | None:

@@ -221,7 +221,7 @@ class Client:
                 answer = _within(left, partial(self._once, url, params, largest, extra, left))
             except _ElsewhereError:
                 raise UntrustedHubError("it redirects to another host, which is not trusted") from None
-            except _transport_errors() as error:
+            except transport_errors() as error:
                 why = _why(error)
                 tries = 1 if _NO_CONNECTION in why else ATTEMPTS
                 if attempt >= tries or not self._patience.pause(0.1 * 2**attempt):
@@ -358,7 +358,8 @@ def _stated_pause(headers: Mapping[str, str]) -> float | None:
     return None if found is None else max(float(found[1]), 0.1)
 
 
-def _transport_errors() -> tuple[type[BaseException], ...]:
+def transport_errors() -> tuple[type[BaseException], ...]:
+    """What a request that gets no whole answer can raise."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 

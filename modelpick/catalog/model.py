@@ -7,6 +7,8 @@ from typing import Any, Literal
 from modelpick.catalog.gguf_table import GgufTable
 
 Origin = Literal["catalog", "hub", "folder"]
+HUB_ON = "Hub, "
+"""How the source of a fact begins that an update read on the Hub; the day follows."""
 Relation = Literal["finetune", "adapter", "merge", "quantized", "mirror", "unknown"]
 QualityStatus = Literal["rated", "legacy", "vendor-only"]
 

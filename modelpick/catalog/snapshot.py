@@ -39,7 +39,6 @@ PACKAGE = "modelpick_data"
 """The module of the published package of facts: a folder of one snapshot."""
 _CODE = "bad_snapshot"
 _FIX = f"go back with `modelpick update --back`, or set {settings.DATA_VARIABLE}={EMBEDDED}"
-_DAY = re.compile(r'"as_of": ?"(\d{4}-\d\d-\d\d)"')
 
 Kind = Literal["models", "prices", "scores"]
 FactsSource = Literal["embedded", "snapshot", "package"]
@@ -146,7 +145,7 @@ def _settled(environment: tuple[str | None, ...], folder: str) -> Facts:
     if wanted == EMBEDDED:
         return embedded_facts()
     if wanted != NEWEST:
-        return _named(wanted)
+        return named(wanted)
     pointer = Pointer.read()
     ignored: str | None = None
     if pointer.held and pointer.current == EMBEDDED:
@@ -173,11 +172,12 @@ def embedded_facts(ignored: str | None = None) -> Facts:
     return Facts("embedded", EMBEDDED, None, None, ignored)
 
 
-def _named(wanted: str) -> Facts:
+def named(wanted: str) -> Facts:
+    """The user's snapshot whose name begins with `wanted`. Raises UsageError: `unknown_snapshot`, `bad_snapshot`."""
     root = root_folder()
     matches = sorted(path for path in root.glob(f"{_plain(wanted)}*") if path.is_dir()) if root else []
     if len(matches) != 1:
-        known = ", ".join(path.name for path in _folders()) or "none"
+        known = ", ".join(path.name for path in folders()) or "none"
         raise UsageError(
             f"{len(matches) or 'no'} snapshots are called {wanted!r}; there are: {known}",
             fix=f"name one of them, {NEWEST} or {EMBEDDED} in {settings.DATA_VARIABLE} or `[data] use`",
@@ -234,7 +234,8 @@ def root_folder() -> Path | None:
     return files.user_data("snapshots", variable="MODELPICK_SNAPSHOTS")
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """The folders of the user's snapshots, by name."""
     root = root_folder()
     return sorted(path for path in root.glob("????-??-??-*") if path.is_dir()) if root and root.is_dir() else []
 
@@ -243,6 +244,18 @@ def _installed() -> Path | None:
     """The folder of the package modelpick-data, where it is installed."""
     spec = find_spec(PACKAGE)
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def called(name: str) -> Facts:
+    """The embedded facts, those in force (`newest`), or a snapshot by its name. Raises as `named` does."""
+    return embedded_facts() if name == EMBEDDED else in_force() if name == NEWEST else named(name)
+
+
+def before(facts: Facts) -> Facts:
+    """The facts that were in force before these: the user's snapshot before this one, else the embedded ones."""
+    order = Pointer.read().order
+    earlier = order[: order.index(facts.name)] if facts.name in order else ()
+    return named(earlier[-1]) if earlier else embedded_facts()
 
 
 # One snapshot ----------------------------------------------------------------------------------------------------
@@ -302,7 +315,7 @@ def days_of(text: Callable[[str], str]) -> dict[str, str]:
     boards = [row["as_of"] for row in header["boards"].values() if row["as_of"]]
     return {
         "models": header["as_of"],
-        "prices": max(_DAY.findall(text("offers/prices.jsonl")), default="0000-00-00"),
+        "prices": json.loads(text("offers/manifest.json"))["prices_as_of"],
         "scores": max(boards, default="0000-00"),
     }
 

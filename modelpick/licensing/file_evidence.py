@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelpick.catalog.model import Conflict, Model
+from modelpick.catalog.model import HUB_ON, Conflict, Model
 from modelpick.catalog.terms import is_document, kind_of
 from modelpick.licensing.conditions import Assessment, Modality, assess_claim
 from modelpick.licensing.facts import LicenseFacts
@@ -264,15 +264,15 @@ def assess_conflicts(
     """Two places that disagree on the license or the parents: the sentence names both and what each says.
 
     Two places that describe one commit both apply. The embedded catalog, and the lists it was made from, describe an
-    earlier day: licenses do change, so what they say is shown and does not count. Parents that differ are all followed,
-    which is what counts for them.
+    earlier day: licenses do change, so what they say is shown and does not count. An update has read a tag and no
+    terms, so its word and the catalog's both apply. Parents that differ are all followed: that counts for them.
     """
     parts = []
-    one_commit = model.origin != "catalog"
     for conflict in model.conflicts:
         if conflict.field not in ("license", "base_models"):
             continue
         assessment = Assessment(Verdict.ALLOW)
+        one_commit = model.origin != "catalog" or conflict.kept_source.startswith(HUB_ON)
         if conflict.field == "license" and one_commit and not conflict.other_source.startswith("catalog"):
             claim = identify(conflict.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
             if _ids(licenses_in(claim)) == _ids(stated):

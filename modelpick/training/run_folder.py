@@ -4,11 +4,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from modelpick import files
 from modelpick.datasets.read import sha256_of
 from modelpick.datasets.split import Data, DataRecord
 from modelpick.errors import UsageError
@@ -98,33 +99,12 @@ def make_output(output: Path) -> bool:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """One process at a time in a run folder; the system releases the lock when it dies. Raises
-    UsageError("already_running").
-
-    The folder itself is locked, so nothing is left behind; where that cannot be done (Windows, NFS) it is not.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    opened = os.open(output, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"another process is writing to {output}",
-                    fix="wait for it, or name another --output",
-                    code="already_running",
-                ) from None
+    """One process at a time in a run folder. Raises UsageError("already_running")."""
+    with files.locked(output, code="already_running", fix="wait for it, or name another --output"):
         for partial in output.glob(".*.partial"):  # half-written files of a process that was killed
             if partial.is_file():
                 partial.unlink(missing_ok=True)
         yield
-    finally:
-        os.close(opened)
 
 
 def remove_unbegun(output: Path, made: bool, *, keep_progress: bool) -> None:

@@ -25,8 +25,8 @@ def _write(folder: Path, *, made_on: str = "2027-01-10", **manifest: Any) -> Pat
     rows = [json.dumps(json.loads(row) | {"context": 12_345}) if 'tiiuae/falcon-7b"' in row else row for row in rows]
     rows = [row.replace('{"id": "', '{"id":"', 1) for row in rows]
     texts["catalog/models.jsonl"] = "\n".join([json.dumps(changed, separators=(",", ":")), *rows]) + "\n"
-    prices = texts["offers/prices.jsonl"].splitlines()
-    texts["offers/prices.jsonl"] = "\n".join(json.dumps(json.loads(row) | {"as_of": made_on}) for row in prices)
+    about = json.loads(texts["offers/manifest.json"])
+    texts["offers/manifest.json"] = json.dumps(about | {"prices_as_of": made_on})
     hashes = {}
     for file, text in texts.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""`modelpick catalog show|info`: what exists, and where each fact came from."""
+"""`modelpick catalog show|info|diff`: what exists, where each fact came from, and what has changed."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from modelpick.catalog import index
+from modelpick.catalog import index, snapshot
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
 from modelpick.cli.options import whole_number
@@ -181,4 +182,55 @@ def _draw_list(console: Console, shown: list[Model], matches: int) -> None:
         console.print(f"\n{matches - len(shown)} more: --limit {matches}", markup=False)
 
 
-SUBCOMMANDS = {"show": show, "info": info}
+def diff(
+    out: Output,
+    old: Annotated[
+        str | None, typer.Argument(metavar="[OLD]", help="A snapshot or embedded. Default: the one before.")
+    ] = None,
+    new: Annotated[str | None, typer.Argument(metavar="[NEW]", help="Default: the facts in force.")] = None,
+    lock: Annotated[
+        Path | None, typer.Option("--lock", metavar="FILE", help="Exit 1 if a model of this lock file is touched.")
+    ] = None,
+) -> None:
+    """Show what was relicensed, gated, deleted, renamed or repriced."""
+    from modelpick.hub.diff import OF_MODELS, compare
+
+    after = snapshot.in_force() if new is None else snapshot.called(new)
+    before = snapshot.before(after) if old is None else snapshot.called(old)
+    changes = compare(before, after)
+    mine = _locked(lock) if lock is not None else frozenset()
+    touched = sorted({change.what for change in changes if change.kind in OF_MODELS and _names(change) & mine})
+    payload = {
+        "old": before.as_json(),
+        "new": after.as_json(),
+        "changes": [change.as_json() for change in changes],
+        "touched": touched if lock is not None else None,
+        "assumptions": [],
+        "sources": [],
+    }
+
+    def draw(console: Console) -> None:
+        from modelpick.cli.render.changes import draw_changes
+
+        console.print(f"{before.name} -> {after.name}: {len(changes):,} differences", markup=False)
+        draw_changes(console, changes, None)
+        if lock is not None:
+            console.print(f"of {lock}: {', '.join(touched) or 'none is touched'}", markup=False)
+
+    out.answer(payload, draw)
+    if touched:
+        raise typer.Exit(1)
+
+
+def _locked(file: Path) -> frozenset[str]:
+    """The ids of a lock file, in lower case, ancestors included."""
+    from modelpick.licensing import lock as locks
+
+    return frozenset(name.lower() for entry in locks.load(file).models for name in (entry.model, *entry.ancestors))
+
+
+def _names(change: Any) -> set[str]:
+    return {str(name).lower() for name in (change.what, change.was if change.kind == "renamed" else change.what)}
+
+
+SUBCOMMANDS = {"show": show, "info": info, "diff": diff}
