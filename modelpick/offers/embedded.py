@@ -15,6 +15,7 @@ from modelpick.catalog.architecture.fields import EXPERTS
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError, nearest
 from modelpick.files import data_file
+from modelpick.offers.chat_parsers import ChatParsers, table_from
 from modelpick.offers.compatibility import Rule, Subject, rule_from
 from modelpick.offers.instance import Families, Gpu, InstanceType, LeftOutType
 from modelpick.offers.price import MARKETS, BillingRates, EgressTier, Market, Offer
@@ -150,6 +151,12 @@ def load_rules() -> tuple[Rule, ...]:
     """data/compatibility.toml. Raises UsageError for a row that cannot be read."""
     listed = _compatibility()["rule"]
     return tuple(rule_from(_named(row), f"compatibility.toml, rule {number}") for number, row in enumerate(listed, 1))
+
+
+@cache
+def load_chat_parsers() -> ChatParsers:
+    """data/chat_parsers.toml. Raises UsageError for a row that cannot be read."""
+    return table_from(tomllib.loads(_text("chat_parsers.toml")))
 
 
 def subject_of(

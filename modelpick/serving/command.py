@@ -1,6 +1,6 @@
 """The command line and environment of each server. Pure. No secret is ever part of a command line."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +35,25 @@ class Served:
 
 
 def words(
-    engine: Engine, served: Served, sizing: Sizing, *, host: str, port: int, gpu: bool, key_file: Path
+    engine: Engine,
+    served: Served,
+    sizing: Sizing,
+    *,
+    host: str,
+    port: int,
+    gpu: bool,
+    key_file: Path,
+    chat: Sequence[str] = (),
 ) -> list[str]:
-    """The server's command line, the program first. `port` is where it listens itself, if not on its socket."""
+    """The server's command line, the program first. `port` is where it listens itself, if not on its socket.
+
+    `chat`: the flags by which it reads the family's tool calls and reasoning (capabilities.Abilities.flags).
+    """
     if engine.name == "vllm":
-        return _vllm(served, sizing)
+        return [*_vllm(served, sizing), *chat]
     if engine.name == "llama.cpp":
-        return _llama_cpp(served, sizing, host, port, gpu, key_file)
-    return _transformers(served, sizing, host, port, gpu)
+        return [*_llama_cpp(served, sizing, host, port, gpu, key_file), *chat]
+    return [*_transformers(served, sizing, host, port, gpu), *chat]
 
 
 def environment(engine: Engine, key: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What this machine offers a server: GPU memory and its users, RAM, ports, programs, and the API key. I/O."""
 
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -14,6 +15,7 @@ from modelpick import files
 from modelpick.errors import UsageError
 
 _MIB_PER_GIB = 1024.0
+_VLLM_PACKAGE = re.compile(r"vllm(?:_cpu)?-(\d[^-]*)\.dist-info")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,18 @@ def program(name: str) -> str | None:
         return configured if os.access(configured, os.X_OK) else None
     sibling = Path(sys.executable).parent / name
     return str(sibling) if os.access(sibling, os.X_OK) else shutil.which(name)
+
+
+def vllm_version(program: str | None) -> str | None:
+    """The version of the vLLM whose `program` this is, by the package it belongs to; None where that cannot be read.
+
+    `vllm --version` would say it too, after loading torch. The CPU build is a package of another name.
+    """
+    if program is None:
+        return None
+    found = Path(program).resolve().parent.parent.glob("lib/python3*/site-packages/vllm*-*.dist-info")
+    spans = [_VLLM_PACKAGE.fullmatch(folder.name) for folder in found]
+    return next((match[1] for match in spans if match), None)
 
 
 def port_in_use(host: str, port: int) -> bool:

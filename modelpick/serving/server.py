@@ -25,8 +25,10 @@ from modelpick.loading import adapters, load
 from modelpick.memory.estimate import GIB, architecture_of
 from modelpick.memory.formats import own_method
 from modelpick.offers import embedded
+from modelpick.offers.chat_parsers import before
 from modelpick.schema import to_json
 from modelpick.serving import command, machine, proxy, sizing, source
+from modelpick.serving.capabilities import Abilities
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
 from modelpick.serving.machine import LocalMachine
@@ -69,6 +71,7 @@ class Launch:
     server_port: int
     state: Path
     key_file: Path
+    abilities: Abilities
     streams_only: bool
     to_merge: Served | None  # base and adapter that become one model first
 
@@ -87,7 +90,8 @@ class Launch:
         """Notes for the user before it starts."""
         solved = _SOLVED_BY_PROXY if self.proxied else ()
         caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in solved)
-        return (*self.choice.passed_over, *self.sizing.notes, *caveats)
+        refused = tuple(f"tools are refused: {why}" for name, why in self.abilities.why.items() if name == "tools")
+        return (*self.choice.passed_over, *self.sizing.notes, *caveats, *refused)
 
     @property
     def address(self) -> str:
@@ -104,6 +108,7 @@ class Launch:
             "engine": self.choice.engine.name,
             "proxy": "caddy" if self.proxied else None,
             "command": list(self.words),
+            "abilities": to_json(self.abilities),
             "workload": work.as_json(),
             "concurrency": self.sizing.concurrency,
             "tokens": self.sizing.tokens,
@@ -165,9 +170,11 @@ def prepare(request: ServeRequest) -> Launch:
             fix="pip install 'modelpick[serve]', or apt install caddy",
             code="proxy_absent",
         )
+    able = source.abilities_of(found, choice.engine.name, _vllm_version(choice))
     words = command.words(
-        choice.engine, served, sized, host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file
-    )
+        choice.engine, served, sized,
+        host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file, chat=able.flags,
+    )  # fmt: skip
     return Launch(
         served,
         choice,
@@ -179,6 +186,7 @@ def prepare(request: ServeRequest) -> Launch:
         server_port,
         state,
         key_file,
+        able,
         streams_only=subject.kind == "encoder-decoder" and choice.engine.name == "transformers",
         to_merge=found.served if choice.merged and found.merged is None else None,
     )
@@ -219,6 +227,20 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
     write_atomically(state / "serve.json", record + "\n")
     with _stopped_by_signals(watch.stop):
         watch.run(when_ready)
+
+
+def _vllm_version(choice: EngineChoice) -> str | None:
+    """Of the vLLM that will be started. Raises UsageError for one that lacks what `serve` needs of it."""
+    if choice.engine.name != "vllm":
+        return None
+    version, oldest = machine.vllm_version(machine.program("vllm")), embedded.load_chat_parsers().vllm.oldest
+    if version is not None and not before(oldest, version):
+        raise UsageError(
+            f"vLLM {version} has no --uds, on which it listens here",
+            fix=f"pip install 'vllm>={oldest}'",
+            code="engine_too_old",
+        )
+    return version
 
 
 def _judged(model: str) -> str:

@@ -14,8 +14,11 @@ from modelpick.catalog import headers, lookup
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
+from modelpick.offers.embedded import load_chat_parsers
+from modelpick.planning.engines import EngineName
 from modelpick.planning.recipe import RunSettings, run_from_json
 from modelpick.schema import Bounds
+from modelpick.serving.capabilities import Abilities, ChatModel, abilities
 from modelpick.serving.command import Served
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")  # valid as a model name, a folder name and part of a URL
@@ -206,6 +209,47 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{file} is not a JSON object", fix="write it again", code="broken_json")
     return content
+
+
+# Where vLLM's container image keeps its example templates (vllm docs/features/tool_calling.md); its wheel has none.
+_VLLM_EXAMPLES = Path("/vllm-workspace/examples")
+
+
+def abilities_of(found: ServedSource, engine: EngineName, version: str | None) -> Abilities:
+    """What `engine` (vLLM: in `version`) does with the model that is to be served."""
+    folder, config = found.served.folder, found.base.config or {}
+    tokenizer = folder / "tokenizer_config.json"
+    stated = read_json(tokenizer) if tokenizer.is_file() else {}
+    model = ChatModel(
+        str(config.get("model_type", "")),
+        (found.judged, *(parent.id for parent in found.base.base_models)),
+        chat_template(folder),
+        vision="vision_config" in config,
+        response_template=bool(stated.get("response_template")),
+    )
+    places = [folder, _VLLM_EXAMPLES] if folder.is_dir() else []
+    examples = [str(file) for place in places for file in sorted(place.glob("tool_chat_template_*.jinja"))]
+    return abilities(load_chat_parsers(), engine, model, version=version, examples=examples)
+
+
+def chat_template(folder: Path) -> str | None:
+    """The chat template of a model folder, several joined; empty where it has none, None where it cannot be read here:
+    a .gguf file, or a tokenizer of mistral-common, which has its own way.
+
+    transformers keeps it in chat_template.jinja, further ones in additional_chat_templates/, and wrote it into
+    tokenizer_config.json or chat_template.json before (tokenization_utils_base.py, save_chat_templates).
+    """
+    if not folder.is_dir():
+        return None
+    files_of_it = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
+    texts = [files.read_text(file, code="bad_template") for file in files_of_it if file.is_file()]
+    for file in (folder / "chat_template.json", folder / "tokenizer_config.json"):
+        stated = read_json(file).get("chat_template") if file.is_file() and not texts else None
+        listed = stated if isinstance(stated, list) else [{"template": stated}]
+        texts += [text for one in listed if isinstance(one, dict) and isinstance(text := one.get("template"), str)]
+    if not texts and (folder / "tekken.json").is_file():
+        return None
+    return "\n".join(texts)
 
 
 def lay_out(served: Served, folder: Path) -> None:

@@ -1,0 +1,126 @@
+"""What a served model can be asked for: tools, reasoning, structured output; and the flags that it takes. Pure.
+
+Which parser a family needs is data (offers/chat_parsers.py). What an engine does with each parameter of a request is
+the gateway's table; this is about the model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from modelpick.offers.chat_parsers import ChatFamily, ChatParsers, find, for_version
+from modelpick.planning.engines import EngineName
+
+
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """What is known of a model. `names`: its id and its parents'. `template`: its own chat template, None where it is
+    not at hand, empty where it has none. `vision`: it takes images. `response_template`: transformers can parse it.
+    """
+
+    model_type: str
+    names: Sequence[str]
+    template: str | None = None
+    vision: bool = False
+    response_template: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What works; `why` says, by the field's name, why the rest does not. `flags` belong to the server's command line.
+
+    `tools`: the model may call them (`tool_choice` auto); `forced_tools`: it can be made to (required, or one by name).
+    `structured_output`: an answer by a JSON schema. `several`: `n` above 1.
+    """
+
+    flags: tuple[str, ...]
+    chat: bool
+    tools: bool
+    forced_tools: bool
+    reasoning: bool
+    structured_output: bool
+    logprobs: bool
+    several: bool
+    images: bool
+    embeddings: bool = False
+    rerank: bool = False
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+def abilities(
+    table: ChatParsers,
+    engine: EngineName,
+    model: ChatModel,
+    *,
+    version: str | None = None,
+    examples: Sequence[str] = (),
+) -> Abilities:
+    """What `engine` (in `version`, None: the newest that is known) does with `model`.
+
+    `examples`: paths of chat templates other than the model's own; the table asks for them by their file names.
+    """
+    if engine == "vllm":
+        return _vllm(table, model, version, examples)
+    generates = {"embeddings": f"{engine} is started to generate", "rerank": f"{engine} is started to generate"}
+    if engine == "llama.cpp":
+        # Without a template in the file it uses ChatML (common/chat.cpp), so it always chats.
+        why = {**generates, "images": "serve gives llama.cpp no projector (--mmproj)"}
+        return Abilities(table.llama_cpp.flags, True, True, True, True, True, True, True, False, why=why)
+    parsed = model.response_template or model.model_type in table.transformers.families
+    unparsed = f"transformers serve has no parser for {model.model_type or 'this family'}"
+    lacks = _lacks_tools(model)
+    tools = parsed and lacks is None
+    why = {
+        **generates,
+        "forced_tools": "transformers serve ignores tool_choice",
+        "structured_output": "transformers serve ignores response_format",
+        "logprobs": "transformers serve ignores logprobs",
+        "several": "transformers serve gives one answer",
+        "images": "serve gives transformers serve texts only",
+        **({} if parsed else {"tools": unparsed, "reasoning": unparsed}),
+        **({"tools": lacks} if lacks and parsed else {}),
+        **_no_chat(model),
+    }
+    return Abilities((), model.template != "", tools, False, parsed, False, False, False, False, why=why)
+
+
+def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: Sequence[str]) -> Abilities:
+    known = find(table, model.model_type, model.names, model.template)
+    row = for_version(table, known, version) if known else ChatFamily(source="")
+    given = next((path for path in examples if row.template and path.rsplit("/", 1)[-1] == row.template), None)
+    why = dict.fromkeys(("embeddings", "rerank"), "vLLM is started to generate")
+    if not model.vision:
+        why["images"] = "the model takes texts only"
+    lacks = None if given or row.flags else _lacks_tools(model)
+    if row.tool_parser is None:
+        listed = known is not None and known.tool_parser is not None
+        why["tools"] = f"vLLM {version} has no {known.tool_parser} parser" if listed and known else "no known parser"
+    elif lacks is not None:
+        where = f"; with vLLM's {row.template} in the model's folder it can" if row.template else ""
+        why["tools"] = f"{lacks}{where}"
+    if row.reasoning_parser is None:
+        why["reasoning"] = "no known parser"
+    tools = "tools" not in why
+    if not tools:
+        why["forced_tools"] = why["tools"]
+    flags = (
+        *row.flags,
+        *(("--enable-auto-tool-choice", "--tool-call-parser", str(row.tool_parser)) if tools else ()),
+        *(("--reasoning-parser", row.reasoning_parser) if row.reasoning_parser else ()),
+        *(("--chat-template", given) if given and tools else ()),
+    )
+    chat = bool(model.template != "" or given or row.flags)
+    why |= {} if chat else _no_chat(model)
+    return Abilities(
+        flags, chat, tools, tools, row.reasoning_parser is not None, True, True, True, model.vision, why=why
+    )
+
+
+def _lacks_tools(model: ChatModel) -> str | None:
+    """Why the model's own template cannot tell it of tools; None where it can, or is not at hand."""
+    if model.template is None or "tools" in model.template:
+        return None
+    return "its chat template does not mention tools" if model.template else "it has no chat template"
+
+
+def _no_chat(model: ChatModel) -> dict[str, str]:
+    return {"chat": "it has no chat template"} if model.template == "" else {}
