@@ -7,7 +7,7 @@ from pathlib import Path
 from modelpick.serving.engines import Engine, lora_rank_setting
 from modelpick.serving.sizing import Sizing
 
-SOCKET = "server.sock"  # in the state folder, where server and proxy are started: a path of any depth would be too long
+SOCKET = "server.sock"  # in the state folder, where all are started: a path of any depth would be too long
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 

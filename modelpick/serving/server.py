@@ -27,7 +27,7 @@ from modelpick.memory.formats import own_method
 from modelpick.offers import embedded
 from modelpick.offers.chat_parsers import before
 from modelpick.schema import to_json
-from modelpick.serving import command, machine, proxy, sizing, source
+from modelpick.serving import command, front, machine, sizing, source
 from modelpick.serving.capabilities import Abilities
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
@@ -37,7 +37,7 @@ from modelpick.serving.sizing import NoRoomError, Sizing
 from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
-_SOLVED_BY_PROXY = ("transformers_serve_open",)  # caveats of the table that the proxy takes care of
+_SOLVED = ("transformers_serve_open",)  # caveats of the table that the gateway takes care of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class ServeRequest:
 class Launch:
     """Everything decided, nothing started: what `serve --dry-run` shows."""
 
+    asked: str
     served: Served
     choice: EngineChoice
     sizing: Sizing
@@ -76,20 +77,14 @@ class Launch:
     to_merge: Served | None  # base and adapter that become one model first
 
     @property
-    def proxied(self) -> bool:
-        """Whether a proxy checks the key, since the server cannot."""
-        return not self.choice.engine.own_key
-
-    @property
     def upstream(self) -> str:
-        """Where the server itself listens, as Caddy names it."""
+        """Where the server itself listens."""
         return f"unix/{command.SOCKET}" if self.choice.engine.socket else f"{HOST}:{self.server_port}"
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user before it starts."""
-        solved = _SOLVED_BY_PROXY if self.proxied else ()
-        caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in solved)
+        caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in _SOLVED)
         refused = tuple(f"tools are refused: {why}" for name, why in self.abilities.why.items() if name == "tools")
         return (*self.choice.passed_over, *self.sizing.notes, *caveats, *refused)
 
@@ -106,7 +101,7 @@ class Launch:
             "models": list(self.served.names),
             "key_file": str(self.key_file),
             "engine": self.choice.engine.name,
-            "proxy": "caddy" if self.proxied else None,
+            "proxy": "caddy",
             "command": list(self.words),
             "abilities": to_json(self.abilities),
             "workload": work.as_json(),
@@ -117,7 +112,7 @@ class Launch:
             "license": self.permission.as_json(),
             "state": str(self.state),
             "health": f"http://{HOST}:{self.port}/health",
-            "ready": f"http://{HOST}:{self.port}/{'ready' if self.proxied else 'health'}",
+            "ready": f"http://{HOST}:{self.port}/ready",
             "metrics": f"http://{HOST}:{self.port}/metrics",
             "license_files": str(self.state / "license"),
             "passed_over": list(self.choice.passed_over),
@@ -163,19 +158,15 @@ def prepare(request: ServeRequest) -> Launch:
     if found.doubt is not None:
         sized = replace(sized, notes=(found.doubt, *sized.notes))
     key_file = request.key_file or state / "key"
-    server_port = request.port if choice.engine.own_key else machine.free_port(HOST)
-    if not choice.engine.own_key and machine.program("caddy") is None:
-        raise UsageError(
-            f"{choice.engine.name} needs Caddy to protect every path with an API key, and it is not installed",
-            fix="pip install 'modelpick[serve]', or apt install caddy",
-            code="proxy_absent",
-        )
+    server_port = machine.free_port(HOST)
+    front.require_programs()
     able = source.abilities_of(found, choice.engine.name, _vllm_version(choice))
     words = command.words(
         choice.engine, served, sized,
         host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file, chat=able.flags,
     )  # fmt: skip
     return Launch(
+        request.model,
         served,
         choice,
         sized,
@@ -210,12 +201,12 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
         words,
         command.environment(launch.choice.engine, secret),
         folder,
-        _fresh(state / "server.log"),
+        front.fresh(state / "server.log"),
         leaves=state / command.SOCKET if launch.choice.engine.socket else None,
     )
     watch = Supervisor(
         server=server,
-        proxy=_proxy(launch, secret) if launch.proxied else None,
+        before=_before(launch, secret),
         address=launch.address,
         health=f"http://{HOST}:{launch.port}/health",
         names=launch.served.names,
@@ -339,33 +330,16 @@ def merge(parts: Served, folder: Path) -> None:
     partial.rename(folder)
 
 
-def _proxy(launch: Launch, secret: str) -> ManagedProcess:
-    engine = launch.choice.engine
-    guard = proxy.Guard(
-        host=HOST,
-        port=launch.port,
-        upstream=launch.upstream,
-        names=launch.served.names,
-        tokens=launch.sizing.tokens,
-        prompt_tokens=launch.sizing.workload.context,
-        at_once=None if engine.several_at_once else launch.sizing.concurrency,
-        state=launch.state,
-        streams_only=launch.streams_only,
-        counts_tokens=engine.counts_tokens,
-        own_metrics=engine.name == "vllm",
-    )
-    # By standard input: no file to protect, and nothing of it in a process list.
-    return ManagedProcess(
-        [machine.program("caddy") or "caddy", "run", "--config", "-"],
-        {proxy.KEY_VARIABLE: secret},
-        launch.state,
-        _fresh(launch.state / "proxy.log"),
-        feed=json.dumps(proxy.configuration(guard)),
-    )
+def _before(launch: Launch, secret: str) -> tuple[ManagedProcess, ...]:
+    settings = front.gateway_settings(
+        launch.choice.engine, launch.upstream, launch.asked, launch.served, launch.sizing,
+        models=launch.state / "models", streams_only=launch.streams_only,
+    )  # fmt: skip
+    return front.gateway(settings, secret, launch.state), front.caddy(HOST, launch.port, launch.state)
 
 
 def write_terms(launch: Launch, folder: Path) -> None:
-    """License files, NOTICE and obligations of what is served, in `folder` (and at /license/ behind the proxy)."""
+    """License files, NOTICE and obligations of what is served, in `folder`, and at /license/."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     parts = launch.to_merge or launch.served
@@ -382,11 +356,6 @@ def write_terms(launch: Launch, folder: Path) -> None:
     write_atomically(folder / "OBLIGATIONS.txt", text)
     if not (folder / "NOTICE").exists():
         write_atomically(folder / "NOTICE", text)
-
-
-def _fresh(log: Path) -> Path:
-    log.unlink(missing_ok=True)
-    return log
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def size(
     concurrency = workload.batch
     if not engine.several_at_once:
         if workload.batch > 1:
-            notes.append(f"{engine.name} answers one request at a time for each model; the others wait in the proxy")
+            notes.append(f"{engine.name} answers one request at a time for each model; the others wait in line")
         workload = replace(workload, batch=1)
     if copies > 1:
         notes.append(f"{engine.name} loads base and adapter as {copies} models: the weights count {copies} times")

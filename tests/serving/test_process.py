@@ -30,7 +30,7 @@ class Running:
         self.child = ManagedProcess(line, {}, folder, folder / "server.log")
         self.watch = Supervisor(
             self.child,
-            None,
+            (),
             f"{self.address}/v1",
             f"{self.address}/health",
             ("a", "b"),

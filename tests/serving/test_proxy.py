@@ -1,251 +1,205 @@
-"""The real Caddy before a stand-in server: key, allow-list, queue, errors, logs, drain."""
+"""The real Caddy before a real gateway: raw bytes on a socket, as no client library would send them."""
 
 import json
 import re
+import socket
 import subprocess
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from modelpick.serving.machine import free_port
+from modelpick.serving.machine import free_port, program
 from modelpick.serving.process import ManagedProcess
-from modelpick.serving.proxy import KEY_VARIABLE, Guard, _beyond, configuration
-from tests.serving.conftest import DIRECT, is_up, wait_for
+from modelpick.serving.proxy import Guard, configuration
+from tests.serving.conftest import wait_for
+from tests.serving.gateway.conftest import KEY, TEXT, RunningGateway, running, settings_of
+from tests.stand_ins import upstream as stand_in
+from tests.stand_ins.upstream import Upstream
 
-KEY = "mp-0123456789abcdefghij"
-Ask = Callable[..., tuple[int, Any]]
+HEAD = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+BODY = json.dumps(TEXT)
+EVIL = json.dumps({**TEXT, "model": "/evil"})
 
 
-def guard_of(server: str, state: Path, **changes: Any) -> Guard:
-    values = {"names": ("base", "tuned"), "tokens": 1000, "prompt_tokens": 800, "at_once": 4, **changes}
-    return Guard("127.0.0.1", free_port("127.0.0.1"), server.removeprefix("http://"), state=state, **values)
+@dataclass
+class Front:
+    """Caddy on a port, its gateway and the server behind."""
+
+    port: int
+    folder: Path
+    child: ManagedProcess
+    gateway: RunningGateway
+    upstream: Upstream
+
+    def send(self, pieces: Iterable[bytes], seconds: float = 30.0) -> bytes:
+        """All that comes back until the connection ends or is silent. A half-closed one would count as gone."""
+        told = b""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as client:
+            try:
+                for piece in pieces:
+                    client.sendall(piece)
+            except OSError:
+                pass  # it has heard enough
+            client.settimeout(2)
+            try:
+                while piece := client.recv(65536):
+                    told += piece
+                    client.settimeout(0.3)
+            except OSError:
+                pass
+        return told
+
+    def statuses(self, *pieces: bytes) -> list[int]:
+        return [int(code) for code in re.findall(rb"HTTP/1\.[01] (\d{3})", self.send(pieces))]
 
 
-@pytest.fixture
-def run(caddy: str, tmp_path: Path) -> Iterator[Callable[[Guard], ManagedProcess]]:
-    running: list[ManagedProcess] = []
-
-    def begin(guard: Guard) -> ManagedProcess:
-        text = json.dumps(configuration(guard))
-        running.append(
-            ManagedProcess([caddy, "run", "--config", "-"], {KEY_VARIABLE: KEY}, tmp_path, tmp_path / "proxy.log", text)
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    caddy = program("caddy")
+    if caddy is None:
+        pytest.skip("Caddy is absent")
+    folder, port = tmp_path_factory.mktemp("front"), free_port("127.0.0.1")
+    with stand_in.serve() as upstream, running(settings_of("vllm", upstream), folder) as gateway:
+        guard = Guard("127.0.0.1", port, f"unix/{gateway.settings.socket}", folder / "requests.jsonl")
+        child = ManagedProcess(
+            [caddy, "run", "--config", "-"], {}, folder, folder / "proxy.log", json.dumps(configuration(guard))
         )
-        running[-1].start()
-        wait_for(lambda: ask(guard, "/metrics", key=None)[0] == 200)
-        return running[-1]
-
-    yield begin
-    for child in running:
-        child.stop(0.1)
-
-
-def ask(guard: Guard, path: str, body: Any = None, key: str | None = KEY, timeout: float = 60.0) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{guard.port}{path}", data, headers)
-    try:
-        with DIRECT.open(request, timeout=timeout) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        child.start()
+        try:
+            made = Front(port, folder, child, gateway, upstream)
+            wait_for(lambda: made.statuses(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") == [200])
+            yield made
+        finally:
+            child.stop(5)
 
 
-def test_only_the_key_opens(run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path) -> None:
-    guard = guard_of(start(), tmp_path)
-    run(guard)
-    body = {"model": "base", "prompt": "x", "max_tokens": 1}
-    assert ask(guard, "/v1/completions", body)[0] == 200
-    for wrong in (None, "mp-0123456789abcdefghi", KEY + "x", "*", "", "{env." + KEY_VARIABLE + "}"):
-        code, said = ask(guard, "/v1/completions", body, key=wrong)
-        assert code == 401
-        assert json.loads(said)["error"]["code"] == "invalid_api_key"
-    assert ask(guard, "/v1/models", key=None)[0] == 401
-    assert [one["id"] for one in json.loads(ask(guard, "/v1/models")[1])["data"]] == ["base", "tuned"]
+def post(body: str = BODY, head: str = "", path: str = "/v1/completions") -> bytes:
+    length = "" if "Transfer-Encoding" in head or "Content-Length" in head else f"Content-Length: {len(body)}\r\n"
+    return f"POST {path} HTTP/1.1\r\n{HEAD}{length}{head}\r\n{body}".encode()
 
 
-def test_only_what_is_served_reaches_the_server(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of(start(), tmp_path)
-    run(guard)
-    for name in ("other", "/etc", "base/../..", "base2", "./base", ""):
-        code, said = ask(guard, "/v1/completions", {"model": name, "prompt": "x"})
-        assert (code, json.loads(said)["error"]["code"]) == (404, "model_not_found")
-    for path in ("/load_model", "/reset", "/v1/systemone", "/docs", "/"):
-        assert ask(guard, path, {"model": "base"})[0] == 404
-    (tmp_path / "license").mkdir()
-    (tmp_path / "license" / "NOTICE").write_text("keep this")
-    (tmp_path / "key").write_text(KEY)
-    assert ask(guard, "/license/NOTICE") == (200, "keep this")
-    assert ask(guard, "/license/NOTICE", key=None)[0] == 401
-    for path in ("/license/../key", "/license/%2e%2e/key", "/key", "/license/..%2fkey"):
-        assert KEY not in ask(guard, path)[1]
+def test_an_ordinary_request_passes(front: Front) -> None:
+    assert front.statuses(post(head="Connection: close\r\n")) == [200]
+    assert front.statuses(post(), post()) == [200, 200]
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("head", "body"),
     [
-        b'{"model": "base", "prompt": "x", "model": "/etc"}',
-        b'{"prompt": "x", "messages": [{"model": "base"}], "model": "/etc"}',
-        b'{"m\\u006fdel": "/etc", "prompt": {"model": "base"}}',
-        b'{"\\u006D\\u006f\\u0064\\u0065\\u006c": "/etc", "x": {"model":"base"}}',
-        b'{"model": "base", "prompt": "x", "m\\u0061x_tokens": 100000}',
-        b'{"model": "base", "prompt": "x", "max\\u005Ftokens": 100000}',
+        # A second request in what one of two readers takes for the first one's body.
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", f"{len(BODY):x}\r\n{BODY}\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", f"0\r\n\r\n{EVIL}"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", f"{len(BODY):x}\r\n{BODY}\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: xchunked\r\n", f"{len(BODY):x}\r\n{BODY}\r\n0\r\n\r\n"),
+        ("Transfer-Encoding : chunked\r\n", f"{len(BODY):x}\r\n{BODY}\r\n0\r\n\r\n"),
+        (f"Content-Length: {len(BODY)}\r\nContent-Length: 4\r\n", BODY),
+        (f"Content-Length: +{len(BODY)}\r\n", BODY),
+        (f"Content-Length: {len(BODY)}, {len(BODY)}\r\n", BODY),
+        ("Content-Length: -1\r\n", BODY),
+        ("Transfer-Encoding: chunked\r\n", f"{len(BODY):x};evil\n{BODY}\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\n", f"ffffffffffffffffff\r\n{BODY}"),
     ],
 )
-def test_no_second_name_is_smuggled_past(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path, body: bytes
+def test_no_second_request_is_smuggled(front: Front, head: str, body: str) -> None:
+    before = len(front.upstream.records)
+    codes = front.statuses(post(body, head))
+    new = front.upstream.records[before:]
+    assert [json.loads(raw) for _, _, raw in new] in ([], [{**TEXT, "model": "served"}])
+    assert codes.count(200) == len(new)
+
+
+def test_h2c_and_upgrades_are_no_way_in(front: Front) -> None:
+    before = len(front.upstream.records)
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+    assert 200 not in front.statuses(preface)
+    told = front.send(
+        [post(head="Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings, close\r\nHTTP2-Settings: AAMAAABk\r\n")]
+    )
+    assert b" 101 " not in told
+    told = front.send(
+        [b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n"]
+    )
+    assert b" 401 " in told
+    assert len(front.upstream.records) - before <= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "codes"),
+    [
+        ("GET http://evil.example/health HTTP/1.1", {403}),
+        ("GET http://localhost/health HTTP/1.1", {200}),
+        ("GET //evil.example/health HTTP/1.1", {401, 403, 404}),
+        ("GET /health/../metrics HTTP/1.1", {401, 404}),
+        ("GET /%68ealth HTTP/1.1", {200}),
+        ("CONNECT 127.0.0.1:22 HTTP/1.1", {400, 401, 404, 405}),
+        ("OPTIONS * HTTP/1.1", {200, 401, 404, 405}),
+        ("GET /health HTTP/0.9", {400, 505}),
+        ("GET /v1/models", {400}),
+        ("GET /" + "a" * 100_000 + " HTTP/1.1", {431, 414, 400}),
+    ],
+)  # fmt: skip
+def test_unusual_targets_reach_nothing_they_should_not(front: Front, line: str, codes: set[int]) -> None:
+    host = "evil.example" if "evil" in line else "localhost"
+    before = len(front.upstream.records)
+    told = front.statuses(f"{line}\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    assert set(told) <= codes
+    assert told
+    assert len(front.upstream.records) == before
+
+
+def test_ten_thousand_headers_are_refused(front: Front) -> None:
+    many = "".join(f"X-{number}: y\r\n" for number in range(10_000))
+    assert 200 not in front.statuses(post(head=many))
+    twice = f"POST /v1/completions HTTP/1.1\r\n{HEAD}Authorization: Bearer {KEY}\r\nContent-Length: {len(BODY)}\r\n"
+    assert front.statuses(f"{twice}Connection: close\r\n\r\n{BODY}".encode()) == [401]
+
+
+def test_a_hundred_megabytes_in_pieces_of_one_byte_are_not_read_to_the_end(
+    front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guard = guard_of(start(), tmp_path)
-    run(guard)
-    code, said = ask(guard, "/v1/completions", body)
-    assert (code, json.loads(said)["error"]["code"]) == (400, "ambiguous_model")
-    for good in ('say "model": "x"', "letters \\u006d\\u0065", "é \n { } \\"):
-        assert ask(guard, "/v1/completions", {"model": "base", "prompt": good})[0] == 200
+    monkeypatch.setattr("modelpick.serving.gateway.app.DISCARDED_BYTES", 2**19)
+    before = len(front.upstream.records)
+    sent = [0]
+
+    def pieces() -> Iterator[bytes]:
+        yield post("", "Transfer-Encoding: chunked\r\n")
+        for _ in range(10_000):
+            sent[0] += 10_000
+            yield b"1\r\nx\r\n" * 10_000
+
+    told = front.send(pieces())
+    assert re.findall(rb"HTTP/1\.1 (\d+)", told) in ([b"400"], [])
+    assert sent[0] < 10**7
+    assert len(front.upstream.records) == before
+    wait_for(lambda: front.gateway.gateway.line.bytes == 0)
 
 
-def test_health_readiness_and_metrics_need_no_key(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of(start(), tmp_path)
-    run(guard)
-    assert ask(guard, "/health", key=None)[0] == 200
-    assert ask(guard, "/ready", key=None)[0] == 503
-    (tmp_path / "ready").touch()
-    assert ask(guard, "/ready", key=None)[0] == 200
-    assert re.search(r"^caddy_http_requests_total\{.*\} [1-9]", ask(guard, "/metrics", key=None)[1], re.MULTILINE)
-
-
-def test_a_prompt_beyond_the_context_and_a_server_that_is_away(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of("127.0.0.1:9", tmp_path)
-    run(guard)
-    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x" * 20_000})
-    assert (code, json.loads(said)["error"]["code"]) == (413, "context_length_exceeded")
-    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x"})
-    assert (code, json.loads(said)["error"]["code"]) == (503, "loading")
-    assert ask(guard, "/health", key=None)[0] == 503
-
-
-def test_a_thousand_requests_at_once_are_all_answered_a_few_at_a_time(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    server = start()
-    guard = guard_of(server, tmp_path, at_once=4)
-    run(guard)
-    codes: list[int] = []
-
-    def one() -> None:
-        codes.append(ask(guard, "/v1/completions", {"model": "base", "prompt": "x"}, timeout=120)[0])
-
-    clients = [threading.Thread(target=one) for _ in range(1000)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    assert codes == [200] * 1000
-    with DIRECT.open(f"{server}/most-at-work") as answer:
-        assert json.load(answer)["most"] <= 4
-
-
-def test_the_request_log_has_neither_contents_nor_keys(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of(start(), tmp_path)
-    child = run(guard)
-    ask(guard, "/v1/completions?secret=hidden", {"model": "base", "prompt": "hidden words"})
-    child.stop(10)
-    log = tmp_path / "requests.jsonl"
+def test_the_request_log_has_neither_contents_nor_keys(front: Front) -> None:
+    hidden = json.dumps({**TEXT, "prompt": "hidden words"})
+    assert front.statuses(post(hidden, "Connection: close\r\n", "/v1/completions?secret=hidden")) == [200]
+    log = front.folder / "requests.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert any(line["request"]["uri"] == "/v1/completions" and line["status"] == 200 for line in lines)
-    text = log.read_text() + (tmp_path / "proxy.log").read_text()
+    text = log.read_text() + (front.folder / "proxy.log").read_text()
     assert "hidden" not in text
     assert KEY not in text
     assert log.stat().st_mode & 0o077 == 0
 
 
-def test_no_key_in_process_lists_nor_configuration(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of(start(), tmp_path)
-    run(guard)
+def test_nothing_secret_is_in_process_lists_or_the_configuration(front: Front) -> None:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "caddy run" in listed
     assert KEY not in listed
-    assert KEY not in json.dumps(configuration(guard))
 
 
-def test_an_answer_at_work_is_finished_when_it_is_told_to_stop(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of(start("--seconds", "1.5"), tmp_path)
-    child = run(guard)
-    codes: list[int] = []
-    client = threading.Thread(
-        target=lambda: codes.append(ask(guard, "/v1/completions", {"model": "base", "prompt": "x"})[0])
-    )
-    client.start()
-    time.sleep(0.5)
-    assert child.stop(20)
-    client.join()
-    assert codes == [200]
-    with pytest.raises(OSError, match="refused"):
-        is_up(f"http://127.0.0.1:{guard.port}/metrics")
-
-
-def test_whole_answers_of_encoder_decoders_are_refused_since_they_would_be_cut(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path
-) -> None:
-    guard = guard_of(start(), tmp_path, streams_only=True)
-    run(guard)
-    code, said = ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1})
-    assert (code, json.loads(said)["error"]["code"]) == (400, "stream_required")
-    assert ask(guard, "/v1/completions", {"model": "base", "prompt": "x", "max_tokens": 1, "stream": True})[0] == 200
-
-
-@given(st.integers(1, 10**7), st.integers(0, 10**9))
-def test_the_pattern_of_larger_numbers_is_exact(most: int, asked: int) -> None:
-    assert (re.match(_beyond(most), str(asked)) is not None) == (asked > most)
-
-
-@pytest.mark.parametrize(
-    ("asked", "code"),
-    [
-        ('"max_tokens": 200', 200),
-        ('"max_completion_tokens": 7, "max_tokens":null', 200),
-        ('"max_tokens": 201', 400),
-        ('"max_tokens" :\n1000', 400),
-        ('"max_completion_tokens": 20000000000', 400),
-        ('"max_tokens": 5, "max_tokens": 300', 400),
-        ('"max_tokens": "300"', 400),
-        ('"max_tokens": 3e9', 400),
-        ('"max_tokens": 300.0', 400),
-        ('"generation_config": "{\\"num_beams\\": 500}"', 400),
-        ('"generation_config": null', 200),
-        ('"stop": "\\"max_tokens\\": 9999"', 200),
-        ('"tools": [{"function": {"parameters": {"properties": {"max_tokens": {"type": "integer"}}}}}]', 200),
-    ],
-)
-def test_no_answer_is_longer_than_memory_was_counted_for(
-    run: Callable[[Guard], ManagedProcess], start: Callable[..., str], tmp_path: Path, asked: str, code: int
-) -> None:
-    guard = guard_of(start(), tmp_path)
-    run(guard)
-    got, said = ask(guard, "/v1/completions", f'{{"model": "base", "prompt": "x", {asked}}}'.encode())
-    assert got == code, said
-    if code == 400:
-        assert json.loads(said)["error"]["code"] in ("max_tokens_exceeded", "not_taken")
-
-
-def test_a_server_that_counts_tokens_limits_answers_itself(tmp_path: Path) -> None:
-    assert "max_tokens" in json.dumps(configuration(guard_of("http://127.0.0.1:9", tmp_path)))
-    assert "max_tokens" not in json.dumps(configuration(guard_of("http://127.0.0.1:9", tmp_path, counts_tokens=True)))
+def test_heads_that_do_not_come_and_heads_without_end_have_limits(tmp_path: Path) -> None:
+    told = json.dumps(configuration(Guard("127.0.0.1", 1, "unix/x", tmp_path / "log")))
+    for limit in (
+        '"read_header_timeout": "10s"',
+        '"max_header_bytes": 32768',
+        '"protocols": ["h1"]',
+        '"disabled": true',
+    ):
+        assert limit in told

@@ -61,7 +61,7 @@ def gguf(folder: Path, architecture: str) -> Path:
 def test_a_gguf_file_is_for_llama_cpp(modelpick: Run, tmp_path: Path) -> None:
     words = ["--offline", "--dry-run", "--context", "64", "--generate", "8", "--concurrency", "2", "--json"]
     told = modelpick("serve", str(gguf(tmp_path / "known", "llama")), *words).json
-    assert (told["engine"], told["proxy"], told["license"]["verdict"]) == ("llama.cpp", None, "allow")
+    assert (told["engine"], told["proxy"], told["license"]["verdict"]) == ("llama.cpp", "caddy", "allow")
     assert told["command"][told["command"].index("--ctx-size") + 1] == "144"
     unknown = modelpick("serve", str(gguf(tmp_path / "unknown", "mine")), *words)
     assert (unknown.code, unknown.error["code"]) == (3, "llama_cpp_unknown_family")

@@ -109,11 +109,8 @@ def _draw(console: Console, launch: Launch, *, started: bool) -> None:
         f"models    {', '.join(launch.served.names)}",
         f"key       in {launch.key_file}",
         f"server    {' '.join(launch.words)}",
-        *(
-            [f"proxy     Caddy on {launch.port} checks the key; the server listens on {launch.upstream}"]
-            if launch.proxied
-            else []
-        ),
+        f"proxy     Caddy on {launch.port}, and a gateway that checks key and request; the server listens on "
+        f"{launch.upstream}",
         f"sized     {sizing.workload.context} + {sizing.workload.generate} tokens, {sizing.concurrency} at once, "
         f"up to {sizing.needed_gib:.1f} GiB{free}",
         f"license   {launch.permission.verdict}; files in {launch.state / 'license'}",

@@ -1,0 +1,90 @@
+"""How large a client's JSON schema is once a server has unfolded it: that is what its grammar costs. Pure."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from modelpick.serving.gateway.refusal import Refused, bad
+
+# OpenAI's own bounds (guide "Structured model outputs", supported schemas): 5,000 properties, 10 levels of nesting. A
+# level of nesting is up to three of JSON here ("properties", a name, the schema), and references may add to it.
+MOST_PARTS = 5_000
+DEEPEST_SCHEMA = 40
+# llama.cpp and xgrammar write a bounded repetition out (llama-grammar.cpp, MAX_REPETITION_THRESHOLD: 2,000).
+MOST_REPETITIONS = 2_000
+_REPEATED = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
+
+
+def require_bounded(name: str, value: object) -> None:
+    """Raises Refused for what is not a schema, and for one that unfolds to more than a server can be asked to take.
+
+    A reference is counted as often as it is used: ten definitions that each use the next one twice are a thousand.
+    """
+    if not isinstance(value, dict):
+        raise bad(name, f"{name} must be an object", "invalid_type")
+    counter = _Parts(name, value)
+    if counter.count(value, 0, ()) > MOST_PARTS:
+        raise counter.too_large()
+
+
+def is_object_text(text: str) -> bool:
+    """Whether `text` is a JSON object, as the arguments of a function are."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+class _Parts:
+    """Counts the objects of a schema with its references put in place."""
+
+    def __init__(self, name: str, root: dict[str, Any]) -> None:
+        self.name, self.root = name, root
+        self.known: dict[str, int] = {}
+
+    def too_large(self) -> Refused:
+        """The error of a schema that would cost too much."""
+        return bad(
+            self.name,
+            f"{self.name} unfolds to more than {MOST_PARTS:,} parts or {DEEPEST_SCHEMA} levels",
+            "schema_too_large",
+        )
+
+    def count(self, part: object, depth: int, within: tuple[str, ...]) -> int:
+        """`within`: the references that lead here; one that leads to itself counts once."""
+        if depth > DEEPEST_SCHEMA:
+            raise self.too_large()
+        if isinstance(part, list):
+            return sum(self.count(one, depth + 1, within) for one in part)
+        if not isinstance(part, dict):
+            return 0
+        for key in _REPEATED:
+            if isinstance(part.get(key), int) and part[key] > MOST_REPETITIONS:
+                raise bad(self.name, f"{self.name} has a {key} above {MOST_REPETITIONS:,}", "schema_too_large")
+        found = 1 + self._referenced(part.get("$ref"), depth, within)
+        for one in part.values():
+            found += self.count(one, depth + 1, within)
+            if found > MOST_PARTS:
+                raise self.too_large()
+        return found
+
+    def _referenced(self, target: object, depth: int, within: tuple[str, ...]) -> int:
+        if target is None or target in within:
+            return 0
+        if not isinstance(target, str) or not target.startswith("#"):
+            raise bad(self.name, f"{self.name} refers to something outside itself", "schema_refers_outside")
+        if target not in self.known:
+            for part in _at(self.root, target):
+                self.known[target] = self.count(part, depth + 1, (*within, target))
+        return self.known.get(target, 0)
+
+
+def _at(root: dict[str, Any], target: str) -> Iterator[object]:
+    """What a reference such as `#/$defs/a` means (RFC 6901); nothing where it leads nowhere."""
+    part: Any = root
+    for word in target[1:].split("/")[1:]:
+        word = word.replace("~1", "/").replace("~0", "~")
+        if not isinstance(part, dict) or word not in part:
+            return
+        part = part[word]
+    yield part
