@@ -3,8 +3,8 @@
 A stand-in server that answers at once (uvicorn, h11, a process of its own) is asked directly, through the gateway, and
 through Caddy and the gateway, as `modelpick serve` has them: one request after another on one connection, whole and
 streamed, taking turns so that other work on the machine falls on all alike; then by many clients at once. Printed: the
-median and the 99th percentile of the wait, requests a second, and the CPU time of the processes between client and
-server, which other work on the machine does not change. With --tokens a tokenizer's folder, the prompt's tokens are
+10th percentile (what it takes when nothing else runs), the median and the 99th of the wait, requests a second, and the
+CPU time of the processes on the way. With --tokens a tokenizer's folder, the prompt's tokens are
 counted too, as before `transformers serve`.
 """
 
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from modelpick.serving.machine import free_port, new_key
 from modelpick.serving.process import ManagedProcess
 
 CHUNKS = 32
+SHARES = (0.1, 0.5, 0.99)
 TEXT = "The quick brown fox jumps over the lazy dog. " * 20
 MESSAGES = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": TEXT}]
 BODY: dict[str, object] = {"model": "m", "messages": MESSAGES, "max_tokens": 64, "temperature": 0.5, "stop": ["END"]}
@@ -87,7 +88,7 @@ async def measure(options: argparse.Namespace, state: Path) -> None:
     caddy.start()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     routes = {
-        "the server itself": Route(f"http://127.0.0.1:{server_port}", headers),
+        "the server itself": Route(f"http://127.0.0.1:{server_port}", headers, programs=(server,)),
         "gateway": Route("http://localhost", headers, socket=str(state / settings.socket), programs=(gateway,)),
         "Caddy and gateway": Route(f"http://127.0.0.1:{port}", headers, programs=(gateway, caddy)),
     }
@@ -111,7 +112,7 @@ class Route:
 
     def __init__(
         self, address: str, headers: Mapping[str, str], *, socket: str | None = None,
-        programs: tuple[ManagedProcess, ...] = (),
+        programs: tuple[ManagedProcess | subprocess.Popen[bytes], ...] = (),
     ) -> None:  # fmt: skip
         self.pool = httpcore2.AsyncConnectionPool(uds=socket)
         self.url, self.headers, self.programs = f"{address}/v1/chat/completions", headers, programs
@@ -157,15 +158,22 @@ async def one_after_another(routes: Mapping[str, Route], streamed: bool, count: 
             waits[name].append(await route.ask(streamed))
             cpu[name] += route.cpu() - before
     kind = f"a stream of {CHUNKS}" if streamed else "a whole answer"
-    bare = [statistics.median(column) for column in zip(*waits["the server itself"], strict=True)]
+    bare = [at(sorted(last for _, last in waits["the server itself"]), share) for share in SHARES]
     for name, pairs in waits.items():
         first, last = (sorted(column) for column in zip(*pairs, strict=True))
-        added = [statistics.median(first) - bare[0], statistics.median(last) - bare[1]]
+        found = [at(last, share) for share in SHARES]
+        shown = [
+            f"{share:.0%} {ms(found[place])} (+{ms(found[place] - bare[place])})" for place, share in enumerate(SHARES)
+        ]
         print(
-            f"{kind:14}  {name:18}  first byte {ms(statistics.median(first))} (+{ms(added[0])})  "
-            f"whole {ms(statistics.median(last))} (+{ms(added[1])}), 99 % {ms(last[int(len(last) * 0.99)])}  "
+            f"{kind:14}  {name:18}  {', '.join(shown)}; first byte at the median {ms(statistics.median(first))}; "
             f"CPU {ms(cpu[name] / count)} a request"
         )
+
+
+def at(ordered: Sequence[float], share: float) -> float:
+    """The value below which `share` of them lie."""
+    return ordered[int(len(ordered) * share)]
 
 
 async def at_once(route: Route, clients: int, count: int) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,9 +42,18 @@ def asked_names(asked: str, served: Served) -> dict[str, str]:
 
 
 def gateway_settings(
-    engine: Engine, upstream: str, asked: str, served: Served, sizing: Sizing, *, models: Path, streams_only: bool
+    engine: Engine,
+    upstream: str,
+    asked: str,
+    served: Served,
+    sizing: Sizing,
+    *,
+    models: Path,
+    streams_only: bool,
+    refused: Mapping[str, str],
 ) -> GatewaySettings:
-    """The settings of the gateway. `models`: a folder with a model folder of each name."""
+    """The settings of the gateway. `models`: a folder with a model folder of each name. `refused`: parameters that this
+    model cannot do, and why."""
     counted = {} if engine.counts_tokens else {name: str(models / name) for name in served.names}
     return GatewaySettings(
         engine=engine.name,
@@ -56,6 +66,7 @@ def gateway_settings(
         own_metrics=engine.name != "transformers",
         streams_only=streams_only,
         tokenizers=counted,
+        refused=refused,
     )
 
 

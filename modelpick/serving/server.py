@@ -37,6 +37,7 @@ from modelpick.serving.sizing import NoRoomError, Sizing
 from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
+_ASKED_BY = {"chat": "messages", "tools": "tools"}  # what a model cannot do, and the parameter that asks for it
 _SOLVED = ("transformers_serve_open",)  # caveats of the table that the gateway takes care of
 
 
@@ -334,6 +335,7 @@ def _before(launch: Launch, secret: str) -> tuple[ManagedProcess, ...]:
     settings = front.gateway_settings(
         launch.choice.engine, launch.upstream, launch.asked, launch.served, launch.sizing,
         models=launch.state / "models", streams_only=launch.streams_only,
+        refused={_ASKED_BY[name]: why for name, why in launch.abilities.why.items() if name in _ASKED_BY},
     )  # fmt: skip
     return front.gateway(settings, secret, launch.state), front.caddy(HOST, launch.port, launch.state)
 

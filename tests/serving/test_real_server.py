@@ -131,6 +131,56 @@ def test_the_answer_holds_no_key_and_the_terms_are_there(served: dict[str, Any])
     assert key not in listed
 
 
+NOT_DONE = [
+    ({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"tool_choice": "required"}, "tool_choice"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}}, "response_format"),
+    ({"messages": []}, "messages"), ({"max_tokens": 0}, "max_tokens"), ({"frequency_penalty": 1}, "frequency_penalty"),
+    ({"logit_bias": {"x": 1}}, "logit_bias"), ({"logit_bias": {"99999": 1}}, "logit_bias.99999"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/"}}]}]},
+     "messages[0].content[0].type"),
+    ({"max_tokens": 1000}, "max_tokens"), ({"messages": [{"role": "user", "content": "one two " * 300}]}, "messages"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "param"), NOT_DONE, ids=lambda part: str(part)[:30])
+def test_what_the_server_does_not_do_is_refused_by_name(
+    client: Callable[..., Any], asked: dict[str, Any], param: str
+) -> None:
+    body = {"model": "base", "messages": [{"role": "user", "content": "one two"}], **asked}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client().chat.completions.create(**body)
+    assert caught.value.param == param
+    with pytest.raises(openai.NotFoundError):
+        client().embeddings.create(model="base", input="x")
+
+
+def test_what_is_asked_is_done(client: Callable[..., Any], models: Path) -> None:
+    """On a model that is greedy by its own settings: sampling, seeds, biases, stop texts, tokens as a prompt."""
+    import transformers
+
+    messages = [{"role": "user", "content": "one two"}]
+
+    def text(**asked: Any) -> str:
+        answer = client().chat.completions.create(model="base", messages=messages, max_tokens=8, **asked)
+        assert answer.model == "base"
+        return str(answer.choices[0].message.content)
+
+    assert len({text(temperature=2, seed=seed) for seed in range(4)}) > 1
+    assert text(temperature=2, seed=5) == text(temperature=2, seed=5)
+    whole = text(temperature=0)
+    assert text(temperature=0, logit_bias={"70": 100}) != whole
+    stop = whole[3:5]
+    assert text(temperature=0, stop=stop) == whole[: whole.index(stop)]
+    stream = client().chat.completions.create(
+        model="base", messages=messages, max_tokens=8, temperature=0, stop=[stop], stream=True
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == whole[: whole.index(stop)]
+    plain = {"model": "base", "max_tokens": 4, "temperature": 0}
+    tokens = transformers.AutoTokenizer.from_pretrained(models / "base")("one two")["input_ids"]
+    same = {client().completions.create(prompt=prompt, **plain).choices[0].text for prompt in ("one two", tokens)}
+    assert len(same) == 1
+
+
 def test_a_client_that_hangs_up_leaves_the_server_well(client: Callable[..., Any]) -> None:
     messages = [{"role": "user", "content": "one two"}]
     stream = client().chat.completions.create(
