@@ -242,22 +242,25 @@ def _counts(path: Path, names: tuple[str, ...], notes: list[str]) -> dict[str, i
 
 def _gguf_table(path: Path, names: list[str]) -> tuple[gguf_table.GgufTable | None, str | None]:
     """The table of the folder's one GGUF file, or why it cannot be believed; of several, none."""
-    if len(names) != 1:
-        return None, None
-    file, size = path / names[0], (path / names[0]).stat().st_size
+    return gguf_table_of(path / names[0]) if len(names) == 1 else (None, None)
+
+
+def gguf_table_of(file: Path) -> tuple[gguf_table.GgufTable | None, str | None]:
+    """The table of tensors of a GGUF file, or why it cannot be believed."""
+    size = file.stat().st_size
     for step in (1 << 20, 1 << 23, LARGEST_GGUF_TABLE):
         try:
             table = gguf_table.read(files.read_start(file, step, code="unreadable_file"))
         except gguf_table.NotWholeError:
             if step < size:
                 continue
-            return None, f"{names[0]} ends before its table of tensors does"
+            return None, f"{file.name} ends before its table of tensors does"
         except ValueError as error:
-            return None, f"{names[0]}: {error}"
+            return None, f"{file.name}: {error}"
         if table.end > size:
-            return None, f"{names[0]} has {size:,} bytes, and its table describes {table.end:,}"
+            return None, f"{file.name} has {size:,} bytes, and its table describes {table.end:,}"
         return table, None
-    return None, f"{names[0]}: its table of tensors is larger than {LARGEST_GGUF_TABLE:,} bytes"
+    return None, f"{file.name}: its table of tensors is larger than {LARGEST_GGUF_TABLE:,} bytes"
 
 
 def _gguf(path: Path, names: list[str], notes: list[str]) -> dict[str, object] | None:

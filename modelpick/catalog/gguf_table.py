@@ -43,11 +43,12 @@ class NotWholeError(Exception):
 @dataclass(frozen=True, slots=True)
 class GgufTable:
     """`bytes_of`: of layers (experts included), experts, embedding, output, other. `end`: where the file ends at the
-    least. `config` is in config.json's own keys."""
+    least. `config` is in config.json's own keys. `chat_template` is the file's own, empty where it has none."""
 
     bytes_of: Mapping[str, int]
     end: int
     config: dict[str, object]
+    chat_template: str = ""
 
 
 def read(start: bytes) -> GgufTable:
@@ -82,7 +83,10 @@ def read(start: bytes) -> GgufTable:
         if data + offset < end:
             raise ValueError(f"its tensor {name[:60]!r} overlaps the one before")
         end = data + offset + size
-    return GgufTable(sizes, end, _config(values, tied=not sizes["output"]))
+    template = values.get("tokenizer.chat_template")
+    return GgufTable(
+        sizes, end, _config(values, tied=not sizes["output"]), template if isinstance(template, str) else ""
+    )
 
 
 def _size(name: str, sides: list[int], kind: int) -> int:

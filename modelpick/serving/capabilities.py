@@ -28,7 +28,8 @@ class ChatModel:
 class Abilities:
     """What works; `why` says, by the field's name, why the rest does not. `flags` belong to the server's command line.
 
-    `tools`: the model may call them (`tool_choice` auto); `forced_tools`: it can be made to (required, or one by name).
+    `tools`: the model may call them (`tool_choice` auto); `forced_tools`: it can be made to (required), `named_tools`:
+    to call one that is named.
     `structured_output`: an answer by a JSON schema. `several`: `n` above 1.
     """
 
@@ -36,6 +37,7 @@ class Abilities:
     chat: bool
     tools: bool
     forced_tools: bool
+    named_tools: bool
     reasoning: bool
     structured_output: bool
     logprobs: bool
@@ -62,9 +64,18 @@ def abilities(
         return _vllm(table, model, version, examples)
     generates = {"embeddings": f"{engine} is started to generate", "rerank": f"{engine} is started to generate"}
     if engine == "llama.cpp":
-        # Without a template in the file it uses ChatML (common/chat.cpp), so it always chats.
-        why = {**generates, "images": "serve gives llama.cpp no projector (--mmproj)"}
-        return Abilities(table.llama_cpp.flags, True, True, True, True, True, True, True, False, why=why)
+        # Without a template in the file it uses ChatML (common/chat.cpp), so it always chats. Tools that the template
+        # does not know are left out of the prompt, and a function that is named is not forced: both seen to answer 200
+        # without a call (llama.cpp of xllamacpp 2026.10.11549).
+        unheard = _lacks_tools(model)
+        why = {
+            **generates,
+            "images": "serve gives llama.cpp no projector (--mmproj)",
+            "named_tools": unheard or "llama.cpp does not force a function that is named; use required",
+            **({"tools": unheard, "forced_tools": unheard} if unheard else {}),
+        }
+        tools = unheard is None
+        return Abilities(table.llama_cpp.flags, True, tools, tools, False, True, True, True, True, False, why=why)
     parsed = model.response_template or model.model_type in table.transformers.families
     unparsed = f"transformers serve has no parser for {model.model_type or 'this family'}"
     lacks = _lacks_tools(model)
@@ -72,6 +83,7 @@ def abilities(
     why = {
         **generates,
         "forced_tools": "transformers serve ignores tool_choice",
+        "named_tools": "transformers serve ignores tool_choice",
         "structured_output": "transformers serve ignores response_format",
         "logprobs": "transformers serve ignores logprobs",
         "several": "transformers serve gives one answer",
@@ -80,7 +92,7 @@ def abilities(
         **({"tools": lacks} if lacks and parsed else {}),
         **_no_chat(model),
     }
-    return Abilities((), model.template != "", tools, False, parsed, False, False, False, False, why=why)
+    return Abilities((), model.template != "", tools, False, False, parsed, False, False, False, False, why=why)
 
 
 def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: Sequence[str]) -> Abilities:
@@ -101,7 +113,7 @@ def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: S
         why["reasoning"] = "no known parser"
     tools = "tools" not in why
     if not tools:
-        why["forced_tools"] = why["tools"]
+        why["forced_tools"] = why["named_tools"] = why["tools"]
     flags = (
         *row.flags,
         *(("--enable-auto-tool-choice", "--tool-call-parser", str(row.tool_parser)) if tools else ()),
@@ -111,7 +123,7 @@ def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: S
     chat = bool(model.template != "" or given or row.flags)
     why |= {} if chat else _no_chat(model)
     return Abilities(
-        flags, chat, tools, tools, row.reasoning_parser is not None, True, True, True, model.vision, why=why
+        flags, chat, tools, tools, tools, row.reasoning_parser is not None, True, True, True, model.vision, why=why
     )
 
 

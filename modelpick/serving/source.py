@@ -233,14 +233,15 @@ def abilities_of(found: ServedSource, engine: EngineName, version: str | None) -
 
 
 def chat_template(folder: Path) -> str | None:
-    """The chat template of a model folder, several joined; empty where it has none, None where it cannot be read here:
-    a .gguf file, or a tokenizer of mistral-common, which has its own way.
+    """The chat template of a model folder or .gguf file, several joined; empty where it has none, None where it cannot
+    be read here: a file whose table is broken, or a tokenizer of mistral-common, which has its own way.
 
     transformers keeps it in chat_template.jinja, further ones in additional_chat_templates/, and wrote it into
     tokenizer_config.json or chat_template.json before (tokenization_utils_base.py, save_chat_templates).
     """
     if not folder.is_dir():
-        return None
+        table, _ = snapshot.gguf_table_of(folder)
+        return table.chat_template if table is not None else None
     files_of_it = [folder / "chat_template.jinja", *sorted(folder.glob("additional_chat_templates/*.jinja"))]
     texts = [files.read_text(file, code="bad_template") for file in files_of_it if file.is_file()]
     for file in (folder / "chat_template.json", folder / "tokenizer_config.json"):

@@ -91,6 +91,8 @@ def test_the_other_engines_say_what_they_do() -> None:
     assert words("llama.cpp", llama)[-3:] == ["--jinja", "--reasoning-format", "auto"]
     assert llama.tools
     assert llama.structured_output
+    unheard = abilities(TABLE, "llama.cpp", ChatModel("llama", ["a.gguf"], "{{ messages }}"))
+    assert (unheard.tools, unheard.forced_tools, unheard.named_tools) == (False, False, False)
     plain = abilities(TABLE, "transformers", ChatModel("llama", ["org/a"], "tools"))
     assert (plain.tools, plain.structured_output, plain.logprobs, plain.several) == (False, False, False, False)
     qwen = abilities(TABLE, "transformers", ChatModel("qwen3", ["Qwen/Qwen3-8B"], "tools"))
@@ -101,7 +103,17 @@ def test_whatever_does_not_work_is_explained() -> None:
     for engine in ENGINES.values():
         for model in (ChatModel("llama", ["org/a"], ""), ChatModel("qwen3", ["Qwen/Qwen3-8B"], "tools <tool_call>")):
             able = abilities(TABLE, engine.name, model)
-            named = ("chat", "tools", "forced_tools", "reasoning", "structured_output", "logprobs", "several", "images")
+            named = (
+                "chat",
+                "tools",
+                "forced_tools",
+                "named_tools",
+                "reasoning",
+                "structured_output",
+                "logprobs",
+                "several",
+                "images",
+            )
             lacking = {name for name in (*named, "embeddings", "rerank") if not getattr(able, name)}
             assert lacking == set(able.why), engine.name
 
@@ -124,6 +136,16 @@ def test_a_folders_own_template(files: dict[str, object], template: str | None, 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
     assert source.chat_template(tmp_path) == template
+
+
+def test_the_template_in_a_gguf_file(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="the extra train is absent")
+    from tests import tiny_gguf
+
+    assert source.chat_template(tiny_gguf.make(tmp_path / "a.gguf")) == tiny_gguf.TEMPLATE
+    assert source.chat_template(tiny_gguf.make(tmp_path / "b.gguf", template=None)) == ""
+    (tmp_path / "c.gguf").write_bytes(b"GGUF")
+    assert source.chat_template(tmp_path / "c.gguf") is None
 
 
 def vllm_of(folder: Path, package: str) -> Path:
