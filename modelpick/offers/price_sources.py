@@ -23,6 +23,8 @@ from modelpick.offers.price import Market
 # price_history.json), the largest real change 0.56x (p5.48xlarge, 2025-06), and spot prices of one type differ up to
 # sixfold between zones.
 FAR = 10.0
+# Spot reaches from a tenth of the price on demand (AWS's floor: many rows of SkyPilot's v8 stand there) up to all of it.
+FAR_SPOT = 20.0
 # A list that lacks more than this share of the prices known of its regions and markets is taken for a cut one.
 LEAST_SHARE = 0.5
 _LONGEST_LINE = 1 << 20  # bytes; the longest line of a price list holds some 1,500
@@ -97,9 +99,10 @@ class CheckedPrices:
     missing: tuple[Pair, ...]
 
 
-def far_off(usd_per_hour: float, known: float) -> bool:
-    """Whether a figure of a list is beyond FAR times the known one, up or down: an error until a person says other."""
-    return not known / FAR < usd_per_hour < known * FAR
+def far_off(usd_per_hour: float, known: float, market: Market = "on-demand") -> bool:
+    """Whether a figure of a list is beyond FAR (spot: FAR_SPOT) times the known one, up or down: an error, then."""
+    far = FAR_SPOT if market == "spot" else FAR
+    return not known / far < usd_per_hour < known * far
 
 
 def checked(read: PricesRead, known: Mapping[Pair, float], home: str = "us-east-1") -> CheckedPrices:
@@ -111,7 +114,7 @@ def checked(read: PricesRead, known: Mapping[Pair, float], home: str = "us-east-
     held: list[HeldPrice] = []
     for row in read.rows:
         reference = known.get(row.pair, known.get((row.instance_type, home, "on-demand")))
-        if reference is not None and far_off(row.usd_per_hour, reference):
+        if reference is not None and far_off(row.usd_per_hour, reference, row.market):
             held.append(HeldPrice(row, reference))
         else:
             rows.append(row)

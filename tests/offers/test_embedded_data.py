@@ -225,11 +225,12 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 
 def test_spot_is_an_observation_below_the_price_on_demand() -> None:
     known = [offer for offer in every_offer("spot") if offer.usd_per_hour is not None]
-    assert known
+    assert len(known) > 200
+    assert len({offer.region for offer in known}) >= 20
     for offer in known:
         asked = embedded.offer(offer.instance.name, offer.region).usd_per_hour
         assert asked is not None
-        assert 0.05 * asked < offer.usd_per_hour <= asked, offer
+        assert 0.0999 * asked < offer.usd_per_hour <= asked * 1.0001, offer  # AWS's floor is a tenth
 
 
 @pytest.mark.parametrize("kind", [Gpu, InstanceType, BillingRates])

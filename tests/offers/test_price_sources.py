@@ -236,6 +236,12 @@ def test_ten_times_off_is_held_back_and_named(usd: float, taken: bool, region: s
     assert all("g5.xlarge" in held.text and "$1.006/h known" in held.text for held in answer.held)
 
 
+@pytest.mark.parametrize(("usd", "taken"), [(0.1006, True), (1.006, True), (0.05, False), (30.0, False)])
+def test_spot_may_fall_to_a_tenth_of_the_price_on_demand(usd: float, taken: bool) -> None:
+    offer = PriceRow("g5.xlarge", "us-east-1", "spot", usd, "2026-11-20", "the feed")
+    assert bool(checked(PricesRead((offer,)), KNOWN).rows) is taken
+
+
 def test_what_a_source_lost_is_named_and_a_large_loss_refuses_it() -> None:
     assert checked(PricesRead((row("g5.xlarge", 1.006),)), KNOWN).missing == (("g6.xlarge", "us-east-1", "on-demand"),)
     with pytest.raises(PriceSourceError, match="lacks 2 of the 3"):
