@@ -23,7 +23,7 @@ from modelpick.offers.price import Market
 # price_history.json), the largest real change 0.56x (p5.48xlarge, 2025-06), and spot prices of one type differ up to
 # sixfold between zones.
 FAR = 10.0
-# Spot reaches from a tenth of the price on demand (AWS's floor: many rows of SkyPilot's v8 stand there) up to all of it.
+# Spot reaches from a tenth of the price on demand (AWS's floor: many rows of SkyPilot's v8) up to all of it.
 FAR_SPOT = 20.0
 # A list that lacks more than this share of the prices known of its regions and markets is taken for a cut one.
 LEAST_SHARE = 0.5
