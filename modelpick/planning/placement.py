@@ -269,10 +269,12 @@ def _price(offer: Offer) -> tuple[float, bool, float, int, str]:
 def price_unknown(row: Placement) -> Rejection:
     """What is said of a placement without a price: that it fits, that no price is known, and who knows it."""
     kind, region = row.offer.instance, row.offer.region
+    rented = row.offer.availability == "offered"
+    missing = f"its price in {region}" if rented else f"whether AWS rents it in {region}, and at what price,"
     return Rejection(
         "price_unknown",
         "no_price",
-        f"it fits {kind.name} ({kind.gpu.name}), but its price in {region} is not known",
+        f"it fits {kind.name} ({kind.gpu.name}), but {missing} is not known",
         f"ask AWS with `modelpick offers --live --region {region} --instance {kind.name}`, or choose another region",
         row.offer,
         row.headroom_gib,

@@ -33,7 +33,8 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
         for mark, text in obligations:
             console.print(f"{mark} {text}", markup=False)
         if any(row.placement.offer.usd_per_hour is None for row in shown):
-            console.print(f"unknown: it fits, and no list tells its price. {_ask_aws(answer.region)}", markup=False)
+            unknown = "unknown: it fits, but no list says at what price it is rented here, or whether it is."
+            console.print(f"{unknown} {_ask_aws(answer.region)}", markup=False)
     _draw_tuning(console, shown)
     _draw_left_out(console, answer, show_all)
     _draw_next(console, answer, shown)
