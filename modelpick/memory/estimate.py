@@ -129,6 +129,19 @@ def estimate(architecture: Architecture, workload: Workload, parameters: int | N
             fix="choose a model of a known architecture, or use --task serve for an upper bound",
             code="unknown_architecture",
         )
+    if architecture.uncounted and parameters is None:
+        raise CannotTellError(
+            f"this {architecture.model_type} has a part whose size config.json alone does not tell: "
+            f"its {architecture.uncounted} is not counted",
+            fix="name the model as the Hub or the catalog has it, or a folder that holds its weights too",
+            code="unknown_architecture",
+        )
+    if architecture.untrained and workload.task == "finetune":
+        raise CannotTellError(
+            f"fine-tuning {architecture.model_type} cannot be estimated: {architecture.untrained}",
+            fix="choose a model of another architecture, or use --task serve",
+            code="unknown_architecture",
+        )
     stack = stack_of(workload)
     count, source = parameter_count(architecture, parameters)
     b = ELEMENT_BYTES[workload.dtype]

@@ -37,7 +37,7 @@ def element_bytes(architecture: Architecture, workload: Workload, compute_bytes:
 def layer_width(group: LayerGroup, latent: bool) -> int:
     """Elements that one layer of the run caches per token."""
     attention = group.attention
-    if attention is None:
+    if attention is None or attention.shares_keys or attention.of_images:
         return 0
     return (attention.latent if attention.latent and latent else attention.kv_width) + attention.indexed
 

@@ -89,7 +89,7 @@ def _pages(architecture: Architecture, cached: Cached, chunk: int) -> float:
 def _kinds(group: LayerGroup) -> tuple[str, ...]:
     """A hybrid's layer may attend and recur at once (falcon_h1): then it is in two groups."""
     listed = []
-    if group.attention is not None:
+    if group.attention is not None and layer_width(group, latent=True):
         listed.append("full" if group.attention.window is None else "window")
     if group.mixer is not None:
         listed.append("state")
@@ -108,7 +108,7 @@ def _tokens(group: LayerGroup, cached: Cached, block: int, chunk: int) -> float:
 
 def _block(architecture: Architecture, cached: Cached) -> int:
     """Tokens of a page: 16, or as many as hold the largest state ("Setting attention block size to 1568 tokens")."""
-    widths = [layer_width(group, latent=True) for group in architecture.layers if group.attention]
+    widths = [width for group in architecture.layers if (width := layer_width(group, latent=True))]
     states = [state_bytes(group, cached.compute) for group in architecture.layers if group.mixer]
     if not widths or not states:
         return _PAGE
@@ -116,7 +116,7 @@ def _block(architecture: Architecture, cached: Cached) -> int:
 
 
 def _page_of_state(architecture: Architecture, cached: Cached, block: int) -> float:
-    widths = [layer_width(group, latent=True) for group in architecture.layers if group.attention]
+    widths = [width for group in architecture.layers if (width := layer_width(group, latent=True))]
     return block * max(widths) * cached.element
 
 

@@ -10,7 +10,7 @@ Config = Mapping[str, object]
 # The same fact under the names that families give it.
 HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "hidden_dim")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads")
 KV_HEADS = (
     "num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads", "multi_query_group_num", "num_attention_groups",
 )  # fmt: skip
@@ -20,7 +20,7 @@ CONTEXT = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length", "model_max_length",
 )  # fmt: skip
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_top_k", "top_k_experts")
+EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_top_k", "top_k_experts", "moe_topk")
 EXPERT_WIDTH = ("moe_intermediate_size", "expert_ffn_hidden_size", "moe_intermediate_dim")
 
 # Ten times the largest published model in each direction: beyond it a config is broken, not ambitious.

@@ -1,7 +1,7 @@
 """Which layers use attention, over which window, and which use state spaces or convolutions. Pure."""
 
 from modelpick.catalog.architecture import fields
-from modelpick.catalog.architecture.families import Family
+from modelpick.catalog.architecture.family import Family
 from modelpick.catalog.architecture.fields import Config, flag, integer, needed
 from modelpick.catalog.architecture.shape import Mixer, Projection
 
@@ -11,7 +11,7 @@ from modelpick.catalog.architecture.shape import Mixer, Projection
 # heads (84 with half as many), chunk_kimi_delta_attention 910 with heads of 128, whose decay is a number for each pair
 # of tokens in a chunk and each channel.
 _GATED_DELTA, _KIMI_DELTA = 89.0 - 16, 910.0 - 16
-ATTENTIVE = frozenset({"full", "sliding", "global", "both"})
+ATTENTIVE = frozenset({"full", "sliding", "global", "both", "cross"})
 RECURRENT = frozenset({"mamba", "mamba2", "linear", "conv", "both"})
 _WORDS = {
     "full_attention": "full", "attention": "full", "sliding_attention": "sliding", "local_attention": "sliding",
@@ -40,8 +40,12 @@ def kinds(config: Config, kind: str, family: Family, depth: int) -> tuple[list[s
             )
         )
     stated = fields.names(config, "layer_types")
+    stated = fields.names(config, "layers_block_type") if stated is None else stated
     if stated is not None:
         return _from_words(config, kind, family, stated, depth), ()
+    crossing = config.get("cross_attention_layers")
+    if isinstance(crossing, list | tuple):  # modeling_mllama.py
+        return ["cross" if layer in crossing else "full" for layer in range(depth)], ()
     pattern = config.get("hybrid_override_pattern")
     if isinstance(pattern, str) and family.one_part_layers:
         if len(pattern) != depth or not set(pattern) <= set(_NEMOTRON):
@@ -99,6 +103,8 @@ def _by_interval(config: Config, family: Family, depth: int) -> list[str] | None
     if every:
         return ["linear" if (layer + 1) % every else "full" for layer in range(depth)]
     attending = config.get("attn_layer_indices") or config.get("full_attn_idxs")
+    if "attn_layer_indices" in config and attending is None:
+        return ["mamba2"] * depth  # modeling_bamba.py: null is no layer at all
     if isinstance(attending, list | tuple):
         other = "conv" if family.convolutions else "mamba2"
         return ["full" if layer in attending else other for layer in range(depth)]
@@ -131,11 +137,15 @@ def mixer(config: Config, family: Family, token_kind: str, hidden: int) -> tuple
     if token_kind == "mamba":
         return _mamba(config, family, hidden)
     if token_kind == "linear":
-        return _kimi_delta(config, hidden) if family.kimi_delta else _delta_net(config, hidden)
+        if family.lightning:
+            return _lightning(config, hidden)
+        return _kimi_delta(config, family, hidden) if family.kimi_delta else _delta_net(config, hidden)
     if token_kind == "conv":
         taps = integer(config, ("conv_L_cache",)) or 3
-        made = [Projection("in_proj", "other", hidden, 3 * hidden), Projection("out_proj", "other", hidden, hidden)]
-        return Mixer(hidden, 0, hidden * taps), made, hidden * taps
+        bias = flag(config, "conv_bias", False)
+        made = [Projection("in_proj", "other", hidden, 3 * hidden, bias)]
+        made.append(Projection("out_proj", "other", hidden, hidden, bias))
+        return Mixer(hidden, 0, hidden * taps), made, hidden * taps + hidden * bias
     return _mamba2(config, family, hidden)
 
 
@@ -198,15 +208,34 @@ def _delta_net(config: Config, hidden: int) -> tuple[Mixer, list[Projection], in
     return Mixer(value_width, state, mixed * taps, _GATED_DELTA), made, extra
 
 
-def _kimi_delta(config: Config, hidden: int) -> tuple[Mixer, list[Projection], int]:
+def _lightning(config: Config, hidden: int) -> tuple[Mixer, list[Projection], int]:
+    """Lightning attention (arXiv 2501.08313; modeling_minimax.py): a matrix for each head, a gate, a norm."""
+    heads = needed(config, fields.HEADS)
+    size = integer(config, ("head_dim",)) or hidden // heads
+    width = heads * size
+    made = [
+        Projection("qkv_proj", "other", hidden, 3 * width),
+        Projection("output_gate", "other", hidden, width),
+        Projection("out_proj", "other", width, hidden),
+    ]
+    return Mixer(width, heads * size * size, 0), made, width
+
+
+def _kimi_delta(config: Config, family: Family, hidden: int) -> tuple[Mixer, list[Projection], int]:
     """Kimi Delta Attention (arXiv 2510.26692; modeling_bailing_hybrid.py, BailingHybridDeltaAttention).
 
     The short convolution distinguishes it from the lightning attention of earlier models of the same model_type.
     """
     heads, size = needed(config, ("linear_num_heads", *fields.HEADS)), needed(config, ("linear_head_dim", "head_dim"))
-    taps = needed(config, ("short_conv_kernel_size",))
+    taps = needed(config, ("short_conv_kernel_size", "linear_conv_kernel_dim"))
     width = heads * size
-    inward = [Projection(name, "other", hidden, width) for name in ("q_proj", "k_proj", "v_proj", "f_proj", "g_proj")]
+    inward = [Projection(name, "other", hidden, width) for name in ("q_proj", "k_proj", "v_proj")]
+    for name in ("f", "g"):
+        if family.low_rank_gates:  # modeling_kimi_linear.py
+            inward.append(Projection(f"{name}_a_proj", "other", hidden, size))
+            inward.append(Projection(f"{name}_b_proj", "other", size, width))
+        else:
+            inward.append(Projection(f"{name}_proj", "other", hidden, width))
     made = [*inward, Projection("b_proj", "other", hidden, heads), Projection("o_proj", "other", width, hidden)]
     convolution = 3 * width * taps
     return Mixer(width, heads * size * size, convolution, _KIMI_DELTA), made, convolution + heads + width + size

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from modelpick.catalog.architecture import encoders, fields, layers, mixers, towers
-from modelpick.catalog.architecture.families import FAMILIES, PADDED_IF_UNKNOWN, STANDARD, Family, standard_for
+from modelpick.catalog.architecture import encoders, fields, layers, mixers, towers, translators
+from modelpick.catalog.architecture.encoder_families import PADDED_IF_UNKNOWN, EncoderFamily
+from modelpick.catalog.architecture.families import FAMILIES, STANDARD, standard_for
+from modelpick.catalog.architecture.family import Family
 from modelpick.catalog.architecture.fields import Config, flag, integer, missing, needed
 from modelpick.catalog.architecture.quantization import checkpoint
-from modelpick.catalog.architecture.shape import Architecture
+from modelpick.catalog.architecture.shape import Architecture, LayerGroup
+from modelpick.catalog.architecture.translator_families import TranslatorFamily
 from modelpick.errors import CannotTellError
 
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
@@ -54,18 +57,38 @@ def _read_known(config: Config) -> Architecture:
 
 
 _UNSEEN = "text part only: vision and audio towers are counted only in the repository's total, where known"
+_DEEP = ("encoder_layers", "num_hidden_layers", "num_layers", "depth", "layers")
+_VISION = ("vision_config", "vision_tower_config", "vit_config")
 _SEEN = "its vision tower is counted from vision_config, within about 5 %; other towers only in the repository's total"
 
 
 def _with_tower(shape: Architecture, config: Config, sees: bool) -> Architecture:
     """The shape with what the config says of images, or the sentence that it says nothing of them."""
     tower = towers.tower(config, shape.hidden) if shape.kind == "decoder" else None
+    uncounted = _uncounted(config, seen=tower is not None)
     if tower is None:
-        return replace(shape, exact=False, assumptions=(_UNSEEN, *shape.assumptions)) if sees else shape
+        if not sees:
+            return replace(shape, uncounted=uncounted)
+        return replace(shape, exact=False, assumptions=(_UNSEEN, *shape.assumptions), uncounted=uncounted)
     return replace(
         shape, tower=tower, other_parameters=shape.other_parameters + tower.parameters, exact=False,
-        assumptions=(_SEEN, *shape.assumptions),
+        assumptions=(_SEEN, *shape.assumptions), uncounted=uncounted,
     )  # fmt: skip
+
+
+def _uncounted(config: Config, *, seen: bool) -> str:
+    """The first part that the config describes as a network of its own, and that no count here holds; "" if none."""
+    for key, part in config.items():
+        if not str(key).endswith("_config") or not isinstance(part, Mapping):
+            continue
+        if key in _TEXT_TOWERS:
+            inner = _uncounted(part, seen=seen or any(isinstance(part.get(name), Mapping) for name in _VISION))
+            if inner:
+                return inner
+        elif not (seen and key in _VISION) and any(part.get(name) for name in (*fields.HIDDEN, *_DEEP, "embed_dim")):
+            return str(key)
+    # fuyu projects patches of an image without a tower
+    return "patch_size" if not seen and "text_config" in config and config.get("patch_size") else ""
 
 
 def read_as_decoder(config: Config, parameters: int) -> Architecture:
@@ -94,7 +117,9 @@ def read_as_decoder(config: Config, parameters: int) -> Architecture:
         *shape.assumptions,
         "config.json does not say which layers use attention: each is counted as both kinds, an upper bound",
     )
-    return replace(shape, layers=tuple(replace(run, mixer=both) for run in shape.layers), assumptions=notes)
+    layers_of_both = tuple(replace(run, mixer=both) for run in shape.layers)
+    guessed = shape.guessed or not FAMILIES[kind].kimi_delta  # `both` is a bound of delta rules alone
+    return replace(shape, layers=layers_of_both, assumptions=notes, guessed=guessed)
 
 
 def longest_of(config: Config, *, encoder: bool = False) -> int | None:
@@ -120,11 +145,10 @@ def _text(config: Config) -> tuple[Config, bool]:
             break
         inherited: dict[str, object] = {key: text[key] for key in _INHERITED if text.get(key)}
         tied = text.get("tie_word_embeddings")
-        if tied is not None and inner.get("tie_word_embeddings") is None:
-            inherited["tie_word_embeddings"] = tied
+        outer = {} if tied is None else {"tie_word_embeddings": tied}  # the output matrix is the whole model's
         if not inner.get("model_type"):
             inherited["model_type"] = text.get("model_type")
-        text = {**inherited, **inner}
+        text = {**inherited, **inner, **outer}
     else:
         raise fields.bad("text_config", "nested", "one text tower")
     several = text is not config
@@ -135,20 +159,25 @@ def _text(config: Config) -> tuple[Config, bool]:
 
 
 def _read(config: Config, kind: str, family: Family, several: bool, assumptions: tuple[str, ...]) -> Architecture:
+    if isinstance(family, EncoderFamily):
+        return encoders.read_encoder(config, kind, family)
+    if isinstance(family, TranslatorFamily):
+        return translators.read_translator(config, kind, family)
     if family.kind == "encoder-decoder":
-        return encoders.read_t5(config, kind, family)
-    if family.kind == "encoder":
-        return encoders.read_bert(config, kind, family)
+        return translators.read_t5(config, kind, family)
     hidden = needed(config, fields.HIDDEN)
     vocabulary = integer(config, fields.VOCABULARY, largest=fields.LARGEST["vocabulary"]) or family.vocabulary
     if vocabulary is None:
         raise missing(kind, "config.json lacks vocab_size")
-    groups, notes = layers.layer_groups(config, kind, family, hidden)
+    groups, notes, once = _groups(config, kind, family, hidden)
+    own = family.extra_of(config, hidden)
     if mixers.windows_unknown(config, family):
         assumptions += (mixers.UNKNOWN_WINDOWS,)
     narrow = integer(config, ("word_embed_proj_dim",)) or hidden
     embedding, head = vocabulary * narrow, vocabulary * (narrow + family.head_bias)
-    other = layers.norm_size(family, hidden)
+    other = layers.norm_size(family, hidden) + own.once + once
+    if own.layer:
+        groups = tuple(replace(run, other_parameters=run.other_parameters + own.layer) for run in groups)
     if narrow != hidden:  # opt-350m: projections in and out, and no final norm
         embedding += 2 * narrow * hidden
         other = other if flag(config, "do_layer_norm_before", False) else 0
@@ -164,7 +193,7 @@ def _read(config: Config, kind: str, family: Family, several: bool, assumptions:
         vocabulary=vocabulary,
         layers=groups,
         encoder=(),
-        embedding_parameters=embedding,
+        embedding_parameters=embedding + own.embedding,
         head_parameters=head,
         tied=flag(config, "tie_word_embeddings", family.tied),
         other_parameters=other,
@@ -176,6 +205,7 @@ def _read(config: Config, kind: str, family: Family, several: bool, assumptions:
         exact=family.counted and not several and not notes,
         assumptions=assumptions + notes,
         guessed=bool(notes),
+        untrained=family.untrained,
         sdpa=family.sdpa,
         score_bias="shared" if flag(config, "alibi", False) else "",  # modeling_falcon.py: in the mask, made once
         rotary=family.rotary,
@@ -183,6 +213,16 @@ def _read(config: Config, kind: str, family: Family, several: bool, assumptions:
         caps_scores=_caps(config, "attn_logit_softcapping", family.caps_scores),
         caps_logits=_caps(config, "final_logit_softcapping", family.caps_logits),
     )
+
+
+def _groups(
+    config: Config, kind: str, family: Family, hidden: int
+) -> tuple[tuple[LayerGroup, ...], tuple[str, ...], int]:
+    """Layers, what was assumed of them, and parameters that a plan of layers has once."""
+    if family.plan is not None:
+        planned, once = family.plan(config, family, hidden)
+        return planned, (), once
+    return *layers.layer_groups(config, kind, family, hidden), 0
 
 
 def _caps(config: Config, key: str, default: bool) -> bool:

@@ -42,6 +42,9 @@ class Attention:
     # fused kernels refuse that (sdp_utils_cpp.h check_batch_size_and_num_heads_dense), and plain products in fp32
     # remain.
     unfused: bool = False
+    shares_keys: bool = False  # the keys and values are an earlier layer's: it has no projection of them, and no cache
+    of_images: bool = False  # reads the keys and values of an image alone, none of a text
+    keys_are_values: bool = False  # one projection makes both (both are cached: one is rotated)
     indexed: int = 0  # a key of this width picks the tokens to attend to (DeepSeek's indexer), and is kept as well
 
     @property
@@ -113,6 +116,12 @@ class LayerGroup:
     norms: int = 2
     linear_weights: int = 0  # elements of `projections`, summed once
     linear_outputs: int = 0  # output rows of `projections`, summed once
+    sets: int | None = None  # sets of weights, where several layers share one (ALBERT, Zamba); None: one for each
+
+    @property
+    def held(self) -> int:
+        """Layers' worth of weights that there are."""
+        return self.count if self.sets is None else self.sets
 
     @property
     def parameters(self) -> int:
@@ -193,6 +202,11 @@ class Architecture:
     stated_context: int | None = None  # the longest context its makers state, where more than config.json was read
     padded_positions: int = 0  # positions that no token can take: RoBERTa's begin after the padding index
     relative_positions: bool = False  # attention knows distances alone, for any number of tokens
+    heard: int | None = None  # positions that the encoder reads whatever is asked: Whisper's half minute of sound
+    labels: int = 0  # classes of an encoder's classifier
+    uncounted: str = ""  # a part that config.json describes and that `parameters` lacks: a tower of sound, say
+    untrained: str = ""  # why what its layers keep for a backward pass is not known: training is refused
+    front: int = 0  # elements per token that a front end of convolutions holds at its widest
     tower: Tower | None = None  # of images; its parameters are among `other_parameters`
 
     @property
@@ -214,19 +228,19 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """Parameters, a tied output matrix counted once."""
-        layers = sum(run.count * run.parameters for run in self.layers + self.encoder)
+        layers = sum(run.held * run.parameters for run in self.layers + self.encoder)
         head = 0 if self.tied else self.head_parameters
         return layers + self.embedding_parameters + head + self.other_parameters
 
     @property
     def linear_weights(self) -> int:
         """Elements in linear layers outside the routed experts and the output matrix: what int8 and NF4 cover."""
-        return sum(run.count * run.linear_weights for run in self.layers + self.encoder)
+        return sum(run.held * run.linear_weights for run in self.layers + self.encoder)
 
     @property
     def expert_weights(self) -> int:
         """Elements in routed experts."""
-        return sum(run.count * run.experts.weights for run in self.layers + self.encoder if run.experts)
+        return sum(run.held * run.experts.weights for run in self.layers + self.encoder if run.experts)
 
     @property
     def depth(self) -> int:
