@@ -75,10 +75,12 @@ FAMILIES = {
     "trtllm": "trtllm", "trtllm-static": "trtllm", "trtllm-peak": "trtllm", "turbomind": "trtllm",
     "tgi": "tgi", "tgi-gptq": "tgi", "llamacpp": "llamacpp", "llamacpp-server": "llamacpp",
     "vllm-0.11": "today", "sglang-0.5": "today", "trtllm-1.0": "today",
-    "hf-train": "hf-train", "hf-gptq-train": "hf-train", "hf-train-liger": "hf-train",
+    "own-train": "own-train", "hf-train": "hf-train", "hf-gptq-train": "hf-train", "hf-train-liger": "hf-train",
     "opt-train": "opt-train", "fp8-train": "opt-train",
 }  # fmt: skip
-# They fit their own class, not what other stacks start from: vendors' tuned peaks, eager code, HTTP services of 2023.
+OWN_LOOP = "training own-train"  # the stratum of our own loop
+# They fit their own class, not what other stacks start from: vendors' tuned peaks, eager code, HTTP services of 2023,
+# our own loop, whose time is the host's.
 NOT_GENERAL = (
     "trtllm-peak",
     "vllm-2023",
@@ -94,6 +96,7 @@ NOT_GENERAL = (
     "vllm-0.11",
     "sglang-0.5",
     "trtllm-1.0",
+    "own-train",
 )
 
 
@@ -124,10 +127,10 @@ class Row:
 
     @property
     def stratum(self) -> str:
-        """What the accuracy is told by: batch1, loaded, prefill or training; of today's engines "loaded ENGINE" and
-        "first-token ENGINE"."""
+        """What the accuracy is told by: batch1, loaded, prefill or training, our own loop's by itself; of today's
+        engines "loaded ENGINE" and "first-token ENGINE"."""
         if self.training:
-            return "training"
+            return OWN_LOOP if self.stack == "own-train" else "training"
         if self.task == "serve-first-token":
             return f"first-token {self.stack}"
         if self.today:
@@ -210,7 +213,8 @@ def fit_training(
 ) -> Fit[TrainingEfficiency]:
     """Constants of every training class among `rows`, or of `stacks` alone; `like` as for serving."""
     training = [row for row in rows if row.training]
-    general = search(training, TRAINING, TRAINING_DRIFT, like.general if like else None)
+    others = [row for row in training if row.stack not in NOT_GENERAL]
+    general = search(others, TRAINING, TRAINING_DRIFT, like.general if like else None)
     return _fit_classes(training, general, {}, TRAINING_DRIFT, like, stacks)
 
 

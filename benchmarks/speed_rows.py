@@ -13,7 +13,8 @@ METHODS = {
 
 
 def read_csv(path: Path) -> list[dict[str, Any]]:
-    """The rows that can be scored: not graded C (ambiguous unit, ratio only, impossible), with tokens counted."""
+    """The rows that can be scored: not graded C (ambiguous unit, ratio only, impossible, contradicted by its
+    own run), with tokens counted."""
     with path.open(encoding="utf-8", newline="") as file:
         return read_rows(csv.DictReader(file))
 

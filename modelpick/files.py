@@ -183,6 +183,27 @@ def replacing(
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for this folder: to read a file, change it, and write it back.
+
+    The folder itself is locked, so nothing is left behind, and the system lets go of it when a process dies. Where
+    that cannot be done (Windows, some network file systems) the last of two writers wins.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
 def copy_file(
     source: Path | str,
     target: Path | str,

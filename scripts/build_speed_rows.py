@@ -4,7 +4,8 @@ modelpick/speed/data/operators.json.
 speeds.jsonl: the published speeds of measured_speed.csv and measured_speed_2026.csv. speed_models.json: the shapes of
 the models measured, from configs.jsonl or else measured_shapes.jsonl. speed_gpus.json: the GPUs of measured_gpus.csv,
 which AWS does not rent. operators.json: what operator_speed.csv says by weight format and by GPU.
-Rows that cannot be scored (ambiguous unit, ratio only, physically impossible, no token count) are not among the facts.
+Published rows that cannot be scored (ambiguous unit, ratio only, physically impossible, no token count) are not among
+the facts; of our own runs they are, graded C.
 """
 
 import json

@@ -4,6 +4,7 @@ Embedded are all of them; a snapshot (catalog.snapshot) may hold newer ones of a
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -38,6 +39,14 @@ def instances() -> Mapping[str, InstanceType]:
     known = gpus()
     rows = (json.loads(line) for line in _text("instances.jsonl").splitlines())
     return MappingProxyType({row["name"]: InstanceType(**{**row, "gpu": known[row["gpu"]]}) for row in rows})
+
+
+def gpu_called(device: str) -> Gpu | None:
+    """The GPU that a driver calls `device` ("NVIDIA A100-SXM4-80GB"): all words of its name are among the driver's; of
+    several the one with most words. None for one that is not offered."""
+    words = set(re.split(r"[^A-Za-z0-9]+", device))
+    named = [gpu for gpu in gpus().values() if set(re.split(r"[^A-Za-z0-9]+", gpu.name)) <= words]
+    return max(named, key=lambda gpu: len(gpu.name), default=None)
 
 
 def instance(name: str) -> InstanceType:

@@ -33,7 +33,7 @@ from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import unset
 from modelpick.ranges import exactly
-from modelpick.speed import calibration
+from modelpick.speed import calibration, calibration_file
 from modelpick.workload import Method, Workload, workload_from
 
 # arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
@@ -58,6 +58,7 @@ def facts() -> SearchFacts:
         rates=embedded.billing_rates(),
         serving=calibration.serving,
         training=calibration.training,
+        measured=calibration_file.measured_runs,
     )
 
 

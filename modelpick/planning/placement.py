@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from modelpick.memory.estimate import MemoryEstimate
+from modelpick.memory.measured import MeasuredRuns, taught
 from modelpick.offers.compatibility import speaks_on
 from modelpick.offers.instance import Families, InstanceType
 from modelpick.offers.price import Offer
@@ -135,8 +136,9 @@ def settle(request: PlanRequest, offers: Iterable[Offer], facts: SearchFacts) ->
     if isinstance(setups, Rejection) or len(setups) == 1:
         return setups if isinstance(setups, Rejection) else setups[0]
     largest_first = sorted(offers, key=lambda offer: -offer.instance.usable_memory_gib)
+    measured = facts.measured()
     for setup in setups:
-        if any(not isinstance(_judge(setup, offer), Rejection) for offer in largest_first):
+        if any(not isinstance(_judge(setup, offer, measured), Rejection) for offer in largest_first):
             return setup
     return setups[0]
 
@@ -154,7 +156,8 @@ def _search(
     setup: Setup, request: PlanRequest, offers: Sequence[Offer], caps: Caps, facts: SearchFacts, cheapest_only: bool
 ) -> Placements:
     """One set-up compared with every offer. Instances with the same GPU and host are judged once."""
-    judged: dict[tuple[object, ...], Rejection | tuple[Tuning | None, float]] = {}
+    judged: dict[tuple[object, ...], Rejection | _Judged] = {}
+    measured = facts.measured()
     rows: list[Placement] = []
     unpriced: list[Placement] = []
     rejected: list[Rejection] = []
@@ -163,15 +166,14 @@ def _search(
         key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
         outcome = judged.get(key)
         if outcome is None:
-            outcome = judged[key] = _judge(setup, offer)
+            outcome = judged[key] = _judge(setup, offer, measured)
             if isinstance(outcome, Rejection):
                 rejected.append(outcome)
         elif isinstance(outcome, Rejection) and not cheapest_only:
             rejected.append(replace(outcome, offer=offer))
         if isinstance(outcome, Rejection):
             continue
-        tuning, headroom_gib = outcome
-        placement = Placement(offer, tuning, setup.serving, setup.engine, headroom_gib)
+        placement = Placement(offer, outcome.tuning, outcome.serving, setup.engine, outcome.headroom_gib)
         price = offer.usd_per_hour
         if price is None and offer.availability == "not_offered":
             rejected.append(_not_offered(placement))
@@ -201,15 +203,27 @@ def preference(row: Placement) -> tuple[float, float, str]:
     return (row.job.total.likely if row.job is not None else 0.0, row.offer.usd_per_hour, row.offer.instance.name)
 
 
-def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float]:
-    """The recipe taken and the headroom in GiB where the offer's host and GPU can run and fit it, or the cause."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The recipe taken, the server's memory, and the headroom in GiB."""
+
+    tuning: Tuning | None
+    serving: MemoryEstimate | None
+    headroom_gib: float
+
+
+def _judge(setup: Setup, offer: Offer, measured: MeasuredRuns) -> Rejection | _Judged:
+    """What runs where the offer's host and GPU can run and fit it, by what was measured there, or the cause."""
     kind = offer.instance
     for rule in setup.hardware_rules:
         if speaks_on(rule, kind):
             cause: Cause = "dtype" if rule.gpu_lacks is not None else "engine"
             return Rejection(cause, rule.code, rule.why, rule.way_out, offer)
-    tuning = _recipe_on(setup.recipes, kind) if setup.recipes else None
-    memories = [memory for memory in (tuning.memory if tuning else None, setup.serving) if memory is not None]
+    gpu = kind.gpu.name
+    recipes = [replace(recipe, memory=taught(recipe.memory, gpu, measured)) for recipe in setup.recipes]
+    tuning = _recipe_on(recipes, kind) if recipes else None
+    serving = taught(setup.serving, gpu, measured) if setup.serving is not None else None
+    memories = [memory for memory in (tuning.memory if tuning else None, serving) if memory is not None]
     free_gib = math.inf
     for memory in memories:
         workload = memory.workload
@@ -222,7 +236,7 @@ def _judge(setup: Setup, offer: Offer) -> Rejection | tuple[Tuning | None, float
             remedy = "use a smaller method (qlora, nf4), less context or batch, or --family any"
             return Rejection(cause, "does_not_fit", fit.reason, remedy, offer, fit.free_gib)
         free_gib = min(free_gib, fit.free_gib)
-    return tuning, free_gib
+    return _Judged(tuning, serving, free_gib)
 
 
 def _recipe_on(recipes: Sequence[Tuning], instance: InstanceType) -> Tuning:

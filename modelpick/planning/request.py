@@ -8,6 +8,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.memory.estimate import MemoryEstimate
+from modelpick.memory.measured import MeasuredRuns
 from modelpick.offers.compatibility import Rule, Subject
 from modelpick.offers.price import BillingRates
 from modelpick.planning.data_tokens import Tokens
@@ -45,7 +46,8 @@ class SearchFacts:
     """What a search judges by: the same for every model.
 
     `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
-    the calibrated constants of a stack and a method, of a server also for its version.
+    the calibrated constants of a stack and a method, of a server also for its version; `measured` the runs whose memory
+    was measured on the user's own machines.
     """
 
     rules: tuple[Rule, ...]
@@ -53,6 +55,7 @@ class SearchFacts:
     rates: BillingRates
     serving: Callable[[str, str, str | None], Calibration[ServingEfficiency]]
     training: Callable[[str, str], Calibration[TrainingEfficiency]]
+    measured: Callable[[], MeasuredRuns] = MeasuredRuns
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from modelpick.offers.instance import InstanceType
 from modelpick.planning.engines import speed_as_served
 from modelpick.planning.plan_file import load
 from modelpick.serving.bench import Level
-from modelpick.speed import calibration
-from modelpick.speed.calibration import Measurement
+from modelpick.speed import calibration, calibration_file
+from modelpick.speed.calibration_file import Measurement
 from modelpick.speed.shape import SpeedShape, shape_of
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 from modelpick.workload import Workload
@@ -79,7 +79,7 @@ class Prediction:
             high_tokens_per_s=speed.high,
             within=speed.low <= measured <= speed.high,
             ratio=measured / speed.tokens_per_s,
-            believable=calibration.believable(measured, raw.tokens_per_s),
+            believable=calibration_file.believable(measured, raw.tokens_per_s),
             promised_first_token_s=first.likely if first is not None else None,
             low_first_token_s=first.low if first is not None else None,
             high_first_token_s=first.high if first is not None else None,
@@ -98,6 +98,7 @@ class Prediction:
             concurrency=level.concurrency,
             prompt_tokens=level.prompt_tokens,
             generated_tokens=level.generated,
+            version=self.workload.stack_version,
         )
 
 

@@ -27,7 +27,7 @@ from modelpick.memory.formats import own_method
 from modelpick.offers import embedded
 from modelpick.offers.chat_parsers import before
 from modelpick.schema import to_json
-from modelpick.serving import command, front, machine, sizing, source
+from modelpick.serving import command, engine_start, front, machine, sizing, source
 from modelpick.serving.capabilities import Abilities
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
@@ -217,8 +217,9 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
     )
     record = json.dumps({"schema_version": 1, **launch.as_json()}, indent=1)
     write_atomically(state / "serve.json", record + "\n")
+    ready = engine_start.measuring(when_ready, launch.sizing, launch.machine.gpu, server.log, tell)
     with _stopped_by_signals(watch.stop):
-        watch.run(when_ready)
+        watch.run(ready)
 
 
 def _vllm_version(choice: EngineChoice) -> str | None:
@@ -295,6 +296,7 @@ def _size(
     return sizing.size(
         architecture_of(base), workload, choice.engine, here,
         parameters=base.parameters, asked_context=asked_context, copies=copies,
+        by_measurement=engine_start.taught_on(here.gpu),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """From the memory estimate to the server's settings: context, sequences, share of the GPU. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from modelpick.catalog.architecture import Architecture
@@ -24,7 +24,10 @@ class NoRoomError(ModelpickError):
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The source of the flags. `tokens` is prompt and answer together; `copies` how often the weights are in memory."""
+    """The source of the flags. `tokens` is prompt and answer together; `copies` how often the weights are in memory.
+
+    `estimate` is of the server alone, before its share of the GPU was settled.
+    """
 
     workload: Workload
     tokens: int
@@ -34,6 +37,7 @@ class Sizing:
     free_gib: float | None
     copies: int
     notes: tuple[str, ...]
+    estimate: MemoryEstimate | None = None  # None: the model's shape is not known
 
 
 def size(
@@ -45,11 +49,13 @@ def size(
     parameters: int | None = None,
     asked_context: bool = True,
     copies: int = 1,
+    by_measurement: Callable[[MemoryEstimate], MemoryEstimate] = lambda estimate: estimate,
 ) -> Sizing:
     """The settings under which `workload` fits the machine as it is now.
 
     `workload.batch` is the concurrency asked for; `asked_context` whether the user named the context (else it may be
-    lowered to the model's own). Raises UsageError(code="context_too_long") beyond the model's context and
+    lowered to the model's own); `by_measurement` what runs of this user's make of an
+    estimate. Raises UsageError(code="context_too_long") beyond the model's context and
     NoRoomError(code="no_gpu_memory" or "no_memory") naming the processes that use the GPU.
     """
     notes: list[str] = []
@@ -69,7 +75,9 @@ def size(
     if copies > 1:
         notes.append(f"{engine.name} loads base and adapter as {copies} models: the weights count {copies} times")
     made = estimate(architecture, workload, parameters)
-    needed = (made.high + (copies - 1) * (made.parts.weights + made.parts.kv_cache)) / GIB
+    known = by_measurement(made)
+    notes += known.assumptions[: len(known.assumptions) - len(made.assumptions)]
+    needed = (known.high + (copies - 1) * (made.parts.weights + made.parts.kv_cache)) / GIB
     if machine.gpu is None:
         free = machine.ram_gib
         if free is not None and needed > free:
@@ -80,7 +88,7 @@ def size(
             )
         notes.append("no NVIDIA GPU here: the CPU serves, which is slow")
         share = _share_of_ram(needed, machine) if engine.name == "vllm" else None
-        return Sizing(workload, _tokens(workload), concurrency, share, needed, free, copies, tuple(notes))
+        return Sizing(workload, _tokens(workload), concurrency, share, needed, free, copies, tuple(notes), made)
     utilization = None
     room = machine.gpu.free_gib
     if engine.name == "vllm":
@@ -89,7 +97,7 @@ def size(
         workload = replace(workload, gpu_memory_utilization=max(utilization, 0.01))
     if needed > room:
         raise _no_room(needed, room, machine, made)
-    return Sizing(workload, _tokens(workload), concurrency, utilization, needed, room, copies, tuple(notes))
+    return Sizing(workload, _tokens(workload), concurrency, utilization, needed, room, copies, tuple(notes), made)
 
 
 def _share_of_ram(needed: float, machine: LocalMachine) -> float | None:

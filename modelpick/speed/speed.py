@@ -87,6 +87,8 @@ class Calibration(Generic[E]):
             for gpu, correction in self.local.items()
             if gpu in gpus
         )
+        if foreign := sorted(set(self.local) - set(gpus)) if gpus else ():
+            own += f"; what you measured on {' and '.join(foreign)} is of another GPU and changes nothing here"
         doubts = "".join(f"{doubt}; " for doubt in self.doubts)
         if not self.rows:
             why = "no measurement of this stack is published"

@@ -24,8 +24,11 @@ class TrainingEfficiency:
     link_gbs: float  # GB/s of parameter traffic that sharded training sustains
 
 
-# A LoRA layer launches more kernels than a plain one: two small matmuls, a cast and an addition for each linear layer.
-_LORA_LAUNCHES = 1.5
+# A layer with adapters launches more kernels than a plain one: two small matmuls, a cast and an addition for each
+# linear layer. Over quantized weights come those that expand them; LLM.int8 quantizes its inputs too and looks for
+# outliers, whose number the host waits for. The ratios of the last two are fitted on our own loop
+# (facts/measured_speed.csv, rows g...).
+_LAUNCHES = {"full": 1.0, "lora": 1.5, "qlora": 1.9, "lora-int8": 2.6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def training_tokens_per_second(
     busy = tokens * shape.active_weights * job.flops_per_weight / (matmul * efficiency.compute)
     busy += tokens * attention / (on.matmul * efficiency.attention_compute)
     busy += tokens * shape.layers * shape.hidden * efficiency.activation_bytes * passes / 2 / on.bandwidth
-    launching = efficiency.layer_us * shape.layers * passes * (1.0 if full else _LORA_LAUNCHES) * 1e-6
+    launching = efficiency.layer_us * shape.layers * passes * _LAUNCHES[job.method] * 1e-6
     seconds = smooth_max(busy, launching)
     seconds += _expanding(shape, job) / (on.bandwidth * efficiency.dequantize)
     if full:

@@ -25,10 +25,13 @@ from modelpick.loading.environment import silence_libraries
 from modelpick.loading.load import Loaded, LoadOptions, check_folder
 from modelpick.loading.tokenize import Encoded
 from modelpick.memory.estimate import estimate_model
+from modelpick.memory.measured import NO_RUNS, taught
+from modelpick.offers import embedded
 from modelpick.planning.choose import TuningChoice, choose
 from modelpick.planning.recipe import RunSettings, as_trained, settings_from
 from modelpick.schema import current_names
-from modelpick.training import checkpoints, model_card, run_folder, tracking
+from modelpick.speed import calibration_file
+from modelpick.training import checkpoints, measured, model_card, run_folder, tracking
 from modelpick.training.progress import Event, OutOfMemory, Progress, Screen, loss_svg, losses, read_metrics, sparkline
 from modelpick.training.records import (
     FinetuneResult,
@@ -214,6 +217,7 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
     if not trained.finished:
         progress.state("interrupted")
         return _result(run, "interrupted", trained)
+    _keep_measured(trained, progress)
     progress.state("after")
     after = before_after.measure(trained.loaded, trained.settings, data)
     comparisons = before_after.comparisons(before, after)
@@ -230,6 +234,14 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
     tracking.log_results(settings.track, _means(comparisons), output, Path(settings.data), progress.note)
     progress.state("done")
     return result
+
+
+def _keep_measured(trained: "Trained", progress: Progress) -> None:
+    """What the run took of a GPU goes into the user's calibration file; a note says so, or why not."""
+    settings, loaded = trained.settings, trained.loaded
+    base = load.folder_of(settings.model, _load_options(settings.as_json(), ()))
+    name = environment.current().name
+    progress.note(measured.keep(trained.took, settings, loaded.kind, base, name, run_folder.versions()))
 
 
 def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) -> None:
@@ -258,9 +270,13 @@ def _choose(run: _Run) -> TuningChoice:
         raise model
     device = environment.current()
 
+    gpu = embedded.gpu_called(device.name) if device.kind == "cuda" else None
+    known = calibration_file.measured_runs() if gpu is not None else NO_RUNS
+
     def high(workload: Workload) -> float:
         try:
-            return estimate_model(model, as_trained(workload, kind, gpu=device.kind == "cuda")).high
+            said = estimate_model(model, as_trained(workload, kind, gpu=device.kind == "cuda"))
+            return taught(said, gpu.name, known).high if gpu is not None else said.high
         except CannotTellError:
             if {"method", "batch"} <= options.keys():  # nothing is left for the memory estimate to decide
                 return 0.0

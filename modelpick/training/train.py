@@ -27,6 +27,7 @@ from modelpick.loading.tokenize import IGNORED, Encoded
 from modelpick.planning.recipe import BatchHalving, RunSettings, in_force
 from modelpick.training import checkpoints, tracking
 from modelpick.training.checkpoints import TrainingStoppedError
+from modelpick.training.measured import Meter, Took
 from modelpick.training.progress import CheckpointSaved, Event, Note, OutOfMemory, StepLogged, TrainingStarted
 
 # Our names of the optimizers -> transformers' (transformers.training_args.OptimizerNames, 5.23).
@@ -86,12 +87,14 @@ class RunHooks:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a run ended: its last step, whether it finished, its settings (with the last micro-batch), its model."""
+    """How a run ended: its last step, whether it finished, its settings (with the last micro-batch), its model, and
+    what its last attempt took of the device."""
 
     step: int
     finished: bool
     settings: RunSettings
     loaded: Loaded
+    took: Took
 
 
 class _OutOfMemory(Exception):
@@ -163,9 +166,12 @@ def _attempt(
     start: Path | None, until: int | None,
 ) -> Trained:  # fmt: skip
     """Train from the checkpoint `start` (None: step 0) to the end, a request to stop, or step `until`."""
+    meter = Meter()
     try:
         loaded, encoded = prepare()
+        meter.loaded(encoded)
         trainer = build_trainer(settings, loaded, encoded, folder, hooks, until)
+        trainer.add_callback(StepClock(meter))
         if not _is_last(trainer, start):
             trainer.train(resume_from_checkpoint=str(start) if start else None)
     except ModelpickError:
@@ -179,7 +185,8 @@ def _attempt(
             raise checkpoints.disk_full(folder) from None
         raise
     reached = trainer.state.global_step
-    return Trained(reached, reached >= trainer.state.max_steps, settings, loaded)
+    took = meter.took(settings)
+    return Trained(reached, reached >= trainer.state.max_steps, settings, loaded, took)
 
 
 def _is_last(trainer: Any, start: Path | None) -> bool:
@@ -334,6 +341,17 @@ def mean_over_step(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
 
 
 # The reports ---------------------------------------------------------------------------------------------------------
+
+
+class StepClock(transformers.TrainerCallback):
+    """Tells the meter when each step ended: the loop has looked at its loss by then, so the GPU is done with it."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> None:
+        """Note the time."""
+        self._meter.step_ended()
 
 
 class StepReporter(transformers.TrainerCallback):

@@ -14,7 +14,7 @@ from modelpick.offers import embedded
 from modelpick.serving import bench, client, prediction
 from modelpick.serving.bench import Level, Load, Timed
 from modelpick.serving.prediction import PredictedLevel
-from modelpick.speed import calibration
+from modelpick.speed import calibration, calibration_file
 from modelpick.speed.speed import serving_speed
 from modelpick.workload import workload_from
 from tests.cli.conftest import Run
@@ -105,7 +105,7 @@ def test_what_was_measured_corrects_later_estimates_and_is_named(
     before = promised()
     plain = before.speed(level(100)).tokens_per_s
     measured = Level(4, 1.0, (Timed(0.1, 1.0, round(plain / 2), 256, True),), ())
-    calibration.save([before.row(measured), before.row(measured)])
+    calibration_file.save([before.row(measured), before.row(measured)])
     after = promised()
     same = Level(4, 1.0, (Timed(0.1, 1.0, 100, 256, True),), ())
     assert after.speed(same).tokens_per_s == pytest.approx(before.speed(same).tokens_per_s / 2, rel=0.05)
@@ -121,7 +121,7 @@ def test_a_correction_is_of_the_uncorrected_prediction(tmp_path: Path, monkeypat
     one = promised()
     half = Level(4, 1.0, (Timed(0.1, 1.0, round(one.speed(level(100)).tokens_per_s / 2), 256, True),), ())
     for _ in range(4):  # measuring the same again changes nothing
-        calibration.save([promised().row(half)])
+        calibration_file.save([promised().row(half)])
     factors = [local.factor for local in calibration.corrections("eager", "bf16").values()]
     assert factors == [pytest.approx(0.5, rel=0.1)]
 
@@ -129,7 +129,7 @@ def test_a_correction_is_of_the_uncorrected_prediction(tmp_path: Path, monkeypat
 def test_no_correction_goes_above_the_roof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(tmp_path / "calibration.json"))
     row = replace(promised().row(level(100)), measured_tokens_per_s=490.0, predicted_tokens_per_s=100.0)
-    calibration.save([row])
+    calibration_file.save([row])
     one = promised()
     speed = serving_speed(one.shape, embedded.instances()["g5.xlarge"], one.calibration, one.workload).generated
     assert speed.tokens_per_s <= speed.roof
@@ -140,7 +140,7 @@ def test_no_correction_goes_above_the_roof(tmp_path: Path, monkeypatch: pytest.M
 def test_another_machine_is_no_correction(ratio: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(tmp_path / "calibration.json"))
     row = replace(promised().row(level(100)), measured_tokens_per_s=100.0 * ratio, predicted_tokens_per_s=100.0)
-    calibration.save([row])
+    calibration_file.save([row])
     assert calibration.corrections("eager", "bf16") == {}
 
 
@@ -149,7 +149,7 @@ def test_a_broken_calibration_file_is_refused(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(file))
     for text in ("{", "[]", '{"schema_version": 9, "measurements": []}', '{"schema_version": 1, "measurements": [{}]}'):
         file.write_text(text)
-        calibration._read.cache_clear()
+        calibration_file._read.cache_clear()
         with pytest.raises(UsageError) as refused:
             calibration.corrections("eager", "bf16")
         assert refused.value.code == "bad_calibration"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from modelpick.errors import UsageError
-from modelpick.speed import calibration
-from modelpick.speed.calibration import Measurement
+from modelpick.speed import calibration, calibration_file
+from modelpick.speed.calibration_file import Measurement
 
 ROW = {"stack": "vllm", "method": "bf16", "gpu": "L4", "measured_tokens_per_s": 50, "predicted_tokens_per_s": 100.0,
        "at": "2026-11-29T10:00:00Z"}  # fmt: skip
@@ -18,7 +18,7 @@ ROW = {"stack": "vllm", "method": "bf16", "gpu": "L4", "measured_tokens_per_s": 
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "deep" / "calibration.json"
     monkeypatch.setenv("MODELPICK_CALIBRATION", str(path))
-    calibration._read.cache_clear()
+    calibration_file._read.cache_clear()
     return path
 
 
@@ -36,8 +36,8 @@ def test_a_row_of_an_older_or_newer_version_is_read(file: Path) -> None:
 
 def test_what_is_saved_is_read_back_and_the_oldest_give_way(file: Path) -> None:
     row = Measurement("vllm", "bf16", "L4", 50.0, 100.0, "2026-11-29T10:00:00Z", concurrency=4)
-    assert calibration.save([row] * 499) == file
-    calibration.save([Measurement("vllm", "bf16", "A10G", 90.0, 100.0, "2026-11-29T11:00:00Z")] * 3)
+    assert calibration_file.save([row] * 499) == file
+    calibration_file.save([Measurement("vllm", "bf16", "A10G", 90.0, 100.0, "2026-11-29T11:00:00Z")] * 3)
     found = calibration.corrections("vllm", "bf16")
     assert {gpu: correction.rows for gpu, correction in found.items()} == {"L4": 497, "A10G": 3}
 
@@ -48,7 +48,7 @@ def test_what_is_saved_is_read_back_and_the_oldest_give_way(file: Path) -> None:
 def test_a_row_that_is_no_measurement_is_refused_and_kept(file: Path, row: object) -> None:
     write(file, ROW, row)
     before = file.read_bytes()
-    for ask in (lambda: calibration.corrections("vllm", "bf16"), lambda: calibration.save([])):
+    for ask in (lambda: calibration.corrections("vllm", "bf16"), lambda: calibration_file.save([])):
         with pytest.raises(UsageError) as refused:
             ask()
         assert refused.value.code == "bad_calibration"
@@ -62,7 +62,7 @@ def test_a_file_of_another_gpu_or_written_by_hand_changes_nothing_here(file: Pat
     write(
         file, {**today, "gpu": "A10G"}, {**today, "measured_tokens_per_s": 100_000.0}, {**today, "gpu": "no such GPU"}
     )
-    calibration._read.cache_clear()
+    calibration_file._read.cache_clear()
     found = calibration.serving("vllm", "bf16")
     assert found.local_factor("L4") == 1.0
     assert found.spread("loaded", "L4") == before
@@ -73,7 +73,7 @@ def test_three_of_your_own_make_a_gpu_a_measured_one(file: Path) -> None:
     today = {**ROW, "stack": calibration.serving("vllm", "bf16").stack}
     unknown = calibration.serving("vllm", "bf16").spread("loaded", "L4")
     write(file, *[today] * 3)
-    calibration._read.cache_clear()
+    calibration_file._read.cache_clear()
     found = calibration.serving("vllm", "bf16")
     assert found.spread("loaded", "L4") < unknown
     assert "from 3 measurements of your own" in found.standing("L4")
@@ -86,8 +86,8 @@ def test_the_report_names_neither_models_nor_machines(file: Path) -> None:
         {**ROW, "measured_tokens_per_s": 80},
         {**ROW, "measured_tokens_per_s": 1e6},
     )
-    calibration._read.cache_clear()
-    found = calibration.report()
+    calibration_file._read.cache_clear()
+    found = calibration_file.report()
     (group,) = found.groups
     assert (group.stack, group.method, group.gpu) == ("vllm", "bf16", "L4")
     assert (group.measurements, group.unbelievable) == (3, 1)

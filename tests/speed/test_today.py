@@ -111,15 +111,18 @@ def test_each_unknown_widens_the_interval_and_has_its_reason() -> None:
 
 @pytest.mark.parametrize("stack", ["transformers", "trl", "llama-factory", "litgpt"])
 def test_an_ordinary_trainer_lies_inside_its_interval(stack: str) -> None:
-    """17 runs at 8,192 tokens took 1.75 to 4.3 times as long as said; our own loop keeps the narrow interval."""
-    kind = embedded.instances()["p4de.24xlarge"]
+    """17 runs at 8,192 tokens took 1.75 to 4.3 times as long as said; our own loop keeps the narrow interval where
+    it was measured, and a wider one elsewhere: its time is the host's more than the GPU's."""
+    kind = embedded.instances()["p5en.48xlarge"]
     work = workload_from({"method": "lora", "context": 8192})
     speeds = [
         timing.training_speed(shape_of(read(LLAMA_3_8B)), kind, calibration.training(name, "lora"), work)
         for name in (stack, "modelpick")
     ]
     assert speeds[0].low <= speeds[0].tokens_per_s / 4.3
-    assert speeds[1].high / speeds[1].low < 2.5
+    own = calibration.training("modelpick", "lora")
+    assert speeds[1].high / speeds[1].low < 2
+    assert own.spread("training", "H200") < own.spread("training", "A10G")
     assert f"nobody calibrated {stack}" in calibration.training(stack, "lora").standing(kind.gpu.name)
 
 

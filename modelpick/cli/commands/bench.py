@@ -18,7 +18,7 @@ from modelpick.serving import client, machine, prediction
 from modelpick.serving.bench import Level, Load
 from modelpick.serving.client import Endpoint
 from modelpick.serving.prediction import PredictedLevel, Prediction
-from modelpick.speed import calibration
+from modelpick.speed import calibration_file
 
 _LARGEST_CONCURRENCY = 512  # threads of this client
 
@@ -136,7 +136,7 @@ def _answer(out: Output, measured: _Measured, promised: Prediction | None, keep:
         for level, comparison in zip(levels, compared, strict=False)
         if promised is not None and keep and comparison.believable and not level.errors
     ]
-    kept = calibration.save(rows) if rows else None
+    kept = calibration_file.save(rows) if rows else None
     strange = [comparison for comparison in compared if not comparison.believable]
     payload: dict[str, object] = {
         "endpoint": measured.url,

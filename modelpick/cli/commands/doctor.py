@@ -3,10 +3,11 @@
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,8 +27,11 @@ from modelpick.licensing import load
 from modelpick.offers import embedded
 from modelpick.offers.price import Offer
 from modelpick.schema import to_json
-from modelpick.speed import calibration as speeds
-from modelpick.speed.calibration import CalibrationReport
+from modelpick.speed import calibration_file
+from modelpick.speed.calibration_file import CalibrationReport, MeasuredGroup, MemoryGroup
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # What each extra brings, by the module whose presence shows it.
 _EXTRAS = {
@@ -71,7 +75,7 @@ def doctor(
     if calibration:
         if aws or iam_policy:
             raise UsageError("--calibration asks nothing of AWS", fix="leave out --aws", code="contradiction")
-        found = speeds.report()
+        found = calibration_file.report()
         out.answer({"calibration": to_json(found)}, lambda console: _draw_calibration(console, found))
         return
     if iam_policy:
@@ -102,9 +106,11 @@ def doctor(
 def _draw_calibration(console: Console, found: CalibrationReport) -> None:
     from rich.table import Table
 
-    if not found.groups:
+    if not found.groups and not found.memory:
         where = found.file or "a home folder, which you do not have"
-        console.print(f"no measurements of yours yet; `modelpick bench --plan FILE` writes {where}", markup=False)
+        console.print(
+            f"no measurements of yours yet; finetune, serve and `bench --plan FILE` write {where}", markup=False
+        )
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("stack", "weights", "GPU"):
@@ -112,14 +118,38 @@ def _draw_calibration(console: Console, found: CalibrationReport) -> None:
     for title in ("measured", "of predicted", "latest"):
         table.add_column(title, justify="right", no_wrap=True)
     for group in found.groups:
-        ratio = "not believable"
-        if group.median_ratio is not None:
-            ratio = f"{group.median_ratio:.2f} ({group.low_ratio:.2f}-{group.high_ratio:.2f})"
         count = str(group.measurements) + (f", {group.unbelievable} ignored" if group.unbelievable else "")
-        table.add_row(group.stack, group.method, group.gpu, count, ratio, group.latest_at[:10])
-    console.print(table)
+        table.add_row(group.stack, group.method, group.gpu, count, _ratio(group), group.latest_at[:10])
+    if found.groups:
+        console.print("Speed: measured over predicted", markup=False)
+        console.print(table)
+    if found.memory:
+        console.print("Memory: peak over estimate", markup=False)
+        console.print(_memory_table(found.memory))
     console.print(f"{found.file}, sha256 {(found.sha256 or '')[:12]}", markup=False, soft_wrap=True)
     console.print("it names no model and no machine; `--json` has the same for an issue of this project", markup=False)
+
+
+def _memory_table(groups: Sequence[MemoryGroup]) -> "Table":
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("engine", "weights", "GPU"):
+        table.add_column(title, no_wrap=title != "engine")
+    for title in ("runs", "of estimate", "loaded in", "latest"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for group in groups:
+        count = str(group.runs) + (f", {group.unbelievable} ignored" if group.unbelievable else "")
+        load = f"{group.median_load_s:.0f} s" if group.median_load_s is not None else "-"
+        name = f"{group.engine} {group.version}"
+        table.add_row(name, group.method, group.gpu, count, _ratio(group), load, group.latest_at[:10])
+    return table
+
+
+def _ratio(group: MeasuredGroup | MemoryGroup) -> str:
+    if group.median_ratio is None:
+        return "not believable" if group.unbelievable else "-"
+    return f"{group.median_ratio:.2f} ({group.low_ratio:.2f}-{group.high_ratio:.2f})"
 
 
 def _versions() -> list[_Check]:
