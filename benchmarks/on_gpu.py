@@ -1,17 +1,21 @@
-"""Measured against estimated, on the GPU at hand: python benchmarks/on_gpu.py [--minutes 8] [--rows FILE] [--models A]
+"""Measured against estimated, on the GPU at hand: python benchmarks/on_gpu.py [--minutes 8]
 
 Makes models of five families, small and middle, with the published shapes of facts/configs.jsonl and random weights on
 the spot; loads, trains and asks them through the project's own code (`finetune.load_for_training`, `train.train`,
 `load.load`), with bf16, int8 and nf4 to serve, and full, lora, lora-int8 and qlora to fine-tune, with and without
 checkpointing; and prints the peak and the speed beside the estimate of each. Random weights take the memory and the
-time of trained ones: neither depends on their values.
+time of trained ones, but for LLM.int8's outlier columns (random_outliers.py): nothing else depends on their values.
 
---rows FILE also writes each measurement as a line of JSON, in the columns of facts/measured_memory.csv and with the
-speed. What the minutes do not suffice for is named. Without a GPU the models are tiny and fp32, the speed is compared
-with nothing, and the memory is what the process grew by: no claim of the estimate is about a CPU.
+The cases come in the order of their value, each over all models, until the minutes are over; what they do not suffice
+for is named. --rows FILE writes each measurement as a line of JSON, in the columns of facts/measured_memory.csv and
+with the speed; --speeds FILE the speeds as rows of facts/measured_speed.csv. Without a GPU the models are tiny and
+fp32, the speed is compared with nothing, and the memory is what the process grew by: no claim of the estimate is about
+a CPU.
 """
 
 import argparse
+import csv
+import datetime
 import gc
 import importlib.metadata
 import itertools
@@ -47,14 +51,15 @@ from modelpick.training.progress import StepLogged
 from modelpick.workload import Workload, workload_from
 
 CONFIGS = Path(__file__).resolve().parents[1] / "facts" / "configs.jsonl"
-# Five families, small and middle.
+# Five families, small and middle: the usual two, a window with wide heads, a mixture of experts, the older GPT-NeoX.
 MODELS = (
-    "tiiuae/falcon-7b", "EleutherAI/pythia-2.8b", "google/gemma-2-2b", "Qwen/Qwen3-4B", "meta-llama/Llama-3.2-3B",
-    "Qwen/Qwen3-0.6B", "meta-llama/Llama-3.2-1B", "EleutherAI/pythia-410m", "tiiuae/falcon-rw-1b",
+    "meta-llama/Llama-3.2-1B", "Qwen/Qwen3-4B", "google/gemma-3-1b-pt", "Qwen/Qwen3-30B-A3B", "EleutherAI/pythia-2.8b",
 )  # fmt: skip
+LAYERS = {"Qwen/Qwen3-30B-A3B": 12}  # of 48: 8 of its 31 B parameters, which are made and trained in the minutes
 TINY = {
     "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16,
-    "intermediate_size": 128, "vocab_size": 512, "multi_query": False,
+    "intermediate_size": 128, "vocab_size": 512, "multi_query": False, "num_experts": 4, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
 }  # fmt: skip
 WARM_UP, STEPS = 2, 3  # steps before the pace is taken (allocation, autotuning, first kernels), and with it
 GENERATED = 48
@@ -124,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--rows", type=Path, help="also write the measurements to this file, as JSON lines")
+    parser.add_argument("--speeds", type=Path, help="also write the speeds to this file, as rows of measured_speed.csv")
     parser.add_argument("--models", default=",".join(MODELS), help="ids of facts/configs.jsonl, joined by commas")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
@@ -147,6 +153,12 @@ def main() -> None:
     if options.rows:
         rows = (json.dumps(row(result, number)) + "\n" for number, result in enumerate(results, 1))
         options.rows.write_text("".join(rows), encoding="utf-8")
+    if options.speeds and instance is not None:
+        with options.speeds.open("w", encoding="utf-8", newline="") as file:
+            numbered = enumerate(results, 1)
+            csv.writer(file, lineterminator="\n").writerows(
+                speed_row(one, number, instance) for number, one in numbered
+            )
 
 
 # One case ------------------------------------------------------------------------------------------------------------
@@ -229,7 +241,9 @@ def _serve(folder: Path, case: Case) -> tuple[Workload, Measured]:
     generated = GENERATED if device.kind == "cuda" else 16
     prompts = torch.randint(5, model.config.vocab_size, (case.batch, case.context), device=model.device)
     times = []
-    for tokens in (2, 1, generated):  # the first warms up; a single token takes as long as the prompt is read
+    # All but the last warm up: kernels are chosen for each length that is met for the first time, and in bf16 that took
+    # longer than the answer itself.
+    for tokens in (2, generated, generated):
         begun = time.perf_counter()
         model.generate(
             prompts, attention_mask=torch.ones_like(prompts), do_sample=False, min_new_tokens=tokens,
@@ -305,8 +319,12 @@ def _make(model: str, folder: Path, *, tiny: bool) -> Path:
 
     written = next(json.loads(line)["config"] for line in CONFIGS.open(encoding="utf-8") if f'"{model}"' in line)
     fields = {name: value for name, value in written.items() if name != "auto_map"}
+    if model in LAYERS:
+        fields["num_hidden_layers"] = LAYERS[model]
     if tiny:
         fields |= {name: value for name, value in TINY.items() if name in fields}
+    if isinstance(fields.get("layer_types"), list):
+        fields["layer_types"] = fields["layer_types"][: fields["num_hidden_layers"]]
     config = AutoConfig.for_model(**fields)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
@@ -443,6 +461,26 @@ def row(result: Result, number: int) -> dict[str, object]:
         "reserved_gib": round(measured.reserved / GIB, 3) if measured.reserved else None,
         "tokens_per_s": round(measured.tokens_per_s, 1), "load_s": round(measured.load_s, 2),
     }  # fmt: skip
+
+
+# The classes that speed's constants are fitted for (speed_fit.FAMILIES).
+_CLASSES = {"bf16": "eager", "int8": "eager-int8", "nf4": "eager-bnb"}
+
+
+def speed_row(result: Result, number: int, instance: InstanceType) -> list[object]:
+    """A measurement in the columns of facts/measured_speed.csv. A model with fewer layers than published has no row
+    there, since its shape is not the published one: it is graded C."""
+    case, model = result.case, result.model
+    served = case.task == "serve"
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    return [
+        f"g{number:04}", f"benchmarks/on_gpu.py, {day}: {model}", model, "serve-throughput" if served else "finetune",
+        case.method, instance.gpu.name, 1, "", case.batch, "" if served else 1, case.context,
+        GENERATED if served else "", "" if served else case.checkpointing,
+        versions if served else f"modelpick {versions}", _CLASSES[case.method] if served else "own-train",
+        round(result.measured.tokens_per_s, 1), "C" if model in LAYERS else "A",
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -75,10 +75,13 @@ FAMILIES = {
     "trtllm": "trtllm", "trtllm-static": "trtllm", "trtllm-peak": "trtllm", "turbomind": "trtllm",
     "tgi": "tgi", "tgi-gptq": "tgi", "llamacpp": "llamacpp", "llamacpp-server": "llamacpp",
     "vllm-0.11": "today", "sglang-0.5": "today", "trtllm-1.0": "today",
-    "own-train": "own-train", "hf-train": "hf-train", "hf-gptq-train": "hf-train", "hf-train-liger": "hf-train",
+    "own-train": "hf-train", "hf-train": "hf-train", "hf-gptq-train": "hf-train", "hf-train-liger": "hf-train",
     "opt-train": "opt-train", "fp8-train": "opt-train",
 }  # fmt: skip
-OWN_LOOP = "training own-train"  # the stratum of our own loop
+# Our own loop: what was measured of it is the host's time, so that it starts from the family of transformers' trainers
+# and moves that family by nothing.
+OWN = "own-train"
+OWN_LOOP = f"training {OWN}"  # its stratum
 # They fit their own class, not what other stacks start from: vendors' tuned peaks, eager code, HTTP services of 2023,
 # our own loop, whose time is the host's.
 NOT_GENERAL = (
@@ -96,7 +99,7 @@ NOT_GENERAL = (
     "vllm-0.11",
     "sglang-0.5",
     "trtllm-1.0",
-    "own-train",
+    OWN,
 )
 
 
@@ -130,7 +133,7 @@ class Row:
         """What the accuracy is told by: batch1, loaded, prefill or training, our own loop's by itself; of today's
         engines "loaded ENGINE" and "first-token ENGINE"."""
         if self.training:
-            return OWN_LOOP if self.stack == "own-train" else "training"
+            return OWN_LOOP if self.stack == OWN else "training"
         if self.task == "serve-first-token":
             return f"first-token {self.stack}"
         if self.today:
@@ -213,7 +216,7 @@ def fit_training(
 ) -> Fit[TrainingEfficiency]:
     """Constants of every training class among `rows`, or of `stacks` alone; `like` as for serving."""
     training = [row for row in rows if row.training]
-    others = [row for row in training if row.stack not in NOT_GENERAL]
+    others = [row for row in training if row.stack != OWN]
     general = search(others, TRAINING, TRAINING_DRIFT, like.general if like else None)
     return _fit_classes(training, general, {}, TRAINING_DRIFT, like, stacks)
 
@@ -235,7 +238,7 @@ def _fit_classes(
 
     families = {
         name: search(
-            [row for row in rows if FAMILIES.get(row.stack) == name],
+            [row for row in rows if FAMILIES.get(row.stack) == name and row.stack != OWN],
             starts.get(name, general),
             drift_of(name),
             like.families.get(name) if like else None,

@@ -91,6 +91,6 @@ def test_a_server_s_time_is_its_limit_and_its_cost_at_most(modelpick: Run) -> No
     Path("train.jsonl").write_text(_DATA)
     answer = modelpick("plan", "Qwen/Qwen3-8B", "--data", "train.jsonl", "--serve", "--max-hours", "2", "--offline")
     assert re.search(
-        r"time     fine-tuning \d+ min \(\d+ min to \d+ min\), then it serves until the limit\n", answer.out
+        r"time     fine-tuning \d+ min \(\d+ min to [\d.]+ (min|h)\), then it serves until the limit\n", answer.out
     )
     assert all(len(line) <= 80 for line in answer.out.splitlines() if not line.startswith(("next", "nothing")))
