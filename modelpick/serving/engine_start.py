@@ -51,8 +51,8 @@ def keep(
 ) -> MeasuredRun | None:  # fmt: skip
     """Adds what the start took to the user's calibration file, and tells so; `gpu_now` is the GPU with the server on.
 
-    Nothing is kept of a GPU that modelpick does not know, nor of a model whose memory could not be estimated. No
-    failure stops a server that runs: it is told.
+    Nothing is kept of a GPU that modelpick does not know, nor of a model whose memory could not be estimated. A
+    failure does not stop a running server: `tell` gets its sentence.
     """
     if sizing.estimate is None:
         return None

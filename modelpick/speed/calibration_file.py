@@ -2,7 +2,7 @@
 
 {"schema_version": 2, "measurements": [a Measurement, ...], "runs": [a MeasuredRun, ...], "sha256": "..."}
 
-`sha256` is of the two lists, so that a file edited by hand is refused; it is no signature. Version 1 had speeds alone
+`sha256` is of the two lists, so that a file edited by hand is refused; it does not prove who wrote it. Version 1 had speeds alone
 and no hash; such a file is read, and written anew as version 2. Several processes may add to the file at once: each
 waits for its turn, and readers see the old file or the new one. Files are read once a process.
 """
@@ -52,7 +52,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class CalibrationContent:
     """What a calibration file says, and the hash of it all."""
 
     measurements: tuple[Measurement, ...]
@@ -70,7 +70,7 @@ def path() -> Path | None:
     return files.user_data("calibration.json", variable="MODELPICK_CALIBRATION")
 
 
-def content() -> tuple[Path, Content] | None:
+def content() -> tuple[Path, CalibrationContent] | None:
     """The file's path and content; None where there is none.
 
     Raises UsageError (bad_calibration) for a file that is not one of ours, or was edited by hand.
@@ -96,7 +96,7 @@ def save(rows: Sequence[Measurement] = (), runs: Sequence[MeasuredRun] = ()) -> 
     files.make_folder(file.parent)
     with files.one_at_a_time(file.parent):
         _read.cache_clear()  # another process may have added to it
-        known = _read(file) if file.exists() else Content((), (), "")
+        known = _read(file) if file.exists() else CalibrationContent((), (), "")
         lists = {
             "measurements": [to_json(row) for row in (*known.measurements, *rows)[-_MOST_ROWS:]],
             "runs": [to_json(run) for run in (*known.runs, *runs)[-_MOST_ROWS:]],
@@ -108,7 +108,7 @@ def save(rows: Sequence[Measurement] = (), runs: Sequence[MeasuredRun] = ()) -> 
 
 
 @cache
-def _read(file: Path) -> Content:
+def _read(file: Path) -> CalibrationContent:
     table = files.read_json(file, code=_BAD, fix=_FIX)
     version = table.get("schema_version") if isinstance(table, dict) else None
     if version not in (1, SCHEMA_VERSION):
@@ -122,7 +122,7 @@ def _read(file: Path) -> Content:
         raise UsageError(f"{file} was edited by hand: its content is not what was measured", fix=_FIX, code=_BAD)
     speeds = tuple(read(Measurement, row, str(file), _BAD, ignore_unknown=True) for row in lists["measurements"])
     runs = tuple(read(MeasuredRun, row, str(file), _BAD, ignore_unknown=True) for row in lists["runs"])
-    return Content(speeds, runs, _hash(lists))
+    return CalibrationContent(speeds, runs, _hash(lists))
 
 
 def _hash(lists: dict[str, Any]) -> str:

@@ -159,7 +159,7 @@ def measured_run(took: Took, workload: Workload, model: Model, gpu: str, version
 def measured_speed(
     took: Took, settings: RunSettings, workload: Workload, model: Model, gpu: Gpu, versions: str
 ) -> Measurement | None:
-    """The pace beside what is predicted; None where it was not measured or is not believable."""
+    """The pace and the predicted one; None where it was not measured or is not believable."""
     if took.tokens_per_s is None:
         return None
     by = calibration.training(workload.stack, workload.method)
