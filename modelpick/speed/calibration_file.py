@@ -2,9 +2,9 @@
 
 {"schema_version": 2, "measurements": [a Measurement, ...], "runs": [a MeasuredRun, ...], "sha256": "..."}
 
-`sha256` is of the two lists, so that a file edited by hand is refused; it does not prove who wrote it. Version 1 had speeds alone
-and no hash; such a file is read, and written anew as version 2. Several processes may add to the file at once: each
-waits for its turn, and readers see the old file or the new one. Files are read once a process.
+`sha256` is of the two lists, so that a file edited by hand is refused; it does not prove who wrote it. Version 1 had
+speeds alone and no hash; such a file is read, and written anew as version 2. Several processes may add to the file at
+once: each waits for its turn, and readers see the old file or the new one. Files are read once a process.
 """
 
 import hashlib
