@@ -12,8 +12,9 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-@pytest.mark.parametrize("region", embedded.regions())
-def test_every_region_has_its_three_answers_within_80_columns(region: str, modelpick: Run) -> None:
+# All priced, some not rented, few rented, none known to be rented, nothing known.
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "us-west-1", "ca-west-1", "ap-southeast-6"])
+def test_a_region_has_its_three_answers_within_80_columns(region: str, modelpick: Run) -> None:
     shown, told = modelpick("offers", "--region", region), modelpick("offers", "--region", region, "--json").json
     assert shown.code == 0
     assert max(map(len, shown.out.splitlines())) <= 80
