@@ -71,10 +71,12 @@ class StreamedAnswer:
         self._last: dict[str, Any] = {}
         self._stopped = False
         self._finished = False
-        self.over = False
+        self.over = self.broken = False
 
     def feed(self, piece: bytes) -> bytes:
-        """The events that are complete now. After `over` nothing more is to be read."""
+        """The events that are complete now; none after the end. Once it is `broken` nothing more is to be read."""
+        if self.over:
+            return b""
         self._unread += piece.replace(b"\r", b"")  # lines end in CR LF or LF; within JSON a CR is escaped
         *events, self._unread = self._unread.split(b"\n\n")
         if len(self._unread) > _LARGEST_EVENT:
@@ -133,7 +135,7 @@ class StreamedAnswer:
         return text[: len(text) - keep] if keep else text
 
     def _broken(self) -> bytes:
-        self.over = True
+        self.over = self.broken = True
         error = Refused(500, "the model server broke off its answer", "server_error").as_json()
         return f"data: {json.dumps(error)}\n\n".encode()
 

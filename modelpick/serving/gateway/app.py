@@ -213,8 +213,8 @@ class Gateway:
             async for piece in reply.aiter_stream():
                 if said := events.feed(piece):
                     await answer.more(said)
-                if events.over:
-                    break
+                if events.broken:
+                    break  # else to the server's own end, after which its connection can be used again
         except (*_NOT_THERE, httpcore2.TimeoutException):
             pass  # `close` tells the client, as there is no status to send any more
         await answer.more(events.close(), last=True)

@@ -18,7 +18,8 @@ _Bound = Annotated[float | None, schema.Bounds(-schema.LARGEST)]
 class Parameter:
     """One request parameter and what it may hold.
 
-    `neutral`: values that ask for nothing. `label`: the endpoints where every server may have it, since nothing of an
+    `neutral`: values that ask for nothing. `off`: values that turn it off, which ask for nothing where it is not there.
+    `label`: the endpoints where every server may have it, since nothing of an
     answer depends on it. `least`, `above`, `most`: bounds of a number; `count`: of a list's length; `longest`: of a
     text's.
     """
@@ -31,13 +32,12 @@ class Parameter:
     count: int | None = None
     longest: int | None = None
     neutral: tuple[Any, ...] = ()
+    off: tuple[Any, ...] = ()
     label: tuple[EndpointName, ...] = ()
 
-    def is_neutral(self, value: object) -> bool:
-        """Whether `value` asks for nothing; null never does. False is not 0 here, as in JSON."""
-        return value is None or any(
-            value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.neutral
-        )
+    def asks(self, value: object, *, honoured: bool) -> bool:
+        """Whether `value` asks for something of a server that does (`honoured`) or does not have the parameter."""
+        return value is not None and not _among(value, self.neutral if honoured else (*self.neutral, *self.off))
 
     def require(self, value: object) -> None:
         """Raises Refused where `value` is of another type or out of bounds."""
@@ -60,6 +60,11 @@ class Parameter:
                 if self.most >= 100
                 else f"{name} must be at most {self.most:g}",
             )
+
+
+def _among(value: object, listed: tuple[Any, ...]) -> bool:
+    """Whether it is one of them; false is not 0, as in JSON."""
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,10 @@ class RequestRules:
             parameter = self.known.get(name)
             if parameter is None:
                 raise bad(name, f"unknown parameter: {name}", "unknown_parameter")
-            if parameter.is_neutral(value):
+            honoured = name in self.honoured
+            if not parameter.asks(value, honoured=honoured):
                 continue
-            if name not in self.honoured:
+            if not honoured:
                 raise self._not_honoured(name)
             parameter.require(value)
             checked[name] = value

@@ -55,7 +55,7 @@ def _to_transformers(
     body["max_tokens"] = _room(body, length, param, settings)
     body.pop("max_completion_tokens", None)
     body.pop("stream_options", None)  # a stream's last chunk has the usage in any case
-    if body.get("temperature") != 0 and ("temperature" in body or "top_p" in body):
+    if body.get("temperature") != 0 and ("temperature" in body or body.get("top_p", 1) < 1):
         # Without do_sample temperature and top_p do nothing; it can be asked for only with a whole configuration.
         own = {"top_k": 0, **prompts.sampling.get(model, {}), "do_sample": True}
         body["generation_config"] = json.dumps({**own, "max_new_tokens": body["max_tokens"]})

@@ -174,7 +174,7 @@ def test_a_temperature_is_honoured_also_where_the_models_own_settings_are_greedy
     got = upstream.last()
     own = json.loads(got["generation_config"])
     assert own == {"top_k": 0, "eos_token_id": 2, "do_sample": True, "max_new_tokens": 5}
-    for greedy in ({"temperature": 0}, {}, {"temperature": 0.0, "top_p": 0.5}):
+    for greedy in ({"temperature": 0}, {}, {"temperature": 0.0, "top_p": 0.5}, {"top_p": 1}):
         transformers.post(CHATS, {**CHAT, **greedy})
         assert "generation_config" not in upstream.last()
 
