@@ -8,14 +8,18 @@ left out (null), never guessed; what is derived says from what (`same shape as I
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import catalog_laws as laws
+import catalog_quantized
 from catalog_configs import (
     HALF_KNOWN,
     HUB_ID,
     MIXED,
     believable_parameters,
+    contradicting_shape,
     derived_tie,
     native_config,
     parameters_of,
@@ -23,10 +27,7 @@ from catalog_configs import (
 )
 from facts_folder import Facts, Row, number
 
-from modelpick.catalog.architecture.families import FAMILIES
-
 SCHEMA_VERSION = 1
-CONFIG_SOURCES = ("cfg", "aic")  # config.json itself, entered by hand or verbatim
 
 
 def build(facts: Facts) -> str:
@@ -40,28 +41,43 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     about = facts.toml("catalog.toml")
     renames, boards = about["renames"], about["boards"]
     quality = {row["id"].lower(): row for row in facts.csv("quality.csv")}
-    configs = {renames.get(row["id"], row["id"]): row["config"] for row in facts.jsonl("configs.jsonl")}
+    # What is entered by hand comes later and overrules what was gathered.
+    listed = [*facts.jsonl("gathered_configs.jsonl"), *facts.jsonl("configs.jsonl")]
+    configs = {renames.get(row["id"], row["id"]): row for row in listed}
+    contexts = {row["id"].lower(): row for row in facts.csv("contexts.csv")}
+    family = frozenset(key for key, source in about["sources"].items() if source.get("level") == "family")
     hub_licenses = set(facts.lines("hub_licenses.txt"))
     cards = {row["id"].lower(): row for row in facts.jsonl("cards.jsonl")}
-    rows_of_facts = map(_with_sources, facts.jsonl("models.jsonl"))
+    rows_of_facts = [
+        *map(_with_sources, facts.jsonl("models.jsonl")),
+        *map(laws.flattened, facts.jsonl("gathered.jsonl")),
+    ]
     raw = merged_by_id(rows_of_facts, prefer={row["id"] for row in quality.values()} | set(configs))
     known = {row["id"] for row in raw}
     raw += [Row({"id": id, "sources": {}}, set()) for id in configs if id not in known]
     raw.sort(key=lambda row: (-(row.get("downloads") or 0), row["id"]))  # of equal shapes the most used one is named
-    templates = [(row, configs[row["id"]]) for row in raw if row["id"] in configs and row.get("parameters")]
+    whole = {id: row["config"] for id, row in configs.items()}
+    templates = [(row, whole[row["id"]]) for row in raw if row["id"] in whole and row.get("parameters")]
     described = [row for row in raw if row.get("model_type") and row.get("vocab_size") and shape_of(row)]
     by_shape = {shape_of(row): row for row in reversed(described)}
     first = sorted(described, key=lambda row: (row.get("release_date") or "9999", row["id"]))
     hybrids = {shape_of(row): row for row in reversed(first) if row.get(MIXED[0])}  # the one they descend from
-    rows = []
+    siblings = laws.siblings_of(row["id"] for row in raw)
+    pretrained = [(re.compile(one["ids"]), one["source"]) for one in about.get("pretrained") or ()]
+    rows: list[dict[str, Any]] = []
     for fact in raw:
         twins = by_shape.get(shape_of(fact)), hybrids.get(shape_of(fact))
-        row = model_row(fact, configs.get(fact["id"]), templates, twins, hub_licenses)
+        by_hand = configs.get(fact["id"])
+        row = model_row(fact, by_hand, templates, twins, hub_licenses)
+        score = quality.get(fact["id"].lower())
+        beside = Beside(by_hand, contexts.get(fact["id"].lower()), siblings.get(fact["id"], {}), score, pretrained)
+        add_statements(row, fact, beside, family, about["as_of"])
         add_card(row, cards.get(fact["id"].lower()))
-        if score := quality.get(fact["id"].lower()):
+        if score is not None:
             row["quality"] = quality_of(score, boards)
         complete_from_shape(row)
-        rows.append(compact(row))
+        rows.append(row)
+    rows = [compact(row) for row in catalog_quantized.completed(rows)]
     rows.sort(key=lambda row: str(row["id"]).lower())
     header = {
         "schema_version": SCHEMA_VERSION,
@@ -71,8 +87,14 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "sources": source_table(about),
         "boards": {key: {"title": board["title"], "as_of": board.get("as_of")} for key, board in boards.items()},
         "renames": renames,
+        "left_out": {row["reason"]: number(row["count"]) for row in sorted_by_reason(facts)},
     }
     return header, rows
+
+
+def sorted_by_reason(facts: Facts) -> list[Row]:
+    """What was not taken up of the sources, and why."""
+    return sorted(facts.csv("gathered_left_out.csv"), key=lambda row: str(row["reason"]))
 
 
 def _with_sources(row: Row) -> Row:
@@ -102,7 +124,8 @@ def model_row(
 ) -> dict[str, Any]:
     """One model in the catalog's schema. `twins` are other models of the very same shape and parameter count, the
     second one with what its layers are."""
-    config, sources, conflicts = native_config(fact, by_hand, templates, *twins)
+    own, told_by = (by_hand["config"], by_hand.get("source", "cfg")) if by_hand is not None else (None, "cfg")
+    config, sources, conflicts = native_config(fact, own, templates, *twins, own_source=told_by)
     row: dict[str, Any] = {"id": fact["id"], "config": config or None}
     parameters, contradiction = believable_parameters(fact)
     row["parameters"] = parameters
@@ -111,17 +134,15 @@ def model_row(
     row["active_parameters"], sources["active_parameters"] = active_parameters(fact)
     if contradiction or (parameters and (row["active_parameters"] or 0) > parameters):
         row["active_parameters"] = None  # read from the name of a draft model, which is its big sister's name
-    row["context"], sources["context"], overruled = context_of(fact, config)
-    conflicts += overruled
     row["license"], row["license_name"] = hub_license(fact.get("license"), hub_licenses)
     sources["license"] = sources["license_name"] = fact["sources"].get("license")
-    for field in ("gated", "languages", "pipeline_tag", "downloads", "likes", "release_date"):
+    for field in ("gated", "pipeline_tag", "downloads", "likes", "dimension", "quantization"):
         row[field] = fact.get(field)
         sources[field] = fact["sources"].get(field)
     overruled_by_hand = {"max_position_embeddings", "sliding_window", "num_heads"} if by_hand else set()
     for field, kept, *rest in fact.get("conflicts") or ():
-        if field not in overruled_by_hand and kept is not None:
-            name = field if field in ("license", "release_date", "parameters") else f"config.{field}"
+        if field not in overruled_by_hand and kept is not None and field != "release_date":
+            name = field if field in ("license", "parameters") else f"config.{field}"
             conflicts.append([name, kept, *rest])
     caveat = None if MIXED[0] in config else fact.get("caveat")  # that it is not known which layers attend
     notes = [note for note in (contradiction, caveat) if note]
@@ -144,26 +165,43 @@ def active_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | None]:
     return fact.get("active_parameters_estimated"), fact["sources"].get("active_parameters_estimated")
 
 
-def context_of(fact: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int | None, str | None, list[list[Any]]]:
-    """Tokens the makers say it reads, from the source nearest to config.json, and what the others say."""
-    stated = [(fact.get("context_stated"), fact["sources"].get("context_stated"))]
-    positions = fact.get("max_position_embeddings")
-    key = fact["sources"].get("max_position_embeddings")
-    in_config = next(
-        (config[k] for k in ("max_position_embeddings", "n_positions", "max_seq_len") if config.get(k)), None
-    )
-    if in_config is not None and (key is None or key in CONFIG_SOURCES):
-        family = FAMILIES.get(str(config.get("model_type")))
-        stated.insert(0, (in_config - (family.padded_positions if family else 0), key or "cfg"))
-    elif positions is not None:
-        stated.insert(0 if key in CONFIG_SOURCES else 1, (positions, key))
-    stated.append((fact.get("context_derived"), fact["sources"].get("context_derived")))
-    known = [(tokens, source) for tokens, source in stated if tokens]
-    if not known:
-        return None, None, []
-    tokens, source = known[0]
-    others = [["context", tokens, source, other, by] for other, by in known[1:] if other != tokens]
-    return tokens, source, others[:1]
+class Beside(NamedTuple):
+    """What other files have of a repository: config.json, a cited context, those beside it, a score, papers."""
+
+    config: Mapping[str, Any] | None
+    context: Mapping[str, Any] | None
+    siblings: Mapping[str, str]
+    score: Mapping[str, Any] | None
+    pretrained: list[tuple[re.Pattern[str], str]]
+
+
+def add_statements(
+    row: dict[str, Any],
+    fact: Mapping[str, Any],
+    beside: "Beside",
+    family: frozenset[str],
+    as_of: str,
+) -> None:
+    """Adds what several may say: the context, languages, capabilities, the day of release, the original."""
+    sources, config, context = row["sources"], row["config"] or {}, beside.context
+    told_by = beside.config.get("source", "cfg") if beside.config is not None else "cfg"
+    tokens, by, overruled = laws.context_of(fact, config, told_by, context, family)
+    field = "trained_context" if laws.without_limit(config) else "context"
+    row[field], sources[field] = tokens, by
+    row["release_date"], sources["release_date"], days = laws.release_of(fact, family, as_of)
+    for field, (languages, by) in laws.languages_of(fact).items():
+        row[field], sources[field] = languages, by
+    boards = beside.score["boards"].split() if beside.score is not None else ()
+    paper = next((source for ids, source in beside.pretrained if ids.fullmatch(row["id"])), None)
+    capabilities, doubts = laws.capabilities_of(fact, config, family, beside.siblings, boards, paper)
+    row["capabilities"] = list(capabilities)
+    sources |= {f"capabilities.{one}": by for one, by in capabilities.items()}
+    told = [conflict for conflict in fact.get("told") or () if conflict[0] != "release_date"]
+    row["conflicts"] += [*overruled, *days, *doubts, *told]
+    if base := fact.get("base_model"):
+        row["base_models"], sources["base_models"] = [base], fact["sources"]["base_model"]
+    if (row["license"] and laws.is_card(sources.get("license"))) or laws.is_card(sources.get("languages")):
+        row["card_read"] = True
 
 
 def complete_from_shape(row: dict[str, Any]) -> None:
@@ -182,6 +220,9 @@ def complete_from_shape(row: dict[str, Any]) -> None:
             0, f"holds {row['parameters']:,} of the {whole:,} parameters its shape has: part of a model"
         )
         row["parameters"] = None
+    if row["parameters_exact"] and (shape := contradicting_shape(config, row["parameters"])):
+        row["parameters_exact"] = False
+        row["notes"].append(f"counted are {row['parameters']:,} parameters, its shape has {shape:,}: taken as claimed")
     if row["parameters"] is None and (count := parameters_of(config)):
         row["parameters"], row["parameters_exact"] = count, False
         row["sources"]["parameters"] = "derived: the sum of the shape's matrices (modelpick.catalog.architecture)"
@@ -195,6 +236,7 @@ def add_card(row: dict[str, Any], card: Mapping[str, Any] | None) -> None:
     added: dict[str, Any] = {}
     base = card.get("base_model")
     bases = [base] if isinstance(base, str) else base or []
+    row["card_read"] = True
     if parents := [parent for parent in bases if HUB_ID.fullmatch(parent)]:
         added["base_models"] = [[parent, card.get("relation") or "unknown"] for parent in parents]
     license, name, link = card.get("license"), card.get("license_name"), card.get("license_link")
@@ -225,11 +267,12 @@ def quality_of(score: Mapping[str, Any], boards: Mapping[str, Mapping[str, Any]]
 def source_table(about: Mapping[str, Any]) -> dict[str, dict[str, str | None]]:
     """Source key -> what it is, the day of its data where it says so, and the day it was read."""
     table = {
-        key: {"title": source["title"], "as_of": source.get("as_of"), "read_on": about["as_of"]}
+        key: {"title": source["title"], "as_of": source.get("as_of"), "read_on": source.get("read_on", about["as_of"])}
         for key, source in about["sources"].items()
     }
     for key, title, day in (
         ("same shape as", "the value of the model named, whose layers, widths and parameter count are the same", None),
+        ("quantization of", "the value of the model named, of which this is a quantized copy", None),
         (
             "derived",
             "computed from the other fields by the formula that follows the colon (scripts/catalog_configs.py)",
@@ -264,4 +307,4 @@ def compact(row: dict[str, Any]) -> dict[str, Any]:
 
 def _present(name: str, fields: Mapping[str, Any]) -> bool:
     owner, _, key = name.partition(".")
-    return key in fields.get(owner, ()) if key else owner in fields
+    return key in fields.get(owner, ()) if key else owner in fields and owner != "capabilities"

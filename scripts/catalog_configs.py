@@ -17,6 +17,12 @@ KEYS: dict[str, str] = _NAMES["common"]
 FAMILY_KEYS: dict[str, dict[str, str]] = _NAMES["family"]
 # Families of which the text part is read and the towers for images or sound are not: its sum is not the model's.
 MORE_THAN_TEXT = frozenset(_NAMES["more_than_text"])
+# Families whose configuration class always writes how many positions it has.
+WRITES_POSITIONS = frozenset(_NAMES["writes_positions"])
+# Families with a table of positions.
+POSITION_TABLES = frozenset(_NAMES["position_tables"])
+# Families whose attention knows distances alone, or that only recur.
+WITHOUT_LIMIT = frozenset(_NAMES["without_limit"])
 # Facts that say how one repository is to be run, not which shape it has: a twin's value would be a guess.
 NOT_SHARED = (
     "sliding_window", "max_position_embeddings", "n_positions", "max_seq_len", "rope_scaling", "rope_theta",
@@ -38,6 +44,8 @@ def native_config(
     templates: Sequence[tuple[Mapping[str, Any], dict[str, Any]]],
     twin: Mapping[str, Any] | None,
     hybrid: Mapping[str, Any] | None = None,
+    *,
+    own_source: str = "cfg",
 ) -> tuple[dict[str, Any], Sources, list[list[Any]]]:
     """The config, the source of each key, conflicts. A config entered by hand is taken whole and wins.
 
@@ -49,8 +57,8 @@ def native_config(
         read = {**by_hand, **(by_hand.get("text_config") or {})}
         for key, value in keyed.items():
             if key in read and read[key] != value and key not in ("model_type", "architectures"):
-                conflicts.append([f"config.{key}", read[key], "cfg", value, sources[f"config.{key}"]])
-        return dict(by_hand), {f"config.{key}": "cfg" for key in by_hand}, conflicts
+                conflicts.append([f"config.{key}", read[key], own_source, value, sources[f"config.{key}"]])
+        return dict(by_hand), {f"config.{key}": own_source for key in by_hand}, conflicts
     if twin is not None and twin["id"] != fact["id"] and same_shape(twin, fact):
         for name in ("model_type", "vocab_size", "intermediate_size"):
             if fact.get(name) is None and twin.get(name) is not None:
@@ -136,6 +144,28 @@ def derived_tie(config: Mapping[str, Any], parameters: int) -> bool | None:
     off = [abs(parameters - (count or 0)) for count in counts]
     matrix = abs((counts[0] or 0) - (counts[1] or 0))
     return off[0] < off[1] if min(off) < matrix / 20 else None
+
+
+def contradicting_shape(config: Mapping[str, Any], parameters: int | None) -> int | None:
+    """What the shape of a family that is counted matrix by matrix adds up to, where a count is not near it; else None.
+
+    Near: within 2 %, a head of its own more or less. Beyond are masks stored with the weights (Pythia), drafts, and
+    config.json files that lack a key.
+    """
+    try:
+        shape = architecture.read(config)
+    except CannotTellError:
+        return None
+    told = (
+        not parameters
+        or not shape.exact
+        or shape.guessed
+        or "quantization_config" in config
+        or "vision_config" in config
+    )
+    if told or abs((parameters or 0) - shape.parameters) <= 0.02 * shape.parameters + shape.head_parameters:
+        return None
+    return shape.parameters
 
 
 def parameters_of(config: Mapping[str, Any]) -> int | None:

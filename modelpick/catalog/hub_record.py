@@ -17,6 +17,12 @@ _VAGUE = ("unknown", "merge")  # what several parents without a stated relation 
 _CARD_FIELDS = ("license_name", "license_link", "datasets", "languages", "pipeline_tag", "library", "gate_text")
 
 
+_KNOWN = (
+    "context", "trained_context", "dimension", "capabilities", "active_parameters", "release_date", "downloads",
+    "languages", "languages_elsewhere",
+)  # fmt: skip
+
+
 def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) -> Model:
     """The Model of a repository: its files, and the API's record of it ({} where there is none)."""
     model = assembled(parts)
@@ -65,10 +71,12 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
     """A live model with what only the catalog knows: quality, context, ..., and the shape where a gate hides it."""
     sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
     changes: dict[str, Any] = {"quality": known.quality}
-    for field in ("context", "active_parameters", "release_date", "downloads", "languages"):
+    for field in _KNOWN:
         if getattr(model, field) in (None, ()) and getattr(known, field) not in (None, ()):
             changes[field] = getattr(known, field)
             sources[field] = f"catalog: {known.sources.get(field, 'citation')}"
+    told = {name: source for name, source in known.sources.items() if name.startswith("capabilities.")}
+    sources |= {name: f"catalog: {source}" for name, source in told.items() if "capabilities" in changes}
     if model.config is None and known.config is not None and model.adapter_config is None and _unread(model):
         changes["config"] = known.config
         sources |= {

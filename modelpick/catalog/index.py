@@ -54,7 +54,8 @@ class _Sources(Mapping[str, str]):
     def _all(self) -> dict[str, str]:
         if self._spelt is None:
             fields = [name for name in self._row if name not in _NO_FACT]
-            fields += [f"config.{key}" for key in self._row.get("config", ())]
+            for owner in ("config", "capabilities"):
+                fields += [f"{owner}.{key}" for key in self._row.get(owner, ())]
             self._spelt = dict.fromkeys(fields, self._row.get("source", "citation")) | self._row.get("sources", {})
         return self._spelt
 
@@ -87,6 +88,7 @@ class Catalog:
     sources: Mapping[str, CatalogSource]
     boards: Mapping[str, CatalogSource]  # the boards that `Quality.sources` names
     renames: Mapping[str, str]
+    left_out: Mapping[str, int]  # why repositories of the sources were not taken up -> how many
     _by_lower: Mapping[str, str] = field(repr=False)
 
     def find(self, id: str) -> Model | None:
@@ -117,7 +119,7 @@ class Catalog:
         """
         if key in self.sources:
             return self.sources[key]
-        for kind in ("same shape as", "derived"):
+        for kind in ("same shape as", "quantization of", "derived"):
             if key.startswith(kind):
                 return self.sources[kind]
         return CatalogSource(title=key, as_of=None, read_on=self.sources["citation"].read_on)
@@ -170,6 +172,7 @@ def catalog_from(text: str, path: Path) -> Catalog:
             downloads_as_of=header["downloads_as_of"],
             sources={key: CatalogSource(**row) for key, row in header["sources"].items()},
             boards={key: CatalogSource(**row, read_on=header["as_of"]) for key, row in header["boards"].items()},
+            left_out=header.get("left_out", {}),
             renames={old.lower(): new for old, new in header["renames"].items()},
             _by_lower={id.lower(): id for id in lines},
         )
@@ -188,6 +191,11 @@ def model_from(row: Mapping[str, Any]) -> Model:
         parameters_exact=row.get("parameters_exact", False),
         active_parameters=row.get("active_parameters"),
         context=row.get("context"),
+        trained_context=row.get("trained_context"),
+        dimension=row.get("dimension"),
+        capabilities=tuple(row.get("capabilities", ())),
+        quantization=row.get("quantization"),
+        weights=row.get("weights"),
         license=row.get("license"),
         license_name=row.get("license_name"),
         license_link=row.get("license_link"),
@@ -195,6 +203,8 @@ def model_from(row: Mapping[str, Any]) -> Model:
         datasets=tuple(row.get("datasets", ())),
         gated=row.get("gated"),
         languages=tuple(row.get("languages", ())),
+        languages_elsewhere=tuple(row.get("languages_elsewhere", ())),
+        card_read=row.get("card_read", False),
         pipeline_tag=row.get("pipeline_tag"),
         downloads=row.get("downloads"),
         likes=row.get("likes"),
@@ -213,7 +223,20 @@ def _quality_from(values: list[Any] | None) -> Quality | None:
     return Quality(score, low, high, status, tuple(boards), as_of)
 
 
-_NO_FACT = frozenset(("id", "config", "quality", "source", "sources", "conflicts", "notes", "parameters_exact"))
+_NO_FACT = frozenset(
+    (
+        "id",
+        "config",
+        "capabilities",
+        "quality",
+        "source",
+        "sources",
+        "conflicts",
+        "notes",
+        "parameters_exact",
+        "card_read",
+    )
+)
 
 
 def _bad(path: Path, what: str) -> UsageError:

@@ -10,6 +10,8 @@ Origin = Literal["catalog", "hub", "folder"]
 HUB_ON = "Hub, "
 """How the source of a fact begins that an update read on the Hub; the day follows."""
 Relation = Literal["finetune", "adapter", "merge", "quantized", "mirror", "unknown"]
+Capability = Literal["chat", "base", "code", "reasoning", "tools", "vision", "embedding", "rerank"]
+Kind = Literal["text", "vision-language", "embedding", "reranking", "encoder", "quantized"]
 QualityStatus = Literal["rated", "legacy", "vendor-only"]
 
 
@@ -87,6 +89,11 @@ class Model:
     active_parameters: int | None = None  # mixture of experts: parameters used per token
     parameters_by_dtype: Mapping[str, int] = field(default_factory=dict)  # {"BF16": n, "F8_E4M3": m}
     context: int | None = None  # the longest context its makers state, tokens
+    trained_context: int | None = None  # tokens it was trained on, where its architecture bounds no sequence
+    dimension: int | None = None  # of an embedding: numbers in one vector
+    capabilities: tuple[Capability, ...] = ()  # what it is for, as far as somebody says; () : nobody does
+    quantization: str | None = None  # of a quantized copy: format and bits, "awq-4bit"
+    weights: int | None = None  # of a quantized copy: bytes of its weights as stored
     license: object = None  # the card's `license` as it was parsed: str, list, bool, ... (cards contain errors)
     license_name: str | None = None
     license_link: str | None = None
@@ -94,7 +101,9 @@ class Model:
     datasets: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     gated: Literal["auto", "manual"] | bool | None = None
-    languages: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()  # as the card names them
+    languages_elsewhere: tuple[str, ...] = ()  # as others name them, where the card is silent or beside it
+    card_read: bool = True  # whether the card's own fields were read, so that what it does not name it does not name
     pipeline_tag: str | None = None
     library: str | None = None
     downloads: int | None = None  # last 30 days
@@ -113,3 +122,23 @@ class Model:
     conflicts: tuple[Conflict, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     notes: tuple[str, ...] = ()  # what a reader must know: "card has a BOM before its front matter: no metadata read"
+
+    @property
+    def generates(self) -> bool:
+        """Whether it writes text: not what turns text into vectors, ranks passages or fills in masked words."""
+        return self.pipeline_tag != "fill-mask" and not {"embedding", "rerank"} & set(self.capabilities)
+
+    @property
+    def kind(self) -> Kind:
+        """The one word for what it is; a quantized copy first, then what it makes, then what it reads."""
+        if self.quantization is not None:
+            return "quantized"
+        if not self.generates:
+            found = "rerank" in self.capabilities, "embedding" in self.capabilities
+            return "reranking" if found[0] else "embedding" if found[1] else "encoder"
+        return "vision-language" if "vision" in self.capabilities else "text"
+
+    @property
+    def original(self) -> str | None:
+        """Of a quantized copy, the id of the model whose weights it holds."""
+        return next((base.id for base in self.base_models if base.relation == "quantized"), None)

@@ -104,6 +104,9 @@ def architecture_of(model: Model) -> Architecture:
             raise
         shape = shapes.read_as_decoder(model.config, model.parameters)
     positions = model.context if shape.context is None else shape.context
+    if model.trained_context is not None:
+        learnt = f"the architecture limits no length; the model was trained on {model.trained_context:,} tokens"
+        return replace(shape, relative_positions=True, assumptions=(*shape.assumptions, learnt))
     return replace(shape, context=positions, stated_context=model.context)
 
 

@@ -1,7 +1,7 @@
 """Which models: filter, place, rank, and what the answer says. The models left out are kept, with a reason each. Pure.
 
-A model passes the gates in one fixed order (asked for, license, weights, place); the first gate that stops it names
-the reason. Whatever a gate cannot know stops the model: nothing is guessed upward.
+A model passes the gates in one fixed order (asked for, kind, license, weights, place); the first gate that stops it
+names the reason. Whatever a gate cannot know stops the model: nothing is guessed upward.
 """
 
 import heapq
@@ -131,10 +131,10 @@ def recommend(
     passed: list[Recommendation] = []
     rejected: list[LeftOut] = []
     for model in models:
-        left_out = _not_asked_for(model, filters)
+        left_out = _not_asked_for(model, filters) or _of_another_kind(model, workload)
         if left_out is None:
             judgement = judge(model)
-            left_out = _not_licensed(judgement, filters) or _not_servable(model, workload)
+            left_out = _not_licensed(judgement, filters)
         if left_out is None:
             placement = placement_of(_request(model, workload, unset), tried, caps, place)
             if isinstance(placement, Placement):
@@ -183,10 +183,15 @@ def _not_licensed(judgement: Judgement, filters: Filters) -> LeftOut | None:
     return None
 
 
-def _not_servable(model: Model, workload: Workload) -> LeftOut | None:
-    """What generates nothing cannot serve text."""
-    if workload.task == "serve" and model.pipeline_tag == "fill-mask":
+def _of_another_kind(model: Model, workload: Workload) -> LeftOut | None:
+    """What writes no text answers nobody; and a quantized copy is its original again, which has the score."""
+    for capability, what in (("embedding", "turns text into vectors"), ("rerank", "ranks passages")):
+        if capability in model.capabilities:
+            return LeftOut(model.id, "not_generative", f"it {what}; it does not generate text")
+    if workload.task == "serve" and not model.generates:
         return LeftOut(model.id, "not_generative", "it fills masks and classifies; it does not generate text")
+    if model.quantization is not None:
+        return LeftOut(model.id, "quantized_copy", f"a quantized copy of {model.original}, which is ranked itself")
     return None
 
 
@@ -198,7 +203,7 @@ def _because(judgement: Judgement) -> str:
 def _not_asked_for(model: Model, filters: Filters) -> LeftOut | None:
     if filters.languages:
         if not model.languages:
-            return LeftOut(model.id, "languages_unknown", "its card names no languages")
+            return LeftOut(model.id, "languages_unknown", _languages_unknown(model))
         missing = [language for language in filters.languages if language not in model.languages]
         if missing:
             return LeftOut(model.id, "language", f"its card does not name {', '.join(missing)}")
@@ -213,6 +218,12 @@ def _not_asked_for(model: Model, filters: Filters) -> LeftOut | None:
     if high is not None and model.parameters > high:
         return LeftOut(model.id, "too_large", billions)
     return None
+
+
+def _languages_unknown(model: Model) -> str:
+    why = "its card names no languages" if model.card_read else "its card was not read, so its languages are not known"
+    others = ", ".join(model.languages_elsewhere[:8])
+    return f"{why}; others name {others}" if others else why
 
 
 def ranked(rows: Iterable[Recommendation], sort: SortKey) -> tuple[Recommendation, ...]:

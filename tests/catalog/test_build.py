@@ -28,6 +28,13 @@ title = "a page"
 as_of = "2026-10-01"
 [sources.cfg]
 title = "config.json"
+[sources.family]
+title = "a list of families"
+level = "family"
+[sources.llmfit]
+title = "a scrape"
+[sources.name]
+title = "the repository's own name"
 [boards.AA]
 title = "Artificial Analysis"
 as_of = "2026-08-22"
@@ -44,7 +51,11 @@ def build(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     import facts_folder
 
     def run(
-        *rows: dict[str, Any], configs: dict[str, Any] | None = None, cards: list[Any] | None = None
+        *rows: dict[str, Any],
+        configs: dict[str, Any] | None = None,
+        cards: list[Any] | None = None,
+        gathered: dict[str, Any] | None = None,
+        contexts: str = "",
     ) -> dict[str, Model]:
         folder = tmp_path / "facts"
         folder.mkdir(exist_ok=True)
@@ -53,7 +64,11 @@ def build(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (folder / "hub_licenses.txt").write_text("# ids\nmit\nother\n")
         named = [{"id": id, "config": config} for id, config in (configs or {}).items()]
         sourced = [{"source": "src", **row} for row in rows]
-        for name, listed in (("models", sourced), ("configs", named), ("cards", cards or [])):
+        said = [{"id": id, "says": says} for id, says in (gathered or {}).items()]
+        (folder / "contexts.csv").write_text(f"id,context,source\n{contexts}")
+        (folder / "gathered_left_out.csv").write_text("reason,count\n")
+        files = {"models": sourced, "configs": named, "cards": cards or [], "gathered": said, "gathered_configs": []}
+        for name, listed in files.items():
             (folder / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in listed))
         texts = [build_catalog.build(facts_folder.Facts(folder)) for _ in range(2)]
         assert texts[0] == texts[1], "the same facts give the same bytes"
@@ -138,11 +153,118 @@ def test_a_twin_hands_on_its_shape_but_not_its_window(build: Build) -> None:
     assert "sliding_window" not in models["org/b"].config
 
 
-def test_the_source_nearest_to_config_json_says_the_context(build: Build) -> None:
+def context_and_others(model: Model) -> tuple[int | None, list[tuple[Any, str]]]:
+    others = [(one.other, one.other_source) for one in model.conflicts if one.field == "context"]
+    return model.context, others
+
+
+def test_of_two_lengths_said_of_a_repository_the_smaller_counts(build: Build) -> None:
     sources = {"max_position_embeddings": "cfg"}
     model = build(row("org/a", context_stated=128, max_position_embeddings=4096, sources=sources))["org/a"]
-    assert model.context == 4096
-    assert [(c.kept, c.other) for c in model.conflicts if c.field == "context"] == [(4096, 128)]
+    assert context_and_others(model) == (128, [(4096, "cfg")])
+
+
+def test_a_familys_length_counts_only_where_nobody_speaks_of_the_repository(build: Build) -> None:
+    family = {"org/a": {"family": {"context": 100}}, "org/b": {"family": {"context": 100}}}
+    models = build(row("org/a", context_stated=128), row("org/b"), gathered=family)
+    assert context_and_others(models["org/a"]) == (128, [(100, "family")])
+    assert context_and_others(models["org/b"]) == (100, [])
+
+
+def test_a_cited_length_counts_whatever_lists_say(build: Build) -> None:
+    model = build(row("org/a", context_stated=128), contexts="org/A,512,a paper\n")["org/a"]
+    assert context_and_others(model) == (512, [(128, "src")])
+    assert model.sources["context"] == "a paper"
+
+
+@pytest.mark.parametrize(("said", "kept"), [(16_384, 4096), (12_000, 12_000), (1024, 4096)])
+def test_a_multiple_of_the_length_and_a_window_are_not_taken_for_it(build: Build, said: int, kept: int) -> None:
+    """llmfit multiplies by a rope factor, and takes the window where a config states no length at its top."""
+    says = {"org/a": {"llmfit": {"context": said}, "family": {"context": 4096}}}
+    assert build(row("org/a", sliding_window=1024), gathered=says)["org/a"].context == kept
+
+
+def test_a_fallback_is_believed_only_where_a_config_always_states_its_length(build: Build) -> None:
+    says = {id: {"llmfit": {"context_or_fallback": 4096}} for id in ("org/a", "org/b")}
+    models = build(row("org/a"), row("org/b", model_type="never_heard_of"), gathered=says)
+    assert (models["org/a"].context, models["org/b"].context) == (4096, None)
+
+
+def test_without_a_limit_the_length_is_what_it_was_trained_on(build: Build) -> None:
+    model = build(row("org/a", model_type="bloom", context_stated=2048))["org/a"]
+    assert (model.context, model.trained_context) == (None, 2048)
+
+
+def test_what_the_card_says_of_languages_is_kept_apart(build: Build) -> None:
+    says = {"org/a": {"llmfit": {"languages": ["de"]}, "family": {"languages": ["en", "de"]}},
+            "org/b": {"family": {"languages": ["en"]}}}  # fmt: skip
+    models = build(gathered=says)
+    assert (models["org/a"].languages, models["org/a"].languages_elsewhere) == (("de",), ("en", "de"))
+    assert (models["org/b"].languages, models["org/b"].languages_elsewhere) == ((), ("en",))
+    assert (models["org/a"].card_read, models["org/b"].card_read) == (True, False)
+
+
+@pytest.mark.parametrize("day", ["2022-03-02", "2016-01-01", "2030-01-01"])
+def test_a_day_that_cannot_be_its_release_is_none(build: Build, day: str) -> None:
+    assert build(row("org/a", release_date=day))["org/a"].release_date is None
+
+
+def test_of_two_days_the_earlier_counts(build: Build) -> None:
+    says = {"org/a": {"llmfit": {"release_date": "2024-03-01"}, "src": {"release_date": "2024-02-01"}}}
+    model = build(gathered=says)["org/a"]
+    assert (model.release_date, model.sources["release_date"]) == ("2024-02-01", "src")
+    assert [conflict.other for conflict in model.conflicts] == ["2024-03-01"]
+
+
+@pytest.mark.parametrize(
+    ("id", "said", "capabilities"),
+    [
+        ("org/x-7b-base", ["chat", "tools"], ("base", "tools")),  # its own name outranks its family's list
+        ("org/x-7b-instruct", ["base"], ("chat",)),
+        ("org/x-coder-embedding-base", ["embedding", "chat"], ("code", "embedding")),
+        ("org/x-reranker", ["embedding"], ("rerank",)),
+        ("org/x-encoder", [], ()),
+        ("org/x-7b", ["chat", "reasoning"], ("chat", "reasoning")),
+    ],
+)
+def test_capabilities_never_contradict_each_other(
+    build: Build, id: str, said: list[str], capabilities: tuple[str, ...]
+) -> None:
+    model = build(gathered={id: {"family": {"capabilities": said}, "src": {"downloads": 5}}})[id]
+    assert model.capabilities == capabilities
+    assert all(model.sources[f"capabilities.{one}"] for one in capabilities)
+
+
+def test_a_quantized_copy_has_its_originals_shape_and_a_format_of_its_own(build: Build) -> None:
+    says = {"q/a-AWQ": {"llmfit": {"license": "mit", "num_layers": 2, "quantization": ["awq", 4]},
+                        "name": {"base_model": ["org/A", "quantized"]}}}  # fmt: skip
+    original = row("org/a", license="mit", context_stated=128, tie_word_embeddings=False)
+    models = build(original, gathered=says)
+    copy = models["q/a-AWQ"]
+    assert copy.config is not None
+    assert (copy.original, copy.quantization, copy.context) == ("org/a", "awq-4bit", 128)
+    assert (copy.config["hidden_size"], copy.config["quantization_config"]["bits"]) == (64, 4)  # type: ignore[index]
+    assert copy.parameters == models["org/a"].parameters
+    assert copy.weights is not None
+    assert copy.weights < 2 * UNTIED
+    assert copy.sources["config.hidden_size"] == "quantization of org/a"
+
+
+def test_a_copy_whose_shape_contradicts_its_name_is_not_taken_up(build: Build) -> None:
+    says = {"q/a-AWQ": {"llmfit": {"license": "mit", "num_layers": 9, "quantization": ["awq", 4]},
+                        "name": {"base_model": ["org/a", "quantized"]}}}  # fmt: skip
+    assert set(build(row("org/a"), gathered=says)) == {"org/a"}
+
+
+def test_a_count_that_contradicts_a_shape_that_is_known_whole_is_only_claimed(build: Build) -> None:
+    model = build(row("org/a", parameters=int(1.6 * UNTIED), tie_word_embeddings=False))["org/a"]
+    assert not model.parameters_exact
+    assert "taken as claimed" in model.notes[-1]
+
+
+def test_a_fact_that_no_law_knows_is_refused(build: Build) -> None:
+    with pytest.raises(ValueError, match="nobody reads"):
+        build(gathered={"org/a": {"src": {"smell": "sweet"}}})
 
 
 def test_a_card_adds_parents_and_never_a_verdict(build: Build) -> None:

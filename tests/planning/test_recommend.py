@@ -143,6 +143,9 @@ def test_a_fact_that_is_missing_stops_a_recommendation() -> None:
         ({"context": 2048}, {}, "context_too_long"),
         ({"context": None}, {}, "context_unknown"),
         ({"pipeline_tag": "fill-mask"}, {}, "not_generative"),
+        ({"capabilities": ("embedding",)}, {}, "not_generative"),
+        ({"capabilities": ("rerank",)}, {}, "not_generative"),
+        ({"quantization": "awq-4bit"}, {}, "quantized_copy"),
         ({}, {"max_usd_per_hour": 0.01}, "too_expensive"),
         ({}, {"families": Families(names=("p9",))}, "no_offer"),
     ],
@@ -151,6 +154,20 @@ def test_every_gate_names_its_reason(facts: dict[str, Any], wanted: dict[str, An
     left = run(model("a/a", 60, **facts), **wanted).rejected[0]
     assert left.code == code
     assert left.reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "its card names no languages"),
+        ({"card_read": False}, "its card was not read, so its languages are not known"),
+        ({"card_read": False, "languages_elsewhere": ("en",)}, "others name en"),
+    ],
+)
+def test_a_card_that_was_not_read_is_not_said_to_name_no_languages(facts: dict[str, Any], words: str) -> None:
+    (left,) = run(model("a/a", 60, **facts), languages=("de",)).rejected
+    assert left.code == "languages_unknown"
+    assert words in left.reason
 
 
 def test_a_price_that_is_not_known_is_never_taken_for_cheap() -> None:

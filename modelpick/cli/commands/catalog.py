@@ -7,42 +7,104 @@ import typer
 
 from modelpick.catalog import index, snapshot
 from modelpick.catalog.index import Catalog
-from modelpick.catalog.model import Model
+from modelpick.catalog.model import Kind, Model
 from modelpick.cli.options import whole_number
 from modelpick.cli.output import Console, Output
 from modelpick.errors import UsageError
 
 _FACTS = (
-    *("parameters", "active_parameters", "context", "license", "license_name", "license_link", "base_models"),
-    *("datasets", "languages", "pipeline_tag", "downloads", "likes", "release_date"),
+    *("kind", "parameters", "active_parameters", "quantization", "weights", "context", "trained_context", "dimension"),
+    *("license", "license_name", "license_link", "base_models", "capabilities", "languages", "languages_elsewhere"),
+    *("datasets", "pipeline_tag", "downloads", "likes", "release_date"),
 )
+# As the screen calls a fact, where its name alone would not say it.
+_WORDS = {
+    "languages": "languages (card)",
+    "languages_elsewhere": "languages (others)",
+    "trained_context": "trained at",
+    "release_date": "released",
+    "pipeline_tag": "task (card)",
+}
+_KINDS: tuple[Kind, ...] = ("text", "vision-language", "embedding", "reranking", "encoder", "quantized")
+_SHARES = ("license", "config", "context", "capabilities")
+_BEST = 200
 
 
 def info(out: Output) -> None:
-    """Show how many models there are, how old, from which sources."""
+    """Show how many models there are, of which kinds, what is known of them, and what is missing."""
     catalog = index.load()
-    rated = sum(model.quality is not None for model in catalog.models.values())
+    models = list(catalog.models.values())
+    kinds = {kind: _known([model for model in models if model.kind == kind]) for kind in _KINDS}
     payload = {
         "catalog": {
             "source": "embedded",
             "as_of": catalog.as_of,
             "downloads_as_of": catalog.downloads_as_of,
-            "models": len(catalog.models),
-            "with_quality": rated,
+            "models": len(models),
+            "with_quality": sum(model.quality is not None for model in models),
+            "kinds": kinds,
+            "all": _known(models),
+            "quantized_of_the_best": _of_the_best(models),
+            "left_out": dict(catalog.left_out),
         },
         "sources": [_source(key, catalog) for key in sorted(catalog.sources)],
         "boards": sorted(catalog.boards),
         "assumptions": [],
     }
+    out.answer(payload, lambda console: _draw_info(console, payload["catalog"], catalog))
 
-    def draw(console: Console) -> None:
-        console.print(f"{len(catalog.models)} models as of {catalog.as_of}, {rated} with a quality score.")
-        console.print("\nsources", style="bold")
-        for source in sorted(catalog.sources):
-            console.print(f"  {source:14} {catalog.sources[source].title}", markup=False)
-        console.print("\nnext: modelpick catalog show falcon", markup=False)
 
-    out.answer(payload, draw)
+def _known(models: list[Model]) -> dict[str, int]:
+    """How many there are, and of how many each of the facts that most depends on is known."""
+    return {
+        "models": len(models),
+        "license": sum(model.license is not None for model in models),
+        "config": sum(model.config is not None for model in models),
+        "context": sum((model.context or model.trained_context) is not None for model in models),
+        "capabilities": sum(bool(model.capabilities) for model in models),
+    }
+
+
+def _of_the_best(models: list[Model]) -> dict[str, int]:
+    """Quantized copies of the best models by the lower end of their scores, and how many of those have one."""
+    rated = [model for model in models if model.quality is not None and model.quality.status == "rated"]
+    rated.sort(key=lambda model: -(model.quality.low if model.quality else 0))
+    best = {model.id for model in rated[:_BEST]}
+    originals = [model.original for model in models if model.kind == "quantized" and model.original in best]
+    return {"best": len(best), "copies": len(originals), "with_a_copy": len(set(originals))}
+
+
+def _draw_info(console: Console, about: Any, catalog: Catalog) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(f"{about['models']:,} models as of {catalog.as_of}, {about['with_quality']} with a quality score.\n")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("kind", no_wrap=True)
+    for name in ("models", *_SHARES):
+        table.add_column(name, justify="right", no_wrap=True)
+    for kind, known in (*about["kinds"].items(), ("all", about["all"])):
+        shares = (f"{100 * known[name] // max(known['models'], 1)} %" for name in _SHARES)
+        table.add_row(kind, f"{known['models']:,}", *shares, style="bold" if kind == "all" else None)
+    console.print(table)
+    copies = about["quantized_of_the_best"]
+    console.print(
+        f"\nquantized copies of the {copies['best']} best models by score: {copies['copies']}, "
+        f"of {copies['with_a_copy']} of them",
+        markup=False,
+    )
+    if catalog.left_out:
+        console.print("\nin the sources and not taken up", style="bold")
+        for reason, count in sorted(catalog.left_out.items(), key=lambda one: -one[1]):
+            console.print(f"  {count:6,} {reason}", markup=False)
+    console.print("\nsources", style="bold")
+    listed = Table(box=None, pad_edge=False, show_header=False)
+    listed.add_column("key", no_wrap=True)
+    listed.add_column("title", overflow="fold")
+    for source in sorted(catalog.sources):
+        listed.add_row(source, Text(catalog.sources[source].title))
+    console.print(listed)
+    console.print("\nnext: modelpick catalog show falcon", markup=False)
 
 
 def _source(key: str, catalog: Catalog) -> dict[str, object]:
@@ -54,13 +116,14 @@ def show(
     out: Output,
     name: Annotated[str | None, typer.Argument(metavar="MODEL|WORD", help="A model id, or a word in its id.")] = None,
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows of a list. Default: 40.")] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Who says each fact, and who says otherwise.")] = False,
 ) -> None:
     """Show one model with its sources, or models with a word in the id."""
     catalog = index.load()
     model = catalog.find(name) if name else None
     if model is not None:
         found = model
-        out.answer(_model_as_json(found, catalog), lambda console: _draw_model(console, found, catalog))
+        out.answer(_model_as_json(found, catalog), lambda console: _draw_model(console, found, catalog, sources))
         return
     word = (name or "").lower()
     matches = [entry for id, entry in catalog.models.items() if word in id.lower()]
@@ -73,7 +136,13 @@ def show(
         "catalog": {"source": "embedded", "as_of": catalog.as_of, "models": len(catalog.models)},
         "matches": len(matches),
         "models": [
-            {"model": entry.id, "parameters": entry.parameters, "license": entry.license, "downloads": entry.downloads}
+            {
+                "model": entry.id,
+                "kind": entry.kind,
+                "parameters": entry.parameters,
+                "license": entry.license,
+                "downloads": entry.downloads,
+            }
             for entry in shown
         ],
         "assumptions": [],
@@ -109,6 +178,8 @@ def _model_as_json(model: Model, catalog: Catalog) -> dict[str, object]:
             for conflict in model.conflicts
         ],
         "notes": list(model.notes),
+        "card_read": model.card_read,
+        "quantized_copies": [copy.id for copy in catalog.models.values() if copy.original == model.id],
         "assumptions": [],
         "sources": [_source(key, catalog) for key in sorted(set(model.sources.values()) & set(catalog.sources))],
     }
@@ -120,35 +191,69 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _draw_model(console: Console, model: Model, catalog: Catalog) -> None:
+def _draw_model(console: Console, model: Model, catalog: Catalog, with_sources: bool) -> None:
     from rich.table import Table
 
     console.print(model.id, style="bold")
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("fact", no_wrap=True)
     table.add_column("value", overflow="fold")
-    table.add_column("source", style="dim", overflow="fold", max_width=24)
+    if with_sources:
+        table.add_column("source", style="dim", overflow="fold", max_width=24)
     rows: list[tuple[str, Any]] = [(key, _plain(getattr(model, key))) for key in _FACTS]
     rows += [(f"config.{key}", value) for key, value in (model.config or {}).items()]
     for key, value in rows:
-        if value in (None, [], ()):
-            table.add_row(key, "unknown", "")
-        else:
-            table.add_row(key, _short(value), model.sources.get(key, ""))
+        cells = [_WORDS.get(key, key.replace("_", " ") if "." not in key else key), _said(model, key, value)]
+        if cells[1]:
+            table.add_row(*cells, *([_who(model, key)] if with_sources else []))
     if model.quality is not None:
         quality = model.quality
         interval = f"{quality.score:.1f} ({quality.low:.1f} to {quality.high:.1f}), {quality.status}"
-        table.add_row("quality", interval, ", ".join(quality.sources))
+        table.add_row("quality", interval, *([", ".join(quality.sources)] if with_sources else []))
     console.print(table)
-    for conflict in model.conflicts:
-        console.print(
-            f"conflict: {conflict.field} kept {conflict.kept} ({conflict.kept_source}), not {conflict.other} "
-            f"({conflict.other_source})",
-            markup=False,
-        )
+    if with_sources:
+        for conflict in model.conflicts:
+            console.print(
+                f"conflict: {conflict.field} kept {conflict.kept} ({conflict.kept_source}), not {conflict.other} "
+                f"({conflict.other_source})",
+                markup=False,
+            )
     for note in model.notes:
         console.print(f"note: {note}", markup=False)
+    copies = [copy.id for copy in catalog.models.values() if copy.original == model.id]
+    if copies:
+        more = f", and {len(copies) - 5} more (--json)" if len(copies) > 5 else ""
+        console.print(f"quantized copies: {', '.join(copies[:5])}{more}", markup=False)
+    if not with_sources:
+        told = f"{len(model.conflicts)} disagree; who says what: " if model.conflicts else "who says so: "
+        console.print(f"{told}--sources", style="dim", markup=False)
     console.print(f"\nnext: modelpick license {model.id}\n      modelpick estimate {model.id}", markup=False)
+
+
+# What does not apply to most models: said where it is known, and not where it is not.
+_RARE = frozenset(
+    {"active_parameters", "quantization", "weights", "trained_context", "dimension", "license_name", "license_link",
+     "languages_elsewhere", "datasets", "base_models"}
+)  # fmt: skip
+
+
+def _said(model: Model, key: str, value: Any) -> str:
+    """A fact in words; nothing where it does not apply."""
+    if key == "context" and value is None and model.trained_context is not None:
+        return "no limit in the architecture"
+    if key == "languages" and not value:
+        return "none named by the card" if model.card_read else "unknown: the card was not read"
+    if key == "weights" and value is not None:
+        return f"{value / 2**30:.1f} GiB"
+    if value in (None, [], ()):
+        return "" if key in _RARE else "unknown"
+    return _short(value)
+
+
+def _who(model: Model, key: str) -> str:
+    if key == "capabilities":
+        return ", ".join(f"{one}: {model.sources.get(f'capabilities.{one}', '')}" for one in model.capabilities)
+    return model.sources.get(key, "")
 
 
 def _short(value: Any) -> str:
@@ -157,7 +262,9 @@ def _short(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
+        words = [f"{item['model']} ({item['relation']})" if isinstance(item, dict) else str(item) for item in value]
+        more = f" and {len(words) - 12} more" if len(words) > 14 else ""
+        return ", ".join(words[:12] if more else words) + more
     text = str(value)
     return text if len(text) <= 200 else text[:199] + "…"
 
@@ -166,14 +273,18 @@ def _draw_list(console: Console, shown: list[Model], matches: int) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True, overflow="ellipsis")
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("license", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("downloads", justify="right", no_wrap=True)
+    longest = max((len(model.kind) for model in shown), default=0)
+    others = longest + sum((7, 12, 11)) + 2 * 4  # the columns beside, and the gaps
+    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=max(console.width - others, 20))
+    table.add_column("kind", no_wrap=True, min_width=longest)
+    table.add_column("size", justify="right", no_wrap=True, min_width=7)
+    table.add_column("license", no_wrap=True, overflow="ellipsis", max_width=12)
+    table.add_column("downloads", justify="right", no_wrap=True, min_width=11)
     for model in shown:
         table.add_row(
             model.id,
-            f"{model.parameters / 1e9:.2f} B" if model.parameters else "unknown",
+            model.kind,
+            f"{model.parameters / 1e9:.2f}B" if model.parameters else "unknown",
             str(model.license_name or model.license or "unknown"),
             f"{model.downloads:,}" if model.downloads else "",
         )

@@ -185,6 +185,7 @@ _REASONS = {
     "no_offer": "no type matches the filters",
     "price_unknown": "price unknown",
     "not_offered_here": "fit types that AWS does not rent here",
+    "quantized_copy": "quantized copies",
     "too_expensive": "too expensive",
 }
 
@@ -215,7 +216,8 @@ def _draw_next(console: Console, answer: RecommendAnswer, shown: tuple[Recommend
         if any(row.judgement.basis == "tag" for row in shown):
             console.print("license: by its tag in the catalog, terms not read.", style="dim")
         console.print(f"next: modelpick license {shown[0].model.id}", markup=False)
-    left = answer.recommendations.rejected
+    # What is of another kind needs no reason: one asks why of a model that could have been there.
+    left = [one for one in answer.recommendations.rejected if one.code not in ("not_generative", "quantized_copy")]
     if left:
         best_known = max(left, key=lambda one: answer.catalog.models[one.model].downloads or 0)
         console.print(f"      modelpick recommend --why-not {best_known.model}", markup=False)
