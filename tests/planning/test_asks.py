@@ -1,0 +1,32 @@
+"""asks.toml, the table of what users ask, is one a ranking can be held to: its names are in the catalog."""
+
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelpick.catalog import index
+
+_ASKS: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("asks.toml").read_text())["ask"]
+
+
+def test_twenty_five_users_ask_different_things() -> None:
+    assert len({ask["user"] for ask in _ASKS}) == len({tuple(ask["words"]) for ask in _ASKS}) == 25
+    assert all(ask["why"] for ask in _ASKS)
+
+
+@pytest.mark.parametrize("ask", _ASKS, ids=lambda ask: ask["user"])
+def test_every_name_that_is_accepted_is_a_model_and_enough_remain(ask: dict[str, Any]) -> None:
+    ids = list(index.load().models)
+    for pattern in ask["accept"]:
+        assert any(fnmatchcase(id, pattern) for id in ids), pattern
+    remaining = [
+        id
+        for id in ids
+        if any(fnmatchcase(id, pattern) for pattern in ask["accept"])
+        and not any(fnmatchcase(id, pattern) for pattern in ask["never"])
+    ]
+    # Fewer could not fill the rows, and many more would be no expert's choice.
+    assert ask["at_least"] <= len(remaining) <= 400
