@@ -102,6 +102,20 @@ def for_version(table: ChatParsers, row: ChatFamily, version: str | None) -> Cha
     )
 
 
+def vllm_flags(row: ChatFamily, template: str | None = None) -> tuple[str, ...]:
+    """vLLM's flags for the parsers of `row`; `template` is the file that stands in for the model's own template.
+
+    So spelt since 0.9 (vllm/entrypoints/openai/cli_args.py and vllm/engine/arg_utils.py, 0.10.0 to 0.32.0).
+    """
+    tool, reasoning = row.tool_parser, row.reasoning_parser
+    return (
+        *row.flags,
+        *(("--enable-auto-tool-choice", "--tool-call-parser", tool) if tool else ()),
+        *(("--reasoning-parser", reasoning) if reasoning else ()),
+        *(("--chat-template", template) if template and tool else ()),
+    )
+
+
 def lists(names: Mapping[str, tuple[str, ...]], name: str, version: str) -> bool:
     """Whether vLLM `version` has the parser `name`."""
     span = names.get(name, ())

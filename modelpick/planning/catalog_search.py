@@ -59,6 +59,7 @@ def facts() -> SearchFacts:
         serving=calibration.serving,
         training=calibration.training,
         measured=calibration_file.measured_runs,
+        chat_parsers=embedded.load_chat_parsers(),
     )
 
 

@@ -14,6 +14,7 @@ from modelpick.errors import UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
 from modelpick.memory.parts import PARTS
+from modelpick.offers.chat_parsers import find, for_version, vllm_flags
 from modelpick.offers.price import Offer
 from modelpick.planning.caps import PlannedPlacement, within_caps
 from modelpick.planning.choose import TUNABLE, Tuning, tuned_names
@@ -49,7 +50,7 @@ from modelpick.planning.setups import Setup, findings_on
 from modelpick.ranges import Range
 from modelpick.schema import to_json
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
-from modelpick.workload import RunMethod
+from modelpick.workload import RunMethod, Workload
 
 _TAKEN_CARE_OF = ("transformers_serve_open",)  # by `modelpick serve`, which puts a proxy with a key before it
 
@@ -265,6 +266,27 @@ def _standing(context: _Context, best: PlannedPlacement) -> list[str]:
     return [calibration.standing(gpu) for calibration in found]
 
 
+def _chat_flags(context: _Context, served: Workload) -> list[str]:
+    """The flags by which the planned server reads tool calls and reasoning; no template is at hand to hold them to."""
+    model, table = context.request.model, context.facts.chat_parsers
+    if served.stack == "llama.cpp":
+        return [f"llama-server starts with {' '.join(table.llama_cpp.flags)}"]
+    if served.stack != "vllm":
+        return []
+    model_type = str((model.config or {}).get("model_type", ""))
+    row = find(table, model_type, (model.id, *(parent.id for parent in model.base_models)), None)
+    row = for_version(table, row, served.stack_version) if row is not None else None
+    flags = vllm_flags(row) if row is not None else ()
+    said = [f"vLLM starts with {' '.join(flags)}"] if flags else []
+    if row is not None and row.template is not None:
+        said.append(f"tools need vLLM's {row.template} in the model's folder where its own chat template lacks them")
+    if row is None or row.tool_parser is None:
+        said.append(
+            "no parser is known for its tool calls by its name: unless its template shows one, tools are refused"
+        )
+    return said
+
+
 def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
     facts, placement = context.facts, best.placement
     listed = [  # first what was never measured
@@ -277,6 +299,7 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
     if placement.serving is not None:
         served = placement.serving.workload
         listed.append("serving lasts until the limit")
+        listed += _chat_flags(context, served)
         if answered_at_once(served) < served.batch:
             listed.append(ONE_AFTER_ANOTHER)
     if best.limit_hours < best.hours.high:

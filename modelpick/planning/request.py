@@ -9,6 +9,7 @@ from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.measured import MeasuredRuns
+from modelpick.offers.chat_parsers import ChatParsers
 from modelpick.offers.compatibility import Rule, Subject
 from modelpick.offers.price import BillingRates
 from modelpick.planning.data_tokens import Tokens
@@ -46,8 +47,9 @@ class SearchFacts:
     """What a search judges by: the same for every model.
 
     `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
-    the calibrated constants of a stack and a method, of a server also for its version; `measured` the runs whose memory
-    was measured on the user's own machines.
+    the calibrated constants of a stack and a method, of a server also for its version; `chat_parsers` the flags by which
+    a server reads a family's tool calls and reasoning; `measured` the runs whose memory was measured on the user's own
+    machines.
     """
 
     rules: tuple[Rule, ...]
@@ -55,6 +57,7 @@ class SearchFacts:
     rates: BillingRates
     serving: Callable[[str, str, str | None], Calibration[ServingEfficiency]]
     training: Callable[[str, str], Calibration[TrainingEfficiency]]
+    chat_parsers: ChatParsers
     measured: Callable[[], MeasuredRuns] = MeasuredRuns
 
 

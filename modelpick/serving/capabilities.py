@@ -5,9 +5,9 @@ the gateway's table; this is about the model.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from modelpick.offers.chat_parsers import ChatFamily, ChatParsers, find, for_version
+from modelpick.offers.chat_parsers import ChatFamily, ChatParsers, find, for_version, vllm_flags
 from modelpick.planning.engines import EngineName
 
 
@@ -114,12 +114,7 @@ def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: S
     tools = "tools" not in why
     if not tools:
         why["forced_tools"] = why["named_tools"] = why["tools"]
-    flags = (
-        *row.flags,
-        *(("--enable-auto-tool-choice", "--tool-call-parser", str(row.tool_parser)) if tools else ()),
-        *(("--reasoning-parser", row.reasoning_parser) if row.reasoning_parser else ()),
-        *(("--chat-template", given) if given and tools else ()),
-    )
+    flags = vllm_flags(row if tools else replace(row, tool_parser=None), given)
     chat = bool(model.template != "" or given or row.flags)
     why |= {} if chat else _no_chat(model)
     return Abilities(

@@ -291,3 +291,14 @@ def test_a_server_has_no_end_of_its_own_and_a_time_that_is_no_interval(data: Pat
     ).as_json()["time"]
     assert (both["low_hours"], both["likely_hours"], both["until_limit"]) == (2.0, 2.0, True)
     assert both["job"]["likely_hours"] < 2.0
+
+
+def test_a_plan_says_by_which_flags_its_server_reads_calls_and_thoughts() -> None:
+    """The same ones that `serve` starts on the machine, whose vLLM is one whose parsers were read."""
+    said = "\n".join(gather.plan(MODEL, serve={"method": "bf16"}).assumptions)
+    assert "vLLM starts with --enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3" in said
+    unknown = "\n".join(gather.plan("01-ai/Yi-1.5-6B-Chat", serve={"method": "bf16"}).assumptions)
+    assert "no parser is known" in unknown
+    assert "--tool-call-parser" not in unknown
+    pinned = (Path(__file__).parents[2] / "deploy" / "requirements-vllm.in").read_text()
+    assert f"vllm=={embedded.load_chat_parsers().vllm.read}\n" in pinned
