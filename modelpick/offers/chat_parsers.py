@@ -75,8 +75,14 @@ def find(table: ChatParsers, model_type: str, names: Sequence[str], template: st
 
     `template` is the model's own chat template; None where it is not at hand, and then no row is chosen by it.
     """
-    plain = [_FORMAT.sub("", name.partition("@")[0].lower()) for name in names]
+    plain = [_plain(name) for name in names]
     return next((row for row in table.family if _applies(row, model_type, plain, template)), None)
+
+
+def _plain(name: str) -> str:
+    """An id or a path as the patterns know it: in lower case, without revision and number format."""
+    owner, slash, last = name.partition("@")[0].lower().rpartition("/")
+    return f"{owner}{slash}{_FORMAT.sub('', last)}"
 
 
 def _applies(row: ChatFamily, model_type: str, names: Sequence[str], template: str | None) -> bool:

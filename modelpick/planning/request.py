@@ -47,8 +47,8 @@ class SearchFacts:
     """What a search judges by: the same for every model.
 
     `rules` is the compatibility table, and `subject_of` the question to it for a model; `serving` and `training` give
-    the calibrated constants of a stack and a method, of a server also for its version; `chat_parsers` the flags by which
-    a server reads a family's tool calls and reasoning; `measured` the runs whose memory was measured on the user's own
+    the calibrated constants of a stack and a method, of a server also for its version; `chat_parsers` by which flags a
+    server reads a family's tool calls and reasoning; `measured` the runs whose memory was measured on the user's own
     machines.
     """
 

@@ -37,7 +37,9 @@ from modelpick.serving.sizing import NoRoomError, Sizing
 from modelpick.workload import SERVED_ANSWER, Workload, workload_from
 
 HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
-_ASKED_BY = {"chat": "messages", "tools": "tools"}  # what a model cannot do, and the parameter that asks for it
+_ASKED_BY = {  # what a model cannot do, and the parameter that asks for it, or its form
+    "chat": "messages", "tools": "tools", "forced_tools": "tool_choice.required", "named_tools": "tool_choice.function",
+}  # fmt: skip
 _SOLVED = ("transformers_serve_open",)  # caveats of the table that the gateway takes care of
 
 

@@ -79,12 +79,14 @@ class Features:
         effect(chunks[-1].usage is not None and chunks[-1].usage.completion_tokens > 0, chunks[-1])
         effect(all(chunk.model == self.model for chunk in chunks), chunks[0].model)
 
-    def try_stream_without_usage(self) -> None:
-        effect(all(chunk.usage is None for chunk in self.chat(6, stream=True)), "usage was not asked for")
-
     def try_n(self) -> None:
         answer = self.chat(4, n=2, temperature=1)
         effect(sorted(choice.index for choice in answer.choices) == [0, 1], answer)
+
+    def try_n_usage(self) -> None:
+        answer = self.chat(4, n=2)
+        if all(choice.finish_reason == "length" for choice in answer.choices):
+            effect(answer.usage.completion_tokens == 8, answer.usage)
 
     def try_logprobs(self) -> None:
         found = self.chat(4, logprobs=True, top_logprobs=2).choices[0].logprobs
@@ -135,6 +137,10 @@ class Features:
         effect(all(call.function.name == "get_weather" for call in calls), answer)
         if calls and choice.finish_reason != "length":
             effect(json.loads(calls[0].function.arguments)["city"] in ("Paris", "Oslo"), answer)
+
+    def try_tool_choice_without_tools(self) -> None:
+        self.called(self.chat(8, tool_choice="required"))
+        effect(False, "it has no tools")
 
     def try_tool_choice_none(self) -> None:
         effect(not self.chat(8, tools=[TOOL], tool_choice="none").choices[0].message.tool_calls, "it called")

@@ -77,6 +77,7 @@ def test_a_wrong_row_is_found() -> None:
     [
         ("qwen2", "Qwen/Qwen2.5-7B-Instruct", "hermes", None),
         ("qwen3", "Qwen/Qwen3-8B-AWQ", "hermes", "qwen3"),
+        ("qwen3", "/data/int4-models/Qwen3-8B", "hermes", "qwen3"),
         ("qwen3_moe", "Qwen/Qwen3-30B-A3B-Instruct-2507", "hermes", None),
         ("llama", "meta-llama/Llama-3.1-8B-Instruct@main", "llama3_json", None),
         ("llama", "NousResearch/Hermes-3-Llama-3.1-8B", "hermes", None),

@@ -154,6 +154,15 @@ def test_what_the_server_does_not_do_is_refused_by_name(
         client().embeddings.create(model="base", input="x")
 
 
+def test_no_feature_of_openais_client_is_accepted_and_ignored(served: dict[str, Any]) -> None:
+    from tests.clients.openai_features import outcomes
+
+    key = Path(served["key_file"]).read_text().strip()
+    found = outcomes(served["address"], key, "base", 40)
+    wrong = [outcome for outcome in found if outcome.word in ("ignored", "failed")]
+    assert not wrong, "\n".join(map(str, wrong))
+
+
 def test_what_is_asked_is_done(client: Callable[..., Any], models: Path) -> None:
     """On a model that is greedy by its own settings: sampling, seeds, biases, stop texts, tokens as a prompt."""
     import transformers

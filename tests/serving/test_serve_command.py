@@ -1,5 +1,6 @@
 """What `serve` refuses before anything is started, and what a dry run shows."""
 
+import json
 import os
 import socket
 import struct
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelpick.planning import gather
 from modelpick.serving import machine
 from tests.cli.conftest import Run
 from tests.serving.test_source import adapter, model
@@ -45,6 +47,24 @@ def test_a_dry_run_shows_flags_and_starts_nothing(modelpick: Run, tmp_path: Path
     assert told["tokens"] == 72
     assert told["proxy"] == "caddy"
     assert not state.exists()
+
+
+def test_vllm_starts_with_the_parsers_that_its_plan_names(modelpick: Run, tmp_path: Path) -> None:
+    """What `up` runs on the machine is this command: the same table, there with the template at hand."""
+    folder = model(tmp_path / "Qwen3-8B")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "qwen3"}))
+    (folder / "chat_template.jinja").write_text("{% if tools %}<tool_call>{% endif %}")
+    words = ["serve", str(folder), "--engine", "vllm", "--dry-run", "--offline", "--context", "64", "--json"]
+    told = modelpick(*words).json
+    planned = gather.plan("Qwen/Qwen3-8B", serve={"method": "bf16"}).assumptions
+    flags = next(said for said in planned if said.startswith("vLLM starts with ")).split()[3:]
+    assert told["command"][-len(flags) :] == flags
+    assert told["abilities"]["tools"] is True
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    plain = modelpick(*words).json
+    assert "--tool-call-parser" not in plain["command"]
+    assert plain["abilities"]["why"]["tools"] == "no known parser"
 
 
 def gguf(folder: Path, architecture: str) -> Path:

@@ -34,6 +34,8 @@ def main() -> None:
     params.embedding = given.embeddings
     # As LLAMA_ARG_REPACK=0 of llama-server: no weights rearranged for the processor, whose kernels crash on some.
     params.no_extra_bufts = os.environ.get("LLAMA_ARG_REPACK") == "0"
+    # Threads of a busy machine wait for each other at every layer: LLAMA_ARG_THREADS, also llama-server's, sets fewer.
+    params.cpuparams.n_threads = int(os.environ.get("LLAMA_ARG_THREADS", params.cpuparams.n_threads))
     params.ui = False
     server = xllamacpp.Server(params)
     print(f"listening on {server.listening_address}", flush=True)

@@ -19,9 +19,9 @@ class Parameter:
     """One request parameter and what it may hold.
 
     `neutral`: values that ask for nothing. `off`: values that turn it off, which ask for nothing where it is not there.
-    `label`: the endpoints where every server may have it, since nothing of an
-    answer depends on it. `least`, `above`, `most`: bounds of a number; `count`: of a list's length; `longest`: of a
-    text's.
+    `label`: the endpoints where every server may have it, since nothing of an answer depends on it. `needs`: the
+    parameter without which it would have no effect. `least`, `above`, `most`: bounds of a number; `count`: of a list's
+    length; `longest`: of a text's.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Parameter:
     neutral: tuple[Any, ...] = ()
     off: tuple[Any, ...] = ()
     label: tuple[EndpointName, ...] = ()
+    needs: str | None = None
 
     def asks(self, value: object, *, honoured: bool) -> bool:
         """Whether `value` asks for something of a server that does (`honoured`) or does not have the parameter."""
@@ -111,7 +112,10 @@ class RequestTable:
 
 @dataclass(frozen=True, slots=True)
 class RequestRules:
-    """What one server does at one endpoint. `version` is the server's, of whose code the rules are."""
+    """What one server does at one endpoint. `version` is the server's, of whose code the rules are.
+
+    `why` tells why a parameter is not honoured, by its name, or one form of it: `tool_choice.required`.
+    """
 
     engine: str
     version: str
@@ -133,16 +137,29 @@ class RequestRules:
             if not honoured:
                 raise self._not_honoured(name)
             parameter.require(value)
+            if (form := f"{name}.{_form(value)}") in self.why:
+                raise self._not_honoured(name, form)
             checked[name] = value
         for name in self.endpoint.required:
             if name not in checked:
                 raise bad(name, f"{name} is missing", "missing_required_parameter")
+        for name in checked:
+            if (other := self.known[name].needs) is not None and other not in checked:
+                raise bad(name, f"{name} has no effect without {other}")
         return checked
 
-    def _not_honoured(self, name: str) -> Refused:
-        why = self.why.get(name)
-        said = f"{name} is not supported by this server ({self.engine} {self.version})" + (f": {why}" if why else "")
+    def _not_honoured(self, name: str, form: str | None = None) -> Refused:
+        why = self.why.get(form or name)
+        said = f"{form or name} is not supported by this server ({self.engine} {self.version})" + (
+            f": {why}" if why else ""
+        )
         return bad(name, said, "unsupported_parameter")
+
+
+def _form(value: object) -> str:
+    """What a value says in one word: itself, or the type that an object names."""
+    named = value.get("type", "") if isinstance(value, dict) else value
+    return named if isinstance(named, str) else ""
 
 
 @cache
@@ -158,7 +175,8 @@ def endpoints() -> Mapping[str, RequestEndpoint]:
 
 
 def rules(engine: str, endpoint: str, refused: Mapping[str, str] | None = None) -> RequestRules:
-    """What `engine` does at `endpoint`. `refused`: parameters that it does not do for this model, and why."""
+    """What `engine` does at `endpoint`. `refused`: parameters, or forms of one (`tool_choice.required`), that it does
+    not do for this model, and why."""
     whole, refused = table(), refused or {}
     known = {parameter.name: parameter for parameter in whole.parameter}
     mine = [row for row in whole.honours if row.engine == engine and endpoint in row.endpoints]

