@@ -220,10 +220,10 @@ class Gateway:
         await answer.more(events.close(), last=True)
 
     def _license_files(self) -> dict[str, Path]:
-        """Regular files of the folder, by their names in it; links are not followed."""
+        """Regular files of the folder, by their names in it; links are not followed (rglob follows none)."""
         folder = self._state / "license"
         found = (path for path in folder.rglob("*") if not path.is_symlink() and path.is_file())
-        return {path.relative_to(folder).as_posix(): path for path in found if _no_link(path.parent, folder)}
+        return {path.relative_to(folder).as_posix(): path for path in found}
 
     async def _license(self, name: str, answer: "_Answer") -> None:
         path = self._license_files().get(name)
@@ -328,7 +328,3 @@ def _stops(asked: Mapping[str, Any]) -> list[str]:
 
 def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "modelpick"}
-
-
-def _no_link(path: Path, root: Path) -> bool:
-    return path == root or (not path.is_symlink() and _no_link(path.parent, root))
