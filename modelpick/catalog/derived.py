@@ -12,14 +12,15 @@ from modelpick.catalog.model import Model
 from modelpick.catalog.parents import is_recipe, paths_in
 
 Kind = Literal["quantized", "adapter", "merge"]
-_NAME = re.compile(
-    r"(?<![a-z0-9])(?:"
+NAME_WORDS = (
     r"(?P<adapter>q?lora|loras|dora|adapters?|peft)"
     r"|(?P<merge>merged?|merges|slerp|dare[-_]?ties|ties|frankenmerge|mergekit|passthrough)"
     r"|(?P<quantized>gguf|ggml(?:v\d)?|gptq|awq|exl[23]|hqq|aqlm|quip|eetq|bnb|imat(?:rix)?|autoround|mlx|onnx|openvino"
     r"|coreml|ct2|ctranslate2|tflite|litert|quant(?:i[sz]ed)?|qat|[1-8]-?bits?|int[48]|uint4|fp8|nf4|[mn]v?x?fp4"
-    r"|w[248]a(?:4|8|16)|i?q[1-8]_(?:[01k]|k_\w+|x*s|x*m|nl)))(?![a-z0-9])"
+    r"|w[248]a(?:4|8|16)|i?q[1-8]_(?:[01k]|k_\w+|x*s|x*m|nl))"
 )
+"""The words of a name that say how a model was made, as a regular expression; letters and digits end a word."""
+_NAME = re.compile(f"(?<![a-z0-9])(?:{NAME_WORDS})(?![a-z0-9])")
 # Methods that only ever change weights which exist; FP8, MXFP4 and compressed-tensors also hold originals.
 _AFTER_TRAINING = frozenset(
     {"gptq", "awq", "bitsandbytes", "aqlm", "hqq", "quip", "eetq", "exl2", "exl3", "auto-round", "autoround", "higgs",

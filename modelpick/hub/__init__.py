@@ -1,1 +1,1 @@
-"""The whole Hub and the price lists: what is new since the facts in force."""
+"""The whole Hub and the price lists: what is new since the facts in force, and an audit of every model."""

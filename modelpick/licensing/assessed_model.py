@@ -12,7 +12,7 @@ from modelpick.licensing.outcome import EvidenceSource
 from modelpick.licensing.overrides import Curation
 from modelpick.licensing.policy import Policy
 
-_TEXT_PIPELINES = frozenset(
+TEXT_PIPELINES = frozenset(
     {"text-generation", "text2text-generation", "fill-mask", "text-classification", "feature-extraction",
      "sentence-similarity", "token-classification", "translation", "summarization", "question-answering"}
 )  # fmt: skip
@@ -48,7 +48,7 @@ def modality_of(model: Model) -> Modality:
         return "multimodal"
     if model.pipeline_tag is None:
         return "text" if config.get("num_hidden_layers") else "unknown"
-    return "text" if model.pipeline_tag in _TEXT_PIPELINES else "multimodal"
+    return "text" if model.pipeline_tag in TEXT_PIPELINES else "multimodal"
 
 
 def assess_known(

@@ -9,7 +9,7 @@ says that there was a parent only of a model that is derived by its name or its 
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -49,11 +49,17 @@ class Ancestor:
     problem: AncestryProblem | None = None
     declared: bool = True  # False: the card does not say so in a field made for it
     source: str = "base_model"  # where it is named, as evidence
+    others: tuple[str, ...] = ()  # further ancestors in the chain that it is a parent of, as well as of `child`
+
+    def is_parent_of(self, id: str) -> bool:
+        """Whether the model called `id` names it as a parent."""
+        return id.lower() in (name.lower() for name in (self.child, *self.others))
 
 
 def ancestry(model: Model, find: Find, facts: LicenseFacts) -> tuple[Ancestor, ...]:
     """Every ancestor once, nearest first."""
     found: dict[str, Ancestor] = {}
+    again: list[Ancestor] = []  # parents that were found before, by another of their children
     queue: list[tuple[Model, tuple[str, ...]]] = [(model, (model.id.lower(), repository_of(model).lower()))]
     while queue:
         child, path = queue.pop(0)
@@ -64,13 +70,34 @@ def ancestry(model: Model, find: Find, facts: LicenseFacts) -> tuple[Ancestor, .
             if parent.problem == "cycle":
                 key = f"{key} in a cycle"
             if key in found:
+                found[key] = replace(found[key], others=(*found[key].others, child.id))
+                again.append(parent)
                 continue
             found[key] = parent
             if len(found) >= MOST:
                 return (*found.values(), replace(parent, model=None, problem="too_deep"))
             if parent.model is not None and parent.problem is None:
                 queue.append((parent.model, (*path, parent.model.id.lower())))
-    return tuple(found.values())
+    circle = _circle(model, found.values(), again) if again else None
+    return tuple(found.values()) if circle is None else (*found.values(), circle)
+
+
+def _circle(model: Model, found: Iterable[Ancestor], again: Iterable[Ancestor]) -> Ancestor | None:
+    """A circle of stated parents that was entered at two of its members, so that no path led round it."""
+    ancestors = list(found)
+    if any(one.problem == "cycle" for one in ancestors):
+        return None
+    edges = [
+        one for one in (*ancestors, *again) if one.model and one.problem is None and one.source.startswith(_STATED)
+    ]
+    parents: dict[str, list[Ancestor]] = {}
+    for edge in edges:
+        parents.setdefault(edge.child.lower(), []).append(edge)
+    left = {name for edge in edges for name in (edge.child.lower(), edge.id.lower())}
+    while ends := {name for name in left if not any(up.id.lower() in left for up in parents.get(name, ()))}:
+        left -= ends
+    closing = next((edge for edge in again if edge.child.lower() in left and edge.id.lower() in left), None)
+    return None if closing is None else replace(closing, model=None, problem="cycle")
 
 
 def _parents(child: Model, path: tuple[str, ...], find: Find, facts: LicenseFacts) -> list[Ancestor]:

@@ -232,7 +232,7 @@ def _misnamed(subject: AssessedModel, parts: Sequence[Assessment]) -> list[Asses
     name, licenses = subject.model.id.rsplit("/", 1)[-1].lower(), subject.facts.licenses.by_id
     ids = dict.fromkeys(finding.id for part in parts for finding in part.findings)
     prefixes = {licenses[id].owes.name_prefix for id in ids if id in licenses}
-    missing = sorted(prefix for prefix in prefixes if prefix and not _begins(name, prefix))
+    missing = sorted(prefix for prefix in prefixes if prefix and not has_prefix(name, prefix))
     if not missing:
         return []
     demanded = subject.policy.rules.conditional
@@ -243,7 +243,8 @@ def _misnamed(subject: AssessedModel, parts: Sequence[Assessment]) -> list[Asses
     return [Assessment(demanded, (Reason("name_prefix_missing", text, subject.model.id, demanded),))]
 
 
-def _begins(name: str, prefix: str) -> bool:
+def has_prefix(name: str, prefix: str) -> bool:
+    """Whether a model's name (in lower case, without its owner) begins with the prefix that a license asks for."""
     plain = name.removeprefix("meta-").replace("-", "").replace("_", "")
     return plain.startswith(prefix.lower().replace(" ", ""))
 

@@ -245,7 +245,7 @@ def _assess_ancestor(
     ancestor: Ancestor, chain: tuple[Ancestor, ...], policy: Policy, facts: LicenseFacts, find: Find
 ) -> ModelAssessment:
     if ancestor.model is not None:
-        above = tuple(other for other in chain if other.child.lower() == ancestor.id.lower())
+        above = tuple(other for other in chain if other.is_parent_of(ancestor.id))
         return assess_model(ancestor.model, above, policy, facts, find, ancestor=True)
     if ancestor.problem in (None, "missing_ancestor"):
         return assess_missing(ancestor.id, policy, facts, ancestor.source)

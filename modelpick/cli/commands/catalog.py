@@ -1,4 +1,4 @@
-"""`modelpick catalog show|info|diff`: what exists, where each fact came from, and what has changed."""
+"""`modelpick catalog show|info|diff|audit`: what exists, from where, what has changed, and all of the Hub judged."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,9 +8,11 @@ import typer
 from modelpick.catalog import index, snapshot
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Kind, Model
-from modelpick.cli.options import whole_number
-from modelpick.cli.output import Console, Output
-from modelpick.errors import UsageError
+from modelpick.cli.options import PolicyName, whole_number
+from modelpick.cli.output import VERDICT_EXIT, Console, Output, Waiting, worst
+from modelpick.cli.policy_options import ProductName, policy_for
+from modelpick.errors import EXIT_CANNOT_TELL, UsageError
+from modelpick.files import write_atomically
 
 _FACTS = (
     *("kind", "parameters", "active_parameters", "quantization", "weights", "context", "trained_context", "dimension"),
@@ -344,4 +346,59 @@ def _names(change: Any) -> set[str]:
     return {str(name).lower() for name in (change.what, change.was if change.kind == "renamed" else change.what)}
 
 
-SUBCOMMANDS = {"show": show, "info": info, "diff": diff}
+def audit(
+    out: Output,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="models.parquet of the public data set hub-stats.")],
+    commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
+    policy: PolicyName = None,
+    product: ProductName = None,
+    out_file: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Write each model's verdict as parquet.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="FILE", help="Show what changed since this file of --out.")
+    ] = None,
+    mine: Annotated[
+        str | None,
+        typer.Option("--mine", metavar="FILE", help="Show your own models: a lock, an audit, or ids by line."),
+    ] = None,
+    html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write the answer as a page.")] = None,
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows of each list. Default: 20.")] = None,
+    index: Annotated[
+        str | None, typer.Option("--index", metavar="DIR", help="Where indexes are kept. Default: the cache.")
+    ] = None,
+) -> None:
+    """Judge every model of the Hub with all its ancestors, from a dump.
+
+    Exit code: 0; with --mine 1 where one is denied, 3 where a person must decide.
+    """
+    from modelpick.cli.render.hub_audit import draw_hub_audit
+    from modelpick.hub.audit import TOP, audit_hub
+    from modelpick.report.hub_audit import page
+
+    chosen = policy_for(policy, product, commercial=commercial)
+    with Waiting(out) as show:
+        found = audit_hub(
+            Path(file).expanduser(), chosen, out=_path(out_file), since=_path(since), mine=_path(mine),
+            index=_path(index), top=whole_number("--limit", limit) or TOP, show=show,
+        )  # fmt: skip
+    out.answer(found.as_json(), lambda console: draw_hub_audit(console, found))
+    for text in found.not_judged:
+        out.note(text)
+    if found.skipped:
+        out.note(f"{found.skipped:,} rows have no id that the Hub could have given: not judged")
+    if html is not None:
+        write_atomically(Path(html).expanduser(), page(found), fix="name a file you may write")
+    for written in (out_file, html):
+        if written is not None:
+            out.note(f"wrote {written}")
+    code = worst(EXIT_CANNOT_TELL if one.now is None else VERDICT_EXIT[one.now] for one in found.mine or ())
+    if code:
+        raise typer.Exit(code)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
+
+
+SUBCOMMANDS = {"show": show, "info": info, "diff": diff, "audit": audit}

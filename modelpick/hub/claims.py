@@ -1,0 +1,179 @@
+"""A row of the dump as the Model that `license` judges, and which rows are judged alike.
+
+A claim is everything of a row that a judgement looks at; a context is what it looks at of the ancestors. Both are kept
+as one example, and the example is judged by the functions that `license` calls: no rule stands here a second time.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from modelpick.catalog.derived import derivation
+from modelpick.catalog.hub_record import merged
+from modelpick.catalog.model import BaseModel, Model
+from modelpick.catalog.parts import RepositoryParts
+from modelpick.hub.name_keys import prefixes_of
+from modelpick.licensing.assessed_model import modality_of, organisation_of
+from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.identify import Known, Unknown, identify, licenses_in
+from modelpick.licensing.license import License
+from modelpick.licensing.lineage import Ancestor
+from modelpick.licensing.model_evidence import has_prefix
+
+MISSING, LOCAL_PATH, CYCLE, TOO_DEEP = "missing_ancestor", "local_path_parent", "cycle", "too_deep"
+"""The problems of an ancestor that is no row of the dump, by the codes of their reasons."""
+PSEUDO = {-1: LOCAL_PATH, -2: CYCLE, -3: TOO_DEEP}
+"""Nodes of the graph of parents that stand for no repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim by an example: its id, the other columns of its row, and the problem where it is an ancestor alone."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    license: str | None = None  # JSON, as are the next two
+    license_name: str | None = None
+    license_link: str | None = None
+    gated: str | None = None
+    pipeline_tag: str | None = None
+    library: str | None = None
+    problem: str | None = None
+
+    def model(self, id: str | None = None, bases: Sequence[str] = (), revision: str | None = None) -> Model:
+        """The claim as a Model, or that of another row with the same claim."""
+        fields = {"license": self.license, "license_name": self.license_name, "license_link": self.license_link}
+        card = {name: json.loads(value) for name, value in fields.items() if value is not None}
+        record = {
+            "id": id or self.id, "tags": list(self.tags), "cardData": card, "gated": self.gated,
+            "pipeline_tag": self.pipeline_tag, "library_name": self.library,
+        }  # fmt: skip
+        return replace(model_of(record, revision), base_models=tuple(BaseModel(base) for base in bases))
+
+
+def model_of(record: Mapping[str, Any], revision: str | None = None) -> Model:
+    """The Model of a record of the Hub of which no file was read: it stands on the Hub's tags, as the catalog's do."""
+    id, gated = str(record["id"]), record.get("gated")
+    words: dict[object, bool] = {"true": True, "false": False}
+    parts = RepositoryParts(id, "hub", revision, (), {}, None, None, None, {}, ())
+    return replace(merged(parts, {**record, "gated": words.get(gated, gated)}, asked=id), origin="catalog")
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What contexts are reduced by: of a claim as a subject, and as an ancestor of others."""
+
+    roots: frozenset[str]  # of the families that its name implies
+    shown: frozenset[str]  # of those, the ones with a license of their own
+    kind: tuple[str, str, str | None]  # its owner, its families, its problem
+    is_found: bool
+    has_open_name: bool  # whether who its ancestors are may tell which license its claim means
+    alone: object  # equal where claims without parents are judged alike
+    with_parents: object  # the same of claims with parents, where what a name says of being made is no question
+
+
+class Contexts:
+    """Numbers each pair of a claim and a context once. A context that a claim does not look at is no context."""
+
+    def __init__(self, claims: Sequence[Claim], facts: LicenseFacts) -> None:
+        self._claims, self._facts = claims, facts
+        self._owners = owners_that_matter(facts)
+        self._scoped = [one.id for one in facts.licenses.licenses if one.limits.territory_scope == "multimodal"]
+        self._traits: dict[int, _Traits] = {}
+        self._numbers: dict[object, int] = {}
+        self.judged: list[tuple[int, tuple[int, ...]]] = []  # the claim, and claims that are examples of its context
+
+    def number(self, claim: int, ancestors: Iterable[int]) -> int:
+        """The number of a claim under ancestors of these claims."""
+        if self._claims[claim].problem is not None:
+            ancestors = ()
+        own, key, examples = self.traits(claim), set[object](), dict[object, int]()
+        for other in sorted(ancestors):
+            trait = self.traits(other)
+            told: list[object] = ["any", *(["found"] if trait.is_found else []), *(own.roots & trait.shown)]
+            if own.has_open_name:
+                told.append(trait.kind)
+            for one in told:
+                examples.setdefault(one, other)
+            key.update(told)
+        asked = (own.with_parents if key else own.alone, frozenset(key))
+        if asked not in self._numbers:
+            self._numbers[asked] = len(self.judged)
+            self.judged.append((claim, tuple(sorted(set(examples.values())))))
+        return self._numbers[asked]
+
+    def traits(self, claim: int) -> _Traits:
+        found = self._traits.get(claim)
+        if found is None:
+            found = self._traits[claim] = self._traits_of(self._claims[claim])
+        return found
+
+    def _traits_of(self, claim: Claim) -> _Traits:
+        if claim.problem not in (None, MISSING):
+            nothing: frozenset[str] = frozenset()
+            return _Traits(nothing, nothing, ("", "", claim.problem), False, False, claim.problem, claim.problem)
+        implied = self._facts.families.of(claim.id, None)
+        owner = organisation_of(claim.id)
+        names = "+".join(one.family.name for one in implied)
+        kind = (owner if owner in self._owners else "", names, claim.problem)
+        model = claim.model()
+        licenses = self._licenses_of(model)
+        bound = {one.id for one in licenses} | {one.family.license for one in implied}
+        scoped = any(id in bound for id in self._scoped) or bool(claim.license_link)
+        name = claim.id.rpartition("/")[2].lower()
+        prefixes = tuple(has_prefix(name, prefix) for prefix in prefixes_of(self._facts))
+        known = claim.id.lower() if self._facts.curations.about(claim.id) or claim.license_link else None
+        fields = (claim.license, claim.license_name, claim.license_link, claim.gated)
+        tags = tuple(tag for tag in claim.tags if ":" in tag)
+        with_parents = (kind, tags, fields, modality_of(model) if scoped else None, prefixes, known)
+        made = derivation(model, claim.id)
+        alone = (made and made.kind == "merge", self._facts.name_matches.of(claim.id) is not None)
+        return _Traits(
+            frozenset(one.family.root for one in implied),
+            frozenset(one.family.root for one in implied if one.family.license is not None),
+            kind,
+            claim.problem is None,
+            claim.problem is None and self._is_open(model),
+            (with_parents, alone),
+            with_parents,
+        )
+
+    def _licenses_of(self, model: Model) -> set[License]:
+        """Every license that a claim's fields may mean, to whomever they belong."""
+        index = self._facts.licenses
+        found: set[License] = set()
+        for text in _texts(model):
+            found.update(licenses_in(identify(text, None, (), index)), index.by_name(text), index.mentioned(text))
+        return found
+
+    def _is_open(self, model: Model) -> bool:
+        index = self._facts.licenses
+        texts = _texts(model)
+        claims = [identify(text, None, (), index) for text in texts]
+        plain = all(isinstance(one, Unknown) or (isinstance(one, Known) and len(one.candidates) == 1) for one in claims)
+        return not plain or any(index.by_name(text) for text in texts)
+
+
+def _texts(model: Model) -> list[str]:
+    """Every text of a claim that may name a license."""
+    values = model.license if isinstance(model.license, list) else [model.license]
+    texts = [value for value in (*values, model.license_name) if isinstance(value, str)]
+    return [*texts, *(tag.partition(":")[2] for tag in model.tags if tag[:1] in "lL")]
+
+
+def examples_of(claims: Sequence[Claim], judged: tuple[int, tuple[int, ...]]) -> tuple[Model, tuple[Ancestor, ...]]:
+    """The model, and the ancestors that stand for its context."""
+    subject = claims[judged[0]].model()
+    ancestors = []
+    for number in judged[1]:
+        claim = claims[number]
+        found = Model(id=claim.id, origin="catalog") if claim.problem is None else None
+        ancestors.append(Ancestor(claim.id, subject.id, "unknown", found, claim.problem))  # type: ignore[arg-type]
+    return subject, tuple(ancestors)
+
+
+def owners_that_matter(facts: LicenseFacts) -> frozenset[str]:
+    """The organisations (lower case) whose word counts for more than anybody's: of named licenses and of families."""
+    owners = {owner.lower() for one in facts.licenses.licenses if one.named for owner in one.named.by}
+    return frozenset(owners | {owner.lower() for family in facts.families for owner in family.owners})

@@ -1,0 +1,163 @@
+"""What later audits of the same dump start from: a folder of three parquet files and one of JSON. I/O.
+
+It holds no verdict, so it serves every policy. It is refused, and made anew, where the dump, the license facts or
+modelpick are not those it was made from.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelpick import __version__
+from modelpick.catalog import hub_cache
+from modelpick.errors import UsageError
+from modelpick.files import read_json
+from modelpick.hub.build import Built, Show, build
+from modelpick.hub.claims import Claim
+from modelpick.hub.hub_table import CODE, checked_path, hub_table, quoted
+from modelpick.licensing import load
+from modelpick.licensing.facts import LicenseFacts
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FORMAT = 1
+"""Raised with every change of what the files hold."""
+_TAIL = 65_536  # bytes at a parquet file's end: its footer, which holds the statistics of every column
+_KEPT = 4  # indexes of the newest dumps; each is a tenth of its dump
+_TABLES = ("audited", "edge", "as_ancestor", "missing")
+
+
+@dataclass(frozen=True, slots=True)
+class SlimIndex:
+    """An index that matches its dump. `folder` holds the tables of `Built`; `was_there`: it was made earlier."""
+
+    folder: Path
+    source: str  # SHA-256 that stands for the dump
+    rows: int
+    skipped: int
+    not_judged: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    judged: tuple[tuple[int, tuple[int, ...]], ...]
+    sets: tuple[tuple[int, ...], ...]
+    was_there: bool
+
+    def table(self, name: str) -> str:
+        """SQL that reads one of its tables."""
+        return f"read_parquet({quoted(str(self.folder / f'{name}.parquet'))})"
+
+
+def indexed(
+    connection: "DuckDBPyConnection", dump: Path, facts: LicenseFacts, show: Show, folder: Path | None = None
+) -> SlimIndex:
+    """The index of a dump: the one in `folder` (default: the user's cache) where it matches, else a new one.
+
+    Raises UsageError as `hub_table` does, and where the folder cannot be written.
+    """
+    checked_path(dump)
+    key = _key(dump)
+    home = folder or _default_folder()
+    place = home / key["source"][:24]
+    found = _opened(place, key)
+    if found is not None:
+        return found
+    table = hub_table(connection, dump)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as new:
+            built = build(connection, table, facts, Path(new), show)
+            show("writing the index", 0, None)
+            content = {**key, "rows": table.rows, "not_judged": list(table.not_judged), **_plain(built)}
+            _write(connection, Path(new), content)
+            shutil.rmtree(place, ignore_errors=True)
+            Path(new).rename(place)
+            Path(new).mkdir()  # what the context manager removes
+        _trim(home, place)
+    except OSError as error:
+        raise UsageError(
+            f"the index cannot be written to {home}: {error.strerror or error}",
+            fix="name a folder with --index, or set XDG_CACHE_HOME", code="cannot_write",
+        ) from None  # fmt: skip
+    made = _opened(place, key)
+    if made is None:
+        raise UsageError(f"the index in {place} cannot be read back", fix="name another folder with --index", code=CODE)
+    return SlimIndex(**{**{name: getattr(made, name) for name in made.__slots__}, "was_there": False})
+
+
+def _key(dump: Path) -> dict[str, Any]:
+    """What an index must have been made from: the dump (size, time, footer), the license facts, this modelpick."""
+    stat = dump.stat()
+    digest = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
+    with dump.open("rb") as file:
+        file.seek(max(stat.st_size - _TAIL, 0))
+        digest.update(file.read())
+    return {"format": FORMAT, "modelpick": __version__, "facts": _facts_digest(), "source": digest.hexdigest()}
+
+
+def _facts_digest() -> str:
+    """SHA-256 of the files that say what is one claim: license facts, families, known models, data sets."""
+    digest = hashlib.sha256()
+    folder = load.policies_directory()
+    for path in (*sorted(folder.glob("*.toml")), load.compiled_path()):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()
+
+
+def _default_folder() -> Path:
+    cache = hub_cache.default_folder()
+    if cache is None:
+        raise UsageError("there is no cache folder for the index", fix="name one with --index", code="cannot_write")
+    return cache.parent / "hub-audits"
+
+
+def _plain(built: Built) -> dict[str, Any]:
+    claims = [list(asdict(claim).values()) for claim in built.claims]
+    return {"skipped": built.skipped, "claims": claims, "judged": built.judged, "sets": built.sets}
+
+
+def _write(connection: "DuckDBPyConnection", folder: Path, content: dict[str, Any]) -> None:
+    for leftover in folder.iterdir():
+        leftover.unlink()
+    order = {"audited": " ORDER BY downloads DESC, row", "edge": " ORDER BY child", "missing": "", "as_ancestor": ""}
+    for name in _TABLES:
+        target = quoted(str(folder / f"{name}.parquet"))
+        connection.execute(f"COPY (SELECT * FROM {name}{order[name]}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"DROP TABLE {name}")
+    (folder / "index.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+
+
+def _opened(folder: Path, key: dict[str, Any]) -> SlimIndex | None:
+    """The index of a folder, or None where there is none that matches."""
+    if not all((folder / f"{name}.parquet").is_file() for name in _TABLES):
+        return None
+    try:
+        content = read_json(folder / "index.json", code="bad_index", largest=2**30)
+        if any(content.get(name) != value for name, value in key.items()):
+            return None
+        return SlimIndex(
+            folder, content["source"], content["rows"], content["skipped"], tuple(content["not_judged"]),
+            tuple(Claim(id, tuple(tags), *rest) for id, tags, *rest in content["claims"]),
+            tuple((claim, tuple(context)) for claim, context in content["judged"]),
+            _tuples(content["sets"]), True,
+        )  # fmt: skip
+    except (UsageError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _tuples(lists: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(tuple, lists))
+
+
+def _trim(home: Path, newest: Path) -> None:
+    """Removes all but the newest indexes."""
+    found = [path for path in home.iterdir() if path.is_dir() and (path / "index.json").is_file() and path != newest]
+    found.sort(key=lambda path: os.stat(path).st_mtime, reverse=True)
+    for path in found[_KEPT - 1 :]:
+        shutil.rmtree(path, ignore_errors=True)
