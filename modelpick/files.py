@@ -78,6 +78,13 @@ def read_start(path: Path | str, size: int, *, code: str, fix: str | None = None
         return file.read(size)
 
 
+def read_end(path: Path | str, size: int, *, code: str, fix: str | None = None) -> bytes:
+    """The last `size` bytes of a regular file, or all of a shorter one. Raises as `read_bytes` does."""
+    with _opened(path, code, fix) as file, _typed("read", path, code, fix):
+        file.seek(max(file.seek(0, os.SEEK_END) - size, 0))
+        return file.read(size)
+
+
 def read_text(path: Path | str, *, code: str, fix: str | None = None, largest: int = LARGEST) -> str:
     """A UTF-8 text file, with or without a byte order mark. Raises as `read_bytes` does, and for another encoding."""
     content = read_bytes(path, code=code, fix=fix, largest=largest)

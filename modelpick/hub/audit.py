@@ -63,7 +63,7 @@ class Organisation:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HubChange:
     """A model whose verdict differs from an earlier audit's; None: it was not there, or is not there any more."""
 
     model: str
@@ -73,12 +73,12 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class HubChanges:
     """What changed since an earlier audit: how many models by (was, now), and those with the most downloads."""
 
     since: str
     counts: tuple[tuple[str | None, str | None, int], ...]
-    top: tuple[Change, ...]
+    top: tuple[HubChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class HubAudit:
     organisations: tuple[Organisation, ...]
     reasons: tuple[tuple[str, int], ...]  # how many models each reason was given for
     one_by_one: int  # models that the policy or a decision names, judged by themselves
-    changes: Changes | None
+    changes: HubChanges | None
     mine: tuple[my.MyModel, ...] | None
 
     def as_json(self) -> dict[str, object]:
@@ -267,7 +267,7 @@ def _reasons(connection: "DuckDBPyConnection", codes: Sequence[str]) -> tuple[tu
     return tuple(sorted(((code, n) for code, n in counts.items() if n), key=lambda one: (-one[1], one[0])))
 
 
-def _changes(connection: "DuckDBPyConnection", since: Path, top: int) -> Changes:
+def _changes(connection: "DuckDBPyConnection", since: Path, top: int) -> HubChanges:
     """Compared by id, in any spelling of upper and lower case."""
     import duckdb
 
@@ -279,7 +279,9 @@ def _changes(connection: "DuckDBPyConnection", since: Path, top: int) -> Changes
         )
     except duckdb.Error as error:
         text = printable(first_line(error))[:200]
-        raise UsageError(f"{printable(str(since))} is no audit of before: {text}", fix=fix, code=CODE) from None
+        raise UsageError(
+            f"{printable(str(since))} cannot be read as an audit of before: {text}", fix=fix, code=CODE
+        ) from None
     words = ", ".join(quoted(verdict) for verdict in VERDICTS)
     connection.execute(
         f"""CREATE OR REPLACE TABLE change AS SELECT coalesce(n.id, b.id) AS id,
@@ -295,4 +297,4 @@ def _changes(connection: "DuckDBPyConnection", since: Path, top: int) -> Changes
         f"""SELECT id, downloads::BIGINT, was, now FROM change
         ORDER BY was IS NULL OR now IS NULL, downloads DESC, id LIMIT {top}"""
     ).fetchall()
-    return Changes(str(since), tuple(counts), tuple(Change(*row) for row in rows))
+    return HubChanges(str(since), tuple(counts), tuple(HubChange(*row) for row in rows))

@@ -16,7 +16,7 @@ from modelpick.catalog.card import hub_id
 from modelpick.catalog.model import Model
 from modelpick.hub import name_keys
 from modelpick.hub.ancestry import join_ancestors, numbered
-from modelpick.hub.claims import CYCLE, LOCAL_PATH, MISSING, PSEUDO, TOO_DEEP, Claim, Contexts, owners_that_matter
+from modelpick.hub.claims import CYCLE, LOCAL_PATH, MISSING, PSEUDO, TOO_DEEP, Contexts, HubClaim, owners_that_matter
 from modelpick.hub.hub_table import HubTable, quoted
 from modelpick.licensing import load
 from modelpick.licensing.assessed_model import TEXT_PIPELINES
@@ -40,11 +40,11 @@ _HUB_LINK = r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)"
 class Built:
     """What a dump comes to before any policy. `judged`: claims in contexts; `sets`: the judged ancestors of a model.
 
-    Beside it, in the database: audited(row, id, owner, downloads, sha, judged, set_id), edge(child, parent, stated),
+    The rest is in the database: audited(row, id, owner, downloads, sha, judged, set_id), edge(child, parent, stated),
     as_ancestor(node, judged, is_row), missing(node, id).
     """
 
-    claims: Sequence[Claim]
+    claims: Sequence[HubClaim]
     judged: Sequence[tuple[int, tuple[int, ...]]]
     sets: Sequence[tuple[int, ...]]
     skipped: int  # rows without an id that the Hub could have given
@@ -89,7 +89,7 @@ def _read(connection: "DuckDBPyConnection", table: HubTable) -> None:
 
 
 def _edges(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
-    """edge(child, parent, stated), and missing(node, id) for parents that are no row."""
+    """edge(child, parent, stated), and missing(node, id) for parents without a row."""
     run = connection.execute
     part = "split_part(tag, ':', -1)"
     run(
@@ -267,7 +267,7 @@ def _data_classes(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None
     )
 
 
-def _claims(connection: "DuckDBPyConnection", facts: LicenseFacts) -> list[Claim]:
+def _claims(connection: "DuckDBPyConnection", facts: LicenseFacts) -> list[HubClaim]:
     """node(node, claim) for rows and missing parents, and one example of each claim."""
     run = connection.execute
     is_license = "(tag >= 'l' AND tag < 'm' OR tag >= 'L' AND tag < 'M') AND contains(tag, ':')"
@@ -308,7 +308,7 @@ def _claims(connection: "DuckDBPyConnection", facts: LicenseFacts) -> list[Claim
         FROM missing LEFT JOIN name ON name = {name_part}"""
     )
     gone = run("SELECT seen, min(id) FROM seen_missing GROUP BY seen ORDER BY 2, 1").fetchall()
-    claims = [_claim(*row[1:]) for row in rows] + [Claim(id, problem=MISSING) for _, id in gone]
+    claims = [_claim(*row[1:]) for row in rows] + [HubClaim(id, problem=MISSING) for _, id in gone]
     keys = [row[0] for row in rows] + [seen for seen, _ in gone]
     numbered(connection, "claim", {"seen UBIGINT": keys, "claim INTEGER": list(range(len(keys)))})
     run(
@@ -316,19 +316,19 @@ def _claims(connection: "DuckDBPyConnection", facts: LicenseFacts) -> list[Claim
         "SELECT node, seen FROM seen_missing) JOIN claim USING (seen)"
     )
     run("DROP TABLE seen")
-    return claims + [Claim("", problem=problem) for problem in (LOCAL_PATH, CYCLE, TOO_DEEP)]
+    return claims + [HubClaim("", problem=problem) for problem in (LOCAL_PATH, CYCLE, TOO_DEEP)]
 
 
 def _claim(
     id: str, tags: str | None, data: str | None, license: str | None, license_name: str | None,
     license_link: str | None, gated: str | None, pipeline_tag: str | None, is_peft: bool | None,
-) -> Claim:  # fmt: skip
+) -> HubClaim:  # fmt: skip
     words = tuple(word for text in (tags, data) if text for word in text.split("\n"))
     library = "peft" if is_peft else None
-    return Claim(id, words, license, license_name, license_link, gated, pipeline_tag, library)
+    return HubClaim(id, words, license, license_name, license_link, gated, pipeline_tag, library)
 
 
-def _own_parents(connection: "DuckDBPyConnection", facts: LicenseFacts, claims: Sequence[Claim]) -> None:
+def _own_parents(connection: "DuckDBPyConnection", facts: LicenseFacts, claims: Sequence[HubClaim]) -> None:
     """Edges that nobody stated: to the publisher's own model of that name, and those that known_models adds or ends."""
     run = connection.execute
     run(
@@ -359,7 +359,7 @@ def _add_edge(connection: "DuckDBPyConnection", row: int, parent: str) -> None:
         run("INSERT INTO edge VALUES (?, ?, true)", [row, -2 if found[0] == row else found[0]])
 
 
-def _as_ancestors(connection: "DuckDBPyConnection", claims: Sequence[Claim], contexts: Contexts) -> dict[int, int]:
+def _as_ancestors(connection: "DuckDBPyConnection", claims: Sequence[HubClaim], contexts: Contexts) -> dict[int, int]:
     """as_ancestor(node, judged, is_row): every parent, judged under its own. Returns the PSEUDO nodes' numbers."""
     run = connection.execute
     last = len(claims) - len(PSEUDO)

@@ -22,13 +22,13 @@ from modelpick.licensing.lineage import Ancestor
 from modelpick.licensing.model_evidence import has_prefix
 
 MISSING, LOCAL_PATH, CYCLE, TOO_DEEP = "missing_ancestor", "local_path_parent", "cycle", "too_deep"
-"""The problems of an ancestor that is no row of the dump, by the codes of their reasons."""
+"""The problems of an ancestor without a row in the dump, by the codes of their reasons."""
 PSEUDO = {-1: LOCAL_PATH, -2: CYCLE, -3: TOO_DEEP}
 """Nodes of the graph of parents that stand for no repository."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class HubClaim:
     """One claim by an example: its id, the other columns of its row, and the problem where it is an ancestor alone."""
 
     id: str
@@ -74,9 +74,9 @@ class _Traits:
 
 
 class Contexts:
-    """Numbers each pair of a claim and a context once. A context that a claim does not look at is no context."""
+    """Numbers each pair of a claim and a context once. What a claim does not look at is left out of its context."""
 
-    def __init__(self, claims: Sequence[Claim], facts: LicenseFacts) -> None:
+    def __init__(self, claims: Sequence[HubClaim], facts: LicenseFacts) -> None:
         self._claims, self._facts = claims, facts
         self._owners = owners_that_matter(facts)
         self._scoped = [one.id for one in facts.licenses.licenses if one.limits.territory_scope == "multimodal"]
@@ -109,7 +109,7 @@ class Contexts:
             found = self._traits[claim] = self._traits_of(self._claims[claim])
         return found
 
-    def _traits_of(self, claim: Claim) -> _Traits:
+    def _traits_of(self, claim: HubClaim) -> _Traits:
         if claim.problem not in (None, MISSING):
             nothing: frozenset[str] = frozenset()
             return _Traits(nothing, nothing, ("", "", claim.problem), False, False, claim.problem, claim.problem)
@@ -162,7 +162,7 @@ def _texts(model: Model) -> list[str]:
     return [*texts, *(tag.partition(":")[2] for tag in model.tags if tag[:1] in "lL")]
 
 
-def examples_of(claims: Sequence[Claim], judged: tuple[int, tuple[int, ...]]) -> tuple[Model, tuple[Ancestor, ...]]:
+def examples_of(claims: Sequence[HubClaim], judged: tuple[int, tuple[int, ...]]) -> tuple[Model, tuple[Ancestor, ...]]:
     """The model, and the ancestors that stand for its context."""
     subject = claims[judged[0]].model()
     ancestors = []

@@ -1,7 +1,7 @@
 """The public dump of the Hub (hub-stats, models.parquet) as a table: what it must have, what it may lack. I/O.
 
 Columns of one meaning come in several types: a card as JSON text or as a struct, `gated` as text or as a boolean. What
-is needed and absent is refused by name; what is optional and absent is told, with what is then not judged.
+is needed and absent is refused by name; an optional column may be absent, and the answer says what is then not judged.
 """
 
 import tempfile
@@ -29,7 +29,7 @@ OPTIONAL: Mapping[str, str] = {
     "baseModels": "parents are those that the tags name",
     "gated": "whether a model is gated is not known",
     "pipeline_tag": "whether a model takes more than text is not known",
-    "library_name": "adapters are told by their names and tags",
+    "library_name": "adapters are known by their names and tags",
     "downloads": "nothing is ordered by downloads",
     "sha": "commits are not known, so no approval holds",
 }
@@ -85,7 +85,7 @@ def connected() -> "Iterator[DuckDBPyConnection]":
 def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
     """Looks at a dump without reading its rows.
 
-    Raises UsageError(code="bad_hub_file") for what is no parquet file on this disk, and for another schema.
+    Raises UsageError(code="bad_hub_file") for what is not a parquet file on this disk, and for another schema.
     """
     checked_path(path)
     import duckdb
@@ -112,13 +112,13 @@ def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
 
 
 def checked_path(path: Path) -> None:
-    """Raises UsageError(code="bad_hub_file") for what is no file on this disk."""
+    """Raises UsageError(code="bad_hub_file") for what is not a file on this disk."""
     if "://" in str(path) or ":/" in str(path)[2:]:
         raise UsageError(f"{printable(str(path))} is an address, not a file", fix="download it first", code=CODE)
     if path.is_dir():
         raise _refused(path, "is a folder")
     if not path.is_file():
-        raise _refused(path, "does not exist, or is no regular file")
+        raise _refused(path, "does not exist, or is not a regular file")
 
 
 def quoted(text: str) -> str:

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from modelpick.catalog.derived import NAME_WORDS, derivation
 from modelpick.catalog.model import Model
+from modelpick.files import read_text, write_atomically
 from modelpick.licensing import load
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.model_evidence import has_prefix
 
 WORTH_PROCESSES = 100_000  # names; below, a second process costs more than it saves (it loads the facts, 0.3 s)
 _NOTHING = Model(id="-", origin="catalog")
+LARGEST = 2**30  # bytes of a list of names: 30 for each of the dump's rows
 _NOBODY = "-/"  # an owner that no repository has, so that a name is not taken for the known model itself
 
 
@@ -84,12 +86,12 @@ def write_keys(lists: Iterable[Path], folder: Path, *, processes: int = 1) -> li
 
 def _write(source: Path, target: Path) -> None:
     facts = load.load_facts()
-    with source.open(encoding="utf-8") as names, target.open("w", encoding="utf-8") as keys:
-        keys.writelines(_lines(names, facts))
+    names = read_text(source, code="bad_index", largest=LARGEST).splitlines()
+    write_atomically(target, "".join(_lines(names, facts)))
 
 
 def _lines(names: Iterable[str], facts: LicenseFacts) -> Iterator[str]:
     for line in names:
-        name, told = line.rstrip("\n").split("\t")
+        name, told = line.split("\t")
         found = name_key(name, facts, is_made=told in "13", has_family=told in "23")
         yield f"{name}\t{found.key}\t{found.match}\t{found.stem}\n"

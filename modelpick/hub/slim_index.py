@@ -1,6 +1,6 @@
 """What later audits of the same dump start from: a folder of three parquet files and one of JSON. I/O.
 
-It holds no verdict, so it serves every policy. It is refused, and made anew, where the dump, the license facts or
+Verdicts are not in it, so it serves every policy. It is refused, and made anew, where the dump, the license facts or
 modelpick are not those it was made from.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpick import __version__
-from modelpick.catalog import hub_cache
+from modelpick.catalog import hub_cache, snapshot
 from modelpick.errors import UsageError
-from modelpick.files import read_json
+from modelpick.files import read_bytes, read_end, read_json, write_atomically
 from modelpick.hub.build import Built, Show, build
-from modelpick.hub.claims import Claim
+from modelpick.hub.claims import HubClaim
 from modelpick.hub.hub_table import CODE, checked_path, hub_table, quoted
 from modelpick.licensing import load
 from modelpick.licensing.facts import LicenseFacts
@@ -43,7 +43,7 @@ class SlimIndex:
     rows: int
     skipped: int
     not_judged: tuple[str, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[HubClaim, ...]
     judged: tuple[tuple[int, tuple[int, ...]], ...]
     sets: tuple[tuple[int, ...], ...]
     was_there: bool
@@ -94,9 +94,7 @@ def _key(dump: Path) -> dict[str, Any]:
     """What an index must have been made from: the dump (size, time, footer), the license facts, this modelpick."""
     stat = dump.stat()
     digest = hashlib.sha256(f"{stat.st_size} {stat.st_mtime_ns} ".encode())
-    with dump.open("rb") as file:
-        file.seek(max(stat.st_size - _TAIL, 0))
-        digest.update(file.read())
+    digest.update(read_end(dump, _TAIL, code=CODE))
     return {"format": FORMAT, "modelpick": __version__, "facts": _facts_digest(), "source": digest.hexdigest()}
 
 
@@ -105,8 +103,9 @@ def _facts_digest() -> str:
     digest = hashlib.sha256()
     folder = load.policies_directory()
     for path in (*sorted(folder.glob("*.toml")), load.compiled_path()):
-        content = path.read_bytes()
+        content = read_bytes(path, code="broken_installation")
         digest.update(f"{path.name} {len(content)} ".encode() + content)
+    digest.update(snapshot.in_force().hash.encode())  # names are compared with those of the catalog
     return digest.hexdigest()
 
 
@@ -130,7 +129,7 @@ def _write(connection: "DuckDBPyConnection", folder: Path, content: dict[str, An
         target = quoted(str(folder / f"{name}.parquet"))
         connection.execute(f"COPY (SELECT * FROM {name}{order[name]}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
         connection.execute(f"DROP TABLE {name}")
-    (folder / "index.json").write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+    write_atomically(folder / "index.json", json.dumps(content, separators=(",", ":")))
 
 
 def _opened(folder: Path, key: dict[str, Any]) -> SlimIndex | None:
@@ -143,7 +142,7 @@ def _opened(folder: Path, key: dict[str, Any]) -> SlimIndex | None:
             return None
         return SlimIndex(
             folder, content["source"], content["rows"], content["skipped"], tuple(content["not_judged"]),
-            tuple(Claim(id, tuple(tags), *rest) for id, tags, *rest in content["claims"]),
+            tuple(HubClaim(id, tuple(tags), *rest) for id, tags, *rest in content["claims"]),
             tuple((claim, tuple(context)) for claim, context in content["judged"]),
             _tuples(content["sets"]), True,
         )  # fmt: skip

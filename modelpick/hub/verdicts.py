@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelpick.catalog.model import Model
 from modelpick.hub.ancestry import numbered
-from modelpick.hub.claims import MISSING, Claim, examples_of
+from modelpick.hub.claims import MISSING, HubClaim, examples_of
 from modelpick.hub.hub_table import quoted
 from modelpick.hub.slim_index import SlimIndex
 from modelpick.licensing.conditions import combine
@@ -48,7 +48,7 @@ def judge_claims(index: SlimIndex, policy: Policy, facts: LicenseFacts) -> list[
 
 
 def _judged(
-    claims: Sequence[Claim], judged: tuple[int, tuple[int, ...]], policy: Policy, facts: LicenseFacts
+    claims: Sequence[HubClaim], judged: tuple[int, tuple[int, ...]], policy: Policy, facts: LicenseFacts
 ) -> ClaimVerdict:
     claim = claims[judged[0]]
     if claim.problem == MISSING:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.hub.dump import row, write
 from tests.stand_ins.hub import Hub
 
 # What a terminal would obey: a colour that modelpick itself never uses, a bell, a mark that reverses the line, a lone
@@ -62,6 +63,8 @@ class Files:
         )
         (self.code / "broken.yaml").write_text(f"model: {quoted(ON_DISK)}\nmodel_id: {quoted('acme/' + ON_DISK)}\n")
         self.lock = self._write("lock.json", json.dumps({"schema_version": 1, "models": {FOREIGN: FOREIGN}}))
+        self.ids = self._write("ids.txt", f"acme/foreign\n{ON_DISK}\n")
+        self.hub = str(write(self.folder.parent / "hub.parquet", [row("acme/foreign", ON_DISK, ON_DISK, "gone/away")]))
         self.plan = self._write("plan.json", json.dumps({"schema_version": 1, "id": FOREIGN, FOREIGN: FOREIGN}))
         self.result = self._write("result.json", json.dumps({"ttfts": [FOREIGN], "model_id": FOREIGN}))
         self.absent = str(self.folder / "absent")
@@ -139,6 +142,19 @@ def commands(files: Files, server: str) -> list[list[str]]:
         ["sweep", "--yes"],
         ["catalog", "show", FOREIGN],
         ["catalog", "info"],
+        [
+            "catalog",
+            "audit",
+            files.hub,
+            "--mine",
+            files.ids,
+            "--policy",
+            files.policy,
+            "--index",
+            str(files.folder / "index"),
+        ],
+        ["catalog", "audit", files.bad_policy, "--out", FOREIGN],
+        ["update", "--check"],
         ["policy", "list"],
         ["policy", "show", files.policy],
         ["policy", "check", files.policy],

@@ -348,7 +348,7 @@ def _names(change: Any) -> set[str]:
 
 def audit(
     out: Output,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="models.parquet of the public data set hub-stats.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The file models.parquet of the data set hub-stats.")],
     commercial: Annotated[bool, typer.Option("--commercial", help="The same as --policy commercial.")] = False,
     policy: PolicyName = None,
     product: ProductName = None,

@@ -1,0 +1,224 @@
+"""An audit of the whole Hub says of every model what `license` says of it on the same facts."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.hub_file import make
+from modelpick.errors import UsageError
+from modelpick.hub.audit import audit_hub
+from modelpick.hub.claims import Contexts
+from modelpick.licensing import load
+from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.policy import Company, NamedRule, Policy, Product, Purchase
+from modelpick.report.hub_audit import page
+from modelpick.schema import IsoDate
+from tests.hub.dump import ByLicense, differences, row, verdicts, write
+
+LINK = "https://huggingface.co/Qwen/Qwen2.5-72B-Instruct/blob/main/LICENSE"
+CHAIN = [row(f"deep/link-{n}", "mit", *([f"deep/link-{n + 1}"] if n < 40 else [])) for n in range(41)]
+CIRCLE = [row(f"round/member-{n}", "mit", f"round/member-{(n + 1) % 40}") for n in range(40)]
+# Every way that a row can mean something, next to the mix of a made file.
+BY_HAND = [
+    row("meta-llama/Llama-3.1-8B", "llama3.1", gated="manual", pipeline_tag="text-generation"),
+    row("meta-llama/Llama-3.2-11B-Vision", "llama3.2", pipeline_tag="image-text-to-text"),
+    row("someone/eyes", "llama3.2", "meta-llama/Llama-3.2-11B-Vision", pipeline_tag="image-text-to-text"),
+    row("someone/reader", "llama3.2", "meta-llama/Llama-3.2-11B-Vision", pipeline_tag="text-generation"),
+    row("someone/tuned", "mit", "meta-llama/Llama-3.1-8B"),
+    row("someone/TUNED-more", "apache-2.0", "SOMEONE/Tuned"),
+    row("someone/Llama-2-7b-of-mine", "mit"),
+    row("Qwen/Qwen2.5-72B-Instruct", "other", card={"license": "other", "license_name": "qwen", "license_link": LINK}),
+    row("someone/q", "other", "Qwen/Qwen2.5-72B-Instruct", card={"license": "other", "license_name": "qwen"}),
+    row("someone/q2", "other", card={"license": "other", "license_name": "qwen", "license_link": LINK}),
+    row("someone/q3", "other", card={"license": "other", "license_name": "qwen"}),
+    row("someone/q4", "other", card={"license": "other", "license_link": "LICENSE"}),
+    row("someone/list", None, card={"license": ["mit", "cc-by-nc-4.0"]}, tags=["license:mit", "license:cc-by-nc-4.0"]),
+    row("someone/error", None, card={"license": False}),
+    row("someone/two", "mit", card={"license": "apache-2.0"}),
+    row("someone/spelled", None, tags=["Licence:cc-by-nc-4.0"]),
+    row("someone/data", "mit", tags=["dataset:tatsu-lab/alpaca", "dataset:a/b"]),
+    row("someone/data2", "mit", tags=["dataset:a/c"]),
+    row("someone/self", "mit", "someone/self"),
+    row("someone/path", "mit", "/home/me/model"),
+    row("someone/link", "mit", "https://huggingface.co/meta-llama/Llama-3.1-8B/tree/main"),
+    row("someone/none", "mit", "none"),
+    row("someone/gone", "mit", "gone/away"),
+    row("someone/gone-llama", "mit", "gone/Llama-2-13b"),
+    row("someone/plain", "mit"),
+    row("someone/plain-GGUF", "mit"),
+    row("someone/other-GGUF", "mit"),
+    row("someone/some-merge", "mit", tags=["merge"]),
+    row("someone/adapted", "mit", library_name="peft"),
+    row("someone/a", "mit", "someone/b", "someone/c"),
+    row("someone/b", "mit", "someone/c", "meta-llama/Llama-3.1-8B"),
+    row("someone/c", "mit", "someone/b"),
+    row("someone/below-a", "mit", "someone/a"),
+    row("mosaicml/mpt-7b-chat", "cc-by-nc-sa-4.0"),
+    row("teknium/OpenHermes-2.5-Mistral-7B", "apache-2.0"),
+    row("microsoft/Orca-2-7b", "other", card={"license": "other", "license_name": "microsoft-research-license"}),
+    *CHAIN, *CIRCLE,
+]  # fmt: skip
+RULED = Policy(name="ruled", title="with everything that names models", company=Company(
+    domicile="DE", monthly_active_users=1e9,
+    products={"chat": Product(monthly_active_users=5e8), "api": Product(deployment="api")},
+    purchased=(Purchase("Meta", "no. 7", IsoDate("2999-01-01"), ("someone/tuned", "meta-llama/Llama-3.1-8B")),),
+), named_rules=(
+    NamedRule("deny", "no Qwen", publishers=("Qwen",)), NamedRule("review", "gates are asked about", gated=True),
+    NamedRule("review", "share-alike", licenses=("cc-by-sa*",)), NamedRule("deny", "gone", models=("gone/away",)),
+))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def facts() -> LicenseFacts:
+    return load.load_facts()
+
+
+@pytest.fixture(scope="module")
+def commercial() -> Policy:
+    return load.load_policy("commercial")
+
+
+@pytest.fixture(scope="module")
+def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows by hand and 1,200 of the mix that the benchmark makes."""
+    import duckdb
+
+    folder = tmp_path_factory.mktemp("dump")
+    make(folder / "made.parquet", 1200, cycle=20)
+    hand = write(folder / "hand.parquet", BY_HAND)
+    names = ", ".join(f'"{name}"' for name in BY_HAND[0])
+    whole = folder / "models.parquet"
+    union = f"SELECT {names} FROM '{hand}' UNION ALL SELECT {names} FROM '{folder}/made.parquet'"
+    duckdb.sql(f"COPY ({union}) TO '{whole}' (FORMAT parquet)")
+    return whole
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+def of_each_kind(ids: list[str], dump: Path, policy: Policy, facts: LicenseFacts, most: int = 1) -> list[str]:
+    """Up to `most` ids of each kind of claim and ancestry, and every row by hand."""
+    by_license, strata = ByLicense(dump), defaultdict(list)
+    for id in ids:
+        model = by_license.find(id)
+        assert model is not None
+        above = [by_license.find(base.id) for base in model.base_models]
+        kind: Any = (
+            str(model.license), bool(model.license_name), any("dataset" in tag for tag in model.tags), len(above),
+            tuple(sorted(one is None for one in above)),
+            any(one is not None and bool(one.base_models) for one in above), bool(facts.families.of(id, None)),
+        )  # fmt: skip
+        strata[kind].append(id)
+    by_hand = [str(one["id"]) for one in BY_HAND if one not in CHAIN[12:] and one not in CIRCLE[2:]]
+    return [*by_hand, *(id for found in strata.values() for id in found[:most])]
+
+
+@pytest.mark.parametrize("policy", ["commercial", "research", "ruled"])
+def test_it_says_what_license_says(dump: Path, index: Path, tmp_path: Path, facts: LicenseFacts, policy: str) -> None:
+    chosen = RULED if policy == "ruled" else load.load_policy(policy)
+    out = tmp_path / "verdicts.parquet"
+    audit_hub(dump, chosen, out=out, index=index)
+
+    def sample(ids: list[str]) -> Iterable[str]:
+        return of_each_kind(ids, dump, chosen, facts)
+
+    assert differences(dump, out, chosen, facts, sample) == []
+
+
+def test_the_comparison_sees_a_bug(
+    dump: Path, tmp_path: Path, facts: LicenseFacts, commercial: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Contexts.number
+    monkeypatch.setattr(Contexts, "number", lambda self, claim, ancestors: right(self, claim, ()))
+    out = tmp_path / "verdicts.parquet"
+    audit_hub(dump, commercial, out=out, index=tmp_path)
+    assert differences(dump, out, commercial, facts, lambda _: ["someone/tuned", "someone/q"])
+
+
+def test_problems_of_an_ancestry_are_reviewed_by_name(
+    dump: Path, index: Path, tmp_path: Path, commercial: Policy
+) -> None:
+    out = tmp_path / "verdicts.parquet"
+    audit_hub(dump, commercial, out=out, index=index)
+    found = verdicts(out)
+    for id, code in {
+        "someone/self": "cycle", "someone/a": "cycle", "round/member-3": "too_deep", "deep/link-0": "too_deep",
+        "someone/path": "local_path_parent", "someone/gone": "missing_ancestor",
+    }.items():  # fmt: skip
+        assert found[id][0] == "review", id
+        assert code in found[id][1], id
+    assert found["deep/link-10"][0] == "allow"  # exactly 30 ancestors
+    assert found["someone/TUNED-more"][2] == "meta-llama/Llama-3.1-8B"
+
+
+def test_an_index_is_used_again_and_refused_for_another_dump(tmp_path: Path, commercial: Policy) -> None:
+    dump = write(tmp_path / "models.parquet", BY_HAND)
+    first = audit_hub(dump, commercial, index=tmp_path / "index")
+    second = audit_hub(dump, commercial, index=tmp_path / "index")
+    assert (first.from_index, second.from_index) == (False, True)
+    assert replace(second, from_index=False) == first
+    write(dump, BY_HAND[:5])
+    third = audit_hub(dump, commercial, index=tmp_path / "index")
+    assert not third.from_index
+    assert third.rows == 5
+
+
+def test_a_damaged_index_is_made_anew(tmp_path: Path, commercial: Policy) -> None:
+    dump = write(tmp_path / "models.parquet", BY_HAND)
+    first = audit_hub(dump, commercial, index=tmp_path / "index")
+    (folder,) = (tmp_path / "index").iterdir()
+    (folder / "index.json").write_text('{"format": 1')
+    assert audit_hub(dump, commercial, index=tmp_path / "index") == first
+
+
+def test_what_changed_and_what_is_mine(tmp_path: Path, commercial: Policy) -> None:
+    before, now = tmp_path / "before.parquet", tmp_path / "now.parquet"
+    write(before, [row("a/x", "mit"), row("a/y", "mit"), row("a/z", "mit")])
+    write(now, [row("A/x", "mit"), row("a/y", "cc-by-nc-4.0"), row("a/child", "mit", "a/y"), row("a/new", "mit")])
+    audit_hub(before, commercial, out=tmp_path / "verdicts.parquet", index=tmp_path / "index")
+    ids = tmp_path / "ids.txt"
+    ids.write_text("# mine\nA/X\na/child  # in production\na/z@main\n")
+    found = audit_hub(now, commercial, since=tmp_path / "verdicts.parquet", mine=ids, index=tmp_path / "index")
+    assert found.changes is not None
+    changed = {(one.model, one.was, one.now) for one in found.changes.top}
+    assert changed == {
+        ("a/y", "allow", "deny"),
+        ("a/z", "allow", None),
+        ("a/child", None, "deny"),
+        ("a/new", None, "allow"),
+    }
+    assert found.mine is not None
+    assert [(one.model, one.now, one.ancestor) for one in found.mine] == [
+        ("a/child", "deny", "a/y"), ("A/x", "allow", None), ("a/z", None, None),
+    ]  # fmt: skip
+    assert [(one.model, one.claimed, one.requires, one.ancestor) for one in found.conflicts] == [
+        ("a/child", "allow", "deny", "a/y")
+    ]
+    text = page(found)
+    assert "a/child" in text
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_the_verdicts_of_an_earlier_audit_json_are_mine(tmp_path: Path, commercial: Policy) -> None:
+    dump = write(tmp_path / "now.parquet", [row("a/y", "cc-by-nc-4.0")])
+    mine = tmp_path / "audit.json"
+    mine.write_text(json.dumps({"results": [{"model": "a/y", "asked": "A/y", "verdict": "allow"}]}))
+    found = audit_hub(dump, commercial, mine=mine, index=tmp_path / "index").mine
+    assert found is not None
+    assert [(one.was, one.now) for one in found] == [("allow", "deny")]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"results": [3, {"model": 4}]}', "[]"])
+def test_a_list_that_names_no_model_is_refused(tmp_path: Path, commercial: Policy, content: str) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(content)
+    dump = write(tmp_path / "now.parquet", [row("a/y", "mit")])
+    with pytest.raises(UsageError, match="names no model"):
+        audit_hub(dump, commercial, mine=mine, index=tmp_path / "index")
