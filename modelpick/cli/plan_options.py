@@ -13,6 +13,7 @@ from modelpick.cli.output import Output, to_stderr
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import UsageError
 from modelpick.planning import gather
+from modelpick.planning.load import LoadLimits
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import PlannedRecipe
 from modelpick.planning.recipe import RunSettings
@@ -62,7 +63,9 @@ class PlanOptions:
         """The cap in hours. Raises UsageError."""
         return amount("--max-hours", self.max_hours)
 
-    def prepare(self, out: Output, model: str, work: Mapping[str, object], market: str) -> Plan:
+    def prepare(
+        self, out: Output, model: str, work: Mapping[str, object], market: str, limits: LoadLimits | None = None
+    ) -> Plan:
         """The plan for a model. Raises as gather.plan does."""
 
         self.check()
@@ -79,6 +82,7 @@ class PlanOptions:
             family=self.family,
             max_usd=self.most_usd,
             max_hours=self.most_hours,
+            limits=limits,
             policy=judged_for(self.policy, self.product),
             offline=self.offline,
             progress=_progress(out),

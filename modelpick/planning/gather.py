@@ -57,11 +57,13 @@ def plan(
     family: str | None = None,
     max_usd: float | None = None,
     max_hours: float | None = None,
+    limits: LoadLimits | None = None,
     policy: str | Policy | None = None,
     offline: bool = True,
     progress: data_tokens.Progress | None = None,
 ) -> Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
+    `limits`: how a server must answer under load; the plan then says how many of it that takes.
 
     Raises rejection.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
     that is not understood, RemoteError for one that is unknown.
@@ -80,6 +82,7 @@ def plan(
         serve=served and as_the_model_takes(model, served, serve or {}),
         unset=unset(finetune or {}) if tuned is not None else frozenset(),
         epochs=epochs,
+        limits=limits,
     )
     if data is not None and request.finetune is not None:
         request = replace(request, tokens=count_tokens(data, model, request.finetune, progress))

@@ -22,6 +22,7 @@ from modelpick.planning.cost import disk_gb
 from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once
 from modelpick.planning.job import JobCost, JobTime
+from modelpick.planning.load import carried_load
 from modelpick.planning.placement import place
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import (
@@ -287,6 +288,16 @@ def _chat_flags(context: _Context, served: Workload) -> list[str]:
     return said
 
 
+def _load(context: _Context, best: PlannedPlacement, served: Workload) -> list[str]:
+    """How many servers the load takes within the limits that were asked for, where any were."""
+    limits, facts = context.request.limits, context.facts
+    if limits is None or not limits.asked:
+        return []
+    by = facts.serving(served.stack, served.method, served.stack_version)
+    carried = carried_load(context.setup.shape, best.offer.instance, by, served, limits)
+    return [f"load of {carried.asked(served.batch)}: {carried.text}; this plan starts one server"]
+
+
 def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
     facts, placement = context.facts, best.placement
     listed = [  # first what was never measured
@@ -298,6 +309,7 @@ def _assumptions(context: _Context, best: PlannedPlacement) -> list[str]:
         listed.append("start, installation and evaluation: 2-10 min, 2-8 min, 0-67 % of the training time")
     if placement.serving is not None:
         served = placement.serving.workload
+        listed += _load(context, best, served)
         listed.append("serving lasts until the limit")
         listed += _chat_flags(context, served)
         if answered_at_once(served) < served.batch:

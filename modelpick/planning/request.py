@@ -13,6 +13,7 @@ from modelpick.offers.chat_parsers import ChatParsers
 from modelpick.offers.compatibility import Rule, Subject
 from modelpick.offers.price import BillingRates
 from modelpick.planning.data_tokens import Tokens
+from modelpick.planning.load import LoadLimits
 from modelpick.ranges import Range, exactly
 from modelpick.speed.roofline import ServingEfficiency
 from modelpick.speed.speed import Calibration
@@ -67,7 +68,8 @@ class PlanRequest:
 
     `unset` names the unset settings, which are chosen for each GPU (choose.TUNABLE); `tokens` is the data,
     counted; `epochs` how often it is read. `traced`: a device-level estimate of the one task, in place of the formulas'
-    (estimate --exact). `architecture`: the model's, where it was read already.
+    (estimate --exact). `architecture`: the model's, where it was read already. `limits`: on what a server does under
+    load.
     """
 
     model: Model
@@ -78,6 +80,7 @@ class PlanRequest:
     epochs: float | None = None
     traced: MemoryEstimate | None = None
     architecture: Architecture | None = None
+    limits: LoadLimits | None = None
 
     @property
     def tasks(self) -> list[tuple[Task, Workload]]:

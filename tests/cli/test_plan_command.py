@@ -94,3 +94,18 @@ def test_a_server_s_time_is_its_limit_and_its_cost_at_most(modelpick: Run) -> No
         r"time     fine-tuning \d+ min \(\d+ min to [\d.]+ (min|h)\), then it serves until the limit\n", answer.out
     )
     assert all(len(line) <= 80 for line in answer.out.splitlines() if not line.startswith(("next", "nothing")))
+
+
+def test_a_plan_says_how_many_servers_a_load_takes(modelpick: Run) -> None:
+    """By the same options as cost, which answers the same for the instance; and only where something is served."""
+    asked = ("--max-first-token-s", "20", "--requests-per-second", "2", "--offline")
+    work = ("--generate", "256", "--context", "1024", "--batch", "4")
+    words = ("Qwen/Qwen3-8B", *asked, *work, "--instance", "g6e.xlarge")
+    plan = modelpick("plan", *words, "--serve", "--json").json
+    (said,) = [text for text in plan["assumptions"] if text.startswith("load of 2 requests a second")]
+    (row,) = modelpick("cost", *words, "--json").json["rows"]
+    assert f": {row['load']['servers']} needed; this plan starts one server" in said
+    shown = " ".join(modelpick("plan", *words, "--serve").out.split())
+    assert said in shown
+    refused = modelpick("plan", "Qwen/Qwen3-8B", *asked)
+    assert (refused.code, "does not apply to task finetune" in refused.err) == (2, True)

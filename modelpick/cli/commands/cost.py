@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from modelpick import api
+from modelpick.cli.load_options import LoadOptions, only_serving
 from modelpick.cli.options import RUN, Data, Family, Flags, Instance, Offline, Region, amount, fraction, not_both
 from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
-from modelpick.errors import UsageError
 from modelpick.planning.compare import InstanceComparison, Row
-from modelpick.planning.load import LoadLimits
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from
 
@@ -35,18 +34,7 @@ def cost(
         str | None,
         typer.Option("--against", metavar="USD_PER_MTOK", help="API price to compare with."),
     ] = None,
-    max_first_token_s: Annotated[
-        str | None,
-        typer.Option("--max-first-token-s", metavar="S", help="Longest likely wait for the first token, in seconds."),
-    ] = None,
-    min_tokens_per_second: Annotated[
-        str | None,
-        typer.Option("--min-tokens-per-second", metavar="X", help="Fewest likely tokens/s of each request."),
-    ] = None,
-    requests_per_second: Annotated[
-        str | None,
-        typer.Option("--requests-per-second", metavar="X", help="Requests that arrive. Default: --batch at a time."),
-    ] = None,
+    load: LoadOptions,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,
@@ -66,16 +54,7 @@ def cost(
         names["task"] = "finetune"
     workload = workload_from(names)
     if workload.task == "finetune":
-        _only_serving(
-            {
-                "--duty": duty,
-                "--utilisation": utilisation,
-                "--against": against,
-                "--max-first-token-s": max_first_token_s,
-                "--min-tokens-per-second": min_tokens_per_second,
-                "--requests-per-second": requests_per_second,
-            }
-        )
+        only_serving({"--duty": duty, "--utilisation": utilisation, "--against": against, **load.given()})
     found = api.compare(
         model,
         names,
@@ -88,22 +67,12 @@ def cost(
         utilisation=fraction("--utilisation", utilisation) or 1.0,
         against_usd_per_mtok=amount("--against", against),
         all_sizes=all_sizes,
-        limits=LoadLimits(
-            amount("--max-first-token-s", max_first_token_s),
-            amount("--min-tokens-per-second", min_tokens_per_second),
-            amount("--requests-per-second", requests_per_second),
-        ),
+        limits=load.limits(),
         offline=offline,
     )
     out.answer(_payload(model, found), lambda console: _draw(console, found))
     if not found.rows:
         raise typer.Exit(1)
-
-
-def _only_serving(given: dict[str, str | None]) -> None:
-    for flag, value in given.items():
-        if value is not None:
-            raise UsageError(f"{flag} does not apply to task finetune", fix=f"leave out {flag}", code="contradiction")
 
 
 def _payload(model: str, found: InstanceComparison) -> dict[str, object]:

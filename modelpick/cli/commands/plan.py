@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from modelpick.cli.load_options import LoadOptions, only_serving
 from modelpick.cli.options import Run
 from modelpick.cli.output import Output
 from modelpick.cli.plan_options import PlanOptions
 from modelpick.cli.render import plan as render
 from modelpick.errors import UsageError
 from modelpick.files import read_text, write_atomically
-from modelpick.planning.plan_file import Plan, load
+from modelpick.planning.plan_file import Plan
+from modelpick.planning.plan_file import load as read_plan
 
 
 def plan(
@@ -20,6 +22,7 @@ def plan(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
     planned: PlanOptions,
     work: Run,
+    load: LoadOptions,
     market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="Market to buy in.")] = "on-demand",
     output: Annotated[
         str | None,
@@ -28,9 +31,12 @@ def plan(
 ) -> None:
     """Show what would be created, how long it runs, what it costs.
 
-    Writes a plan file, which `modelpick up` carries out. Spends nothing and needs no credentials.
+    Writes a plan file, which `modelpick up` carries out. Spends nothing and needs no credentials. With a limit on the
+    first token, on the tokens/s of each request, or a rate of requests: how many such servers that takes.
     """
-    made = planned.prepare(out, model, work, market)
+    if not planned.serve and work.get("task") != "serve":
+        only_serving(load.given())
+    made = planned.prepare(out, model, work, market, load.limits())
     where = Path(output) if output else Path(f"{made.id}.json")
     _write(where, made)
     out.answer({**made.as_json(), "file": str(where)}, lambda console: render.draw(console, made, where))
@@ -41,7 +47,7 @@ def _write(path: Path, made: Plan) -> None:
     fix = "give another file with --output"
     if path.is_file():
         try:
-            load(read_text(path, code="bad_plan"))
+            read_plan(read_text(path, code="bad_plan"))
         except UsageError:
             raise UsageError(f"{path} exists and is not a plan", fix=fix, code="file_exists") from None
     write_atomically(path, made.to_bytes(), fix=fix)

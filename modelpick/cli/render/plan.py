@@ -7,6 +7,9 @@ from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import PlannedData
 
+# Of a plan's assumptions what was asked for, and what the user's own runs changed; the file has all of them.
+_SHOWN = ("load of ", "memory: measured", "memory: raised")
+
 
 def draw(console: Console, plan: Plan, where: Path) -> None:
     """The plan for a person: what runs where, for how long, at what price, the steps, and what stops it."""
@@ -26,6 +29,9 @@ def draw(console: Console, plan: Plan, where: Path) -> None:
     console.print(f"time     {_time(plan)}", markup=False)
     console.print(f"cost     {_cost(plan)}, at ${plan.cost.usd_per_hour:.3f}/h with disk and address", markup=False)
     console.print(f"limit    ${plan.max_usd:.2f} or {plan.max_hours:.4g} h: then it is stopped", style="bold")
+    for line in plan.assumptions:
+        if line.startswith(_SHOWN):
+            console.print(Padding(styled(line), (1, 0, 0, 0)))
     _draw_candidates(console, plan)
     _draw_actions(console, plan)
     console.print("\nstopped by", style="bold")
