@@ -11,7 +11,7 @@ from modelpick.planning.load import LoadLimits
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class ServedLoadOptions:
     """Limits on the wait and on the speed of each request, and how many arrive."""
 
     max_first_token_s: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from modelpick import api
-from modelpick.cli.load_options import LoadOptions, only_serving
+from modelpick.cli.load_options import ServedLoadOptions, only_serving
 from modelpick.cli.options import RUN, Data, Family, Flags, Instance, Offline, Region, amount, fraction, not_both
 from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
@@ -34,7 +34,7 @@ def cost(
         str | None,
         typer.Option("--against", metavar="USD_PER_MTOK", help="API price to compare with."),
     ] = None,
-    load: LoadOptions,
+    load: ServedLoadOptions,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from modelpick.cli.load_options import LoadOptions, only_serving
+from modelpick.cli.load_options import ServedLoadOptions, only_serving
 from modelpick.cli.options import Run
 from modelpick.cli.output import Output
 from modelpick.cli.plan_options import PlanOptions
@@ -22,7 +22,7 @@ def plan(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A Hub id or a local folder.")],
     planned: PlanOptions,
     work: Run,
-    load: LoadOptions,
+    load: ServedLoadOptions,
     market: Annotated[str, typer.Option("--market", metavar="on-demand|spot", help="Market to buy in.")] = "on-demand",
     output: Annotated[
         str | None,
