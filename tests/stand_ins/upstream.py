@@ -1,6 +1,6 @@
 """A model server behind a gateway that keeps what it was sent, and answers as kindly or unkindly as the prompt says.
 
-`slow` waits, `die` breaks off before answering, `cut` in the middle of a stream, `garbage` is no JSON, `flood` has no
+`slow 2` waits, `die` breaks off before answering, `cut` in the middle of a stream, `garbage` is no JSON, `flood` has no
 end, `fail` is a bare 500 as FastAPI's, `long` is vLLM's error of a prompt that is too long. It listens in a thread.
 """
 
@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         said = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
         word = said.partition(" ")[0] if isinstance(said, str) else ""
         if word == "slow":
-            time.sleep(0.6)
+            time.sleep(float(said.partition(" ")[2] or 0.6))
         if word == "die":
             self.close_connection = True
         elif word == "fail":

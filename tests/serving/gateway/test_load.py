@@ -128,7 +128,7 @@ def test_answers_at_work_are_finished_and_new_requests_told_so(upstream: Upstrea
             slow.connect(gateway.settings.socket)
             slow.sendall(request_bytes(TEXT)[:-5])
             at_work = threading.Thread(
-                target=lambda: told.append(gateway.post(COMPLETIONS, {**TEXT, "prompt": "slow"}))
+                target=lambda: told.append(gateway.post(COMPLETIONS, {**TEXT, "prompt": "slow 2.5"}))
             )
             at_work.start()
             wait_for(lambda: gateway.gateway.line.at_work == 1)
