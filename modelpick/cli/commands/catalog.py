@@ -33,7 +33,7 @@ _BEST = 200
 
 
 def info(out: Output) -> None:
-    """Show how many models there are, of which kinds, what is known of them, and what is missing."""
+    """Count the models by kind, what is known of them, what is missing."""
     catalog = index.load()
     models = list(catalog.models.values())
     kinds = {kind: _known([model for model in models if model.kind == kind]) for kind in _KINDS}
