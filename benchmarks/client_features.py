@@ -36,13 +36,16 @@ def main() -> None:
     parser.add_argument("--clients", type=Path, help="a folder for the clients' environments, kept")
     parser.add_argument("--state", type=Path, help="a folder for models and servers, kept")
     parser.add_argument("--only", choices=tuple(CLIENTS), help="this client alone")
+    parser.add_argument(
+        "--tiny", action="store_true", help="a model of random weights, where the real one takes too long"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         state, clients = options.state or Path(made) / "state", options.clients or Path(made) / "clients"
         state.mkdir(parents=True, exist_ok=True)
         names = [options.only] if options.only else list(CLIENTS)
         programs = {name: environment(name, clients) for name in names}
-        found = {engine: tried(engine, state, programs) for engine in options.engines}
+        found = {engine: tried(engine, state, programs, options.tiny) for engine in options.engines}
     print_table(found)
     wrong = [row for outcomes in found.values() for row in outcomes.values() if row["word"] in ("ignored", "failed")]
     for row in wrong:
@@ -61,10 +64,10 @@ def environment(client: str, folder: Path) -> str:
     return str(python)
 
 
-def tried(engine: str, state: Path, programs: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def tried(engine: str, state: Path, programs: Mapping[str, str], tiny: bool) -> dict[str, dict[str, str]]:
     """Every client's features on one engine, by `client feature`."""
     found: dict[str, dict[str, str]] = {}
-    with serving(engine, state) as server:
+    with serving(engine, state, tiny) as server:
         for client, python in programs.items():
             words = [python, "-m", f"tests.clients.{client}_features", f"{server.at}/v1", server.names[0], str(ROOM)]
             done = subprocess.run(words, input=server.key, capture_output=True, text=True, cwd=ROOT, timeout=3600)
@@ -78,10 +81,12 @@ def tried(engine: str, state: Path, programs: Mapping[str, str]) -> dict[str, di
 
 
 @contextmanager
-def serving(engine: str, state: Path) -> Iterator[Trial]:
+def serving(engine: str, state: Path, tiny: bool) -> Iterator[Trial]:
     """`modelpick serve` with this engine, up, and ended afterwards."""
-    server = Trial(engine, state, 1)
-    server.words = [sys.executable, "-m", "modelpick", "serve", str(model(engine, state)), "--engine", engine]
+    server = Trial("llama.cpp" if tiny else engine, state, 1)  # whose own model is a link to the packaged file
+    server.engine = engine
+    served = tiny_model(engine, state) if tiny else model(engine, state)
+    server.words = [sys.executable, "-m", "modelpick", "serve", str(served), "--engine", engine]
     server.words += ["--context", str(CONTEXT), "--generate", str(GENERATE), "--concurrency", "2", "--offline"]
     os.environ["PATH"] = f"{llama_server(state)}:{os.environ['PATH']}"
     try:
@@ -116,6 +121,21 @@ def model(engine: str, state: Path) -> Path:
             (folder / "chat_template.jinja").write_text(TEMPLATE)
         (folder / "README.md").write_text(CARD)
     return folder / "smollm2.gguf" if engine == "llama.cpp" else folder
+
+
+def tiny_model(engine: str, state: Path) -> Path:
+    """One layer of random weights, with the same template."""
+    from tests import tiny_gguf, tiny_models
+
+    folder = state / f"tiny-{engine}"
+    if engine == "llama.cpp":
+        folder.mkdir(exist_ok=True)
+        tiny_gguf.make(folder / "tiny.gguf")
+    else:
+        tiny_models.make("llama", folder, max_position_embeddings=CONTEXT + GENERATE)
+        tiny_models.tokenizer(chat_template=tiny_gguf.TEMPLATE).save_pretrained(folder)
+    (folder / "README.md").write_text(CARD)
+    return folder / "tiny.gguf" if engine == "llama.cpp" else folder
 
 
 def llama_server(state: Path) -> Path:

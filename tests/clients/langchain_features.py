@@ -17,6 +17,7 @@ QUESTION = str(ASKED[0]["content"])
 
 def main(address: str, model: str, key: str, room: int) -> None:
     """Try each and print it."""
+    from langchain_core.messages import HumanMessage
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
     def chat(tokens: int = 8, **more: Any) -> Any:
@@ -44,7 +45,7 @@ def main(address: str, model: str, key: str, room: int) -> None:
         "chat": lambda: ends(chat().invoke(QUESTION)),
         "stream": stream,
         "batch": lambda: effect(len(chat(4).batch([QUESTION, "Hello."])) == 2, "fewer answers"),
-        "n": lambda: effect(len(chat(4, n=2).generate([[("user", QUESTION)]]).generations[0]) == 2, "one choice"),
+        "n": lambda: effect(len(chat(4, n=2).generate([[HumanMessage(QUESTION)]]).generations[0]) == 2, "one choice"),
         "logprobs": lambda: effect(chat(4, logprobs=True).invoke(QUESTION).response_metadata.get("logprobs"), "none"),
         "json_schema": schema,
         "tool_choice_required": required,

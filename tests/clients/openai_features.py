@@ -187,7 +187,7 @@ class Features:
 
         effect(len(asyncio.run(several())) == 3, "fewer answers")
 
-    def try_unknown_parameter(self) -> None:
+    def try_unknown_parameter_refused(self) -> None:
         try:
             self.chat(4, extra_body={"no_such_setting": 3})
         except self.openai.BadRequestError as error:
@@ -195,7 +195,7 @@ class Features:
         else:
             effect(False, "accepted")
 
-    def try_too_long(self) -> None:
+    def try_too_long_refused(self) -> None:
         try:
             self.chat(4, [{"role": "user", "content": "one two three " * 4000}])
         except self.openai.APIStatusError as error:
@@ -203,7 +203,7 @@ class Features:
         else:
             effect(False, "accepted")
 
-    def try_another_model(self) -> None:
+    def try_another_model_refused(self) -> None:
         try:
             self.client.chat.completions.create(model="gpt-4", messages=ASKED)
         except self.openai.NotFoundError:
