@@ -110,7 +110,7 @@ def keep(took: Took, settings: RunSettings, kind: Kind, folder: Path, device: st
     if gpu is None:
         return f"{_NOT_KEPT}: {device} is not among the GPUs of modelpick offers"
     workload = as_trained(settings.workload(), kind, gpu=True)
-    named = ", ".join(f"{name} {versions[name]}" for name in ("modelpick", "torch", "transformers") if name in versions)
+    named = ", ".join((versions["modelpick"], *(f"{name} {versions[name]}" for name in ("torch", "transformers"))))
     try:
         model = lookup.look_up([str(folder)], catalog=index.load(), offline=True).results[0]
         if isinstance(model, ModelpickError):

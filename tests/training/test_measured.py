@@ -40,7 +40,7 @@ def test_peaks_pace_and_load_time_are_kept_by_gpu_engine_and_version(base: Path,
     assert found is not None
     (run,) = found[1].runs
     assert (run.engine, run.gpu, run.method, run.filled) == ("modelpick", "H200", "lora", True)
-    assert run.version == "modelpick 0.1, torch 2.11.0, transformers 5.23"
+    assert run.version == "0.1, torch 2.11.0, transformers 5.23"
     assert (run.allocated_gib, run.reserved_gib, run.slack_gib, run.load_s) == (3.0, 4.0, 1.0, 12.0)
     assert run.peak_gib is not None
     assert 4.0 < run.peak_gib < 6.0  # with the context
