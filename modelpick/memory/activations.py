@@ -227,7 +227,7 @@ def kept_bytes(architecture: Architecture, group: LayerGroup, workload: Workload
         return 0.0
     widths = _widths(architecture, group, workload, stack, b)
     output = group.attention.output_width if group.attention else 0
-    down = 0.0 if architecture.kind == "encoder-decoder" else widths.activated * mlp_width(group)
+    down = 0.0 if architecture.norm == "t5" else widths.activated * mlp_width(group)
     return _linear_inputs(group) * architecture.hidden * widths.norm + output * b + down
 
 
@@ -369,12 +369,15 @@ COMPILED_LOGIT_BYTES = 8.0
 
 
 def loss_bytes(architecture: Architecture, workload: Workload, stack: Stack, rebuilt: float) -> float:
-    """The loss's spike in bytes: bytes per logit of the stack, times T*V. Encoders' heads count the same way.
+    """The loss's spike in bytes: bytes per logit of the stack, times T*V; of an encoder, which is trained as a
+    classifier, times its classes for each sequence.
 
     In pieces, when the head is not among them quantized: one piece more at work. A quantized head is rebuilt (`rebuilt`
     bytes) when the whole loss has gone backward: fp32 logits and bf16 gradients are left then (autograd takes the
     nodes made last first).
     """
+    if architecture.kind == "encoder":
+        return stack.loss_bytes * workload.batch * max(architecture.labels, 2)
     tokens = float(workload.batch) * label_length(architecture, workload)
     logits = tokens * architecture.vocabulary
     capped = 2.0 if architecture.caps_logits else 0.0  # tanh keeps its result

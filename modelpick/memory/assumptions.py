@@ -8,7 +8,7 @@ from modelpick.memory.stacks import DEEPSPEED, NEWEST, OLDER, Stack, is_unread
 from modelpick.memory.weights import Scheme
 from modelpick.workload import CHECKPOINT_METHODS, KBIT_METHODS, Task, Workload
 
-WHOLE_VOCABULARY = "the loss is taken over the whole vocabulary; a classification head takes less"
+CLASSIFIED = "trained as a classifier; training it to fill masks keeps logits over the vocabulary as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ _ROWS: tuple[tuple[tuple[Task, ...], Callable[[EstimatedCase], object], str], ..
         lambda c: c.has_mixers and not c.delta_rules,
         "state-space layers run with their CUDA kernels; the plain PyTorch path takes more",
     ),
-    (_FINETUNE, lambda c: c.architecture.kind == "encoder", WHOLE_VOCABULARY),
+    (_FINETUNE, lambda c: c.architecture.kind == "encoder", CLASSIFIED),
     (
         _SERVE,
         lambda c: c.workload.method == "gguf" and c.workload.gguf_level is None and not c.has_table,

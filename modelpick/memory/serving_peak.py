@@ -20,6 +20,8 @@ def serving_parts(
     batch, prompt, generated = workload.batch, workload.context, workload.generate
     translates = architecture.kind == "encoder-decoder"
     before, after = (1, max(generated, 1)) if translates else (prompt, prompt + generated)
+    if architecture.heard is not None:  # what is asked for is what the decoder writes
+        before, after, prompt = 1, prompt + generated, architecture.heard
 
     def cache(tokens: int, *, filling: bool = False) -> float:
         return share.cache * cached_bytes(architecture, workload, stack, b, tokens, filling=filling)
@@ -35,17 +37,20 @@ def serving_parts(
     prefill = activations.transient_bytes(architecture, groups, at_once, b, stack, int8) * share.activations
     prefill += activations.scores_bytes(architecture, groups, workload, stack, b) * share.activations
     prefill = max(prefill, images.encoding_bytes(architecture, workload, stack, b))
+    prefill = max(prefill, at_once * architecture.front * b)
     if architecture.kind == "encoder":
-        prefill += float(batch) * prompt * architecture.vocabulary * b
+        prefill += float(batch) * prompt * (architecture.vocabulary if architecture.head_parameters else 0) * b
     growing = _growing(architecture, workload, stack, b, after) * share.cache
     decode = (
         activations.transient_bytes(architecture, architecture.layers, float(batch), b, stack, int8) * share.activations
     )
     logits = float(batch) * architecture.vocabulary * (b + stack.sampling_bytes)
+    if architecture.kind == "encoder":  # what comes out: a state for each token
+        logits = float(batch) * prompt * architecture.hidden * b
     if stack.all_logits and architecture.kind == "decoder":
         prefill = max(prefill, prompt * logits)
     peak = (
-        max(cache(before, filling=True) + prefill, kept + growing + decode if generated else 0.0)
+        max(cache(before, filling=True) + prefill, kept + growing + decode if generated or architecture.heard else 0.0)
         + logits
         + held.rebuilt
     )
@@ -54,13 +59,20 @@ def serving_parts(
     return MemoryParts(weights=weights, kv_cache=kept, activations=max(peak - kept, 0.0))
 
 
+def read_by_encoder(architecture: Architecture, workload: Workload) -> int:
+    """Tokens or positions that an encoder-decoder's encoder reads; 0 for another kind."""
+    if architecture.kind != "encoder-decoder":
+        return 0
+    return workload.context if architecture.heard is None else architecture.heard
+
+
 def cached_bytes(
     architecture: Architecture, workload: Workload, stack: Stack, b: float, tokens: int, *, filling: bool = False
 ) -> float:
     """Bytes of the cache of all requests with `tokens` tokens each, as the stack holds it, without sharding."""
     cached = Cached(
         tokens, workload.batch, kv_cache.element_bytes(architecture, workload, b), b,
-        workload.context if architecture.kind == "encoder-decoder" else 0, filling,
+        read_by_encoder(architecture, workload), filling,
     )  # fmt: skip
     return pages.held_bytes(architecture, cached, stack, version_of(workload.stack_version))
 

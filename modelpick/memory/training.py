@@ -99,7 +99,7 @@ def adapter_parameters(architecture: Architecture, rank: int, targets: str) -> i
     Raises UsageError when no linear layer of the model bears a target's name.
     """
     groups = architecture.layers + architecture.encoder
-    total = sum(group.count * rank * (p.inputs + out) for group in groups for p, out in adapted(group, targets))
+    total = sum(group.held * rank * (p.inputs + out) for group in groups for p, out in adapted(group, targets))
     if adapts_head(targets):
         total += rank * (architecture.hidden + architecture.vocabulary)
     if not total:

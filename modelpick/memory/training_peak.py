@@ -100,13 +100,14 @@ def _saved(
     plain, head = _casts(architecture, workload, stack, b)
     saved, loss = saved + plain, loss + head
     targets = replace(workload, context=activations.label_length(architecture, workload))
-    runs = [(group, targets) for group in architecture.layers] + [(group, workload) for group in architecture.encoder]
+    read = replace(workload, context=architecture.heard or workload.context)
+    runs = [(group, targets) for group in architecture.layers] + [(group, read) for group in architecture.encoder]
     for group, run in runs:
         tokens = float(run.batch) * run.context
         adapted = training.adapted(group, run.lora_targets) if run.is_lora else []
         one = tokens * layer_bytes(architecture, group, run, stack, b, adapted)
         if group.cross_attention:  # keys and values of what the encoder read
-            one += run.batch * (workload.context - run.context) * activations.cross_bytes(group, run, b)
+            one += run.batch * (read.context - run.context) * activations.cross_bytes(group, run, b)
         saved += group.count * one
         kept += group.count * tokens * activations.kept_bytes(architecture, group, run, stack, b)
         border = tokens * architecture.hidden * activations.stream_bytes(run, b)

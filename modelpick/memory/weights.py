@@ -207,19 +207,19 @@ def _layers(
     if scheme is not None and own is not None and own.method == scheme.name:
         told = {stored.name: stored for stored in own.stored}
     gpus = workload.gpus if workload.sharding == "tensor-parallel" else 1
-    kept = architecture.kind == "encoder-decoder" and not stack.quantizes_head  # T5's wo: see kept_linear
+    kept = architecture.norm == "t5" and not stack.quantizes_head  # T5's wo: see kept_linear
     has_experts = bool(architecture.expert_weights)
     split = whole = 0.0
     for group in architecture.layers + architecture.encoder:
         for projection in group.projections:
             each = _matrix_bytes(group, projection, scheme, told, element_bytes, kept=kept, has_experts=has_experts)
             copied = kernels.copied_share(architecture, group, projection, stack, gpus)
-            split += group.count * each * (1 - copied)
-            whole += group.count * each * copied
-            whole += group.count * each * kernels.repeated_heads(group, projection, gpus)
+            split += group.held * each * (1 - copied)
+            whole += group.held * each * copied
+            whole += group.held * each * kernels.repeated_heads(group, projection, gpus)
         if group.experts is not None:
-            split += group.count * _expert_bytes(architecture, group, scheme, told, stack, element_bytes, gpus)
-        split += group.count * kernels.absorbed_bytes(group, stack, element_bytes)
+            split += group.held * _expert_bytes(architecture, group, scheme, told, stack, element_bytes, gpus)
+        split += group.held * kernels.absorbed_bytes(group, stack, element_bytes)
     return _Layers(split, whole)
 
 
@@ -261,10 +261,10 @@ def _expert_bytes(
 def kept_linear(architecture: Architecture, stack: Stack) -> int:
     """Linear weights that bitsandbytes leaves alone, and fp16 holds in fp32: T5's `wo` (_keep_in_fp32_modules in
     modeling_t5.py)."""
-    if architecture.kind != "encoder-decoder" or stack.quantizes_head:
+    if architecture.norm != "t5" or stack.quantizes_head:
         return 0
     groups = architecture.layers + architecture.encoder
-    return sum(group.count * p.inputs * p.outputs for group in groups for p in group.projections if p.role == "down")
+    return sum(group.held * p.inputs * p.outputs for group in groups for p in group.projections if p.role == "down")
 
 
 def _rebuilt(architecture: Architecture, scheme: Scheme | None, stack: Stack, workload: Workload) -> float:

@@ -16,6 +16,7 @@ from modelpick.errors import CannotTellError
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
+from modelpick.memory.estimate import architecture_of
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Market, Offer
 from modelpick.planning.cost import MonthCost
@@ -183,6 +184,15 @@ def _not_licensed(judgement: Judgement, filters: Filters) -> LeftOut | None:
     return None
 
 
+def _encodes_or_hears(model: Model) -> bool:
+    """Whether its config.json describes an encoder, or one that hears (Whisper), whatever its page says."""
+    try:
+        shape = architecture_of(model) if model.config is not None else None
+    except CannotTellError:
+        return False
+    return shape is not None and (shape.kind == "encoder" or shape.heard is not None)
+
+
 def _of_another_kind(model: Model, workload: Workload) -> LeftOut | None:
     """What writes no text answers nobody; and a quantized copy is its original again, which has the score."""
     for capability, what in (("embedding", "turns text into vectors"), ("rerank", "ranks passages")):
@@ -190,6 +200,8 @@ def _of_another_kind(model: Model, workload: Workload) -> LeftOut | None:
             return LeftOut(model.id, "not_generative", f"it {what}; it does not generate text")
     if workload.task == "serve" and not model.generates:
         return LeftOut(model.id, "not_generative", "it fills masks and classifies; it does not generate text")
+    if workload.task == "serve" and _encodes_or_hears(model):
+        return LeftOut(model.id, "not_generative", "it encodes, or writes down what it hears; it answers no text")
     if model.quantization is not None:
         return LeftOut(model.id, "quantized_copy", f"a quantized copy of {model.original}, which is ranked itself")
     return None

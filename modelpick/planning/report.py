@@ -231,7 +231,9 @@ def report(
         except CannotTellError:  # nor can its memory be estimated: the first reason is the one every command gives
             raise found.error(model.id) from None
         device = fit.on_device(architecture, workload, model.parameters)
-        fits = tuple(OfferFit(offer, _free_gib(device, offer), found) for offer in listed)
+        fits = tuple(
+            OfferFit(offer, _free_gib(device, offer), _left(architecture, device, offer, found)) for offer in listed
+        )
         return MemoryReport(model, architecture, memory, device, fits, on, refusal, facts, workload)
     device = found.setup.least
     settled = replace(device.workload, measure=workload.measure)
@@ -281,6 +283,28 @@ def _fits(request: PlanRequest, offers: Sequence[Offer], facts: SearchFacts) -> 
         unfit = None if rejection.cause == "not_offered" else rejection
         rows[rejection.offer.instance.name] = OfferFit(rejection.offer, free_gib, unfit)
     return tuple(rows[offer.instance.name] for offer in offers)
+
+
+def _left(architecture: Architecture, device: MemoryEstimate, offer: Offer, found: Rejection) -> Rejection | None:
+    """Why a set-up may not be put on an offer, where no engine has a place for it: `found`.
+
+    Of what encodes or hears, that reason says what it is not for. Other programs serve it, and what they are told of is
+    the memory: it fits, or it does not.
+    """
+    if not served_elsewhere(architecture, found):
+        return found
+    lacking = fit.lacking_dtype(device.workload, offer.instance)
+    if lacking is not None:
+        reason = f"{offer.instance.gpu.name} lacks {lacking}"
+        return Rejection("dtype", f"{lacking}_not_native", reason, "use --dtype fp16", offer)
+    held = fit.fits(device, offer.instance)
+    return None if held else Rejection("memory", "does_not_fit", held.reason, "use a smaller batch", offer)
+
+
+def served_elsewhere(architecture: Architecture, refusal: Rejection | None) -> bool:
+    """Whether a refusal is that no engine of `modelpick serve` is for such a model: an encoder, or one of sound."""
+    of_another_kind = architecture.kind == "encoder" or architecture.heard is not None
+    return refusal is not None and refusal.cause == "engine" and of_another_kind
 
 
 def _free_gib(device: MemoryEstimate, offer: Offer) -> float:

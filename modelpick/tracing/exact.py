@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from modelpick.errors import CannotTellError
 from modelpick.loading.environment import silence_libraries
-from modelpick.memory.assumptions import WHOLE_VOCABULARY
+from modelpick.memory.assumptions import CLASSIFIED
 from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.overhead import CONTEXT
 from modelpick.memory.parts import MemoryParts
@@ -60,7 +60,7 @@ def _assumptions(report: MemoryReport, traced: "Trace") -> tuple[str, ...]:
         assumptions.append(f"a loop of {work.stack}: modelpick finetune trains as --stack modelpick")
     if work.task == "finetune" and kind == "encoder":
         assumptions.append("trained with a classification head of two labels")
-    return (*assumptions, *(text for text in report.memory.assumptions if text != WHOLE_VOCABULARY))
+    return (*assumptions, *(text for text in report.memory.assumptions if text != CLASSIFIED))
 
 
 def traced_estimate(estimate: MemoryEstimate, traced: "Trace", assumptions: tuple[str, ...]) -> MemoryEstimate:

@@ -177,7 +177,7 @@ def _skeleton(config: Mapping[str, object], workload: Workload) -> tuple[nn.Modu
         try:
             model = maker.from_config(shape, dtype=dtype, attn_implementation=attention)
         except ValueError:  # MPT has no sdpa path
-            model = maker.from_config(shape, dtype=dtype, attn_implementation="eager")
+            model = _eager(maker, shape, dtype)
     model.tie_weights()
     if config.get("tie_word_embeddings") is False:
         _untie(model)
@@ -186,6 +186,18 @@ def _skeleton(config: Mapping[str, object], workload: Workload) -> tuple[nn.Modu
             if name.rpartition(".")[2] in (model._keep_in_fp32_modules or ()):
                 module.float()
     return model, kind
+
+
+def _eager(maker: Any, shape: Any, dtype: torch.dtype) -> Any:
+    """The model with eager attention. Raises CannotTellError for a family that reads no text (Whisper)."""
+    try:
+        return maker.from_config(shape, dtype=dtype, attn_implementation="eager")
+    except ValueError:
+        raise CannotTellError(
+            f"transformers has no class of {shape.model_type} that reads text, which --exact would trace",
+            fix="leave out --exact",
+            code="unknown_architecture",
+        ) from None
 
 
 def _untie(model: Any) -> None:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from modelpick.cli.output import styled
 from modelpick.offers.price import Offer
-from modelpick.planning.report import MemoryReport
+from modelpick.planning.report import MemoryReport, served_elsewhere
 
 _BAR = 32  # columns of a bar
 
@@ -15,7 +15,8 @@ _BAR = 32  # columns of a bar
 def draw_report(console: Console, report: MemoryReport, *, explain: bool, solve: bool) -> None:
     """Draw one report; `explain` names formulas, `solve` asks what the most is that fits the report's card."""
     memory, work = report.memory, report.memory.workload
-    what = f"{work.task} {work.method}, {work.context} tokens"
+    task = "encode" if report.architecture.kind == "encoder" and work.task == "serve" else work.task
+    what = f"{task} {work.method}, {work.context} tokens"
     if work.generate:
         what += f" + {work.generate} new"
     what += f" x {work.batch}, {work.stack}, {work.measure} memory"
@@ -66,7 +67,8 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
     for title in ("usable", "fits"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("room", no_wrap=True)
-    table.add_column("longest context", justify="right", no_wrap=True)
+    encodes = report.architecture.kind == "encoder"
+    table.add_column("longest sequence" if encodes else "longest context", justify="right", no_wrap=True)
     table.add_column("batch", justify="right", no_wrap=True)
     table.add_column("cheapest", no_wrap=True)
     table.add_column("$/h", justify="right", no_wrap=True)
@@ -98,6 +100,8 @@ def _draw_cards(console: Console, report: MemoryReport) -> None:
     for reason, gpus in unable.items():
         named = "" if len(gpus) == len(rows) else f"{', '.join(dict.fromkeys(gpus))}: "
         console.print(f"{named}{reason}", style="dim", markup=False)
+    if report.refusal is not None and served_elsewhere(report.architecture, report.refusal):
+        console.print(f"modelpick serve starts no server for it: {report.refusal.reason}", style="dim", markup=False)
     if report.refusal is not None and report.refusal.cause in ("context", "price_unknown", "not_offered"):
         console.print(f"no instance: {report.refusal.reason}", style="dim", markup=False)
 
