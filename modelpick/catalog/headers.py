@@ -30,7 +30,10 @@ def safetensors_header_length(first: bytes) -> int:
 
 
 def parameters_by_dtype(header: bytes) -> dict[str, int]:
-    """Elements by dtype in a safetensors JSON header. Raises ValueError where it is not such a header."""
+    """Elements of parameters by dtype in a safetensors JSON header, without masks and other buffers.
+
+    Raises ValueError where it is not such a header.
+    """
     try:
         tensors = json.loads(header)
     except (ValueError, RecursionError) as error:
@@ -47,8 +50,20 @@ def parameters_by_dtype(header: bytes) -> dict[str, int]:
             raise ValueError(f"tensor {name[:60]!r} has no dtype or shape")
         if any(isinstance(side, bool) or not isinstance(side, int) or not 0 <= side < 2**48 for side in shape):
             raise ValueError(f"tensor {name[:60]!r} has an impossible shape")
-        counts[dtype] += math.prod(shape)
+        if not _is_buffer(name, shape):
+            counts[dtype] += math.prod(shape)
     return dict(counts)
+
+
+# What modules make themselves and old files hold all the same: torch's buffers, which are no parameters. transformers
+# before 4.31 saved the causal mask of each layer as `attn.bias`, and its fill value.
+_BUFFERS = ("masked_bias", "inv_freq", "position_ids", "num_batches_tracked", "running_mean", "running_var")
+
+
+def _is_buffer(name: str, shape: list[int]) -> bool:
+    last = name.rpartition(".")[2]
+    square = len(shape) == 4 and shape[:2] == [1, 1] and shape[2] == shape[3]
+    return last in _BUFFERS or (last == "bias" and square)
 
 
 def total_parameters(by_dtype: Mapping[str, int]) -> int | None:

@@ -141,6 +141,9 @@ def parameter_count(architecture: Architecture, stated: int | None) -> tuple[int
         return derived, "config.json"
     if architecture.tied and abs(stated - derived - architecture.head_parameters) <= 0.001 * derived:
         return derived, "repository, its tied output matrix counted once"
+    masks = architecture.depth * (architecture.context or 0) ** 2
+    if masks and abs(stated - derived - masks) <= 0.001 * derived:
+        return derived, "repository, without the causal masks that it holds"
     packed = architecture.checkpoint is not None and architecture.checkpoint.method in PACKED
     if packed and stated < 0.9 * derived:
         return derived, "config.json (the repository's count packs several weights into one element)"

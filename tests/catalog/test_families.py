@@ -118,6 +118,30 @@ def test_the_families_of_a_company_are_all_there() -> None:
     assert CLASSES.keys() >= TOLD
 
 
+BROKEN = (None, -1, 0, "64", 10**30, [], [1, None], {}, True, float("nan"))
+
+
+@pytest.mark.parametrize("model_type", sorted(TOLD))
+def test_a_config_with_a_missing_or_absurd_field_is_read_or_refused_by_name(model_type: str) -> None:
+    """Each key in turn is left out, and holds each of BROKEN; a nested table's keys as well."""
+    _, told = saved(model_type, CLASSES[model_type], **COMPLETED.get(model_type, {}))
+    parts = [key for key, value in told.items() if isinstance(value, dict)]
+    places = [((), key) for key in told] + [((part,), key) for part in parts for key in told[part]]
+    for n, (where, key) in enumerate(places):
+        for value in ("left out", BROKEN[n % len(BROKEN)], BROKEN[(n + 5) % len(BROKEN)]):
+            config = json.loads(json.dumps(told))
+            inner = config
+            for part in where:
+                inner = inner[part]
+            inner.pop(key) if value == "left out" else inner.update({key: value})
+            try:
+                answer: object = architecture.read(config).parameters
+            except CannotTellError as refused:
+                answer = refused.code
+            known = answer in ("unknown_architecture", "bad_config")
+            assert known or (isinstance(answer, int) and answer > 0), (key, value)
+
+
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("deberta", {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}),
     (

@@ -29,6 +29,23 @@ def test_parameters_are_counted_by_dtype() -> None:
     assert headers.total_parameters(counts) == 809
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "shape"),
+    [
+        ("h.0.attn.bias", "F32", [1, 1, 1024, 1024]),
+        ("gpt_neox.layers.0.attention.bias", "U8", [1, 1, 2048, 2048]),
+        ("gpt_neox.layers.0.attention.masked_bias", "F32", []),
+        ("gpt_neox.layers.0.attention.rotary_emb.inv_freq", "F32", [16]),
+        ("embeddings.position_ids", "I64", [1, 512]),
+        ("batch_norm.num_batches_tracked", "I64", []),
+    ],
+)
+def test_a_mask_or_another_buffer_is_no_parameter(name: str, dtype: str, shape: list[int]) -> None:
+    weight = {"h.0.attn.c_attn.bias": {"dtype": "F32", "shape": [2304]}}
+    counts = headers.parameters_by_dtype(_header({**weight, name: {"dtype": dtype, "shape": shape}}))
+    assert headers.total_parameters(counts) == 2304
+
+
 def test_packed_weights_have_a_count_by_dtype_but_no_total() -> None:
     assert headers.total_parameters({"BF16": 10, "U8": 4}) is None
     assert headers.total_parameters({"I32": 10}) is None

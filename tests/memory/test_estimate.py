@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
+from modelpick.catalog import architecture as shapes
 from modelpick.catalog import index
 from modelpick.catalog.architecture import Checkpoint
 from modelpick.catalog.model import Model
@@ -262,6 +263,79 @@ def test_an_encoder_keeps_no_cache_and_an_encoder_decoder_keeps_its_prompt() -> 
         estimate(T5_BASE, workload_from({"method": "bf16", "context": n, "generate": 16})) for n in (64, 512)
     )
     assert long.parts.kv_cache - short.parts.kv_cache == 2 * 12 * 768 * 2 * (512 - 64)
+
+
+def test_causal_masks_that_a_repository_holds_are_no_parameters() -> None:
+    """pythia-160m holds twelve masks of 2048 x 2048; without them its rows count as its class does."""
+    counts = {name: estimate_model(index.load().models[name], Workload()) for name in MASKED}
+    assert {name: found.parameters for name, found in counts.items()} == MASKED
+    assert all("masks" in found.parameters_source for found in counts.values())
+
+
+MASKED = {"EleutherAI/pythia-160m": 162_322_944, "openai-community/gpt2": 124_439_808}
+
+
+WHISPER = {
+    "model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], "vocab_size": 51865, "d_model": 384,
+    "num_mel_bins": 80, "encoder_layers": 4, "encoder_attention_heads": 6, "encoder_ffn_dim": 1536, "decoder_layers": 4,
+    "decoder_attention_heads": 6, "decoder_ffn_dim": 1536, "max_source_positions": 1500, "max_target_positions": 448,
+}  # fmt: skip
+
+
+def test_whisper_hears_half_a_minute_whatever_is_asked() -> None:
+    shape = shapes.read(WHISPER)
+    short, long = (estimate(shape, workload_from({"method": "bf16", "context": n})) for n in (1, 448))
+    per_token = 2 * 4 * 384 * 2  # keys and values of four layers
+    assert short.parts.kv_cache == per_token * (1500 + 1)
+    assert long.parts.kv_cache == per_token * (1500 + 448)
+    assert shape.longest == 448
+
+
+RWKV = {
+    "model_type": "rwkv", "vocab_size": 50277, "hidden_size": 512, "attention_hidden_size": 512, "num_hidden_layers": 6,
+    "intermediate_size": 2048, "context_length": 1024, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def test_a_state_does_not_grow_and_training_it_is_not_told() -> None:
+    shape = shapes.read(RWKV)
+    short, long = (estimate(shape, workload_from({"method": "bf16", "context": n})) for n in (1, 4096))
+    assert short.parts.kv_cache == long.parts.kv_cache == 6 * 512 * (3 * 4 + 2 * 2)
+    with pytest.raises(CannotTellError, match="recurrent layers"):
+        estimate(shape, workload_from({"task": "finetune", "method": "lora"}))
+
+
+def test_layers_that_share_weights_hold_them_once_and_save_for_each() -> None:
+    albert = {
+        "model_type": "albert", "vocab_size": 30000, "embedding_size": 128, "hidden_size": 768, "num_hidden_layers": 12,
+        "num_hidden_groups": 1, "inner_group_num": 1, "num_attention_heads": 12, "intermediate_size": 3072,
+        "max_position_embeddings": 512, "type_vocab_size": 2,
+    }  # fmt: skip
+    tuned = workload_from({"task": "finetune", "method": "full", "context": 512})
+    one, twelve = (estimate(shapes.read({**albert, "num_hidden_layers": n}), tuned) for n in (1, 12))
+    assert one.parameters == twelve.parameters
+    assert one.parts.weights == twelve.parts.weights
+    assert twelve.parts.activations > 5 * one.parts.activations
+
+
+def test_an_encoder_is_trained_as_a_classifier_and_not_over_its_vocabulary() -> None:
+    tuned = workload_from({"task": "finetune", "method": "full", "context": 512, "batch": 8})
+    few, many = (estimate(replace(XLM_R, vocabulary=words), tuned, 560_000_000) for words in (1000, 250_000))
+    assert few.parts.activations == many.parts.activations
+
+
+def test_a_tower_of_sound_is_refused_where_nothing_tells_its_size() -> None:
+    heard = {"d_model": 1280, "encoder_layers": 32}
+    nested = {"model_type": "qwen2_audio", "text_config": LLAMA_TEXT, "audio_config": heard}
+    with pytest.raises(CannotTellError, match="audio_config"):
+        estimate(shapes.read(nested), Workload())
+    assert estimate(shapes.read(nested), Workload(), 8_000_000_000).parameters == 8_000_000_000
+
+
+LLAMA_TEXT = {
+    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "vocab_size": 32000, "tie_word_embeddings": False,
+}  # fmt: skip
 
 
 def test_lora_targets_a_model_lacks_are_named() -> None:
