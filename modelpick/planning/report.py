@@ -288,8 +288,8 @@ def _fits(request: PlanRequest, offers: Sequence[Offer], facts: SearchFacts) -> 
 def _left(architecture: Architecture, device: MemoryEstimate, offer: Offer, found: Rejection) -> Rejection | None:
     """Why a set-up may not be put on an offer, where no engine has a place for it: `found`.
 
-    Of what encodes or hears, that reason says what it is not for. Other programs serve it, and what they are told of is
-    the memory: it fits, or it does not.
+    Of what encodes or hears, that reason only says that it writes no answers. Other programs serve it, so the answer is
+    whether its memory fits.
     """
     if not served_elsewhere(architecture, found):
         return found
