@@ -21,6 +21,7 @@ from modelpick.planning.recommend import SORT_KEYS, Filters, Recommendations, re
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import Workload
+from tests.planning.test_other_kinds import ENCODER, HEARING
 
 GIB = 2.0**30
 
@@ -144,6 +145,8 @@ def test_a_fact_that_is_missing_stops_a_recommendation() -> None:
         ({"context": None}, {}, "context_unknown"),
         ({"pipeline_tag": "fill-mask"}, {}, "not_generative"),
         ({"capabilities": ("embedding",)}, {}, "not_generative"),
+        ({"config": ENCODER}, {}, "not_generative"),
+        ({"config": HEARING}, {}, "not_generative"),
         ({"capabilities": ("rerank",)}, {}, "not_generative"),
         ({"quantization": "awq-4bit"}, {}, "quantized_copy"),
         ({}, {"max_usd_per_hour": 0.01}, "too_expensive"),
