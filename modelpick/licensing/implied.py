@@ -63,7 +63,7 @@ def unnamed_parent(subject: AssessedModel, families: Sequence[InferredAncestor])
     """A quantization, an adapter or a merge always has a parent: none that anything names is a question."""
     model = subject.model
     made = derivation(model, subject.id)
-    if made is None or any(parent.child.lower() == model.id.lower() for parent in subject.ancestors):
+    if made is None or any(parent.is_parent_of(model.id) for parent in subject.ancestors):
         return []
     if any(entry.independent or entry.license for entry in subject.curations):
         return []

@@ -204,3 +204,20 @@ def test_a_family_name_is_a_license_only_for_the_familys_own_publisher(judged: J
     assert judged(model("someone/Llama-2-7b-hf", None)).verdict is Verdict.REVIEW
     assert judged(model("a/child", "mit", bases=("meta-llama/Llama-2-70b-hf",))).verdict is Verdict.CONDITIONS
     assert judged(model("a/child", "mit", bases=("someone/Llama-2-70b-hf",))).verdict is Verdict.REVIEW
+
+
+def test_a_circle_that_is_entered_at_two_of_its_members_is_found(judged: Judged) -> None:
+    answer = judged(
+        model("a/asked", "mit", bases=("a/one", "a/two")), model("a/one", "mit", bases=("a/two",)),
+        model("a/two", "mit", bases=("a/one",)),
+    )  # fmt: skip
+    assert answer.verdict is Verdict.REVIEW
+    assert "cycle" in codes(answer)
+
+
+def test_a_parent_that_two_branches_share_is_the_parent_of_both(judged: Judged) -> None:
+    answer = judged(
+        model("a/asked", "mit", bases=("a/one", "a/two-GGUF")), model("a/one", "mit", bases=("b/root",)),
+        model("a/two-GGUF", "mit", bases=("b/root",)), model("b/root", "mit"),
+    )  # fmt: skip
+    assert "unknown_ancestor" not in codes(answer)
