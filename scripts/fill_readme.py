@@ -15,8 +15,11 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TODAY = "1796040000"  # 2026-11-30: the ages on the pages are those of that day, in tests/conftest.py too
 OFFLINE = ("recommend", "license", "estimate", "offers", "cost", "probe", "plan")
 _BLOCK = re.compile(r"(```console\n\$ (modelpick [^\n]*)\n)(.*?)(```)", re.DOTALL)
+
+_PLAN = re.compile(r"modelpick[-/][0-9a-f]{10}")
 
 
 def _filled(folder: str, match: re.Match[str]) -> str:
@@ -24,6 +27,7 @@ def _filled(folder: str, match: re.Match[str]) -> str:
     if words[0] not in OFFLINE:
         return match[0]
     environment = {**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}
+    environment |= {"MODELPICK_DATA": "embedded", "SOURCE_DATE_EPOCH": TODAY}
     command = [sys.executable, "-m", "modelpick", *words]
     run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     printed = [line.rstrip() for line in (run.stdout + run.stderr).splitlines()]
@@ -39,7 +43,10 @@ def main() -> None:
     """Rewrite both pages in place; the commands of a page run in one folder, since some use what others wrote."""
     for page in (ROOT / "README.md", ROOT / "docs" / "tour.md"):
         with tempfile.TemporaryDirectory() as folder:
-            text = _BLOCK.sub(partial(_filled, folder), page.read_text(encoding="utf-8"))
+            before = page.read_text(encoding="utf-8")
+            text = _BLOCK.sub(partial(_filled, folder), before)
+        for old, new in zip(_PLAN.findall(before), _PLAN.findall(text), strict=False):
+            text = text.replace(old, new)  # in the blocks that need an account, too
         page.write_text(text, encoding="utf-8")
 
 

@@ -26,6 +26,9 @@ hypothesis.settings.load_profile("any machine")
 _OTHERS = os.environ.get("MODELPICK_TEST_SNAPSHOTS")
 _FACTS = {"MODELPICK_SNAPSHOTS": _OTHERS, "MODELPICK_DATA": "newest"} if _OTHERS else {"MODELPICK_DATA": "embedded"}
 
+# The day that ages are counted to, so that a screen is the same on every day: 2026-11-30, as in scripts/fill_readme.py.
+_TODAY = "1796040000"
+
 _LOOPBACK = ("127.", "::1", "localhost")
 _real_connect = socket.socket.connect
 
@@ -62,6 +65,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there: a dead Hub, at once
     for name, value in _FACTS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", _TODAY)
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(home)

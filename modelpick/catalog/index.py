@@ -6,7 +6,7 @@ model is asked for, so looking up one model does not cost reading all.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -90,6 +90,7 @@ class Catalog:
     renames: Mapping[str, str]
     left_out: Mapping[str, int]  # why repositories of the sources were not taken up -> how many
     _by_lower: Mapping[str, str] = field(repr=False)
+    facts: str = "embedded"  # or snapshot, package: catalog.snapshot.FactsSource
 
     def find(self, id: str) -> Model | None:
         """The model of this id, in any letter case and under a former name; None where the catalog has none."""
@@ -143,7 +144,8 @@ def load(path: Path | None = None) -> Catalog:
 def _in_force() -> Catalog:
     facts = snapshot.in_force()
     try:
-        return catalog_from(facts.text(_FILE), (facts.folder or Path()) / _FILE)
+        found = catalog_from(facts.text(_FILE), (facts.folder or Path()) / _FILE)
+        return replace(found, facts=facts.source)
     except UsageError as error:
         raise _bad(Path(_FILE), error.message) if error.code == "broken_installation" else error from error
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -30,6 +30,8 @@ from modelpick.errors import (
 if TYPE_CHECKING:
     from rich.console import Console as Console
     from rich.text import Text
+
+    from modelpick.catalog.snapshot import Kind
 else:
     Console = Any  # so that a command can name what it draws on without loading rich
 
@@ -72,12 +74,31 @@ class Output:
     verbose: bool = False
     debug: bool = False
 
-    def answer(self, payload: Mapping[str, object], draw: Callable[[Console], None]) -> None:
-        """Print the answer once: `payload` with its schema version under `--json`, else what `draw` draws."""
+    def answer(
+        self, payload: Mapping[str, object], draw: Callable[[Console], None], *, stands_on: "Sequence[Kind]" = ()
+    ) -> None:
+        """Print the answer once: `payload` with its schema version under `--json`, else what `draw` draws.
+
+        `stands_on` names the kinds of facts it rests on: their age is a last line and `facts` in the object, and a
+        warning where they are old.
+        """
+        facts = facts_shown(stands_on) if stands_on else None
         if self.as_json:
-            answer_json({"schema_version": SCHEMA_VERSION, **payload})
-        else:
+            shown = {} if facts is None else {"facts": facts.as_json}
+            answer_json({"schema_version": SCHEMA_VERSION, **shown, **payload})
+            return
+        if facts is None:
             _write(sys.stdout, _rendered(draw, sys.stdout))
+            return
+
+        def with_ages(console: Console) -> None:
+            draw(console)
+            console.print(f"\n{facts.line}", markup=False)
+            for text in (facts.ignored, facts.warning):
+                if text is not None:
+                    console.print(f"warning: {text}", markup=False, soft_wrap=True)
+
+        _write(sys.stdout, _rendered(with_ages, sys.stdout))
 
     def note(self, text: str) -> None:
         """Print a remark that is not the answer; silent under `-q` and `--json`."""
@@ -88,6 +109,27 @@ class Output:
         """Print on stderr, with `-v` only."""
         if self.verbose or self.debug:
             to_stderr(text + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class FactsShown:
+    """The facts in force as an answer shows them: a line with their ages, the JSON object, what to warn of."""
+
+    line: str
+    as_json: Mapping[str, object]
+    warning: str | None
+    ignored: str | None
+
+
+def facts_shown(kinds: "Sequence[Kind]") -> FactsShown:
+    """What an answer says of the `kinds` of facts that it rests on, as of today (settings.today)."""
+    from modelpick.catalog import ages, snapshot
+    from modelpick.settings import today
+
+    facts, day = snapshot.in_force(), today()
+    warning = ages.warning(facts.as_of, kinds, day)
+    line = f"facts: {ages.ages(facts.as_of, kinds, day)}"
+    return FactsShown(line, {**facts.as_json(), "warning": warning}, warning, facts.ignored)
 
 
 def answer_json(document: Any, indent: int | None = None) -> None:

@@ -56,7 +56,17 @@ def fetch(where: str, sha256: str) -> tuple[dict[str, str], dict[str, Any]]:
         texts, sources = read(body)
     except ModelpickError as error:
         raise _bad(where, error.message) from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, OSError) as error:
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        EOFError,
+        ValueError,
+        OSError,
+    ) as error:
         raise _bad(where, f"it cannot be unpacked ({error})") from error
     return texts, {**sources, "release": address(where), "sha256": sha256}
 
@@ -81,6 +91,8 @@ def read(body: bytes) -> tuple[dict[str, str], Mapping[str, Any]]:
             if hashlib.sha256(content).hexdigest() != sha:
                 raise ValueError(f"{file} has another hash than its manifest states")
             texts[file] = content.decode("utf-8")
+    if snapshot.days_of(texts.__getitem__) != dict(manifest.as_of):
+        raise ValueError("its manifest states other days than its files")
     return texts, manifest.sources
 
 

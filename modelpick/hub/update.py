@@ -78,7 +78,7 @@ def update(
     itself where nothing could be had.
     """
     with store.changing() as root:
-        old = snapshot.in_force()
+        old = _whole()
         _require_clock(old, today)
         done = Update(old, old)
         if sources.release is not None:
@@ -176,6 +176,18 @@ def _scores(texts: Texts, where: str | None, done: Update) -> Texts:
     found = scores.updated(texts, where)
     done.kinds["scores"] = {"source": found.source, "scores": found.scores, "unknown_models": found.unknown}
     return dict(found.texts)
+
+
+def _whole() -> Facts:
+    """The facts in force; the embedded ones where the snapshot in force is damaged: an update replaces it."""
+    try:
+        facts = snapshot.in_force()
+        _texts(facts)
+    except UsageError as error:
+        if error.code != "bad_snapshot":
+            raise
+        return snapshot.embedded_facts(error.message)
+    return facts
 
 
 def _texts(facts: Facts) -> Texts:

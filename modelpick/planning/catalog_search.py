@@ -6,10 +6,9 @@ Apart from `gather`, since `recommend` must start at once: nothing here imports 
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 
 from modelpick import settings
-from modelpick.catalog import index
+from modelpick.catalog import index, snapshot
 from modelpick.licensing.judge_models import facts_in_force, policy_in_force
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import judge
@@ -49,7 +48,7 @@ RANKED_METHOD: Method = "int8"
 """What a ranking holds weights as where nothing is named: the same for every model."""
 
 
-@cache
+@snapshot.per_facts
 def facts() -> SearchFacts:
     """The embedded facts that every search judges by."""
     return SearchFacts(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick import settings
-from modelpick.catalog import index, lookup
+from modelpick.catalog import index, lookup, snapshot
 from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
@@ -35,7 +35,7 @@ from modelpick.planning.catalog_search import facts
 from modelpick.planning.load import LoadLimits
 from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.plan_file import Plan
-from modelpick.planning.plan_parts import PlannedPolicy
+from modelpick.planning.plan_parts import PlannedFacts, PlannedPolicy
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.report import CaseResult, MemoryReport
 from modelpick.planning.request import Caps, PlanRequest
@@ -95,7 +95,13 @@ def plan(
         judgement=judge(model, chosen, facts_in_force(), find, datetime.date.today()),
         policy=PlannedPolicy(chosen.name, chosen.sha256, chosen.product),
         region=where,
+        named=_named_facts(),
     )
+
+
+def _named_facts() -> PlannedFacts:
+    said = snapshot.in_force()
+    return PlannedFacts(said.source, said.hash, *(said.as_of[kind] for kind in snapshot.KINDS))
 
 
 def compare(

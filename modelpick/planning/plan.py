@@ -29,6 +29,7 @@ from modelpick.planning.plan_parts import (
     PlannedCandidate,
     PlannedCost,
     PlannedData,
+    PlannedFacts,
     PlannedHours,
     PlannedJobCost,
     PlannedJobHours,
@@ -65,8 +66,10 @@ def make(
     judgement: Judgement,
     policy: PlannedPolicy,
     region: str,
+    named: PlannedFacts | None = None,
 ) -> Plan:
-    """The plan for `request` on the best of `offers`, which are those of one region and market.
+    """The plan for `request` on the best of `offers`, which are those of one region and market; `named` says which
+    facts all of it is from.
 
     Raises NoPlan (a denied model, an excluded region, what cannot run or fit, caps too small for the job), UsageError
     for invalid input, CannotTellError for an architecture that is not understood.
@@ -83,7 +86,7 @@ def make(
     chosen = within_caps(found, request, caps, facts)
     if isinstance(chosen, Rejection):
         raise chosen.error()
-    context = _Context(request, found.setup, facts, judgement, policy, region)
+    context = _Context(request, found.setup, facts, judgement, policy, region, named)
     return _plan(context, chosen).sealed()
 
 
@@ -97,6 +100,7 @@ class _Context:
     judgement: Judgement
     policy: PlannedPolicy
     region: str
+    named: PlannedFacts | None
 
 
 def _check_method(request: PlanRequest) -> None:
@@ -137,6 +141,7 @@ def _plan(context: _Context, chosen: Sequence[PlannedPlacement]) -> Plan:
         model=PlannedModel(model.id, model.revision, model.origin, bool(model.gated)),
         license=PlannedLicense(judgement.verdict, tuple(judgement.license_ids), tuple(judgement.obligations)),
         policy=context.policy,
+        facts=context.named,
         workloads={task: memory.workload for task, memory in placement.memories.items()},
         chosen=tuple(sorted(tuned_names(request.finetune, request.unset))) if request.finetune else (),
         hyperparameters=_run(placement.tuning, request.tokens) if placement.tuning else None,

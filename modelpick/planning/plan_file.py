@@ -23,6 +23,7 @@ from modelpick.planning.plan_parts import (
     PlannedCandidate,
     PlannedCost,
     PlannedData,
+    PlannedFacts,
     PlannedHours,
     PlannedLicense,
     PlannedMemory,
@@ -49,7 +50,7 @@ class Plan(PlanPart):
 
     `workloads` and `memory` are by task; `chosen` names the settings that were chosen for each GPU. The first of
     `candidates` is what `instance_type`, `time`, `cost` and `memory` are about; the others stand in for want of
-    capacity. `care` lists conditions that the user has to meet.
+    capacity. `care` lists conditions that the user has to meet. `facts` are None in the file of an older version.
     """
 
     id: Annotated[str, Pattern(r"modelpick-[0-9a-f]{10}", "the id of a plan")]
@@ -57,6 +58,7 @@ class Plan(PlanPart):
     model: PlannedModel
     license: PlannedLicense
     policy: PlannedPolicy
+    facts: PlannedFacts | None = None
     workloads: Mapping[str, Workload]
     chosen: tuple[str, ...] = ()
     hyperparameters: PlannedRun | None = None

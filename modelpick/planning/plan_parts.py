@@ -95,6 +95,17 @@ class PlannedMemory(PlanPart):
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedFacts(PlanPart):
+    """The facts that the plan was made from: the embedded ones or a snapshot, by the hash of all their files."""
+
+    source: str
+    hash: Sha256
+    models_as_of: str
+    prices_as_of: str
+    scores_as_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedOffer(PlanPart):
     """An instance type and what an hour of it costs, with source and date; None where no price is known."""
 

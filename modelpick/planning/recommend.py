@@ -320,6 +320,10 @@ class CatalogFacts(Protocol):
         """ISO date of its facts."""
 
     @property
+    def facts(self) -> str:
+        """Where its facts are: embedded, snapshot or package."""
+
+    @property
     def models(self) -> Mapping[str, Model]:
         """Every model by id."""
 
@@ -347,7 +351,7 @@ class RecommendAnswer:
         rows = self.recommendations.passed[:limit]
         return {
             "catalog": {
-                "source": "embedded",
+                "source": self.catalog.facts,
                 "as_of": self.catalog.as_of,
                 "models": len(self.catalog.models),
             },

@@ -16,8 +16,11 @@ from modelpick.report import chart
 _TEMPLATES = Path(__file__).resolve().parent
 
 
-def page(answer: RecommendAnswer, rows: int | None = None) -> str:
-    """The whole page for the first `rows` recommendations (None: all) and everything that was left out."""
+def page(answer: RecommendAnswer, rows: int | None = None, *, facts: str = "") -> str:
+    """The whole page for the first `rows` recommendations (None: all) and everything that was left out.
+
+    `facts` says how old the facts are on the day the page is made.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     templates = Environment(
@@ -37,6 +40,7 @@ def page(answer: RecommendAnswer, rows: int | None = None) -> str:
         rejected=sorted(answer.recommendations.rejected, key=lambda left: (left.code, left.model.lower())),
         assumptions=ASSUMPTIONS,
         sources=sorted({row.placement.offer.source for row in passed if row.placement.offer.source}),
+        facts=facts,
         priced=max((row.placement.offer.as_of for row in passed if row.placement.offer.as_of), default=None),
     )
     return printable(text, keep="\n")

@@ -4,7 +4,10 @@ import copy
 import datetime
 import json
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +83,40 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MODELPICK_DATA", "newest")
     snapshot.forget()
     return tmp_path / "modelpick" / "snapshots"
+
+
+class _Files(SimpleHTTPRequestHandler):
+    """Files with Last-Modified and an ETag, and 304 for whoever has that one."""
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+    def end_headers(self) -> None:
+        if not self.path.endswith(".sha256"):
+            self.send_header("ETag", '"one"')
+        super().end_headers()
+
+    def do_GET(self) -> None:
+        if self.headers.get("If-None-Match") == '"one"':
+            self.send_response(304)
+            self.end_headers()
+        else:
+            super().do_GET()
+
+
+@pytest.fixture
+def serve_folder() -> Iterator[Callable[[Path], str]]:
+    """A function that serves a folder on loopback and returns its address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(folder: Path) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder)))
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()

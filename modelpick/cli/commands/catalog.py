@@ -8,12 +8,14 @@ import typer
 from modelpick.catalog import index, snapshot
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Kind, Model
+from modelpick.catalog.snapshot import Kind as FactsKind
 from modelpick.cli.options import PolicyName, whole_number
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, Waiting, worst
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import EXIT_CANNOT_TELL, UsageError
 from modelpick.files import write_atomically
 
+_SHOWN: tuple[FactsKind, ...] = ("models", "scores")
 _FACTS = (
     *("kind", "parameters", "active_parameters", "quantization", "weights", "context", "trained_context", "dimension"),
     *("license", "license_name", "license_link", "base_models", "capabilities", "languages", "languages_elsewhere"),
@@ -39,7 +41,7 @@ def info(out: Output) -> None:
     kinds = {kind: _known([model for model in models if model.kind == kind]) for kind in _KINDS}
     payload = {
         "catalog": {
-            "source": "embedded",
+            "source": snapshot.in_force().source,
             "as_of": catalog.as_of,
             "downloads_as_of": catalog.downloads_as_of,
             "models": len(models),
@@ -53,7 +55,7 @@ def info(out: Output) -> None:
         "boards": sorted(catalog.boards),
         "assumptions": [],
     }
-    out.answer(payload, lambda console: _draw_info(console, payload["catalog"], catalog))
+    out.answer(payload, lambda console: _draw_info(console, payload["catalog"], catalog), stands_on=_SHOWN)
 
 
 def _known(models: list[Model]) -> dict[str, int]:
@@ -125,7 +127,8 @@ def show(
     model = catalog.find(name) if name else None
     if model is not None:
         found = model
-        out.answer(_model_as_json(found, catalog), lambda console: _draw_model(console, found, catalog, sources))
+        payload = _model_as_json(found, catalog)
+        out.answer(payload, lambda console: _draw_model(console, found, catalog, sources), stands_on=_SHOWN)
         return
     word = (name or "").lower()
     matches = [entry for id, entry in catalog.models.items() if word in id.lower()]
@@ -135,7 +138,7 @@ def show(
     matches.sort(key=lambda entry: (-(entry.downloads or 0), entry.id))
     shown = matches[: whole_number("--limit", limit) or 40]
     payload = {
-        "catalog": {"source": "embedded", "as_of": catalog.as_of, "models": len(catalog.models)},
+        "catalog": {"source": snapshot.in_force().source, "as_of": catalog.as_of, "models": len(catalog.models)},
         "matches": len(matches),
         "models": [
             {
@@ -150,7 +153,7 @@ def show(
         "assumptions": [],
         "sources": [],
     }
-    out.answer(payload, lambda console: _draw_list(console, shown, len(matches)))
+    out.answer(payload, lambda console: _draw_list(console, shown, len(matches)), stands_on=("models",))
 
 
 def _model_as_json(model: Model, catalog: Catalog) -> dict[str, object]:

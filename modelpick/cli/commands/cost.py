@@ -70,7 +70,7 @@ def cost(
         limits=load.limits(),
         offline=offline,
     )
-    out.answer(_payload(model, found), lambda console: _draw(console, found))
+    out.answer(_payload(model, found), lambda console: _draw(console, found), stands_on=("prices", "models"))
     if not found.rows:
         raise typer.Exit(1)
 

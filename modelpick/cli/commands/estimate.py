@@ -79,7 +79,7 @@ def _answer(
         for report in reports:
             draw_report(console, report, explain=explain, solve=solve)
 
-    out.answer(payload, draw)
+    out.answer(payload, draw, stands_on=("models", "prices"))
     codes = []
     for answer in answers:
         if isinstance(answer, ModelpickError):
@@ -116,6 +116,6 @@ def _answer_cases(out: Output, path: str, models: list[str] | None, work: Mappin
         for result in results:
             console.print(result.line, markup=False, soft_wrap=True)
 
-    out.answer(payload, draw)
+    out.answer(payload, draw, stands_on=("models", "prices"))
     if code := worst(result.exit_code for result in results):
         raise typer.Exit(code)

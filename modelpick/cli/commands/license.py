@@ -62,7 +62,7 @@ def license(
         payload["written"] = [str(path) for path in written]
     if evidence is not None:
         payload["evidence"] = {"folder": evidence, "sha256": seal}
-    out.answer(payload, lambda console: draw_license(console, judgements, chosen))
+    out.answer(payload, lambda console: draw_license(console, judgements, chosen), stands_on=("models",))
     for path in written:
         out.note(f"wrote {path}")
     if evidence is not None:

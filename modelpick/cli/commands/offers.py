@@ -116,7 +116,7 @@ def _answer(
         if asked is not None:
             draw_live(console, asked)
 
-    out.answer(payload, draw)
+    out.answer(payload, draw, stands_on=("prices",))
 
 
 def _regions(all_regions: bool, instance: str | None, region: str) -> list[str]:

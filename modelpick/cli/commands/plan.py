@@ -39,7 +39,8 @@ def plan(
     made = planned.prepare(out, model, work, market, load.limits())
     where = Path(output) if output else Path(f"{made.id}.json")
     _write(where, made)
-    out.answer({**made.as_json(), "file": str(where)}, lambda console: render.draw(console, made, where))
+    payload = {**made.as_json(), "file": str(where)}
+    out.answer(payload, lambda console: render.draw(console, made, where), stands_on=("prices", "models"))
 
 
 def _write(path: Path, made: Plan) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from modelpick import api
+from modelpick.catalog.snapshot import Kind
 from modelpick.cli.options import (
     Family,
     Instance,
@@ -21,7 +22,7 @@ from modelpick.cli.options import (
     policy_asked,
     whole_number,
 )
-from modelpick.cli.output import Console, Output
+from modelpick.cli.output import Console, Output, facts_shown
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import UsageError
 from modelpick.files import write_atomically
@@ -29,6 +30,8 @@ from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
 from modelpick.planning.recommend import SORT_KEYS, Filters
 from modelpick.report.html import page
+
+_STANDS_ON: tuple[Kind, ...] = ("prices", "models", "scores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def recommend(
 
         draw_answer(console, answer, rows, show_all)
 
-    out.answer(answer.as_json(rows), draw)
+    out.answer(answer.as_json(rows), draw, stands_on=_STANDS_ON)
     if html is not None:
         _write_page(out, html, answer, rows)
     if not answer.recommendations.passed:
@@ -126,7 +129,9 @@ def recommend(
 
 
 def _write_page(out: Output, file: Path, answer: api.RecommendAnswer, rows: int | None) -> None:
-    write_atomically(file, page(answer, rows), fix="name a file you may write")
+    shown = facts_shown(_STANDS_ON)
+    facts = shown.line if shown.warning is None else f"{shown.line} ({shown.warning})"
+    write_atomically(file, page(answer, rows, facts=facts), fix="name a file you may write")
     out.note(f"wrote {file}")
 
 
