@@ -20,6 +20,8 @@ NAME_WORDS = (
     r"|w[248]a(?:4|8|16)|i?q[1-8]_(?:[01k]|k_\w+|x*s|x*m|nl))"
 )
 """The words of a name that say how a model was made, as a regular expression; letters and digits end a word."""
+TELLING_TAGS = "(?i)^(licen[cs]e(_name)?:|base_model:|(source_)?datasets?:|(merge|mergekit|lora|qlora)$)"
+"""Tags that say something of license, parents, data or how a model was made; DuckDB reads the expression as well."""
 _NAME = re.compile(f"(?<![a-z0-9])(?:{NAME_WORDS})(?![a-z0-9])")
 # Methods that only ever change weights which exist; FP8, MXFP4 and compressed-tensors also hold originals.
 _AFTER_TRAINING = frozenset(

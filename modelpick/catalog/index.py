@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.catalog import snapshot
-from modelpick.catalog.model import BaseModel, Conflict, Model, Quality
+from modelpick.catalog.model import BaseModel, Conflict, Model, Quality, Unreadable
 from modelpick.errors import UsageError, nearest
 from modelpick.files import read_text
 
@@ -203,15 +203,19 @@ def model_from(row: Mapping[str, Any]) -> Model:
         license_link=row.get("license_link"),
         base_models=tuple(BaseModel(id, relation) for id, relation in row.get("base_models", ())),
         datasets=tuple(row.get("datasets", ())),
+        tags=tuple(row.get("tags", ())),
         gated=row.get("gated"),
         languages=tuple(row.get("languages", ())),
         languages_elsewhere=tuple(row.get("languages_elsewhere", ())),
         card_read=row.get("card_read", False),
         pipeline_tag=row.get("pipeline_tag"),
+        library=row.get("library"),
         downloads=row.get("downloads"),
         likes=row.get("likes"),
         release_date=row.get("release_date"),
         quality=_quality_from(row.get("quality")),
+        gate_text=row.get("gate_text"),
+        unreadable=tuple(Unreadable(*one) for one in row.get("unreadable", ())),
         sources=_Sources(row),
         conflicts=tuple(Conflict(*conflict) for conflict in row.get("conflicts", ())),
         notes=tuple(row.get("notes", ())),

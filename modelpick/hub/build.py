@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelpick.catalog.card import hub_id
+from modelpick.catalog.derived import TELLING_TAGS
 from modelpick.catalog.model import Model
 from modelpick.hub import name_keys
 from modelpick.hub.ancestry import join_ancestors, numbered
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Show = Callable[[str, int, int | None], None]
-# Tags that say something of license, parents, data or how a model was made; the first letters tell them apart below.
-_TELLING_TAGS = "(?i)^(licen[cs]e(_name)?:|base_model:|(source_)?datasets?:|(merge|mergekit|lora|qlora)$)"
 _ID = "[A-Za-z0-9_.-]{1,96}(/[A-Za-z0-9_.-]{1,96})?"
 _PLAIN_PARENT = r"[a-z0-9][a-z0-9_.-]*/[a-z0-9_][a-z0-9_.-]*"
 _HUB_LINK = r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)"
@@ -75,7 +74,7 @@ def build(connection: "DuckDBPyConnection", table: HubTable, facts: LicenseFacts
 def _read(connection: "DuckDBPyConnection", table: HubTable) -> None:
     """hub(row, id, downloads, ...), and tag(row, tag): the tags that tell something."""
     run = connection.execute
-    picked = f"list_filter(tags, lambda tag: regexp_matches(tag, {quoted(_TELLING_TAGS)}))"
+    picked = f"list_filter(tags, lambda tag: regexp_matches(tag, {quoted(TELLING_TAGS)}))"
     run(
         f"""CREATE TABLE hub AS SELECT CAST(row AS INTEGER) AS row, id, coalesce(downloads, 0) AS downloads, sha,
             {picked} AS picked, bases, license, license_name, license_link, gated, pipeline_tag,

@@ -6,11 +6,13 @@ tag nor an old fact alone may allow what the other forbids (licensing.file_evide
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from modelpick.catalog import architecture
+from modelpick.catalog.derived import TELLING_TAGS
 from modelpick.catalog.hub_record import merged
 from modelpick.catalog.model import HUB_ON, Model
 from modelpick.catalog.parts import RepositoryParts
@@ -18,7 +20,7 @@ from modelpick.errors import CannotTellError
 
 Row = dict[str, Any]
 LONGEST_TEXT = 200  # characters of a text in a config.json that say something of the shape
-_PLAIN = ("gated", "downloads", "likes", "pipeline_tag")
+_PLAIN = ("gated", "downloads", "likes", "pipeline_tag", "library")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def updated(row: Mapping[str, Any], reading: HubReading, day: str, keys: Collect
     changes |= {"languages": list(said.languages)} if "languages" not in row and said.languages else {}
     changes["base_models"] = _bases(row, said)
     changes["datasets"] = list(dict.fromkeys((*row.get("datasets", ()), *said.datasets)))
-    after = _relicensed(_as_curated(row), said, source) | {"id": reading.id}
+    after = _with_terms(_relicensed(_as_curated(row), said, source), said, reading.record, source) | {"id": reading.id}
     fresh = {field: value for field, value in changes.items() if value != [] and after.get(field) != value}
     after = _set(after, fresh, source)
     if reading.config is not None:
@@ -93,6 +95,29 @@ def _relicensed(row: Row, said: Model, source: str) -> Row:
             conflicts.append([field, new, source, old, _source_of(row, field)])
     values = {"license": said.license, "license_name": said.license_name, "license_link": said.license_link}
     return _set(row, values, source) | {"conflicts": conflicts}
+
+
+def _with_terms(row: Row, said: Model, record: Mapping[str, Any], source: str) -> Row:
+    """The row with what else of a record `license` judges: the link, the gate's text, tags, fields that are unreadable.
+
+    Each replaces what an earlier update said, where the record has the part that it stands in.
+    """
+    values: dict[str, Any] = {}
+    if said.license_link is not None:
+        values["license_link"] = said.license_link
+    if isinstance(record.get("cardData"), Mapping):
+        values["gate_text"] = said.gate_text
+        values["unreadable"] = [[one.field, one.value, one.source] for one in said.unreadable]
+    if isinstance(record.get("tags"), list):
+        known = {f"license:{said.license}".lower(), *(f"dataset:{name}".lower() for name in said.datasets)}
+        values["tags"] = [tag for tag in said.tags if _tells(tag) and tag.lower() not in known]
+    fresh = {field: value for field, value in values.items() if (row.get(field) or None) != (value or None)}
+    return _set(row, fresh, source)
+
+
+def _tells(tag: str) -> bool:
+    """Whether a tag says something of license, data or making; parents are kept as such."""
+    return re.match(TELLING_TAGS, tag) is not None and not tag.lower().startswith("base_model:")
 
 
 def _same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:

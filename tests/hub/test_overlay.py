@@ -1,13 +1,21 @@
 """Laws of a row under what the Hub says, whatever that is."""
 
+import datetime
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modelpick.catalog.index import model_from
+from modelpick.hub.claims import model_of
 from modelpick.hub.overlay import HubReading, kept_of, line_of, updated
+from modelpick.licensing import load
+from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.outcome import Verdict, join
+from modelpick.licensing.policy import Policy
+from modelpick.licensing.verdict import judge
 
 ROW: dict[str, Any] = {
     "id": "acme/one", "license": "cc-by-nc-4.0", "config": {"model_type": "llama", "hidden_size": 64},
@@ -18,6 +26,16 @@ NAMES = st.sampled_from([None, "acme-license"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
 )
+
+
+@pytest.fixture(scope="module")
+def facts() -> LicenseFacts:
+    return load.load_facts()
+
+
+@pytest.fixture(scope="module")
+def commercial() -> Policy:
+    return load.load_policy("commercial")
 
 
 def reading(license: Any, name: str | None = None, **record: Any) -> HubReading:
@@ -41,6 +59,31 @@ def test_the_last_tag_is_the_license_and_the_first_fact_is_never_lost(said: list
     assert known == (
         set() if (license, name) == ("cc-by-nc-4.0", None) else set() if license == "cc-by-nc-4.0" else {"cc-by-nc-4.0"}
     )
+
+
+NC_LINK = "https://creativecommons.org/licenses/by-nc/4.0/"
+TERMS: list[dict[str, Any]] = [
+    {"tags": ["license:cc-by-nc-4.0"]}, {"tags": ["merge"]}, {"tags": ["lora"]}, {"library_name": "peft"},
+    {"tags": ["dataset:tatsu-lab/alpaca"]}, {"cardData": {"license_link": NC_LINK}},
+    {"cardData": {"extra_gated_prompt": "For non-commercial research use only."}, "gated": "manual"},
+    {"cardData": {"licence": "cc-by-nc-4.0"}}, {"cardData": {"base_model": "acme/two"}},
+    {"cardData": {"base_model": 3}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", TERMS, ids=str)
+@pytest.mark.parametrize("license", ["apache-2.0", "mit"])
+def test_after_an_update_no_verdict_is_milder_than_that_on_the_hubs_own_record(
+    license: str, said: dict[str, Any], commercial: Policy, facts: LicenseFacts
+) -> None:
+    data = {"license": "apache-2.0", **said.get("cardData", {})}
+    record = {"id": "acme/one", "tags": ["license:apache-2.0"], "gated": False, **said, "cardData": data}
+    after = json.loads(line_of(updated(ROW | {"license": license}, HubReading(record), "2027-01-01", ())))
+    today = datetime.date(2027, 1, 1)
+    by_row = judge(model_from(after), commercial, facts, lambda id: None, today).verdict
+    by_record = judge(model_of(record), commercial, facts, lambda id: None, today).verdict
+    assert by_record is not Verdict.ALLOW, "the record says something to judge"
+    assert join([by_row, by_record]) is by_row
 
 
 @given(TAGS, NAMES)
