@@ -17,7 +17,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,13 @@ GROUPS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def leave_one_out(rows: Sequence[Row], group: Callable[[Row], str]) -> list[Scored]:
-    """Every row predicted by a fit that never saw its group."""
+def leave_one_out(
+    rows: Sequence[Row], group: Callable[[Row], str], names: Collection[str] | None = None
+) -> list[Scored]:
+    """Every row, or those of the groups `names`, predicted by a fit that never saw its group."""
     scored = []
     whole = (speed_fit.fit_serving(rows), speed_fit.fit_training(rows))
-    for name in sorted({group(row) for row in rows}):
+    for name in sorted({group(row) for row in rows} if names is None else names):
         held = [row for row in rows if group(row) == name]
         rest = [row for row in rows if group(row) != name]
         for one in (
@@ -134,7 +136,7 @@ def spreads_of(scored: Sequence[Scored]) -> dict[str, dict[str, float]]:
     answer: dict[str, dict[str, float]] = {}
     for stratum in STRATA:
         rows = [one for one in scored if one.row.stratum == stratum]
-        bound = _unseen if stratum == speed_fit.OWN_LOOP else _quantile
+        bound = _unseen if stratum == speed_fit.OWN_LOOP else quantile
         answer[stratum] = {
             name: round(math.exp(bound([abs(one.error) for one in _of(rows, known)], 0.84)), 2)
             for name, known in (("known", True), ("unknown", False))
@@ -181,9 +183,9 @@ def _line(title: str, scored: Sequence[Scored], spreads: dict[str, dict[str, flo
     inside = sum(abs(one.error) <= math.log(factor) for one, factor in zip(scored, factors, strict=True))
     few = "  (few rows: no claim)" if len(scored) < FEWEST else ""
     print(
-        f"{title:58} {len(scored):4} {_quantile(errors, 0.5):7.0%} {_quantile(errors, 0.9):6.0%}"
-        f" {inside / len(scored):12.0%} {_quantile(factors, 0.5) ** 2:7.1f}"
-        f" {_quantile(naives, 0.5):13.0%} {_quantile(naives, 0.9):6.0%}{few}"
+        f"{title:58} {len(scored):4} {quantile(errors, 0.5):7.0%} {quantile(errors, 0.9):6.0%}"
+        f" {inside / len(scored):12.0%} {quantile(factors, 0.5) ** 2:7.1f}"
+        f" {quantile(naives, 0.5):13.0%} {quantile(naives, 0.9):6.0%}{few}"
     )
 
 
@@ -272,7 +274,8 @@ def _unseen(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values), math.ceil(share * (len(values) + 1))) - 1]
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that this share of them stays within; 0 of none."""
     if not values:
         return 0.0
     ordered = sorted(values)
