@@ -19,11 +19,11 @@ from modelpick.hub import name_keys
 from modelpick.hub.ancestry import join_ancestors, numbered
 from modelpick.hub.claims import CYCLE, LOCAL_PATH, MISSING, PSEUDO, TOO_DEEP, Contexts, HubClaim, owners_that_matter
 from modelpick.hub.hub_table import HubTable, quoted
+from modelpick.hub.stated_parents import odd_parents, parents_of
 from modelpick.licensing import load
 from modelpick.licensing.assessed_model import TEXT_PIPELINES
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license_text import linked
-from modelpick.licensing.lineage import Ancestor, ancestry
 from modelpick.licensing.training_data import assess_training_data
 
 if TYPE_CHECKING:
@@ -105,11 +105,10 @@ def _edges(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
     odd = [text for (text,) in run(f"SELECT DISTINCT parent FROM named WHERE NOT ({plain})").fetchall()]
     texts, ids, problems = [], [], []
     for text in odd:
-        tag = text if text.lower().startswith("base_model:") else f"base_model:{text}"
-        for one in _parents_of(Model(id="-/-", origin="catalog", tags=(tag,)), facts):
+        for id, problem in odd_parents(text, facts):
             texts.append(text)
-            ids.append(one.id.lower())
-            problems.append(one.problem)
+            ids.append(id)
+            problems.append(problem)
     numbered(connection, "odd", {"parent VARCHAR": texts, "id VARCHAR": ids, "problem VARCHAR": problems})
     renamed = [
         (entry.id.lower(), facts.curations.canonical(entry.id).lower()) for entry in facts.curations if entry.renamed_to
@@ -149,12 +148,6 @@ def _edges(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
 def _known_ids(facts: LicenseFacts) -> list[str]:
     """Repositories that are known even where they cannot be found (a trace that leads there counts)."""
     return sorted({entry.id.lower() for entry in facts.curations})
-
-
-def _parents_of(model: Model, facts: LicenseFacts) -> list[Ancestor]:
-    """The direct parents as `licensing.lineage` reads them, each taken for found."""
-    found = ancestry(model, lambda id: Model(id=id.partition("@")[0], origin="catalog"), facts)
-    return [one for one in found if one.child == model.id]
 
 
 def _cards(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
@@ -345,7 +338,7 @@ def _own_parents(connection: "DuckDBPyConnection", facts: LicenseFacts, claims: 
             "LEFT JOIN missing m ON m.node = parent WHERE child = ? AND stated AND parent >= 0",
             [row]).fetchall()]  # fmt: skip
         run("DELETE FROM edge WHERE child = ? AND (NOT stated OR parent >= 0)", [row])
-        for parent in _parents_of(claims[claim].model(id, stated), facts):
+        for parent in parents_of(claims[claim].model(id, stated), facts):
             _add_edge(connection, row, parent.id.lower())
 
 

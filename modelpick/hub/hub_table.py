@@ -40,8 +40,8 @@ _TEXT = ("VARCHAR", "JSON")
 class HubTable:
     """A dump that can be judged: the query that reads it in one shape, how many rows, and what it lacks.
 
-    The query's columns: row, id, tags (a list of texts), bases (ids of baseModels), license, license_name and
-    license_link (JSON of the card), gated (text), pipeline_tag, library_name, downloads, sha.
+    The query's columns: row, id, tags (a list of texts), bases (of baseModels and the card), license, license_name
+    and license_link (JSON of the card), gated (text), pipeline_tag, library_name, downloads, sha.
     """
 
     query: str
@@ -107,6 +107,8 @@ def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
             raise _refused(path, f"has a column {name} of type {printable(types[name])[:80]}, which is not understood")
     readers |= _optional(types)
     missing = tuple(name for name in OPTIONAL if readers.get(name, "") is None)
+    if (named := _card("base_model", types)) is not None:
+        readers["baseModels"] = f"list_concat({readers['baseModels'] or '[]'}, {_listed(named)})"
     columns = ", ".join(f"{reader or empty} AS {name}" for name, (reader, empty) in _columns(readers).items())
     return HubTable(f"SELECT file_row_number AS row, {columns} FROM {source}", rows, missing)
 
@@ -181,6 +183,13 @@ def _bases(types: Mapping[str, str]) -> str | None:
     if kind.startswith("STRUCT(") and "models STRUCT(" in kind and "id VARCHAR" in kind and ")[]" in kind:
         return """coalesce(list_transform("baseModels".models, lambda one: one.id), [])"""
     return None
+
+
+def _listed(field: str) -> str:
+    """The texts of a card's field that holds one or several; anything else stands as JSON, a question."""
+    several = f"WHEN json_type({field}) = 'ARRAY' THEN json_extract_string({field}, '$[*]')"
+    none = f"WHEN {field} IS NULL OR {field} = 'false' THEN CAST([] AS VARCHAR[])"
+    return f"CASE {none} {several} ELSE [json_extract_string({field}, '$')] END"
 
 
 def _card(field: str, types: Mapping[str, str]) -> str | None:

@@ -66,7 +66,7 @@ class ByLicense:
         for *values, sha in rows:
             record = dict(zip(names, values, strict=True))
             card = json.loads(record["cardData"] or "{}")
-            wanted = ("license", "license_name", "license_link")
+            wanted = ("license", "license_name", "license_link", "base_model")
             record["cardData"] = {name: card[name] for name in wanted if card.get(name) is not None}
             self._records.setdefault(record["id"].lower(), (record, sha))
 

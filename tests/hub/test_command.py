@@ -91,6 +91,17 @@ def test_a_lock_is_told_what_touches_it(modelpick: Run, whole_hub: Hub, updated_
     assert (answer.code, answer.json["touched"]) == (1, [FALCON])
 
 
+def test_offline_is_understood_by_whatever_reads_facts(modelpick: Run, folder: Path) -> None:
+    for words in (
+        ("catalog", "info"), ("catalog", "show", FALCON), ("catalog", "diff"), ("offers",), ("update", "--check"),
+        ("update", "--use", "embedded"), ("recommend", "--limit", "1"),
+    ):  # fmt: skip
+        assert modelpick(*words, "--offline", "--json").code == modelpick(*words, "--json").code != 2, words
+    assert modelpick("catalog", "audit", "absent.parquet", "--offline", "--json").error["code"] == "bad_hub_file"
+    for words in (("update",), ("update", "prices"), ("offers", "--live")):
+        assert modelpick(*words, "--offline", "--json").error["code"] == "contradiction", words
+
+
 ANSWERS = (
     (("recommend", "--limit", "1"), ("prices", "models", "scores")),
     (("license", FALCON, "--offline"), ("models",)),

@@ -24,7 +24,16 @@ LINK = "https://huggingface.co/Qwen/Qwen2.5-72B-Instruct/blob/main/LICENSE"
 CHAIN = [row(f"deep/link-{n}", "mit", *([f"deep/link-{n + 1}"] if n < 40 else [])) for n in range(41)]
 CIRCLE = [row(f"round/member-{n}", "mit", f"round/member-{(n + 1) % 40}") for n in range(40)]
 # Every way that a row can mean something, next to the mix of a made file.
+# Forms of a card's `base_model` that no tag repeats.
+PARENTS_OF_CARDS = (
+    "someone/Tuned", "https://huggingface.co/someone/tuned", ["x/gone", "someone/tuned"], "a/b, someone/tuned",
+    [["someone/tuned"]], [{"id": "someone/tuned"}], "./models/x", "none", False, None,
+)  # fmt: skip
 BY_HAND = [
+    *(
+        row(f"cards/only-{number}", "mit", card={"license": "mit", "base_model": parent})
+        for number, parent in enumerate(PARENTS_OF_CARDS)
+    ),
     row("meta-llama/Llama-3.1-8B", "llama3.1", gated="manual", pipeline_tag="text-generation"),
     row("meta-llama/Llama-3.2-11B-Vision", "llama3.2", pipeline_tag="image-text-to-text"),
     row("someone/eyes", "llama3.2", "meta-llama/Llama-3.2-11B-Vision", pipeline_tag="image-text-to-text"),
@@ -140,6 +149,15 @@ def test_the_comparison_sees_a_bug(
     out = tmp_path / "verdicts.parquet"
     audit_hub(dump, commercial, out=out, index=tmp_path)
     assert differences(dump, out, commercial, facts, lambda _: ["someone/tuned", "someone/q"])
+
+
+def test_a_parent_that_the_card_alone_names_counts(tmp_path: Path, commercial: Policy) -> None:
+    stated = [*PARENTS_OF_CARDS, {"a": 1}, 3, "q" * 2000]
+    cards = [row(f"a/n{n}", "mit", card={"license": "mit", "base_model": one}) for n, one in enumerate(stated)]
+    dump = write(tmp_path / "models.parquet", [*cards, row("someone/tuned", "cc-by-nc-4.0")])
+    audit_hub(dump, commercial, out=tmp_path / "verdicts.parquet", index=tmp_path)
+    found = verdicts(tmp_path / "verdicts.parquet")
+    assert [one for n, one in enumerate(stated) if found[f"a/n{n}"][0] == "allow"] == ["none", False, None]
 
 
 def test_problems_of_an_ancestry_are_reviewed_by_name(

@@ -9,7 +9,7 @@ from modelpick.catalog import index, snapshot
 from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Kind, Model
 from modelpick.catalog.snapshot import Kind as FactsKind
-from modelpick.cli.options import PolicyName, whole_number
+from modelpick.cli.options import Offline, PolicyName, whole_number
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, Waiting, worst
 from modelpick.cli.policy_options import ProductName, policy_for
 from modelpick.errors import EXIT_CANNOT_TELL, UsageError
@@ -34,8 +34,9 @@ _SHARES = ("license", "config", "context", "capabilities")
 _BEST = 200
 
 
-def info(out: Output) -> None:
+def info(out: Output, offline: Offline = False) -> None:
     """Count the models by kind, what is known of them, what is missing."""
+    del offline  # no command here asks the network
     catalog = index.load()
     models = list(catalog.models.values())
     kinds = {kind: _known([model for model in models if model.kind == kind]) for kind in _KINDS}
@@ -121,8 +122,10 @@ def show(
     name: Annotated[str | None, typer.Argument(metavar="MODEL|WORD", help="A model id, or a word in its id.")] = None,
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Rows of a list. Default: 40.")] = None,
     sources: Annotated[bool, typer.Option("--sources", help="Who says each fact, and who says otherwise.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Show one model with its sources, or models with a word in the id."""
+    del offline
     catalog = index.load()
     model = catalog.find(name) if name else None
     if model is not None:
@@ -307,8 +310,10 @@ def diff(
     lock: Annotated[
         Path | None, typer.Option("--lock", metavar="FILE", help="Exit 1 if a model of this lock file is touched.")
     ] = None,
+    offline: Offline = False,
 ) -> None:
     """Show what was relicensed, gated, deleted, renamed or repriced."""
+    del offline
     from modelpick.hub.diff import OF_MODELS, compare
 
     after = snapshot.in_force() if new is None else snapshot.called(new)
@@ -370,6 +375,7 @@ def audit(
     index: Annotated[
         str | None, typer.Option("--index", metavar="DIR", help="Where indexes are kept. Default: the cache.")
     ] = None,
+    offline: Offline = False,
 ) -> None:
     """Judge every model of the Hub with all its ancestors, from a dump.
 
@@ -379,6 +385,7 @@ def audit(
     from modelpick.hub.audit import TOP, audit_hub
     from modelpick.report.hub_audit import page
 
+    del offline
     chosen = policy_for(policy, product, commercial=commercial)
     with Waiting(out) as show:
         found = audit_hub(

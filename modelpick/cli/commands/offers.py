@@ -8,7 +8,7 @@ import typer
 from modelpick import api, settings
 from modelpick.aws import live_prices as live
 from modelpick.aws.live_prices import LiveOffers
-from modelpick.cli.options import Family, Instance, Region, amount, not_both, one_of
+from modelpick.cli.options import Family, Instance, Offline, Region, amount, not_both, one_of
 from modelpick.cli.output import Console, Output
 from modelpick.errors import RemoteError, UsageError, nearest
 from modelpick.offers import embedded
@@ -43,12 +43,14 @@ def offers(
     confirm: Annotated[
         bool, typer.Option("--confirm", help="With --live: accept prices far from the embedded ones.")
     ] = False,
+    offline: Offline = False,
 ) -> None:
     """List NVIDIA instance types with price, GPU and memory.
 
     Offered, not rented there and unknown are three answers, each with its source and day in --json.
     """
     one_of("--sort", sort, _SORTS)
+    not_both("--offline", offline or None, "--live", live or None)
     if instance is not None:
         instance = embedded.instance(instance).name
     families = families_named(family) if family is not None else Families(None, None)

@@ -7,9 +7,9 @@ import typer
 from modelpick import settings
 from modelpick.catalog import ages, snapshot
 from modelpick.catalog.snapshot import Facts, Kind
-from modelpick.cli.options import not_both, one_of
+from modelpick.cli.options import Offline, not_both, one_of
 from modelpick.cli.output import Console, Output, Waiting
-from modelpick.errors import EXIT_NO, EXIT_REMOTE
+from modelpick.errors import EXIT_NO, EXIT_REMOTE, UsageError
 
 _SHOWN = 10  # changes of a kind that a screen lists; --json has all
 
@@ -24,6 +24,7 @@ def update(
     use: Annotated[
         str | None, typer.Option("--use", metavar="NAME", help="Go to a snapshot (its day is enough), or embedded.")
     ] = None,
+    offline: Offline = False,
 ) -> None:
     """Bring newer models, prices and scores; no account is needed."""
     sources, today = settings.load().data, settings.today()
@@ -41,6 +42,11 @@ def update(
             facts = store.go_back(root) if use is None else store.use(root, use)
         out.answer(_payload(facts), lambda console: _draw_facts(console, facts, today))
         return
+    if offline:
+        raise UsageError(
+            "an update asks the network, and --offline forbids it", code="contradiction",
+            fix="leave --offline out, or use --check, --back or --use",
+        )  # fmt: skip
     if not chosen:
         chosen = ("models", "prices") if sources.scores is None else ("models", "prices", "scores")
     with Waiting(out) as show:
