@@ -41,7 +41,7 @@ EAGER = replace(SERVING, cache_bandwidth=0.08, prefill_compute=0.5, layer_us=900
 # that of measured 16-bit products (facts/operator_speed.csv).
 TODAY = speed.ServingEfficiency(
     bandwidth=0.82, cache_bandwidth=0.7, decode_compute=0.65, prefill_compute=0.6, layer_us=30.0, sequence_us=8.0,
-    prompt_layer_us=500.0, expert_compute=0.4, overlap=0.7, burst=0.04, queue=0.4,
+    prompt_layer_us=500.0, expert_compute=0.4, overlap=0.7, burst=0.04, queue=0.4, prompt_expert_us=4.0,
 )  # fmt: skip
 SERVING_DRIFT = {
     "bandwidth": 0.12, "cache_bandwidth": 0.9, "decode_compute": 0.4, "prefill_compute": 0.35, "layer_us": 0.8,
@@ -49,7 +49,7 @@ SERVING_DRIFT = {
 }  # fmt: skip
 TODAY_DRIFT = {
     "bandwidth": 0.05, "cache_bandwidth": 0.4, "prefill_compute": 0.35, "layer_us": 0.6, "sequence_us": 0.8,
-    "prompt_layer_us": 0.6, "expert_compute": 0.6, "overlap": 0.4, "burst": 0.8, "queue": 0.8,
+    "prompt_layer_us": 0.6, "expert_compute": 0.6, "overlap": 0.4, "burst": 0.8, "queue": 0.8, "prompt_expert_us": 1.0,
 }  # fmt: skip
 TRAINING = TrainingEfficiency(
     compute=0.75, attention_compute=0.25, layer_us=300.0, activation_bytes=250.0, dequantize=0.25, optimizer_bytes=30.0,

@@ -74,12 +74,15 @@ CLASSES_2026 = {"vllm": "vllm-0.11", "sglang": "sglang-0.5", "trtllm": "trtllm-1
 
 
 def read_rows_2026(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Two measurements of each row: the tokens of a closed loop, and the wait for the first one (as its inverse).
+    """Two measurements of each row without a doubt: the tokens of a closed loop, and the wait for the first one (as its
+    inverse).
 
     The whole of a request takes first + per_token * (out - 1). Each model counts as a source of its own.
     """
     answer = []
     for row in rows:
+        if row["doubt"]:
+            continue
         first, each = float(row["first_token_ms"]) / 1e3, float(row["per_token_ms"]) / 1e3
         batch, generated = float(row["concurrency"]), float(row["out_len"])
         common = {

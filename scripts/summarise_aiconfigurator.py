@@ -46,9 +46,11 @@ MODELS = {
 }  # fmt: skip
 # NVIDIA's own figures of this model on vLLM exceed what the hardware allows: prefix caching is suspected.
 LEFT_OUT = (("vllm", "nvidia/Llama-3.1-8B-Instruct-FP8"),)
+# Models with layers that draft the next tokens, and how much faster a campaign must be than another to be doubted.
+DRAFTING, FASTER = ("deepseek-ai/DeepSeek-V3",), 1.4
 RUN_FIELDS = (
     "id", "source", "license", "stack", "version", "model", "method", "gpu", "gpus", "concurrency", "in_len", "out_len",
-    "first_token_ms", "per_token_ms",
+    "first_token_ms", "per_token_ms", "doubt",
 )  # fmt: skip
 OPERATOR_FIELDS = (
     "kind", "gpu", "engine", "weights", "gpus", "start_us", "share", "large_tflops", "link_gbs", "source", "license",
@@ -59,7 +61,7 @@ def main() -> int:
     """Writes both files."""
     systems = Path(sys.argv[1]) / "aiconfigurator_core" / "systems"
     with (systems / "silicon_sample.csv").open(encoding="utf-8", newline="") as file:
-        _write("measured_speed_2026.csv", RUN_FIELDS, _thinned(_runs(csv.DictReader(file))))
+        _write("measured_speed_2026.csv", RUN_FIELDS, _thinned(_runs(list(csv.DictReader(file)))))
     _write("operator_speed.csv", OPERATOR_FIELDS, [*_products(systems), *_experts(systems), *_allreduces(systems)])
     return 0
 
@@ -71,24 +73,76 @@ def _write(name: str, fields: tuple[str, ...], rows: Iterable[dict[str, object]]
         writer.writerows(rows)
 
 
-def _runs(rows: Iterable[dict[str, str]]) -> Iterator[dict[str, object]]:
+def _runs(rows: list[dict[str, str]]) -> Iterator[dict[str, object]]:
+    drafting = _faster_than_themselves(rows)
     for row in rows:
         model, stack = row["model_path"], row["backend"]
-        gpu = GPUS.get(row["system"], "")
-        tensor, experts = int(row["tp_size"] or 0), int(row["moe_tp_size"] or 1) * int(row["moe_ep_size"] or 1)
-        plain = row["mode"] == "agg" and row["pp_size"] in ("", "1") and row["attention_dp_size"] in ("", "1")
-        if not plain or gpu not in SERVED_ON or (stack, model) in LEFT_OUT or experts not in (1, tensor):
+        if not _plain(row) or (stack, model) in LEFT_OUT:
             continue
-        found = re.search(r"silicon_concurrency=(\d+)", row["silicon_data_source"])
+        concurrency = _concurrency(row)
+        doubt = ""
+        if concurrency != int(row["batch_size"]):
+            doubt = f"load ambiguous: concurrency {concurrency}, batch_size {row['batch_size']}"
+        elif _campaign(row) in drafting:
+            doubt = "speculative decoding suspected: another run of the same engine took 1.4 times as long per token"
         yield {
             "id": row["id"], "source": f"{SOURCE} systems/silicon_sample.csv", "license": LICENSE,
             "stack": stack, "version": row["backend_version"], "model": MODELS.get(model, model),
-            "method": _method(model, row), "gpu": gpu, "gpus": tensor,
-            "concurrency": int(found[1]) if found else int(row["batch_size"]),
-            "in_len": int(row["isl"]), "out_len": int(row["osl"]),
+            "method": _method(model, row), "gpu": GPUS[row["system"]], "gpus": _gpus(row),
+            "concurrency": concurrency, "in_len": int(row["isl"]), "out_len": int(row["osl"]),
             "first_token_ms": round(float(row["silicon_ttft_ms"]), 2),
-            "per_token_ms": round(float(row["silicon_tpot_ms"]), 4),
+            "per_token_ms": round(float(row["silicon_tpot_ms"]), 4), "doubt": doubt,
         }  # fmt: skip
+
+
+def _plain(row: dict[str, str]) -> bool:
+    """Whether it is of one group of tensor-parallel GPUs that AWS rents."""
+    tensor, experts = int(row["tp_size"] or 0), int(row["moe_tp_size"] or 1) * int(row["moe_ep_size"] or 1)
+    one = row["mode"] == "agg" and row["pp_size"] in ("", "1") and row["attention_dp_size"] in ("", "1")
+    return one and GPUS.get(row["system"]) in SERVED_ON and experts in (1, tensor)
+
+
+def _gpus(row: dict[str, str]) -> int:
+    """The GPUs of a run. Experts split N ways on N tensor-parallel GPUs are listed as tp_size N x N, though their ids
+    say tpN_epN: 72 such runs stand in the table a second time, with the same figures, as tp_size N."""
+    tensor, experts = int(row["tp_size"]), int(row["moe_ep_size"] or 1)
+    squared = experts > 1 and int(row["moe_tp_size"]) == experts and tensor == experts**2
+    return experts if squared and f"_tp{tensor}_" not in row["id"] else tensor
+
+
+def _concurrency(row: dict[str, str]) -> int:
+    found = re.search(r"silicon_concurrency=(\d+)", row["silicon_data_source"])
+    return int(found[1]) if found else int(row["batch_size"])
+
+
+def _campaign(row: dict[str, str]) -> tuple[str, ...]:
+    """What was run with one set of options: engine, version and day, of one model in one format on one GPU."""
+    day = re.search(r"measured=([\d-]+)", row["silicon_data_source"])
+    return (*_served(row), row["backend_version"], day[1] if day else "")
+
+
+def _served(row: dict[str, str]) -> tuple[str, ...]:
+    model = MODELS.get(row["model_path"], row["model_path"])
+    return (row["backend"], model, *(row[name] for name in ("system", "gemm_quant_mode", "moe_quant_mode")))
+
+
+def _faster_than_themselves(rows: list[dict[str, str]]) -> set[tuple[str, ...]]:
+    """Campaigns of models that can draft (MTP layers) of which another one, on as many GPUs and at the same loads, took
+    FASTER times as long per token, by the middle of the loads both have: drafted tokens cost no step of their own, and
+    the table does not say which campaigns drafted."""
+    loads: dict[tuple[object, ...], dict[tuple[str, ...], float]] = defaultdict(dict)
+    for row in rows:
+        if _plain(row) and _served(row)[1] in DRAFTING:
+            layout = (_gpus(row), int(row["moe_ep_size"]) > 1)
+            load = (*_served(row), *layout, _concurrency(row), row["isl"], row["osl"])
+            loads[load][_campaign(row)] = float(row["silicon_tpot_ms"])
+    ratios = defaultdict(list)
+    for same in loads.values():
+        for campaign, each in same.items():
+            for other, slower in same.items():
+                if other != campaign:
+                    ratios[campaign, other].append(slower / each)
+    return {campaign for (campaign, _), found in ratios.items() if statistics.median(found) > FASTER}
 
 
 def _method(model: str, row: dict[str, str]) -> str:

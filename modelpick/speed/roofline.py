@@ -31,6 +31,7 @@ class ServingEfficiency:
     overlap: float = 1.0  # of a prompt's time, what the sequences that are generating wait for it
     burst: float = 0.0  # of the other prompts' times, what a prompt waits because answers end together
     queue: float = 0.0  # of its own time, what a prompt waits where prompts keep the GPUs busy all the time
+    prompt_expert_us: float = 0.0  # the same per routed expert and layer: a prompt's few rows meet all of them
     expert_us: float = 0.0  # per expert and layer, where experts run one after the other
     overlaps: bool = False  # launches run ahead of the GPU (eager) instead of adding to its time (captured graphs)
 
@@ -72,7 +73,7 @@ def prefill_seconds(
     computing = flops / (on.workers * on.matmul * efficiency.prefill_compute)
     reading = _reading(shape, on, efficiency, method, tokens)
     busy = _launched(smooth_max(computing, reading), shape, on, efficiency, method)
-    return busy + efficiency.prompt_layer_us * shape.layers * batch * 1e-6 + _allreduce(shape, on, tokens)
+    return busy + _beside_products(shape, efficiency) * batch + _allreduce(shape, on, tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,9 @@ def answer_seconds(
     """What one of `batch` concurrent requests takes that all fit the cache, each followed by the next one.
 
     The first token: its own prompt and a step, and the wait for others: prompts come together where answers end
-    together, and a prompt finds the GPUs busy with others' for the share of the time that those take. The rest: a step
-    for each token, and the steps that the others' prompts prolong (each of them is read once in that time).
+    together (they share a step, and with it what it takes besides its products), and a prompt finds the GPUs busy with
+    others' for the share of the time that those take. The rest: a step for each token, and the steps that the others'
+    prompts prolong (each of them is read once in that time).
     """
     middle = prompt + generated / 2
     step = step_seconds(shape, on, efficiency, method, batch, middle, cache_bytes=cache_bytes)
@@ -111,7 +113,8 @@ def answer_seconds(
     others = prefill_seconds(shape, on, efficiency, method, batch, prompt) * (batch - 1) / batch
     rest = generated * step + efficiency.overlap * others
     taken = others / (rest + own)
-    first = step + own * (1 + efficiency.burst * (batch - 1) + efficiency.queue * taken)
+    together = efficiency.burst * (batch - 1) * (own - _beside_products(shape, efficiency))
+    first = step + own * (1 + efficiency.queue * taken) + together
     return Answer(first, rest * (generated - 1) / generated)
 
 
@@ -209,6 +212,11 @@ def _launched(
     if efficiency.overlaps:
         return smooth_max(busy + starting, launching)
     return busy + starting + launching
+
+
+def _beside_products(shape: SpeedShape, efficiency: ServingEfficiency) -> float:
+    """Seconds of a step with a prompt in it, besides its products."""
+    return (efficiency.prompt_layer_us + efficiency.prompt_expert_us * shape.experts) * shape.layers * 1e-6
 
 
 def _peak_gain(shape: SpeedShape, on: Hardware, method: str) -> float:
