@@ -163,7 +163,7 @@ def audit_hub(
             tallies=_tallies(connection),
             conflict_counts=_conflict_counts(connection),
             conflicts=_conflicts(connection, found, top),
-            organisations=_organisations(connection, top),
+            organisations=_organisations(connection, found, top),
             reasons=_reasons(connection, codes),
             one_by_one=len(special),
             changes=_changes(connection, since, top) if since is not None else None,
@@ -178,48 +178,67 @@ def audit_hub(
 def _judged_table(
     connection: "DuckDBPyConnection", index: SlimIndex, codes: list[str], special: dict[int, tuple[int, frozenset[str]]]
 ) -> None:
-    """answer(row, id, owner, downloads, strictness, claimed, ancestor, mask): one line a model."""
+    """judged_pair(pair, judged, models, downloads, strictness, claimed, ancestor, mask): all that is judged alike.
+    row_pair(row, owner, downloads, pair): every model; answer: both by row, with the id."""
+    run = connection.execute
+    audited = index.table("audited")
+    if not special:
+        run("CREATE OR REPLACE VIEW judged_pair AS FROM verdict")
+        run(f"CREATE OR REPLACE VIEW row_pair AS FROM {audited}")
+    else:
+        _set_apart(connection, index, codes, special)
+    run(
+        f"""CREATE OR REPLACE VIEW answer AS SELECT row, id, p.downloads, judged, strictness, claimed, ancestor, mask
+        FROM row_pair p JOIN judged_pair USING (pair) JOIN {index.table("ids")} USING (row)"""
+    )
+
+
+def _set_apart(
+    connection: "DuckDBPyConnection", index: SlimIndex, codes: list[str], special: dict[int, tuple[int, frozenset[str]]]
+) -> None:
+    """Rows that were judged one by one as pairs of their own, taken away from those that they were counted in."""
+    run = connection.execute
     numbers = {code: number for number, code in enumerate(codes)}
     for _, found in special.values():
         for code in sorted(found):
             if code not in numbers:
                 numbers[code] = len(codes)
                 codes.append(code)
-    masks = [sum(1 << numbers[code] for code in found) for _, found in special.values()]
-    columns = {
+    columns: dict[str, list[Any]] = {
         "row INTEGER": list(special),
+        "own INTEGER": [-1 - number for number in range(len(special))],
         "strictness TINYINT": [one for one, _ in special.values()],
-        "mask HUGEINT": masks,
+        "mask HUGEINT": [sum(1 << numbers[code] for code in found) for _, found in special.values()],
     }
     numbered(connection, "special", columns)
-    chosen, other = "v.strictness, v.claimed, v.ancestor, v.mask", ""
-    if special:
-        chosen = "coalesce(s.strictness, v.strictness) AS strictness, v.claimed, v.ancestor"
-        chosen += ", coalesce(s.mask, v.mask) AS mask"
-        other = " LEFT JOIN special s USING (row)"
-    connection.execute(
-        f"CREATE OR REPLACE VIEW answer AS SELECT row, id, owner, downloads, judged, set_id, {chosen} "
-        f"FROM {index.table('audited')} JOIN verdict v USING (judged, set_id){other}"
+    audited = index.table("audited")
+    run(f"CREATE OR REPLACE TABLE apart AS SELECT s.*, pair, downloads FROM special s JOIN {audited} USING (row)")
+    run(
+        """CREATE OR REPLACE TABLE judged_pair AS SELECT pair, judged, models - coalesce(a.n, 0) AS models,
+            downloads - coalesce(a.sum, 0) AS downloads, strictness, claimed, ancestor, mask FROM verdict
+            LEFT JOIN (SELECT pair, count(*) AS n, sum(downloads)::BIGINT AS sum FROM apart GROUP BY pair) a
+            USING (pair)
+        UNION ALL SELECT a.own, judged, 1, a.downloads, a.strictness, claimed, ancestor, a.mask
+            FROM apart a JOIN verdict USING (pair)"""
     )
-    # What counts and lists read, without the ids: those are read for the rows that are shown.
-    connection.execute(
-        "CREATE OR REPLACE TABLE counted AS SELECT row, owner, downloads, strictness, claimed, ancestor, mask "
-        "FROM answer"
+    run(
+        f"""CREATE OR REPLACE VIEW row_pair AS SELECT row, owner, downloads, coalesce(own, a.pair) AS pair
+        FROM {audited} a LEFT JOIN special USING (row)"""
     )
 
 
 def _tallies(connection: "DuckDBPyConnection") -> tuple[Tally, ...]:
     found = {
         strictness: (models, downloads) for strictness, models, downloads in connection.execute(
-            "SELECT strictness, count(*), sum(downloads)::BIGINT FROM counted GROUP BY strictness").fetchall()
+            "SELECT strictness, sum(models)::BIGINT, sum(downloads)::BIGINT FROM judged_pair GROUP BY 1").fetchall()
     }  # fmt: skip
     return tuple(Tally(verdict, *found.get(number, (0, 0))) for number, verdict in enumerate(VERDICTS))
 
 
 def _conflict_counts(connection: "DuckDBPyConnection") -> tuple[tuple[str, str, int, int], ...]:
     rows = connection.execute(
-        "SELECT claimed, ancestor, count(*), sum(downloads)::BIGINT FROM counted WHERE ancestor > claimed "
-        "GROUP BY claimed, ancestor ORDER BY claimed, ancestor DESC"
+        "SELECT claimed, ancestor, sum(models)::BIGINT, sum(downloads)::BIGINT FROM judged_pair "
+        "WHERE ancestor > claimed AND models > 0 GROUP BY claimed, ancestor ORDER BY claimed, ancestor DESC"
     ).fetchall()
     return tuple((VERDICTS[claimed], VERDICTS[above], models, downloads) for claimed, above, models, downloads in rows)
 
@@ -227,16 +246,17 @@ def _conflict_counts(connection: "DuckDBPyConnection") -> tuple[tuple[str, str, 
 def _conflicts(connection: "DuckDBPyConnection", index: SlimIndex, top: int) -> tuple[TagConflict, ...]:
     """Those with the most downloads: first where an ancestor forbids, then where it has terms, then questions."""
     deny, review = VERDICTS.index("deny"), VERDICTS.index("review")
+    first = f"CASE ancestor WHEN {deny} THEN 0 WHEN {review} THEN 2 ELSE 1 END"
     rows = connection.execute(
-        f"""SELECT row FROM counted WHERE ancestor > claimed ORDER BY CASE ancestor WHEN {deny} THEN 0
-            WHEN {review} THEN 2 ELSE 1 END, downloads DESC, row LIMIT {top}"""
+        f"""WITH shown AS (SELECT row, p.downloads, claimed, ancestor, judged FROM row_pair p
+            JOIN judged_pair USING (pair) WHERE ancestor > claimed
+            ORDER BY {first}, p.downloads DESC, row LIMIT {top})
+        SELECT row, id, downloads, claimed, ancestor, judged FROM shown JOIN {index.table("ids")} USING (row)
+        ORDER BY {first}, downloads DESC, row"""
     ).fetchall()
-    above = strictest_above(connection, index, [row for (row,) in rows])
+    above = strictest_above(connection, index, [row for row, *_ in rows])
     listed = []
-    for (row,) in rows:
-        id, downloads, claimed, ancestor, judged = connection.execute(
-            "SELECT id, downloads, claimed, ancestor, judged FROM answer WHERE row = ?", [row]
-        ).fetchone() or ("", 0, 0, 0, 0)
+    for row, id, downloads, claimed, ancestor, judged in rows:
         model = index.claims[index.judged[judged][0]].model()
         stated = (model.license_name or model.license) if model.license == "other" else model.license
         licenses = tuple(map(str, stated)) if isinstance(stated, list) else (str(stated),)
@@ -245,14 +265,13 @@ def _conflicts(connection: "DuckDBPyConnection", index: SlimIndex, top: int) -> 
     return tuple(listed)
 
 
-def _organisations(connection: "DuckDBPyConnection", top: int) -> tuple[Organisation, ...]:
+def _organisations(connection: "DuckDBPyConnection", index: SlimIndex, top: int) -> tuple[Organisation, ...]:
     rows = connection.execute(
-        f"""SELECT owner, count(*), sum(downloads)::BIGINT AS downloads, {
+        f"""SELECT name, count(*), sum(p.downloads)::BIGINT, {
             ", ".join(f"count(*) FILTER (strictness = {number})" for number in range(4))
         },
-            count(*) FILTER (ancestor > claimed) FROM counted GROUP BY owner ORDER BY downloads DESC, owner LIMIT {
-            top
-        }"""
+            count(*) FILTER (ancestor > claimed) FROM row_pair p JOIN judged_pair USING (pair)
+            JOIN {index.table("owners")} USING (owner) WHERE owner <= {top} GROUP BY owner, name ORDER BY owner"""
     ).fetchall()
     return tuple(
         Organisation(name, models, downloads, (a, c, r, d), weak) for name, models, downloads, a, c, r, d, weak in rows
@@ -261,7 +280,9 @@ def _organisations(connection: "DuckDBPyConnection", top: int) -> tuple[Organisa
 
 def _reasons(connection: "DuckDBPyConnection", codes: Sequence[str]) -> tuple[tuple[str, int], ...]:
     counts = dict.fromkeys(codes, 0)
-    for mask, models in connection.execute("SELECT mask, count(*) FROM counted GROUP BY mask").fetchall():
+    for mask, models in connection.execute(
+        "SELECT mask, sum(models)::BIGINT FROM judged_pair GROUP BY mask"
+    ).fetchall():
         for number, code in enumerate(codes):
             counts[code] += models if mask >> number & 1 else 0
     return tuple(sorted(((code, n) for code, n in counts.items() if n), key=lambda one: (-one[1], one[0])))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Show = Callable[[str, int, int | None], None]
+_FIRST_LETTERS = (("b", "c"), ("d", "e"), ("l", "n"), ("q", "r"), ("s", "t"))  # of TELLING_TAGS: from, and up to
 _ID = "[A-Za-z0-9_.-]{1,96}(/[A-Za-z0-9_.-]{1,96})?"
 _PLAIN_PARENT = r"[a-z0-9][a-z0-9_.-]*/[a-z0-9_][a-z0-9_.-]*"
 _HUB_LINK = r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)"
@@ -39,8 +40,8 @@ _HUB_LINK = r"^https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)"
 class Built:
     """What a dump comes to before any policy. `judged`: claims in contexts; `sets`: the judged ancestors of a model.
 
-    The rest is in the database: audited(row, id, owner, downloads, sha, judged, set_id), edge(child, parent, stated),
-    as_ancestor(node, judged, is_row), missing(node, id).
+    The rest is in the database: audited(row, owner, downloads, pair), ids(row, id), pair(pair, judged, set_id, models,
+    downloads), owners(owner, name), edge(child, parent, stated), as_ancestor(node, judged, is_row), missing(node, id).
     """
 
     claims: Sequence[HubClaim]
@@ -74,17 +75,20 @@ def build(connection: "DuckDBPyConnection", table: HubTable, facts: LicenseFacts
 def _read(connection: "DuckDBPyConnection", table: HubTable) -> None:
     """hub(row, id, downloads, ...), and tag(row, tag): the tags that tell something."""
     run = connection.execute
-    picked = f"list_filter(tags, lambda tag: regexp_matches(tag, {quoted(TELLING_TAGS)}))"
     run(
-        f"""CREATE TABLE hub AS SELECT CAST(row AS INTEGER) AS row, id, coalesce(downloads, 0) AS downloads, sha,
-            {picked} AS picked, bases, license, license_name, license_link, gated, pipeline_tag,
-            lower(library_name) = 'peft' AS is_peft
+        f"""CREATE TABLE hub AS SELECT CAST(row AS INTEGER) AS row, id, coalesce(downloads, 0) AS downloads,
+            license, license_name, license_link, gated, pipeline_tag, lower(library_name) = 'peft' AS is_peft
         FROM ({table.query}) WHERE regexp_full_match(id, {quoted(_ID)})"""
     )
-    run("CREATE TABLE tag AS SELECT row, unnest(picked) AS tag FROM hub")
-    run("CREATE TABLE base AS SELECT row, unnest(bases) AS parent FROM hub")
-    run("ALTER TABLE hub DROP COLUMN picked")
-    run("ALTER TABLE hub DROP COLUMN bases")
+    # Comparing first letters, which needs no regular expression, leaves a third of the tags.
+    ranges = [*_FIRST_LETTERS, *((a.upper(), b.upper()) for a, b in _FIRST_LETTERS)]
+    starts = " OR ".join(f"tag >= '{a}' AND tag < '{b}'" for a, b in ranges)
+    run(
+        f"""CREATE TABLE tag AS SELECT row, tag FROM (
+            SELECT CAST(row AS INTEGER) AS row, unnest(tags) AS tag FROM ({table.query}))
+        WHERE ({starts}) AND regexp_matches(tag, {quoted(TELLING_TAGS)})"""
+    )
+    run(f"CREATE TABLE base AS SELECT CAST(row AS INTEGER) AS row, unnest(bases) AS parent FROM ({table.query})")
 
 
 def _edges(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
@@ -379,25 +383,38 @@ def _as_ancestors(connection: "DuckDBPyConnection", claims: Sequence[HubClaim], 
 
 
 def _subjects(connection: "DuckDBPyConnection", contexts: Contexts, sets: Sequence[Iterable[int]]) -> None:
-    """audited(row, id, owner, downloads, sha, judged, set_id): every row, judged under all of its ancestors."""
+    """audited(row, owner, downloads, pair): every row with what it is judged as; owners by their downloads from 1."""
     run = connection.execute
     run(
         "CREATE TABLE placed AS SELECT node, claim, coalesce(set_id, 0) AS set_id FROM node "
         "SEMI JOIN hub ON node = row LEFT JOIN done USING (node)"
     )
     pairs: list[tuple[Any, ...]] = run("SELECT DISTINCT claim, set_id FROM placed").fetchall()
-    claims_of = [{contexts.judged[one][0] for one in members} for members in sets]
+    claims_of = [frozenset(contexts.judged[one][0] for one in members) for members in sets]
     numbers = [contexts.number(claim, claims_of[set_id]) for claim, set_id in pairs]
-    columns = {
-        "claim INTEGER": [one for one, _ in pairs],
-        "set_id INTEGER": [one for _, one in pairs],
-        "judged INTEGER": numbers,
-    }
-    numbered(connection, "pair", columns)
+    places: dict[tuple[int, int], int] = {}
+    keys = [(judged, set_id) for judged, (_, set_id) in zip(numbers, pairs, strict=True)]
+    of_pair = [places.setdefault(key, len(places)) for key in keys]
+    columns = {"claim INTEGER": [one for one, _ in pairs], "set_id INTEGER": [one for _, one in pairs],
+               "pair INTEGER": of_pair}  # fmt: skip
+    numbered(connection, "in_set", columns)
     run(
-        """CREATE TABLE audited AS SELECT row, id, split_part(id, '/', 1) AS owner, downloads, sha, judged, set_id
-        FROM hub JOIN placed ON row = node JOIN pair USING (claim, set_id)"""
+        """CREATE TABLE owners AS SELECT name, row_number() OVER (ORDER BY downloads DESC, name)::INTEGER AS owner
+        FROM (SELECT split_part(id, '/', 1) AS name, sum(downloads) AS downloads FROM hub GROUP BY 1)"""
     )
+    run(
+        """CREATE TABLE audited AS SELECT row, owner, downloads, pair
+        FROM hub JOIN placed ON row = node JOIN in_set USING (claim, set_id)
+        JOIN owners ON name = split_part(id, '/', 1)"""
+    )
+    columns = {"pair INTEGER": list(range(len(places))), "judged INTEGER": [judged for judged, _ in places],
+               "set_id INTEGER": [set_id for _, set_id in places]}  # fmt: skip
+    numbered(connection, "place", columns)
+    run(
+        """CREATE TABLE pair AS SELECT pair, judged, set_id, models, downloads FROM place JOIN (SELECT pair,
+        count(*) AS models, sum(downloads)::BIGINT AS downloads FROM audited GROUP BY pair) USING (pair)"""
+    )
+    run("CREATE VIEW ids AS SELECT row, id FROM hub")
 
 
 def _list(texts: Iterable[str]) -> str:

@@ -73,6 +73,16 @@ class _Traits:
     with_parents: object  # the same of claims with parents, where what a name says of being made is no question
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a set of ancestors can tell: to every claim, by families' roots, by kinds; each with a claim that does."""
+
+    always: frozenset[object]
+    roots: frozenset[str]
+    kinds: frozenset[object]
+    examples: Mapping[object, int]
+
+
 class Contexts:
     """Numbers each pair of a claim and a context once. What a claim does not look at is left out of its context."""
 
@@ -82,26 +92,37 @@ class Contexts:
         self._scoped = [one.id for one in facts.licenses.licenses if one.limits.territory_scope == "multimodal"]
         self._traits: dict[int, _Traits] = {}
         self._numbers: dict[object, int] = {}
+        self._sets: dict[frozenset[int], _Told] = {}
         self.judged: list[tuple[int, tuple[int, ...]]] = []  # the claim, and claims that are examples of its context
 
     def number(self, claim: int, ancestors: Iterable[int]) -> int:
         """The number of a claim under ancestors of these claims."""
         if self._claims[claim].problem is not None:
             ancestors = ()
-        own, key, examples = self.traits(claim), set[object](), dict[object, int]()
-        for other in sorted(ancestors):
-            trait = self.traits(other)
-            told: list[object] = ["any", *(["found"] if trait.is_found else []), *(own.roots & trait.shown)]
-            if own.has_open_name:
-                told.append(trait.kind)
-            for one in told:
-                examples.setdefault(one, other)
-            key.update(told)
-        asked = (own.with_parents if key else own.alone, frozenset(key))
+        own, told = self.traits(claim), self._told(frozenset(ancestors))
+        key = frozenset((*told.always, *(own.roots & told.roots), *(told.kinds if own.has_open_name else ())))
+        asked = (own.with_parents if key else own.alone, key)
         if asked not in self._numbers:
             self._numbers[asked] = len(self.judged)
-            self.judged.append((claim, tuple(sorted(set(examples.values())))))
+            self.judged.append((claim, tuple(sorted({told.examples[one] for one in key}))))
         return self._numbers[asked]
+
+    def _told(self, ancestors: frozenset[int]) -> _Told:
+        """Of a set of claims once, however many rows have it above them."""
+        found = self._sets.get(ancestors)
+        if found is None:
+            examples: dict[object, int] = {}
+            always, roots, kinds = set[object](), set[str](), set[object]()
+            for other in sorted(ancestors):
+                trait = self.traits(other)
+                here = ("any", "found") if trait.is_found else ("any",)
+                for one in (*here, *trait.shown, trait.kind):
+                    examples.setdefault(one, other)
+                always.update(here)
+                roots.update(trait.shown)
+                kinds.add(trait.kind)
+            found = self._sets[ancestors] = _Told(frozenset(always), frozenset(roots), frozenset(kinds), examples)
+        return found
 
     def traits(self, claim: int) -> _Traits:
         found = self._traits.get(claim)

@@ -34,6 +34,7 @@ OPTIONAL: Mapping[str, str] = {
     "sha": "commits are not known, so no approval holds",
 }
 _TEXT = ("VARCHAR", "JSON")
+_OF_THE_CARD = ("license", "license_name", "license_link")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
     if (named := _card("base_model", types)) is not None:
         readers["baseModels"] = f"list_concat({readers['baseModels'] or '[]'}, {_listed(named)})"
     columns = ", ".join(f"{reader or empty} AS {name}" for name, (reader, empty) in _columns(readers).items())
+    if types.get("cardData", "") in _TEXT:
+        # A card is parsed once, whatever is read of it.
+        paths = ", ".join(quoted(f"$.{field}") for field in _OF_THE_CARD)
+        source = f"""(SELECT *, TRY(json_extract("cardData", [{paths}])) AS read_of_card FROM {source})"""
     return HubTable(f"SELECT file_row_number AS row, {columns} FROM {source}", rows, missing)
 
 
@@ -196,7 +201,7 @@ def _card(field: str, types: Mapping[str, str]) -> str | None:
     """A field of the card as JSON text; NULL where the card has none."""
     kind = types.get("cardData", "")
     if kind in _TEXT:
-        return f"""nullif(CAST(TRY(json_extract("cardData", '$.{field}')) AS VARCHAR), 'null')"""
+        return f"nullif(CAST(read_of_card[{_OF_THE_CARD.index(field) + 1}] AS VARCHAR), 'null')"
     if kind.startswith("STRUCT("):
         known = f"{field} " in kind.replace('"', "").replace("(", " ").replace(",", " ")
         return f"""CAST(to_json("cardData".{field}) AS VARCHAR)""" if known else "CAST(NULL AS VARCHAR)"

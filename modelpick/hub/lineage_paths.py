@@ -50,7 +50,7 @@ def write_verdicts(connection: "DuckDBPyConnection", index: SlimIndex, codes: Se
     import duckdb
 
     _strictest_of_all(connection, index)
-    masks = [mask for (mask,) in connection.execute("SELECT DISTINCT mask FROM counted").fetchall()]
+    masks = [mask for (mask,) in connection.execute("SELECT DISTINCT mask FROM judged_pair").fetchall()]
     texts = [[code for number, code in enumerate(codes) if mask >> number & 1] for mask in masks]
     numbered(connection, "codes_of", {"mask HUGEINT": masks, "reasons VARCHAR[]": texts})
     words = ", ".join(quoted(verdict) for verdict in VERDICTS)
@@ -61,7 +61,7 @@ def write_verdicts(connection: "DuckDBPyConnection", index: SlimIndex, codes: Se
                 coalesce(up.id, gone.id, CASE best.who WHEN -1 THEN {quoted(PSEUDO[-1])}
                     WHEN -2 THEN {quoted(PSEUDO[-2])} END) AS strictest_ancestor, downloads
             FROM answer JOIN codes_of USING (mask) JOIN licenses_of USING (judged) LEFT JOIN best ON best.node = row
-            LEFT JOIN (SELECT row AS who, id FROM {index.table("audited")}
+            LEFT JOIN (SELECT row AS who, id FROM {index.table("ids")}
                 SEMI JOIN (SELECT DISTINCT who FROM best) ON who = row) up ON up.who = best.who
             LEFT JOIN {index.table("missing")} gone ON gone.node = best.who)
             TO {quoted(str(part))} (FORMAT parquet, COMPRESSION zstd)"""

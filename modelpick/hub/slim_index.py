@@ -1,4 +1,4 @@
-"""What later audits of the same dump start from: a folder of three parquet files and one of JSON. I/O.
+"""What later audits of the same dump start from: a folder of parquet files and one of JSON. I/O.
 
 Verdicts are not in it, so it serves every policy. It is refused, and made anew, where the dump, the license facts or
 modelpick are not those it was made from.
@@ -31,7 +31,16 @@ FORMAT = 2
 """Raised with every change of what the files hold."""
 _TAIL = 65_536  # bytes at a parquet file's end: its footer, which holds the statistics of every column
 _KEPT = 4  # indexes of the newest dumps; one of 2.5 million rows took 115 MB
-_TABLES = ("audited", "edge", "as_ancestor", "missing")
+_TABLES = {
+    "audited": "SELECT * FROM audited ORDER BY downloads DESC, row",
+    "ids": "FROM ids",
+    "pair": "FROM pair",
+    "owners": "FROM owners ORDER BY owner",
+    "edge": "FROM edge ORDER BY child",
+    "missing": "FROM missing",
+    "as_ancestor": "FROM as_ancestor",
+}
+_ROWS_AT_ONCE = 8192  # what has to be unpacked for one row: many ids are kept, few are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class SlimIndex:
     """An index that matches its dump. `folder` holds the tables of `Built`; `was_there`: it was made earlier."""
 
     folder: Path
+    dump: Path
     source: str  # SHA-256 that stands for the dump
     rows: int
     skipped: int
@@ -64,7 +74,7 @@ def indexed(
     key = _key(dump)
     home = folder or _default_folder()
     place = home / key["source"][:24]
-    found = _opened(place, key)
+    found = _opened(place, dump, key)
     if found is not None:
         return found
     table = hub_table(connection, dump)
@@ -84,7 +94,7 @@ def indexed(
             f"the index cannot be written to {home}: {error.strerror or error}",
             fix="name a folder with --index, or set XDG_CACHE_HOME", code="cannot_write",
         ) from None  # fmt: skip
-    made = _opened(place, key)
+    made = _opened(place, dump, key)
     if made is None:
         raise UsageError(f"the index in {place} cannot be read back", fix="name another folder with --index", code=CODE)
     return SlimIndex(**{**{name: getattr(made, name) for name in made.__slots__}, "was_there": False})
@@ -124,15 +134,16 @@ def _plain(built: Built) -> dict[str, Any]:
 def _write(connection: "DuckDBPyConnection", folder: Path, content: dict[str, Any]) -> None:
     for leftover in folder.iterdir():
         leftover.unlink()
-    order = {"audited": " ORDER BY downloads DESC, row", "edge": " ORDER BY child", "missing": "", "as_ancestor": ""}
-    for name in _TABLES:
+    for name, query in _TABLES.items():
         target = quoted(str(folder / f"{name}.parquet"))
-        connection.execute(f"COPY (SELECT * FROM {name}{order[name]}) TO {target} (FORMAT parquet, COMPRESSION zstd)")
-        connection.execute(f"DROP TABLE {name}")
+        groups = f", ROW_GROUP_SIZE {_ROWS_AT_ONCE}" if name == "ids" else ""
+        connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet, COMPRESSION zstd{groups})")
+    for name in ("audited", "hub", "edge", "missing", "as_ancestor"):
+        connection.execute(f"DROP TABLE {name} CASCADE")
     write_atomically(folder / "index.json", json.dumps(content, separators=(",", ":")))
 
 
-def _opened(folder: Path, key: dict[str, Any]) -> SlimIndex | None:
+def _opened(folder: Path, dump: Path, key: dict[str, Any]) -> SlimIndex | None:
     """The index of a folder, or None where there is none that matches."""
     if not all((folder / f"{name}.parquet").is_file() for name in _TABLES):
         return None
@@ -141,7 +152,7 @@ def _opened(folder: Path, key: dict[str, Any]) -> SlimIndex | None:
         if any(content.get(name) != value for name, value in key.items()):
             return None
         return SlimIndex(
-            folder, content["source"], content["rows"], content["skipped"], tuple(content["not_judged"]),
+            folder, dump, content["source"], content["rows"], content["skipped"], tuple(content["not_judged"]),
             tuple(HubClaim(id, tuple(tags), *rest) for id, tags, *rest in content["claims"]),
             tuple((claim, tuple(context)) for claim, context in content["judged"]),
             _tuples(content["sets"]), True,

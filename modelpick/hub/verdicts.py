@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from modelpick.catalog.model import Model
+from modelpick.hub import kept_verdicts
 from modelpick.hub.ancestry import numbered
 from modelpick.hub.claims import MISSING, HubClaim, examples_of
-from modelpick.hub.hub_table import quoted
+from modelpick.hub.hub_table import hub_table, quoted
 from modelpick.hub.slim_index import SlimIndex
 from modelpick.licensing.conditions import combine
 from modelpick.licensing.facts import LicenseFacts
@@ -93,10 +94,20 @@ def _members(model: Model, parts: Sequence[Any], implied: Iterable[str], facts: 
 
 
 def joined(connection: "DuckDBPyConnection", index: SlimIndex, policy: Policy, facts: LicenseFacts) -> list[str]:
-    """Makes verdict(judged, set_id, strictness, claimed, ancestor, mask), and returns the code of each bit of `mask`.
+    """Makes verdict(pair, judged, models, downloads, strictness, claimed, ancestor, mask), own(judged, strictness) and
+    licenses_of(judged, licenses), and returns the code of each bit of `mask`.
 
     Of several products the strictest counts, the first of equals, as `licensing.verdict` has it.
     """
+    place = kept_verdicts.place_of(index, policy)
+    found = kept_verdicts.read(connection, place)
+    if found is None:
+        found = _joined(connection, index, policy, facts)
+        kept_verdicts.keep(connection, place, found)
+    return found
+
+
+def _joined(connection: "DuckDBPyConnection", index: SlimIndex, policy: Policy, facts: LicenseFacts) -> list[str]:
     codes: dict[str, int] = {WEAKER: 0}
     profiles = (policy,) if policy.product is not None else policy.profiles()
     columns: dict[str, list[Any]] = {
@@ -134,14 +145,15 @@ def joined(connection: "DuckDBPyConnection", index: SlimIndex, policy: Policy, f
     )
     numbered(connection, "above", above)
     connection.execute(
-        f"""CREATE OR REPLACE TABLE verdict AS SELECT judged, set_id, max_by(strictness, rank) AS strictness,
+        f"""CREATE OR REPLACE TABLE verdict AS SELECT pair, any_value(judged) AS judged,
+            any_value(models) AS models, any_value(downloads) AS downloads, max_by(strictness, rank) AS strictness,
             max_by(claimed, rank) AS claimed, max_by(ancestor, rank) AS ancestor, max_by(mask, rank) AS mask FROM (
-            SELECT judged, set_id, greatest(own.strictness, above.strictness) AS strictness, own.claimed,
-                above.strictness AS ancestor,
+            SELECT pair, judged, models, downloads, greatest(own.strictness, above.strictness) AS strictness,
+                own.claimed, above.strictness AS ancestor,
                 (own.mask | above.mask) | CASE WHEN above.strictness > own.claimed THEN 1::HUGEINT ELSE 0 END AS mask,
                 greatest(own.strictness, above.strictness) * 128 - profile AS rank
-            FROM (SELECT DISTINCT judged, set_id FROM {index.table("audited")}) JOIN own USING (judged)
-            JOIN above USING (set_id, profile)) GROUP BY judged, set_id"""
+            FROM {index.table("pair")} JOIN own USING (judged)
+            JOIN above USING (set_id, profile)) GROUP BY pair"""
     )
     return list(codes)
 
@@ -156,15 +168,16 @@ def named_rows(connection: "DuckDBPyConnection", index: SlimIndex, policy: Polic
     ids = {one.partition("@")[0].lower() for bought in policy.company.purchased for one in bought.models}
     ids |= {one.model.lower() for one in facts.approvals}
     audited, missing = index.table("audited"), index.table("missing")
+    ids_of_rows = index.table("ids")
     listed = ", ".join(quoted(id) for id in sorted(ids))
     rows = set()
     if ids:
-        found = connection.execute(f"SELECT row FROM {audited} WHERE lower(id) IN ({listed})").fetchall()
+        found = connection.execute(f"SELECT row FROM {ids_of_rows} WHERE lower(id) IN ({listed})").fetchall()
         rows = {row for (row,) in found}
     rules = [rule for rule in policy.named_rules if rule.publishers or rule.models]
     if not rules:
         return sorted(rows)
-    nodes = f"SELECT row, id FROM {audited} UNION ALL SELECT node, id FROM {missing}"
+    nodes = f"SELECT row, id FROM {ids_of_rows} UNION ALL SELECT node, id FROM {missing}"
     named = [node for node, id in connection.execute(nodes).fetchall() if _is_named(id, rules)]
     implied = {family.name for family in facts.families for owner in family.owners
                if _is_named(f"{owner}/{family.name}", rules)}  # fmt: skip
@@ -173,7 +186,10 @@ def named_rows(connection: "DuckDBPyConnection", index: SlimIndex, policy: Polic
         if claim.problem is None and implied & {one.family.name for one in facts.families.of(claim.id, None)}
     }  # fmt: skip
     judged = [number for number, (claim, _) in enumerate(index.judged) if claim in claims]
-    of_family = f"SELECT row FROM {audited} WHERE judged IN (SELECT unnest(?::INTEGER[]))"
+    of_family = (
+        f"SELECT row FROM {audited} SEMI JOIN (SELECT pair FROM {index.table('pair')} "
+        "WHERE judged IN (SELECT unnest(?::INTEGER[]))) USING (pair)"
+    )
     rows |= {row for (row,) in connection.execute(of_family, [judged]).fetchall()}
     numbered(connection, "named_node", {"node INTEGER": named})
     below = connection.execute(
@@ -197,9 +213,11 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
 class Rows:
     """Rows of the dump as Models again, with their ancestors, from an index: what `judge` is given."""
 
-    def __init__(self, connection: "DuckDBPyConnection", index: SlimIndex, rows: Sequence[int]) -> None:
+    def __init__(
+        self, connection: "DuckDBPyConnection", index: SlimIndex, rows: Sequence[int], *, commits: bool = False
+    ) -> None:
         numbered(connection, "asked_row", {"node INTEGER": rows})
-        edge, audited, missing = (index.table(name) for name in ("edge", "audited", "missing"))
+        edge, audited, missing, ids, pair = map(index.table, ("edge", "audited", "missing", "ids", "pair"))
         connection.execute(
             f"""CREATE OR REPLACE TABLE asked_node AS WITH RECURSIVE up AS (SELECT node FROM asked_row
                 UNION SELECT parent FROM {edge} JOIN up ON child = node) SELECT node FROM up"""
@@ -211,16 +229,23 @@ class Rows:
         for child, parent in found.fetchall():
             parents.setdefault(child, []).append(parent)
         rows_of = connection.execute(
-            f"SELECT row, id, sha, judged FROM {audited} SEMI JOIN asked_node ON row = node"
+            f"""SELECT row, id, judged FROM {ids} JOIN (SELECT row, pair FROM {audited}
+            SEMI JOIN asked_node ON row = node) USING (row) JOIN {pair} USING (pair)"""
         ).fetchall()
+        sha_of: dict[int, str] = {}
+        if commits:
+            read = (
+                f"SELECT row, sha FROM ({hub_table(connection, index.dump).query}) SEMI JOIN asked_node ON row = node"
+            )
+            sha_of = dict(connection.execute(read).fetchall())
         gone = connection.execute(f"SELECT node, id FROM {missing} SEMI JOIN asked_node USING (node)").fetchall()
-        self.ids = {**{row: id for row, id, _, _ in rows_of}, **dict(gone)}
+        self.ids = {**{row: id for row, id, _ in rows_of}, **dict(gone)}
         self.parents = parents
         self._models: dict[int, Model] = {}
-        for row, id, sha, judged in rows_of:
+        for row, id, judged in rows_of:
             claim = index.claims[index.judged[judged][0]]
             bases = [self._name(parent, id) for parent in parents.get(row, ())]
-            self._models[row] = claim.model(id, bases, sha)
+            self._models[row] = claim.model(id, bases, sha_of.get(row))
         self._by_id = {model.id.lower(): model for model in reversed(self._models.values())}
 
     def _name(self, parent: int, child: str) -> str:
@@ -245,7 +270,7 @@ def judge_rows(
     """Strictness and codes of single rows, by `licensing.verdict.judge`."""
     if not rows:
         return {}
-    models = Rows(connection, index, rows)
+    models = Rows(connection, index, rows, commits=True)
     answers = {row: judge(models[row], policy, facts, models.find, today) for row in rows}
     return {
         row: (one.verdict.strictness, frozenset(reason.code for reason in one.reasons)) for row, one in answers.items()
