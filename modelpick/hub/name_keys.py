@@ -34,12 +34,13 @@ class NameKey:
     stem: str
 
 
-def name_key(name: str, facts: LicenseFacts, *, is_made: bool = True, has_family: bool = True) -> NameKey:
-    """The key of one name, without its owner, in lower case. `is_made`, `has_family`: what `telling` says of it."""
+def name_key(name: str, facts: LicenseFacts, is_made: bool, has_family: bool, is_prefixed: bool) -> NameKey:
+    """The key of one name, without its owner, in lower case. The others are what `telling` says of it."""
     id = _NOBODY + name
     made = derivation(_NOTHING, id) if is_made else None
     families = "+".join(ancestor.family.name for ancestor in facts.families.of(id, None)) if has_family else ""
-    prefixes = "".join("1" if has_prefix(name, prefix) else "0" for prefix in prefixes_of(facts))
+    asked = prefixes_of(facts)
+    prefixes = "".join("1" if has_prefix(name, one) else "0" for one in asked) if is_prefixed else "0" * len(asked)
     if made is None:
         return NameKey(f"|{families}|{prefixes}", "", "")
     match = (facts.name_matches.of(id) or "").lower()
@@ -72,7 +73,7 @@ def telling(name: str, facts: LicenseFacts) -> str:
 def write_keys(lists: Iterable[Path], folder: Path, *, processes: int = 1) -> list[Path]:
     """For each file of names, a file of tab-separated name, key, match, stem.
 
-    A line of `lists` is a name and what `telling` says of it (1: it is made, 2: it has a family, 3: both).
+    A line of `lists` is a name and the sum of what `telling` says of it (1: is_made, 2: has_family, 4: has_prefix).
     """
     work = [(source, folder / f"{source.stem}.keys") for source in lists]
     if processes < 2 or len(work) < 2:
@@ -93,5 +94,6 @@ def _write(source: Path, target: Path) -> None:
 def _lines(names: Iterable[str], facts: LicenseFacts) -> Iterator[str]:
     for line in names:
         name, told = line.split("\t")
-        found = name_key(name, facts, is_made=told in "13", has_family=told in "23")
+        bits = int(told)
+        found = name_key(name, facts, bool(bits & 1), bool(bits & 2), bool(bits & 4))
         yield f"{name}\t{found.key}\t{found.match}\t{found.stem}\n"

@@ -27,11 +27,17 @@ class NameMatches:
                 names.setdefault(name, id)
         return names
 
+    @cached_property
+    def _first_parts(self) -> frozenset[str]:
+        return frozenset(_SEPARATOR.split(name, maxsplit=1)[0] for name in self._by_name)
+
     def of(self, id: str) -> str | None:
         """The id of the known model whose whole name begins this repository's name; None for the model itself."""
         name = id.rpartition("/")[2].lower()
         # bartowski/nvidia_Nemotron-Flash-1B-GGUF: the publisher stands before the name.
         for start in (name, name.partition("_")[2]):
+            if _SEPARATOR.split(start, maxsplit=1)[0] not in self._first_parts:
+                continue  # most names; what follows tries every end
             ends = [len(start), *(cut.start() for cut in reversed(list(_SEPARATOR.finditer(start))))]
             for end in ends:
                 match = self._by_name.get(start[:end])

@@ -11,10 +11,12 @@ import pytest
 
 from benchmarks.hub_file import make
 from modelpick.errors import UsageError
+from modelpick.hub import verdicts as verdicts_of
 from modelpick.hub.audit import audit_hub
 from modelpick.hub.claims import Contexts
 from modelpick.licensing import load
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Company, NamedRule, Policy, Product, Purchase
 from modelpick.report.hub_audit import page
 from modelpick.schema import IsoDate
@@ -94,7 +96,7 @@ def commercial() -> Policy:
 
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows by hand and 1,200 of the mix that the benchmark makes."""
+    """Rows by hand and, of 1,200 of the mix that the benchmark makes, two of each kind with all of their ancestors."""
     import duckdb
 
     folder = tmp_path_factory.mktemp("dump")
@@ -102,8 +104,10 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hand = write(folder / "hand.parquet", BY_HAND)
     names = ", ".join(f'"{name}"' for name in BY_HAND[0])
     whole = folder / "models.parquet"
-    union = f"SELECT {names} FROM '{hand}' UNION ALL SELECT {names} FROM '{folder}/made.parquet'"
-    duckdb.sql(f"COPY ({union}) TO '{whole}' (FORMAT parquet)")
+    made = ByLicense(folder / "made.parquet")
+    kept = with_ancestors(made, [id for found in of_kinds(made, load.load_facts()) for id in found[:2]])
+    union = f"SELECT {names} FROM '{hand}' UNION ALL SELECT {names} FROM '{folder}/made.parquet' WHERE lower(id) IN $1"
+    duckdb.sql(f"COPY ({union}) TO '{whole}' (FORMAT parquet)", params=[sorted(kept)])
     return whole
 
 
@@ -112,10 +116,21 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("index")
 
 
-def of_each_kind(ids: list[str], dump: Path, policy: Policy, facts: LicenseFacts, most: int = 1) -> list[str]:
-    """Up to `most` ids of each kind of claim and ancestry, and every row by hand."""
-    by_license, strata = ByLicense(dump), defaultdict(list)
-    for id in ids:
+def with_ancestors(by_license: ByLicense, ids: Iterable[str]) -> set[str]:
+    """These ids in lower case, and those of all that they were made from."""
+    kept, left = set[str](), list(ids)
+    while left:
+        model = by_license.find(left.pop())
+        if model is not None and model.id.lower() not in kept:
+            kept.add(model.id.lower())
+            left += [base.id for base in model.base_models]
+    return kept
+
+
+def of_kinds(by_license: ByLicense, facts: LicenseFacts) -> list[list[str]]:
+    """The ids of each kind of claim and ancestry."""
+    strata = defaultdict(list)
+    for id in by_license.ids:
         model = by_license.find(id)
         assert model is not None
         above = [by_license.find(base.id) for base in model.base_models]
@@ -125,8 +140,13 @@ def of_each_kind(ids: list[str], dump: Path, policy: Policy, facts: LicenseFacts
             any(one is not None and bool(one.base_models) for one in above), bool(facts.families.of(id, None)),
         )  # fmt: skip
         strata[kind].append(id)
+    return list(strata.values())
+
+
+def of_each_kind(dump: Path, facts: LicenseFacts) -> list[str]:
+    """An id of each kind of claim and ancestry, and every row by hand."""
     by_hand = [str(one["id"]) for one in BY_HAND if one not in CHAIN[12:] and one not in CIRCLE[2:]]
-    return [*by_hand, *(id for found in strata.values() for id in found[:most])]
+    return [*by_hand, *(found[0] for found in of_kinds(ByLicense(dump), facts))]
 
 
 @pytest.mark.parametrize("policy", ["commercial", "research", "ruled"])
@@ -134,11 +154,7 @@ def test_it_says_what_license_says(dump: Path, index: Path, tmp_path: Path, fact
     chosen = RULED if policy == "ruled" else load.load_policy(policy)
     out = tmp_path / "verdicts.parquet"
     audit_hub(dump, chosen, out=out, index=index)
-
-    def sample(ids: list[str]) -> Iterable[str]:
-        return of_each_kind(ids, dump, chosen, facts)
-
-    assert differences(dump, out, chosen, facts, sample) == []
+    assert differences(dump, out, chosen, facts, lambda _: of_each_kind(dump, facts)) == []
 
 
 def test_the_comparison_sees_a_bug(
@@ -186,6 +202,34 @@ def test_an_index_is_used_again_and_refused_for_another_dump(tmp_path: Path, com
     third = audit_hub(dump, commercial, index=tmp_path / "index")
     assert not third.from_index
     assert third.rows == 5
+
+
+def test_verdicts_are_found_again_under_the_same_policy_alone(
+    tmp_path: Path, commercial: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = write(tmp_path / "models.parquet", BY_HAND)
+    ruled, index = RULED, tmp_path / "index"
+    answers = {one.name: audit_hub(dump, one, index=index) for one in (commercial, ruled)}
+    assert answers["commercial"].tallies != answers["ruled"].tallies
+
+    def never(*_: object) -> None:
+        raise AssertionError("judged again")
+
+    monkeypatch.setattr(verdicts_of, "judge_claims", never)
+    for one in (commercial, ruled):
+        assert audit_hub(dump, one, index=index) == replace(answers[one.name], from_index=True)
+    stricter = replace(commercial, rules=replace(commercial.rules, permissive=Verdict.REVIEW))
+    with pytest.raises(AssertionError, match="judged again"):
+        audit_hub(dump, stricter, index=index)
+
+
+def test_damaged_verdicts_are_judged_anew(tmp_path: Path, commercial: Policy) -> None:
+    dump = write(tmp_path / "models.parquet", BY_HAND[:9])
+    first = audit_hub(dump, commercial, index=tmp_path / "index")
+    (kept,) = (tmp_path / "index").glob("*/under-*")
+    for name, content in (("verdict.parquet", b"PAR1"), ("codes.json", b"{}"), ("own.parquet", b"")):
+        (kept / name).write_bytes(content)
+        assert replace(audit_hub(dump, commercial, index=tmp_path / "index"), from_index=False) == first, name
 
 
 def test_a_damaged_index_is_made_anew(tmp_path: Path, commercial: Policy) -> None:
