@@ -1,4 +1,4 @@
-"""What the claims of an index came to under a policy, kept beside them: an unchanged policy is not judged twice. I/O.
+"""What the claims of an index came to under a policy, kept with them: an unchanged policy is not judged twice. I/O.
 
 Verdicts are found again only under all that they follow from: the index (the dump, the license facts, the catalog,
 modelpick), the policy's content with the product, and the source of the code that judges. Rows that a person's decision
