@@ -34,7 +34,7 @@ OPTIONAL: Mapping[str, str] = {
     "sha": "commits are not known, so no approval holds",
 }
 _TEXT = ("VARCHAR", "JSON")
-_OF_THE_CARD = ("license", "license_name", "license_link")
+_OF_THE_CARD = ("license", "license_name", "license_link", "base_model")
 
 
 @dataclass(frozen=True, slots=True)
