@@ -27,7 +27,7 @@ from modelpick.licensing.facts import LicenseFacts
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-FORMAT = 2
+FORMAT = 3
 """Raised with every change of what the files hold."""
 _TAIL = 65_536  # bytes at a parquet file's end: its footer, which holds the statistics of every column
 _KEPT = 4  # indexes of the newest dumps; one of 2.5 million rows took 115 MB
