@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelpick.catalog import architecture as shapes
-from modelpick.catalog.architecture import Architecture, Checkpoint
+from modelpick.catalog.architecture import UNLIMITED, Architecture, Checkpoint
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, UsageError
 from modelpick.memory import images, kv_cache, llama_cpp, serving_peak
@@ -105,9 +105,16 @@ def architecture_of(model: Model) -> Architecture:
         shape = shapes.read_as_decoder(model.config, model.parameters)
     positions = model.context if shape.context is None else shape.context
     if model.trained_context is not None:
-        learnt = f"the architecture limits no length; the model was trained on {model.trained_context:,} tokens"
-        return replace(shape, relative_positions=True, assumptions=(*shape.assumptions, learnt))
-    return replace(shape, context=positions, stated_context=model.context)
+        return _without_limit(shape, f"the model was trained on {model.trained_context:,} tokens")
+    limited = replace(shape, context=positions, stated_context=model.context)
+    if limited.longest == UNLIMITED:
+        return _without_limit(limited, "on how many tokens the model was trained is not known")
+    return limited
+
+
+def _without_limit(shape: Architecture, learnt: str) -> Architecture:
+    said = f"the architecture limits no length; {learnt}"
+    return replace(shape, relative_positions=True, assumptions=(*shape.assumptions, said))
 
 
 def estimate_model(model: Model, workload: Workload) -> MemoryEstimate:
