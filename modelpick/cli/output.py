@@ -96,7 +96,7 @@ class Output:
             console.print(f"\n{facts.line}", markup=False)
             for text in (facts.ignored, facts.warning):
                 if text is not None:
-                    console.print(f"warning: {text}", markup=False, soft_wrap=True)
+                    console.print(f"warning: {text}", markup=False)
 
         _write(sys.stdout, _rendered(with_ages, sys.stdout))
 
