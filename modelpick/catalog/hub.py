@@ -224,7 +224,7 @@ class _Session:
                 hub_files.save(self._cache, address(self._client.endpoint), parts)
                 self.kept_more = True
         model = merged(parts, record, asked=id)
-        known = self._catalog.find(canonical)
+        known = self._catalog.find(canonical) or self._catalog.find(id)
         return model if known is None else catalog_completes(model, known, self._catalog.as_of)
 
     def _kept(self, id: str, revision: str | None) -> Model | None:

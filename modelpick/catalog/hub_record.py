@@ -60,6 +60,7 @@ def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) 
     changes |= _plain_fields(model, record, sources) | {"unreadable": tuple(unread)}
     if parts.id.lower() != asked.lower():
         notes.append(f"{asked} is now called {parts.id}")
+        changes["former_ids"] = (asked,)
     if record.get("disabled") is True:
         notes.append("the Hub has disabled this repository")
     if "safetensors" in record and model.parameters is not None:
@@ -91,6 +92,8 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
     if known.license is not None and isinstance(model.license, str) and model.license != known.license:
         source = model.sources.get("license", API)
         conflicts.append(Conflict("license", model.license, source, known.license, f"catalog {as_of}"))
+    formers = (*model.former_ids, known.id, *known.former_ids)
+    changes["former_ids"] = tuple({id.lower(): id for id in formers if id.lower() != model.id.lower()}.values())
     return replace(model, sources=sources, conflicts=tuple(conflicts), notes=tuple(notes), **changes)
 
 

@@ -23,17 +23,30 @@ _ID_STARTS = len('{"id":"')
 
 
 class _Rows(Mapping[str, Model]):
-    """Lines of the file by id, each parsed at its first use."""
+    """Lines of the file by id, each parsed at its first use. `renames`: former id or organisation -> the present."""
 
-    def __init__(self, lines: Mapping[str, str]) -> None:
+    def __init__(self, lines: Mapping[str, str], renames: Mapping[str, str]) -> None:
         self._lines = lines
+        self._former: dict[str, list[str]] = {}
+        for old, new in renames.items():
+            self._former.setdefault(new.lower(), []).append(old)
         self._models: dict[str, Model] = {}
 
     def __getitem__(self, id: str) -> Model:
         model = self._models.get(id)
         if model is None:
-            model = self._models[id] = model_from(json.loads(self._lines[id]))
+            model = self._models[id] = replace(model_from(json.loads(self._lines[id])), former_ids=self._former_of(id))
         return model
+
+    def _former_of(self, id: str) -> tuple[str, ...]:
+        """The ids that a repository had, through every rename that is known."""
+        ids = [id]
+        for known in ids:
+            organisation, slash, name = known.partition("/")
+            olds = [f"{old}{name}" for old in self._former.get(f"{organisation}{slash}".lower(), ())]
+            seen = {one.lower() for one in ids}
+            ids += [old for old in (*self._former.get(known.lower(), ()), *olds) if old.lower() not in seen]
+        return tuple(ids[1:])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)
@@ -100,7 +113,13 @@ class Catalog:
     def canonical(self, id: str) -> str | None:
         """The catalog's spelling of an id, or None."""
         lower = id.strip().lower()
-        return self._by_lower.get(lower) or self._by_lower.get(self._renamed(lower))
+        for _ in range(len(self.renames) + 1):
+            if lower in self._by_lower:
+                return self._by_lower[lower]
+            if (now := self._renamed(lower)) == lower:
+                return None
+            lower = now
+        return None
 
     def nearest(self, id: str) -> str:
         """The clause `did you mean a or b?` for an id that is not here; empty when nothing is near."""
@@ -169,7 +188,7 @@ def catalog_from(text: str, path: Path) -> Catalog:
         if len(lines) != header["models"] or len(rows) != header["models"]:
             raise _bad(path, f"it says {header['models']} models and contains {len(rows)}")
         return Catalog(
-            models=_Rows(lines),
+            models=_Rows(lines, header["renames"]),
             as_of=header["as_of"],
             downloads_as_of=header["downloads_as_of"],
             sources={key: CatalogSource(**row) for key, row in header["sources"].items()},

@@ -121,6 +121,7 @@ class Model:
     sources: Mapping[str, str] = field(default_factory=dict)
     conflicts: tuple[Conflict, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    former_ids: tuple[str, ...] = ()  # under which it was known or asked for: what is known of those is of it as well
     notes: tuple[str, ...] = ()  # what a reader must know: "card has a BOM before its front matter: no metadata read"
 
     @property

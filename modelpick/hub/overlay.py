@@ -7,7 +7,7 @@ tag nor an old fact alone may allow what the other forbids (licensing.file_evide
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from modelpick.errors import CannotTellError
 
 Row = dict[str, Any]
 LONGEST_TEXT = 200  # characters of a text in a config.json that say something of the shape
+_LICENSE = ("license", "license_name", "license_link")
 _PLAIN = ("gated", "downloads", "likes", "pipeline_tag", "library")
 
 
@@ -77,7 +78,7 @@ def _as_curated(row: Mapping[str, Any]) -> Row:
     before, kept = dict(row), []
     for conflict in row.get("conflicts", ()):
         field, _, kept_source, other, other_source = conflict
-        if field in ("license", "license_name") and str(kept_source).startswith(HUB_ON):
+        if field in _LICENSE and str(kept_source).startswith(HUB_ON):
             before = _set(before, {field: other}, other_source)
         else:
             kept.append(conflict)
@@ -85,26 +86,33 @@ def _as_curated(row: Mapping[str, Any]) -> Row:
 
 
 def _relicensed(row: Row, said: Model, source: str) -> Row:
-    """The license that the Hub states; the one known before becomes a conflict where the two differ."""
-    before, now = (row.get("license"), row.get("license_name")), (said.license, said.license_name)
+    """The license that the Hub states; what was known before becomes a conflict where the two differ.
+
+    That a row named none is a conflict too (its other side is empty, or "other"): what curated facts say of such a
+    model is judged with the Hub's word.
+    """
+    before, now = [row.get(field) for field in _LICENSE], [getattr(said, field) for field in _LICENSE]
+    if _same(before[:2], now[:2]):
+        now = [*before[:2], now[2] if now[2] is not None else before[2]]
     if _same(before, now):
         return row
+    named_none = before[0] in (None, "other") and before[1] is None
     conflicts = list(row.get("conflicts", ()))
-    for field, old, new in zip(("license", "license_name"), before, now, strict=True):
-        if old is not None and old != new and not (field == "license" and old == "other"):
+    for field, old, new in zip(_LICENSE, before, now, strict=True):
+        if field == "license" and named_none:
+            if not _same(before[:2], now[:2]):
+                conflicts.append([field, new, source, old, _source_of(row, field)])
+        elif old is not None and old != new and not (field == "license" and old == "other"):
             conflicts.append([field, new, source, old, _source_of(row, field)])
-    values = {"license": said.license, "license_name": said.license_name, "license_link": said.license_link}
-    return _set(row, values, source) | {"conflicts": conflicts}
+    return _set(row, dict(zip(_LICENSE, now, strict=True)), source) | {"conflicts": conflicts}
 
 
 def _with_terms(row: Row, said: Model, record: Mapping[str, Any], source: str) -> Row:
-    """The row with what else of a record `license` judges: the link, the gate's text, tags, fields that are unreadable.
+    """The row with what else of a record `license` judges: the gate's text, tags, fields that are unreadable.
 
     Each replaces what an earlier update said, where the record has the part that it stands in.
     """
     values: dict[str, Any] = {}
-    if said.license_link is not None:
-        values["license_link"] = said.license_link
     if isinstance(record.get("cardData"), Mapping):
         values["gate_text"] = said.gate_text
         values["unreadable"] = [[one.field, one.value, one.source] for one in said.unreadable]
@@ -120,7 +128,7 @@ def _tells(tag: str) -> bool:
     return re.match(TELLING_TAGS, tag) is not None and not tag.lower().startswith("base_model:")
 
 
-def _same(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return [str(value or "").strip().lower() for value in one] == [str(value or "").strip().lower() for value in other]
 
 

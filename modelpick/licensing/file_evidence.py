@@ -269,7 +269,12 @@ def assess_conflicts(
     """
     parts = []
     for conflict in model.conflicts:
-        if conflict.field not in ("license", "base_models"):
+        if conflict.field == "license_link":
+            was = linked(str(conflict.other or ""), facts.licenses)
+            if was and not _ids(was) & _ids(stated):
+                evidence = f"{conflict.other_source}: license_link: {conflict.other}"
+                parts += assess_link(Known(was, evidence), stated, policy, facts, modality)
+        if conflict.field not in ("license", "base_models") or _names_none(conflict):
             continue
         assessment = Assessment(Verdict.ALLOW)
         one_commit = model.origin != "catalog" or conflict.kept_source.startswith(HUB_ON)
@@ -283,6 +288,17 @@ def assess_conflicts(
         reason = Reason("contradiction", _differing(conflict), evidence, assessment.verdict)
         parts.append(Assessment(assessment.verdict, (reason,)))
     return parts
+
+
+def _names_none(conflict: Conflict) -> bool:
+    """Whether an update found a license where none was named before (hub.overlay): curated facts are then judged."""
+    silent = conflict.other is None or str(conflict.other).strip().lower() in PLACEHOLDERS
+    return conflict.field == "license" and conflict.kept_source.startswith(HUB_ON) and silent
+
+
+def named_none_before(model: Model) -> bool:
+    """Whether the catalog's row named no license before an update read one on the Hub."""
+    return any(_names_none(conflict) for conflict in model.conflicts)
 
 
 def _differing(conflict: Conflict) -> str:

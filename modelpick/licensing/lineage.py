@@ -18,6 +18,7 @@ from modelpick.catalog.derived import derivation
 from modelpick.catalog.model import Model, Relation
 from modelpick.catalog.parents import NamedParent, in_fields, in_files
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.former_ids import former_ids
 
 DEEPEST = 30  # ancestors, docs/contracts.md
 MOST = 1000  # ancestors in all; a merge of merges beyond it is not followed further
@@ -103,9 +104,10 @@ def _circle(model: Model, found: Iterable[Ancestor], again: Iterable[Ancestor]) 
 def _parents(child: Model, path: tuple[str, ...], find: Find, facts: LicenseFacts) -> list[Ancestor]:
     id = repository_of(child)
     curated = facts.curations.about(id, child.revision)
+    formerly = [entry for old in former_ids(child, facts) for entry in facts.curations.about(old, child.revision)]
     named = _named(child, id, facts)
     stated = [_look_up(parent, child, path, find, facts) for parent in named if not parent.residue]
-    bases = dict.fromkeys(base for entry in curated for base in entry.bases)
+    bases = dict.fromkeys(base for entry in (*curated, *formerly) for base in entry.bases)
     known = [NamedParent(base, "unknown", "known_models") for base in bases]
     stated += [replace(_look_up(base, child, path, find, facts), declared=False) for base in known]
     # A link in prose, or what a tool wrote, that leads back to the model itself is no circle of parents.

@@ -14,7 +14,14 @@ from modelpick.catalog.parents import data_in_files
 from modelpick.licensing.assessed_model import AssessedModel, assess_known, modality_of, organisation_of
 from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.facts import LicenseFacts
-from modelpick.licensing.file_evidence import assess_conflicts, assess_files, assess_link, read_files, settled
+from modelpick.licensing.file_evidence import (
+    assess_conflicts,
+    assess_files,
+    assess_link,
+    named_none_before,
+    read_files,
+    settled,
+)
 from modelpick.licensing.identify import Claim, Known, identify, licenses_in, names_a_license, unknown
 from modelpick.licensing.implied import (
     demand_of_family,
@@ -74,9 +81,10 @@ def assess_model(
     if claimed.findings:
         implied = tuple(ancestor for ancestor in implied if not is_published_by(organisation_of(id), ancestor.family))
     unnamed = unnamed_parent(subject, families)
-    if not (ancestors or curations or implied or unnamed or _has_other_evidence(model)):
+    if not (ancestors or curations or families or unnamed or _has_other_evidence(model)):
         return _assess_card_alone(subject, card, source)
     parts = _stated(subject, card, source, implied)
+    parts += _curated_before(subject, card, families)
     parts += unnamed
     found, steps = undeclared(subject, parts, implied)
     parts += found
@@ -171,7 +179,35 @@ def _stated(
         parts[0] = subject.assess(curated, "known_models")
         return parts
     licenses = [_license_of(entry, facts) for entry in subject.curations if entry.license]
-    return [*parts, *(subject.assess(license, "known_models") for license in licenses)]
+    parts += [subject.assess(license, "known_models") for license in licenses]
+    return parts
+
+
+def _curated_before(subject: AssessedModel, claim: Claim, families: Sequence[InferredAncestor]) -> list[Assessment]:
+    """What curated facts say of a repository whose card named no license until lately, or names a milder one now.
+
+    Both are judged until a person edits the curated fact: a new tag alone opens nothing.
+    """
+    stated = {license.id for license in licenses_in(claim)}
+    if not stated:
+        return []
+    lately = named_none_before(subject.model)
+    curated = _curated_license(subject.id, subject.curations, families, subject.facts)
+    if isinstance(curated, Known) and not stated & {license.id for license in curated.candidates}:
+        was = subject.assess(curated, "known_models")
+        if lately or was.verdict is Verdict.DENY:
+            demanded = Verdict(subject.policy.rules.contradiction)
+            titles = " or ".join(license.title for license in curated.candidates)
+            text = f"the card names another license than {titles}, under which {subject.id} is known: both apply"
+            return [Assessment(demanded, (Reason("contradiction", text, curated.evidence, demanded),)), was]
+    if not lately:
+        return []
+    demands = (
+        demand_of_family(one, organisation="", found=stated, facts=subject.facts, policy=subject.policy)
+        for one in families
+        if one.family.license is None
+    )
+    return [demand for demand in demands if demand is not None]
 
 
 def _curated_license(

@@ -33,18 +33,30 @@ class Curation:
 class Curations:
     """The entries by id, ignoring case. Immutable once made."""
 
-    __slots__ = ("_by_id",)
+    __slots__ = ("_by_id", "_former")
 
     def __init__(self, entries: Iterable[Curation]) -> None:
         self._by_id: dict[str, tuple[Curation, ...]] = {}
+        self._former: dict[str, tuple[str, ...]] = {}
         for entry in entries:
             key = entry.id.lower()
             self._by_id[key] = (*self._by_id.get(key, ()), entry)
+            if entry.renamed_to is not None:
+                now = entry.renamed_to.lower()
+                self._former[now] = (*self._former.get(now, ()), entry.id)
 
     def about(self, id: str, revision: str | None = None) -> tuple[Curation, ...]:
         """What is known of this repository at this commit."""
         entries = self._by_id.get(id.lower(), ())
         return tuple(entry for entry in entries if entry.revision in (None, revision)) if entries else ()
+
+    def former(self, id: str) -> tuple[str, ...]:
+        """The ids that a repository had, the newest first."""
+        ids = [id]
+        for known in ids:
+            seen = {one.lower() for one in ids}
+            ids += [old for old in self._former.get(known.lower(), ()) if old.lower() not in seen]
+        return tuple(ids[1:])
 
     def canonical(self, id: str) -> str:
         """The id a renamed repository has today; of a chain of renames, the last."""

@@ -45,7 +45,13 @@ def assess_fields(
     names = [("license_name", model.license_name)]
     for conflict in model.conflicts:
         names += [(f"license_name ({conflict.other_source})", conflict.other)] * (conflict.field == "license_name")
-    if stated:
+    if not stated:
+        was = [conflict for conflict in model.conflicts if conflict.field == "license_name" and conflict.other]
+        for conflict in was:
+            claim, short = identify(None, conflict.other, organisations, facts.licenses), _short(str(conflict.other))
+            what = f"{conflict.other_source} names {short}"
+            parts += _second(what, f"{conflict.other_source}: license_name: {short}", claim, stated, assess, demanded)
+    else:
         for field, name in names:
             if isinstance(name, str) and not _agrees(name, card, organisations, facts):
                 claim = identify(None, name, organisations, facts.licenses)

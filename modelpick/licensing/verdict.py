@@ -16,6 +16,7 @@ from modelpick.licensing.card_statements import assess_body
 from modelpick.licensing.conditions import Assessment, combine
 from modelpick.licensing.evidence import changed, digests_of
 from modelpick.licensing.facts import LicenseFacts
+from modelpick.licensing.former_ids import former_ids, under_every_id
 from modelpick.licensing.lineage import Ancestor, Find, ancestry, repository_of
 from modelpick.licensing.model_evidence import ModelAssessment, assess_missing, assess_model
 from modelpick.licensing.named_rules import Member, assess_rules, member
@@ -130,7 +131,39 @@ def _strictest_of(answers: list[tuple[str, Judgement]]) -> Judgement:
 
 
 def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today: Day) -> Judgement:
-    """The verdict for one profile."""
+    """The verdict for one profile: the strictest under any id that the model had, then people's decisions."""
+    every = under_every_id(model, facts)
+    answer = _undecided(next(every), policy, facts, find, today, model)
+    for formerly in every:
+        answer = _with_former(answer, _undecided(formerly, policy, facts, find, today, model))
+    return decided(answer, policy, facts, today.isoformat())
+
+
+def _with_former(answer: Judgement, former: Judgement) -> Judgement:
+    """The answer with what is known of a model under a former id, where that demands more."""
+    verdict = join([answer.verdict, former.verdict])
+    codes = {reason.code for reason in former.reasons if reason.verdict is not Verdict.ALLOW}
+    if verdict is answer.verdict and not codes - {reason.code for reason in answer.reasons}:
+        return (
+            answer
+            if verdict is Verdict.DENY
+            else replace(answer, obligations=tuple(dict.fromkeys((*answer.obligations, *former.obligations))))
+        )
+    return replace(
+        answer,
+        verdict=verdict,
+        licenses=tuple(dict.fromkeys((*answer.licenses, *former.licenses))),
+        reasons=_strictest_first(tuple(dict.fromkeys((*answer.reasons, *former.reasons)))),
+        obligations=tuple(dict.fromkeys((*answer.obligations, *former.obligations)))
+        if verdict is not Verdict.DENY
+        else (),
+        lineage=tuple(dict.fromkeys((*answer.lineage, *former.lineage))),
+        notes=(*answer.notes, f"judged as {former.model} too, which was its name"),
+    )
+
+
+def _undecided(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today: Day, present: Model) -> Judgement:
+    """The verdict under one id, before people's decisions. Contracts count for the id of `present`."""
     ancestors = ancestry(model, find, facts)
     day = today.isoformat()
     own = assess_model(model, ancestors, policy, facts, find)
@@ -139,7 +172,7 @@ def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today:
         chain = _name_match(model, policy, facts, find)
     over: tuple[Purchase, ...] = ()
     if policy.company.purchased:
-        own, chain, over = _with_purchases(model, own, chain, policy.company.purchased, day)
+        own, chain, over = _with_purchases(present, own, chain, policy.company.purchased, day)
     parts = [own.total, *[assessment.total for _, assessment in chain]]
     parts += _body(model, parts, own, policy, facts)
     if policy.named_rules:
@@ -149,7 +182,7 @@ def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today:
         parts.append(Assessment(join(reason.verdict for reason in weaker), weaker))
     joined = combine(parts)
     reasons = (*joined.reasons, *(not_in_force(purchase, day, joined.verdict) for purchase in over))
-    answer = Judgement(
+    return Judgement(
         model=model.id,
         revision=model.revision,
         verdict=joined.verdict,
@@ -162,7 +195,6 @@ def _judge(model: Model, policy: Policy, facts: LicenseFacts, find: Find, today:
         own_basis=basis_of(model),
         models=(model, *(ancestor.model for ancestor, _ in chain if ancestor.model is not None)),
     )
-    return decided(answer, policy, facts, day)
 
 
 def _with_purchases(
@@ -246,7 +278,10 @@ def _assess_ancestor(
 ) -> ModelAssessment:
     if ancestor.model is not None:
         above = tuple(other for other in chain if other.is_parent_of(ancestor.id))
-        return assess_model(ancestor.model, above, policy, facts, find, ancestor=True)
+        every = under_every_id(ancestor.model, facts)
+        assessed = [assess_model(one, above, policy, facts, find, ancestor=True) for one in every]
+        implied = tuple(dict.fromkeys(step for one in assessed for step in one.implied))
+        return replace(assessed[0], total=combine([one.total for one in assessed]), implied=implied)
     if ancestor.problem in (None, "missing_ancestor"):
         return assess_missing(ancestor.id, policy, facts, ancestor.source)
     text = f"{ancestor.child}: {_CHAIN_PROBLEMS[str(ancestor.problem)]} ({ancestor.id})"
@@ -291,7 +326,13 @@ def decided(answer: Judgement, policy: Policy, facts: LicenseFacts, today: str) 
     rejection holds for every commit. Where decisions contradict each other the stricter counts. No decision weakens a
     deny.
     """
-    about = [decision for decision in facts.approvals if decision.model.lower() == answer.model.lower()]
+    formerly = {id.lower() for model in answer.models[:1] for id in former_ids(model, facts)}
+    about = [
+        decision
+        for decision in facts.approvals
+        if decision.model.lower() == answer.model.lower()
+        or (decision.verdict == "deny" and decision.model.lower() in formerly)
+    ]
     if not about or answer.verdict is Verdict.DENY:
         return answer
     lapses = [(decision, _why_lapsed(decision, answer, policy, today)) for decision in about]

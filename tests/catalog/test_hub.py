@@ -119,6 +119,7 @@ def test_a_renamed_model_is_found_and_says_so(hub: Hub) -> None:
     model = one("old/name")
     assert model.id == "new/name"
     assert "old/name is now called new/name" in model.notes
+    assert model.former_ids == ("old/name",)
     assert one("NEW/Name").id == "new/name"
 
 
