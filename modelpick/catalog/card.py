@@ -38,6 +38,8 @@ _PARENT_KEYS = frozenset(
 _DATA_KEYS = frozenset(
     {"datasets", "dataset", "sourcedatasets", "trainingdata", "traindataset", "traindatasets", "trainingdatasets"}
 )
+MEANT_KEYS = _PARENT_KEYS | _DATA_KEYS
+"""Spellings of the fields of parents and data, as plain lower-case letters."""
 _NO_PARENT = frozenset({"none", "null", "n/a", "na", "no", "-", "scratch", "from scratch"})
 DEEPEST_LIST = 20  # lists in lists, in a field that holds ids
 MOST_IDS = 200  # ids of one field, each of which is looked up; the rest is a question

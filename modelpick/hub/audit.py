@@ -13,7 +13,7 @@ from modelpick.hub.build import Show
 from modelpick.hub.hub_table import CODE, checked_path, connected, quoted
 from modelpick.hub.lineage_paths import strictest_above, write_verdicts
 from modelpick.hub.slim_index import SlimIndex, indexed
-from modelpick.hub.verdicts import VERDICTS, joined, judge_rows, named_rows
+from modelpick.hub.verdicts import VERDICTS, joined, judge_rows, named_rows, strictest_of_twins
 from modelpick.licensing.judge_models import facts_in_force
 from modelpick.licensing.policy import Policy
 from modelpick.schema import to_json
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ASSUMPTIONS = (
-    "judged by what the Hub's record says: tags, parents, license, license_name and license_link of the card, gating",
-    "no card's text, no file and no config was read: modelpick license does that for one model",
+    "judged by what the Hub's record says: tags, parents, the fields of the card, the gate",
+    "no card's text below its fields, no file and no config was read: modelpick license does that for one model",
     "not legal advice",
 )
 TOP = 20
@@ -89,6 +89,7 @@ class HubAudit:
     sha256: str
     rows: int
     skipped: int
+    repeated: int  # rows that share their id with another
     not_judged: tuple[str, ...]
     from_index: bool
     policy: Policy
@@ -109,7 +110,8 @@ class HubAudit:
         ]
         return {
             "policy": self.policy.as_json(),
-            "file": {"path": self.file, "sha256": self.sha256, "rows": self.rows, "skipped": self.skipped},
+            "file": {"path": self.file, "sha256": self.sha256, "rows": self.rows, "skipped": self.skipped,
+                     "repeated": self.repeated},
             "basis": "tag",
             "from_index": self.from_index,
             "verdicts": [to_json(one) for one in self.tallies],
@@ -150,13 +152,15 @@ def audit_hub(
         special = judge_rows(
             connection, found, named_rows(connection, found, policy, facts), policy, facts, datetime.date.today()
         )
-        _judged_table(connection, found, codes, special)
+        apart = special | strictest_of_twins(connection, found, codes, special)
+        _judged_table(connection, found, codes, apart)
         show("counting", 0, None)
         answer = HubAudit(
             file=str(file),
             sha256=found.source,
             rows=found.rows,
             skipped=found.skipped,
+            repeated=sum(map(len, found.twins)),
             not_judged=found.not_judged,
             from_index=found.was_there,
             policy=policy,

@@ -19,6 +19,7 @@ from modelpick.hub import name_keys
 from modelpick.hub.ancestry import join_ancestors, numbered
 from modelpick.hub.claims import CYCLE, LOCAL_PATH, MISSING, PSEUDO, TOO_DEEP, Contexts, HubClaim, owners_that_matter
 from modelpick.hub.hub_table import HubTable, quoted
+from modelpick.hub.rare_cards import add_rare_cards
 from modelpick.hub.stated_parents import odd_parents, parents_of
 from modelpick.licensing import load
 from modelpick.licensing.assessed_model import TEXT_PIPELINES
@@ -48,6 +49,7 @@ class Built:
     judged: Sequence[tuple[int, tuple[int, ...]]]
     sets: Sequence[tuple[int, ...]]
     skipped: int  # rows without an id that the Hub could have given
+    twins: Sequence[Sequence[int]]  # rows of one id, in any spelling of upper and lower case, where it has several
 
 
 def build(connection: "DuckDBPyConnection", table: HubTable, facts: LicenseFacts, folder: Path, show: Show) -> Built:
@@ -55,6 +57,7 @@ def build(connection: "DuckDBPyConnection", table: HubTable, facts: LicenseFacts
     run = connection.execute
     show("reading the file", 0, None)
     _read(connection, table)
+    add_rare_cards(connection, table, facts)
     show("following parents", 0, None)
     _edges(connection, facts)
     show("reading names", 0, None)
@@ -63,13 +66,14 @@ def build(connection: "DuckDBPyConnection", table: HubTable, facts: LicenseFacts
     _data_classes(connection, facts)
     claims = _claims(connection, facts)
     _own_parents(connection, facts, claims)
+    twins = _twins(connection)
     show("joining ancestors", 0, None)
     contexts = Contexts(claims, facts)
     pseudo = _as_ancestors(connection, claims, contexts)
     sets = join_ancestors(connection, pseudo)
     _subjects(connection, contexts, sets.members)
     (kept,) = run("SELECT count(*) FROM audited").fetchone() or (0,)
-    return Built(claims, contexts.judged, sets.members, table.rows - kept)
+    return Built(claims, contexts.judged, sets.members, table.rows - kept, twins)
 
 
 def _read(connection: "DuckDBPyConnection", table: HubTable) -> None:
@@ -89,6 +93,13 @@ def _read(connection: "DuckDBPyConnection", table: HubTable) -> None:
         WHERE ({starts}) AND regexp_matches(tag, {quoted(TELLING_TAGS)})"""
     )
     run(f"CREATE TABLE base AS SELECT CAST(row AS INTEGER) AS row, unnest(bases) AS parent FROM ({table.query})")
+    # The Hub makes a tag of each data set of a card; where it has not, the card counts all the same.
+    run(
+        f"""INSERT INTO tag SELECT row, 'dataset:' || replace(name, chr(10), ' ') FROM (
+            SELECT CAST(row AS INTEGER) AS row, unnest(list_filter(datasets, lambda name:
+                NOT list_contains(tags, 'dataset:' || name))) AS name
+            FROM ({table.query}) WHERE len(datasets) > 0)"""
+    )
 
 
 def _edges(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
@@ -287,19 +298,21 @@ def _claims(connection: "DuckDBPyConnection", facts: LicenseFacts) -> list[HubCl
         f"WHEN pipeline_tag IN ({text}) THEN 1 ELSE 2 END"
     )
     run(
-        f"""CREATE TABLE seen AS SELECT row AS node, id, tags, data, card, gated, pipeline_tag, is_peft, key, hash(
-            tags, data, c.license, c.license_name, c.license_link, {same_owner}, gated, {modality},
-            coalesce(is_peft, false), coalesce(key, ''), match <> '' AND match <> lower(id), {known_owner}, {special}
-        ) AS seen
+        f"""CREATE TABLE seen AS SELECT row AS node, id, tags, data, card, gated, pipeline_tag, is_peft, rest, key,
+            hash(tags, data, c.license, c.license_name, c.license_link, {same_owner}, gated, {modality},
+            coalesce(is_peft, false), coalesce(key, ''), match <> '' AND match <> lower(id), {known_owner}, {special},
+            rest, CASE WHEN rest IS NOT NULL THEN row END) AS seen
         FROM hub LEFT JOIN spoken USING (row) LEFT JOIN data USING (row) LEFT JOIN hub_card USING (row)
-        LEFT JOIN card c USING (card) LEFT JOIN name ON name = {name_part}"""
+        LEFT JOIN card c USING (card) LEFT JOIN rare USING (row) LEFT JOIN name ON name = {name_part}"""
     )
     run("DROP TABLE spoken")
     run("DROP TABLE data")
     rows = run(
-        """SELECT seen, id, tags, data, license, license_name, license_link, gated, pipeline_tag, is_peft FROM (
+        """SELECT seen, id, tags, data, license, license_name, license_link, gated, pipeline_tag, is_peft,
+            rest FROM (
             SELECT seen, min(id) AS id, any_value(tags) AS tags, any_value(data) AS data, any_value(card) AS card,
-                any_value(gated) AS gated, min(pipeline_tag) AS pipeline_tag, bool_or(is_peft) AS is_peft
+                any_value(gated) AS gated, min(pipeline_tag) AS pipeline_tag, bool_or(is_peft) AS is_peft,
+                any_value(rest) AS rest
             FROM seen GROUP BY seen) LEFT JOIN card USING (card) ORDER BY id, seen"""
     ).fetchall()
     run(
@@ -322,10 +335,11 @@ def _claims(connection: "DuckDBPyConnection", facts: LicenseFacts) -> list[HubCl
 def _claim(
     id: str, tags: str | None, data: str | None, license: str | None, license_name: str | None,
     license_link: str | None, gated: str | None, pipeline_tag: str | None, is_peft: bool | None,
+    rest: str | None,
 ) -> HubClaim:  # fmt: skip
     words = tuple(word for text in (tags, data) if text for word in text.split("\n"))
     library = "peft" if is_peft else None
-    return HubClaim(id, words, license, license_name, license_link, gated, pipeline_tag, library)
+    return HubClaim(id, words, license, license_name, license_link, gated, pipeline_tag, library, rest)
 
 
 def _own_parents(connection: "DuckDBPyConnection", facts: LicenseFacts, claims: Sequence[HubClaim]) -> None:
@@ -348,6 +362,18 @@ def _own_parents(connection: "DuckDBPyConnection", facts: LicenseFacts, claims: 
         run("DELETE FROM edge WHERE child = ? AND (NOT stated OR parent >= 0)", [row])
         for parent in parents_of(claims[claim].model(id, stated), facts):
             _add_edge(connection, row, parent.id.lower())
+
+
+def _twins(connection: "DuckDBPyConnection") -> list[list[int]]:
+    """The rows of each id that has several. What was made from one of them is taken to be made from all."""
+    run = connection.execute
+    run("CREATE TABLE twin AS SELECT row, lower(id) AS id FROM hub ANTI JOIN by_id USING (row)")
+    run("INSERT INTO twin SELECT by_id.row, id FROM by_id SEMI JOIN twin USING (id)")
+    run(
+        """INSERT INTO edge SELECT DISTINCT child, other.row, stated FROM edge JOIN twin one ON parent = one.row
+        JOIN twin other ON one.id = other.id AND one.row <> other.row"""
+    )
+    return [rows for (rows,) in run("SELECT list_sort(list(row)) FROM twin GROUP BY id ORDER BY 1").fetchall()]
 
 
 def _add_edge(connection: "DuckDBPyConnection", row: int, parent: str) -> None:

@@ -39,12 +39,14 @@ class HubClaim:
     gated: str | None = None
     pipeline_tag: str | None = None
     library: str | None = None
+    rest: str | None = None  # JSON of what else of the card counts (rare_cards.py); then no other row has this claim
     problem: str | None = None
 
     def model(self, id: str | None = None, bases: Sequence[str] = (), revision: str | None = None) -> Model:
         """The claim as a Model, or that of another row with the same claim."""
         fields = {"license": self.license, "license_name": self.license_name, "license_link": self.license_link}
-        card = {name: json.loads(value) for name, value in fields.items() if value is not None}
+        card = json.loads(self.rest) if self.rest is not None else {}
+        card |= {name: json.loads(value) for name, value in fields.items() if value is not None}
         record = {
             "id": id or self.id, "tags": list(self.tags), "cardData": card, "gated": self.gated,
             "pipeline_tag": self.pipeline_tag, "library_name": self.library,
@@ -141,11 +143,13 @@ class Contexts:
         model = claim.model()
         licenses = self._licenses_of(model)
         bound = {one.id for one in licenses} | {one.family.license for one in implied}
-        scoped = any(id in bound for id in self._scoped) or bool(claim.license_link)
+        is_rare = claim.rest is not None
+        scoped = any(id in bound for id in self._scoped) or bool(claim.license_link) or is_rare
         name = claim.id.rpartition("/")[2].lower()
         prefixes = tuple(has_prefix(name, prefix) for prefix in prefixes_of(self._facts))
-        known = claim.id.lower() if self._facts.curations.about(claim.id) or claim.license_link else None
-        fields = (claim.license, claim.license_name, claim.license_link, claim.gated)
+        is_special = bool(self._facts.curations.about(claim.id)) or bool(claim.license_link) or is_rare
+        known = claim.id.lower() if is_special else None
+        fields = (claim.license, claim.license_name, claim.license_link, claim.gated, claim.rest)
         tags = tuple(tag for tag in claim.tags if ":" in tag)
         with_parents = (kind, tags, fields, modality_of(model) if scoped else None, prefixes, known)
         made = derivation(model, claim.id)
@@ -155,7 +159,7 @@ class Contexts:
             frozenset(one.family.root for one in implied if one.family.license is not None),
             kind,
             claim.problem is None,
-            claim.problem is None and self._is_open(model),
+            claim.problem is None and (is_rare or self._is_open(model)),
             (with_parents, alone),
             with_parents,
         )

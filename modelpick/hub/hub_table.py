@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelpick.catalog.card import MEANT_KEYS
 from modelpick.errors import UsageError, first_line, printable
 from modelpick.extras import require
 
@@ -34,7 +35,13 @@ OPTIONAL: Mapping[str, str] = {
     "sha": "commits are not known, so no approval holds",
 }
 _TEXT = ("VARCHAR", "JSON")
-_OF_THE_CARD = ("license", "license_name", "license_link", "base_model")
+_OF_THE_CARD = (
+    "license", "license_name", "license_link", "base_model", "base_model_relation", "datasets", "pipeline_tag",
+    "library_name",
+)  # fmt: skip
+_SIMPLE = r'null|false|"[^"\\]{0,300}"|\[("[^"\\]{0,300}",?)*\]'
+"""JSON of a field of ids that every reader understands: nothing, a text, a list of texts."""
+_MANY = 60  # ids of a field; a longer list is read with the rare cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +49,15 @@ class HubTable:
     """A dump that can be judged: the query that reads it in one shape, how many rows, and what it lacks.
 
     The query's columns: row, id, tags (a list of texts), bases (of baseModels and the card), license, license_name
-    and license_link (JSON of the card), gated (text), pipeline_tag, library_name, downloads, sha.
+    and license_link (JSON of the card), gated (text), pipeline_tag, library_name, downloads, sha, datasets (of the
+    card). `rare` reads the few cards that state something in other fields or forms: row, id, bases, the card as JSON;
+    None where there are no cards.
     """
 
     query: str
     rows: int
     missing: tuple[str, ...]
+    rare: str | None = None
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -108,14 +118,21 @@ def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
             raise _refused(path, f"has a column {name} of type {printable(types[name])[:80]}, which is not understood")
     readers |= _optional(types)
     missing = tuple(name for name in OPTIONAL if readers.get(name, "") is None)
+    bases = readers["baseModels"] or "[]"
+    if (sets := _card("datasets", types)) is not None:
+        simple = f"regexp_full_match({sets}, {quoted(_SIMPLE)})"
+        readers["datasets"] = f"CASE WHEN {simple} THEN {_listed(sets)} ELSE [] END"
     if (named := _card("base_model", types)) is not None:
         readers["baseModels"] = f"list_concat({readers['baseModels'] or '[]'}, {_listed(named)})"
+        for name in ("pipeline_tag", "library_name"):
+            readers[name] = f"coalesce({readers[name] or 'NULL'}, {_word_of(_card(name, types))})"
     columns = ", ".join(f"{reader or empty} AS {name}" for name, (reader, empty) in _columns(readers).items())
     if types.get("cardData", "") in _TEXT:
         # A card is parsed once, whatever is read of it.
         paths = ", ".join(quoted(f"$.{field}") for field in _OF_THE_CARD)
         source = f"""(SELECT *, TRY(json_extract("cardData", [{paths}])) AS read_of_card FROM {source})"""
-    return HubTable(f"SELECT file_row_number AS row, {columns} FROM {source}", rows, missing)
+    rare = _rare(types, f"{readers['id']} AS id, {bases} AS bases", source)
+    return HubTable(f"SELECT file_row_number AS row, {columns} FROM {source}", rows, missing, rare)
 
 
 def checked_path(path: Path) -> None:
@@ -166,6 +183,7 @@ def _columns(readers: Mapping[str, str | None]) -> dict[str, tuple[str | None, s
         "license_link": (readers["license_link"], none), "gated": (readers["gated"], none),
         "pipeline_tag": (readers["pipeline_tag"], none), "library_name": (readers["library_name"], none),
         "downloads": (readers["downloads"], "0"), "sha": (readers["sha"], none),
+        "datasets": (readers.get("datasets"), no_list),
     }  # fmt: skip
 
 
@@ -195,6 +213,36 @@ def _listed(field: str) -> str:
     several = f"WHEN json_type({field}) = 'ARRAY' THEN json_extract_string({field}, '$[*]')"
     none = f"WHEN {field} IS NULL OR {field} = 'false' THEN CAST([] AS VARCHAR[])"
     return f"CASE {none} {several} ELSE [json_extract_string({field}, '$')] END"
+
+
+def _word_of(field: str | None) -> str:
+    """A field of the card where it is a text with something in it."""
+    text = f"nullif(trim(json_extract_string({field}, '$')), '')"
+    return f"CASE WHEN json_type({field}) = 'VARCHAR' THEN {text} END"
+
+
+def _rare(types: Mapping[str, str], columns: str, source: str) -> str | None:
+    """Reads the cards with a key that means license, parents, data or a gate, or with a usual one in another form."""
+    kind = types.get("cardData", "")
+    text = 'CAST("cardData" AS VARCHAR)'
+    if kind.startswith("STRUCT("):
+        text = """CAST(json_merge_patch('{}', to_json("cardData")) AS VARCHAR)"""  # without the fields that are null
+    elif kind not in _TEXT:
+        return None
+    meant = ", ".join(quoted(key) for key in sorted(MEANT_KEYS))
+    known = "'license', 'license_name', 'license_link', 'base_model', 'datasets', 'tags', 'language', 'pipeline_tag'"
+    tells = (
+        f"key NOT IN ({known}) AND (starts_with(key, 'extra_gated_') OR regexp_matches(key, '(?i)licen[cs]e') "
+        f"OR regexp_replace(lower(key), '[^a-z]', '', 'g') IN ({meant}))"
+    )
+    odd = [f"len(list_filter(TRY(json_keys({text})), lambda key: {tells})) > 0"]
+    relation, parents = _card("base_model_relation", types), _card("base_model", types)
+    odd.append(f"{relation} IS NOT NULL AND NOT contains(coalesce({parents}, ''), '/')")  # made from nothing named
+    for field in ("base_model", "datasets"):
+        value = _card(field, types)
+        odd.append(f"NOT regexp_full_match({value}, {quoted(_SIMPLE)}) OR json_array_length({value}) > {_MANY}")
+    picked = f"CAST(file_row_number AS INTEGER) AS row, {columns}, {text} AS card"
+    return f"SELECT {picked} FROM {source} WHERE {' OR '.join(odd)}"
 
 
 def _card(field: str, types: Mapping[str, str]) -> str | None:

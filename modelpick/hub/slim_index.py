@@ -27,7 +27,7 @@ from modelpick.licensing.facts import LicenseFacts
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-FORMAT = 3
+FORMAT = 4
 """Raised with every change of what the files hold."""
 _TAIL = 65_536  # bytes at a parquet file's end: its footer, which holds the statistics of every column
 _KEPT = 4  # indexes of the newest dumps; one of 2.5 million rows took 115 MB
@@ -56,6 +56,7 @@ class SlimIndex:
     claims: tuple[HubClaim, ...]
     judged: tuple[tuple[int, tuple[int, ...]], ...]
     sets: tuple[tuple[int, ...], ...]
+    twins: tuple[tuple[int, ...], ...]
     was_there: bool
 
     def table(self, name: str) -> str:
@@ -128,7 +129,8 @@ def _default_folder() -> Path:
 
 def _plain(built: Built) -> dict[str, Any]:
     claims = [list(asdict(claim).values()) for claim in built.claims]
-    return {"skipped": built.skipped, "claims": claims, "judged": built.judged, "sets": built.sets}
+    return {"skipped": built.skipped, "claims": claims, "judged": built.judged, "sets": built.sets,
+            "twins": built.twins}  # fmt: skip
 
 
 def _write(connection: "DuckDBPyConnection", folder: Path, content: dict[str, Any]) -> None:
@@ -155,7 +157,7 @@ def _opened(folder: Path, dump: Path, key: dict[str, Any]) -> SlimIndex | None:
             folder, dump, content["source"], content["rows"], content["skipped"], tuple(content["not_judged"]),
             tuple(HubClaim(id, tuple(tags), *rest) for id, tags, *rest in content["claims"]),
             tuple((claim, tuple(context)) for claim, context in content["judged"]),
-            _tuples(content["sets"]), True,
+            _tuples(content["sets"]), _tuples(content["twins"]), True,
         )  # fmt: skip
     except (UsageError, KeyError, TypeError, ValueError, AttributeError):
         return None

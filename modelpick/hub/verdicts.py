@@ -15,6 +15,7 @@ from modelpick.hub import kept_verdicts
 from modelpick.hub.ancestry import numbered
 from modelpick.hub.claims import MISSING, HubClaim, examples_of
 from modelpick.hub.hub_table import hub_table, quoted
+from modelpick.hub.rare_cards import states_a_gate
 from modelpick.hub.slim_index import SlimIndex
 from modelpick.licensing.conditions import combine
 from modelpick.licensing.facts import LicenseFacts
@@ -164,7 +165,8 @@ def _extend(columns: Mapping[str, list[Any]], *values: Iterable[Any]) -> None:
 
 
 def named_rows(connection: "DuckDBPyConnection", index: SlimIndex, policy: Policy, facts: LicenseFacts) -> list[int]:
-    """The rows that contracts, decisions or rules name by id, or whose ancestors a rule names."""
+    """The rows that contracts, decisions or rules name by id, or whose ancestors a rule names; and those with a gate
+    that states something, which `judge` holds against all of their ancestors."""
     ids = {one.partition("@")[0].lower() for bought in policy.company.purchased for one in bought.models}
     ids |= {one.model.lower() for one in facts.approvals}
     audited, missing = index.table("audited"), index.table("missing")
@@ -174,6 +176,13 @@ def named_rows(connection: "DuckDBPyConnection", index: SlimIndex, policy: Polic
     if ids:
         found = connection.execute(f"SELECT row FROM {ids_of_rows} WHERE lower(id) IN ({listed})").fetchall()
         rows = {row for (row,) in found}
+    of_claims = (
+        f"SELECT row FROM {audited} SEMI JOIN (SELECT pair FROM {index.table('pair')} "
+        "WHERE judged IN (SELECT unnest(?::INTEGER[]))) USING (pair)"
+    )
+    gates = [number for number, (claim, _) in enumerate(index.judged) if states_a_gate(index.claims[claim].rest)]
+    if gates:
+        rows |= {row for (row,) in connection.execute(of_claims, [gates]).fetchall()}
     rules = [rule for rule in policy.named_rules if rule.publishers or rule.models]
     if not rules:
         return sorted(rows)
@@ -186,11 +195,7 @@ def named_rows(connection: "DuckDBPyConnection", index: SlimIndex, policy: Polic
         if claim.problem is None and implied & {one.family.name for one in facts.families.of(claim.id, None)}
     }  # fmt: skip
     judged = [number for number, (claim, _) in enumerate(index.judged) if claim in claims]
-    of_family = (
-        f"SELECT row FROM {audited} SEMI JOIN (SELECT pair FROM {index.table('pair')} "
-        "WHERE judged IN (SELECT unnest(?::INTEGER[]))) USING (pair)"
-    )
-    rows |= {row for (row,) in connection.execute(of_family, [judged]).fetchall()}
+    rows |= {row for (row,) in connection.execute(of_claims, [judged]).fetchall()}
     numbered(connection, "named_node", {"node INTEGER": named})
     below = connection.execute(
         f"""WITH RECURSIVE below AS (SELECT node, 0 AS depth FROM named_node UNION
@@ -217,7 +222,7 @@ class Rows:
         self, connection: "DuckDBPyConnection", index: SlimIndex, rows: Sequence[int], *, commits: bool = False
     ) -> None:
         numbered(connection, "asked_row", {"node INTEGER": rows})
-        edge, audited, missing, ids, pair = map(index.table, ("edge", "audited", "missing", "ids", "pair"))
+        edge, audited, missing, ids = map(index.table, ("edge", "audited", "missing", "ids"))
         connection.execute(
             f"""CREATE OR REPLACE TABLE asked_node AS WITH RECURSIVE up AS (SELECT node FROM asked_row
                 UNION SELECT parent FROM {edge} JOIN up ON child = node) SELECT node FROM up"""
@@ -230,7 +235,8 @@ class Rows:
             parents.setdefault(child, []).append(parent)
         rows_of = connection.execute(
             f"""SELECT row, id, judged FROM {ids} JOIN (SELECT row, pair FROM {audited}
-            SEMI JOIN asked_node ON row = node) USING (row) JOIN {pair} USING (pair)"""
+            SEMI JOIN asked_node ON row = node) USING (row) JOIN verdict USING (pair)
+            ORDER BY strictness DESC, row"""  # of rows of one id the strictest is the one that is found
         ).fetchall()
         sha_of: dict[int, str] = {}
         if commits:
@@ -275,3 +281,32 @@ def judge_rows(
     return {
         row: (one.verdict.strictness, frozenset(reason.code for reason in one.reasons)) for row, one in answers.items()
     }
+
+
+def strictest_of_twins(
+    connection: "DuckDBPyConnection",
+    index: SlimIndex,
+    codes: Sequence[str],
+    special: Mapping[int, tuple[int, frozenset[str]]],
+) -> dict[int, tuple[int, frozenset[str]]]:
+    """Strictness and codes of the rows that share an id: each has those of all.
+
+    `special`: rows that were judged one by one.
+    """
+    if not index.twins:
+        return {}
+    numbered(connection, "twin_row", {"row INTEGER": [row for rows in index.twins for row in rows]})
+    found = connection.execute(
+        f"""SELECT row, strictness, mask FROM {index.table("audited")} SEMI JOIN twin_row USING (row)
+        JOIN verdict USING (pair)"""
+    ).fetchall()
+    by_row = {
+        row: (strictness, frozenset(code for bit, code in enumerate(codes) if mask >> bit & 1))
+        for row, strictness, mask in found
+    } | dict(special)
+    answers = {}
+    for rows in index.twins:
+        of_all = [by_row[row] for row in rows]
+        joined = (max(one for one, _ in of_all), frozenset().union(*(told for _, told in of_all)))
+        answers.update(dict.fromkeys(rows, joined))
+    return answers

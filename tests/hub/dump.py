@@ -65,9 +65,7 @@ class ByLicense:
             rows = connection.execute(f"SELECT {quoted}, sha FROM '{dump}' WHERE id IS NOT NULL").fetchall()
         for *values, sha in rows:
             record = dict(zip(names, values, strict=True))
-            card = json.loads(record["cardData"] or "{}")
-            wanted = ("license", "license_name", "license_link", "base_model")
-            record["cardData"] = {name: card[name] for name in wanted if card.get(name) is not None}
+            record["cardData"] = json.loads(record["cardData"] or "null")
             self._records.setdefault(record["id"].lower(), (record, sha))
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.hub_file import make
 from modelpick.errors import UsageError
+from modelpick.hub import hub_table
 from modelpick.hub import verdicts as verdicts_of
 from modelpick.hub.audit import audit_hub
 from modelpick.hub.claims import Contexts
@@ -31,7 +32,30 @@ PARENTS_OF_CARDS = (
     "someone/Tuned", "https://huggingface.co/someone/tuned", ["x/gone", "someone/tuned"], "a/b, someone/tuned",
     [["someone/tuned"]], [{"id": "someone/tuned"}], "./models/x", "none", False, None,
 )  # fmt: skip
+LLAMA = "meta-llama/Llama-3.1-8B"
+# What cards state outside the usual fields, or in another form.
+RARE_CARDS: tuple[dict[str, Any], ...] = (
+    {"extra_gated_prompt": "non-commercial only"},
+    {"extra_gated_prompt": "For non-commercial research use only.", "base_model": LLAMA},
+    {"extra_gated_heading": "You may not use this model for commercial purposes"},
+    {"extra_gated_fields": {"I agree to use this model for non-commercial use ONLY": "checkbox", "Name": None}},
+    {"extra_gated_description": "Licensed under CC BY-NC 4.0.", "license": "other"},
+    {"extra_gated_prompt": "Tell us who you are.", "extra_gated_fields": {"Name": "text"}},
+    {"extra_gated_prompt": "The Llama 3.1 weights are for research only", "base_model": LLAMA},
+    {"base_models": LLAMA}, {"Base-Model": [LLAMA, "x/gone"]}, {"parent_model": {"model": 3}},
+    {"base_models": {"a": 1}},
+    {"finetuned_from": "https://huggingface.co/someone/tuned"}, {"base_models": None},
+    {"licence": "cc-by-nc-4.0"}, {"License": "apache-2.0"}, {"licenses": ["cc-by-nc-4.0"], "license": "mit"},
+    {"license_url": "https://example.org/terms"}, {"license_name": ["a", "b"]}, {"license_link": {"a": 1}},
+    {"license": ["apache-2.0", "cc-by-nc-4.0"]}, {"license": {"name": "cc-by-nc-4.0"}}, {"license": ""},
+    {"datasets": ["tatsu-lab/alpaca"]}, {"dataset": "tatsu-lab/alpaca"}, {"datasets": [{"name": "tatsu-lab/alpaca"}]},
+    {"datasets": {"a": 1}}, {"training_data": [3]}, {"datasets": "a/b"}, {"datasets": [f"a/b{n}" for n in range(250)]},
+    {"library_name": "peft"}, {"pipeline_tag": "image-text-to-text", "license": "llama3.2"}, {"tags": ["license:x"]},
+    {"base_model_relation": "adapter"},
+)  # fmt: skip
 BY_HAND = [
+    *(row(f"rare/card-{n}", None, card={"license": "apache-2.0", **card}) for n, card in enumerate(RARE_CARDS)),
+    *(row(f"rare/below-{number}", "mit", f"RARE/card-{number}") for number in range(len(RARE_CARDS))),
     *(
         row(f"cards/only-{number}", "mit", card={"license": "mit", "base_model": parent})
         for number, parent in enumerate(PARENTS_OF_CARDS)
@@ -165,6 +189,64 @@ def test_the_comparison_sees_a_bug(
     out = tmp_path / "verdicts.parquet"
     audit_hub(dump, commercial, out=out, index=tmp_path)
     assert differences(dump, out, commercial, facts, lambda _: ["someone/tuned", "someone/q"])
+
+
+@pytest.mark.parametrize("forgotten", ["rare", "datasets", "gates"])
+def test_the_comparison_sees_a_field_forgotten(
+    dump: Path, tmp_path: Path, facts: LicenseFacts, commercial: Policy, monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    if forgotten == "gates":
+        monkeypatch.setattr(verdicts_of, "states_a_gate", lambda _: False)
+    else:
+        right, nothing = hub_table._card, "CAST(NULL AS VARCHAR)"
+        monkeypatch.setattr(
+            hub_table, "_card", lambda field, types: nothing if field == forgotten else right(field, types)
+        )
+        if forgotten == "rare":
+            monkeypatch.setattr(hub_table, "_rare", lambda *_: None)
+    hand = write(tmp_path / "hand.parquet", [one for one in BY_HAND if str(one["id"]).startswith("rare/card")])
+    audit_hub(hand, commercial, out=tmp_path / "verdicts.parquet", index=tmp_path)
+    assert differences(hand, tmp_path / "verdicts.parquet", commercial, facts)
+
+
+def test_rows_of_one_id_are_judged_by_the_strictest(tmp_path: Path, commercial: Policy) -> None:
+    rows = [
+        row("a/dup", "apache-2.0"), row("a/dup", "cc-by-nc-4.0"), row("a/child", "mit", "a/dup"),
+        row("A/Dup2", "cc-by-nc-4.0"), row("a/dup2", "apache-2.0"), row("a/below", "mit", "a/DUP2"),
+        row("a/twice", "mit", "a/dup"), row("a/twice", "mit"), row("a/last", "mit", "a/twice"), row("a/free", "mit"),
+    ]  # fmt: skip
+    for order in (rows, rows[::-1]):
+        dump = write(tmp_path / "models.parquet", order)
+        answer = audit_hub(dump, commercial, out=tmp_path / "verdicts.parquet", index=tmp_path / "index")
+        assert {tuple(one) for one in strictnesses(tmp_path / "verdicts.parquet")} == {
+            ("a/free", "allow"), *((str(one["id"]), "deny") for one in rows[:-1])
+        }  # fmt: skip
+        assert answer.repeated == 6
+        named = replace(commercial, named_rules=(NamedRule("review", "ours", models=("a/child", "a/dup")),))
+        audit_hub(dump, named, out=tmp_path / "verdicts.parquet", index=tmp_path / "index")
+        assert verdicts(tmp_path / "verdicts.parquet")["a/child"][0] == "deny"
+
+
+def strictnesses(path: Path) -> list[tuple[str, str]]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return connection.execute(f"SELECT DISTINCT id, verdict FROM '{path}'").fetchall()
+
+
+def test_a_card_as_a_struct_is_read_as_one_in_json(tmp_path: Path, commercial: Policy) -> None:
+    kind = "STRUCT(license VARCHAR, extra_gated_prompt VARCHAR, licence VARCHAR, base_models VARCHAR)"
+    cards = [
+        {"license": "mit", "extra_gated_prompt": "For non-commercial research use only."},
+        {"license": "mit", "licence": "cc-by-nc-4.0"},
+        {"license": "mit", "base_models": "a/nc"},
+        {"license": "mit"},
+    ]
+    rows = [row(f"a/n{n}", None) | {"cardData": one} for n, one in enumerate(cards)]
+    dump = write(tmp_path / "models.parquet", [*rows, row("a/nc", "cc-by-nc-4.0")], cardData=kind)
+    audit_hub(dump, commercial, out=tmp_path / "verdicts.parquet", index=tmp_path)
+    found = verdicts(tmp_path / "verdicts.parquet")
+    assert [one for n, one in enumerate(cards) if found[f"a/n{n}"][0] == "allow"] == cards[3:]
 
 
 def test_a_parent_that_the_card_alone_names_counts(tmp_path: Path, commercial: Policy) -> None:

@@ -397,6 +397,8 @@ def audit(
         out.note(text)
     if found.skipped:
         out.note(f"{found.skipped:,} rows have no id that the Hub could have given: not judged")
+    if found.repeated:
+        out.note(f"{found.repeated:,} rows share their id with another row: each is judged by the strictest of them")
     if html is not None:
         write_atomically(Path(html).expanduser(), page(found), fix="name a file you may write")
     for written in (out_file, html):
