@@ -59,12 +59,15 @@ def with_models(texts: Mapping[str, str], readings: Mapping[str, HubReading], da
         if fresh["id"].lower() != row["id"].lower():
             header["renames"][row["id"]] = fresh["id"]
             commits.pop(row["id"], None)
-        after.setdefault(fresh["id"].lower(), fresh)  # renamed to what is there: the first of the two stays
+        kept = after.setdefault(fresh["id"].lower(), fresh)
+        if kept is not fresh:  # renamed to what is there: the first of the two stays, with what is known of the other
+            others = [one for one in fresh.get("conflicts", ()) if one not in kept.get("conflicts", ())]
+            after[fresh["id"].lower()] = kept | {"conflicts": [*kept.get("conflicts", ()), *others]}
         if reading.sha is not None:
             commits[fresh["id"]] = reading.sha
-    kept = Repositories({id: sha for id, sha in commits.items() if id.lower() in after}, gone)
+    known = Repositories({id: sha for id, sha in commits.items() if id.lower() in after}, gone)
     catalog = _file(header, list(after.values()), day)
-    return {**texts, CATALOG: catalog, REPOSITORIES: kept.text()}
+    return {**texts, CATALOG: catalog, REPOSITORIES: known.text()}
 
 
 def _file(header: dict[str, Any], rows: list[Row], day: str) -> str:

@@ -3,6 +3,7 @@
 import copy
 import datetime
 import itertools
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -103,6 +104,21 @@ def test_a_second_rename_keeps_what_is_known_of_the_first_id(commercial: Policy,
     assert {after.canonical(id) for id in (row["id"], "one/vicuna-13b-v1.5", "two/a")} == {"three/b"}
     was = judged(_before(), row["id"], commercial, facts).verdict
     assert judged(after, "three/b", commercial, facts).verdict >= was
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_rename_to_what_is_there_keeps_what_both_rows_know(
+    order: int, commercial: Policy, facts: LicenseFacts
+) -> None:
+    pair = [{"id": "acme/closed", "license": "cc-by-nc-4.0"}, {"id": "acme/open", "license": "apache-2.0"}][::order]
+    header = json.loads(_text().partition("\n")[0]) | {"models": 2}
+    texts = {rows.CATALOG: "".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in (header, *pair))}
+    opened = record(pair[0], id="acme/open", cardData={"license": "apache-2.0"})
+    for day in (TODAY, TODAY + datetime.timedelta(days=1)):
+        texts = rows.with_models(texts, dict.fromkeys(("acme/closed", "acme/open"), opened), day.isoformat())
+        after = catalog_from(texts[rows.CATALOG], Path("models.jsonl"))
+        assert list(after.models) == ["acme/open"]
+        assert judged(after, "acme/closed", commercial, facts).verdict is Verdict.DENY
 
 
 def test_a_license_that_vanishes_makes_no_verdict_milder(
