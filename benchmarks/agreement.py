@@ -24,9 +24,10 @@ from modelpick.licensing.verdict import Judgement
 from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.planning import catalog_search, compare, plan, report
+from modelpick.planning.filters import LeftOut
 from modelpick.planning.placement import offers_for, place
 from modelpick.planning.plan_parts import PlannedPolicy
-from modelpick.planning.recommend import LeftOut, placement_of
+from modelpick.planning.recommend import placement_of
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.planning.workloads import as_the_model_takes

@@ -48,8 +48,9 @@ def _core_ms(runs: int = 5) -> tuple[float, int]:
     from modelpick import api
     from modelpick.catalog import index
     from modelpick.planning import catalog_search
+    from modelpick.planning.filters import Filters
     from modelpick.planning.placement import place
-    from modelpick.planning.recommend import Filters, recommend
+    from modelpick.planning.recommend import recommend
     from modelpick.workload import workload_from
 
     catalog = index.load()

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from modelpick.offers.embedded import discounted_offers as offers
     from modelpick.offers.instance import Families
     from modelpick.planning.catalog_search import recommend
+    from modelpick.planning.filters import Filters
     from modelpick.planning.gather import compare, estimate, estimate_cases, estimate_many, plan
-    from modelpick.planning.recommend import Filters, RecommendAnswer
+    from modelpick.planning.recommend import RecommendAnswer
     from modelpick.planning.report import MemoryReport
     from modelpick.training.finetune import finetune
     from modelpick.workload import Workload, workload_from
@@ -57,7 +58,7 @@ __all__ = [
 # load what fine-tunes. After a colon: the name there, where it is another.
 _HOMES = {
     "Families": "offers.instance",
-    "Filters": "planning.recommend",
+    "Filters": "planning.filters",
     "MemoryReport": "planning.report",
     "RecommendAnswer": "planning.recommend",
     "Workload": "workload",

@@ -18,13 +18,12 @@ from modelpick.offers.price import Market, Offer
 from modelpick.planning import data_tokens
 from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
+from modelpick.planning.filters import Filters, LeftOut
 from modelpick.planning.placement import Placement, Placements, offers_for, place
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import (
     FINETUNE_WORKLOAD,
     ExampleJob,
-    Filters,
-    LeftOut,
     RecommendAnswer,
     Recommendation,
 )

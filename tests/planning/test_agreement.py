@@ -22,8 +22,8 @@ from modelpick.offers.instance import Families
 from modelpick.planning import caps, catalog_search, compare, gather, placement, plan, report
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.engines import engine_of
+from modelpick.planning.filters import Filters
 from modelpick.planning.placement import Placements, offers_for, place
-from modelpick.planning.recommend import Filters
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.planning.workloads import as_the_model_takes

@@ -16,8 +16,9 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning.context_limit import context_problem
+from modelpick.planning.filters import SORT_KEYS, Filters
 from modelpick.planning.placement import Placement, Placements
-from modelpick.planning.recommend import SORT_KEYS, Filters, Recommendations, recommend
+from modelpick.planning.recommend import Recommendations, recommend
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import Workload

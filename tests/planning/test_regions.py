@@ -13,9 +13,10 @@ from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning import catalog_search, compare, gather, plan, report
+from modelpick.planning.filters import LeftOut
 from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.plan_parts import PlannedPolicy
-from modelpick.planning.recommend import LeftOut, placement_of
+from modelpick.planning.recommend import placement_of
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import workload_from

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from modelpick import api
-from modelpick.planning.recommend import Filters, LeftOut, Recommendations
+from modelpick.planning.filters import Filters, LeftOut
+from modelpick.planning.recommend import Recommendations
 from modelpick.report.html import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -28,7 +28,7 @@ from modelpick.errors import UsageError
 from modelpick.files import write_atomically
 from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
-from modelpick.planning.recommend import SORT_KEYS, Filters
+from modelpick.planning.filters import SORT_KEYS, Filters
 from modelpick.report.html import page
 
 _STANDS_ON: tuple[Kind, ...] = ("prices", "models", "scores")
