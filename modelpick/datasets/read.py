@@ -7,10 +7,9 @@ import io
 import json
 import lzma
 import os
-import random
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -313,23 +312,6 @@ def read_for_training(path: Path, *, on_progress: OnProgress | None = None) -> D
             code="too_few_examples",
         )
     return data
-
-
-def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(training, held-out) examples, drawn by `seed`; examples of one line, or with one prompt, stay on one side."""
-    groups: dict[str, list[Example]] = {}
-    owner: dict[int, str] = {}
-    for example in examples:
-        key = owner.setdefault(example.line, " ".join(example.turns[0].content.lower().split()) or example.text)
-        groups.setdefault(key, []).append(example)
-    keys = sorted(groups)
-    random.Random(seed).shuffle(keys)
-    wanted = max(1, round(held_out * len(examples))) if held_out > 0 else 0
-    test: list[Example] = []
-    while keys and len(test) < wanted and len(keys) > 1:
-        test.extend(groups[keys.pop()])
-    train = [example for key in keys for example in groups[key]]
-    return tuple(sorted(train, key=lambda e: e.line)), tuple(sorted(test, key=lambda e: e.line))
 
 
 def sha256_of(path: Path) -> str:

@@ -1,13 +1,16 @@
-"""The examples of a run, split into training and held-out ones."""
+"""The examples of a run, split into training and held-out ones by what is asked."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelpick.datasets.duplicates import normalized
 from modelpick.datasets.examples import Example
-from modelpick.datasets.read import read_for_training, split
+from modelpick.datasets.read import read_for_training
 from modelpick.errors import UsageError
+
+_AS_ASKED = 0.005  # a share that differs by less is printed as the same percentage
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,31 @@ class Data:
     labels: tuple[str, ...]
     eval_sha256: str | None = None
     leaks: int = 0  # held-out examples left out because training repeats them
+    asked_share: float | None = None  # share of the examples that was to be held out; None with an `eval_file`
+
+    @property
+    def share(self) -> float:
+        """The share of the examples that is held out."""
+        return len(self.held_out) / (len(self.train) + len(self.held_out))
+
+    @property
+    def sentence(self) -> str:
+        """What is held out, and why it is another share than was asked for."""
+        if not self.held_out:
+            return "no example is held out: nothing will show whether the model became better at the task"
+        many = f"{len(self.held_out):,} of {len(self.train) + len(self.held_out):,} examples are held out"
+        if self.asked_share is None:
+            return f"{many}, from a file of their own"
+        exact = abs(self.share - self.asked_share) < _AS_ASKED
+        why = "" if exact else f", {self.asked_share:.1%} asked for: examples that ask the same stay on one side"
+        return f"{many} ({self.share:.1%}{why})"
 
     def record(self, notes: Sequence[str] = ()) -> "DataRecord":
         """The record of the data for run.json and the model card. `notes` are the policy's on the declared sources."""
         return DataRecord(
             examples=len(self.train),
             held_out=len(self.held_out),
+            held_out_share=round(self.share, 4),
             leaks_left_out=self.leaks,
             sha256=self.sha256,
             eval_sha256=self.eval_sha256,
@@ -41,6 +63,7 @@ class DataRecord:
 
     examples: int = 0
     held_out: int = 0
+    held_out_share: float | None = None
     leaks_left_out: int = 0
     sha256: str | None = None
     eval_sha256: str | None = None
@@ -52,15 +75,15 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
     """Read and split the examples: `eval_file` is held out, or else the share `held_out`, drawn by `seed`.
 
     A held-out example whose question is in the training data proves nothing and is left out. Raises UsageError
-    for a file that cannot be trained on, code="leak" when nothing of `eval_file` is left, and code="one_label".
+    for a file that cannot be trained on, code="leak" when nothing of `eval_file` is left, code="nothing_held_out" when
+    a share is to be held out and cannot be, and code="one_label".
     """
     whole = read_for_training(file)
-    eval_sha256, leaks = None, 0
+    eval_sha256 = None
     if eval_file is not None:
         apart = read_for_training(eval_file)
         train, eval_sha256 = whole.examples, apart.sha256
-        asked_in_training = {_asked(example) for example in train}
-        test = tuple(example for example in apart.examples if _asked(example) not in asked_in_training)
+        test = _not_asked_in(train, apart.examples)
         leaks = len(apart.examples) - len(test)
         if not test:
             raise UsageError(
@@ -70,6 +93,13 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
             )
     else:
         train, test = split(whole.examples, held_out, seed)
+        leaks = len(whole.examples) - len(train) - len(test)
+        if held_out > 0 and not test:
+            raise UsageError(
+                f"nothing of {file} can be held out: all its examples ask the same",
+                fix="add examples that ask something else, give --eval-data FILE, or measure nothing: --held-out 0",
+                code="nothing_held_out",
+            )
     sources = tuple(sorted({example.source for example in (*train, *test) if example.source}))
     labels = labels_of((*train, *test))
     if len(labels) == 1:
@@ -78,11 +108,69 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
             fix="give examples of at least two labels",
             code="one_label",
         )
-    return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks)
+    asked_share = None if eval_file else held_out
+    return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks, asked_share)
 
 
-def _asked(example: Example) -> str:
-    return normalized(example.prompt) or normalized(example.text)
+def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(training, held-out) examples, drawn by `seed`, as near to the share `held_out` as whole groups come.
+
+    A group is what asks the same: lines whose last question, with all that was said before it, is the same but for case
+    and punctuation. System turns do not count: they are one text in a whole file. The first question of a chat does not
+    make a group either, since a thousand chats open with "Hi"; a held-out answer to it is left out by `read_data`. So a
+    group counts by the answers whose question no other group asks, and one that has none is trained on.
+
+    Of two or more groups at least one is held out, the smallest where every one is too large.
+    """
+    lines: dict[int, list[Example]] = {}
+    for example in examples:
+        lines.setdefault(example.line, []).append(example)
+    groups: dict[str, list[Example]] = {}
+    for of_line in lines.values():
+        groups.setdefault(asked_key(of_line[-1]), []).extend(of_line)
+    asked_by: dict[str, set[str]] = {}
+    for key, group in groups.items():
+        for example in group:
+            asked_by.setdefault(asked_key(example), set()).add(key)
+    own = {key: [one for one in group if len(asked_by[asked_key(one)]) == 1] for key, group in groups.items()}
+    drawn: set[str] = set()
+    if held_out > 0 and len(groups) > 1:
+        sizes = {key: len(own[key]) for key in sorted(groups) if own[key]}
+        drawn = _drawn(sizes, max(1, round(held_out * len(examples))), len(groups) - 1, seed)
+    train = [example for key, group in groups.items() if key not in drawn for example in group]
+    test = [example for key in drawn for example in own[key]]
+    return tuple(sorted(train, key=_place)), tuple(sorted(test, key=_place))
+
+
+def _drawn(sizes: Mapping[str, int], wanted: int, most: int, seed: int) -> set[str]:
+    """At most `most` groups to hold out: in an order drawn by `seed` each one that brings their sizes nearer to
+    `wanted`; the smallest one where none does."""
+    keys = list(sizes)
+    random.Random(seed).shuffle(keys)
+    drawn: set[str] = set()
+    total = 0
+    for key in keys:
+        if len(drawn) < most and abs(total + sizes[key] - wanted) < abs(total - wanted):
+            drawn.add(key)
+            total += sizes[key]
+    return drawn or {min(keys, key=lambda key: sizes[key])}
+
+
+def _place(example: Example) -> tuple[int, int]:
+    return example.line, len(example.turns)
+
+
+def _not_asked_in(train: Sequence[Example], test: Sequence[Example]) -> tuple[Example, ...]:
+    """The examples of `test` whose question no example of `train` asks."""
+    asked = {asked_key(example) for example in train}
+    return tuple(example for example in test if asked_key(example) not in asked)
+
+
+def asked_key(example: Example) -> str:
+    """What an example asks, without its system turns: equal where case and punctuation alone differ. What asks nothing
+    (text to continue) is known by its answer."""
+    said = example.asked if example.asked.strip() else example.said
+    return normalized(said) or " ".join(said.split())
 
 
 def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -245,6 +245,7 @@ def _keep_measured(trained: "Trained", progress: Progress) -> None:
 
 
 def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) -> None:
+    progress.note(run.data.sentence)
     if run.data.leaks:
         progress.note(f"{run.data.leaks} held-out examples repeat questions of the training data and are left out")
     for reason in choice.reasons:

@@ -194,6 +194,14 @@ def refuse_changed(record: RunRecord, settings: RunSettings, data: Data, *, cont
                 fix="restore that file, or start another run with another --output",
                 code="data_changed",
             )
+    split = (record.data.examples, record.data.held_out)
+    if continues and split not in ((0, 0), (len(data.train), len(data.held_out))):
+        raise UsageError(
+            f"this run began with {split[0]:,} examples and {split[1]:,} held out, and this "
+            f"modelpick splits the same file into {len(data.train):,} and {len(data.held_out):,}",
+            fix="continue it with the version in run.json, or start another run with another --output",
+            code="data_changed",
+        )
     compared = continues or settings.model == was.model
     if compared and record.base_sha256 and record.base_sha256 != base_sha256(settings.model):
         raise UsageError(

@@ -120,15 +120,6 @@ def test_csv_and_parquet_read_the_same_examples(tmp_path: Path) -> None:
     assert [(one.prompt, one.answer) for one in from_parquet] == from_csv
 
 
-@given(st.lists(st.sampled_from("abcdefgh"), min_size=2, max_size=40), st.floats(0.05, 0.5), st.integers(0, 9))
-def test_a_question_never_stands_on_both_sides_of_the_split(prompts: list[str], share: float, seed: int) -> None:
-    examples = [example(line, prompt, f"answer {line}") for line, prompt in enumerate(prompts, 1)]
-    train, held_out = read.split(examples, share, seed)
-    assert not {one.prompt for one in train} & {one.prompt for one in held_out}
-    assert sorted(one.line for one in (*train, *held_out)) == [one.line for one in examples]
-    assert train
-
-
 @given(st.lists(st.lists(st.sampled_from("abcde"), max_size=9), max_size=14), st.sampled_from([1, 2, 4, 100]))
 def test_near_duplicates_are_exactly_those_of_comparing_all_pairs(texts: list[list[str]], template: int) -> None:
     """Greedily, from the first: each text repeats the first kept one that is near, found by comparing with all."""
