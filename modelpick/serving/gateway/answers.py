@@ -6,6 +6,7 @@ from typing import Any
 
 from modelpick.serving.gateway.refusal import Refused
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for each chunk
 _LARGEST_EVENT = 8 * 2**20  # bytes of one event of a stream
 # How the servers say that a prompt is too long: vLLM 0.32 (renderers/params.py), llama.cpp (server-context.cpp).
 _TOO_LONG = ("maximum context length", "exceed_context_size_error", "exceeds the available context size")
@@ -19,13 +20,15 @@ def whole_answer(raw: bytes, asked: str, stops: Sequence[str] = ()) -> bytes:
         content = None
     if not isinstance(content, dict):
         raise Refused(502, "the model server's answer cannot be read", "bad_answer")
+    if content.get("model") == asked and not stops:
+        return raw
     content["model"] = asked
     for choice in content.get("choices") or []:
         holder = choice.get("message") or choice
         name = "content" if "message" in choice else "text"
         if isinstance(holder.get(name), str):
             holder[name] = _cut(holder[name], stops)[0]
-    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+    return _ENCODE(content).encode("utf-8", "replace")
 
 
 def failure(status: int, raw: bytes) -> Refused:
@@ -105,15 +108,15 @@ class StreamedAnswer:
             chunk = None
         if not isinstance(chunk, dict) or "error" in chunk:
             return self._broken()
-        chunk["model"] = self._asked
-        return self._chunk(chunk)
+        named, chunk["model"] = chunk.get("model"), self._asked
+        return self._chunk(chunk, data if named == self._asked else None)
 
-    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+    def _chunk(self, chunk: dict[str, Any], as_it_came: bytes | None) -> bytes:
         choices = chunk.get("choices") or []
         ended = any(choice.get("finish_reason") for choice in choices)
         self._finished = self._finished or ended
         if not self._stops:
-            return _event_of(chunk)
+            return b"data: " + as_it_came + b"\n\n" if as_it_came is not None else _event_of(chunk)
         before = b""
         for choice in choices:
             holder, name = (choice["delta"], "content") if isinstance(choice.get("delta"), dict) else (choice, "text")
@@ -156,4 +159,4 @@ def _with_text(chunk: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def _event_of(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(chunk, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + _ENCODE(chunk).encode("utf-8", "replace") + b"\n\n"

@@ -9,8 +9,6 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-import httpcore2
-
 from modelpick import files
 from modelpick.errors import ModelpickError
 from modelpick.serving.gateway import body, parameters, sending
@@ -20,6 +18,7 @@ from modelpick.serving.gateway.counts import RequestCounts
 from modelpick.serving.gateway.heads import Head, head_of
 from modelpick.serving.gateway.parameters import RequestRules
 from modelpick.serving.gateway.refusal import Refused, too_long
+from modelpick.serving.gateway.upstream import ModelServer, NotThereError, ServerReply, SilentError, TooLargeError
 from modelpick.serving.gateway.waiting import WaitingLine
 
 Scope = MutableMapping[str, Any]
@@ -53,12 +52,10 @@ class Gateway:
             path: parameters.rules(settings.engine, endpoint.name, settings.refused)
             for path, endpoint in parameters.endpoints().items()
         }
-        socket, address = _where(settings.upstream)
-        self._address = address
-        # An idle connection is closed before uvicorn's five seconds and llama-server's are over.
-        self._pool = httpcore2.AsyncConnectionPool(
-            uds=socket, max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0
-        )
+        self._server = ModelServer(settings.upstream)
+        self._headers = [
+            (b"Host", b"localhost"), (b"Authorization", b"Bearer " + self._key), (b"Accept-Encoding", b"identity"),
+        ]  # fmt: skip
 
     @property
     def unfinished(self) -> int:
@@ -129,17 +126,10 @@ class Gateway:
     async def _look(self, path: str) -> tuple[int, bytes]:
         """What the server says at `path`; (503, nothing) where it says nothing."""
         try:
-            async with self._pool.stream(
-                "GET", self._address + path, headers=self._headers(), extensions={"timeout": _timeouts(5.0)}
-            ) as reply:
-                return reply.status, await _read(reply, 2**22)
-        except (*_NOT_THERE, Refused):
+            async with self._server.ask("GET", path, self._headers, seconds=5.0) as reply:
+                return reply.status, await reply.whole(2**22)
+        except (NotThereError, SilentError, TooLargeError):
             return 503, b""
-
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"Host", b"localhost"), (b"Authorization", b"Bearer " + self._key), (b"Accept-Encoding", b"identity"),
-        ]  # fmt: skip
 
     async def _asked(self, head: Head, receive: Receive, answer: "_Answer") -> None:
         rules = self._rules[head.path]
@@ -184,38 +174,39 @@ class Gateway:
         try:
             async with self.line.place(), self._upstream(path, sent) as reply:
                 await self._forwarded(reply, asked, answer)
-        except httpcore2.TimeoutException:
+        except SilentError:
             raise Refused(504, "the model server did not answer in time", "timeout") from None
-        except _NOT_THERE:
+        except TooLargeError:
+            raise Refused(502, "the model server's answer is too long", "bad_answer") from None
+        except NotThereError:
             raise _with_retry(Refused(503, _LOADING, "loading")) from None
 
-    def _upstream(self, path: str, sent: bytes) -> AbstractAsyncContextManager[httpcore2.Response]:
-        headers = [*self._headers(), (b"Content-Type", b"application/json")]
-        timeouts = {"timeout": _timeouts(ANSWER_SECONDS)}
-        return self._pool.stream("POST", self._address + path, headers=headers, content=sent, extensions=timeouts)
+    def _upstream(self, path: str, sent: bytes) -> AbstractAsyncContextManager[ServerReply]:
+        headers = [*self._headers, (b"Content-Type", b"application/json")]
+        return self._server.ask("POST", path, headers, sent, seconds=ANSWER_SECONDS)
 
-    async def _forwarded(self, reply: httpcore2.Response, asked: Mapping[str, Any], answer: "_Answer") -> None:
+    async def _forwarded(self, reply: ServerReply, asked: Mapping[str, Any], answer: "_Answer") -> None:
         stops = _stops(asked) if self._prompts is not None else ()  # transformers leaves a stop text in the answer
         if reply.status != 200:
-            raise _with_retry(failure(reply.status, await _read(reply, 2**20)))
+            raise _with_retry(failure(reply.status, await reply.whole(2**20)))
         if asked.get("stream"):
             await self._streamed(reply, StreamedAnswer(asked["model"], stops), answer)
         else:
-            whole = whole_answer(await _read(reply, _LARGEST_ANSWER), asked["model"], stops)
+            whole = whole_answer(await reply.whole(_LARGEST_ANSWER), asked["model"], stops)
             await answer.whole(200, whole, "application/json")
 
     def _to_server(self, asked: Mapping[str, Any]) -> bytes:
         return body.write(sending.to_server(asked, self.settings, self._prompts))
 
-    async def _streamed(self, reply: httpcore2.Response, events: StreamedAnswer, answer: "_Answer") -> None:
+    async def _streamed(self, reply: ServerReply, events: StreamedAnswer, answer: "_Answer") -> None:
         await answer.begin(200, "text/event-stream; charset=utf-8", {"Cache-Control": "no-cache"})
         try:
-            async for piece in reply.aiter_stream():
+            async for piece in reply.pieces():
                 if said := events.feed(piece):
                     await answer.more(said)
                 if events.broken:
                     break  # else to the server's own end, after which its connection can be used again
-        except (*_NOT_THERE, httpcore2.TimeoutException):
+        except (NotThereError, SilentError):
             pass  # `close` tells the client, as there is no status to send any more
         await answer.more(events.close(), last=True)
 
@@ -234,9 +225,6 @@ class Gateway:
         except ModelpickError:
             raise Refused(404, "the file cannot be read", "not_found") from None
         await answer.whole(200, content, "text/plain; charset=utf-8")
-
-
-_NOT_THERE = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ConnectTimeout, OSError)
 
 
 class _Answer:
@@ -277,42 +265,34 @@ class _Answer:
             await self._send(event)
 
 
-async def _while_connected(receive: Receive, work: Any) -> None:
+async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:
     """Do `work` as long as the client is there; when it goes, the work is cancelled, and the server's with it."""
-    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    working = asyncio.current_task()
+    assert working is not None
+    watching = asyncio.ensure_future(_gone(receive))
+    done = left = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        if not done:
+            left = True
+            working.cancel()
+
+    watching.add_done_callback(leave)
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        working.result()
+        await work
+    except asyncio.CancelledError:
+        if left and working.uncancel() == 0:
+            raise ClientGone from None
+        raise
     finally:
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        done = True
+        watching.cancel()
 
 
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _read(reply: httpcore2.Response, most: int) -> bytes:
-    pieces, size = [], 0
-    async for piece in reply.aiter_stream():
-        pieces.append(piece)
-        size += len(piece)
-        if size > most:
-            raise Refused(502, "the model server's answer is too long", "bad_answer")
-    return b"".join(pieces)
-
-
-def _where(named: str) -> tuple[str | None, str]:
-    """The Unix socket, if it is one, and the address to ask."""
-    return (named.removeprefix("unix/"), "http://localhost") if named.startswith("unix/") else (None, f"http://{named}")
-
-
-def _timeouts(seconds: float) -> dict[str, float]:
-    return {"connect": 5.0, "read": seconds, "write": 60.0, "pool": 60.0}
 
 
 def _with_retry(refusal: Refused) -> Refused:

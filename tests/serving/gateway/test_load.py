@@ -108,7 +108,7 @@ def test_who_goes_while_waiting_leaves_the_line(upstream: Upstream, tmp_path: Pa
     with running(settings_of("vllm", upstream, at_once=1), tmp_path) as gateway:
         first = threading.Thread(target=gateway.post, args=(COMPLETIONS, {**TEXT, "prompt": "slow"}))
         first.start()
-        wait_for(lambda: gateway.gateway.line.at_work == 1)
+        wait_for(lambda: upstream.at_work == 1)
         before = len(upstream.records)
         with socket.socket(socket.AF_UNIX) as second:
             second.connect(gateway.settings.socket)
