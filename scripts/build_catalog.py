@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import catalog_laws as laws
 import catalog_quantized
+import use_scores
 from catalog_configs import (
     HALF_KNOWN,
     HUB_ID,
@@ -44,6 +45,8 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     # What is entered by hand comes later and overrules what was gathered.
     listed = [*facts.jsonl("gathered_configs.jsonl"), *facts.jsonl("configs.jsonl")]
     configs = {renames.get(row["id"], row["id"]): row for row in listed}
+    rated = {id: float(row["score"]) for id, row in quality.items() if row["status"] == "rated"}
+    for_use = use_scores.by_use(facts.csv("board_scores.csv"), about["use_boards"], rated)
     contexts = {row["id"].lower(): row for row in facts.csv("contexts.csv")}
     family = frozenset(key for key, source in about["sources"].items() if source.get("level") == "family")
     hub_licenses = set(facts.lines("hub_licenses.txt"))
@@ -75,6 +78,8 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         add_card(row, cards.get(fact["id"].lower()))
         if score is not None:
             row["quality"] = quality_of(score, boards)
+        if fact["id"].lower() in for_use:
+            row["quality_by_use"] = for_use[fact["id"].lower()]
         complete_from_shape(row)
         rows.append(row)
     rows = [compact(row) for row in catalog_quantized.completed(rows)]
@@ -85,7 +90,10 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         "downloads_as_of": about["downloads_as_of"],
         "models": len(rows),
         "sources": source_table(about),
-        "boards": {key: {"title": board["title"], "as_of": board.get("as_of")} for key, board in boards.items()},
+        "boards": {
+            key: {"title": board["title"], "as_of": board.get("as_of")}
+            for key, board in (boards | about["use_boards"]).items()
+        },
         "renames": renames,
         "left_out": {row["reason"]: number(row["count"]) for row in sorted_by_reason(facts)},
     }

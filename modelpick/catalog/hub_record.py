@@ -71,7 +71,7 @@ def merged(parts: RepositoryParts, record: Mapping[str, object], *, asked: str) 
 def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
     """A live model with what only the catalog knows: quality, context, ..., and the shape where a gate hides it."""
     sources, conflicts, notes = dict(model.sources), list(model.conflicts), list(model.notes)
-    changes: dict[str, Any] = {"quality": known.quality}
+    changes: dict[str, Any] = {"quality": known.quality, "quality_by_use": known.quality_by_use}
     for field in _KNOWN:
         if getattr(model, field) in (None, ()) and getattr(known, field) not in (None, ()):
             changes[field] = getattr(known, field)

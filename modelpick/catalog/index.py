@@ -233,6 +233,7 @@ def model_from(row: Mapping[str, Any]) -> Model:
         likes=row.get("likes"),
         release_date=row.get("release_date"),
         quality=_quality_from(row.get("quality")),
+        quality_by_use={use: _quality_of(values) for use, values in row.get("quality_by_use", {}).items()},
         gate_text=row.get("gate_text"),
         unreadable=tuple(Unreadable(*one) for one in row.get("unreadable", ())),
         sources=_Sources(row),
@@ -242,8 +243,10 @@ def model_from(row: Mapping[str, Any]) -> Model:
 
 
 def _quality_from(values: list[Any] | None) -> Quality | None:
-    if values is None:
-        return None
+    return None if values is None else _quality_of(values)
+
+
+def _quality_of(values: list[Any]) -> Quality:
     score, low, high, status, boards, as_of = values
     return Quality(score, low, high, status, tuple(boards), as_of)
 
@@ -254,6 +257,7 @@ _NO_FACT = frozenset(
         "config",
         "capabilities",
         "quality",
+        "quality_by_use",
         "source",
         "sources",
         "conflicts",

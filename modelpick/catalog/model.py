@@ -13,6 +13,8 @@ Relation = Literal["finetune", "adapter", "merge", "quantized", "mirror", "unkno
 Capability = Literal["chat", "base", "code", "reasoning", "tools", "vision", "embedding", "rerank"]
 Kind = Literal["text", "vision-language", "embedding", "reranking", "encoder", "quantized"]
 QualityStatus = Literal["rated", "legacy", "vendor-only"]
+ScoredUse = Literal["chat", "code", "reasoning", "vision", "embedding"]
+"""The uses that boards rate models for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Model:
     likes: int | None = None
     release_date: str | None = None  # ISO date
     quality: Quality | None = None
+    quality_by_use: Mapping[ScoredUse, Quality] = field(default_factory=dict)  # where boards of that use rate it
     texts: Mapping[str, str] = field(default_factory=dict)  # file name -> text: the card and the files of terms
     files: tuple[str, ...] = ()  # every file name in the repository, where a listing was read
     unread: tuple[Unread, ...] = ()  # what of the card and the terms is known to exist and was not wholly read

@@ -38,6 +38,7 @@ title = "the repository's own name"
 [boards.AA]
 title = "Artificial Analysis"
 as_of = "2026-08-22"
+[use_boards]
 """
 
 Build = Callable[..., dict[str, Model]]
@@ -61,6 +62,7 @@ def build(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         folder.mkdir(exist_ok=True)
         (folder / "catalog.toml").write_text(ABOUT)
         (folder / "quality.csv").write_text("id,score,low,high,status,boards\norg/a,50,45,55,rated,AA\n")
+        (folder / "board_scores.csv").write_text("board,id,named,value\n")
         (folder / "hub_licenses.txt").write_text("# ids\nmit\nother\n")
         named = [{"id": id, "config": config} for id, config in (configs or {}).items()]
         sourced = [{"source": "src", **row} for row in rows]

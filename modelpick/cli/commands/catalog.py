@@ -7,7 +7,7 @@ import typer
 
 from modelpick.catalog import index, snapshot
 from modelpick.catalog.index import Catalog
-from modelpick.catalog.model import Kind, Model
+from modelpick.catalog.model import Kind, Model, Quality
 from modelpick.catalog.snapshot import Kind as FactsKind
 from modelpick.cli.options import Offline, PolicyName, whole_number
 from modelpick.cli.output import VERDICT_EXIT, Console, Output, Waiting, worst
@@ -166,14 +166,8 @@ def _model_as_json(model: Model, catalog: Catalog) -> dict[str, object]:
         "revision": model.revision,
         **facts,
         "config": dict(model.config) if model.config else None,
-        "quality": None
-        if model.quality is None
-        else {
-            "score": model.quality.score,
-            "low": model.quality.low,
-            "high": model.quality.high,
-            "status": model.quality.status,
-        },
+        "quality": _quality_as_json(model.quality),
+        "quality_by_use": {use: _quality_as_json(quality) for use, quality in sorted(model.quality_by_use.items())},
         "fact_sources": dict(model.sources),
         "conflicts": [
             {
@@ -191,6 +185,13 @@ def _model_as_json(model: Model, catalog: Catalog) -> dict[str, object]:
         "assumptions": [],
         "sources": [_source(key, catalog) for key in sorted(set(model.sources.values()) & set(catalog.sources))],
     }
+
+
+def _quality_as_json(quality: Quality | None) -> dict[str, object] | None:
+    if quality is None:
+        return None
+    interval = {"score": quality.score, "low": quality.low, "high": quality.high, "status": quality.status}
+    return {**interval, "sources": list(quality.sources), "as_of": quality.as_of}
 
 
 def _plain(value: Any) -> Any:
@@ -214,10 +215,11 @@ def _draw_model(console: Console, model: Model, catalog: Catalog, with_sources: 
         cells = [_WORDS.get(key, key.replace("_", " ") if "." not in key else key), _said(model, key, value)]
         if cells[1]:
             table.add_row(*cells, *([_who(model, key)] if with_sources else []))
-    if model.quality is not None:
-        quality = model.quality
+    scores = {"quality": model.quality} if model.quality is not None else {}
+    scores |= {f"quality for {use}": quality for use, quality in sorted(model.quality_by_use.items())}
+    for name, quality in scores.items():
         interval = f"{quality.score:.1f} ({quality.low:.1f} to {quality.high:.1f}), {quality.status}"
-        table.add_row("quality", interval, *([", ".join(quality.sources)] if with_sources else []))
+        table.add_row(name, interval, *([", ".join(quality.sources)] if with_sources else []))
     console.print(table)
     if with_sources:
         for conflict in model.conflicts:
