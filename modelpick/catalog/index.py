@@ -5,7 +5,7 @@ model is asked for, so looking up one model does not cost reading all.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
@@ -31,6 +31,7 @@ class _Rows(Mapping[str, Model]):
         for old, new in renames.items():
             self._former.setdefault(new.lower(), []).append(old)
         self._models: dict[str, Model] = {}
+        self._copies: dict[str, list[Model]] | None = None
 
     def __getitem__(self, id: str) -> Model:
         model = self._models.get(id)
@@ -53,6 +54,15 @@ class _Rows(Mapping[str, Model]):
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def copies(self, canonical: Callable[[str], str | None]) -> Mapping[str, list[Model]]:
+        """The quantized copies by the original's present id. Lines of other models are not parsed."""
+        if self._copies is None:
+            self._copies = {}
+            for model in (self[id] for id, line in self._lines.items() if '"quantization":' in line):
+                if model.original is not None:
+                    self._copies.setdefault(canonical(model.original) or model.original, []).append(model)
+        return self._copies
 
 
 class _Sources(Mapping[str, str]):
@@ -95,7 +105,7 @@ class CatalogSource:
 class Catalog:
     """Models by canonical id, with the sources their facts name and the renames that are known."""
 
-    models: Mapping[str, Model]
+    models: _Rows
     as_of: str
     downloads_as_of: str
     sources: Mapping[str, CatalogSource]
@@ -120,6 +130,10 @@ class Catalog:
                 return None
             lower = now
         return None
+
+    def copies_of(self, id: str) -> tuple[Model, ...]:
+        """The quantized copies of a model, by its present or a former id."""
+        return tuple(self.models.copies(self.canonical).get(self.canonical(id) or id, ()))
 
     def nearest(self, id: str) -> str:
         """The clause `did you mean a or b?` for an id that is not here; empty when nothing is near."""

@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from modelpick.offers.price import BillingRates, Offer
 from modelpick.planning import job
 from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
-from modelpick.planning.engines import speed_as_served
-from modelpick.planning.placement import Placement, Placements
+from modelpick.planning.placement import Placement, Placements, served_speed
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup
 from modelpick.ranges import Range, exactly
 from modelpick.speed.speed import ServingSpeed
 
@@ -44,15 +42,16 @@ def within_caps(
 ) -> tuple[PlannedPlacement, ...] | Rejection:
     """The placements that are done before the caps stop them, in the order of `found.rows`, at most CANDIDATES.
 
-    The ones after the first are for want of capacity, within the first one's limit: a slower one would be stopped
-    before it is done.
+    The ones after the first are for want of capacity, with the first one's set-up and within its limit: a slower one
+    would be stopped before it is done.
     """
-    planned = [_planned(row, found.setup, request, caps, facts) for row in found.rows]
+    planned = [_planned(row, request, caps, facts) for row in found.rows]
     able = [row for row in planned if row.hours.likely <= row.limit_hours * (1 + 1e-9)]
     if not able:
         return _cap_too_small(caps, planned[0])
     limit = able[0].limit_hours
-    done = [row for row in able if row.placement.time is None or row.placement.time.total.likely <= limit]
+    alike = [row for row in able if row.placement.setup is able[0].placement.setup]
+    done = [row for row in alike if row.placement.time is None or row.placement.time.total.likely <= limit]
     return tuple(done[:CANDIDATES])
 
 
@@ -62,10 +61,8 @@ def hourly_usd(offer: Offer, rates: BillingRates, weights_gb: float) -> float:
     return (offer.usd_per_hour or 0.0) + volume + rates.public_ipv4_usd_per_hour
 
 
-def _planned(
-    placement: Placement, setup: Setup, request: PlanRequest, caps: Caps, facts: SearchFacts
-) -> PlannedPlacement:
-    offer, time, cost = placement.offer, placement.time, placement.job
+def _planned(placement: Placement, request: PlanRequest, caps: Caps, facts: SearchFacts) -> PlannedPlacement:
+    offer, setup, time, cost = placement.offer, placement.setup, placement.time, placement.job
     starting = job.BOOT_MINUTES.times(1 / 60) + job.INSTALL_MINUTES.times(1 / 60)
     needed = time.total if time is not None else starting + job.transfer_hours(offer.instance, setup.weights_gb)
     per_hour = hourly_usd(offer, facts.rates, setup.weights_gb)
@@ -75,9 +72,7 @@ def _planned(
     limit_hours, limit_usd = _limits(request, caps, needed, dearest, once)
     serving, hours = None, needed
     if placement.serving is not None:
-        workload = placement.serving.workload
-        efficiency = facts.serving(workload.stack, workload.method, workload.stack_version)
-        serving = speed_as_served(setup.shape, offer.instance, efficiency, workload)
+        serving = served_speed(placement, facts)
         if limit_hours > needed.likely:
             hours = Range(limit_hours, limit_hours, max(needed.high, limit_hours))
     usd = cost.total if cost is not None and serving is None else hours.times(per_hour) + once

@@ -4,21 +4,23 @@ Apart from `gather`, since `recommend` must start at once: nothing here imports 
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from modelpick import settings
 from modelpick.catalog import index, snapshot
+from modelpick.catalog.model import Model
 from modelpick.licensing.judge_models import facts_in_force, policy_in_force
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.verdict import judge
+from modelpick.licensing.verdict import Judgement, judge
 from modelpick.offers import embedded
 from modelpick.offers.embedded import discounted_offers
 from modelpick.offers.price import Market, Offer
 from modelpick.planning import data_tokens
 from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
-from modelpick.planning.filters import Filters, LeftOut
+from modelpick.planning.filters import Filters, LeftOut, not_licensed
 from modelpick.planning.placement import Placement, Placements, offers_for, place
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import (
@@ -32,7 +34,7 @@ from modelpick.planning.request import Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import unset
 from modelpick.ranges import exactly
 from modelpick.speed import calibration, calibration_file
-from modelpick.workload import Method, Workload, workload_from
+from modelpick.workload import Workload, workload_from
 
 # arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
 # epochs as `finetune` runs.
@@ -41,10 +43,6 @@ _LIMA = data_tokens.Tokens(
     "LIMA", "", 0, LIMA_EXAMPLES, exactly(float(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE)), counted=True,
     truncated_rows=0,
 )  # fmt: skip
-
-
-RANKED_METHOD: Method = "int8"
-"""What a ranking holds weights as where nothing is named: the same for every model."""
 
 
 @snapshot.per_facts
@@ -66,6 +64,29 @@ def search(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placeme
     return place(request, offers, caps, facts(), cheapest_only=True)
 
 
+def judge_of(policy: Policy, find: Callable[[str], Model | None]) -> Callable[[Model], Judgement]:
+    """The verdict on a model under `policy`, by the license facts in force, today; each model is judged once.
+
+    `find` looks an ancestor up. The facts are read when the first model is judged.
+    """
+    known = cache(facts_in_force)
+    judged: dict[str, Judgement] = {}
+    today = datetime.date.today()
+
+    def verdict(model: Model) -> Judgement:
+        if model.id not in judged:
+            judged[model.id] = judge(model, policy, known(), find, today)
+        return judged[model.id]
+
+    return verdict
+
+
+def with_copies(request: PlanRequest, judged: Callable[[Model], Judgement]) -> PlanRequest:
+    """The request with the catalog's published copies of the model, of which those may be used that `judged` lets."""
+    copies = index.load().copies_of(request.model.id)
+    return replace(request, copies=copies, may_use=lambda copy: not_licensed(judged(copy), Filters()) is None)
+
+
 def recommend(
     *,
     policy: str | Policy | None = None,
@@ -85,19 +106,18 @@ def recommend(
     where = embedded.check_region(resolved.region)
     filters = filters or Filters()
     work = workload if isinstance(workload, Workload) else workload_from(workload or {})
-    if work.method == "auto":
-        work = replace(work, method=RANKED_METHOD)
     catalog = index.load()
-    chosen, known = policy_in_force(policy).in_region(where), facts_in_force()
-    today = datetime.date.today()
+    chosen = policy_in_force(policy).in_region(where)
+    judged = judge_of(chosen, catalog.find)
     priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
     found = ranking.recommend(
         catalog.models.values(),
         work,
         filters,
         priced,
-        judge=lambda model: judge(model, chosen, known, catalog.find, today),
+        judge=judged,
         place=search,
+        copies_of=lambda model: catalog.copies_of(model.id),
         unset=frozenset() if isinstance(workload, Workload) else unset(workload or {}),
     )
     head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]

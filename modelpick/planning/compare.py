@@ -14,7 +14,6 @@ from modelpick.planning.load import CarriedLoad, LoadLimits, carried_load
 from modelpick.planning.placement import Placement, Placements, job_on
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import ASSUMED_TOKENS, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 from modelpick.workload import Workload
 
@@ -58,6 +57,7 @@ class Row:
     spot_time: JobTime | None = None
     spot_job: JobCost | None = None
     load: CarriedLoad | None = None
+    setup: Mapping[str, object] = field(default_factory=dict)  # as in `recommend --json`
 
     @property
     def instances(self) -> int:
@@ -76,6 +76,7 @@ class Row:
         answer: dict[str, Any] = {
             "offer": self.offer.as_json(),
             "headroom_gib": self.headroom_gib,
+            "setup": dict(self.setup),
             "finetune": self.tuning.as_json() if self.tuning else None,
             "speed": self.serving.as_json() if self.serving else self.speed.as_json(),
         }
@@ -173,7 +174,7 @@ def _change(kind: str, here: Row, there: Row) -> Change:
 def compare(found: Placements, request: PlanRequest, options: CostOptions, facts: SearchFacts) -> InstanceComparison:
     """Every placement with what it takes there, in the search's own order; those without a price last."""
     make = _serving if request.serve is not None else _training
-    rows = [make(row, found.setup, request, options, facts) for row in (*found.rows, *found.unpriced)]
+    rows = [make(row, request, options, facts) for row in (*found.rows, *found.unpriced)]
     left_out: dict[str, str] = {}
     causes: dict[str, Cause] = {}
     for rejection in found.rejected:
@@ -236,10 +237,8 @@ def _one_size_each(rows: Sequence[Row], left_out: dict[str, str]) -> list[Row]:
     return kept
 
 
-def _serving(
-    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: SearchFacts
-) -> Row:  # fmt: skip
-    offer, memory = placement.offer, placement.memory
+def _serving(placement: Placement, request: PlanRequest, options: CostOptions, facts: SearchFacts) -> Row:
+    offer, setup, memory = placement.offer, placement.setup, placement.memory
     workload = memory.workload
     efficiency = _efficiency(workload, facts)
     speed = speed_as_served(setup.shape, offer.instance, efficiency, workload)
@@ -256,17 +255,17 @@ def _serving(
     return Row(
         offer, placement.headroom_gib, memory, speed.generated,
         serving=speed, month=month, prices=prices, break_even=even, spot=spot, load=load,
+        setup=placement.setup_as_json(),
     )  # fmt: skip
 
 
-def _training(
-    placement: Placement, setup: Setup, request: PlanRequest, options: CostOptions, facts: SearchFacts
-) -> Row:  # fmt: skip
-    offer, speed, tuning = placement.offer, placement.training, placement.tuning
+def _training(placement: Placement, request: PlanRequest, options: CostOptions, facts: SearchFacts) -> Row:
+    offer, setup, speed, tuning = placement.offer, placement.setup, placement.training, placement.tuning
     assert speed is not None
     assert tuning is not None
     row = Row(
-        offer, placement.headroom_gib, tuning.memory, speed, tuning, time=placement.time, job=placement.job
+        offer, placement.headroom_gib, tuning.memory, speed, tuning, time=placement.time, job=placement.job,
+        setup=placement.setup_as_json(),
     )  # fmt: skip
     spot = options.spot.get(offer.instance.name)
     if spot is None or spot.usd_per_hour is None:

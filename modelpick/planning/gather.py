@@ -8,7 +8,6 @@
 Spends nothing. The other modules of this room decide; they do no I/O.
 """
 
-import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +20,8 @@ from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
 from modelpick.files import read_text
-from modelpick.licensing.judge_models import facts_in_force, policy_in_force
+from modelpick.licensing.judge_models import policy_in_force
 from modelpick.licensing.policy import Policy
-from modelpick.licensing.verdict import judge
 from modelpick.memory.estimate import MemoryEstimate, architecture_of
 from modelpick.offers import embedded
 from modelpick.offers.embedded import discounted_offers, families_named
@@ -31,7 +29,7 @@ from modelpick.offers.price import Offer
 from modelpick.planning import compare as comparison
 from modelpick.planning import data_tokens, report
 from modelpick.planning import plan as plans
-from modelpick.planning.catalog_search import facts
+from modelpick.planning.catalog_search import facts, judge_of, with_copies
 from modelpick.planning.load import LoadLimits
 from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.plan_file import Plan
@@ -87,12 +85,15 @@ def plan(
     if data is not None and request.finetune is not None:
         request = replace(request, tokens=count_tokens(data, model, request.finetune, progress))
     chosen = policy_in_force(policy).in_region(where)
+    judged = judge_of(chosen, find)
+    request = with_copies(request, judged)
     return plans.make(
         request,
         offers,
         replace(caps, on_demand=_on_demand_usd(where, resolved.discounts)),
         facts(),
-        judgement=judge(model, chosen, facts_in_force(), find, datetime.date.today()),
+        judgement=judged(model),
+        judge=judged,
         policy=PlannedPolicy(chosen.name, chosen.sha256, chosen.product),
         region=where,
         named=_named_facts(),
@@ -151,7 +152,8 @@ def compare(
         tokens = count_tokens(data, model, work, progress) if data is not None else None
         request = PlanRequest(model, finetune=work, unset=unset(options), tokens=tokens, epochs=epochs)
     else:
-        request = PlanRequest(model, serve=work)
+        policy = policy_in_force(None).in_region(where)
+        request = with_copies(PlanRequest(model, serve=work), judge_of(policy, index.load().find))
     found, absent = _placed_or_imagined(request, tried)
     spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
     cost_options = comparison.CostOptions(

@@ -49,6 +49,11 @@ class LoadLimits:
             return False
         return self.min_tokens_per_s is None or speed.per_request.likely >= self.min_tokens_per_s
 
+    def arriving_within(self, speed: ServingSpeed, workload: Workload) -> bool:
+        """Whether as many requests are finished in a second as arrive."""
+        finished = speed.generated.tokens_per_s / (workload.generate or DEFAULT_GENERATED)
+        return self.requests_per_s is None or finished >= self.requests_per_s
+
 
 @dataclass(frozen=True, slots=True)
 class CarriedLoad:

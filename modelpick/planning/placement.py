@@ -1,13 +1,14 @@
 """Where a model can run: the one search behind recommend, estimate, cost, plan and `up`. Pure.
 
 `place` checks, in this order and nowhere else: the model's context limit, the compatibility table (engine,
-host, GPU), the number format, memory, whether AWS rents the type there, the price, the cap. What is left is a list of
-placements, the cheapest first; each rejected offer has its cause. A model may fit an instance whose price is unknown:
-the result contains both facts.
+host, GPU), the number format, memory, the policy on a copy, the limits under load, whether AWS rents the type there,
+the price, the cap. What is left is a list of placements, the cheapest first, each of the least quantized weights that
+do on its offer; each rejected offer has its cause. A model may fit an instance whose price is unknown: the result
+contains both facts.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from modelpick.memory.estimate import MemoryEstimate
@@ -16,18 +17,18 @@ from modelpick.offers.compatibility import speaks_on
 from modelpick.offers.instance import Families, InstanceType
 from modelpick.offers.price import Offer
 from modelpick.planning.choose import Tuning
-from modelpick.planning.engines import EngineName
+from modelpick.planning.engines import EngineName, speed_as_served
 from modelpick.planning.fit import Fit, fits, lacking_dtype
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
-from modelpick.planning.setups import Setup, setups_for
-from modelpick.speed.speed import Speed, training_speed
+from modelpick.planning.setups import Setup, WeightsChoice, choices_for, setups_for
+from modelpick.speed.speed import ServingSpeed, Speed, training_speed
 from modelpick.workload import Sharding
 
 # How far an offer came before it was rejected: the one that came furthest gives the reason.
 _PROGRESS: tuple[Cause, ...] = (
-    "engine", "gpus", "dtype", "memory", "not_offered", "price_unknown", "too_expensive", "cap"
+    "checkpoint", "engine", "gpus", "dtype", "memory", "limits", "not_offered", "price_unknown", "too_expensive", "cap"
 )  # fmt: skip
 
 
@@ -39,13 +40,18 @@ class Placement:
     """
 
     offer: Offer
+    setup: Setup
     tuning: Tuning | None
     serving: MemoryEstimate | None
-    engine: EngineName | None
     headroom_gib: float
     training: Speed | None = None
     time: JobTime | None = None
     job: JobCost | None = None
+
+    @property
+    def engine(self) -> EngineName | None:
+        """The server that is started; None where none is."""
+        return self.setup.engine
 
     @property
     def memories(self) -> dict[str, MemoryEstimate]:
@@ -68,10 +74,25 @@ class Placement:
         """How they share the model."""
         return self.memory.workload.sharding
 
+    def setup_as_json(self) -> dict[str, object]:
+        """The `setup` object of `recommend --json`: `repository` is the one whose weights are loaded."""
+        workload = self.memory.workload
+        return {
+            "engine": self.engine or workload.stack,
+            "method": workload.method,
+            "dtype": workload.dtype,
+            "repository": self.setup.model.id,
+            "gpus": workload.gpus,
+            "sharding": workload.sharding,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Placements:
-    """Where one set-up has room: `rows`, the cheapest first; `unpriced`, the smallest first, whose price is unknown."""
+    """Where a model has room: `rows`, the cheapest first; `unpriced`, the smallest first, whose price is unknown.
+
+    `setup` is that of the first of them; where there is none, the one that was tried first.
+    """
 
     setup: Setup
     rows: tuple[Placement, ...]
@@ -106,25 +127,53 @@ def place(
 ) -> Placements | Rejection:
     """Where `request` can run: on which of `offers`, within the hourly cap, the cheapest for the whole of it first.
 
-    A Rejection is about the model itself (its context, no engine that serves it) whatever the offer. Where the stack is
-    `auto`, the engine is the first of engines.engines_for that has a placement. `cheapest_only`: stop at the first
-    offer that a server fits, for the search over a whole catalog. `hypothetical`: say what more tokens than the model
-    takes would need, and a checkpoint that its repository does not hold. The caps on a whole job are asked by
-    caps.within_caps.
+    A Rejection is about the model itself (its context, no engine that serves it) whatever the offer. On each offer the
+    weights are the least quantized that do (weights.loadable). An engine that answers one request after another is
+    taken where none that answers several has a place, and for several requests only where that would not be a matter
+    of price. `cheapest_only`: stop at the first offer that a server fits, for the search over a whole catalog.
+    `hypothetical`: say what more tokens than the model takes would need, and a checkpoint that its repository does not
+    hold. The caps on a whole job are asked by caps.within_caps.
 
     Raises CannotTellError for an architecture that is not understood, UsageError for settings a run cannot have.
     """
-    setups = setups_for(request, facts, hypothetical)
-    if isinstance(setups, Rejection):
-        return setups
     listed = sorted(offers, key=_price)
+    without_bf16 = any(not offer.instance.gpu.bf16 for offer in listed)
+    choices = choices_for(request, facts, hypothetical, without_bf16=without_bf16)
+    first = _first(choices, request)
+    if isinstance(first, Rejection):
+        return first
+    several = request.serve is not None and request.serve.batch > 1
     results = []
-    for setup in setups:
-        result = _search(setup, request, listed, caps, facts, cheapest_only)
-        if result.rows or result.unpriced:
-            return result
-        results.append(result)
+    for one_at_a_time in (False, True):
+        search = _Search(request, choices, one_at_a_time, caps, facts)
+        found = search.over(listed, first, cheapest_only)
+        if found is None:
+            continue
+        if found.rows or found.unpriced:
+            return found
+        results.append(found)
+        if several and any(rejection.cause == "too_expensive" for rejection in found.rejected):
+            break
     return results[0]
+
+
+def _first(choices: Sequence[WeightsChoice], request: PlanRequest) -> Setup | Rejection:
+    """The set-up to name where none has a place, or why there is none whatever the offer: by the model's own weights,
+    the reason of its context before others."""
+    refusals = []
+    for choice in choices:
+        setups = choice.setups
+        if not isinstance(setups, Rejection):
+            return setups[0]
+        if setups.cause == "context" and not choice.copied:
+            return setups
+        refusals.append(setups)
+    if refusals:
+        return refusals[0]
+    return Rejection(
+        "checkpoint", "no_such_weights", f"it has no weights of {request.bits} bits, and none can be made of it",
+        "name no number of bits",
+    )  # fmt: skip
 
 
 def settle(request: PlanRequest, offers: Iterable[Offer], facts: SearchFacts) -> Setup | Rejection:
@@ -152,45 +201,104 @@ def offers_for(offers: Iterable[Offer], families: Families, instance: str | None
     ]  # fmt: skip
 
 
-def _search(
-    setup: Setup, request: PlanRequest, offers: Sequence[Offer], caps: Caps, facts: SearchFacts, cheapest_only: bool
-) -> Placements:
-    """One set-up compared with every offer. Instances with the same GPU and host are judged once."""
-    judged: dict[tuple[object, ...], Rejection | _Judged] = {}
-    measured = facts.measured()
-    rows: list[Placement] = []
-    unpriced: list[Placement] = []
-    rejected: list[Rejection] = []
-    for offer in offers:
-        kind = offer.instance
-        key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
-        outcome = judged.get(key)
-        if outcome is None:
-            outcome = judged[key] = _judge(setup, offer, measured)
+@dataclass(frozen=True)
+class _Search:
+    """The choices of one request, of engines that answer several requests at once or of the others, over offers."""
+
+    request: PlanRequest
+    choices: Sequence[WeightsChoice]
+    one_at_a_time: bool
+    caps: Caps
+    facts: SearchFacts
+
+    def over(self, offers: Sequence[Offer], first: Setup, cheapest_only: bool) -> Placements | None:
+        """Every offer with what can be put there; None where there is nothing to try. Instances with the same GPU and
+        host are judged once."""
+        judged: dict[tuple[object, ...], Rejection | Placement | None] = {}
+        rows: list[Placement] = []
+        unpriced: list[Placement] = []
+        rejected: list[Rejection] = []
+        for offer in offers:
+            kind = offer.instance
+            key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
+            seen = key in judged
+            if not seen:
+                judged[key] = self._on(offer)
+            outcome = judged[key]
+            if outcome is None:
+                return None
             if isinstance(outcome, Rejection):
-                rejected.append(outcome)
-        elif isinstance(outcome, Rejection) and not cheapest_only:
-            rejected.append(replace(outcome, offer=offer))
-        if isinstance(outcome, Rejection):
-            continue
-        placement = Placement(offer, outcome.tuning, outcome.serving, setup.engine, outcome.headroom_gib)
-        price = offer.usd_per_hour
-        if price is None and offer.availability == "not_offered":
-            rejected.append(_not_offered(placement))
-        elif price is None:
-            unpriced.append(_with_job(placement, setup, request, facts))
-            if cheapest_only and request.finetune is None:
-                break  # those without a price are the last
-        elif caps.max_usd_per_hour is not None and price > caps.max_usd_per_hour:
-            rejected.append(_too_expensive(placement, caps.max_usd_per_hour))
-            if cheapest_only and request.finetune is None:
+                if not seen or not cheapest_only:
+                    rejected.append(replace(outcome, offer=offer))
+                continue
+            rejection = self._priced(replace(outcome, offer=offer), rows, unpriced)
+            if rejection is not None:
+                rejected.append(rejection)
+            settled = rejection is None or offer.usd_per_hour is not None  # what follows costs more, or nobody knows
+            if cheapest_only and self.request.finetune is None and settled:
                 break
-        else:
-            rows.append(_with_job(placement, setup, request, facts))
-            if cheapest_only and request.finetune is None:
-                break
-    rows.sort(key=preference)
-    return Placements(setup, tuple(rows), tuple(unpriced), tuple(rejected))
+        rows.sort(key=preference)
+        taken = next(iter((*rows, *unpriced)), None)
+        return Placements(taken.setup if taken else first, tuple(rows), tuple(unpriced), tuple(rejected))
+
+    def _priced(self, row: Placement, rows: list[Placement], unpriced: list[Placement]) -> Rejection | None:
+        """Puts what fits among the rows, or says why it cannot be rented there."""
+        price, most = row.offer.usd_per_hour, self.caps.max_usd_per_hour
+        if price is None and row.offer.availability == "not_offered":
+            return _not_offered(row)
+        if price is not None and most is not None and price > most:
+            return _too_expensive(row, most)
+        (unpriced if price is None else rows).append(_with_job(row, row.setup, self.request, self.facts))
+        return None
+
+    def _on(self, offer: Offer) -> Rejection | Placement | None:
+        """The first choice that can be put on `offer`, or why the one that came nearest cannot."""
+        nearest: Rejection | None = None
+        measured = self.facts.measured()
+        for setup, choice in self._setups(offer):
+            outcome = _judge(setup, offer, measured)
+            if not isinstance(outcome, Rejection):
+                if choice.copied and not self.request.may_use(setup.model):
+                    continue
+                slow = self._too_slow(outcome)
+                if slow is None:
+                    return outcome
+                outcome = slow
+            if nearest is None or _nearness(outcome) > _nearness(nearest):
+                nearest = outcome
+        return nearest
+
+    def _setups(self, offer: Offer) -> Iterator[tuple[Setup, WeightsChoice]]:
+        for choice in self.choices:
+            if choice.lacking is not None and offer.instance.gpu.supports(choice.lacking):
+                continue
+            setups = choice.setups
+            if not isinstance(setups, Rejection):
+                yield from ((setup, choice) for setup in setups if setup.one_at_a_time == self.one_at_a_time)
+
+    def _too_slow(self, row: Placement) -> Rejection | None:
+        """Why one server there does not carry the load within the limits, where any were asked for."""
+        limits, memory = self.request.limits, row.serving
+        if limits is None or memory is None or not (limits.asked and self.request.one_server):
+            return None
+        speed = served_speed(row, self.facts)
+        if limits.met_by(speed) and limits.arriving_within(speed, memory.workload):
+            return None
+        kind, first = row.offer.instance, speed.seconds_to_first_token
+        wait = "requests queue" if first is None else f"the first token after {first:.1f} s"
+        each = f"each request gets {speed.per_request.likely:.0f} tokens/s"
+        return Rejection(
+            "limits", "too_slow", f"it fits {kind.name} ({kind.gpu.name}), where {each}, {wait}",
+            "ask for less, or for fewer requests at once (--concurrency)", row.offer, row.headroom_gib,
+        )  # fmt: skip
+
+
+def served_speed(row: Placement, facts: SearchFacts) -> ServingSpeed:
+    """The speed of the server of a placement that has one, under its load."""
+    assert row.serving is not None
+    workload = row.serving.workload
+    efficiency = facts.serving(workload.stack, workload.method, workload.stack_version)
+    return speed_as_served(row.setup.shape, row.offer.instance, efficiency, workload)
 
 
 def preference(row: Placement) -> tuple[float, float, str]:
@@ -203,16 +311,7 @@ def preference(row: Placement) -> tuple[float, float, str]:
     return (row.job.total.likely if row.job is not None else 0.0, row.offer.usd_per_hour, row.offer.instance.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """The recipe taken, the server's memory, and the headroom in GiB."""
-
-    tuning: Tuning | None
-    serving: MemoryEstimate | None
-    headroom_gib: float
-
-
-def _judge(setup: Setup, offer: Offer, measured: MeasuredRuns) -> Rejection | _Judged:
+def _judge(setup: Setup, offer: Offer, measured: MeasuredRuns) -> Rejection | Placement:
     """What runs where the offer's host and GPU can run and fit it, by what was measured there, or the cause."""
     kind = offer.instance
     for rule in setup.hardware_rules:
@@ -236,7 +335,7 @@ def _judge(setup: Setup, offer: Offer, measured: MeasuredRuns) -> Rejection | _J
             remedy = "use a smaller method (qlora, nf4), less context or batch, or --family any"
             return Rejection(cause, "does_not_fit", fit.reason, remedy, offer, fit.free_gib)
         free_gib = min(free_gib, fit.free_gib)
-    return _Judged(tuning, serving, free_gib)
+    return Placement(offer, setup, tuning, serving, free_gib)
 
 
 def _recipe_on(recipes: Sequence[Tuning], instance: InstanceType) -> Tuning:

@@ -6,10 +6,11 @@ records it in the deployment, never here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
@@ -67,9 +68,10 @@ def make(
     policy: PlannedPolicy,
     region: str,
     named: PlannedFacts | None = None,
+    judge: Callable[[Model], Judgement] | None = None,
 ) -> Plan:
     """The plan for `request` on the best of `offers`, which are those of one region and market; `named` says which
-    facts all of it is from.
+    facts all of it is from. `judge`: the verdict on a published copy, where the request names some.
 
     Raises NoPlan (a denied model, an excluded region, what cannot run or fit, caps too small for the job), UsageError
     for invalid input, CannotTellError for an architecture that is not understood.
@@ -86,7 +88,12 @@ def make(
     chosen = within_caps(found, request, caps, facts)
     if isinstance(chosen, Rejection):
         raise chosen.error()
-    context = _Context(request, found.setup, facts, judgement, policy, region, named)
+    setup = chosen[0].placement.setup
+    if setup.model is not request.model:
+        assert judge is not None  # who names copies can judge them
+        judgement, request = judge(setup.model), replace(request, model=setup.model)
+        _check_license(judgement, region)
+    context = _Context(request, setup, facts, judgement, policy, region, named)
     return _plan(context, chosen).sealed()
 
 

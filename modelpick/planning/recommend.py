@@ -8,7 +8,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from modelpick.catalog.model import Model
@@ -92,11 +92,13 @@ def recommend(
     judge: Judge,
     place: Place,
     unset: frozenset[str] = frozenset(),
+    copies_of: Callable[[Model], Sequence[Model]] = lambda model: (),
 ) -> Recommendations:
     """Every model with its place or its reason, ranked by `filters.sort`.
 
     `offers` are those of one region and market. `place` is placement.place with the facts at hand, `unset` what is
-    chosen of a fine-tuning for each GPU (PlanRequest).
+    chosen of a fine-tuning for each GPU (PlanRequest). `copies_of`: the published copies of a model's weights, each
+    judged by itself before it is taken.
     """
     tried = offers_for(offers, filters.families, filters.instance, workload.gpus)
     caps = Caps(max_usd_per_hour=filters.max_usd_per_hour)
@@ -108,13 +110,21 @@ def recommend(
             judgement = judge(model)
             left_out = not_licensed(judgement, filters)
         if left_out is None:
-            placement = placement_of(_request(model, workload, unset), tried, caps, place)
+            request = _request(model, workload, unset)
+            if request.serve is not None and (copies := copies_of(model)):
+                request = replace(request, copies=tuple(copies), may_use=_may_use(judge, filters))
+            placement = placement_of(request, tried, caps, place)
             if isinstance(placement, Placement):
-                passed.append(Recommendation(model, judgement, placement))
+                of = placement.setup.model
+                passed.append(Recommendation(model, judgement if of is model else judge(of), placement))
                 continue
             left_out = placement
         rejected.append(left_out)
     return Recommendations(ranked(passed, filters.sort), tuple(rejected))
+
+
+def _may_use(judge: Judge, filters: Filters) -> Callable[[Model], bool]:
+    return lambda copy: not_licensed(judge(copy), filters) is None
 
 
 def _request(model: Model, workload: Workload, unset: frozenset[str]) -> PlanRequest:
@@ -328,15 +338,10 @@ def row_as_json(row: Recommendation, rank: int) -> dict[str, Any]:
 
 
 def _placement_as_json(placement: Placement, cost: MonthCost | ExampleJob | None) -> dict[str, object]:
-    memory, workload = placement.memory.as_json(), placement.memory.workload
+    memory = placement.memory.as_json()
     return {
         "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
         "offer": placement.offer.as_json(),
         "cost": cost.as_json() if cost is not None else {},
-        "setup": {
-            "engine": placement.engine or workload.stack,
-            "method": workload.method,
-            "gpus": workload.gpus,
-            "sharding": workload.sharding,
-        },
+        "setup": placement.setup_as_json(),
     }

@@ -10,7 +10,7 @@ from modelpick.catalog.architecture import Architecture
 from modelpick.catalog.model import Model
 from modelpick.errors import EXIT_YES, CannotTellError, ModelpickError, UsageError
 from modelpick.memory.estimate import GIB, MemoryEstimate, architecture_of, estimate
-from modelpick.memory.formats import own_method
+from modelpick.memory.formats import as_held, own_method
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning import fit
@@ -220,6 +220,8 @@ def report(
     listed = tuple(offers)
     tried = [on] if on is not None else default_offers(listed, workload.gpus)
     architecture = architecture_of(model)
+    if workload.task == "serve":  # never chosen by price: the checkpoint's own format, or bf16
+        workload = as_held(workload, architecture)
     request = _request(model, workload, architecture)
     found = place(request, tried, Caps(), facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()

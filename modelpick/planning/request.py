@@ -62,6 +62,11 @@ class SearchFacts:
     measured: Callable[[], MeasuredRuns] = MeasuredRuns
 
 
+def _anything(model: Model) -> bool:
+    """Where no policy is asked."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
     """The tasks for one model: fine-tune it, serve it, or both (one of them at least).
@@ -69,7 +74,9 @@ class PlanRequest:
     `unset` names the unset settings, which are chosen for each GPU (choose.TUNABLE); `tokens` is the data,
     counted; `epochs` how often it is read. `traced`: a device-level estimate of the one task, in place of the formulas'
     (estimate --exact). `architecture`: the model's, where it was read already. `limits`: on what a server does under
-    load.
+    load; `one_server`: a placement has to keep them by itself. `copies`: published copies of the model's weights, of
+    which `may_use` tells whether the policy lets them be used (asked of those alone that a place is found for). `bits`:
+    of each weight, where that is all that is asked of them.
     """
 
     model: Model
@@ -81,6 +88,10 @@ class PlanRequest:
     traced: MemoryEstimate | None = None
     architecture: Architecture | None = None
     limits: LoadLimits | None = None
+    one_server: bool = False
+    copies: tuple[Model, ...] = ()
+    may_use: Callable[[Model], bool] = _anything
+    bits: int | None = None
 
     @property
     def tasks(self) -> list[tuple[Task, Workload]]:

@@ -15,30 +15,45 @@ from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, f
 from modelpick.offers.instance import InstanceType
 from modelpick.planning.choose import Tuning, candidate_recipes
 from modelpick.planning.context_limit import context_problem
-from modelpick.planning.engines import EngineName, engine_of, engines_for
+from modelpick.planning.engines import ONE_AT_A_TIME, EngineName, engine_of, engines_for
 from modelpick.planning.fit import on_device
 from modelpick.planning.recipe import as_trained
 from modelpick.planning.rejection import Rejection, rejection_of
 from modelpick.planning.request import PlanRequest, SearchFacts
+from modelpick.planning.weights import LoadableWeights, loadable
 from modelpick.speed.shape import SpeedShape, shape_of
-from modelpick.workload import CHECKPOINT_METHODS, Workload
+from modelpick.workload import CHECKPOINT_METHODS, Dtype, Method, Workload
 
 
 @dataclass(frozen=True)
 class Setup:
     """Engine, weights and sharding for one model, on no offer yet: compared with every offer.
 
-    `recipes` are the ways to fine-tune in the order they are tried; `rules` what the table says of the model and the
-    workload, `caveats` what it says whatever the hardware.
+    `model` is the repository whose weights are loaded, `served` the workload of its server on the engine; `recipes` are
+    the ways to fine-tune in the order they are tried; `rules` what the table says of the model and the workload,
+    `caveats` what it says whatever the hardware. `traced` stands in for the server's estimate.
     """
 
     model: Model
     architecture: Architecture
     recipes: tuple[Tuning, ...]
-    serving: MemoryEstimate | None
+    served: Workload | None
     engine: EngineName | None
     rules: tuple[Rule, ...]
     caveats: tuple[Finding, ...]
+    traced: MemoryEstimate | None = None
+
+    @cached_property
+    def serving(self) -> MemoryEstimate | None:
+        """What the server needs, at device level."""
+        if self.served is None:
+            return None
+        return self.traced or on_device(self.architecture, self.served, self.model.parameters)
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether its server answers one request after another."""
+        return self.engine in ONE_AT_A_TIME
 
     @cached_property
     def shape(self) -> SpeedShape:
@@ -117,13 +132,92 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
         if refused is not None:
             unable.append(refused)
             continue
-        serving = request.traced or on_device(architecture, way.workload, model.parameters)
-        rules = tuple(dict.fromkeys((*tuned, *way.rules)))
-        all_caveats = tuple(dict.fromkeys((*caveats, *way.caveats)))
-        setups.append(Setup(model, architecture, recipes, serving, engine_of(way.workload), rules, all_caveats))
+        rules = tuple(dict.fromkeys((*tuned, *way.rules))) if tuned else way.rules
+        all_caveats = tuple(dict.fromkeys((*caveats, *way.caveats))) if caveats else way.caveats
+        setups.append(
+            Setup(
+                model, architecture, recipes, way.workload, engine_of(way.workload), rules, all_caveats, request.traced
+            )
+        )
     if unable and not setups:
         return rejection_of(unable[0], "engine")
     return tuple(setups)
+
+
+@dataclass(frozen=True)
+class WeightsChoice:
+    """One kind of weights to try, for a server or a fine-tuning. What its set-ups are is worked out when first asked.
+
+    `lacking`: a number format; the choice is for GPUs that lack it alone. `copied`: of another repository.
+    """
+
+    request: PlanRequest
+    facts: SearchFacts
+    hypothetical: bool = False
+    weights: LoadableWeights | None = None
+    lacking: str | None = None
+
+    @property
+    def copied(self) -> bool:
+        """Whether the weights are in another repository than the model's own."""
+        return self.weights is not None and self.weights.copied
+
+    @cached_property
+    def setups(self) -> tuple[Setup, ...] | Rejection:
+        """The set-ups, the preferred engine first, or why there is none whatever the offer.
+
+        Raises CannotTellError for an architecture that is not understood, but not for that of a copy.
+        """
+        if not self.copied:
+            return setups_for(self.request, self.facts, self.hypothetical)
+        try:
+            return setups_for(self.request, self.facts, self.hypothetical)
+        except ModelpickError as error:
+            return rejection_of(error, "checkpoint")
+
+
+def choices_for(
+    request: PlanRequest, facts: SearchFacts, hypothetical: bool, *, without_bf16: bool
+) -> list[WeightsChoice]:
+    """Every kind of weights that `request` may be served with, the least quantized first.
+
+    A method that is named is kept; published copies are tried after the model's own weights. Where the method is
+    `auto`, a GPU without bf16 (`without_bf16`: there is one among the offers) computes in fp16, if the model bears it.
+    A fine-tuning, and what is served after one, takes the weights of its own repository.
+    """
+    served = request.serve
+    if served is None or request.finetune is not None or request.traced is not None or hypothetical:
+        return [WeightsChoice(request, facts, hypothetical)]
+    architecture = request.architecture or architecture_of(request.model)
+    request = replace(request, architecture=architecture)
+    listed = list(loadable(request.model, architecture, request.copies, served.method))
+    if request.bits is not None:
+        listed = [weights for weights in listed if weights.bits == request.bits]
+    elif served.method != "auto" and (not listed or listed[0].copied):
+        listed.insert(0, LoadableWeights(request.model, served.method, 0, request.model, architecture))
+    as_told: tuple[Dtype | None, ...] = (None,)
+    as_the_card_allows: tuple[Dtype | None, ...] = ("bf16", "fp16")
+    free = without_bf16 and served.dtype == "bf16" and served.method == "auto"
+    return [
+        _choice(request, facts, weights, dtype)
+        for weights in listed
+        for dtype in (as_the_card_allows if free else as_told)
+    ]
+
+
+def _choice(request: PlanRequest, facts: SearchFacts, weights: LoadableWeights, dtype: Dtype | None) -> WeightsChoice:
+    assert request.serve is not None
+    workload = _as(request.serve, weights.method, dtype or request.serve.dtype)
+    if weights.copied:
+        request = replace(request, model=weights.model, architecture=None, serve=workload)
+    else:
+        request = replace(request, serve=workload)
+    return WeightsChoice(request, facts, False, weights, "bf16" if dtype == "fp16" else None)
+
+
+@lru_cache(maxsize=256)  # the same for every model of a catalog, so made once
+def _as(workload: Workload, method: Method, dtype: Dtype) -> Workload:
+    return replace(workload, method=method, dtype=dtype)
 
 
 # transformers with GPTQ and AWQ kernels: `serve` installs none and refuses it; 83 published speeds say how fast it is.
@@ -168,9 +262,11 @@ def checkpoint_problem(model: Model, architecture: Architecture, method: str) ->
     brought = architecture.checkpoint.method if architecture.checkpoint is not None else None
     if method not in CHECKPOINT_METHODS or brought == method or (method == "gguf" and model.gguf is not None):
         return None
+    if method == "fp8" and brought is None:
+        return None  # vLLM makes them while loading; which other engine cannot is in the compatibility table
     return UsageError(
         f"its repository has no {method} weights, and they cannot be made while loading",
-        fix=f"name a repository that holds {method} weights, or use --method bf16, int8 or nf4",
+        fix=f"name a repository that holds {method} weights, or use --method bf16, fp8, int8 or nf4",
         code="no_checkpoint",
     )
 

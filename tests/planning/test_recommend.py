@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,6 +59,7 @@ def allowed(subject: Model) -> Judgement:
 def place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placements | Rejection:
     """A search over made-up models: as many bytes as parameters, at most a tenth more."""
     subject, workload = request.model, request.serve or request.finetune
+    setup: Any = SimpleNamespace(model=subject, engine="vllm")
     if subject.parameters is None:
         raise CannotTellError("shape unknown", fix="none", code="unknown_architecture")
     assert workload is not None
@@ -68,7 +70,7 @@ def place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placemen
     rows, unpriced, rejected = [], [], []
     for offer in sorted(offers, key=lambda offer: offer.usd_per_hour or 1e9):
         free = offer.instance.usable_memory_gib - memory.high / GIB
-        placement = Placement(offer, None, memory, "transformers", free)
+        placement = Placement(offer, setup, None, memory, free)
         if free < 0:
             rejected.append(Rejection("memory", "does_not_fit", "too large", "", offer, free))
         elif offer.usd_per_hour is None:
@@ -77,7 +79,6 @@ def place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placemen
             rejected.append(Rejection("too_expensive", "too_expensive", "above", "", offer, free))
         else:
             rows.append(placement)
-    setup: Any = None
     return Placements(setup, tuple(rows), tuple(unpriced), tuple(rejected))
 
 

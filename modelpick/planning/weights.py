@@ -1,0 +1,109 @@
+"""Which weights of a model a server could load, the least quantized first. Pure.
+
+Those that its repository holds; what an engine makes of unquantized ones while it loads them; and published copies in
+another format, which are repositories of their own with a license of their own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from modelpick.catalog.architecture import Architecture
+from modelpick.catalog.model import Model
+from modelpick.memory.estimate import architecture_of
+from modelpick.memory.formats import own_method
+from modelpick.workload import Method
+
+BITS: Mapping[str, int] = {
+    "bf16": 16, "fp8": 8, "int8": 8, "nf4": 4, "gptq": 4, "awq": 4, "mxfp4": 4, "nvfp4": 4, "compressed-tensors": 4,
+    "gguf": 4,
+}  # fmt: skip
+"""Bits a weight of each method, where a checkpoint says nothing else."""
+
+# What is made of 16-bit weights while they are loaded: fp8 by vLLM (layer by layer, so that the 16-bit model is never
+# whole on the GPU: vllm/model_executor/layers/quantization/online/fp8.py, weights on the meta device), the others by
+# bitsandbytes.
+_MADE_AT_LOAD: tuple[Method, ...] = ("fp8", "int8", "nf4")
+# Formats of copies that our servers load. A copy that bitsandbytes made is what it makes of the original as well.
+_COPIED: tuple[Method, ...] = ("fp8", "compressed-tensors", "awq", "gptq", "nvfp4")
+_LEAST_BITS = 4  # fewer lose more than a smaller model would
+# A copy of somebody else than the maker is taken if it was downloaded as often in 30 days: one that nobody uses may be
+# broken, and nobody would have noticed. Chosen, not measured; a third of the copies that the catalog lists are below.
+ENOUGH_DOWNLOADS = 5_000
+
+
+@dataclass(frozen=True)
+class LoadableWeights:
+    """Weights of `model` that a server could load as `method`: `bits` each. `original`: whose copy the repository is.
+
+    The architecture of a copy is read when it is first asked for.
+    """
+
+    model: Model
+    method: Method
+    bits: int
+    original: Model
+    known: Architecture | None = None
+
+    @property
+    def copied(self) -> bool:
+        """Whether they are in another repository than the model's own."""
+        return self.model is not self.original
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """Raises what memory.estimate.architecture_of does."""
+        return self.known or architecture_of(self.model)
+
+
+def loadable(
+    model: Model, architecture: Architecture, copies: Iterable[Model], method: Method
+) -> Sequence[LoadableWeights]:
+    """What a server could load of `model`, the least quantized first; of copies in one format the maker's own before
+    others, then the most downloaded. `method` other than `auto`: only such weights, the repository's own first.
+
+    Where a repository is quantized, nothing is made of it while loading.
+    """
+    own = own_method(architecture.checkpoint)
+    checkpoint = architecture.checkpoint
+    held = (checkpoint.bits or BITS[own]) if checkpoint is not None else 16
+    mine = LoadableWeights(model, own, held, model, architecture)
+    listed = [mine]
+    if checkpoint is None:
+        listed += [LoadableWeights(model, made, BITS[made], model, architecture) for made in _MADE_AT_LOAD]
+    found = [weights for copy in copies if (weights := _of_copy(copy, model)) is not None and weights.bits < held]
+    listed += sorted(found, key=lambda weights: _trust(weights.model, model))
+    if method != "auto":
+        listed = [weights for weights in listed if weights.method == method]
+    listed.sort(key=lambda weights: (weights is not mine, -weights.bits, _last(weights)))
+    return listed
+
+
+def _of_copy(copy: Model, original: Model) -> LoadableWeights | None:
+    """The weights of a copy by what the catalog calls it ("awq-4bit"); None where no server of ours loads such ones."""
+    name, _, size = (copy.quantization or "").rpartition("-")
+    if name not in _COPIED or not size.endswith("bit") or not size[:-3].isdigit():
+        return None
+    bits = int(size[:-3])
+    if bits < _LEAST_BITS or not (_by_maker(copy, original) or (copy.downloads or 0) >= ENOUGH_DOWNLOADS):
+        return None
+    method: Method = next(method for method in _COPIED if method == name)
+    return LoadableWeights(copy, method, bits, original)
+
+
+def _by_maker(copy: Model, original: Model) -> bool:
+    return copy.id.partition("/")[0].lower() == original.id.partition("/")[0].lower()
+
+
+def _trust(copy: Model, original: Model) -> tuple[bool, int, str]:
+    return (not _by_maker(copy, original), -(copy.downloads or 0), copy.id)
+
+
+def _last(weights: LoadableWeights) -> int:
+    """Among weights of as many bits: the maker's own copy, then fp8 made at load, then what others published; nvfp4,
+    which only Blackwell computes in, and what bitsandbytes makes, which is slower, after those."""
+    if weights.copied and _by_maker(weights.model, weights.original) and weights.method != "nvfp4":
+        return 0
+    if weights.method == "fp8" and not weights.copied:
+        return 1
+    return {"nvfp4": 3, "int8": 4, "nf4": 4}.get(weights.method, 2)
