@@ -1,13 +1,13 @@
 """Scores for one use (chat, code, reasoning, vision, embedding) from the rows of boards, facts/board_scores.csv.
 
-A board's values are put on the scale of the general score (50 + 15 standard deviations, facts/quality.csv) by mean-sigma
-linking, as tests are equated (Kolen and Brennan, Test Equating, Scaling, and Linking, chapter 6.2: the models that both
+A board's values are put on the scale of the general score (50 + 15 standard deviations, facts/quality.csv) by
+mean-sigma linking, as tests are equated (Kolen and Brennan, Test Equating, Scaling, and Linking: the models that both
 rate get the same mean and the same standard deviation). Embedding models have no general score: their boards are
 centred at 50 with 15 points a standard deviation over all they rate.
 
 The error of one board is the standard deviation of what is left between its linked values and the general score (of an
 embedding board: the other board). That counts a real gift for the use as error as well, so intervals are rather too
-wide than too narrow. Boards are joined by weight 1 / error squared; editions of one benchmark ask alike and count as one.
+wide than too narrow. Boards are joined by weight 1 / error squared; editions of one benchmark count as one.
 An interval is 80 %.
 
     python scripts/use_scores.py        prints each board's error, and how the general score compares

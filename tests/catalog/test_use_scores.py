@@ -51,7 +51,7 @@ def test_what_a_board_says_otherwise_widens_every_interval_of_it(scores: ModuleT
 
 def test_of_one_benchmark_the_newest_edition_counts_and_another_board_narrows(scores: ModuleType) -> None:
     old = rows("Old", {id: 100 - value for id, value in list(GENERAL.items())[:9]})  # the wrong way round
-    new = rows("New", {id: value for id, value in list(GENERAL.items())[:8]})
+    new = rows("New", dict(list(GENERAL.items())[:8]))
     other = rows("Other", GENERAL)
     found = scores.by_use([*old, *new, *other], BOARDS, GENERAL)
     both, one = found["o/m0"]["code"], found["o/m9"]["code"]
