@@ -50,14 +50,47 @@ class Asking:
     patience: float = 0.0
     timeout: float = 600.0  # the longest silence, in seconds
 
-    def body(self, model: str) -> dict[str, object]:
+    def body(self, model: str, dialect: "Dialect | None" = None) -> dict[str, object]:
         """What is sent."""
-        asked: dict[str, object] = {"model": model, "max_tokens": self.max_tokens, "temperature": self.temperature}
+        spoken = dialect or Dialect()
+        asked: dict[str, object] = {"model": model, spoken.length: self.max_tokens}
+        if spoken.temperature:
+            asked["temperature"] = self.temperature
         if self.plain:
             asked["prompt"] = "\n".join(message["content"] for message in self.messages)
         else:
             asked["messages"] = list(self.messages)
         return asked | ({"stream": True, "stream_options": {"include_usage": True}} if self.stream else {})
+
+
+@dataclass(slots=True)
+class Dialect:
+    """What a model takes, learned from what it refuses; kept from one question to the next.
+
+    OpenAI's newer models refuse `max_tokens` ("Use 'max_completion_tokens' instead") and any temperature but their own:
+    their error object names the parameter. Reported at github.com/decolua/9router/issues/560.
+    """
+
+    length: str = "max_tokens"
+    temperature: bool = True
+
+    def learn(self, parameter: str) -> bool:
+        """Leaves out or renames the parameter that was refused; False where that was done before or cannot help."""
+        if parameter == "max_tokens" and self.length == "max_tokens":
+            self.length = "max_completion_tokens"
+        elif parameter == "temperature" and self.temperature:
+            self.temperature = False
+        else:
+            return False
+        return True
+
+
+class ParameterRefusedError(RemoteError):
+    """The server takes no such parameter, or not with that value; `parameter` is its name."""
+
+    def __init__(self, message: str, parameter: str, *, fix: str, code: str) -> None:
+        super().__init__(message, fix=fix, code=code)
+        self.parameter = parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +144,14 @@ def pick_model(at: Endpoint, asked: str | None) -> str:
     return names[0]
 
 
-def answer(at: Endpoint, model: str, asking: Asking) -> Generator[Piece, None, None]:
+def answer(at: Endpoint, model: str, asking: Asking, dialect: Dialect | None = None) -> Generator[Piece, None, None]:
     """The answer, piece by piece as it arrives; whole, where the server does not stream or was not asked to.
 
-    Raises RemoteError, also for an answer that ends before the server said that it is over.
+    `dialect` remembers what the model refuses. Raises RemoteError, also for an answer that ends before the server said
+    that it is over.
     """
     began = time.perf_counter()
-    path = "/completions" if asking.plain else "/chat/completions"
-    with _open(at, path, asking.body(model), asking.timeout, asking.patience) as reply:
+    with _asked(at, model, asking, dialect or Dialect()) as reply:
         try:
             if "event-stream" in (reply.headers.get("Content-Type") or ""):
                 yield from _streamed(reply, at, began)
@@ -126,6 +159,17 @@ def answer(at: Endpoint, model: str, asking: Asking) -> Generator[Piece, None, N
                 yield _piece(_parsed(reply.read(_LONGEST_ANSWER), at), time.perf_counter() - began)
         except (OSError, HTTPException) as error:
             raise _broke_off(at, str(error)) from None
+
+
+def _asked(at: Endpoint, model: str, asking: Asking, dialect: Dialect) -> Any:
+    """The reply, asked again without what the server says it does not take."""
+    path = "/completions" if asking.plain else "/chat/completions"
+    while True:
+        try:
+            return _open(at, path, asking.body(model, dialect), asking.timeout, asking.patience)
+        except ParameterRefusedError as error:
+            if not dialect.learn(error.parameter):
+                raise
 
 
 def _streamed(reply: Any, at: Endpoint, began: float) -> Iterator[Piece]:
@@ -190,7 +234,8 @@ def _later(error: urllib.error.HTTPError) -> float | None:
 
 
 def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -> RemoteError:
-    reply = _short(error.read(4096).decode(errors="replace"))
+    text = error.read(4096).decode(errors="replace")
+    reply = _short(text)
     if 300 <= error.code < 400:
         # Not followed: the key would go along to whatever address a server names.
         to = error.headers.get("Location") or "another address"
@@ -205,7 +250,22 @@ def _refused(at: Endpoint, error: urllib.error.HTTPError, pause: float | None) -
     fix = "check the address (up to /v1), --model and the length of the prompt; no chat template: --completions"
     if "template" in reply.lower():
         fix = "the model has no chat template: ask with --completions"
-    return RemoteError(f"{at.url} answers {error.code}: {reply}", fix=fix, code="endpoint_refused")
+    message = f"{at.url} answers {error.code}: {reply}"
+    parameter = _parameter(text) if error.code == 400 else None
+    if parameter is not None:
+        return ParameterRefusedError(message, parameter, fix=fix, code="endpoint_refused")
+    return RemoteError(message, fix=fix, code="endpoint_refused")
+
+
+def _parameter(text: str) -> str | None:
+    """The parameter that an error object of OpenAI's form names (`error.param`)."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    error = body.get("error") if isinstance(body, dict) else None
+    named = error.get("param") if isinstance(error, dict) else None
+    return named if isinstance(named, str) else None
 
 
 def _silent(at: Endpoint, error: Exception) -> RemoteError:

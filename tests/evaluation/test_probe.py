@@ -1,28 +1,31 @@
-"""The reasoning probe: right answers come from logic, and no lazy strategy does well."""
+"""The reasoning probe: its cases, how answers are read, and what may be said of a score."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpick.evaluation.probe.logic import SHAPES, Shape, Statement, follows, known
+from modelpick.errors import RemoteError
+from modelpick.evaluation.probe import ask
+from modelpick.evaluation.probe.logic import Statement, follows
+from modelpick.evaluation.probe.reading import completed, judged
 from modelpick.evaluation.probe.suite import Answers, _words, article_case, concluded, make_cases
 from modelpick.evaluation.score import paired_difference, share
 from modelpick.schema import to_json
+from tests.evaluation.answering import serve_answers
 
-
-def test_valid_and_invalid_shapes_are_told_apart_by_trying_every_world() -> None:
-    truths = {shape.name: follows(shape.premises, shape.conclusion) for shape in SHAPES}
-    assert [name for name, truth in truths.items() if truth] == [
-        "ponens", "chain", "long chain", "among others", "tollens", "exclusion", "excluding chain",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_derivation_and_trying_every_world_agree(shape: Shape) -> None:
-    assert (shape.conclusion in known(shape.premises)) == follows(shape.premises, shape.conclusion)
-    assert all(follows(shape.premises, fact) for fact in known(shape.premises))
+_AROUND = [
+    "{}",
+    "{}.",
+    "**{}**",
+    "```\n{}\n```",
+    "There is no doubt: {}",
+    "Answer: {}",
+    '{{"answer": "{}"}}',
+    "So, {}!",
+]
 
 
 def test_contradicting_premises_are_refused() -> None:
@@ -85,6 +88,90 @@ def test_the_answers_written_as_training_data_are_the_right_ones(asking: str) ->
     for answers in ([case.answer for case in asked], [case.worked_answer for case in asked]):
         told = Answers(asked, tuple(concluded(case, answer) for case, answer in zip(asked, answers, strict=True)))
         assert told.accuracy().value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "conclusion"),
+    [
+        ("yes", True),
+        ("No.", False),
+        ("There is no doubt: yes", True),
+        ("No doubt about it, yes.", True),
+        ("There is no reason to think so, so the answer is no.", False),
+        ("**Yes**, it follows.", True),
+        ("NO", False),
+        ("Answer: **No**", False),
+        ("```\nyes\n```", True),
+        ('```json\n{"answer": "no"}\n```', False),
+        ("<think>Is it a dragon? No. Then yes?</think>\nNo", False),
+        ("Is it? No, wait. Yes.\n</think>\n\nno", False),
+        ("<think>yes, because", None),
+        ("[THINK]no[/THINK]yes", True),
+        ("<|channel|>analysis<|message|>no?<|end|><|start|>assistant<|channel|>final<|message|>Yes.", True),
+        ("Is Theo a dragon? Yes. Are dragons green? No. So the answer is no.", False),
+        ("Theo is a dragon, so green. Asked: green. Yes.", True),
+        ("Yes or no? No, it does not follow.", False),
+        ("It does not necessarily follow.", False),
+        ("We cannot conclude that.", False),
+        ("That isn't certain.", False),
+        ("It follows.", True),
+        ("The answer is \\boxed{yes}", True),
+        ("True.", True),
+        ("No, since some are not.", False),
+        ("So no it is not", False),
+        ("Well, who knows?", None),
+        ("Nobody knows.", None),
+        ("", None),
+    ],
+)
+def test_answers_are_read_as_people_write_them(text: str, conclusion: bool | None) -> None:
+    assert judged(text) is conclusion
+
+
+@given(
+    st.sampled_from(["yes", "no"]),
+    st.sampled_from(_AROUND),
+    st.sampled_from(["<think>{}</think>", "[THINK]{}[/THINK]"]),
+)
+def test_neither_dress_nor_thoughts_change_an_answer(answer: str, around: str, block: str) -> None:
+    for thought in ("", "yes", "no", "Is it so? No. Yes!"):
+        assert judged(block.format(thought) + "\n" + around.format(answer)) is (answer == "yes")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read(text: str) -> None:
+    assert judged(text) in (True, False, None)
+    assert completed(text, "heavy") in (True, False, None)
+
+
+def test_a_model_that_takes_neither_max_tokens_nor_temperature_is_asked_once_more_and_not_again() -> None:
+    bodies: list[dict[str, Any]] = []
+    with serve_answers(lambda model, prompt: "yes", bodies, refused=("max_tokens", "temperature")) as server:
+        answers = ask.ask_endpoint(server, "new", make_cases(4))
+    assert answers.accuracy().value == 0.5
+    assert [set(body) & {"max_tokens", "max_completion_tokens", "temperature"} for body in bodies] == [
+        {"max_tokens", "temperature"},
+        {"max_completion_tokens", "temperature"},
+        *[{"max_completion_tokens"}] * 4,
+    ]
+
+
+def test_a_parameter_that_cannot_be_left_out_is_an_error() -> None:
+    with (
+        serve_answers(lambda model, prompt: "yes", refused=("messages",)) as server,
+        pytest.raises(RemoteError, match="messages"),
+    ):
+        ask.ask_endpoint(server, "new", make_cases(2))
+
+
+def test_completions_get_the_text_as_it_is() -> None:
+    bodies: list[dict[str, Any]] = []
+    cases = make_cases(4, asking="complete")
+    with serve_answers(lambda model, prompt: " unknown.", bodies) as server:
+        answers = ask.ask_endpoint(server, "old", cases, make_cases(1, seed=9, asking="complete"), plain=True)
+    assert [body["path"] for body in bodies] == ["/v1/completions"] * 4
+    assert all(body["prompt"].endswith(case.prompt) for body, case in zip(bodies, cases, strict=True))
+    assert answers.accuracy().value == 0.5
 
 
 def test_silence_is_wrong() -> None:

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra train is absent")
 from tests import tiny_models
 from tests.cli.conftest import Run
+from tests.evaluation.answering import serve_answers
 
 
 class Endpoint(BaseHTTPRequestHandler):
@@ -77,6 +78,44 @@ def test_every_kind_of_model_can_be_probed(modelpick: Run, family: str, ask: str
     founding = answer.json["founding_prompt"]
     assert founding["prompt"].endswith("Therefore, Pinocchio is")
     assert founding["right"] is (founding["concluded"] is False)
+
+
+@pytest.mark.parametrize(("family", "manner"), [("llama", "writes"), ("t5", "writes"), ("xlm-roberta", "fills")])
+def test_the_articles_prompt_is_asked_of_every_kind_of_model(
+    modelpick: Run, family: str, manner: str, tmp_path: Path
+) -> None:
+    """A tiny model shows how it is asked; what the article saw stands beside."""
+    folder = tiny_models.make(family, tmp_path)
+    answer = modelpick("probe", str(folder), "--suite", "article", "--json").json
+    assert [(row["article"]["model"], row["article"]["said"]) for row in answer["asked"]] == [
+        ("google/flan-t5-base", "heavy"), ("FacebookAI/xlm-roberta-large", "heavy"), ("text-davinci-002", "heavy"),
+    ]  # fmt: skip
+    answered = {row["manner"]: row["answer"] for row in answer["asked"] if row["answer"]}
+    assert set(answered) == {manner}
+    shares = [word["share"] for word in answered[manner]["candidates"]]
+    assert shares == sorted(shares, reverse=True)
+    assert bool(shares) is (manner == "fills")
+    shown = modelpick("probe", str(folder), "--suite", "article").out
+    assert shown.startswith("Logically conclude the incomplete sentence.")
+    assert "heavy (0.486)" in shown
+    assert max(map(len, shown.splitlines()[1:])) <= 80 + len(str(folder))
+
+
+def test_the_articles_prompt_is_completed_by_an_endpoint_and_heavy_is_told(modelpick: Run) -> None:
+    bodies: list[dict[str, Any]] = []
+    with serve_answers(lambda model, prompt: " heavy.", bodies) as server:
+        words = ["probe", "davinci", "--endpoint", server, "--completions", "--suite", "article"]
+        answer = modelpick(*words, "--json").json
+        shown = modelpick(*words).out
+    assert (bodies[0]["path"], bodies[0]["prompt"]) == ("/v1/completions", answer["prompt"])
+    assert answer["asked"][2]["answer"] == {"said": "heavy.", "candidates": [], "concluded": True, "right": False}
+    assert "concluded what the premises do not allow" in shown
+
+
+def test_options_of_an_endpoint_need_one_and_a_suite_is_one_of_two(modelpick: Run) -> None:
+    assert modelpick("probe", "m", "--completions", "--json").error["code"] == "contradiction"
+    assert modelpick("probe", "m", "--suite", "articel", "--json").error["fix"] == "did you mean article?"
+    assert modelpick("probe", "m", "--suite", "article", "--write", "a.jsonl", "--json").code == 2
 
 
 def test_more_solved_examples_than_the_model_can_read_are_refused(modelpick: Run, tmp_path: Path) -> None:

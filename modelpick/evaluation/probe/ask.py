@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from modelpick.errors import UsageError
-from modelpick.evaluation.probe.suite import Answers, Case, concluded, solved
+from modelpick.evaluation.probe.reading import leads
+from modelpick.evaluation.probe.suite import Answers, Candidate, Case, concluded, solved
 from modelpick.loading.load import Loaded, longest_known
 from modelpick.loading.tokenize import begins_with_bos
 from modelpick.serving import client
 
-_NEW_TOKENS = 64  # room for a worked answer of a chain of three; the first yes or no decides
+_NEW_TOKENS = 64  # room for a worked answer of a chain of three
+ENDPOINT_TOKENS = 512
+"""Room for the answer of a server's model, which may explain itself before it says yes or no."""
+_CANDIDATES = 5  # words that could fill a gap, as shown
 
 
 def ask_loaded(loaded: Loaded, cases: Sequence[Case], shots: Sequence[Case] = (), batch: int = 8) -> Answers:
@@ -77,34 +81,52 @@ def ask_mask_filler(model_name: str, cases: Sequence[Case], shots: Sequence[Case
     _check_room(longest_known(model.config, "encoder"), longest + 8)
     concluded: list[bool | None] = []
     texts: list[str] = []
+    candidates: list[tuple[Candidate, ...]] = []
     for case in cases:
         gap = f" The answer is {tokenizer.mask_token}." if case.asking == "judge" else f" {tokenizer.mask_token}."
         inputs = tokenizer(solved(shots) + case.prompt + gap, return_tensors="pt")
         with torch.inference_mode():
             logits = model(**inputs).logits[0]
         row = logits[int((inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[-1])]
+        shares, ids = row.float().softmax(-1).topk(min(_CANDIDATES, len(row)))
+        candidates.append(
+            tuple(
+                Candidate(str(tokenizer.decode([int(token)])).strip(), float(share))
+                for share, token in zip(shares, ids, strict=True)
+            )
+        )
         if case.asking == "judge":
             concluded.append(bool(row[_first_id(tokenizer, "yes")] > row[_first_id(tokenizer, "no")]))
             texts.append("yes" if concluded[-1] else "no")
         else:
             concluded.append(int(row.argmax()) == _first_id(tokenizer, case.claim))
-            texts.append(str(tokenizer.decode([int(row.argmax())])).strip())
-    return Answers(tuple(cases), tuple(concluded), tuple(texts))
+            texts.append(candidates[-1][0].word)
+    return Answers(tuple(cases), tuple(concluded), tuple(texts), tuple(candidates))
 
 
 def ask_endpoint(
-    url: str, model: str, cases: Sequence[Case], shots: Sequence[Case] = (), key_file: Path | None = None
+    url: str,
+    model: str,
+    cases: Sequence[Case],
+    shots: Sequence[Case] = (),
+    key_file: Path | None = None,
+    *,
+    plain: bool = False,
+    tokens: int = ENDPOINT_TOKENS,
 ) -> Answers:
-    """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`), at temperature 0.
+    """Answers of an OpenAI-compatible endpoint (`URL/chat/completions`; `plain`: /completions), at temperature 0.
 
-    The key comes from `key_file`, else from OPENAI_API_KEY. It waits when the server says "later", a minute for each
-    case. Raises UsageError, RemoteError for an endpoint that does not answer.
+    `tokens`: how long an answer may be, thoughts included. The key comes from `key_file`, else from OPENAI_API_KEY. It
+    waits when the server says "later", a minute for each case. A model that takes no temperature is asked at its own.
+    Raises UsageError, RemoteError for an endpoint that does not answer.
     """
     at = client.endpoint(url, key_file)
+    dialect = client.Dialect()
     texts = []
     for case in cases:
-        asking = client.Asking(_turns(case, shots), _NEW_TOKENS, stream=False, patience=60.0)
-        texts.append("".join(piece.text for piece in client.answer(at, model, asking)))
+        turns = [{"role": "user", "content": solved(shots) + case.prompt}] if plain else _turns(case, shots)
+        asking = client.Asking(turns, tokens, plain=plain, stream=False, patience=60.0)
+        texts.append("".join(piece.text for piece in client.answer(at, model, asking, dialect)).strip())
     return _answers(cases, texts)
 
 
@@ -132,8 +154,8 @@ def _answered(tokenizer: Any, cases: Sequence[Case], written: int) -> Any:
 def _is_over(case: Case, text: str) -> bool:
     if case.asking == "complete":
         return any(mark in text.strip() for mark in ".\n")
-    # A word is over when something follows it: "no" may become "not".
-    return concluded(case, text[:-1]) is not None and not text[-1:].isalpha()
+    # A word is over when something follows it: "no" may become "not", and "no doubt" is no answer.
+    return not text[-1:].isalpha() and leads(text[:-1]) is not None and not text[-1:].isspace()
 
 
 def _answers(cases: Sequence[Case], texts: Sequence[str]) -> Answers:

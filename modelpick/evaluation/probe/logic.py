@@ -60,13 +60,30 @@ def known(premises: tuple[Statement, ...]) -> tuple[Statement, ...]:
     >>> known((Statement("all", "heavy", "elephant"), Statement("is", "elephant")))
     (Statement(form='is', predicate='elephant', subject=''), Statement(form='is', predicate='heavy', subject=''))
     """
-    found = [statement for statement in premises if statement.form in ("is", "is_not")]
+    return tuple(_derived(premises))
+
+
+def derivation(premises: tuple[Statement, ...], claim: Statement) -> tuple[Statement, ...] | None:
+    """The fewest rules by which the claim is derived from a stated fact, in order; None when it cannot be derived.
+
+    >>> heavy = Statement("all", "heavy", "elephant")
+    >>> derivation((heavy, Statement("is", "elephant")), Statement("is", "heavy")) == (heavy,)
+    True
+    """
+    return _derived(premises).get(claim)
+
+
+def _derived(premises: tuple[Statement, ...]) -> dict[Statement, tuple[Statement, ...]]:
+    """Each stated or derived fact with the rules that led to it, the nearest facts first."""
+    ways: dict[Statement, tuple[Statement, ...]] = {fact: () for fact in premises if not fact.subject}
+    found = list(ways)
     for fact in found:  # grows while it is walked
         for rule in premises:
             derived = step(rule, fact)
-            if derived is not None and derived not in found:
+            if derived is not None and derived not in ways:
+                ways[derived] = (*ways[fact], rule)
                 found.append(derived)
-    return tuple(found)
+    return ways
 
 
 def step(rule: Statement, fact: Statement) -> Statement | None:
@@ -79,45 +96,3 @@ def step(rule: Statement, fact: Statement) -> Statement | None:
     if rule.form == "no" and has and fact.predicate in (rule.subject, rule.predicate):
         return Statement("is_not", rule.predicate if fact.predicate == rule.subject else rule.subject)
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """An argument with letters for terms: K, L, M, X are kinds, P, Q properties."""
-
-    name: str
-    depth: int
-    premises: tuple[Statement, ...]
-    conclusion: Statement
-
-
-def _all(subject: str, predicate: str) -> Statement:
-    return Statement("all", predicate, subject)
-
-
-def _is(predicate: str) -> Statement:
-    return Statement("is", predicate)
-
-
-def _is_not(predicate: str) -> Statement:
-    return Statement("is_not", predicate)
-
-
-SHAPES: tuple[Shape, ...] = (
-    # what follows
-    Shape("ponens", 1, (_all("K", "P"), _is("K")), _is("P")),
-    Shape("chain", 2, (_all("K", "L"), _all("L", "P"), _is("K")), _is("P")),
-    Shape("long chain", 3, (_all("K", "L"), _all("L", "M"), _all("M", "P"), _is("K")), _is("P")),
-    Shape("among others", 1, (_all("K", "P"), _all("L", "Q"), _is("L")), _is("Q")),
-    Shape("tollens", 1, (_all("K", "P"), _is_not("P")), _is_not("K")),
-    Shape("exclusion", 1, (Statement("no", "P", "K"), _is("K")), _is_not("P")),
-    Shape("excluding chain", 2, (_all("K", "L"), Statement("no", "P", "L"), _is("K")), _is_not("P")),
-    # what does not
-    Shape("unrelated", 1, (_all("K", "P"), _is("X")), _is("P")),  # the founding article's Pinocchio
-    Shape("unrelated chain", 2, (_all("K", "L"), _all("L", "P"), _is("X")), _is("P")),
-    Shape("broken chain", 2, (_all("K", "L"), _all("M", "P"), _is("K")), _is("P")),
-    Shape("another's", 1, (_all("K", "P"), _all("L", "Q"), _is("L")), _is("P")),
-    Shape("converse", 1, (_all("K", "P"), _is("P")), _is("K")),
-    Shape("inverse", 1, (_all("K", "P"), _is_not("K")), _is_not("P")),
-    Shape("some", 1, (Statement("some", "P", "K"), _is("K")), _is("P")),
-)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modelpick.errors import UsageError, nearest
 from modelpick.evaluation.probe import ask
+from modelpick.evaluation.probe.article import ArticleAnswers, Manner
 from modelpick.evaluation.probe.suite import Answers, Asking, Case, Wording, article_case, make_cases
 from modelpick.extras import require_train
 from modelpick.loading import adapters, environment, load
@@ -61,28 +62,49 @@ class Probed:
         return {**self.answers.as_json(), "founding_prompt": founding}
 
 
-def probe(
-    model: str, suite: Suite, *, adapter: str | None = None, endpoint: str | None = None, key_file: Path | None = None
-) -> Probed:
+@dataclass(frozen=True, slots=True)
+class ProbedModel:
+    """What is probed: a local model (with an adapter), or a served one by `endpoint`.
+
+    `plain`: the endpoint's legacy /completions; `tokens`: the longest answer of an endpoint.
+    """
+
+    model: str
+    adapter: str | None = None
+    endpoint: str | None = None
+    key_file: Path | None = None
+    plain: bool = False
+    tokens: int = ask.ENDPOINT_TOKENS
+
+
+def probe(subject: ProbedModel, suite: Suite) -> Probed:
     """Ask the cases of a suite: a local model, an adapter on it, or an endpoint.
 
     A mask-filling encoder fills gaps; everything else writes. Raises UsageError, RemoteError.
     """
-    with _quiet(endpoint):
-        put = _asker(model, adapter, endpoint, key_file)
+    with _quiet(subject):
+        put, _ = _asker(subject)
         return Probed(put(suite.made(), suite.solved()), put((article_case(),), ()))
 
 
-def _quiet(endpoint: str | None) -> AbstractContextManager[None]:
-    if endpoint is not None:
+def ask_article(subject: ProbedModel) -> ArticleAnswers:
+    """Ask the founding article's prompt, and nothing else. Raises UsageError, RemoteError."""
+    with _quiet(subject):
+        put, manner = _asker(subject)
+        return ArticleAnswers(manner, put((article_case(),), ()))
+
+
+def _quiet(subject: ProbedModel) -> AbstractContextManager[None]:
+    if subject.endpoint is not None:
         return nullcontext()
     require_train()
 
     return silence_libraries()
 
 
-def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path | None) -> Ask:
-    """What puts cases to the model, loaded once."""
+def _asker(subject: ProbedModel) -> tuple[Ask, Manner]:
+    """What puts cases to the model, loaded once, and how it answers an open sentence."""
+    model, adapter, endpoint = subject.model, subject.adapter, subject.endpoint
     if endpoint is not None:
         if adapter is not None:
             raise UsageError(
@@ -90,8 +112,13 @@ def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path
                 fix="serve the adapter, and name it as MODEL",
                 code="contradiction",
             )
-        return lambda cases, shots: ask.ask_endpoint(endpoint, model, cases, shots, key_file)
 
+        def put(cases: Sequence[Case], shots: Sequence[Case]) -> Answers:
+            return ask.ask_endpoint(
+                endpoint, model, cases, shots, subject.key_file, plain=subject.plain, tokens=subject.tokens
+            )
+
+        return put, "completes" if subject.plain else "writes"
     options = load.LoadOptions()
     if load.kind_of(load.load_config(model, options)) == "encoder":
         if adapter is not None:
@@ -100,13 +127,13 @@ def _asker(model: str, adapter: str | None, endpoint: str | None, key_file: Path
                 fix="leave out --adapter; finetune measures it on held-out examples",
                 code="contradiction",
             )
-        return lambda cases, shots: ask.ask_mask_filler(model, cases, shots)
+        return (lambda cases, shots: ask.ask_mask_filler(model, cases, shots)), "fills"
     loaded = adapters.load_adapter(model, Path(adapter), options) if adapter else load.load(model, options)
     environment.place(loaded.model)
-    return lambda cases, shots: ask.ask_loaded(loaded, cases, shots)
+    return (lambda cases, shots: ask.ask_loaded(loaded, cases, shots)), "writes"
 
 
-# A local data set, so that nothing is fetched; the first yes or no decides, as in `concluded`.
+# A local data set, so that nothing is fetched. The first yes or no decides: lm-eval has filters, not reading.py.
 # An empty list of stop strings is an error in `transformers serve` 5.23, so there is one.
 # Source: lm-evaluation-harness 0.4, docs/task_guide.md.
 _TASK = """\
