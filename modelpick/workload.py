@@ -24,7 +24,10 @@ CHECKPOINT_METHODS: tuple[ServeMethod, ...] = ("gptq", "awq", "fp8", "mxfp4", "n
 LORA_METHODS = ("lora", "lora-int8", "qlora")
 KBIT_METHODS = ("lora-int8", "qlora")  # trained over weights that bitsandbytes quantized
 VIRTUAL_TOKENS = 20  # of prompt tuning, where nobody says how many (arXiv 2104.08691, figure 3)
-SERVED_ANSWER = 512  # new tokens that a server leaves room for, where none are named
+# The default load of a server: as many requests at once, each with a prompt and an answer of so many tokens. No source
+# says what is usual: 4,096 tokens in all are what most models take, and eight requests are a small team's.
+SERVED_REQUESTS, SERVED_PROMPT, SERVED_ANSWER = 8, 3_584, 512
+TUNED_CONTEXT = 1_024  # tokens of a sequence in training
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +90,18 @@ Context = Annotated[
     Help(
         "Prompt tokens (serve) or tokens per sequence (finetune).",
         metavar="N",
-        default="4096 to serve; 1024, or the longest example, to fine-tune",
+        default=f"{SERVED_PROMPT} to serve; {TUNED_CONTEXT}, or the longest example, to fine-tune",
     ),
-    Source(f"defaults: 4,096 to serve, 1,024 to fine-tune (docs/data.md); {_NO_LIMIT}"),
+    Source(f"defaults: {SERVED_PROMPT:,} to serve, {TUNED_CONTEXT:,} to fine-tune (docs/data.md); {_NO_LIMIT}"),
 ]
 Generate = Annotated[
     int,
     Bounds(0, 100_000_000),
-    Help("Tokens to generate, on top of the context.", metavar="N", default="512 for a server, else 0"),
+    Help(
+        "Tokens to generate, on top of the context.",
+        metavar="N",
+        default=f"{SERVED_ANSWER}, or what the model's limit leaves",
+    ),
     Source(_NO_LIMIT),
     _SERVING,
 ]
@@ -104,7 +111,7 @@ Batch = Annotated[
     Help(
         "Sequences at a time: concurrent requests (serve) or micro-batch size (finetune).",
         metavar="N",
-        default="1, or what fits the GPU",
+        default=f"{SERVED_REQUESTS} to serve; to fine-tune what fits the GPU",
     ),
     Source(_NO_LIMIT),
 ]
@@ -306,7 +313,7 @@ class Workload:
 
     task: Task = "serve"
     method: Method = "auto"
-    context: Context = 4096
+    context: Context = SERVED_PROMPT
     generate: Generate = 0
     batch: Batch = 1
     lora_rank: LoraRank = 16
@@ -425,7 +432,9 @@ def workload_from(options: Mapping[str, object]) -> Workload:
     values.setdefault("method", "auto" if task == "serve" else "lora-int8")
     if values["method"] not in allowed:
         raise _contradiction(f"method {values['method']} is not a way to {task}", f"use one of {', '.join(allowed)}")
-    values.setdefault("context", 4096 if task == "serve" else 1024)
+    if task == "serve":
+        values = {"context": SERVED_PROMPT, "generate": SERVED_ANSWER, "batch": SERVED_REQUESTS} | values
+    values.setdefault("context", TUNED_CONTEXT)
     if "stack_version" in values:
         values.setdefault("stack", "transformers")
     for name in _ONLY_FINETUNE if task == "serve" else ONLY_SERVE:

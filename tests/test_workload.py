@@ -11,7 +11,13 @@ from modelpick.workload import FINETUNE_METHODS, SERVE_METHODS, Workload, worklo
 
 
 def test_nothing_given_is_the_default_serving_workload() -> None:
-    assert workload_from({}) == Workload(task="serve", method="auto", context=4096, generate=0, batch=1)
+    assert workload_from({}) == Workload(task="serve", method="auto", context=3_584, generate=512, batch=8)
+
+
+def test_a_server_s_load_is_no_load_of_a_training() -> None:
+    assert workload_from({"context": 8_192}) == Workload(context=8_192, generate=512, batch=8)
+    tuned = workload_from({"task": "finetune"})
+    assert (tuned.context, tuned.generate, tuned.batch) == (1_024, 0, 1)
 
 
 def test_the_task_follows_from_the_method() -> None:

@@ -36,12 +36,13 @@ def context_problem(limit: int | None, prompt: int, answer: int = 0) -> Modelpic
 def within_limit(limit: int | None, workload: Workload, fixed: Collection[str]) -> Workload:
     """The workload with as many tokens as the model takes: what `fixed` names (context, generate) stays as it is.
 
-    A default answer keeps at most half of the limit, a default prompt the rest.
-    Raises what `context_problem` returns.
+    After a prompt that is named, a default answer has what the limit leaves. Where neither is named, it keeps at most
+    half of the limit; a default prompt has the rest. Raises what `context_problem` returns.
     """
     if limit is not None and workload.context + workload.generate > limit:
         if "generate" not in fixed:
-            workload = replace(workload, generate=min(workload.generate, limit // 2))
+            most = max(limit - workload.context, 0) if "context" in fixed else limit // 2
+            workload = replace(workload, generate=min(workload.generate, most))
         if "context" not in fixed and workload.generate < limit:
             workload = replace(workload, context=min(workload.context, limit - workload.generate))
     problem = context_problem(limit, workload.context, workload.generate)

@@ -205,7 +205,7 @@ def estimate(model: str | Model, *, offline: bool = True, **workload: Any) -> Me
     subject = look_up_all([model], offline)[0][0]
     if isinstance(subject, ModelpickError):
         raise subject
-    work = workload_from(workload)
+    work = as_far_as_the_model_takes(subject, workload_from(workload), workload)
     offers = report.default_offers(discounted_offers(), work.gpus)
     return report.settled_estimate(subject, architecture_of(subject), work, offers, facts())[0]
 

@@ -22,6 +22,7 @@ from modelpick.planning.job import JobCost, JobTime
 from modelpick.planning.placement import Placement, Placements, offers_for, preference
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest
+from modelpick.planning.workloads import as_far_as_the_model_takes
 from modelpick.workload import Workload
 
 # Rated by current independent boards; then vendors' own figures; then the archived board; then nothing at all.
@@ -128,9 +129,11 @@ def _may_use(judge: Judge, filters: Filters) -> Callable[[Model], bool]:
 
 
 def _request(model: Model, workload: Workload, unset: frozenset[str]) -> PlanRequest:
-    if workload.task == "serve":
-        return PlanRequest(model, serve=workload)
-    return PlanRequest(model, finetune=workload, unset=unset)
+    if workload.task == "finetune":
+        return PlanRequest(model, finetune=workload, unset=unset)
+    if "generate" in unset and "context" not in unset:  # after a prompt that is named: what the model's limit leaves
+        workload = as_far_as_the_model_takes(model, workload, {"context": workload.context})
+    return PlanRequest(model, serve=workload)
 
 
 def placement_of(request: PlanRequest, offers: Sequence[Offer], caps: Caps, place: Place) -> Placement | LeftOut:

@@ -18,6 +18,7 @@ from modelpick.planning.fit import KvCacheCapacity, kv_cache_capacity, smallest_
 from modelpick.planning.placement import Placement, Placements, offers_for, place, settle
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
+from modelpick.planning.workloads import as_far_as_the_model_takes
 from modelpick.workload import Method, RunMethod, Workload, workload_from
 
 _G_CLASS = Families(gpu_class="G")
@@ -407,7 +408,8 @@ def _answer(
             raise CannotTellError(f"{asked} is not a known model", fix="check the id", code="unknown_model")
         known = shapes[asked] = (model, architecture_of(model))
     model, architecture = known
-    workload = workload_from({key: value for key, value in names.items() if key not in _OWN_NAMES})
+    options = {key: value for key, value in names.items() if key not in _OWN_NAMES}
+    workload = as_far_as_the_model_takes(model, workload_from(options), options)
     found, device = settled_estimate(model, architecture, workload, offers(workload.gpus), facts)
     body = {"model": model.id, "asked": asked, **found.as_json(), "device_high_gib": device.high / GIB}
     if "id" in names:

@@ -4,13 +4,14 @@ Options are a workload's names with values that nobody has checked yet: workload
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.memory.estimate import architecture_of
 from modelpick.planning.choose import TUNABLE
 from modelpick.planning.context_limit import within_limit
-from modelpick.workload import ONLY_SERVE, SERVE_METHODS, SERVED_ANSWER, Workload, workload_from
+from modelpick.workload import ONLY_SERVE, SERVE_METHODS, Workload, workload_from
 
 
 def tasks(
@@ -41,7 +42,7 @@ def workloads(
     if finetune is None and (data or serve is None):
         finetune = {}
     tuned = None if finetune is None else workload_from({"task": "finetune", **finetune})
-    served = None if serve is None else workload_from(_with_answers({"task": "serve", **serve}))
+    served = None if serve is None else workload_from({"task": "serve", **serve})
     if tuned is not None and served is not None and tuned.gpus != served.gpus:
         raise UsageError(
             f"fine-tuning on {tuned.gpus} GPUs and serving on {served.gpus} cannot be one machine",
@@ -52,20 +53,23 @@ def workloads(
 
 
 def unset(options: Mapping[str, object]) -> frozenset[str]:
-    """The unset settings of a fine-tuning's workload, which are chosen for each GPU."""
-    return frozenset(name for name in TUNABLE if options.get(name) is None)
+    """The unset settings that are chosen: of a fine-tuning for each GPU, of a server's load for each model."""
+    return frozenset(name for name in (*TUNABLE, *_TOKENS) if options.get(name) is None)
 
 
 def as_the_model_takes(model: Model, workload: Workload, options: Mapping[str, object]) -> Workload:
     """At most as many tokens as the model takes; what `options` names stays. Raises what context_limit does.
 
-    An architecture that is not understood is refused later, by the search.
+    An encoder writes no answer. An architecture that is not understood is refused later, by the search.
     """
     try:
-        limit = architecture_of(model).longest
+        architecture = architecture_of(model)
     except CannotTellError:
         return workload
-    return within_limit(limit, workload, _fixed(options))
+    fixed = _fixed(options)
+    if architecture.kind == "encoder" and "generate" not in fixed:
+        workload = replace(workload, generate=0)
+    return within_limit(architecture.longest, workload, fixed)
 
 
 def as_far_as_the_model_takes(model: Model, workload: Workload, options: Mapping[str, object]) -> Workload:
@@ -76,10 +80,8 @@ def as_far_as_the_model_takes(model: Model, workload: Workload, options: Mapping
         return workload
 
 
+_TOKENS = ("context", "generate")
+
+
 def _fixed(options: Mapping[str, object]) -> Collection[str]:
-    return [name for name in ("context", "generate") if options.get(name) is not None]
-
-
-def _with_answers(options: Mapping[str, object]) -> Mapping[str, object]:
-    """As many new tokens as the server will leave room for."""
-    return options if options.get("generate") is not None else {**options, "generate": SERVED_ANSWER}
+    return [name for name in _TOKENS if options.get(name) is not None]

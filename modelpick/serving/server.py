@@ -4,7 +4,7 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from modelpick.serving.engines import ENGINES, EngineChoice, choose
 from modelpick.serving.machine import LocalMachine
 from modelpick.serving.process import ManagedProcess, Supervisor
 from modelpick.serving.sizing import NoRoomError, Sizing
-from modelpick.workload import SERVED_ANSWER, Workload, workload_from
+from modelpick.workload import Workload, workload_from
 
 HOST = "127.0.0.1"  # loopback only: other machines come through port forwarding (modelpick connect)
 _ASKED_BY = {  # what a model cannot do, and the parameter that asks for it, or its form
@@ -143,7 +143,7 @@ def prepare(request: ServeRequest) -> Launch:
     )
     found = source.find(request.model, adapter=request.adapter, name=request.name, offline=request.offline)
     here = machine.look()
-    workload, asked_context = _workload(request, found.served.folder, here)
+    workload, asked = _workload(request, found.served.folder, here)
     subject = embedded.subject_of(found.base, workload, adapter=found.served.adapter is not None)
     if workload.method == "gguf":
         subject = replace(subject, model_type=source.gguf_architecture(found.served.folder), kind="gguf")
@@ -157,7 +157,7 @@ def prepare(request: ServeRequest) -> Launch:
     )
     state = (request.state or settings.state_folder(f"serve-{request.port}")).resolve()
     served = _merged(found, state) if choice.merged else found.served
-    served, sized = _sized(found.base, served, workload, choice, here, asked_context)
+    served, sized = _sized(found.base, served, workload, choice, here, asked)
     if found.doubt is not None:
         sized = replace(sized, notes=(found.doubt, *sized.notes))
     key_file = request.key_file or state / "key"
@@ -246,18 +246,17 @@ def _judged(model: str) -> str:
     return source.run_settings(path).model if (path / "run.json").is_file() else model
 
 
-def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[Workload, bool]:
-    """The serving workload, and whether the user named the context; the method is what the checkpoint brings."""
+def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[Workload, Collection[str]]:
+    """The serving workload, and what of its load the user named; the method is what the checkpoint brings."""
     names = {name: value for name, value in request.workload.items() if value is not None}
     if names.get("method") == "auto":
         del names["method"]
-    asked_context = "context" in names
+    asked = [name for name in sizing.ASKED if name in names]
     if folder.suffix == ".gguf":
         names.setdefault("method", "gguf")
     names.setdefault("method", _checkpoint_method(folder) or "bf16")
     names.setdefault("dtype", here.gpu.dtype if here.gpu else "bf16")
-    names.setdefault("generate", SERVED_ANSWER)
-    return workload_from({"task": "serve", **names}), asked_context
+    return workload_from({"task": "serve", **names}), asked
 
 
 def _checkpoint_method(folder: Path) -> str | None:
@@ -271,15 +270,15 @@ def _checkpoint_method(folder: Path) -> str | None:
 
 
 def _sized(
-    base: Model, served: Served, workload: Workload, choice: EngineChoice, here: LocalMachine, asked_context: bool
+    base: Model, served: Served, workload: Workload, choice: EngineChoice, here: LocalMachine, asked: Collection[str]
 ) -> tuple[Served, Sizing]:
     """`transformers serve` holds base and adapter as two models: where only one fits, the tuned one is served."""
     if served.adapter is None or choice.engine.name != "transformers":
-        return served, _size(base, served, workload, choice, here, asked_context, 1)
+        return served, _size(base, served, workload, choice, here, asked, 1)
     try:
-        return served, _size(base, served, workload, choice, here, asked_context, 2)
+        return served, _size(base, served, workload, choice, here, asked, 2)
     except NoRoomError:
-        sized = _size(base, served, workload, choice, here, asked_context, 1)
+        sized = _size(base, served, workload, choice, here, asked, 1)
     note = f"{served.name} is not served along with {served.adapter_name}: its weights do not fit in memory twice"
     return replace(served, base_too=False), replace(sized, notes=(*sized.notes, note))
 
@@ -290,14 +289,14 @@ def _size(
     workload: Workload,
     choice: EngineChoice,
     here: LocalMachine,
-    asked_context: bool,
+    asked: Collection[str],
     copies: int,
 ) -> Sizing:
     if served.folder.suffix == ".gguf" and base.config is None:
         return _size_of_file(served.folder, workload, here)
     return sizing.size(
         architecture_of(base), workload, choice.engine, here,
-        parameters=base.parameters, asked_context=asked_context, copies=copies,
+        parameters=base.parameters, asked=asked, copies=copies,
         by_measurement=engine_start.taught_on(here.gpu),
     )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """From the memory estimate to the server's settings: context, sequences, share of the GPU. Pure."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError, UsageError
@@ -16,6 +17,9 @@ from modelpick.workload import Workload
 # What is left to vLLM's own processes and its profiling on a CPU, outside its share: assumed, not measured.
 _CPU_SPARE_GIB = 2.5
 _DEFAULT_UTILIZATION = Workload().gpu_memory_utilization  # vLLM's own --gpu-memory-utilization
+
+ASKED = ("context", "generate", "batch")
+"""What of a server's load its user may name."""
 
 
 class NoRoomError(ModelpickError):
@@ -47,17 +51,45 @@ def size(
     machine: LocalMachine,
     *,
     parameters: int | None = None,
-    asked_context: bool = True,
+    asked: Collection[str] = ASKED,
     copies: int = 1,
     by_measurement: Callable[[MemoryEstimate], MemoryEstimate] = lambda estimate: estimate,
 ) -> Sizing:
     """The settings under which `workload` fits the machine as it is now.
 
-    `workload.batch` is the concurrency asked for; `asked_context` whether the user named the context (else it may be
-    lowered to the model's own); `by_measurement` what runs of this user's make of an
-    estimate. Raises UsageError(code="context_too_long") beyond the model's context and
+    `workload.batch` is the concurrency. `asked`: which of context, generate and batch the user named; the others may be
+    lowered, the tokens to what the model takes, the requests at once to what fits. `by_measurement`: what runs of this
+    user's make of an estimate. Raises UsageError(code="context_too_long") beyond the model's context and
     NoRoomError(code="no_gpu_memory" or "no_memory") naming the processes that use the GPU.
     """
+    options: dict[str, Any] = {
+        "parameters": parameters,
+        "asked": asked,
+        "copies": copies,
+        "by_measurement": by_measurement,
+    }
+    try:
+        return _size(architecture, workload, engine, machine, **options)
+    except NoRoomError:
+        if "batch" in asked or workload.batch == 1 or not engine.several_at_once:
+            raise
+        fewer = size(architecture, replace(workload, batch=workload.batch // 2), engine, machine, **options)
+        note = f"{fewer.concurrency} at once: there is no room for {workload.batch} of {fewer.tokens:,} tokens"
+        return replace(fewer, notes=(*(old for old in fewer.notes if " at once: " not in old), note))
+
+
+def _size(
+    architecture: Architecture,
+    workload: Workload,
+    engine: Engine,
+    machine: LocalMachine,
+    *,
+    parameters: int | None,
+    asked: Collection[str],
+    copies: int,
+    by_measurement: Callable[[MemoryEstimate], MemoryEstimate],
+) -> Sizing:
+    """The settings for just so many requests at once."""
     notes: list[str] = []
     if workload.gpus > 1 and engine.name != "vllm":
         raise UsageError(
@@ -66,7 +98,7 @@ def size(
             code="engine_cannot",
         )
     workload = replace(workload, stack=engine.stack, measure="device" if machine.gpu else "allocated")
-    workload = _within_limit(architecture, workload, asked_context, notes)
+    workload = _within_limit(architecture, workload, asked, notes)
     concurrency = workload.batch
     if not engine.several_at_once:
         if workload.batch > 1:
@@ -107,14 +139,16 @@ def _share_of_ram(needed: float, machine: LocalMachine) -> float | None:
     return min(math.ceil((needed + _CPU_SPARE_GIB) / machine.ram_total_gib * 100) / 100, _DEFAULT_UTILIZATION)
 
 
-def _within_limit(architecture: Architecture, workload: Workload, asked: bool, notes: list[str]) -> Workload:
+def _within_limit(architecture: Architecture, workload: Workload, asked: Collection[str], notes: list[str]) -> Workload:
     """The workload within the model's longest context. Unknown: the engine decides, since the files are at hand."""
     limit = architecture.longest
     if limit is None:
         notes.append("the model's longest context is not known: the engine checks it")
         return workload
-    within = within_limit(limit, workload, ("context", "generate") if asked else ("generate",))
-    if within != workload:
+    within = within_limit(limit, workload, asked)
+    if within.context == workload.context and within.generate < workload.generate:
+        notes.append(f"the model takes {limit} tokens: {within.generate} are left for the answer")
+    elif within != workload:
         notes.append(f"the context is the model's own {limit} tokens, less {within.generate} for the answer")
     return within
 

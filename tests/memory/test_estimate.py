@@ -192,7 +192,14 @@ def test_older_transformers_takes_more_and_says_so_by_its_version() -> None:
     """Qwen2 0.5B Instruct, prompts of 6144 tokens: 6.42 GiB under 4.42 (docs of QwenLM/Qwen2.5)."""
     model = index.load().find("Qwen/Qwen2-0.5B-Instruct")
     assert model is not None
-    told = {"method": "bf16", "context": 6144, "generate": 2048, "attention": "flash", "measure": "allocated"}
+    told = {
+        "method": "bf16",
+        "context": 6144,
+        "generate": 2048,
+        "batch": 1,
+        "attention": "flash",
+        "measure": "allocated",
+    }
     new, old = (estimate_model(model, workload_from(told | more)).total for more in ({}, {"stack_version": "4.42"}))
     assert old / GIB == pytest.approx(6.42, rel=0.03)
     assert new < old / 2
@@ -220,7 +227,7 @@ def test_checkpointing_never_needs_more(shape: str, workload: Workload) -> None:
 
 
 def test_the_cache_of_llama_2_7b_is_half_a_mebibyte_a_token() -> None:
-    found = estimate(LLAMA_7B, workload_from({"method": "bf16", "context": 1000, "generate": 24}))
+    found = estimate(LLAMA_7B, workload_from({"method": "bf16", "context": 1000, "generate": 24, "batch": 1}))
     assert found.kv_bytes_per_token == 2**19
     assert found.parts.kv_cache == 1024 * 2**19
 
@@ -260,7 +267,8 @@ def test_sdpa_is_eager_where_transformers_has_no_sdpa_path() -> None:
 def test_an_encoder_keeps_no_cache_and_an_encoder_decoder_keeps_its_prompt() -> None:
     assert estimate(XLM_R, workload_from({"method": "bf16", "context": 512})).parts.kv_cache == 0
     short, long = (
-        estimate(T5_BASE, workload_from({"method": "bf16", "context": n, "generate": 16})) for n in (64, 512)
+        estimate(T5_BASE, workload_from({"method": "bf16", "context": n, "generate": 16, "batch": 1}))
+        for n in (64, 512)
     )
     assert long.parts.kv_cache - short.parts.kv_cache == 2 * 12 * 768 * 2 * (512 - 64)
 
@@ -284,7 +292,8 @@ WHISPER = {
 
 def test_whisper_hears_half_a_minute_whatever_is_asked() -> None:
     shape = shapes.read(WHISPER)
-    short, long = (estimate(shape, workload_from({"method": "bf16", "context": n})) for n in (1, 448))
+    alone = {"method": "bf16", "generate": 0, "batch": 1}
+    short, long = (estimate(shape, workload_from({**alone, "context": n})) for n in (1, 448))
     per_token = 2 * 4 * 384 * 2  # keys and values of four layers
     assert short.parts.kv_cache == per_token * (1500 + 1)
     assert long.parts.kv_cache == per_token * (1500 + 448)
@@ -299,7 +308,7 @@ RWKV = {
 
 def test_a_state_does_not_grow_and_training_it_is_not_told() -> None:
     shape = shapes.read(RWKV)
-    short, long = (estimate(shape, workload_from({"method": "bf16", "context": n})) for n in (1, 4096))
+    short, long = (estimate(shape, workload_from({"method": "bf16", "context": n, "batch": 1})) for n in (1, 4096))
     assert short.parts.kv_cache == long.parts.kv_cache == 6 * 512 * (3 * 4 + 2 * 2)
     with pytest.raises(CannotTellError, match="recurrent layers"):
         estimate(shape, workload_from({"task": "finetune", "method": "lora"}))

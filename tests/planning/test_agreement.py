@@ -20,7 +20,7 @@ from modelpick.memory.estimate import architecture_of
 from modelpick.offers import embedded
 from modelpick.offers.instance import Families
 from modelpick.planning import caps, catalog_search, compare, gather, placement, plan, report
-from modelpick.planning.context_limit import context_problem
+from modelpick.planning.context_limit import context_problem, within_limit
 from modelpick.planning.engines import engine_of
 from modelpick.planning.filters import Filters
 from modelpick.planning.placement import Placements, offers_for, place
@@ -229,6 +229,8 @@ def test_one_limit_of_tokens_for_every_command(tokens: int) -> None:
         limit = shape.longest
         problem = context_problem(limit, tokens)
         work = workload_from({"task": "serve", "method": "int8", "context": tokens})
+        if problem is None:
+            work = within_limit(limit, work, ("context",))
         found = place(PlanRequest(model, serve=work), embedded.offers(), Caps(), facts)
         told = agreement.ask(model, {"task": "serve", "method": "int8", "context": tokens})
         if problem is not None:

@@ -110,7 +110,7 @@ def test_what_cannot_be_meant_is_refused(options: dict[str, Any], code: str) -> 
 
 
 def test_no_unknown_price_is_called_the_higher_one() -> None:
-    compared = gather.compare(MODEL, {"method": "bf16"}, region="ap-southeast-6")
+    compared = gather.compare(MODEL, {"method": "bf16", "batch": 1}, region="ap-southeast-6")
     priced = {row.offer.instance.name for row in compared.rows if row.offer.usd_per_hour is not None}
     assert compared.rows
     assert not priced

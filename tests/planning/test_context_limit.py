@@ -42,7 +42,8 @@ def test_only_what_nobody_asked_for_is_lowered_and_the_result_is_within(
 ) -> None:
     asked = Workload(context=prompt, generate=answer)
     prompt_left = 1 if "context" not in fixed else prompt
-    answer_left = min(answer, limit // 2) if "generate" not in fixed else answer
+    room = max(limit - prompt, 0) if "context" in fixed else limit // 2
+    answer_left = min(answer, room) if "generate" not in fixed else answer
     if prompt + answer > limit and prompt_left + answer_left > limit:
         with pytest.raises(UsageError, match="at most"):
             within_limit(limit, asked, fixed)

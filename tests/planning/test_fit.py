@@ -51,7 +51,7 @@ def test_lora_over_8_bit_weights_of_a_7b_model_fits_an_a10g_and_full_fine_tuning
 
 
 def test_memories_of_several_gpus_are_never_added_up() -> None:
-    big = workload_from({"method": "bf16", "context": 40_000})
+    big = workload_from({"method": "bf16", "context": 40_000, "batch": 1})
     assert on(big, FOUR_A10G).fits == on(big, A10G).fits is False
     sharded = replace(big, gpus=4, sharding="tensor-parallel")
     assert on(sharded, FOUR_A10G)
@@ -67,7 +67,7 @@ def test_a_gpu_without_the_dtype_lacks_it_however_much_memory_it_has() -> None:
 
 
 def test_vllm_may_use_only_its_share_of_the_card() -> None:
-    tight = workload_from({"method": "bf16", "stack": "vllm", "gpu_memory_utilization": 0.6})
+    tight = workload_from({"method": "bf16", "batch": 1, "stack": "vllm", "gpu_memory_utilization": 0.6})
     assert not on(tight)
     assert on(replace(tight, gpu_memory_utilization=0.95))
 

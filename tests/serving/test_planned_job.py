@@ -103,5 +103,5 @@ def test_told_to_stop_it_saves_first_and_serves_nothing(tmp_path: Path, echo: di
 def test_serving_alone_is_one_command(tmp_path: Path, echo: dict[str, str]) -> None:
     made = gather.plan(MODEL, serve={"method": "bf16", "context": 512})
     assert said(job_of(made, idle_minutes=5), tmp_path, echo) == [
-        f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 1 --engine vllm {KEPT}"
+        f"serve {MODEL} --method bf16 --context 512 --generate 512 --concurrency 8 --engine vllm {KEPT}"
     ]

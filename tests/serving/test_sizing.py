@@ -80,8 +80,19 @@ def test_a_context_beyond_the_model_is_refused_when_named_and_lowered_when_not()
     with pytest.raises(UsageError) as refused:
         size(model, work(context=9000), ENGINES["transformers"], machine)
     assert refused.value.code == "context_too_long"
-    sizing = size(model, work(context=9000), ENGINES["transformers"], machine, asked_context=False)
+    sizing = size(model, work(context=9000), ENGINES["transformers"], machine, asked=("generate",))
     assert sizing.tokens == model.context
+
+
+def test_requests_at_once_that_nobody_named_are_as_many_as_fit() -> None:
+    tight = LocalMachine(A10G, (), 30.0)
+    with pytest.raises(NoRoomError):
+        size(architecture(), work(), ENGINES["vllm"], tight)
+    sizing = size(architecture(), work(), ENGINES["vllm"], tight, asked=())
+    assert 1 <= sizing.concurrency < 8
+    assert sizing.needed_gib <= (sizing.free_gib or 0)
+    assert any(note.startswith(f"{sizing.concurrency} at once: there is no room") for note in sizing.notes)
+    assert size(architecture(), work(method="nf4"), ENGINES["vllm"], tight, asked=()).concurrency == 8
 
 
 def test_only_vllm_is_started_on_several_gpus() -> None:

@@ -11,7 +11,7 @@ from modelpick.cli.output import Console, Output
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.serving import server
 from modelpick.serving.server import Launch, ServeProgress
-from modelpick.workload import Workload
+from modelpick.workload import SERVED_REQUESTS, Workload
 
 
 def serve(
@@ -25,7 +25,12 @@ def serve(
     ],
     work: Annotated[Mapping[str, object], Flags(Workload, "method", "context", "generate", "gpus")],
     concurrency: Annotated[
-        str | None, typer.Option("--concurrency", metavar="N", help="Requests answered at once. Default: 4.")
+        str | None,
+        typer.Option(
+            "--concurrency",
+            metavar="N",
+            help=f"Requests answered at once. Default: {SERVED_REQUESTS}, or as many as fit.",
+        ),
     ] = None,
     adapter: Annotated[
         str | None, typer.Option("--adapter", metavar="DIR", help="LoRA adapter of MODEL to serve with it.")
@@ -72,7 +77,7 @@ def serve(
     """
     request = server.ServeRequest(
         model=model,
-        workload={**work, "batch": whole_number("--concurrency", concurrency, largest=10_000) or 4},
+        workload={**work, "batch": whole_number("--concurrency", concurrency, largest=10_000)},
         adapter=Path(adapter) if adapter else None,
         name=name,
         engine=engine,
