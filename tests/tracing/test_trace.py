@@ -34,12 +34,12 @@ def test_weights_are_counted_once_and_exactly() -> None:
 
 
 def test_the_cache_is_what_the_formula_says() -> None:
-    found = traced(method="bf16", context=512)
+    found = traced(method="bf16", context=512, generate=0, batch=1)
     assert found.parts["kv_cache"] == 2 * 2 * 2 * 64 * 512 * 2  # layers, k and v, heads, width, tokens, bytes
 
 
 def test_the_cache_of_a_long_answer_is_there_at_its_end() -> None:
-    found = traced(method="bf16", context=16, generate=5000)
+    found = traced(method="bf16", context=16, generate=5000, batch=1)
     assert found.peak_phase == "decode"
     assert found.parts["kv_cache"] == pytest.approx(2 * 2 * 2 * 64 * 5016 * 2, rel=0.01)
 
