@@ -12,7 +12,8 @@ from modelpick.datasets.examples import Example, Problem
 from modelpick.datasets.read import FEWEST_EXAMPLES, DataFile, read
 from modelpick.licensing.license_check import judge_sources
 
-Lengths = Callable[[Sequence[Example]], list[int]]
+# How a model is trained on examples: the tokens of each, and what does not hold of its template and its tokens.
+AsTrained = Callable[[Sequence[Example]], tuple[list[int], list[Problem]]]
 # English text has about 4 characters per token in BPE vocabularies (OpenAI, "What are tokens"): used, with a note,
 # only where no tokenizer is available.
 CHARACTERS_A_TOKEN = 4.0
@@ -94,18 +95,18 @@ def check_data(
     *,
     held_out: Path | None = None,
     context: int | None = None,
-    lengths: Lengths | None = None,
+    as_trained: AsTrained | None = None,
     policy: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Check a file: its lines, duplicates, leaks into `held_out`, lengths against `context`, sensitive text, sources.
 
-    `lengths` counts tokens; without it they are estimated from characters, and the report says so. Raises UsageError
-    for a file that is missing, empty or of no known kind.
+    `as_trained` counts tokens and checks what is learned; without it tokens are estimated from characters, and the
+    report says so. Raises UsageError for a file that is missing, empty or of no known kind.
     """
 
     data = read(path, on_progress=on_progress)
-    counted = lengths(data.examples) if lengths else [estimated_tokens(example) for example in data.examples]
+    counted, untrained = as_trained(data.examples) if as_trained else (list(map(estimated_tokens, data.examples)), [])
     labels = Counter(example.answer or "" for example in data.examples if example.form == "classification")
     duplicates = _duplicates(data.wholes, on_progress)
     leaks = _leaks(data.examples, read(held_out, on_progress=on_progress).examples, on_progress) if held_out else ()
@@ -114,6 +115,7 @@ def check_data(
     severity: Any = "error" if verdict == "deny" else "warning"
     problems = [
         *data.problems,
+        *untrained,
         *_too_long(data.examples, counted, context),
         *_sensitive(data.wholes, on_progress),
         *(Problem(group[0], "duplicate", _same(group), "warning") for group in duplicates),
@@ -128,7 +130,7 @@ def check_data(
         duplicates=duplicates,
         leaks=leaks,
         tokens=tuple(counted),
-        tokens_exact=lengths is not None,
+        tokens_exact=as_trained is not None,
         context=context,
         labels=tuple(labels.most_common()),
         sources=sources,

@@ -1,43 +1,78 @@
-"""Training examples, in the three forms people write them in, converted to one. Pure.
-
-- chat: `messages` (role/content) or `conversations` (from/value, ShareGPT);
-- instruction: `instruction` [+ `input`] + `output` | `response` | `answer`, also `question` + `answer`;
-- completion: `prompt` + `completion`, or `text` alone (everything is learned);
-- classification: `text` + `label`, for encoders.
-"""
+"""A training example, whatever form it was written in (forms.py). Pure."""
 
 import json
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Form = Literal["chat", "instruction", "completion", "classification"]
-Role = Literal["system", "user", "assistant"]
-_ROLES: Mapping[str, Role] = {
-    "system": "system", "user": "user", "human": "user",
-    "assistant": "assistant", "gpt": "assistant", "model": "assistant",
-}  # fmt: skip
-# One example longer than this is a file pasted by mistake: about 250,000 tokens at 4 characters a token, more than any
-# model of the catalog trains on in one sequence.
-LONGEST_CHARACTERS = 1_000_000
-_LONE = re.compile("[\ud800-\udfff]")  # JSON can write it (\\ud800), UTF-8 and every tokenizer refuse it
+Form = Literal["chat", "instruction", "completion", "classification", "preference", "thumbs"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """An answer's call of a tool; `arguments` is the JSON text of an object."""
+
+    name: str
+    arguments: str
+    id: str | None = None
+
+    def as_message(self) -> dict[str, Any]:
+        """The call in OpenAI's shape, with the arguments as an object, which is what chat templates expect."""
+        function = {"name": self.name, "arguments": json.loads(self.arguments)}
+        return {"type": "function", **({"id": self.id} if self.id else {}), "function": function}
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message."""
+    """One message. `learned` counts for the assistant's turns only: whether its tokens carry loss.
+
+    `reasoning` is what the assistant thinks before its `content`, `calls` the tools that it calls after it. `name` and
+    `call_id` are those of a tool's answer.
+    """
 
     role: Role
     content: str
+    learned: bool = True
+    reasoning: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    name: str | None = None
+    call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Everything said in this turn, as plain text."""
+        if not self.reasoning and not self.calls:
+            return self.content
+        called = (f"{call.name} {call.arguments}" for call in self.calls)
+        return "\n".join(part for part in (self.reasoning, self.content, *called) if part)
+
+    def as_message(self) -> dict[str, Any]:
+        """The turn in the shape chat templates take."""
+        message: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.reasoning:
+            message["reasoning_content"] = self.reasoning
+        if self.calls:
+            message["tool_calls"] = [call.as_message() for call in self.calls]
+        if self.name:
+            message["name"] = self.name
+        if self.call_id:
+            message["tool_call_id"] = self.call_id
+        return message
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One example: the question (`turns` up to the answer), the expected `answer`, and its line.
+    """One example: what comes before its last answer (`turns`), that `answer`, and its line.
 
-    `answer` is None in an unlabelled pool. For classification, `answer` is the label's name. `line` counts from 1 (the
-    row of a table). `source` is where the example's author says it came from.
+    A chat is one example: its earlier answers, those with `learned`, are among `turns`. `answer` is None in an
+    unlabelled pool; for classification it is the label's name, for a preference the side that was chosen.
+    `line` counts from 1 (the row of a table). `source` is where the example's author says it came from.
+
+    - `reasoning`, `calls`: what the answer thinks first, and the tools it calls.
+    - `tools`: the JSON text of each tool that is offered, in OpenAI's shape.
+    - `rejected`: the other side of a preference. `liked`: whether the answer got a thumbs up; None without thumbs.
+    - `plain`: trained as text, without the chat template; a completion always is.
     """
 
     line: int
@@ -45,36 +80,75 @@ class Example:
     turns: tuple[Turn, ...]
     answer: str | None
     source: str | None = None
+    reasoning: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    tools: tuple[str, ...] = ()
+    rejected: Turn | None = None
+    liked: bool | None = None
+    plain: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether prompt and answer are put together as they are, without a chat template."""
+        return self.plain or self.form == "completion"
+
+    @property
+    def reply(self) -> Turn | None:
+        """The last answer as a turn; None in an unlabelled pool."""
+        if self.answer is None:
+            return None
+        return Turn("assistant", self.answer, reasoning=self.reasoning, calls=self.calls)
 
     @property
     def prompt(self) -> str:
         """What is asked, as plain text."""
-        return "\n".join(turn.content for turn in self.turns)
+        return "\n".join(turn.text for turn in self.turns)
+
+    @property
+    def _replies(self) -> list[str]:
+        return [turn.text for turn in (self.reply, self.rejected) if turn is not None]
 
     @property
     def text(self) -> str:
         """Everything, as plain text."""
-        return self.prompt if self.answer is None else f"{self.prompt}\n{self.answer}"
+        return "\n".join([*(turn.text for turn in self.turns), *self._replies])
 
     @property
     def said(self) -> str:
         """Everything but the system turns, which are the same in every example."""
-        spoken = [turn.content for turn in self.turns if turn.role != "system"]
-        return "\n".join(spoken if self.answer is None else [*spoken, self.answer])
+        return "\n".join([*(turn.text for turn in self.turns if turn.role != "system"), *self._replies])
 
     @property
     def asked(self) -> str:
         """What is asked, without the system turns."""
-        return "\n".join(turn.content for turn in self.turns if turn.role != "system")
+        return "\n".join(turn.text for turn in self.turns if turn.role != "system")
 
-    def messages(self) -> list[dict[str, str]]:
+    def sides(self) -> tuple["Example", ...]:
+        """A preference as two examples of one answer each, the chosen first; anything else as one."""
+        form: Form = "completion" if self.plain else "chat"
+        if self.form not in ("preference", "thumbs"):
+            return (self,)
+        chosen = replace(self, form=form, rejected=None, liked=None)
+        if self.rejected is None:
+            return (chosen,)
+        bad = self.rejected
+        return chosen, replace(chosen, answer=bad.content, reasoning=bad.reasoning, calls=bad.calls)
+
+    def messages(self) -> list[dict[str, Any]]:
         """The turns before the answer in the shape chat templates take."""
-        return [{"role": turn.role, "content": turn.content} for turn in self.turns]
+        return [turn.as_message() for turn in self.turns]
+
+    def tool_definitions(self) -> list[dict[str, Any]] | None:
+        """The tools offered, in the shape chat templates take; None without any."""
+        return [json.loads(tool) for tool in self.tools] or None
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem in a line, as a stable code and a sentence. `severity` error stops training, warning does not."""
+    """A problem in a line, as a stable code and a sentence. `severity` error stops training, warning does not.
+
+    Line 0 is the file as a whole.
+    """
 
     line: int
     code: str
@@ -94,135 +168,6 @@ class BadExampleError(ValueError):
         self.code = code
 
 
-def form_of(record: Mapping[str, object]) -> Form:
-    """The form a record is written in. Raises BadExampleError(code="unknown_form") naming the keys found."""
-    keys = set(record)
-    if keys & {"messages", "conversations"}:
-        return "chat"
-    if "label" in keys and keys & {"text", "sentence"}:
-        return "classification"
-    if "prompt" in keys or keys == {"text"} or ("text" in keys and not keys & {"instruction", "question"}):
-        return "completion"
-    if keys & {"instruction", "question"}:
-        return "instruction"
-    found = ", ".join(sorted(map(str, record))[:6]) or "no keys"
-    raise BadExampleError(
-        "unknown_form", f"keys {found}: neither messages, instruction/output, prompt/completion nor text/label"
-    )
-
-
-def examples_from(record: Any, line: int, *, labelled: bool = True) -> tuple[Example, ...]:
-    """The examples of one record: one for each answer a chat contains, otherwise one.
-
-    `labelled=False` reads a pool: an answer may be absent. Raises BadExampleError when the record is not an example.
-    """
-    if not isinstance(record, Mapping):
-        written = json.dumps(record, ensure_ascii=False, default=str)
-        shown = written if len(written) <= 40 else f"{written[:40]}..."
-        raise BadExampleError("not_an_object", f"{shown}, not an object with named fields")
-    record = {key: value for key, value in record.items() if value is not None}  # tables fill every column
-    form = form_of(record)
-    source = record.get("source")
-    if not isinstance(source, str | None):
-        raise BadExampleError("not_text", f"source is a {type(source).__name__}, not the name of one data set")
-    made = tuple(_READERS[form](record, line, labelled))
-    for example in made:
-        if not example.text.isascii() and _LONE.search(example.text):
-            raise BadExampleError("not_unicode", "half of a surrogate pair, which is not a character")
-        if len(example.text) > LONGEST_CHARACTERS:
-            raise BadExampleError("too_large", f"{len(example.text):,} characters in one example")
-        if not example.prompt.strip() and not (form == "completion" and example.answer):
-            raise BadExampleError("empty", "the question is empty")
-        if labelled and not (example.answer or "").strip():
-            raise BadExampleError("empty", "the answer is empty" + _unread(record))
-    if source is None:
-        return made
-    return tuple(Example(e.line, e.form, e.turns, e.answer, str(source)) for e in made)
-
-
-def _unread(record: Mapping[str, object]) -> str:
-    """The other keys of a record without an answer: the column that was meant, under another name."""
-    others = [
-        key for key in map(str, record) if key not in ("prompt", "instruction", "question", "input", "source", "id")
-    ]
-    return f" (neither output nor completion among {', '.join(others[:4])})" if others else ""
-
-
-def _chat(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
-    raw = record.get("messages", record.get("conversations"))
-    if not isinstance(raw, list) or not raw:
-        raise BadExampleError("bad_chat", "messages is not a list of turns")
-    turns: list[Turn] = []
-    found = 0
-    for part in raw:
-        turn = _turn(part)
-        if turn.role == "assistant":
-            if not any(before.role == "user" for before in turns):
-                raise BadExampleError("bad_chat", "an answer comes before any question")
-            found += 1
-            yield Example(line, "chat", tuple(turns), turn.content)
-        turns.append(turn)
-    if not found:
-        if labelled:
-            raise BadExampleError("bad_chat", "no assistant turn to learn from")
-        yield Example(line, "chat", tuple(turns), None)
-
-
-def _turn(part: Any) -> Turn:
-    if not isinstance(part, Mapping):
-        raise BadExampleError("bad_chat", "a turn is not an object with role and content")
-    role = _ROLES.get(str(part.get("role", part.get("from"))).lower())
-    content = part.get("content", part.get("value"))
-    if role is None:
-        raise BadExampleError("bad_chat", f"unknown role {part.get('role', part.get('from'))!r}")
-    if isinstance(content, list) and all(isinstance(one, Mapping) and one.get("type") == "text" for one in content):
-        content = "".join(str(one.get("text", "")) for one in content)  # the parts of OpenAI's form, when all are text
-    if not isinstance(content, str):
-        raise BadExampleError("bad_chat", f"the {role}'s content is not text (tool calls and images cannot be learned)")
-    return Turn(role, content)
-
-
-def _instruction(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
-    asked = _text(record, "instruction", "question") or ""
-    extra = _text(record, "input", "context")
-    answer = _text(record, "output", "response", "answer", "completion")
-    system = _text(record, "system")
-    turns = (*((Turn("system", system),) if system else ()), Turn("user", f"{asked}\n\n{extra}" if extra else asked))
-    yield Example(line, "instruction", turns, answer)
-
-
-def _completion(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
-    if "prompt" in record:
-        yield Example(
-            line,
-            "completion",
-            (Turn("user", _text(record, "prompt") or ""),),
-            _text(record, "completion", "response", "answer"),
-        )
-    elif labelled:
-        yield Example(line, "completion", (Turn("user", ""),), _text(record, "text"))
-    else:
-        yield Example(line, "completion", (Turn("user", _text(record, "text") or ""),), None)
-
-
-def _classification(record: Mapping[str, object], line: int, labelled: bool) -> Iterable[Example]:
-    label = record["label"]
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)  # a table with a gap in it makes every whole number a float
-    if not isinstance(label, str | int) or isinstance(label, bool):
-        raise BadExampleError("bad_label", f"label {label!r} is neither a name nor a number")
-    yield Example(line, "classification", (Turn("user", _text(record, "text", "sentence") or ""),), str(label))
-
-
-def _text(record: Mapping[str, object], *names: str) -> str | None:
-    for name in names:
-        value = record.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise BadExampleError("not_text", f"{name} is a {type(value).__name__}, not text")
-        return value
-    return None
-
-
-_READERS = {"chat": _chat, "instruction": _instruction, "completion": _completion, "classification": _classification}
+def is_absent(value: object) -> bool:
+    """Whether a field says nothing: null, and the empty lists and texts that tables fill their columns with."""
+    return value is None or (isinstance(value, list | tuple | str | Mapping) and len(value) == 0)

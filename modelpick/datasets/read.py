@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from modelpick.datasets.duplicates import OnProgress
-from modelpick.datasets.examples import BadExampleError, Example, Form, Problem, examples_from
-from modelpick.errors import UsageError, first_line, printable_json
+from modelpick.datasets.examples import BadExampleError, Example, Form, Problem
+from modelpick.datasets.forms import read_record
+from modelpick.errors import UsageError, first_line, printable, printable_json
 from modelpick.extras import require
 from modelpick.files import replacing
 
@@ -222,8 +223,13 @@ class DataFile:
 
     @property
     def wholes(self) -> tuple[Example, ...]:
-        """One example a line: of a chat with several answers the last, which includes all earlier turns."""
-        return tuple({example.line: example for example in self.examples}.values())
+        """One example a line: each is a whole chat."""
+        return self.examples
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a run should say of the file: keys that are not read."""
+        return tuple(problem.text for problem in self.problems if problem.severity == "warning")
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -242,6 +248,7 @@ def read(path: Path, *, labelled: bool = True, on_progress: OnProgress | None = 
     problems: list[Problem] = []
     first: dict[Form, int] = {}
     counts: Counter[Form] = Counter()
+    unread: dict[str, list[int]] = {}  # key -> the first line that has it, and how many have
     for done, (line, record) in enumerate(records(path)):
         if on_progress and done % 1000 == 0:
             on_progress("reading", done, None)
@@ -249,13 +256,15 @@ def read(path: Path, *, labelled: bool = True, on_progress: OnProgress | None = 
             problems.append(record)
             continue
         try:
-            made = examples_from(record, line, labelled=labelled)
+            example, _, ignored = read_record(record, line, labelled=labelled)
         except BadExampleError as error:
             problems.append(Problem(line, error.code, str(error)))
             continue
-        counts[made[0].form] += 1
-        first.setdefault(made[0].form, line)
-        examples.extend(made)
+        for key in ignored:
+            unread.setdefault(key, [line, 0])[1] += 1
+        counts[example.form] += 1
+        first.setdefault(example.form, line)
+        examples.append(example)
     if not examples and not problems:
         raise UsageError(f"{path} contains no example", fix="put one example on each line", code="empty_data")
     form = counts.most_common(1)[0][0] if counts else None
@@ -267,7 +276,13 @@ def read(path: Path, *, labelled: bool = True, on_progress: OnProgress | None = 
         ]
         examples = [example for example in examples if example.form == form]
         problems.sort(key=lambda problem: problem.line)
+    problems[:0] = [_ignored_key(key, line, count) for key, (line, count) in sorted(unread.items())]
     return DataFile(path, sha256_of(path), form, tuple(examples), tuple(problems))
+
+
+def _ignored_key(key: str, line: int, count: int) -> Problem:
+    lines = f"line {line}" if count == 1 else f"{count:,} lines, first in line {line}"
+    return Problem(0, "ignored_key", f"{printable(key)} is not read ({lines})", "warning")
 
 
 def _refuse_unreadable(path: Path) -> None:

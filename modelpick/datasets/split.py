@@ -25,6 +25,7 @@ class Data:
     eval_sha256: str | None = None
     leaks: int = 0  # held-out examples left out because training repeats them
     asked_share: float | None = None  # share of the examples that was to be held out; None with an `eval_file`
+    warnings: tuple[str, ...] = ()  # what the file holds and training does not read
 
     @property
     def share(self) -> float:
@@ -109,7 +110,7 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
             code="one_label",
         )
     asked_share = None if eval_file else held_out
-    return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks, asked_share)
+    return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks, asked_share, whole.warnings)
 
 
 def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -248,6 +248,8 @@ def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) ->
     progress.note(run.data.sentence)
     if run.data.leaks:
         progress.note(f"{run.data.leaks} held-out examples repeat questions of the training data and are left out")
+    for warning in run.data.warnings:
+        progress.note(f"of the data, {warning}")
     for reason in choice.reasons:
         progress.note(reason)
     for obligation in run.permission.obligations:
@@ -299,7 +301,7 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> tuple[Loa
     """Load the base, add what is trained, encode the examples: the same state every time, by the run's seed."""
     loaded = load_for_training(settings, data.labels)
     encoded = tokenize.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
-    for note in loaded.notes:
+    for note in (*loaded.notes, *encoded.notes):
         progress.note(note)
     if settings.probe and loaded.kind == "encoder":
         progress.note(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from modelpick.datasets import duplicates, read
 from modelpick.datasets.check import check_data
 from modelpick.datasets.curate import curate_examples, pick_next
-from modelpick.datasets.examples import Example, Turn, examples_from
+from modelpick.datasets.examples import Example, Turn
+from modelpick.datasets.forms import example_from
 from modelpick.errors import UsageError
 
 
@@ -38,15 +39,15 @@ def example(line: int, prompt: str, answer: str | None = "a good answer.") -> Ex
     ],
 )
 def test_every_form_is_recognised(record: dict[str, Any], form: str, prompt: str, answer: str) -> None:
-    (one,) = examples_from(record, 1)
+    one = example_from(record, 1)
     assert (one.form, one.prompt, one.answer) == (form, prompt, answer)
 
 
-def test_a_chat_teaches_each_answer_with_what_came_before() -> None:
-    turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
-    made = examples_from({"messages": [{"role": role, "content": text} for role, text in turns]}, 1)
-    assert [one.answer for one in made] == ["b", "d"]
-    assert len(made[1].turns) == 3
+def test_a_chat_is_one_example_whose_earlier_answers_are_learned_too() -> None:
+    turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"), ("user", "e")]
+    made = example_from({"messages": [{"role": role, "content": text} for role, text in turns]}, 1)
+    assert made.answer == "d"
+    assert [(turn.content, turn.learned) for turn in made.turns if turn.role == "assistant"] == [("b", True)]
 
 
 def test_line_forty_thousand_is_named(tmp_path: Path) -> None:
@@ -228,7 +229,7 @@ def test_what_spreadsheets_write_is_read(
     ("record", "code"),
     [
         ({"prompt": "half a \ud800 pair", "completion": "c"}, "not_unicode"),
-        ({"prompt": "p", "chosen": "a", "rejected": "b"}, "empty"),
+        ({"prompt": "p", "chosen": "a", "rejected": "a "}, "equal_sides"),
         ({"prompt": "p", "completion": "c", "source": ["a", "b"]}, "not_text"),
         ({"text": "t", "label": 0.5}, "bad_label"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": None}]}, "bad_chat"),
@@ -243,8 +244,8 @@ def test_text_parts_and_whole_floats_are_what_they_mean() -> None:
         {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
         {"role": "assistant", "content": "Ho"},
     ]
-    assert examples_from({"messages": turns}, 1)[0].prompt == "Hi"
-    assert examples_from({"text": "t", "label": 2.0}, 1)[0].answer == "2"
+    assert example_from({"messages": turns}, 1).prompt == "Hi"
+    assert example_from({"text": "t", "label": 2.0}, 1).answer == "2"
 
 
 def test_check_says_no_to_what_finetune_would_refuse(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.catalog.folder import read_folder  # noqa: E402
-from modelpick.datasets.examples import examples_from  # noqa: E402
+from modelpick.datasets.forms import example_from  # noqa: E402
 from modelpick.datasets.split import Data  # noqa: E402
 from modelpick.errors import CannotTellError, UsageError  # noqa: E402
 from modelpick.evaluation import before_after  # noqa: E402
@@ -104,7 +104,7 @@ def test_what_is_measured_after_training_is_what_a_reloaded_adapter_says(tmp_pat
     model = adapters.add_lora(loaded, rank=4, alpha=8, dropout=0.0, targets="all-linear", checkpointing=False)
     batch = batch_for(loaded)
     train(model, batch)
-    data = Data((), examples_from({"prompt": "one two", "completion": "three"}, 1), "", (), ())
+    data = Data((), (example_from({"prompt": "one two", "completion": "three"}, 1),), "", (), ())
     settings = RunSettings("m", "d", "o", context=32)
     model.save_pretrained(tmp_path / "adapter")
     again = adapters.load_adapter(str(tmp_path / "base"), tmp_path / "adapter", options)

@@ -1,14 +1,15 @@
 """Which tokens carry loss: those of answers, and no other, whatever the chat template does."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("torch", reason="the extra train is absent")
-from modelpick.datasets.examples import examples_from
+from modelpick.datasets.forms import example_from
 from modelpick.loading import load
-from modelpick.loading.tokenize import IGNORED, encode, lengths
+from modelpick.loading.tokenize import IGNORED, encode, lengths, tokenized
 from tests import tiny_models
 
 TURNS = [
@@ -32,33 +33,36 @@ THINKING = (
 )
 
 
-def learned(template: str | None, record: dict[str, Any]) -> list[tuple[str, str]]:
-    """(what is shown, what is learned) of every example of a record."""
+def learned(template: str | None, record: dict[str, Any]) -> list[list[tuple[bool, str]]]:
+    """The parts of every row of a record: (is it learned?, its text)."""
     tokenizer = tiny_models.tokenizer(chat_template=template)
-    rows = encode(examples_from(record, 1), tokenizer, "decoder", 10_000).rows
+    rows = encode([example_from(record, 1)], tokenizer, "decoder", 10_000).rows
+    found = []
     for row in rows:
-        assert [
-            token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label not in (token, IGNORED)
-        ] == []
-        first = next(place for place, label in enumerate(row["labels"]) if label != IGNORED)
-        assert IGNORED not in row["labels"][first:]
-    return [
-        (
-            tokenizer.decode([t for t, label in zip(row["input_ids"], row["labels"], strict=True) if label == IGNORED]),
-            tokenizer.decode([label for label in row["labels"] if label != IGNORED]),
-        )
-        for row in rows
-    ]
+        pairs = list(zip(row["input_ids"], row["labels"], strict=True))
+        assert all(label in (token, IGNORED) for token, label in pairs)
+        parts = itertools.groupby(pairs, key=lambda pair: pair[1] != IGNORED)
+        found.append([(taught, tokenizer.decode([token for token, _ in part])) for taught, part in parts])
+    return found
 
 
-@pytest.mark.parametrize("template", [BARE, MARKED, THINKING, load.PLAIN_CHAT_TEMPLATE])
-def test_each_answer_of_a_chat_is_learned_once_and_its_end_with_it(template: str) -> None:
-    first, second = learned(template, CHAT)
-    assert first[1].strip() == "three four</s>"
-    assert second[1].strip() == "six</s>"
-    assert "three four" in second[0]
-    assert "Be kind." in first[0]
-    assert first[0].rstrip().endswith(("assistant:", "Answer:", "</think>"))
+@pytest.mark.parametrize("template", [BARE, MARKED, load.PLAIN_CHAT_TEMPLATE])
+def test_a_chat_is_one_row_in_which_each_answer_and_its_end_are_learned(template: str) -> None:
+    (parts,) = learned(template, CHAT)
+    assert [taught for taught, _ in parts] == [False, True, False, True]
+    (_, before), (_, first), (_, between), (_, second) = parts
+    assert first.strip() == "three four</s>"
+    assert second.strip() == "six</s>"
+    assert "Be kind." in before
+    assert before.rstrip().endswith(("assistant:", "Answer:"))
+    assert "five" in between
+
+
+def test_where_earlier_answers_are_rendered_otherwise_each_has_its_own_row() -> None:
+    first, second = learned(THINKING, CHAT)
+    assert [text.strip() for taught, text in (*first, *second) if taught] == ["three four</s>", "six</s>"]
+    assert "<think></think>" in first[0][1]
+    assert "three four" in second[0][1]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,8 @@ def test_each_answer_of_a_chat_is_learned_once_and_its_end_with_it(template: str
     ],
 )
 def test_of_the_other_forms_too_only_the_answer_is_learned(record: dict[str, Any], shown: str, taught: str) -> None:
-    assert learned(load.PLAIN_CHAT_TEMPLATE, record) == [(shown, taught)]
+    expected = [part for part in ((False, shown), (True, taught)) if part[1]]
+    assert learned(load.PLAIN_CHAT_TEMPLATE, record) == [expected]
 
 
 def test_the_trainer_hands_the_model_these_labels_and_no_others(
@@ -84,7 +89,7 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     from modelpick.training import train
 
     loaded = load.load(str(tiny_models.make("llama", tmp_path / "base")), load.LoadOptions())
-    encoded = encode(examples_from(CHAT, 1), loaded.tokenizer, "decoder", 200)
+    encoded = encode([example_from(CHAT, 1)], loaded.tokenizer, "decoder", 200)
     model = adapters.add_lora(loaded, rank=2, alpha=4, dropout=0, targets="all-linear", checkpointing=False)
     seen: list[Any] = []
     model.register_forward_pre_hook(
@@ -111,7 +116,6 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
 )
 def test_lengths_are_those_of_training(kind: load.Kind, record: dict[str, Any]) -> None:
     tokenizer = tiny_models.tokenizer(chat_template=THINKING)
-    examples = examples_from(record, 1)
+    examples = [example_from(record, 1)]
     longest = encode(examples, tokenizer, kind, 10_000, ("yes",)).longest
-    assert max(lengths(examples, tokenizer, kind)) == longest
-    assert len(lengths(examples, tokenizer, kind)) == len(examples)
+    assert lengths(tokenized(examples, tokenizer, kind)) == [longest]

@@ -9,9 +9,9 @@ import typer
 
 from modelpick.cli.options import PolicyName, whole_number
 from modelpick.cli.output import Output, Waiting
-from modelpick.datasets.check import Lengths, check_data, estimated_tokens
+from modelpick.datasets.check import AsTrained, check_data, estimated_tokens
 from modelpick.datasets.curate import curate_examples
-from modelpick.datasets.examples import Example
+from modelpick.datasets.examples import Example, Problem
 from modelpick.datasets.read import copy_lines, read, read_for_training
 from modelpick.errors import EXIT_NO, UsageError
 from modelpick.evaluation.active_learning import next_to_label
@@ -49,12 +49,12 @@ def check(
 
     limit = whole_number("--context", context)
     with Waiting(out) as on_progress:
-        lengths, known = _as_trained(model) if model else (None, None)
+        as_trained, known = _as_trained(model) if model else (None, None)
         report = check_data(
             Path(file),
             held_out=Path(held_out) if held_out else None,
             context=limit or known,
-            lengths=lengths,
+            as_trained=as_trained,
             policy=policy,
             on_progress=on_progress,
         )
@@ -158,8 +158,8 @@ def _fresh(output: str) -> Path:
     return target
 
 
-def _as_trained(model: str) -> tuple[Lengths, int | None]:
-    """How a model counts the tokens of examples, and the most tokens it has positions for (None: no limit)."""
+def _as_trained(model: str) -> tuple[AsTrained, int | None]:
+    """How a model is trained on examples, and the most tokens it has positions for (None: no limit)."""
     require_train()
     with silence_libraries():
         options = load.LoadOptions()
@@ -167,11 +167,14 @@ def _as_trained(model: str) -> tuple[Lengths, int | None]:
         kind = load.kind_of(config)
         tokenizer = load.load_tokenizer(model, options, kind)[0]
 
-    def lengths(examples: Sequence[Example]) -> list[int]:
+    def as_trained(examples: Sequence[Example]) -> tuple[list[int], list[Problem]]:
         with silence_libraries():
-            return tokenize.lengths(examples, tokenizer, kind)
+            made = tokenize.tokenized([side for example in examples for side in example.sides()], tokenizer, kind)
+        widths = iter(tokenize.lengths(made))
+        longest = [max(next(widths) for _ in example.sides()) for example in examples]
+        return longest, [problem for one in made for problem in one.problems]
 
-    return lengths, load.longest_known(config, kind)
+    return as_trained, load.longest_known(config, kind)
 
 
 SUBCOMMANDS = {"check": check, "curate": curate, "next": next_}
