@@ -134,6 +134,12 @@ class Example:
         bad = self.rejected
         return chosen, replace(chosen, answer=bad.content, reasoning=bad.reasoning, calls=bad.calls)
 
+    def last_answer_only(self) -> "Example":
+        """The same, of which the last answer alone is learned, or measured."""
+        if not any(turn.role == "assistant" and turn.learned for turn in self.turns):
+            return self
+        return replace(self, turns=tuple(replace(turn, learned=turn.role != "assistant") for turn in self.turns))
+
     def messages(self) -> list[dict[str, Any]]:
         """The turns before the answer in the shape chat templates take."""
         return [turn.as_message() for turn in self.turns]

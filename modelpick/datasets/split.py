@@ -101,6 +101,7 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
                 fix="add examples that ask something else, give --eval-data FILE, or measure nothing: --held-out 0",
                 code="nothing_held_out",
             )
+    test = tuple(example.last_answer_only() for example in test)  # training may have the openings of a held-out chat
     sources = tuple(sorted({example.source for example in (*train, *test) if example.source}))
     labels = labels_of((*train, *test))
     if len(labels) == 1:
