@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RecordReading:
     """How a record is read: where it stands, whether an answer must be there, and the keys that nothing reads."""
 
     line: int
@@ -45,7 +45,7 @@ class FormRow:
     form: Form
     required: tuple[tuple[str, ...], ...]
     meaning: tuple[str, ...]
-    reader: Callable[[Record, Reading], Example]
+    reader: Callable[[Record, RecordReading], Example]
     known: tuple[str, ...] = ("id", "idx", "index", "uuid", "source")
     texts_alone: bool = False
 
@@ -102,7 +102,7 @@ def read_record(record: Any, line: int, *, labelled: bool = True) -> tuple[Examp
     if not isinstance(source, str | None):
         raise BadExampleError("not_text", f"source is a {type(source).__name__}, not the name of one data set")
     seen = _Record(record)
-    example = row.reader(seen, Reading(line, labelled, ignored))
+    example = row.reader(seen, RecordReading(line, labelled, ignored))
     if not record.keys() <= seen.read:
         _refuse_unread(record, row, seen.read)
     _check(example, record, labelled)
@@ -205,13 +205,13 @@ def _unread(record: Record) -> str:
 # The readers ---------------------------------------------------------------------------------------------------------
 
 
-def _chat(record: Record, reading: Reading) -> Example:
+def _chat(record: Record, reading: RecordReading) -> Example:
     one_of({name: record.get(name) or None for name in _CHATS}, _CHATS)
     name = "messages" if not is_absent(record.get("messages")) else "conversations"
     return chat_example(_turns(record, name, reading), record, reading)
 
 
-def _turns(record: Record, name: str, reading: Reading) -> list[Turn]:
+def _turns(record: Record, name: str, reading: RecordReading) -> list[Turn]:
     """The turns under a key, after the system turn that LLaMA-Factory puts beside them."""
     found = turns_of(record.get(name), reading.ignored, name)
     system = _text(record, "system")
@@ -222,7 +222,7 @@ def _turns(record: Record, name: str, reading: Reading) -> list[Turn]:
     return [Turn("system", system), *found]
 
 
-def chat_example(turns: list[Turn], record: Record, reading: Reading) -> Example:
+def chat_example(turns: list[Turn], record: Record, reading: RecordReading) -> Example:
     """A chat up to the last answer that is learned. Raises BadExampleError where there is none."""
     tools = tools_of(one_of(record, ("tools", "functions")))
     last = max((at for at, turn in enumerate(turns) if turn.role == "assistant" and turn.learned), default=None)
@@ -239,7 +239,7 @@ def _answered(example: Example, reply: Turn) -> Example:
     return replace(example, answer=reply.content, reasoning=reply.reasoning, calls=reply.calls)
 
 
-def _instruction(record: Record, reading: Reading) -> Example:
+def _instruction(record: Record, reading: RecordReading) -> Example:
     asked = _text(record, "instruction", "question") or ""
     extra = _text(record, "input", "context")
     system = _text(record, "system")
@@ -265,7 +265,7 @@ def _history(raw: Any) -> list[tuple[str, str]]:
     return [(pair[0], pair[1]) for pair in pairs]
 
 
-def _completion(record: Record, reading: Reading) -> Example:
+def _completion(record: Record, reading: RecordReading) -> Example:
     prompt = one_of(record, ("prompt",))
     if isinstance(prompt, list):  # TRL's conversational form
         return chat_example(
@@ -278,7 +278,7 @@ def _completion(record: Record, reading: Reading) -> Example:
     return Example(reading.line, "completion", (Turn("user", _text(record, "prompt") or ""),), answer)
 
 
-def _prompted(record: Record, completion: Any, reading: Reading) -> list[Turn]:
+def _prompted(record: Record, completion: Any, reading: RecordReading) -> list[Turn]:
     """The turns of a prompt, none of which is learned, and of its completion (a text, a turn or a list of them)."""
     turns = [replace(turn, learned=False) for turn in turns_of(record["prompt"], reading.ignored, "prompt")]
     if is_absent(completion):
@@ -286,14 +286,14 @@ def _prompted(record: Record, completion: Any, reading: Reading) -> list[Turn]:
     return [*turns, *_side(completion, "completion", reading)]
 
 
-def _text_alone(record: Record, reading: Reading) -> Example:
+def _text_alone(record: Record, reading: RecordReading) -> Example:
     text = _text(record, "text")
     if reading.labelled:
         return Example(reading.line, "completion", (Turn("user", ""),), text)
     return Example(reading.line, "completion", (Turn("user", text or ""),), None)
 
 
-def _classification(record: Record, reading: Reading) -> Example:
+def _classification(record: Record, reading: RecordReading) -> Example:
     label = record["label"]
     if isinstance(label, float) and label.is_integer():
         label = int(label)  # a table with a gap in it makes every whole number a float
@@ -303,13 +303,13 @@ def _classification(record: Record, reading: Reading) -> Example:
     return Example(reading.line, "classification", (Turn("user", text),), str(label))
 
 
-def _preference(record: Record, reading: Reading) -> Example:
+def _preference(record: Record, reading: RecordReading) -> Example:
     """A question with the answer that was chosen and the one that was rejected, in TRL's and LLaMA-Factory's shapes."""
     chosen, rejected = record["chosen"], record["rejected"]
     return _pair(_question(record, reading, (chosen, rejected)), chosen, rejected, reading)
 
 
-def _openai_preference(record: Record, reading: Reading) -> Example:
+def _openai_preference(record: Record, reading: RecordReading) -> Example:
     """OpenAI's: `input` has messages and tools, `preferred_output` and `non_preferred_output` are lists of turns."""
     asked = record.get("input")
     if not isinstance(asked, Mapping):
@@ -323,7 +323,7 @@ def _openai_preference(record: Record, reading: Reading) -> Example:
     return _pair(example, record["preferred_output"], record["non_preferred_output"], reading)
 
 
-def _question(record: Record, reading: Reading, sides: tuple[Any, ...] = ()) -> Example:
+def _question(record: Record, reading: RecordReading, sides: tuple[Any, ...] = ()) -> Example:
     """What is asked in a preference or a judged answer: an example without its answer."""
     for name in ("messages", "conversations"):
         if not is_absent(record.get(name)):
@@ -347,7 +347,7 @@ def _question(record: Record, reading: Reading, sides: tuple[Any, ...] = ()) -> 
     raise BadExampleError("bad_pair", "no prompt: what the two answers were given to is not known")
 
 
-def _shared(sides: tuple[Any, ...], record: Record, reading: Reading) -> Example:
+def _shared(sides: tuple[Any, ...], record: Record, reading: RecordReading) -> Example:
     """What two whole chats have in common before they part."""
     shared = 0
     while shared < min(map(len, sides)) and sides[0][shared] == sides[1][shared]:
@@ -359,7 +359,7 @@ def _shared(sides: tuple[Any, ...], record: Record, reading: Reading) -> Example
     return _unanswered("preference", turns_of(list(sides[0][:shared]), reading.ignored, "chosen"), record, reading)
 
 
-def _unanswered(form: Form, turns: list[Turn], record: Record, reading: Reading) -> Example:
+def _unanswered(form: Form, turns: list[Turn], record: Record, reading: RecordReading) -> Example:
     """Turns that only ask. Raises BadExampleError where they end with an answer."""
     if turns[-1].role == "assistant":
         raise BadExampleError("bad_pair", "the question ends with an answer")
@@ -367,7 +367,7 @@ def _unanswered(form: Form, turns: list[Turn], record: Record, reading: Reading)
     return Example(reading.line, form, quiet, None, tools=tools_of(record.get("tools")))
 
 
-def _pair(asked: Example, chosen: Any, rejected: Any, reading: Reading) -> Example:
+def _pair(asked: Example, chosen: Any, rejected: Any, reading: RecordReading) -> Example:
     before = len(asked.turns)
     good, bad = (_one_reply(side, name, before, reading) for side, name in ((chosen, "chosen"), (rejected, "rejected")))
     if good.text.split() == bad.text.split():
@@ -377,7 +377,7 @@ def _pair(asked: Example, chosen: Any, rejected: Any, reading: Reading) -> Examp
     return replace(_answered(asked, good), rejected=bad)
 
 
-def _one_reply(side: Any, name: str, before: int, reading: Reading) -> Turn:
+def _one_reply(side: Any, name: str, before: int, reading: RecordReading) -> Turn:
     """The one answer of a side. Raises BadExampleError where a side is a whole dialogue of its own."""
     turns = _side(side, name, reading)
     if len(turns) > 1:
@@ -389,7 +389,7 @@ def _one_reply(side: Any, name: str, before: int, reading: Reading) -> Turn:
     return turns[0]
 
 
-def _side(side: Any, name: str, reading: Reading) -> list[Turn]:
+def _side(side: Any, name: str, reading: RecordReading) -> list[Turn]:
     """A text, a turn, or a list of turns."""
     if isinstance(side, str):
         return [Turn("assistant", side)]
@@ -409,7 +409,7 @@ _THUMBS: Mapping[str, bool] = {
 _THUMB_KEYS = ("kto_tag", "thumbs", "desirable")
 
 
-def _thumbs(record: Record, reading: Reading) -> Example:
+def _thumbs(record: Record, reading: RecordReading) -> Example:
     """One answer, and whether it was liked."""
     raw = one_of(record, ("label", *_THUMB_KEYS))
     liked = _THUMBS.get(str(raw).strip().lower().removesuffix(".0"))
