@@ -91,7 +91,7 @@ class _Template:
         except jinja2.TemplateSyntaxError as error:
             raise UsageError(
                 f"the model's chat template is broken: {first_line(error)} (line {error.lineno} of the template)",
-                fix="mend chat_template in tokenizer_config.json, or chat_template.jinja",
+                fix="correct chat_template in tokenizer_config.json, or chat_template.jinja",
                 code="broken_template",
             ) from None
         except Exception as error:  # what templates raise by themselves: a system turn, or turns out of order
