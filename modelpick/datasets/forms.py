@@ -129,7 +129,7 @@ class _Record(dict[str, Any]):
 
 
 def _refuse_unread(record: Record, row: FormRow, read: set[str]) -> None:
-    """Raise BadExampleError for a key with a meaning that the reader had no use for beside the others."""
+    """Raise BadExampleError for a key with a meaning that the reader had no use for."""
     for key in record:
         if key in row.reads and key not in row.known and key not in read and not is_absent(record[key]):
             raise BadExampleError(
@@ -212,7 +212,7 @@ def _chat(record: Record, reading: RecordReading) -> Example:
 
 
 def _turns(record: Record, name: str, reading: RecordReading) -> list[Turn]:
-    """The turns under a key, after the system turn that LLaMA-Factory puts beside them."""
+    """The turns under a key, after the system turn that LLaMA-Factory keeps apart."""
     found = turns_of(record.get(name), reading.ignored, name)
     system = _text(record, "system")
     if not system:

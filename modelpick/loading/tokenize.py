@@ -263,7 +263,7 @@ def _problems(example: Example, rows: Sequence[EncodedRow], tokenizer: Any) -> I
 
 
 def _special(tokenizer: Any) -> frozenset[int]:
-    """The ids of tokens that are no text: what ends a turn is one of them."""
+    """The ids of control tokens: what ends a turn is one of them."""
     marked = (id for id, token in tokenizer.added_tokens_decoder.items() if token.special)
     return frozenset((*tokenizer.all_special_ids, *marked)) - {tokenizer.unk_token_id}
 
