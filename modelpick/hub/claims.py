@@ -7,13 +7,13 @@ as one example, and the example is judged by the functions that `license` calls:
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from modelpick.catalog.derived import derivation
 from modelpick.catalog.hub_record import merged
 from modelpick.catalog.model import BaseModel, Model
 from modelpick.catalog.parts import RepositoryParts
-from modelpick.hub.name_keys import prefixes_of
 from modelpick.licensing.assessed_model import modality_of, organisation_of
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.identify import Known, Unknown, identify, licenses_in
@@ -44,6 +44,11 @@ class HubClaim:
 
     def model(self, id: str | None = None, bases: Sequence[str] = (), revision: str | None = None) -> Model:
         """The claim as a Model, or that of another row with the same claim."""
+        if id is None and not bases and revision is None:
+            return _example(self)
+        return self._model(id, bases, revision)
+
+    def _model(self, id: str | None, bases: Sequence[str], revision: str | None) -> Model:
         fields = {"license": self.license, "license_name": self.license_name, "license_link": self.license_link}
         card = json.loads(self.rest) if self.rest is not None else {}
         card |= {name: json.loads(value) for name, value in fields.items() if value is not None}
@@ -52,6 +57,12 @@ class HubClaim:
             "pipeline_tag": self.pipeline_tag, "library_name": self.library,
         }  # fmt: skip
         return replace(model_of(record, revision), base_models=tuple(BaseModel(base) for base in bases))
+
+
+@lru_cache(maxsize=100_000)
+def _example(claim: HubClaim) -> Model:
+    """A claim is looked at to tell it apart, and again when it is judged."""
+    return claim._model(None, (), None)
 
 
 def model_of(record: Mapping[str, Any], revision: str | None = None) -> Model:
@@ -95,7 +106,29 @@ class Contexts:
         self._traits: dict[int, _Traits] = {}
         self._numbers: dict[object, int] = {}
         self._sets: dict[frozenset[int], _Told] = {}
+        self._subject_classes: dict[object, int] = {}
+        self._ancestor_classes: dict[object, int] = {}
+        self._context_classes: dict[object, int] = {}
         self.judged: list[tuple[int, tuple[int, ...]]] = []  # the claim, and claims that are examples of its context
+
+    def subject_class(self, claim: int) -> tuple[int, bool]:
+        """A number that claims share which every context is reduced alike for, and whether kinds of ancestors tell it
+        anything."""
+        own, is_problem = self.traits(claim), self._claims[claim].problem is not None
+        key = (is_problem, own.roots, own.has_open_name, own.with_parents, own.alone)
+        return self._subject_classes.setdefault(key, len(self._subject_classes)), own.has_open_name
+
+    def ancestor_class(self, claim: int) -> int:
+        """A number that claims share which tell the same to what descends from them."""
+        own = self.traits(claim)
+        return self._ancestor_classes.setdefault((own.is_found, own.shown, own.kind), len(self._ancestor_classes))
+
+    def context_classes(self, ancestors: Iterable[int]) -> tuple[int, int]:
+        """Two numbers that sets of ancestors share: all that they tell, and what they tell where kinds do not count."""
+        told = self._told(frozenset(ancestors))
+        whole, of_roots = (told.always, told.roots, told.kinds), (told.always, told.roots)
+        numbers = self._context_classes
+        return numbers.setdefault(whole, len(numbers)), numbers.setdefault(of_roots, len(numbers))
 
     def number(self, claim: int, ancestors: Iterable[int]) -> int:
         """The number of a claim under ancestors of these claims."""
@@ -202,3 +235,12 @@ def owners_that_matter(facts: LicenseFacts) -> frozenset[str]:
     """The organisations (lower case) whose word counts for more than anybody's: of named licenses and of families."""
     owners = {owner.lower() for one in facts.licenses.licenses if one.named for owner in one.named.by}
     return frozenset(owners | {owner.lower() for family in facts.families for owner in family.owners})
+
+
+def prefixes_of(facts: LicenseFacts) -> tuple[str, ...]:
+    """The prefixes that some license asks the names of derived models to begin with."""
+    if "name_prefixes" not in facts.memo:
+        asked = {one.owes.name_prefix for one in facts.licenses.licenses if one.owes.name_prefix}
+        facts.memo["name_prefixes"] = tuple(sorted(asked))
+    prefixes: tuple[str, ...] = facts.memo["name_prefixes"]
+    return prefixes

@@ -5,7 +5,7 @@ is needed and absent is refused by name; an optional column may be absent, and t
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +50,12 @@ class HubTable:
 
     The query's columns: row, id, tags (a list of texts), bases (of baseModels and the card), license, license_name
     and license_link (JSON of the card), gated (text), pipeline_tag, library_name, downloads, sha, datasets (of the
-    card). `rare` reads the few cards that state something in other fields or forms: row, id, bases, the card as JSON;
-    None where there are no cards.
+    card), rare (the card as JSON, where it is one of the few that state something in other fields or forms).
     """
 
     query: str
     rows: int
     missing: tuple[str, ...]
-    rare: str | None = None
 
     @property
     def not_judged(self) -> tuple[str, ...]:
@@ -118,7 +116,6 @@ def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
             raise _refused(path, f"has a column {name} of type {printable(types[name])[:80]}, which is not understood")
     readers |= _optional(types)
     missing = tuple(name for name in OPTIONAL if readers.get(name, "") is None)
-    bases = readers["baseModels"] or "[]"
     if (sets := _card("datasets", types)) is not None:
         simple = f"regexp_full_match({sets}, {quoted(_SIMPLE)})"
         readers["datasets"] = f"CASE WHEN {simple} THEN {_listed(sets)} ELSE [] END"
@@ -131,8 +128,14 @@ def hub_table(connection: "DuckDBPyConnection", path: Path) -> HubTable:
         # A card is parsed once, whatever is read of it.
         paths = ", ".join(quoted(f"$.{field}") for field in _OF_THE_CARD)
         source = f"""(SELECT *, TRY(json_extract("cardData", [{paths}])) AS read_of_card FROM {source})"""
-    rare = _rare(types, f"{readers['id']} AS id, {bases} AS bases", source)
-    return HubTable(f"SELECT file_row_number AS row, {columns} FROM {source}", rows, missing, rare)
+        # As columns, since the database evaluates again what stands in several branches of a CASE.
+        fields = ", ".join(
+            f"nullif(CAST(read_of_card[{number}] AS VARCHAR), 'null') AS card_{field}"
+            for number, field in enumerate(_OF_THE_CARD, 1)
+        )
+        source = f"(SELECT *, {fields} FROM {source})"
+    columns += f", {_rare(types) or 'CAST(NULL AS VARCHAR)'} AS rare"
+    return HubTable(f"SELECT file_row_number AS row, {columns} FROM {source}", rows, missing)
 
 
 def checked_path(path: Path) -> None:
@@ -148,6 +151,11 @@ def checked_path(path: Path) -> None:
 def quoted(text: str) -> str:
     """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quoted_list(texts: Iterable[str]) -> str:
+    """Texts as SQL writes what stands in IN (...); one that nothing equals where there are none."""
+    return ", ".join(quoted(text) for text in sorted(texts)) or "''"
 
 
 def _refused(path: Path, what: str) -> UsageError:
@@ -221,8 +229,9 @@ def _word_of(field: str | None) -> str:
     return f"CASE WHEN json_type({field}) = 'VARCHAR' THEN {text} END"
 
 
-def _rare(types: Mapping[str, str], columns: str, source: str) -> str | None:
-    """Reads the cards with a key that means license, parents, data or a gate, or with a usual one in another form."""
+def _rare(types: Mapping[str, str]) -> str | None:
+    """The card as JSON, where it has a key that means license, parents, data or a gate, or a usual one in another form;
+    else NULL. None where there are no cards."""
     kind = types.get("cardData", "")
     text = 'CAST("cardData" AS VARCHAR)'
     if kind.startswith("STRUCT("):
@@ -231,9 +240,10 @@ def _rare(types: Mapping[str, str], columns: str, source: str) -> str | None:
         return None
     meant = ", ".join(quoted(key) for key in sorted(MEANT_KEYS))
     known = "'license', 'license_name', 'license_link', 'base_model', 'datasets', 'tags', 'language', 'pipeline_tag'"
+    # A CASE, since AND and OR in a lambda evaluate both sides for every key.
     tells = (
-        f"key NOT IN ({known}) AND (starts_with(key, 'extra_gated_') OR regexp_matches(key, '(?i)licen[cs]e') "
-        f"OR regexp_replace(lower(key), '[^a-z]', '', 'g') IN ({meant}))"
+        f"CASE WHEN key IN ({known}) THEN false WHEN starts_with(key, 'extra_gated_') THEN true "
+        f"ELSE regexp_matches(key, '(?i)licen[cs]e') OR regexp_replace(lower(key), '[^a-z]', '', 'g') IN ({meant}) END"
     )
     odd = [f"len(list_filter(TRY(json_keys({text})), lambda key: {tells})) > 0"]
     relation, parents = _card("base_model_relation", types), _card("base_model", types)
@@ -241,15 +251,14 @@ def _rare(types: Mapping[str, str], columns: str, source: str) -> str | None:
     for field in ("base_model", "datasets"):
         value = _card(field, types)
         odd.append(f"NOT regexp_full_match({value}, {quoted(_SIMPLE)}) OR json_array_length({value}) > {_MANY}")
-    picked = f"CAST(file_row_number AS INTEGER) AS row, {columns}, {text} AS card"
-    return f"SELECT {picked} FROM {source} WHERE {' OR '.join(odd)}"
+    return f"CASE WHEN {' OR '.join(odd)} THEN {text} END"
 
 
 def _card(field: str, types: Mapping[str, str]) -> str | None:
     """A field of the card as JSON text; NULL where the card has none."""
     kind = types.get("cardData", "")
     if kind in _TEXT:
-        return f"nullif(CAST(read_of_card[{_OF_THE_CARD.index(field) + 1}] AS VARCHAR), 'null')"
+        return f"card_{field}"
     if kind.startswith("STRUCT("):
         known = f"{field} " in kind.replace('"', "").replace("(", " ").replace(",", " ")
         return f"""CAST(to_json("cardData".{field}) AS VARCHAR)""" if known else "CAST(NULL AS VARCHAR)"

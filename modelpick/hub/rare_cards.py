@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from modelpick.catalog import card
 from modelpick.catalog.hub_record import API
 from modelpick.hub.ancestry import numbered
-from modelpick.hub.hub_table import HubTable
 from modelpick.licensing.facts import LicenseFacts
 from modelpick.licensing.license_text import read_text
 from modelpick.licensing.statements.reading import read_statements
@@ -25,15 +24,15 @@ GATE = "extra_gated_"
 _IN_THE_CLAIM = ("license", "license_name", "license_link")  # whatever their type
 
 
-def add_rare_cards(connection: "DuckDBPyConnection", table: HubTable, facts: LicenseFacts) -> None:
+def add_rare_cards(connection: "DuckDBPyConnection", facts: LicenseFacts) -> None:
     """rare(row, rest): the fields of a card that its claim keeps, as JSON. Adds to tag(row, tag) and base(row, parent)
-    what such fields name."""
+    what such fields name. Takes odd_card(row, id, bases, card) away."""
     kept: dict[int, str] = {}
     parents: list[tuple[int, str]] = []
     data: list[tuple[int, str]] = []
     gates: dict[object, bool] = {}
-    found = connection.execute(table.rare) if table.rare is not None else None
-    while found is not None and (rows := found.fetchmany(2000)):
+    found = connection.execute("SELECT row, id, bases, card FROM odd_card")
+    while rows := found.fetchmany(2000):
         for row, id, bases, text in rows:
             stated = _loaded(text)
             if not isinstance(stated, Mapping) or not isinstance(id, str):
@@ -52,6 +51,7 @@ def add_rare_cards(connection: "DuckDBPyConnection", table: HubTable, facts: Lic
         connection.execute(f"INSERT INTO {name} SELECT DISTINCT row, {column} FROM more ANTI JOIN {name} "
                            f"USING (row, {column})")  # fmt: skip
     connection.execute("DROP TABLE more")
+    connection.execute("DROP TABLE odd_card")
 
 
 def states_a_gate(rest: str | None) -> bool:

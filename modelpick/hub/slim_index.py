@@ -27,7 +27,7 @@ from modelpick.licensing.facts import LicenseFacts
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-FORMAT = 4
+FORMAT = 5
 """Raised with every change of what the files hold."""
 _TAIL = 65_536  # bytes at a parquet file's end: its footer, which holds the statistics of every column
 _KEPT = 4  # indexes of the newest dumps; one of 2.5 million rows took 115 MB
@@ -82,7 +82,7 @@ def indexed(
     try:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as new:
-            built = build(connection, table, facts, Path(new), show)
+            built = build(connection, table, facts, show)
             show("writing the index", 0, None)
             content = {**key, "rows": table.rows, "not_judged": list(table.not_judged), **_plain(built)}
             _write(connection, Path(new), content)

@@ -19,7 +19,8 @@ class NameMatches:
         self._load = load
 
     @cached_property
-    def _by_name(self) -> dict[str, str]:
+    def known(self) -> dict[str, str]:
+        """Name (lower case, without its publisher) -> id, of the known models whose names are long enough to tell."""
         names: dict[str, str] = {}
         for id in self._load():
             name = id.rpartition("/")[2].lower()
@@ -29,7 +30,7 @@ class NameMatches:
 
     @cached_property
     def _first_parts(self) -> frozenset[str]:
-        return frozenset(_SEPARATOR.split(name, maxsplit=1)[0] for name in self._by_name)
+        return frozenset(_SEPARATOR.split(name, maxsplit=1)[0] for name in self.known)
 
     def of(self, id: str) -> str | None:
         """The id of the known model whose whole name begins this repository's name; None for the model itself."""
@@ -40,7 +41,7 @@ class NameMatches:
                 continue  # most names; what follows tries every end
             ends = [len(start), *(cut.start() for cut in reversed(list(_SEPARATOR.finditer(start))))]
             for end in ends:
-                match = self._by_name.get(start[:end])
+                match = self.known.get(start[:end])
                 if match is not None:
                     return None if match.lower() == id.lower() else match
         return None
