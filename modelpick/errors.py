@@ -181,7 +181,12 @@ def first_line(error: BaseException, longest: int = 200) -> str:
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """The clause `did you mean a, b?` for a mistyped word, or an empty string when nothing is near."""
-    by_lower = {name.lower(): name for name in known}
-    matches = get_close_matches(word.lower(), by_lower, n=count, cutoff=0.6)
+    """The clause `did you mean a, b?` for a mistyped word, or an empty string when nothing is near.
+
+    The beginning of a name is near to it, however short it is.
+    """
+    by_lower, lower = {name.lower(): name for name in known}, word.lower()
+    begun = sorted(name for name in by_lower if name.startswith(lower)) if len(lower) > 1 else []
+    close = get_close_matches(lower, by_lower, n=count, cutoff=0.6)
+    matches = list(dict.fromkeys((*begun, *close)))[:count]
     return f"did you mean {' or '.join(by_lower[name] for name in matches)}?" if matches else ""

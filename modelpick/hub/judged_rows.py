@@ -84,20 +84,20 @@ def _subjects(
     # In place of an ancestor's claim one that tells the same: most sets then are one of a few.
     of_judged = [examples[contexts.ancestor_class(claim)] for claim, _ in contexts.judged]
     claims_of = [frozenset(of_judged[one] for one in members) for members in sets]
-    told = [contexts.context_classes(claims) for claims in claims_of]
-    columns = {"set_id INTEGER": list(range(len(told))), "told INTEGER": [one for one, _ in told],
-               "told_roots INTEGER": [one for _, one in told]}  # fmt: skip
+    of_sets = [contexts.context_classes(claims) for claims in claims_of]
+    columns = {"set_id INTEGER": list(range(len(of_sets))), "context INTEGER": [one for one, _ in of_sets],
+               "context_of_roots INTEGER": [one for _, one in of_sets]}  # fmt: skip
     numbered(connection, "set_class", columns)
     run(
         """CREATE TABLE placed AS SELECT node, claim, set_id, subject,
-            CASE WHEN is_open THEN told ELSE told_roots END AS told
+            CASE WHEN is_open THEN context ELSE context_of_roots END AS context
         FROM (SELECT node, claim, coalesce(set_id, 0) AS set_id FROM node SEMI JOIN hub ON node = row
             LEFT JOIN done USING (node)) JOIN set_class USING (set_id) JOIN claim_class USING (claim)"""
     )
     met = run(
-        "SELECT subject, told, min(claim), min(set_id) FROM placed GROUP BY subject, told ORDER BY 3, 4, 1, 2"
+        "SELECT subject, context, min(claim), min(set_id) FROM placed GROUP BY subject, context ORDER BY 3, 4, 1, 2"
     ).fetchall()
-    columns = {"subject INTEGER": [one for one, *_ in met], "told INTEGER": [one for _, one, *_ in met],
+    columns = {"subject INTEGER": [one for one, *_ in met], "context INTEGER": [one for _, one, *_ in met],
                "judged INTEGER": [contexts.number(claim, claims_of[set_id]) for *_, claim, set_id in met]}  # fmt: skip
     numbered(connection, "in_set", columns)
     run(
@@ -107,11 +107,11 @@ def _subjects(
     run(
         """CREATE TABLE counted AS SELECT row_number() OVER (ORDER BY judged, set_id)::INTEGER - 1 AS pair, * FROM (
             SELECT judged, set_id, count(*) AS models, sum(downloads)::BIGINT AS downloads
-            FROM placed JOIN hub ON row = node JOIN in_set USING (subject, told) GROUP BY judged, set_id)"""
+            FROM placed JOIN hub ON row = node JOIN in_set USING (subject, context) GROUP BY judged, set_id)"""
     )
     run(
         """CREATE TABLE audited AS SELECT row, owner, hub.downloads, pair
-        FROM hub JOIN placed ON row = node JOIN in_set USING (subject, told)
+        FROM hub JOIN placed ON row = node JOIN in_set USING (subject, context)
         JOIN (SELECT pair, judged, set_id FROM counted) USING (judged, set_id)
         JOIN owners ON name = split_part(id, '/', 1)"""
     )

@@ -80,16 +80,10 @@ def check_region(region: str) -> str:
     if code not in regions():
         raise UsageError(
             f"unknown region {region!r}",
-            fix=nearest(region, regions()) or f"use one of {', '.join(priced_regions())}",
+            fix=nearest(region, regions()) or f"use one of {', '.join(sorted(regions()))}",
             code="unknown_region",
         )
     return code
-
-
-@snapshot.per_facts
-def priced_regions() -> tuple[str, ...]:
-    """The regions with at least one embedded price."""
-    return tuple(sorted({region for (_, region, market) in known_prices() if market == "on-demand"}))
 
 
 @snapshot.per_facts

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from modelpick.errors import EXIT_CANNOT_TELL
 from modelpick.memory.estimate import MemoryEstimate
 from modelpick.memory.measured import MeasuredRuns, taught
 from modelpick.offers.compatibility import speaks_on
@@ -391,6 +392,7 @@ def price_unknown(row: Placement) -> Rejection:
         f"ask AWS with `modelpick offers --live --region {region} --instance {kind.name}`, or choose another region",
         row.offer,
         row.headroom_gib,
+        EXIT_CANNOT_TELL,
     )
 
 

@@ -11,6 +11,7 @@ from modelpick.cli.load_options import ServedLoadOptions, only_serving
 from modelpick.cli.options import RUN, Data, Family, Flags, Instance, Offline, Region, amount, fraction, not_both
 from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
+from modelpick.errors import EXIT_NO
 from modelpick.planning.compare import InstanceComparison, Row
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from
@@ -71,8 +72,8 @@ def cost(
         offline=offline,
     )
     out.answer(_payload(model, found), lambda console: _draw(console, found), stands_on=("prices", "models"))
-    if not found.rows:
-        raise typer.Exit(1)
+    if not any(row.offer.usd_per_hour is not None for row in found.rows):
+        raise typer.Exit(found.refusal.exit_code if found.refusal is not None else EXIT_NO)
 
 
 def _payload(model: str, found: InstanceComparison) -> dict[str, object]:

@@ -24,7 +24,7 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Console, Output, facts_shown
 from modelpick.cli.policy_options import ProductName, judged_for
-from modelpick.errors import UsageError
+from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, UsageError
 from modelpick.files import write_atomically
 from modelpick.offers import embedded
 from modelpick.offers.embedded import families_named
@@ -125,7 +125,8 @@ def recommend(
     if html is not None:
         _write_page(out, html, answer, rows)
     if not answer.recommendations.passed:
-        raise typer.Exit(1)
+        is_open = any(left.code == "price_unknown" for left in answer.recommendations.rejected)
+        raise typer.Exit(EXIT_CANNOT_TELL if is_open else EXIT_NO)
 
 
 def _write_page(out: Output, file: Path, answer: api.RecommendAnswer, rows: int | None) -> None:
@@ -163,4 +164,4 @@ def _explain_absence(out: Output, answer: api.RecommendAnswer, name: str) -> Non
         text = f"{found.model} is left out ({found.code}): {found.reason}"
     out.answer({**payload, "assumptions": [], "sources": []}, lambda console: console.print(text, markup=False))
     if not isinstance(found, int):
-        raise typer.Exit(1)
+        raise typer.Exit(EXIT_CANNOT_TELL if found.code == "price_unknown" else EXIT_NO)
