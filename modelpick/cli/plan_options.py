@@ -64,8 +64,9 @@ class PlanOptions:
         return amount("--max-hours", self.max_hours)
 
     def prepare(
-        self, out: Output, model: str, work: Mapping[str, object], market: str, limits: LoadLimits | None = None
-    ) -> Plan:
+        self, out: Output, model: str, work: Mapping[str, object], market: str, limits: LoadLimits | None = None,
+        live: gather.LivePrices | None = None,
+    ) -> Plan:  # fmt: skip
         """The plan for a model. Raises as gather.plan does."""
 
         self.check()
@@ -85,6 +86,7 @@ class PlanOptions:
             limits=limits,
             policy=judged_for(self.policy, self.product),
             offline=self.offline,
+            live=live,
             progress=_progress(out),
         )
 

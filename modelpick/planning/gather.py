@@ -9,7 +9,7 @@ Spends nothing. The other modules of this room decide; they do no I/O.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ from modelpick.planning.setups import UNTRIED
 from modelpick.planning.workloads import as_far_as_the_model_takes, as_the_model_takes, unset, workloads
 from modelpick.workload import Workload, workload_from
 
+LivePrices = Callable[[Sequence[Offer]], Sequence[Offer]]
+"""Asks for today's prices of offers of one region and market, without discounts."""
+
 
 def plan(
     name: str,
@@ -58,10 +61,12 @@ def plan(
     limits: LoadLimits | None = None,
     policy: str | Policy | None = None,
     offline: bool = True,
+    live: LivePrices | None = None,
     progress: data_tokens.Progress | None = None,
 ) -> Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
-    `limits`: how a server must answer under load; the plan then says how many of it that takes.
+    `limits`: how a server must answer under load; the plan then says how many of it that takes. `live`: asks for
+    today's prices of the offers to choose from.
 
     Raises rejection.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
     that is not understood, RemoteError for one that is unknown.
@@ -71,8 +76,10 @@ def plan(
     where = embedded.check_region(resolved.region)
     tuned, served = workloads(finetune, serve, data=data is not None)
     gpus = tuned.gpus if tuned else served.gpus if served else 1
-    priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
+    priced = discounted_offers(region=where, market=market, discounts={} if live else resolved.discounts)
     offers = offers_for(priced, families_named(family), _named(instance), gpus)
+    if live is not None:
+        offers = [offer.discounted(resolved.discounts) for offer in live(offers)]
     model, find = _model(name, offline, ancestors=True)
     request = PlanRequest(
         model=model,
@@ -90,7 +97,7 @@ def plan(
     return plans.make(
         request,
         offers,
-        replace(caps, on_demand=_on_demand_usd(where, resolved.discounts)),
+        replace(caps, on_demand=_on_demand_usd(where, resolved.discounts) | _usd_by_type(offers)),
         facts(),
         judgement=judged(model),
         judge=judged,
@@ -262,8 +269,15 @@ def _placed_or_imagined(request: PlanRequest, offers: Sequence[Offer]) -> tuple[
 
 def _on_demand_usd(region: str, discounts: Mapping[str, float]) -> dict[str, float]:
     """Dollars an hour by instance type, where the price is known."""
-    offers = discounted_offers(region=region, discounts=discounts)
-    return {offer.instance.name: offer.usd_per_hour for offer in offers if offer.usd_per_hour is not None}
+    return _usd_by_type(discounted_offers(region=region, discounts=discounts))
+
+
+def _usd_by_type(offers: Iterable[Offer]) -> dict[str, float]:
+    return {
+        offer.instance.name: offer.usd_per_hour
+        for offer in offers
+        if offer.usd_per_hour is not None and offer.market == "on-demand"
+    }
 
 
 def _named(instance: str | None) -> str | None:

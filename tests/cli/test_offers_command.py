@@ -84,7 +84,27 @@ def test_recommend_lists_a_model_at_an_unknown_price_and_promises_no_cap(modelpi
     assert ranked.out.count(" unknown") >= 3
     assert "modelpick offers --live --region ap-southeast-6" in " ".join(ranked.out.split())
     capped = modelpick("recommend", "--region", "ap-southeast-6", "--max-usd-per-hour", "9", "--json")
-    assert (capped.code, capped.json["recommendations"]) == (1, [])
+    assert (capped.code, capped.json["recommendations"]) == (3, [])
     codes = {left["reason_code"] for left in capped.json["rejected"]}
     assert "price_unknown" in codes
     assert not codes & {"no_offer", "too_expensive"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "Qwen/Qwen3-8B", "--serve"),
+        ("cost", "Qwen/Qwen3-8B"),
+        ("recommend", "--max-usd-per-hour", "9"),
+        ("recommend", "--max-usd-per-hour", "9", "--why-not", "Qwen/Qwen3-8B"),
+    ],
+)
+def test_every_command_cannot_tell_at_an_unknown_price(modelpick: Run, words: tuple[str, ...]) -> None:
+    """Nobody knows a price in ap-southeast-6: no command says no, and none says yes."""
+    assert modelpick(*words, "--offline", "--region", "ap-southeast-6").code == 3
+
+
+def test_every_region_is_suggested_and_the_beginning_of_a_name_is_near_to_it(modelpick: Run) -> None:
+    answer = modelpick("offers", "--region", "nowhere")
+    assert all(region in answer.err for region in embedded.regions())
+    assert "did you mean p6-b200 or p6-b300?" in modelpick("offers", "--family", "p6").err

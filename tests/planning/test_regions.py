@@ -159,7 +159,7 @@ def test_the_reason_names_the_list_and_its_day_and_the_way_out_is_one_that_works
 def test_a_plan_without_a_price_is_refused_with_the_command_that_asks_for_it() -> None:
     with pytest.raises(ModelpickError, match="no plan can promise a limit in dollars") as refused:
         gather.plan("Qwen/Qwen3-8B", serve={}, region="ap-southeast-6", max_usd=5.0)
-    assert (refused.value.code, refused.value.exit_code) == ("no_price", 1)
+    assert (refused.value.code, refused.value.exit_code) == ("no_price", 3)
     assert "modelpick offers --live --region ap-southeast-6 --instance g" in refused.value.fix
 
 

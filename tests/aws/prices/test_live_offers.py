@@ -58,3 +58,22 @@ def test_a_dead_price_list_is_exit_4_in_one_sentence(aws: Aws, modelpick: Run) -
 
 def test_confirm_without_live_is_refused(modelpick: Run) -> None:  # noqa: F811
     assert modelpick("offers", "--confirm").code == 2
+
+
+def test_a_plan_stands_on_the_prices_of_today(aws: Aws, modelpick: Run) -> None:  # noqa: F811
+    aws.sell("g6.xlarge", "us-east-1", 0.5)
+    words = ("plan", "Qwen/Qwen3-8B", "--serve", "--instance", "g6.xlarge", "--json")
+    today, embedded = modelpick(*words, "--live").json, modelpick(*words).json
+    assert today["candidates"][0]["offer"]["usd_per_hour"] == 0.5 != embedded["candidates"][0]["offer"]["usd_per_hour"]
+    assert today["candidates"][0]["offer"]["source"] != embedded["candidates"][0]["offer"]["source"]
+    assert today["max_usd"] < embedded["max_usd"]
+
+
+def test_a_plan_for_what_aws_does_not_sell_says_so(aws: Aws, modelpick: Run) -> None:  # noqa: F811
+    answer = modelpick("plan", "Qwen/Qwen3-8B", "--serve", "--instance", "g6.xlarge", "--live", "--json")
+    assert (answer.code, answer.error["code"]) == (1, "not_offered_here")
+    aws.fail["pricing"] = ("ExpiredTokenException", "expired", 400)
+    answer = modelpick("plan", "Qwen/Qwen3-8B", "--serve", "--instance", "g6.xlarge", "--live", "--json")
+    assert (answer.code, answer.error["code"]) == (4, "expired_credentials")
+    assert "leave out --live" in answer.error["fix"]
+    assert modelpick("plan", "Qwen/Qwen3-8B", "--live", "--offline").code == 2
