@@ -1,4 +1,4 @@
-"""Which rows claim the same: everything of a row that a judgement looks at, told apart by one hash."""
+"""Which rows claim the same: one hash of everything in a row that a judgement looks at."""
 
 import re
 from fnmatch import translate
