@@ -80,7 +80,7 @@ def _bare(settings: RunSettings, folder: Path) -> Any:
 def _ours(settings: RunSettings, folder: Path) -> Any:
     loaded, encoded = _prepared(settings)
     hooks = train.RunHooks(lambda event: None, None, threading.Event())
-    return train.build_trainer(settings, loaded, encoded, folder, hooks)
+    return train.build_trainer(settings, train.Prepared(loaded, encoded), folder, hooks)
 
 
 def _prepared(settings: RunSettings) -> Any:

@@ -207,13 +207,13 @@ def _train(folder: Path, case: Case) -> tuple[Workload, Measured]:
         })  # fmt: skip
         clock, kind = _Clock(), []
 
-        def prepare() -> tuple[load.Loaded, Encoded]:
+        def prepare() -> train.Prepared:
             started = time.perf_counter()
             loaded = finetune.load_for_training(settings)
             _wait()
             clock.load_s = time.perf_counter() - started
             kind.append(loaded.kind)
-            return loaded, _rows(loaded.model.config, case, steps)
+            return train.Prepared(loaded, _rows(loaded.model.config, case, steps))
 
         def report(event: object) -> None:
             if isinstance(event, StepLogged):

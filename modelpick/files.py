@@ -40,6 +40,12 @@ def directory(name: str) -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
+def tell_at_once(text: str) -> None:
+    """Write a line to stderr from a signal handler: past every buffer and lock that the interrupted code may hold."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
+
+
 def data_file(package: str, name: str) -> Path:
     """An embedded data file, e.g. `data_file("catalog", "models.jsonl")`."""
     return _PACKAGE / package / "data" / name

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelpick.datasets.duplicates import normalized
@@ -26,18 +26,36 @@ class Data:
     leaks: int = 0  # held-out examples left out because training repeats them
     asked_share: float | None = None  # share of the examples that was to be held out; None with an `eval_file`
     warnings: tuple[str, ...] = ()  # what the file holds and training does not read
+    validation: tuple[Example, ...] = ()  # evaluated during training; neither trained on nor held out
+    replayed: int = 0  # training examples that are another file's
+    mix_sha256: str | None = None
 
     @property
     def share(self) -> float:
         """The share of the examples that is held out."""
-        return len(self.held_out) / (len(self.train) + len(self.held_out))
+        return len(self.held_out) / self._all
 
     @property
-    def sentence(self) -> str:
+    def _all(self) -> int:
+        return len(self.train) - self.replayed + len(self.validation) + len(self.held_out)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What is trained on, evaluated and held out, for people."""
+        said = [self.held_out_sentence]
+        if self.validation:
+            said.append(f"{len(self.validation):,} more examples choose the best checkpoint, and are not trained on")
+        if self.replayed:
+            share = self.replayed / len(self.train)
+            said.append(f"{self.replayed:,} of {len(self.train):,} training examples replay others ({share:.1%})")
+        return tuple(said)
+
+    @property
+    def held_out_sentence(self) -> str:
         """What is held out, and why it is another share than was asked for."""
         if not self.held_out:
             return "no example is held out: nothing will show whether the model became better at the task"
-        many = f"{len(self.held_out):,} of {len(self.train) + len(self.held_out):,} examples are held out"
+        many = f"{len(self.held_out):,} of {self._all:,} examples are held out"
         if self.asked_share is None:
             return f"{many}, from a file of their own"
         exact = abs(self.share - self.asked_share) < _AS_ASKED
@@ -53,6 +71,9 @@ class Data:
             leaks_left_out=self.leaks,
             sha256=self.sha256,
             eval_sha256=self.eval_sha256,
+            validation=len(self.validation),
+            replayed=self.replayed,
+            mix_sha256=self.mix_sha256,
             sources=self.sources,
             notes=tuple(notes),
         )
@@ -68,6 +89,9 @@ class DataRecord:
     leaks_left_out: int = 0
     sha256: str | None = None
     eval_sha256: str | None = None
+    validation: int = 0
+    replayed: int = 0
+    mix_sha256: str | None = None
     sources: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -112,6 +136,21 @@ def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.
         )
     asked_share = None if eval_file else held_out
     return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks, asked_share, whole.warnings)
+
+
+def with_validation(data: Data, share: float, seed: int) -> Data:
+    """The data with a `share` of the training examples set aside to be evaluated during training, drawn by `seed`.
+
+    Raises UsageError(code="nothing_to_evaluate") where none can be.
+    """
+    train, validation = split(data.train, share, seed)
+    if not validation:
+        raise UsageError(
+            "no example can be set aside for the evaluations during training",
+            fix="hold out a share with --held-out, or leave out --eval-steps",
+            code="nothing_to_evaluate",
+        )
+    return replace(data, train=train, validation=validation)
 
 
 def split(examples: Sequence[Example], held_out: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from modelpick import schema
 from modelpick.datasets import read
+from modelpick.datasets.examples import Example
 from modelpick.datasets.split import Data
 from modelpick.errors import UsageError
+from modelpick.evaluation import answers as answering
 from modelpick.evaluation.probe import ask
 from modelpick.evaluation.probe.run import Suite
 from modelpick.evaluation.probe.suite import Answers, Case
@@ -28,6 +30,7 @@ class Before:
     general: Scores | None
     probe: Answers | None
     few_shot: Answers | None = None  # the same cases, after solved ones
+    answers: tuple[str, ...] | None = None  # to the first held-out questions
 
 
 def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
@@ -42,31 +45,43 @@ def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
     if data.held_out:
         encoded = tokenize.encode(data.held_out, loaded.tokenizer, loaded.kind, settings.context, data.labels)
         held_out = score(model, encoded, loaded.kind, pad, settings.batch)
-    general = probe = few_shot = None
+    general = probe = few_shot = answers = None
     if loaded.kind != "encoder":
+        if asked := answered(settings, data):
+            answers = answering.answer(loaded, asked)
         questions = read.read(data_file("evaluation", "general.jsonl")).examples
         encoded = tokenize.encode(questions, loaded.tokenizer, loaded.kind, 4096)
         general = score(model, encoded, loaded.kind, pad, settings.batch)
         if settings.probe:
-            asked = Suite(settings.probe, settings.probe_shots, seed=settings.seed)
-            probe = ask.ask_loaded(loaded, asked.made())
-            few_shot = ask.ask_loaded(loaded, asked.made(), asked.solved()) if settings.probe_shots else None
-    return Before(held_out, general, probe, few_shot)
+            suite = Suite(settings.probe, settings.probe_shots, seed=settings.seed)
+            probe = ask.ask_loaded(loaded, suite.made())
+            few_shot = ask.ask_loaded(loaded, suite.made(), suite.solved()) if settings.probe_shots else None
+    return Before(held_out, general, probe, few_shot, answers)
 
 
-def comparisons(before: Before, after: Before) -> tuple[ScoreComparison, ...]:
+def answered(settings: RunSettings, data: Data) -> tuple[Example, ...]:
+    """The held-out examples whose questions the model answers."""
+    return data.held_out[: settings.answers]
+
+
+def comparisons(before: Before, after: Before, settings: RunSettings, data: Data) -> tuple[ScoreComparison, ...]:
     """Every measurement that was made both times, compared."""
     compared: list[ScoreComparison] = []
+    smallest = settings.min_effect
     if before.held_out and after.held_out:
-        compared.append(compare("held-out examples", before.held_out, after.held_out))
+        compared.append(compare("held-out examples", before.held_out, after.held_out, smallest))
+    if before.answers and after.answers:
+        asked = answered(settings, data)
+        compared.extend(answering.compare_answers(asked, before.answers, after.answers, smallest))
     for name, first, second in (
         ("reasoning probe", before.probe, after.probe),
         ("reasoning probe, few-shot", before.few_shot, after.few_shot),
     ):
         if first and second:
-            compared.append(compare(name, Scores("accuracy", first.right()), Scores("accuracy", second.right())))
+            scores = Scores("accuracy", first.right()), Scores("accuracy", second.right())
+            compared.append(compare(name, *scores, smallest))
     if before.general and after.general:
-        compared.append(compare("general knowledge", before.general, after.general))
+        compared.append(compare("general knowledge", before.general, after.general, smallest))
     return tuple(compared)
 
 
@@ -90,6 +105,7 @@ class _BeforeRecord:
     general: Scores | None = None
     probe: _AnswersRecord | None = None
     few_shot: _AnswersRecord | None = None
+    answers: tuple[str, ...] | None = None
 
 
 def write_before(path: Path, before: Before) -> None:
@@ -99,6 +115,7 @@ def write_before(path: Path, before: Before) -> None:
         general=before.general,
         probe=_record_of(before.probe),
         few_shot=_record_of(before.few_shot),
+        answers=before.answers,
     )
     write_atomically(path, json.dumps(to_json(record)))
 
@@ -114,7 +131,11 @@ def read_before(path: Path, settings: RunSettings) -> Before | None:
         return None
     cases = Suite(settings.probe, seed=settings.seed).made() if settings.probe else ()
     return Before(
-        record.held_out, record.general, _answers_to(cases, record.probe), _answers_to(cases, record.few_shot)
+        record.held_out,
+        record.general,
+        _answers_to(cases, record.probe),
+        _answers_to(cases, record.few_shot),
+        record.answers,
     )
 
 

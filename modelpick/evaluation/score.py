@@ -88,20 +88,21 @@ def sign_test(up: int, down: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One figure a case, in the order of the cases: mean loss per answer token (nats), or 1/0 for a label."""
+    """One figure a case, in the order of the cases: mean loss per answer token (nats), or 1/0 for what is right."""
 
-    measure: str  # loss or accuracy
+    measure: str  # loss, or a share of the cases: accuracy, exact match, ...
     cases: tuple[float, ...]
+    whole: float | None = None  # of a measure that does not come from one figure a case (F1)
 
     @property
     def mean(self) -> float:
-        """The mean over cases."""
-        return sum(self.cases) / max(1, len(self.cases))
+        """The mean over cases, or what the measure makes of them all."""
+        return sum(self.cases) / max(1, len(self.cases)) if self.whole is None else self.whole
 
     @property
     def better_is(self) -> int:
         """1 when more is better, -1 when less is."""
-        return 1 if self.measure == "accuracy" else -1
+        return -1 if self.measure == "loss" else 1
 
 
 def score(model: Any, encoded: Encoded, kind: Kind, pad: int, batch: int = 1) -> Scores:
@@ -158,29 +159,41 @@ def _accuracies(logits: Any, labels: Any) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class ScoreComparison:
-    """Two scores of the same cases, and the conclusion."""
+    """Two scores of the same cases, and the conclusion. `smallest` is the smallest gain that counts, in the measure's
+    unit."""
 
     name: str
     before: Scores
     after: Scores
     difference: Interval
+    smallest: float = 0.0
+
+    @property
+    def measure(self) -> str:
+        """What the scores are of."""
+        return self.after.measure
 
     @property
     def verdict(self) -> str:
-        """better, worse, or no difference shown: only the interval decides."""
+        """better: the whole interval is a gain of at least `smallest`. too small to count: a gain, which may be less.
+        worse: the whole interval is a loss, of any size. no difference shown: zero lies in the interval."""
         direction = self.difference.direction * self.after.better_is
-        return {1: "better", -1: "worse", 0: "no difference shown"}[direction]
+        surely = min(abs(self.difference.low), abs(self.difference.high))
+        if direction == 1:
+            return "better" if surely >= self.smallest else "too small to count"
+        return "worse" if direction == -1 else "no difference shown"
 
     def row(self) -> "ComparisonRow":
         """One element of `comparisons` in result.json: means to four digits, without the single cases."""
         return ComparisonRow(
             name=self.name,
-            measure=self.after.measure,
+            measure=self.measure,
             cases=len(self.after.cases),
             before=round(self.before.mean, 4),
             after=round(self.after.mean, 4),
             difference=self.difference.rounded(),
             verdict=self.verdict,
+            smallest_effect=round(self.smallest, 4),
         )
 
 
@@ -195,17 +208,25 @@ class ComparisonRow:
     after: float
     difference: Interval
     verdict: str
+    smallest_effect: float | None = None  # None: of a run before 2026-12, which counted any
 
     @property
     def sentence(self) -> str:
         """The comparison on one line: the verdict first, then what it rests on."""
         gap = self.difference
+        counts = f", counts from {self.smallest_effect:.3f}" if self.smallest_effect else ""
         return (
             f"{self.name}: {self.verdict} ({self.measure} {self.before:.3f} -> {self.after:.3f}, "
-            f"difference {gap.value:+.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}, {self.cases} cases)"
+            f"difference {gap.value:+.3f}, 95 % {gap.low:+.3f} to {gap.high:+.3f}{counts}, {self.cases} cases)"
         )
 
 
-def compare(name: str, before: Scores, after: Scores) -> ScoreComparison:
-    """Compare two scores case by case (a paired bootstrap, 95 %)."""
-    return ScoreComparison(name, before, after, paired_difference(before.cases, after.cases))
+def compare(
+    name: str, before: Scores, after: Scores, min_effect: float = 0.0, difference: Interval | None = None
+) -> ScoreComparison:
+    """Compare two scores case by case (a paired bootstrap, 95 %; or the `difference` that is given).
+
+    `min_effect` is the smallest gain that counts: of a share absolute, of a loss relative to the loss before.
+    """
+    smallest = min_effect * (before.mean if before.measure == "loss" else 1.0)
+    return ScoreComparison(name, before, after, difference or paired_difference(before.cases, after.cases), smallest)

@@ -70,6 +70,21 @@ class RunSettings:
         Help("Share of the examples to hold out, without --eval-data.", metavar="X"),
         Source("this program: a tenth leaves most for training, more than a half would leave too little"),
     ] = 0.1
+    mix: Annotated[
+        str | None,
+        _TEXT,
+        Help(
+            "Replay other examples in between, against forgetting: a file, or general (the small set that ships).",
+            metavar="FILE",
+        ),
+        Source("this program: modelpick/datasets/data/replay.jsonl is the small set"),
+    ] = None
+    mix_share: Annotated[
+        float,
+        Bounds(0.001, 0.9),
+        Help("Share of the training examples that --mix gives.", metavar="X"),
+        Source("this program: benchmarks/finetune_smollm2.py prints what it keeps of general knowledge"),
+    ] = 0.2
     context: Context = 1024
     batch: Batch = 1
     gradient_accumulation: Annotated[GradientAccumulation, FormerNames(("accumulation",))] = 16
@@ -134,6 +149,34 @@ class RunSettings:
         Help("Steps between lines of metrics.jsonl.", metavar="N", default="a twentieth of the run, at most 10"),
         _OURS,
     ] = 5
+    eval_steps: Annotated[
+        int | None,
+        _STEPS,
+        Help(
+            "Steps between evaluations on examples of their own, as many as are held out; the best checkpoint is kept.",
+            metavar="N",
+            default="none during training",
+        ),
+        _OURS,
+    ] = None
+    patience: Annotated[
+        int | None,
+        Bounds(1, 100_000),
+        Help("Stop after this many evaluations in a row without a better one.", metavar="N", default="never"),
+        _OURS,
+    ] = None
+    min_effect: Annotated[
+        float,
+        Bounds(0, 1),
+        Help("Smallest gain that counts as better: a share of the cases, or of the loss before.", metavar="X"),
+        Source("this program: a point in a hundred; an interval alone calls any gain better if the cases are many"),
+    ] = 0.01
+    answers: Annotated[
+        int,
+        Bounds(0, 100_000),
+        Help("Held-out questions to answer before and after, and to score. 0: only the loss.", metavar="N"),
+        Source("this program: enough to read, at seconds each on a CPU"),
+    ] = 20
     probe: Annotated[int, Bounds(0, 100_000), Help("Reasoning cases to ask before and after.", metavar="N"), _OURS] = 0
     probe_shots: Annotated[
         int,

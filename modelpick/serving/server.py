@@ -18,7 +18,7 @@ from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
 from modelpick.errors import CannotTellError, ModelpickError, UsageError, printable
 from modelpick.extras import require_train
-from modelpick.files import make_folder, write_atomically
+from modelpick.files import make_folder, tell_at_once, write_atomically
 from modelpick.licensing import license_check
 from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, load
@@ -370,7 +370,13 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     A signal that was ignored at the start (SIGINT in a shell's background job) stays ignored.
     """
     heard = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in heard}
+
+    def ask(number: int, frame: object) -> None:
+        if not stop.is_set():
+            tell_at_once(f"{signal.Signals(number).name}: finishing the answers in hand, then stopping; exit code 0")
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in heard}
     try:
         yield
     finally:

@@ -72,6 +72,21 @@ def step_of(folder: Path) -> int:
     return int(number) if folder.name.startswith(_PREFIX) and number.isdigit() else -1
 
 
+def of_step(folder: Path, step: int) -> Path:
+    """The folder of the checkpoint of a step, whether it is there or not."""
+    return folder / f"{_PREFIX}{step}"
+
+
+def best_step(checkpoint: Path) -> int | None:
+    """The step whose loss was the best when a checkpoint was written (transformers' trainer_state.json); None where
+    none was evaluated."""
+    try:
+        state = files.read_json(checkpoint / "trainer_state.json", code="broken_checkpoint")
+        return int(state["best_global_step"]) if state.get("best_global_step") else None
+    except (UsageError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def newest(folder: Path) -> Path | None:
     """The whole checkpoint with the highest step."""
     if not folder.is_dir():
@@ -88,37 +103,53 @@ def remove_partial(folder: Path) -> None:
 
 
 def keep_newest(folder: Path, count: int = 2) -> None:
-    """Remove all but the newest whole checkpoints. Two stay: one to resume from if the other is found damaged. One,
-    while the next is written: a disk has to hold two at most."""
+    """Remove all but the newest whole checkpoints, and the best one that the newest knows of. Two stay: one to resume
+    from if the other is found damaged. One, while the next is written: a disk has to hold two and the best at most."""
     whole = sorted((path for path in folder.iterdir() if step_of(path) >= 0 and is_whole(path)), key=step_of)
+    best = best_step(whole[-1]) if whole else None
     for path in whole[:-count]:
-        shutil.rmtree(path, ignore_errors=True)
+        if step_of(path) != best:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def upload(checkpoint: Path, store: Store) -> None:
-    """Copy a whole checkpoint to `store`, marker last, then drop older ones there."""
+    """Copy a whole checkpoint to `store`, marker last, then drop older ones there, but for the best."""
     for name in [*_sizes(checkpoint), MARKER]:
         store.put(checkpoint / name, f"{checkpoint.name}/{name}")
+    best = best_step(checkpoint)
     for name in store.names():
         step = step_of(Path(name.split("/")[0]))
-        if 0 <= step < step_of(checkpoint):
+        if 0 <= step < step_of(checkpoint) and step != best:
             store.delete(name)
 
 
 def download_newest(folder: Path, store: Store) -> Path | None:
-    """Bring the newest whole checkpoint of `store` to `folder`, unless a newer or equal one is there already."""
+    """Bring the newest whole checkpoint of `store` to `folder`, unless a newer or equal one is there already; and the
+    best one that it knows of."""
+    found = _download_newest(folder, store)
+    best = best_step(found) if found else None
+    if best is not None and not is_whole(of_step(folder, best)):
+        _download(of_step(folder, best), store.names(), store)
+    return found
+
+
+def _download_newest(folder: Path, store: Store) -> Path | None:
     names = store.names()
     steps = [step_of(Path(name.split("/")[0])) for name in names if name.endswith(f"/{MARKER}")]
     here = newest(folder)
     if not steps or (here is not None and step_of(here) >= max(steps)):
         return here
-    there = f"{_PREFIX}{max(steps)}"
-    target = folder / there
-    for name in sorted((n for n in names if n.startswith(f"{there}/")), key=lambda n: n.endswith(f"/{MARKER}")):
-        file = folder / name
+    target = of_step(folder, max(steps))
+    _download(target, names, store)
+    return target if is_whole(target) else here
+
+
+def _download(target: Path, names: list[str], store: Store) -> None:
+    """Bring one checkpoint, its marker last."""
+    for name in sorted((n for n in names if n.startswith(f"{target.name}/")), key=lambda n: n.endswith(f"/{MARKER}")):
+        file = target.parent / name
         file.parent.mkdir(parents=True, exist_ok=True)
         store.get(name, file)
-    return target if is_whole(target) else here
 
 
 def is_disk_full(error: BaseException) -> bool:

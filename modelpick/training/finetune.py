@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import index, lookup
-from modelpick.datasets.split import Data, DataRecord, read_data
-from modelpick.errors import EXIT_INTERRUPTED, CannotTellError, ModelpickError, RemoteError, UsageError
+from modelpick.datasets.replay import with_replay
+from modelpick.datasets.split import Data, DataRecord, read_data, with_validation
+from modelpick.errors import CannotTellError, ModelpickError, RemoteError, UsageError
 from modelpick.evaluation import before_after
+from modelpick.evaluation.answers import ANSWERS, as_lines
 from modelpick.evaluation.before_after import Before
 from modelpick.evaluation.score import ScoreComparison
 from modelpick.extras import require_train
@@ -23,7 +25,6 @@ from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, environment, load, tokenize
 from modelpick.loading.environment import silence_libraries
 from modelpick.loading.load import Loaded, LoadOptions, check_folder
-from modelpick.loading.tokenize import Encoded
 from modelpick.memory.estimate import estimate_model
 from modelpick.memory.measured import NO_RUNS, taught
 from modelpick.offers import embedded
@@ -44,11 +45,11 @@ from modelpick.training.records import (
     write_result,
     write_run,
 )
-from modelpick.training.stop_signals import stopping_on_signals
+from modelpick.training.stop_signals import StoppedEarlyError, StopSignals, stopped_as_error
 from modelpick.workload import Workload
 
 if TYPE_CHECKING:
-    from modelpick.training.train import Trained  # which loads torch
+    from modelpick.training.train import Prepared, Trained  # which loads torch
 
 # Share of the weights without an adapter from which a note says so: routers and convolutions are below it, any layer of
 # fused experts is above.
@@ -57,12 +58,6 @@ _BARE = (
     "{share:.0%} of the weights get no adapter and learn nothing: they are not linear layers (fused experts), or peft "
     "handles them as if they were not"
 )
-
-
-class StoppedEarlyError(ModelpickError):
-    """A signal asked to stop before the first step."""
-
-    exit_code = EXIT_INTERRUPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +111,18 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
     """Run a fine-tuning request; returns the content of result.json. Torch is imported once everything cheap has been
     checked.
 
-    `screen` is called with every event (progress.Event); setting `stop` ends the run after the step in hand.
-    A requested stop is not an error: the status is "interrupted".
+    `screen` is called with every event (progress.Event). SIGTERM, Ctrl-C and setting `stop` end the run: a step in hand
+    is finished first, and the status is "interrupted"; in any other state StoppedEarlyError is raised.
 
     Raises UsageError for bad input, LicenseDeniedError or LicenseReviewError from the license check, DoesNotFitError,
     and TrainingStoppedError with the last good state kept.
     """
+    signals = StopSignals(stop or threading.Event())
+    with signals.heard(), stopped_as_error(lambda: "reading", lambda: "re-run the command"):
+        return _finetune(request, screen, signals)
+
+
+def _finetune(request: Request, screen: Screen, signals: StopSignals) -> FinetuneResult:
     require_train()
     asked = {name: value for name, value in request.settings.items() if value is not None}
     options = run_folder.with_absolute_paths(current_names(RunSettings, asked))
@@ -131,22 +132,30 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
         return result
     run = _checked(request, options, output)
     created = run_folder.make_output(output)
-    stop = stop or threading.Event()
     track = run.options.get("track")
     with (
         run_folder.locked(output),
         _tidied(run, created),
-        stopping_on_signals(stop),
         Progress(output, screen, run.options.get("usd_per_hour")) as progress,
         tracking.ended(track) as end,
         checkpoints.disk_full_as_error(output / "checkpoints"),
+        stopped_as_error(lambda: progress.now, lambda: _how_to_go_on(output)),
     ):
         for text in run_folder.differences(run.record):
             progress.note(text)
         with silence_libraries():
-            result = _train(run, progress, stop)
+            result = _train(run, progress, signals)
         end(result.status)
         return result
+
+
+def _how_to_go_on(output: Path) -> str:
+    """What continues a run that was stopped."""
+    if not (output / "run.json").exists():
+        return "re-run the command"
+    good = checkpoints.newest(output / "checkpoints")
+    kept = f"the checkpoint of step {checkpoints.step_of(good)} is kept; " if good else ""
+    return f"{kept}continue with --resume"
 
 
 def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run:
@@ -164,6 +173,10 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
         check_folder(Path(settings.model), allow_pickles=settings.allow_pickles)
     eval_file = Path(settings.eval_data) if settings.eval_data else None
     data = read_data(Path(settings.data), eval_file=eval_file, held_out=settings.held_out, seed=settings.seed)
+    if settings.eval_steps is not None:
+        data = with_validation(data, settings.held_out, settings.seed)
+    if settings.mix is not None:
+        data = with_replay(data, settings.mix, settings.mix_share, settings.seed)
     if record is not None:
         run_folder.refuse_changed(record, settings, data, continues=earlier is not None)
     permission = license_check.permission_for(
@@ -187,7 +200,7 @@ def _tidied(run: _Run, created: bool) -> Iterator[None]:
         raise
 
 
-def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResult:
+def _train(run: _Run, progress: Progress, signals: StopSignals) -> FinetuneResult:
     """Choose, measure, train, measure again, save."""
     from modelpick.training import train
 
@@ -200,9 +213,9 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
     store = _store(settings, run.request.open_store)
     run_folder.check_disk(output, settings)
     progress.state("before")
-    _refuse_if_stopped(stop)
+    _stop_if_asked(signals)
     before = _before(settings, data, output)
-    _refuse_if_stopped(stop)
+    _stop_if_asked(signals)
 
     def report(event: Event) -> None:
         if isinstance(event, OutOfMemory):  # before the first smaller step: a resumed process must know
@@ -210,18 +223,20 @@ def _train(run: _Run, progress: Progress, stop: threading.Event) -> FinetuneResu
         progress.report(event)
 
     progress.state("training")
+    hooks = train.RunHooks(report, store, signals.stop, signals.finishing_steps)
     trained = train.train(
-        settings, lambda: _prepare(settings, data, progress), output / "checkpoints",
-        train.RunHooks(report, store, stop), resume=run.request.resume, halvings=halvings,
+        settings, lambda: _prepare(settings, data, progress), output / "checkpoints", hooks,
+        resume=run.request.resume, halvings=halvings,
     )  # fmt: skip
-    if not trained.finished:
+    if not trained.finished or signals.stop.is_set():
         progress.state("interrupted")
         return _result(run, "interrupted", trained)
     _keep_measured(trained, progress)
     progress.state("after")
     after = before_after.measure(trained.loaded, trained.settings, data)
-    comparisons = before_after.comparisons(before, after)
+    comparisons = before_after.comparisons(before, after, trained.settings, data)
     progress.state("saving")
+    _write_answers(output, settings, data, before, after)
     name = license_check.output_name(output, run.permission)
     _save(run, trained, name, comparisons)
     result = replace(
@@ -245,7 +260,8 @@ def _keep_measured(trained: "Trained", progress: Progress) -> None:
 
 
 def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) -> None:
-    progress.note(run.data.sentence)
+    for sentence in run.data.sentences:
+        progress.note(sentence)
     if run.data.leaks:
         progress.note(f"{run.data.leaks} held-out examples repeat questions of the training data and are left out")
     for warning in run.data.warnings:
@@ -297,8 +313,10 @@ def _choose(run: _Run) -> TuningChoice:
     )
 
 
-def _prepare(settings: RunSettings, data: Data, progress: Progress) -> tuple[Loaded, Encoded]:
+def _prepare(settings: RunSettings, data: Data, progress: Progress) -> "Prepared":
     """Load the base, add what is trained, encode the examples: the same state every time, by the run's seed."""
+    from modelpick.training.train import Prepared
+
     loaded = load_for_training(settings, data.labels)
     encoded = tokenize.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
     for note in (*loaded.notes, *encoded.notes):
@@ -312,7 +330,10 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> tuple[Loa
             f"with a context of {settings.context} tokens {encoded.cut} examples are cut, and {encoded.left_out} are "
             "left out because the question alone fills the context"
         )
-    return loaded, encoded
+    validation = None
+    if data.validation:
+        validation = tokenize.encode(data.validation, loaded.tokenizer, loaded.kind, settings.context, data.labels)
+    return Prepared(loaded, encoded, validation)
 
 
 def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Loaded:
@@ -336,9 +357,9 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Lo
     return replace(loaded, model=model, notes=notes)
 
 
-def _refuse_if_stopped(stop: threading.Event) -> None:
-    if stop.is_set():
-        raise StoppedEarlyError("asked to stop before training began", fix="continue with --resume", code="interrupted")
+def _stop_if_asked(signals: StopSignals) -> None:
+    if signals.stop.is_set():
+        raise KeyboardInterrupt
 
 
 def _before(settings: RunSettings, data: Data, output: Path) -> Before:
@@ -351,11 +372,31 @@ def _before(settings: RunSettings, data: Data, output: Path) -> Before:
     return before
 
 
+def _write_answers(output: Path, settings: RunSettings, data: Data, before: Before, after: Before) -> None:
+    """answers.jsonl: what the model said before and after, next to what was expected."""
+    if before.answers and after.answers:
+        lines = as_lines(before_after.answered(settings, data), before.answers, after.answers)
+        write_atomically(output / "answers.jsonl", lines)
+
+
 def _save(run: _Run, trained: "Trained", name: str, comparisons: Sequence[ScoreComparison]) -> None:
     """Write the model to a hidden folder, then rename it: the result is whole or absent."""
-    settings, labels, target = trained.settings, run.data.labels, run.output / name
+    target = run.output / name
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write_model(run, trained, name, comparisons, partial)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    except KeyboardInterrupt:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write_model(
+    run: _Run, trained: "Trained", name: str, comparisons: Sequence[ScoreComparison], partial: Path
+) -> None:
+    settings, labels = trained.settings, run.data.labels
     model: Any = trained.loaded.model
     model.save_pretrained(partial)
     trained.loaded.tokenizer.save_pretrained(partial)
@@ -372,8 +413,6 @@ def _save(run: _Run, trained: "Trained", name: str, comparisons: Sequence[ScoreC
         license_check.write_notices(run.permission, base, folder, name)
         text = model_card.card(name, settings, run.permission, run.data_record, rows, merged=folder is not partial)
         write_atomically(folder / "README.md", text)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
 
 
 def _result(
@@ -382,13 +421,15 @@ def _result(
     """What came of the run so far; writes loss.svg, and result.json of a run that was interrupted."""
     records = read_metrics(run.output / "metrics.jsonl")
     title = f"{run.permission.model}: training loss"
-    write_atomically(run.output / "loss.svg", loss_svg(losses(records), title=title))
+    evaluated = losses(records, "eval_loss")
+    write_atomically(run.output / "loss.svg", loss_svg(losses(records), evaluated, title=title))
     settings, layers = trained.settings, trained.loaded.layers
     result = FinetuneResult(
         status=status,
         model=str(run.output / name) if name else None,
         base=run.permission.model,
         step=trained.step,
+        best_step=trained.best_step,
         batch=settings.batch,
         gradient_accumulation=settings.gradient_accumulation,
         quantized_layers=QuantizedRecord(quantized=layers.quantized, kept_in_full_precision=layers.kept)
@@ -419,8 +460,11 @@ def _store(settings: RunSettings, open_store: Callable[[str], checkpoints.Store]
 
 
 def _means(comparisons: Sequence[ScoreComparison]) -> dict[str, float]:
-    before = {f"before_{comparison.name}": comparison.before.mean for comparison in comparisons}
-    return before | {f"after_{comparison.name}": comparison.after.mean for comparison in comparisons}
+    """The figures by names that MLflow takes: no comma, and no two of one name."""
+    named = {f"{one.name} {one.measure}" if one.name == ANSWERS else one.name: one for one in comparisons}
+    means = {f"before_{name}": one.before.mean for name, one in named.items()}
+    means |= {f"after_{name}": one.after.mean for name, one in named.items()}
+    return {name.replace(",", ""): value for name, value in means.items()}
 
 
 def _required(options: Mapping[str, object], name: str) -> str:

@@ -13,7 +13,7 @@ from modelpick.planning.recipe import RunSettings
 # Where things lie, how the run is watched, and what the card says in other words. A new setting is shown.
 _NOT_SHOWN = frozenset({
     "model", "revision", "data", "eval_data", "held_out", "output", "save_steps", "log_steps", "probe", "probe_shots",
-    "merge", "track", "checkpoint_to", "usd_per_hour", "trust_remote_code", "allow_pickles",
+    "answers", "mix", "merge", "track", "checkpoint_to", "usd_per_hour", "trust_remote_code", "allow_pickles",
 })  # fmt: skip
 
 
@@ -67,6 +67,8 @@ def _body(
         "## Data",
         "",
         f"- {data.examples} examples to train on, {data.held_out} held out",
+        *([f"- {data.replayed} of them replay other data"] if data.replayed else []),
+        *([f"- {data.validation} more chose the best checkpoint"] if data.validation else []),
         f"- SHA-256 `{data.sha256}`",
     ]
     lines.append(f"- declared sources: {', '.join(data.sources) if data.sources else 'none declared'}")

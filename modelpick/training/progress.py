@@ -144,6 +144,11 @@ class Progress:
         self._now = replace(self._now, error=shown)
         self.report(StateChanged("interrupted" if interrupted else "failed"))
 
+    @property
+    def now(self) -> State:
+        """The state that the run is in."""
+        return self._now.state
+
     def state(self, state: State) -> None:
         """Move on to a state."""
         self.report(StateChanged(state))
@@ -179,6 +184,7 @@ class Progress:
             self._now = replace(self._now, tokens_per_second=pace, eta_seconds=left)
         if "loss" in event.figures:
             self._now = replace(self._now, loss=_finite(event.figures["loss"]))
+        if event.figures.keys() & {"loss", "eval_loss"}:
             place = {"step": event.step, "steps": event.steps, "epoch": event.epoch, "tokens": event.tokens}
             append_metrics(self._folder / "metrics.jsonl", {"at": _utc_now(), **place, **event.figures})
         return replace(

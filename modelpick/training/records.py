@@ -99,14 +99,16 @@ class QuantizedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneResult:
-    """result.json. `model` is the tuned model's folder, None while the run is interrupted; `loss_curve` is a line of
-    text; `probe` and `probe_few_shot` are the figures before and after, where the probe was asked."""
+    """result.json. `model` is the tuned model's folder, None while the run is interrupted; `best_step` the step that it
+    is of, where evaluations during training chose it; `loss_curve` is a line of text; `probe` and `probe_few_shot` are
+    the figures before and after, where the probe was asked."""
 
     schema_version: int = 1
     status: Literal["done", "interrupted"]
     model: str | None = None
     base: str
     step: int
+    best_step: int | None = None
     batch: int
     gradient_accumulation: Annotated[int, FormerNames(("accumulation",))]
     quantized_layers: QuantizedRecord | None = None

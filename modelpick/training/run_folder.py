@@ -35,7 +35,7 @@ def differences(record: RunRecord | None) -> list[str]:
     return [f"versions differ from that run's, so the last bits may too: {', '.join(changed)}"] if changed else []
 
 
-_PLACES = ("model", "data", "eval_data")  # settings that name a file or a folder
+_PLACES = ("model", "data", "eval_data", "mix")  # settings that name a file or a folder
 
 
 def with_absolute_paths(options: Mapping[str, Any]) -> dict[str, object]:
@@ -68,6 +68,10 @@ def _blocks_a_run(name: str) -> bool:
     return name != "progress.json" and not name.endswith(".partial")
 
 
+# Settings that mean nothing without another one.
+_NEEDS = {"probe_shots": "probe", "patience": "eval_steps", "mix_share": "mix"}
+
+
 def checked(options: Mapping[str, object]) -> RunSettings:
     """The settings that `options` name, every other one at its default.
 
@@ -81,8 +85,10 @@ def checked(options: Mapping[str, object]) -> RunSettings:
             raise UsageError(
                 f"{name} does not apply to method full", fix=f"leave out {name}, or use lora", code="contradiction"
             )
-    if settings.probe_shots and not settings.probe:
-        raise UsageError("--probe-shots needs --probe", fix="give --probe N too", code="contradiction")
+    for name, needed in _NEEDS.items():
+        if options.get(name) is not None and options[name] != getattr(default, name) and not getattr(settings, needed):
+            flag, other = (f"--{word.replace('_', '-')}" for word in (name, needed))
+            raise UsageError(f"{flag} needs {other}", fix=f"give {other} too", code="contradiction")
     return settings
 
 
@@ -187,6 +193,7 @@ def refuse_changed(record: RunRecord, settings: RunSettings, data: Data, *, cont
     for before, now, sha256, sha256_now in (
         (was.data, settings.data, record.data.sha256, data.sha256),
         (was.eval_data, settings.eval_data, record.data.eval_sha256, data.eval_sha256),
+        (was.mix, settings.mix, record.data.mix_sha256, data.mix_sha256),
     ):
         if (continues or now == before) and sha256 not in (None, sha256_now):
             raise UsageError(
@@ -215,8 +222,12 @@ def check_disk(output: Path, settings: RunSettings) -> None:
     """Refuse to start when two checkpoints and the result will not fit in the free space."""
     folder = Path(settings.model)
     base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
-    # Full: weights and two Adam states, twice, and the result. LoRA: a few per cent of the base each time.
-    need = base * (3 * 2 * 2 + 1) if not settings.is_lora else base * 0.2 + (base if settings.merge else 0)
+    # Full: weights and two Adam states in each checkpoint, and the result. LoRA: a few per cent of the base each time.
+    checkpoints_kept = 3 if settings.eval_steps else 2
+    if settings.is_lora:
+        need = base * 0.1 * checkpoints_kept + (base if settings.merge else 0)
+    else:
+        need = base * (3 * 2 * checkpoints_kept + 1)
     free = shutil.disk_usage(output).free
     if free < need:
         raise TrainingStoppedError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "modelpick"
 RECORD = "tracking.json"  # in the run folder: which MLflow run it is
 _STATUS = {"done": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-_SMALL_FILES = ("run.json", "result.json", "loss.svg", "metrics.jsonl")
+_SMALL_FILES = ("run.json", "result.json", "loss.svg", "metrics.jsonl", "answers.jsonl")
 # No telemetry, nothing on stdout but the answer, and a dead server costs seconds, not MLflow's minutes.
 _MANNERS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

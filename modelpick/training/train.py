@@ -10,6 +10,7 @@ torch, transformers, trl and datasets are imported here at the top: import this 
 import gc
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from modelpick.loading import adapters
 from modelpick.loading.load import Loaded
 from modelpick.loading.tokenize import IGNORED, Encoded
 from modelpick.planning.recipe import BatchHalving, RunSettings, in_force
-from modelpick.training import checkpoints, tracking
+from modelpick.training import checkpoints, tracking, validation
 from modelpick.training.checkpoints import TrainingStoppedError
 from modelpick.training.measured import Meter, Took
 from modelpick.training.progress import CheckpointSaved, Event, Note, OutOfMemory, StepLogged, TrainingStarted
@@ -78,23 +79,35 @@ def training_arguments(settings: RunSettings, folder: Path) -> dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RunHooks:
-    """What the caller gives the loop: where reports go, a second place for checkpoints, and the request to stop."""
+    """What the caller gives the loop: where reports go, a second place for checkpoints, the request to stop, and a
+    context for the steps, in which one that has begun is finished."""
 
     report: Callable[[Event], None]
     store: checkpoints.Store | None
     stop: threading.Event
+    steps: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
     """How a run ended: its last step, whether it finished, its settings (with the last micro-batch), its model, and
-    what its last attempt took of the device."""
+    what its last attempt took of the device. `best_step` is the step whose weights it has, where evaluations chose."""
 
     step: int
     finished: bool
     settings: RunSettings
     loaded: Loaded
     took: Took
+    best_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an attempt begins with: the model, the rows to train on, and those to evaluate on while it trains."""
+
+    loaded: Loaded
+    rows: Encoded
+    validation: Encoded | None = None
 
 
 class _OutOfMemory(Exception):
@@ -102,7 +115,7 @@ class _OutOfMemory(Exception):
 
 
 def train(
-    settings: RunSettings, prepare: Callable[[], tuple[Loaded, Encoded]], folder: Path, hooks: RunHooks, *,
+    settings: RunSettings, prepare: Callable[[], Prepared], folder: Path, hooks: RunHooks, *,
     resume: bool, halvings: Sequence[BatchHalving] = (),
 ) -> Trained:  # fmt: skip
     """Train until done or asked to stop, halving the micro-batch whenever memory runs out.
@@ -162,18 +175,19 @@ def _halve(
 
 
 def _attempt(
-    settings: RunSettings, prepare: Callable[[], tuple[Loaded, Encoded]], folder: Path, hooks: RunHooks,
+    settings: RunSettings, prepare: Callable[[], Prepared], folder: Path, hooks: RunHooks,
     start: Path | None, until: int | None,
 ) -> Trained:  # fmt: skip
     """Train from the checkpoint `start` (None: step 0) to the end, a request to stop, or step `until`."""
     meter = Meter()
     try:
-        loaded, encoded = prepare()
-        meter.loaded(encoded)
-        trainer = build_trainer(settings, loaded, encoded, folder, hooks, until)
+        prepared = prepare()
+        meter.loaded(prepared.rows)
+        trainer = build_trainer(settings, prepared, folder, hooks, until)
         trainer.add_callback(StepClock(meter))
-        if not _is_last(trainer, start):
-            trainer.train(resume_from_checkpoint=str(start) if start else None)
+        if not _is_last(trainer, start, settings):
+            with hooks.steps():
+                trainer.train(resume_from_checkpoint=str(start) if start else None)
     except ModelpickError:
         raise
     except Exception as error:
@@ -184,20 +198,28 @@ def _attempt(
         if checkpoints.is_disk_full(error):
             raise checkpoints.disk_full(folder) from None
         raise
-    reached = trainer.state.global_step
-    took = meter.took(settings)
-    return Trained(reached, reached >= trainer.state.max_steps, settings, loaded, took)
+    reached, took = trainer.state.global_step, meter.took(settings)
+    finished = _has_finished(trainer.state, settings)
+    best = validation.best_checkpoint(folder, trainer.state) if finished and not hooks.stop.is_set() else None
+    if best is not None:
+        trainer._load_from_checkpoint(str(best))
+    return Trained(reached, finished, settings, prepared.loaded, took, checkpoints.step_of(best) if best else None)
 
 
-def _is_last(trainer: Any, start: Path | None) -> bool:
-    """Whether all steps had been taken when `start` was written; its weights are then loaded.
+def _has_finished(state: Any, settings: RunSettings) -> bool:
+    return bool(state.global_step >= state.max_steps) or validation.is_spent(state, settings.patience)
+
+
+def _is_last(trainer: Any, start: Path | None, settings: RunSettings) -> bool:
+    """Whether all steps had been taken when `start` was written, or evaluations had ended the run; its weights are then
+    loaded.
 
     Trainer 5.23 would take one step more: it looks at the limit after a step only.
     """
     if start is None:
         return False
     state = transformers.TrainerState.load_from_json(str(start / "trainer_state.json"))
-    if state.global_step < state.max_steps:
+    if not _has_finished(state, settings):
         return False
     trainer._load_from_checkpoint(str(start))
     trainer.state = state
@@ -222,9 +244,10 @@ def _free_memory() -> None:
 
 
 def build_trainer(
-    settings: RunSettings, loaded: Loaded, encoded: Encoded, folder: Path, hooks: RunHooks, until: int | None = None
+    settings: RunSettings, prepared: Prepared, folder: Path, hooks: RunHooks, until: int | None = None
 ) -> Any:
     """The Trainer for the kind of model, with checked steps and checkpoints; it stops at step `until`, if given."""
+    loaded, encoded = prepared.loaded, prepared.rows
     rows = datasets.Dataset.from_list(list(encoded.rows))
     common = training_arguments(settings, folder)
     parts: dict[str, object] = {"model": loaded.model, "train_dataset": rows, "processing_class": loaded.tokenizer}
@@ -246,6 +269,8 @@ def build_trainer(
     trainer.remove_callback(transformers.PrinterCallback)  # reports go through the hooks
     tokens_per_step = encoded.tokens / max(1, len(encoded.rows)) * settings.effective_batch
     trainer.add_callback(StepReporter(hooks, tokens_per_step, until))
+    if prepared.validation is not None:
+        trainer.add_callback(validation.Evaluation(settings, loaded, prepared.validation, trainer))
     for callback in tracking.callbacks(settings.track, folder.parent, lambda text: hooks.report(Note(text))):
         trainer.add_callback(callback)
     return trainer

@@ -108,16 +108,16 @@ def test_nothing_held_out_is_refused_unless_it_is_asked_for(tmp_path: Path) -> N
     assert caught.value.code == "nothing_held_out"
     chosen = read_data(file, held_out=0.0)
     assert chosen.held_out == ()
-    assert "no example is held out" in chosen.sentence
+    assert "no example is held out" in chosen.held_out_sentence
 
 
 def test_another_share_than_was_asked_for_is_told(tmp_path: Path) -> None:
     two = [{"instruction": f"q {n % 2}", "output": f"text {n}"} for n in range(20)]
     data = read_data(write(tmp_path / "two.jsonl", two), held_out=0.1)
     assert data.record().held_out_share == 0.5
-    assert data.sentence.startswith("10 of 20 examples are held out (50.0%, 10.0% asked for")
+    assert data.held_out_sentence.startswith("10 of 20 examples are held out (50.0%, 10.0% asked for")
     usual = [{"instruction": f"q {n}", "output": f"text {n}"} for n in range(20)]
-    sentence = read_data(write(tmp_path / "usual.jsonl", usual), held_out=0.1).sentence
+    sentence = read_data(write(tmp_path / "usual.jsonl", usual), held_out=0.1).held_out_sentence
     assert sentence == "2 of 20 examples are held out (10.0%)"
 
 

@@ -100,7 +100,9 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     settings = RunSettings("m", "d", "o", batch=1, gradient_accumulation=1, context=200, epochs=1.0, dtype="fp32")
     hooks = train.RunHooks(lambda event: None, None, threading.Event())
     monkeypatch.setattr(train, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
-    train.build_trainer(settings, replace(loaded, model=model), encoded, tmp_path / "out", hooks).train()
+    train.build_trainer(
+        settings, train.Prepared(replace(loaded, model=model), encoded), tmp_path / "out", hooks
+    ).train()
     assert sorted(row for batch in seen for row in batch) == sorted(row["labels"] for row in encoded.rows)
 
 

@@ -78,7 +78,9 @@ def test_killed_by_force_or_by_notice_a_job_ends_in_the_same_bits(base: Path, da
     told, error = noticed.communicate()
     assert noticed.returncode in (130, 0), error
     if noticed.returncode == 130:
-        assert json.loads(told)["status"] == "interrupted"
+        if told:  # in a step; while the model is loaded there is no result yet
+            assert json.loads(told)["status"] == "interrupted"
+        assert state_of(heartbeat) == "interrupted"
         # The machine is gone: only the copies are left.
         for path in sorted((tmp_path / "cut" / "out" / "checkpoints").rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()

@@ -31,7 +31,7 @@ def trainer_for(family: str, folder: Path) -> Any:
     settings = RunSettings("m", "d", "o", batch=2, gradient_accumulation=1, context=64, dtype="fp32")
     hooks = train.RunHooks(lambda event: None, None, threading.Event())
     encoded = Encoded(ROWS, 0, 0, 8, 13)
-    return train.build_trainer(settings, replace(loaded, model=model), encoded, folder / "out", hooks)
+    return train.build_trainer(settings, train.Prepared(replace(loaded, model=model), encoded), folder / "out", hooks)
 
 
 def loss_and_gradients(trainer: Any, batch: dict[str, Any], items: Any) -> tuple[float, list[Any]]:

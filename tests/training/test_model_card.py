@@ -14,7 +14,7 @@ from modelpick.training import model_card
 # How the run is watched and where things lie; the model, its data and its license have parts of their own.
 _NOT_OF_THE_RECIPE = {
     "model", "revision", "data", "eval_data", "held_out", "output", "save_steps", "log_steps", "probe", "probe_shots",
-    "merge", "track", "checkpoint_to", "usd_per_hour", "trust_remote_code", "allow_pickles",
+    "answers", "mix", "merge", "track", "checkpoint_to", "usd_per_hour", "trust_remote_code", "allow_pickles",
 }  # fmt: skip
 _ALLOWED = Permission("acme/base", None, Verdict.ALLOW, "commercial", ("apache-2.0",), (), (), None)
 

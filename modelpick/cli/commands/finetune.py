@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,8 @@ from modelpick.aws import checkpoint_store
 from modelpick.cli.options import Flags, Offline, PolicyName
 from modelpick.cli.output import Console, Output, progress_console
 from modelpick.cli.policy_options import ProductName, judged_for
-from modelpick.errors import EXIT_INTERRUPTED, UsageError
+from modelpick.errors import EXIT_INTERRUPTED, UsageError, printable
+from modelpick.files import read_text
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import read_options
 from modelpick.training.finetune import Request
@@ -117,6 +119,8 @@ class _screen:
                 self._out.note(text)
             case StateChanged(state) if self._bar is not None:
                 self._bar.update(self._task, description=state)
+            case StepLogged(step) if "eval_loss" in event.figures:
+                self._out.note(f"step {step}  evaluated: loss {event.figures['eval_loss']:.3f}")
             case StepLogged(step, steps) if "loss" in event.figures:
                 where = f"step {step}/{steps}"
                 if self._bar is None:
@@ -147,3 +151,24 @@ def _draw(console: Console, result: FinetuneResult) -> None:
     console.print(f"loss {result.loss_curve}", markup=False)
     for row in result.comparisons:
         console.print(row.sentence, markup=False)
+    _draw_answers(console, Path(str(result.model)).parent / "answers.jsonl")
+
+
+_SHOWN = 3  # answers side by side; the file has them all
+_WIDEST = 300  # characters of a text that are shown
+
+
+def _draw_answers(console: Console, file: Path) -> None:
+    """The first held-out questions with the expected answer, and the model's before and after."""
+    if not file.exists():
+        return
+    lines = read_text(file, code="bad_answers").splitlines()
+    for line in lines[:_SHOWN]:
+        row = json.loads(line)
+        console.print("", markup=False)
+        for name in ("question", "expected", "before", "after"):
+            text = " ".join(str(row[name]).split())
+            text = text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
+            console.print(f"  {name:<9} {printable(text)}", markup=False)
+    if len(lines) > _SHOWN:
+        console.print(f"\n{len(lines)} answers in {file}", markup=False, soft_wrap=True)
