@@ -41,6 +41,13 @@ class Only:
     methods: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class AlsoFlag:
+    """Another flag of the command line that sets the same."""
+
+    flag: str
+
+
 _TUNING = Only("finetune")
 _SERVING = Only("serve")
 _LORA = Only(lora=True)
@@ -315,7 +322,7 @@ class Workload:
     method: Method = "auto"
     context: Context = SERVED_PROMPT
     generate: Generate = 0
-    batch: Batch = 1
+    batch: Annotated[Batch, AlsoFlag("--concurrency")] = 1
     lora_rank: LoraRank = 16
     lora_targets: LoraTargets = "all-linear"
     lora_dropout: LoraDropout = 0.0

@@ -27,12 +27,20 @@ sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 def from_facts(facts: Facts) -> Iterator[tuple[str, str]]:
     """Each file that is built from facts/ alone: its path in the repository, and its text."""
     yield "modelpick/catalog/data/models.jsonl", build_catalog.build(facts)
+    yield "modelpick/catalog/data/languages.csv", _languages(facts)
     yield from ((f"modelpick/offers/data/{name}", text) for name, text in build_offers.build(facts).items())
+    yield "modelpick/offers/data/own_gpus.jsonl", build_offers.own_gpus(facts)
     yield from ((f"benchmarks/data/{name}", text) for name, text in build_speed_rows.build(facts).items())
     yield "modelpick/speed/data/operators.json", build_speed_rows.operators(facts)
     yield "benchmarks/data/memory_cases.jsonl", build_memory_cases.build(facts)
     yield "benchmarks/data/memory_cases_fms.jsonl", build_fms_cases.build(facts)
     yield "benchmarks/data/server_weights.jsonl", build_server_weights.build(facts)
+
+
+def _languages(facts: Facts) -> str:
+    """The table as it is, by code."""
+    rows = sorted((row["code"], row["also"] or "", row["name"]) for row in facts.csv("languages.csv"))
+    return "".join(f"{','.join(row)}\n" for row in [("code", "also", "name"), *rows])
 
 
 def calibrated(*, fit: bool) -> Iterator[tuple[str, str]]:

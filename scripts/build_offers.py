@@ -88,6 +88,24 @@ def _gpu(gpu: Row) -> dict[str, Any]:
     }
 
 
+def own_gpus(facts: Facts) -> str:
+    """own_gpus.jsonl: a card that can be owned a line, those of one maker together."""
+    rows = sorted(facts.csv("own_gpus.csv"), key=lambda row: (row["maker"], row["gpu"]))
+    return _lines(
+        {
+            "gpu": row["gpu"],
+            "maker": row["maker"],
+            "form": row["form"],
+            "memory_gib": number(row["memory_gib"]) if row["memory_gib"] else None,
+            "bandwidth_gbs": number(row["bandwidth_gbs"]),
+            "tflops": number(row["tflops"]),
+            "compute_capability": row["compute_capability"],
+            "source": row["source"],
+        }
+        for row in rows
+    )
+
+
 def _auxiliary(listed: Mapping[str, Any]) -> dict[str, Any]:
     """What else AWS bills around an instance: as it is, but that the last step of traffic has no end."""
     egress = listed["egress_usd_per_gb"]

@@ -16,7 +16,12 @@ class ServedLoadOptions:
 
     max_first_token_s: Annotated[
         str | None,
-        typer.Option("--max-first-token-s", metavar="S", help="Longest likely wait for the first token, in seconds."),
+        typer.Option(
+            "--max-first-token-s",
+            "--max-first-token",
+            metavar="S",
+            help="Longest likely wait for the first token, in seconds.",
+        ),
     ] = None
     min_tokens_per_second: Annotated[
         str | None,

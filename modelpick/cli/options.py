@@ -18,7 +18,7 @@ from modelpick.cli.plain import PlainCommand
 from modelpick.errors import UsageError, nearest
 from modelpick.schema import Setting, read_value, settings_of
 from modelpick.settings import SettingsFile
-from modelpick.workload import Workload
+from modelpick.workload import AlsoFlag, Workload
 
 _COMMON: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("as_json", "json", ("--json",), "Print one JSON object."),
@@ -75,7 +75,8 @@ def option(kind: type, name: str) -> Any:
         text += f" Default: {field.shown_default}."
     if field.kind is bool:
         return typer.Option(f"{field.flag}/--no-{field.flag[2:]}", help=text)
-    return typer.Option(field.flag, metavar=choices if shown else field.metavar or name.upper(), help=text)
+    flags = (field.flag, *(note.flag for note in field.notes if isinstance(note, AlsoFlag)))
+    return typer.Option(*flags, metavar=choices if shown else field.metavar or name.upper(), help=text)
 
 
 def typed(kind: type, name: str, text: Any) -> Any:
@@ -236,8 +237,6 @@ Family = Annotated[
     typer.Option("--family", metavar="any|g5|...", help="Instance families, comma-joined. Default: the G ones."),
 ]
 
-# The settings of a workload that a command takes: to rank models, and to plan, cost or run one of them.
-RANKED = ("method", "context", "batch", "gpus")
-RUN = (*RANKED, "generate", "stack", "dtype")
-Ranked = Annotated[Mapping[str, object], Flags(Workload, "task", *RANKED)]
+# The settings of a workload that a command takes to plan, cost or run a model.
+RUN = ("method", "context", "batch", "gpus", "generate", "stack", "dtype")
 Run = Annotated[Mapping[str, object], Flags(Workload, *RUN)]

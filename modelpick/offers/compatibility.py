@@ -41,12 +41,13 @@ class Rule:
     cpu: str | None = None
     compute_capability_below: float | None = None
     compute_capability_from: float | None = None
+    without_cuda: bool | None = None
 
     @property
     def names_gpu(self) -> bool:
         """Whether the rule is about the hardware."""
         capability = self.compute_capability_below or self.compute_capability_from
-        return bool(self.gpu_lacks or self.cpu or capability)
+        return bool(self.gpu_lacks or self.cpu or capability or self.without_cuda)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +164,15 @@ def _about_work(rules: tuple[Rule, ...], workload: Workload) -> tuple[Rule, ...]
 
 
 def _on_gpu(rule: Rule, instance: InstanceType) -> bool:
-    capability = float(instance.gpu.compute_capability)
+    if rule.compute_capability_below is not None or rule.compute_capability_from is not None:
+        if not instance.gpu.cuda:
+            return False
+        capability = float(instance.gpu.compute_capability)
+        below, least = rule.compute_capability_below, rule.compute_capability_from
+        if not (below is None or capability < below) or not (least is None or capability >= least):
+            return False
     return (
         (rule.gpu_lacks is None or not instance.gpu.supports(rule.gpu_lacks))
         and (rule.cpu is None or instance.cpu == rule.cpu)
-        and (rule.compute_capability_below is None or capability < rule.compute_capability_below)
-        and (rule.compute_capability_from is None or capability >= rule.compute_capability_from)
+        and (rule.without_cuda is None or rule.without_cuda != instance.gpu.cuda)
     )

@@ -32,6 +32,11 @@ class Gpu:
     note: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def cuda(self) -> bool:
+        """Whether CUDA runs on it; Apple's and AMD's GPUs, and shared memory, have no compute capability here."""
+        return self.compute_capability != ""
+
     def supports(self, dtype: str) -> bool:
         """Whether the GPU computes in `dtype` (fp32, fp16, bf16, fp8) itself, not by emulation."""
         return {"fp32": True, "fp16": True, "bf16": self.bf16, "fp8": self.fp8}.get(dtype, False)

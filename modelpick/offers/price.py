@@ -7,6 +7,7 @@ from typing import Any, Literal
 from modelpick.offers.instance import InstanceType
 
 Market = Literal["on-demand", "spot"]
+Own = Literal["own"]  # of a card that is not rented (offers.own): it has no price
 MARKETS: tuple[Market, ...] = ("on-demand", "spot")
 
 Availability = Literal["offered", "not_offered", "unknown"]
@@ -29,7 +30,7 @@ class Offer:
 
     instance: InstanceType
     region: str
-    market: Market
+    market: Market | Own
     usd_per_hour: float | None
     source: str | None
     as_of: str | None  # ISO date; the earliest possible one where the source is undated
@@ -37,6 +38,7 @@ class Offer:
     how_to_get: str | None = None
     discount: float = 0.0
     availability: Availability = "unknown"
+    assumed: tuple[str, ...] = ()  # what is taken for granted of a card of one's own
 
     @property
     def usd_per_gib_hour(self) -> float | None:
@@ -66,7 +68,7 @@ class Offer:
             "gpu_count": self.instance.gpu_count,
             "usd_per_hour": self.usd_per_hour,
             "market": self.market,
-            "region": self.region,
+            "region": self.region or None,
             "source": self.source,
             "as_of": self.as_of,
             "derived": self.derived,

@@ -20,8 +20,8 @@ from modelpick.offers.price import Market, Offer
 from modelpick.planning import data_tokens
 from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
-from modelpick.planning.filters import Filters, LeftOut, not_licensed
-from modelpick.planning.placement import Placement, Placements, offers_for, place
+from modelpick.planning.filters import Filters, LeftOut, check_publishers, not_licensed
+from modelpick.planning.placement import Placement, Placements, place
 from modelpick.planning.recipe import EPOCHS
 from modelpick.planning.recommend import (
     FINETUNE_WORKLOAD,
@@ -107,9 +107,12 @@ def recommend(
     filters = filters or Filters()
     work = workload if isinstance(workload, Workload) else workload_from(workload or {})
     catalog = index.load()
+    check_publishers(filters.publishers, catalog.models)
     chosen = policy_in_force(policy).in_region(where)
     judged = judge_of(chosen, catalog.find)
-    priced = discounted_offers(region=where, market=market, discounts=resolved.discounts)
+    priced = (filters.own,) if filters.own else discounted_offers(
+        region=where, market=market, discounts=resolved.discounts
+    )  # fmt: skip
     found = ranking.recommend(
         catalog.models.values(),
         work,
@@ -119,6 +122,7 @@ def recommend(
         place=search,
         copies_of=lambda model: catalog.copies_of(model.id),
         unset=frozenset() if isinstance(workload, Workload) else unset(workload or {}),
+        caps=Caps(max_usd_per_hour=filters.most_per_hour(facts().rates)),
     )
     head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
@@ -129,7 +133,7 @@ def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -
     """The row with its monthly cost and with what fine-tuning takes: the job that everybody plans first (LIMA)."""
     month = serving_month(row.placement.offer, facts().rates)
     row = replace(row, month=month)
-    offers = offers_for(priced, filters.families, filters.instance, FINETUNE_WORKLOAD.gpus)
+    offers = filters.offered(priced, FINETUNE_WORKLOAD.gpus)
     request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
     tuned = ranking.placement_of(request, offers, Caps(), search)
     if isinstance(tuned, LeftOut):

@@ -76,7 +76,7 @@ def vllm_share(free_gib: float, total_gib: float, most: float) -> float:
 
 def lacking_dtype(workload: Workload, instance: InstanceType) -> str | None:
     """The number format that the workload computes in and the GPU does not, or None."""
-    needs: list[str] = [workload.dtype]
+    needs: list[str] = [] if workload.method == "gguf" else [workload.dtype]  # llama.cpp takes what the GPU has
     if workload.method == "fp8" or workload.kv_cache_dtype == "fp8":
         needs.append("fp8")
     return next((dtype for dtype in needs if not instance.gpu.supports(dtype)), None)

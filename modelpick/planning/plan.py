@@ -155,7 +155,7 @@ def _plan(context: _Context, chosen: Sequence[PlannedPlacement]) -> Plan:
         data=_data(request.tokens) if request.tokens else None,
         memory={task: _memory(memory, best.offer) for task, memory in placement.memories.items()},
         region=context.region,
-        market=best.offer.market,
+        market="spot" if best.offer.market == "spot" else "on-demand",
         instance_type=best.offer.instance.name,
         candidates=tuple(_candidate(row) for row in chosen),
         disk_gb=math.ceil(disk_gb(setup.weights_gb)),

@@ -1,6 +1,6 @@
 """Which models: filter, place, rank, and what the answer says. The models left out are kept, with a reason each. Pure.
 
-A model passes the gates in one fixed order (asked for, kind, license, weights, place); the first gate that stops it
+A model passes the gates in one fixed order (asked for, kind, license, base model, place); the first gate that stops it
 names the reason. Whatever a gate cannot know stops the model: nothing is guessed upward.
 """
 
@@ -17,13 +17,22 @@ from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
 from modelpick.offers.price import Market, Offer
 from modelpick.planning.cost import MonthCost
-from modelpick.planning.filters import Filters, LeftOut, SortKey, not_asked_for, not_licensed, of_another_kind
+from modelpick.planning.filters import (
+    GPU_COUNTS,
+    Filters,
+    LeftOut,
+    SortKey,
+    base_model,
+    not_asked_for,
+    not_licensed,
+    of_another_kind,
+)
 from modelpick.planning.job import JobCost, JobTime
-from modelpick.planning.placement import Placement, Placements, offers_for, preference
+from modelpick.planning.placement import Placement, Placements, preference
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.planning.workloads import as_far_as_the_model_takes
-from modelpick.workload import Workload
+from modelpick.workload import Sharding, Workload
 
 # Rated by current independent boards; then vendors' own figures; then the archived board; then nothing at all.
 # The groups are never mixed: a score of one is not a score of the other (quality notes in docs/data.md).
@@ -94,27 +103,33 @@ def recommend(
     place: Place,
     unset: frozenset[str] = frozenset(),
     copies_of: Callable[[Model], Sequence[Model]] = lambda model: (),
+    caps: Caps | None = None,
 ) -> Recommendations:
     """Every model with its place or its reason, ranked by `filters.sort`.
 
     `offers` are those of one region and market. `place` is placement.place with the facts at hand, `unset` what is
     chosen of a fine-tuning for each GPU (PlanRequest). `copies_of`: the published copies of a model's weights, each
-    judged by itself before it is taken.
+    judged by itself before it is taken. `caps`: those of `filters` where none are given.
     """
-    tried = offers_for(offers, filters.families, filters.instance, workload.gpus)
-    caps = Caps(max_usd_per_hour=filters.max_usd_per_hour)
+    if filters.own is not None and not filters.own.instance.gpu.cuda and workload.method == "auto":
+        workload = replace(workload, method="gguf", stack="llama.cpp")
+    any_gpus = filters.any_gpus or filters.own is not None
+    works = [_sharded(workload, gpus) for gpus in GPU_COUNTS] if any_gpus else [workload]
+    tried = [(work, filters.offered(offers, work.gpus)) for work in works]
+    caps = caps or Caps(max_usd_per_hour=filters.max_usd_per_hour)
     passed: list[Recommendation] = []
     rejected: list[LeftOut] = []
     for model in models:
-        left_out = not_asked_for(model, filters) or of_another_kind(model, workload)
+        left_out = not_asked_for(model, filters) or of_another_kind(model, workload, filters.use_case)
         if left_out is None:
             judgement = judge(model)
-            left_out = not_licensed(judgement, filters)
+            left_out = not_licensed(judgement, filters) or base_model(model, workload, filters.use_case)
         if left_out is None:
-            request = _request(model, workload, unset)
-            if request.serve is not None and (copies := copies_of(model)):
-                request = replace(request, copies=tuple(copies), may_use=_may_use(judge, filters))
-            placement = placement_of(request, tried, caps, place)
+            requests = [(_request(model, work, unset, filters), some) for work, some in tried]
+            if workload.task == "serve" and (copies := tuple(copies_of(model))):
+                may_use = _may_use(judge, filters)
+                requests = [(replace(one, copies=copies, may_use=may_use), some) for one, some in requests]
+            placement = min((placement_of(one, some, caps, place) for one, some in requests), key=_cheaper)
             if isinstance(placement, Placement):
                 of = placement.setup.model
                 passed.append(Recommendation(model, judgement if of is model else judge(of), placement))
@@ -128,12 +143,23 @@ def _may_use(judge: Judge, filters: Filters) -> Callable[[Model], bool]:
     return lambda copy: not_licensed(judge(copy), filters) is None
 
 
-def _request(model: Model, workload: Workload, unset: frozenset[str]) -> PlanRequest:
+def _sharded(workload: Workload, gpus: int) -> Workload:
+    sharding: Sharding = "none" if gpus == 1 else "tensor-parallel" if workload.task == "serve" else "zero3"
+    return replace(workload, gpus=gpus, sharding=sharding)
+
+
+def _cheaper(outcome: Placement | LeftOut) -> tuple[Any, ...]:
+    """A place before none, the cheapest first; of several numbers of GPUs that all fail, the last tells why."""
+    return (1,) if isinstance(outcome, LeftOut) else (0, *preference(outcome))
+
+
+def _request(model: Model, workload: Workload, unset: frozenset[str], filters: Filters) -> PlanRequest:
     if workload.task == "finetune":
         return PlanRequest(model, finetune=workload, unset=unset)
     if "generate" in unset and "context" not in unset:  # after a prompt that is named: what the model's limit leaves
         workload = as_far_as_the_model_takes(model, workload, {"context": workload.context})
-    return PlanRequest(model, serve=workload)
+    limits = filters.limits if filters.limits.asked else None
+    return PlanRequest(model, serve=workload, limits=limits, one_server=limits is not None, converted=True)
 
 
 def placement_of(request: PlanRequest, offers: Sequence[Offer], caps: Caps, place: Place) -> Placement | LeftOut:
@@ -234,6 +260,9 @@ ASSUMPTIONS = (
 )
 
 
+GGUF_MADE = "GGUF: a Q4_K_M file, published or made of the repository's weights by llama.cpp's converter"
+
+
 class CatalogFacts(Protocol):
     """What the answer tells of the catalog it ranked (catalog.index.Catalog)."""
 
@@ -279,7 +308,7 @@ class RecommendAnswer:
             },
             "policy": {"name": self.policy.name, "sha256": self.policy.sha256},
             "workload": self.workload.as_json(),
-            "region": self.region,
+            "region": None if self.filters.own else self.region,
             "sort": self.filters.sort,
             "passed": len(self.recommendations.passed),
             "recommendations": [row_as_json(row, rank) for rank, row in enumerate(rows, 1)],
@@ -287,12 +316,19 @@ class RecommendAnswer:
                 {"model": left.model, "reason_code": left.code, "reason": left.reason, "cause": left.cause}
                 for left in self.recommendations.rejected
             ],
-            "assumptions": list(ASSUMPTIONS),
+            "assumptions": [*self.taken_for_granted, *ASSUMPTIONS],
             "sources": sorted(
                 {row.placement.offer.source for row in rows if row.placement.offer.source}
                 | {board for row in rows if row.model.quality for board in row.model.quality.sources}
             ),
         }
+
+    @property
+    def taken_for_granted(self) -> tuple[str, ...]:
+        """What this answer alone rests on, in sentences: one's own card, and files that may have to be made."""
+        own = self.filters.own.assumed if self.filters.own else ()
+        shown = self.recommendations.passed
+        return (*own, GGUF_MADE) if any(row.placement.memory.workload.method == "gguf" for row in shown) else own
 
     def why_not(self, name: str) -> LeftOut | int | None:
         """Why a model is absent, its rank when it is not, or None when the catalog has no such model."""

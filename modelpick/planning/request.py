@@ -76,7 +76,7 @@ class PlanRequest:
     (estimate --exact). `architecture`: the model's, where it was read already. `limits`: on what a server does under
     load; `one_server`: a placement has to keep them by itself. `copies`: published copies of the model's weights, of
     which `may_use` tells whether the policy lets them be used (asked of those alone that a place is found for). `bits`:
-    of each weight, where that is all that is asked of them.
+    of each weight, where that is all that is asked of them. `converted`: GGUF files may be made of the weights first.
     """
 
     model: Model
@@ -92,6 +92,7 @@ class PlanRequest:
     copies: tuple[Model, ...] = ()
     may_use: Callable[[Model], bool] = _anything
     bits: int | None = None
+    converted: bool = False
 
     @property
     def tasks(self) -> list[tuple[Task, Workload]]:

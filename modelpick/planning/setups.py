@@ -100,7 +100,9 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
         if problem is not None and not hypothetical:
             return rejection_of(problem, "context")
     if request.serve is not None and not hypothetical:
-        absent = checkpoint_problem(model, architecture, request.serve.method)
+        absent = None
+        if not (request.converted and request.serve.method == "gguf" and architecture.checkpoint is None):
+            absent = checkpoint_problem(model, architecture, request.serve.method)
         if absent is not None:
             return rejection_of(absent, "checkpoint")
     tuned: tuple[Rule, ...] = ()

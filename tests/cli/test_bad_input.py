@@ -37,6 +37,42 @@ from tests.cli.conftest import Run
         (["recommend", "--task", "serve", "--method", "qlora"], "bf16"),
         (["recommend", "--instance", "g5.xlarge", "--family", "g5"], "one of them"),
         (["recommend", "--limit"], "limit"),
+        (["recommend", "--for", "chta"], "chat"),
+        (["recommend", "--for", "poetry"], "one of chat"),
+        (["recommend", "--for", "rerank", "--task", "finetune"], "leave out --for"),
+        (["recommend", "--languages", "germna"], "german"),
+        (["recommend", "--languages", ","], "en,de"),
+        (["recommend", "--publisher", "mistralia"], "mistralai"),
+        (["recommend", "--publisher", ""], "joined by commas"),
+        (["recommend", "--instance", "g5.xlarge,g6.xlarg"], "g6.xlarge"),
+        (["recommend", "--concurrency", "0"], "whole number"),
+        (["recommend", "--gpus", "some"], "whole number"),
+        (["recommend", "--engine", "vlm"], "vllm"),
+        (["recommend", "--market", "sport"], "spot"),
+        *(
+            (["recommend", flag, typed], "above zero")
+            for flag in ("--max-usd-per-month", "--min-score", "--min-tokens-per-second", "--max-first-token")
+            for typed in ("nan", "inf", "-1", "0", "some")
+        ),
+        (["recommend", "--task", "finetune", "--max-usd-per-month", "5"], "--max-usd-per-hour"),
+        (["recommend", "--gpu", "RTX 4095"], "RTX 4090"),
+        (["recommend", "--gpu", "A100"], "A100-40GB"),
+        (["recommend", "--gpu", "M4 Max"], "--memory 32GiB"),
+        (["recommend", "--memory", "-3GiB"], "24GiB"),
+        (["recommend", "--gpu", "RTX 4090", "--gpus", "2"], "2x RTX 4090"),
+        *(
+            (["recommend", "--gpu", "RTX 4090", *words], "leave out")
+            for words in (
+                ("--instance", "g5.xlarge"),
+                ("--family", "g5"),
+                ("--market", "spot"),
+                ("--max-usd-per-hour", "1"),
+                ("--max-usd-per-month", "1"),
+                ("--sort", "cost"),
+                ("--memory", "24GiB"),
+            )
+        ),
+        (["recommend", "--task", "finetune", "--min-tokens-per-second", "5"], "leave out"),
         *(
             (["estimate", "Qwen/Qwen3-8B", "--method", "lora", "--lora-dropout", typed], "from 0 to below 1")
             for typed in ("nan", "-0.1", "1", "inf", "some")

@@ -111,7 +111,7 @@ def test_the_cheapest_single_gpu_that_fits_is_taken() -> None:
 def test_memories_of_several_gpus_are_never_added_up() -> None:
     left = run(model("a/big", 60, gib=200)).rejected[0]
     assert left.code == "does_not_fit"
-    single = run(model("a/big", 60, gib=40), instance="g5.48xlarge").rejected[0]
+    single = run(model("a/big", 60, gib=40), instances=("g5.48xlarge",)).rejected[0]
     assert single.code == "does_not_fit"
 
 

@@ -1,6 +1,6 @@
 """`modelpick recommend`: which models are allowed, fit, and at what price."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -8,71 +8,22 @@ import typer
 
 from modelpick import api
 from modelpick.catalog.snapshot import Kind
-from modelpick.cli.options import (
-    Family,
-    Instance,
-    Offline,
-    PolicyName,
-    Ranked,
-    Region,
-    amount,
-    not_both,
-    one_of,
-    parameter_count,
-    policy_asked,
-    whole_number,
-)
+from modelpick.cli.filter_options import FilterOptions, agree
+from modelpick.cli.load_options import ServedLoadOptions, only_serving
+from modelpick.cli.options import Flags, Offline, PolicyName, Region, policy_asked, whole_number
 from modelpick.cli.output import Console, Output, facts_shown
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, UsageError
 from modelpick.files import write_atomically
 from modelpick.offers import embedded
-from modelpick.offers.embedded import families_named
-from modelpick.planning.filters import SORT_KEYS, Filters
 from modelpick.report.html import page
+from modelpick.workload import Workload, workload_from
 
 _STANDS_ON: tuple[Kind, ...] = ("prices", "models", "scores")
 
 
-@dataclass(frozen=True, slots=True)
-class FilterOptions:
-    """Which models and instances are ranked, and in which order."""
-
-    family: Family = None
-    instance: Instance = None
-    max_usd_per_hour: Annotated[
-        str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Most dollars an hour.")
-    ] = None
-    languages: Annotated[
-        str | None, typer.Option("--languages", metavar="en,de", help="Languages that the card must name.")
-    ] = None
-    min_params: Annotated[str | None, typer.Option("--min-params", metavar="N", help="Fewest parameters, e.g. 7B.")] = (
-        None
-    )
-    max_params: Annotated[str | None, typer.Option("--max-params", metavar="N", help="Most parameters, e.g. 14B.")] = (
-        None
-    )
-    sort: Annotated[str, typer.Option("--sort", metavar="quality|cost|memory|downloads", help="Sort order.")] = (
-        "quality"
-    )
-
-    def filters(self, strict: bool) -> Filters:
-        """The filters of the ranking. Raises UsageError for bad options, and for those that contradict each other."""
-        order = one_of("--sort", self.sort, SORT_KEYS)
-        not_both("--instance", self.instance, "--family", self.family)
-        low, high = parameter_count("--min-params", self.min_params), parameter_count("--max-params", self.max_params)
-        if low is not None and high is not None and low > high:
-            raise UsageError("--min-params is above --max-params", fix="swap them", code="contradiction")
-        return Filters(
-            strict=strict,
-            languages=tuple(word.strip().lower() for word in (self.languages or "").split(",") if word.strip()),
-            min_parameters=low,
-            max_parameters=high,
-            families=families_named(self.family),
-            instance=embedded.instance(self.instance).name if self.instance else None,
-            max_usd_per_hour=amount("--max-usd-per-hour", self.max_usd_per_hour),
-            sort=order,
-        )
+_ASKED = ("task", "method", "context", "generate", "batch")
+Asked = Annotated[Mapping[str, object], Flags(Workload, *_ASKED)]
 
 
 def recommend(
@@ -82,9 +33,10 @@ def recommend(
     policy: PolicyName = None,
     product: ProductName = None,
     strict: Annotated[bool, typer.Option("--strict", help="Show only models allowed without conditions.")] = False,
-    work: Ranked,
-    region: Region = None,
     filtered: FilterOptions,
+    work: Asked,
+    load: ServedLoadOptions,
+    region: Region = None,
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="Number of rows. Default: 20.")] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help="Show every row, and every model left out with its reason.")
@@ -103,13 +55,18 @@ def recommend(
     """
     del offline  # the ranking reads embedded facts only
     chosen = judged_for(policy_asked(commercial, policy), product)
-    filters = filtered.filters(strict)
+    filters = filtered.filters(strict, load.limits())
+    asked = {**work, **filtered.workload()}
+    agree(filters, task := workload_from(asked).task)
+    if task != "serve":
+        only_serving(load.given())
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
     answer = api.recommend(
         policy=chosen,
-        workload=work,
+        workload=asked,
         filters=filters,
         region=region,
+        market=filtered.priced_on(),
         finetune_rows=rows or len(embedded.instances()) * 10_000,
     )
     if why_not is not None:

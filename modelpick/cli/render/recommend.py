@@ -18,9 +18,9 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
     passed = answer.recommendations.passed
     shown = passed[:rows]
     work = answer.workload
-    asked = (
-        f" policy, {_asked(work)}, on-demand in {answer.region}; {_newest_price(answer)}, models {answer.catalog.as_of}"
-    )
+    own = answer.filters.own
+    where = f"{answer.market} in {answer.region}; {_newest_price(answer)}"
+    asked = f" policy, {_asked(work)}, {_on_own(own) if own else where}, models {answer.catalog.as_of}"
     console.print(styled((answer.policy.name, "bold"), asked))
     console.print()
     if not shown:
@@ -32,7 +32,9 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
         console.print()
         for mark, text in obligations:
             console.print(f"{mark} {text}", markup=False)
-        if any(row.placement.offer.usd_per_hour is None for row in shown):
+        for text in answer.taken_for_granted:
+            console.print(text, markup=False)
+        if own is None and any(row.placement.offer.usd_per_hour is None for row in shown):
             unknown = "unknown: it fits, but no list says at what price it is rented here, or whether it is."
             console.print(f"{unknown} {_ask_aws(answer.region)}", markup=False)
     _draw_tuning(console, shown)
@@ -44,7 +46,14 @@ def _ask_aws(region: str) -> str:
     return f"To ask AWS for prices of {region}: modelpick offers --live --region {region}"
 
 
+def _on_own(own: Offer) -> str:
+    kind = own.instance
+    return f"on your own {kind.name} ({kind.usable_memory_gib:.1f} GiB usable each), no price"
+
+
 def _hourly(offer: Offer) -> str:
+    if offer.market == "own":
+        return "own"
     return "unknown" if offer.usd_per_hour is None else f"{offer.usd_per_hour:.3f}"
 
 
@@ -152,6 +161,7 @@ def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
         placement = first.finetune
         usd = placement.offer.usd_per_hour
         at = "at an unknown price" if usd is None else f"at ${usd:.3f}/h"
+        at = "of your own" if placement.offer.market == "own" else at
         text = (
             f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA needs "
             f"{placement.memory.total / 2**30:.1f} GiB: {placement.offer.instance.name} {at}"
@@ -182,6 +192,16 @@ _REASONS = {
     "does_not_fit": "do not fit",
     "cannot_run": "cannot run there",
     "not_generative": "generate no text",
+    "base_model": "base models",
+    "use_unknown": "not stated whether they are for it",
+    "other_use": "for another use",
+    "publisher": "of other publishers",
+    "language": "lack a language",
+    "languages_unknown": "languages unknown",
+    "parameters_unknown": "size unknown",
+    "score_unknown": "without a score",
+    "score_too_low": "below the least score",
+    "too_slow": "too slow under the load",
     "no_offer": "no type matches the filters",
     "price_unknown": "price unknown",
     "not_offered_here": "fit types that AWS does not rent here",
