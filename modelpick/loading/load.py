@@ -178,7 +178,9 @@ def load_config(model: str, options: LoadOptions) -> Any:
 
 def longest_known(config: Any, kind: Kind) -> int | None:
     """The most tokens that one sequence may have (`Architecture.longest`); None where the config states no bound."""
-    return longest_of(config.to_dict(), encoder=kind == "encoder")
+    # Without how its weights are held: once loaded, a quantized model's config has bitsandbytes' own enums there.
+    held = {key: value for key, value in config.to_dict().items() if key != "quantization_config"}
+    return longest_of(held, encoder=kind == "encoder")
 
 
 def load_tokenizer(model: str, options: LoadOptions, kind: Kind) -> tuple["PreTrainedTokenizerBase", tuple[str, ...]]:
