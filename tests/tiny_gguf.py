@@ -5,6 +5,11 @@ from typing import Any
 
 WIDTH, HEADS, CONTEXT = 32, 2, 2048
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+# What llama.cpp's qwen3 has beside a llama, and its head as a reranker, which it reads of no llama.
+RANKS: dict[str, tuple[int, ...]] = {
+    "cls.output.weight": (2, WIDTH), "blk.0.attn_q_norm.weight": (WIDTH // HEADS,),
+    "blk.0.attn_k_norm.weight": (WIDTH // HEADS,),
+}  # fmt: skip
 # ChatML with tools, the least of what Qwen's and Hermes's templates do.
 TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}"
@@ -17,13 +22,16 @@ TEMPLATE = (
 )
 
 
-def make(file: Path, *, template: str | None = TEMPLATE, seed: int = 0) -> Path:
-    """Write `file`: random weights, byte-level BPE without merges but one (gpt2's 256 signs for the bytes)."""
+def make(file: Path, *, template: str | None = TEMPLATE, seed: int = 0, pooling: str | None = None) -> Path:
+    """Write `file`: random weights, byte-level BPE without merges but one (gpt2's 256 signs for the bytes).
+
+    `pooling` makes it an embedding model (MEAN, LAST) or a reranker (RANK).
+    """
     import gguf
     import numpy
 
     chance = numpy.random.default_rng(seed)
-    writer = gguf.GGUFWriter(file, "llama")
+    writer = gguf.GGUFWriter(file, "qwen3" if pooling == "RANK" else "llama")
     signs = list(byte_signs().values())
     tokens = [*signs, signs[0] + signs[1], *SPECIAL]
     writer.add_context_length(CONTEXT)
@@ -44,9 +52,13 @@ def make(file: Path, *, template: str | None = TEMPLATE, seed: int = 0) -> Path:
     writer.add_bos_token_id(len(signs) + 1)
     writer.add_eos_token_id(len(signs) + 3)
     writer.add_add_bos_token(False)
+    if pooling is not None:
+        writer.add_pooling_type(gguf.PoolingType[pooling])
+    if pooling == "RANK":
+        writer.add_classifier_output_labels(["yes", "no"])
     if template is not None:
         writer.add_chat_template(template)
-    for name, shape in shapes(len(tokens)).items():
+    for name, shape in {**shapes(len(tokens)), **(RANKS if pooling == "RANK" else {})}.items():
         values = numpy.ones(shape) if name.endswith("norm.weight") else chance.normal(0, 0.4, shape)
         writer.add_tensor(name, values.astype(numpy.float32))
     writer.write_header_to_file()

@@ -18,6 +18,7 @@ _BLOCKS = {
     26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
     40: (64, 36),
 }  # fmt: skip
+_POOLING = {1: "mean", 2: "cls", 3: "last", 4: "rank"}  # gguf 0.19, PoolingType; 0: none
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _MOST = 1_000_000  # keys or tensors: the largest models have some ten thousand
@@ -43,12 +44,14 @@ class NotWholeError(Exception):
 @dataclass(frozen=True, slots=True)
 class GgufTable:
     """`bytes_of`: of layers (experts included), experts, embedding, output, other. `end`: where the file ends at the
-    least. `config` is in config.json's own keys. `chat_template` is the file's own, empty where it has none."""
+    least. `config` is in config.json's own keys. `chat_template` is the file's own, empty where it has none. `pooling`:
+    how one vector is made of a text's, "rank" for a reranker; empty where the file generates text."""
 
     bytes_of: Mapping[str, int]
     end: int
     config: dict[str, object]
     chat_template: str = ""
+    pooling: str = ""
 
 
 def read(start: bytes) -> GgufTable:
@@ -84,8 +87,13 @@ def read(start: bytes) -> GgufTable:
             raise ValueError(f"its tensor {name[:60]!r} overlaps the one before")
         end = data + offset + size
     template = values.get("tokenizer.chat_template")
+    pooling = values.get(f"{values.get('general.architecture')}.pooling_type")
     return GgufTable(
-        sizes, end, _config(values, tied=not sizes["output"]), template if isinstance(template, str) else ""
+        sizes,
+        end,
+        _config(values, tied=not sizes["output"]),
+        template if isinstance(template, str) else "",
+        _POOLING.get(pooling, "") if isinstance(pooling, int) else "",
     )
 
 

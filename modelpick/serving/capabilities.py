@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from modelpick.offers.chat_parsers import ChatFamily, ChatParsers, find, for_version, vllm_flags
 from modelpick.planning.engines import EngineName
+from modelpick.serving.gateway.config import ServedTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,25 @@ def abilities(
         **_no_chat(model),
     }
     return Abilities((), model.template != "", tools, False, False, parsed, False, False, False, False, why=why)
+
+
+def pooling_abilities(engine: EngineName, task: ServedTask) -> Abilities:
+    """What a server does that is started to embed or to rank: nothing else."""
+    why = "it is started to make embeddings" if task == "embed" else "it is started to rank"
+    nothing = ("chat", "tools", "forced_tools", "named_tools", "reasoning", "structured_output", "logprobs", "several")
+    other = ("rerank",) if task == "embed" else ("embeddings",)
+    return Abilities(
+        _POOLING[engine][task], False, False, False, False, False, False, False, False, False,
+        embeddings=task == "embed", rerank=task == "rank", why=dict.fromkeys((*nothing, "images", *other), why),
+    )  # fmt: skip
+
+
+# vLLM 0.32.0 config/model.py, --runner; llama.cpp tools/server/README.md.
+_POOLING: Mapping[EngineName, Mapping[str, tuple[str, ...]]] = {
+    "vllm": {"embed": ("--runner", "pooling"), "rank": ("--runner", "pooling")},
+    "llama.cpp": {"embed": ("--embeddings",), "rank": ("--reranking",)},
+    "transformers": {"embed": (), "rank": ()},
+}
 
 
 def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: Sequence[str]) -> Abilities:

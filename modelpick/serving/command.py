@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelpick.serving.engines import Engine, lora_rank_setting
+from modelpick.serving.gateway.config import ServedTask
 from modelpick.serving.sizing import Sizing
 
 SOCKET = "server.sock"  # in the state folder, where all are started: a path of any depth would be too long
@@ -44,15 +45,17 @@ def words(
     gpu: bool,
     key_file: Path,
     chat: Sequence[str] = (),
+    task: ServedTask = "generate",
 ) -> list[str]:
     """The server's command line, the program first. `port` is where it listens itself, if not on its socket.
 
-    `chat`: the flags by which it reads the family's tool calls and reasoning (capabilities.Abilities.flags).
+    `chat`: the flags by which it reads the family's tool calls and reasoning, or makes embeddings
+    (capabilities.Abilities.flags).
     """
     if engine.name == "vllm":
         return [*_vllm(served, sizing), *chat]
     if engine.name == "llama.cpp":
-        return [*_llama_cpp(served, sizing, host, port, gpu, key_file), *chat]
+        return [*_llama_cpp(served, sizing, host, port, gpu, key_file, task), *chat]
     return [*_transformers(served, sizing, host, port, gpu), *chat]
 
 
@@ -109,8 +112,17 @@ def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: boo
     return [*program, "serve", *pinned, *_listed(flags)]
 
 
-def _llama_cpp(served: Served, sizing: Sizing, host: str, port: int, gpu: bool, key_file: Path) -> list[str]:
-    """llama-server (tools/server/README.md): -c is shared by all slots, so it is tokens times slots."""
+def _llama_cpp(
+    served: Served, sizing: Sizing, host: str, port: int, gpu: bool, key_file: Path, task: ServedTask
+) -> list[str]:
+    """llama-server (tools/server/README.md): -c is shared by all slots, so it is tokens times slots.
+
+    A text that is embedded or ranked goes through in one physical batch, which has 512 tokens unless it is told more.
+    With a cache for each slot, a mean over the tokens loses some of them where texts of several lengths come together:
+    7 of 40 vectors were others than those of the same texts alone, none with one cache for all (seen with the server of
+    xllamacpp 2026.10.11549).
+    """
+    whole = str(sizing.tokens) if task != "generate" else None
     flags: dict[str, str | None] = {
         "--model": str(served.folder),
         "--alias": served.name,
@@ -118,10 +130,13 @@ def _llama_cpp(served: Served, sizing: Sizing, host: str, port: int, gpu: bool, 
         "--port": str(port),
         "--ctx-size": str(sizing.tokens * sizing.concurrency),
         "--parallel": str(sizing.concurrency),
+        "--batch-size": whole,
+        "--ubatch-size": whole,
         "--api-key-file": str(key_file),
         "--n-gpu-layers": "999" if gpu else None,  # more layers than any model has: all of them
     }
-    return ["llama-server", *_listed(flags), "--metrics"]
+    one_cache = ["--kv-unified"] if task != "generate" else []
+    return ["llama-server", *_listed(flags), "--metrics", *one_cache]
 
 
 def _listed(flags: Mapping[str, str | None]) -> list[str]:

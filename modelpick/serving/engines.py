@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from modelpick.errors import ModelpickError, UsageError, nearest
 from modelpick.offers.compatibility import Finding, Rule, Subject
 from modelpick.planning.engines import ONE_AT_A_TIME, STACKS, VLLM_LORA_RANKS, EngineName, engine_fit, engine_order
+from modelpick.serving.gateway.config import ServedTask
 from modelpick.workload import Stack
 
 
@@ -72,13 +73,14 @@ def choose(
     installed: Mapping[str, bool],
     asked: str | None = None,
     rank: int | None = None,
+    task: ServedTask = "generate",
 ) -> EngineChoice:
     """The first of vLLM (on a GPU) and transformers that can serve `subject`; llama.cpp for GGUF.
 
-    `rank` is the adapter's. An unmerged adapter is preferred; it is merged only where nothing else works. Raises
-    UsageError: with the table's own code and way out when the server asked for cannot, `engine_absent` when it is not
-    installed, `lora_rank` when the adapter's rank is beyond what the server takes. CannotTellError where the table
-    knows of none.
+    `rank` is the adapter's, `task` what the model is for. An unmerged adapter is preferred; it is merged only where
+    nothing else works. Raises UsageError: with the table's own code and way out when the server asked for cannot,
+    `engine_absent` when it is not installed, `lora_rank` when the adapter's rank is beyond what the server takes.
+    CannotTellError where the table knows of none.
     """
     if asked is not None and asked not in ENGINES:
         raise UsageError(
@@ -94,7 +96,7 @@ def choose(
     passed_over: list[str] = []
     for name in order:
         engine = ENGINES[name]
-        fit = engine_fit(rules, subject, name, rank=rank)
+        fit = _pooling_refused(name, task) or engine_fit(rules, subject, name, rank=rank)
         if isinstance(fit, ModelpickError):
             if asked or name == order[-1]:
                 raise fit
@@ -106,6 +108,17 @@ def choose(
         else:
             return EngineChoice(engine, fit.merged, tuple(passed_over), fit.caveats)
     raise AssertionError("the last server of the order either serves or raises")
+
+
+def _pooling_refused(engine: EngineName, task: ServedTask) -> UsageError | None:
+    """transformers 5.23 has no route for it (cli/serving/server.py)."""
+    if task == "generate" or engine != "transformers":
+        return None
+    return UsageError(
+        f"transformers serve only generates text, and this model {'embeds' if task == 'embed' else 'ranks'}",
+        fix="serve it with vLLM on a GPU, or its .gguf file with llama.cpp",
+        code="engine_cannot",
+    )
 
 
 def lora_rank_setting(rank: int) -> int:

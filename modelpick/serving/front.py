@@ -12,7 +12,7 @@ from modelpick.serving import machine, proxy
 from modelpick.serving.command import Served
 from modelpick.serving.engines import Engine
 from modelpick.serving.gateway import config
-from modelpick.serving.gateway.config import GatewaySettings
+from modelpick.serving.gateway.config import GatewaySettings, ServedTask
 from modelpick.serving.process import ManagedProcess
 from modelpick.serving.sizing import Sizing
 
@@ -51,6 +51,7 @@ def gateway_settings(
     models: Path,
     streams_only: bool,
     refused: Mapping[str, str],
+    task: ServedTask = "generate",
 ) -> GatewaySettings:
     """The settings of the gateway. `models`: a folder with a model folder of each name. `refused`: parameters that this
     model cannot do, and why."""
@@ -61,10 +62,11 @@ def gateway_settings(
         models=asked_names(asked, served),
         listed=served.names,
         tokens=sizing.tokens,
-        prompt_tokens=sizing.tokens - 1 if engine.counts_tokens else sizing.workload.context,
+        prompt_tokens=sizing.tokens - (task == "generate") if engine.counts_tokens else sizing.workload.context,
         at_once=None if engine.several_at_once else sizing.concurrency,
         own_metrics=engine.name != "transformers",
         streams_only=streams_only,
+        task=task,
         tokenizers=counted,
         refused=refused,
     )

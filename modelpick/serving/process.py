@@ -17,7 +17,7 @@ from pathlib import Path
 
 from modelpick.errors import ModelpickError
 from modelpick.serving.diagnose import diagnose, relevant_lines
-from modelpick.serving.gateway.config import DRAIN_SECONDS
+from modelpick.serving.gateway.config import DRAIN_SECONDS, ServedTask
 
 # Where programs, libraries and temporary files are, the language, and what tunes the libraries below a server.
 _INHERITED = (
@@ -36,6 +36,12 @@ _POLL_SECONDS = 0.25
 _LOOK_SECONDS = 0.5  # between two looks at a server that loads
 _MOST_CRASHES, _WITHIN_SECONDS = 5, 600.0  # with more restarts than this, another one only hides the problem
 _LINES = 400  # of its end that are looked through for the cause
+# The least that a model can be asked for.
+_LEAST: Mapping[ServedTask, tuple[str, Mapping[str, object]]] = {
+    "generate": ("completions", {"prompt": "a", "max_tokens": 1, "stream": True}),
+    "embed": ("embeddings", {"input": "a"}),
+    "rank": ("rerank", {"query": "a", "documents": ["a"]}),
+}
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never behind a company's proxy
 
 
@@ -168,6 +174,7 @@ class Supervisor:
     key: str
     ready: Path
     tell: Callable[[str], None]
+    task: ServedTask = "generate"
     stop: threading.Event = field(default_factory=threading.Event)
     _crashes: list[float] = field(default_factory=list)
 
@@ -265,11 +272,12 @@ class Supervisor:
             return False
 
     def _answers(self) -> bool:
-        """Whether every model gives a token through the address that clients use: it is loaded then."""
+        """Whether every model answers through the address that clients use: it is loaded then."""
+        path, asking = _LEAST[self.task]
         for name in self.names:
-            body = json.dumps({"model": name, "prompt": "a", "max_tokens": 1, "stream": True}).encode()
+            body = json.dumps({"model": name, **asking}).encode()
             headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
-            request = urllib.request.Request(f"{self.address}/completions", body, headers)
+            request = urllib.request.Request(f"{self.address}/{path}", body, headers)
             try:
                 with _DIRECT.open(request, timeout=_LOAD_SECONDS) as answer:
                     reply = answer.read(4096)

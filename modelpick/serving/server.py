@@ -31,6 +31,7 @@ from modelpick.serving import command, engine_start, front, machine, sizing, sou
 from modelpick.serving.capabilities import Abilities
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
+from modelpick.serving.gateway.config import ServedTask
 from modelpick.serving.machine import LocalMachine
 from modelpick.serving.process import ManagedProcess, Supervisor
 from modelpick.serving.sizing import NoRoomError, Sizing
@@ -76,6 +77,7 @@ class Launch:
     state: Path
     key_file: Path
     abilities: Abilities
+    task: ServedTask
     streams_only: bool
     to_merge: Served | None  # base and adapter that become one model first
 
@@ -88,7 +90,8 @@ class Launch:
     def notes(self) -> tuple[str, ...]:
         """Notes for the user before it starts."""
         caveats = (f"{item.why}; {item.way_out}" for item in self.choice.caveats if item.code not in _SOLVED)
-        refused = tuple(f"tools are refused: {why}" for name, why in self.abilities.why.items() if name == "tools")
+        lacks = self.abilities.why.items() if self.task == "generate" else ()
+        refused = tuple(f"tools are refused: {why}" for name, why in lacks if name == "tools")
         return (*self.choice.passed_over, *self.sizing.notes, *caveats, *refused)
 
     @property
@@ -104,6 +107,7 @@ class Launch:
             "models": list(self.served.names),
             "key_file": str(self.key_file),
             "engine": self.choice.engine.name,
+            "task": self.task,
             "proxy": "caddy",
             "command": list(self.words),
             "abilities": to_json(self.abilities),
@@ -143,7 +147,8 @@ def prepare(request: ServeRequest) -> Launch:
     )
     found = source.find(request.model, adapter=request.adapter, name=request.name, offline=request.offline)
     here = machine.look()
-    workload, asked = _workload(request, found.served.folder, here)
+    task = source.task_of(found)
+    workload, asked = _workload(request, found.served.folder, here, task)
     subject = embedded.subject_of(found.base, workload, adapter=found.served.adapter is not None)
     if workload.method == "gguf":
         subject = replace(subject, model_type=source.gguf_architecture(found.served.folder), kind="gguf")
@@ -154,6 +159,7 @@ def prepare(request: ServeRequest) -> Launch:
         installed={name: machine.program(engine.program) is not None for name, engine in ENGINES.items()},
         asked=request.engine,
         rank=found.served.rank,
+        task=task,
     )
     state = (request.state or settings.state_folder(f"serve-{request.port}")).resolve()
     served = _merged(found, state) if choice.merged else found.served
@@ -163,10 +169,11 @@ def prepare(request: ServeRequest) -> Launch:
     key_file = request.key_file or state / "key"
     server_port = machine.free_port(HOST)
     front.require_programs()
-    able = source.abilities_of(found, choice.engine.name, _vllm_version(choice))
+    _require_ranking_head(found.base, choice, task)
+    able = source.abilities_of(found, choice.engine.name, _vllm_version(choice), task)
     words = command.words(
         choice.engine, served, sized,
-        host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file, chat=able.flags,
+        host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file, chat=able.flags, task=task,
     )  # fmt: skip
     return Launch(
         request.model,
@@ -181,6 +188,7 @@ def prepare(request: ServeRequest) -> Launch:
         state,
         key_file,
         able,
+        task,
         streams_only=subject.kind == "encoder-decoder" and choice.engine.name == "transformers",
         to_merge=found.served if choice.merged and found.merged is None else None,
     )
@@ -216,6 +224,7 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
         key=secret,
         ready=state / "ready",
         tell=tell,
+        task=launch.task,
     )
     record = json.dumps({"schema_version": 1, **launch.as_json()}, indent=1)
     write_atomically(state / "serve.json", record + "\n")
@@ -246,7 +255,24 @@ def _judged(model: str) -> str:
     return source.run_settings(path).model if (path / "run.json").is_file() else model
 
 
-def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[Workload, Collection[str]]:
+def _require_ranking_head(base: Model, choice: EngineChoice, task: ServedTask) -> None:
+    """Raises CannotTellError for a reranker that answers yes or no as text: vLLM would compare embeddings instead.
+
+    vLLM 0.32.0 model_executor/models/config.py and config/model.py: such a model needs --hf-overrides of its own kind,
+    else its --runner pooling takes any ...ForCausalLM for a maker of embeddings, and /v1/rerank compares those.
+    """
+    built = (base.config or {}).get("architectures")
+    if task == "rank" and choice.engine.name == "vllm" and "ForSequenceClassification" not in str(built):
+        raise CannotTellError(
+            f"{base.id} ranks by the text that it generates, and how vLLM is to read that is not known here",
+            fix="serve a copy converted to ...ForSequenceClassification, or its .gguf file with llama.cpp",
+            code="reranker_without_head",
+        )
+
+
+def _workload(
+    request: ServeRequest, folder: Path, here: LocalMachine, task: ServedTask
+) -> tuple[Workload, Collection[str]]:
     """The serving workload, and what of its load the user named; the method is what the checkpoint brings."""
     names = {name: value for name, value in request.workload.items() if value is not None}
     if names.get("method") == "auto":
@@ -256,6 +282,14 @@ def _workload(request: ServeRequest, folder: Path, here: LocalMachine) -> tuple[
         names.setdefault("method", "gguf")
     names.setdefault("method", _checkpoint_method(folder) or "bf16")
     names.setdefault("dtype", here.gpu.dtype if here.gpu else "bf16")
+    if task != "generate" and names.get("generate"):
+        raise UsageError(
+            "--generate is for a model that generates, and this one does not",
+            fix="leave it out, and give the longest text with --context",
+            code="bad_workload",
+        )
+    if task != "generate":
+        names["generate"] = 0
     return workload_from({"task": "serve", **names}), asked
 
 
@@ -339,6 +373,7 @@ def _before(launch: Launch, secret: str) -> tuple[ManagedProcess, ...]:
         launch.choice.engine, launch.upstream, launch.asked, launch.served, launch.sizing,
         models=launch.state / "models", streams_only=launch.streams_only,
         refused={_ASKED_BY[name]: why for name, why in launch.abilities.why.items() if name in _ASKED_BY},
+        task=launch.task,
     )  # fmt: skip
     return front.gateway(settings, secret, launch.state), front.caddy(HOST, launch.port, launch.state)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from modelpick import files, schema
 from modelpick.catalog import folder as snapshot
-from modelpick.catalog import headers, lookup
+from modelpick.catalog import headers, index, lookup
 from modelpick.catalog.lookup import is_folder
 from modelpick.catalog.model import Model
 from modelpick.errors import UsageError
@@ -18,8 +18,9 @@ from modelpick.offers.embedded import load_chat_parsers
 from modelpick.planning.engines import EngineName
 from modelpick.planning.recipe import RunSettings, run_from_json
 from modelpick.schema import Bounds
-from modelpick.serving.capabilities import Abilities, ChatModel, abilities
+from modelpick.serving.capabilities import Abilities, ChatModel, abilities, pooling_abilities
 from modelpick.serving.command import Served
+from modelpick.serving.gateway.config import ServedTask
 
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")  # valid as a model name, a folder name and part of a URL
 _PEFT_PREFIX = "base_model.model."
@@ -215,8 +216,33 @@ def read_json(file: Path) -> dict[str, Any]:
 _VLLM_EXAMPLES = Path("/vllm-workspace/examples")
 
 
-def abilities_of(found: ServedSource, engine: EngineName, version: str | None) -> Abilities:
-    """What `engine` (vLLM: in `version`) does with the model that is to be served."""
+def task_of(found: ServedSource) -> ServedTask:
+    """What a model is served for, by what its maker, its files or the catalog say. A tuned adapter generates.
+
+    Raises CannotTellError (bad_gguf) for a .gguf file whose table cannot be read, as its start would fail.
+    """
+    base, file = found.base, found.served.folder
+    if file.suffix == ".gguf":
+        table, _ = snapshot.gguf_table_of(file)
+        pooling = table.pooling if table is not None else ""
+        return "rank" if pooling == "rank" else "embed" if pooling else "generate"
+    if found.served.adapter is not None:
+        return "generate"
+    known = None if is_folder(found.judged) else index.load().find(found.judged.partition("@")[0])
+    told = {*base.capabilities, *(known.capabilities if known is not None else ())}
+    built = (base.config or {}).get("architectures")
+    classifies = isinstance(built, list) and any(str(name).endswith("ForSequenceClassification") for name in built)
+    if "rerank" in told or base.pipeline_tag == "text-ranking" or classifies:
+        return "rank"
+    # A folder of sentence-transformers says in modules.json how a vector is made (sentence_transformers, model.py).
+    embeds = "embedding" in told or base.pipeline_tag in ("sentence-similarity", "feature-extraction")
+    return "embed" if embeds or "modules.json" in base.files else "generate"
+
+
+def abilities_of(found: ServedSource, engine: EngineName, version: str | None, task: ServedTask) -> Abilities:
+    """What `engine` (vLLM: in `version`) does with the model that is to be served for `task`."""
+    if task != "generate":
+        return pooling_abilities(engine, task)
     folder, config = found.served.folder, found.base.config or {}
     tokenizer = folder / "tokenizer_config.json"
     stated = read_json(tokenizer) if tokenizer.is_file() else {}

@@ -21,9 +21,8 @@ def main(address: str, model: str, key: str, room: int) -> None:
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
     def chat(tokens: int = 8, **more: Any) -> Any:
-        return ChatOpenAI(
-            base_url=address, api_key=key, model=model, max_tokens=tokens, temperature=0, max_retries=0, **more
-        )
+        settings = {"temperature": 0, "max_retries": 0, **more}
+        return ChatOpenAI(base_url=address, api_key=key, model=model, max_tokens=tokens, **settings)
 
     def ends(message: Any) -> None:
         effect(message.response_metadata["finish_reason"] in ("stop", "length"), message)
@@ -41,11 +40,15 @@ def main(address: str, model: str, key: str, room: int) -> None:
         asked = chat(room).with_structured_output({"title": "place", **SCHEMA}, method="json_schema")
         effect(asked.invoke(QUESTION)["city"] in ("Paris", "Oslo"), "another city")
 
+    def several() -> None:
+        answers = chat(4, n=2, temperature=1).generate([[HumanMessage(QUESTION)]]).generations[0]
+        effect(len(answers) == 2, "one choice")
+
     features = {
         "chat": lambda: ends(chat().invoke(QUESTION)),
         "stream": stream,
         "batch": lambda: effect(len(chat(4).batch([QUESTION, "Hello."])) == 2, "fewer answers"),
-        "n": lambda: effect(len(chat(4, n=2).generate([[HumanMessage(QUESTION)]]).generations[0]) == 2, "one choice"),
+        "n": several,
         "logprobs": lambda: effect(chat(4, logprobs=True).invoke(QUESTION).response_metadata.get("logprobs"), "none"),
         "json_schema": schema,
         "tool_choice_required": required,

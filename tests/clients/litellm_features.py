@@ -24,7 +24,7 @@ def main(address: str, model: str, key: str, room: int) -> None:
     at: dict[str, Any] = {"model": f"openai/{model}", "api_base": address, "api_key": key, "num_retries": 0}
 
     def chat(tokens: int = 8, **more: Any) -> Any:
-        return litellm.completion(messages=ASKED, max_tokens=tokens, temperature=0, **at, **more)
+        return litellm.completion(messages=ASKED, max_tokens=tokens, **{"temperature": 0, **at, **more})
 
     def stream() -> None:
         chunks = list(chat(6, stream=True, stream_options={"include_usage": True}))
@@ -48,7 +48,7 @@ def main(address: str, model: str, key: str, room: int) -> None:
     features = {
         "chat": lambda: effect(chat().choices[0].finish_reason in ("stop", "length"), "no end"),
         "stream": stream,
-        "n": lambda: effect(len(chat(4, n=2).choices) == 2, "one choice"),
+        "n": lambda: effect(len(chat(4, n=2, temperature=1).choices) == 2, "one choice"),
         "logprobs": lambda: effect(chat(4, logprobs=True).choices[0].logprobs, "none"),
         "json_schema": schema,
         "tool_choice_required": required,

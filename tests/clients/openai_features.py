@@ -84,7 +84,7 @@ class Features:
         effect(sorted(choice.index for choice in answer.choices) == [0, 1], answer)
 
     def try_n_usage(self) -> None:
-        answer = self.chat(4, n=2)
+        answer = self.chat(4, n=2, temperature=1)
         if all(choice.finish_reason == "length" for choice in answer.choices):
             effect(answer.usage.completion_tokens == 8, answer.usage)
 

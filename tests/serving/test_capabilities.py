@@ -7,11 +7,13 @@ import pytest
 
 from modelpick.catalog import index
 from modelpick.errors import UsageError
-from modelpick.offers.embedded import load_chat_parsers
+from modelpick.offers.compatibility import Subject
+from modelpick.offers.embedded import load_chat_parsers, load_rules
+from modelpick.schema import to_json
 from modelpick.serving import command, machine, server, source
-from modelpick.serving.capabilities import Abilities, ChatModel, abilities
+from modelpick.serving.capabilities import Abilities, ChatModel, abilities, pooling_abilities
 from modelpick.serving.command import Served
-from modelpick.serving.engines import ENGINES
+from modelpick.serving.engines import ENGINES, choose
 from modelpick.serving.sizing import Sizing
 from modelpick.workload import workload_from
 
@@ -184,3 +186,31 @@ def test_a_vllm_that_is_too_old_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert refused.value.code == "engine_too_old"
     monkeypatch.setenv("MODELPICK_VLLM", str(vllm_of(tmp_path / "new", "vllm-0.32.0.dist-info")))
     assert server._vllm_version(choice) == "0.32.0"
+
+
+@pytest.mark.parametrize(("engine", "flag"), [("vllm", "--runner"), ("llama.cpp", "--embeddings")])
+def test_what_embeds_does_nothing_else_and_takes_whole_texts(engine: str, flag: str) -> None:
+    able = pooling_abilities(engine, "embed")  # type: ignore[arg-type]
+    line = command.words(
+        ENGINES[engine], Served("m", Path("/m")), SIZED,
+        host="127.0.0.1", port=1, gpu=True, key_file=Path("/k"), chat=able.flags, task="embed",
+    )  # fmt: skip
+    assert flag in line
+    assert not {"--enable-auto-tool-choice", "--jinja"} & set(line)
+    if engine == "llama.cpp":
+        assert after("--ubatch-size", line) == after("--batch-size", line) == str(SIZED.tokens)
+        assert "--kv-unified" in line
+    assert able.embeddings
+    assert set(able.why) == {name for name, value in to_json(able).items() if value is False}
+
+
+@pytest.mark.parametrize("task", ["embed", "rank"])
+def test_transformers_serve_is_not_started_for_what_it_cannot(task: str) -> None:
+    subject = Subject("qwen3", workload_from({"task": "serve", "method": "bf16"}), "decoder", False, False, None)
+    everything = dict.fromkeys(ENGINES, True)
+    for asked in (None, "transformers"):
+        with pytest.raises(UsageError) as caught:
+            choose(load_rules(), subject, gpu=False, installed=everything, asked=asked, task=task)  # type: ignore[arg-type]
+        assert caught.value.code == "engine_cannot"
+        assert "llama.cpp" in str(caught.value.fix)
+    assert choose(load_rules(), subject, gpu=True, installed=everything, task=task).engine.name == "vllm"  # type: ignore[arg-type]

@@ -107,6 +107,31 @@ def test_bad_input(modelpick: Run, tmp_path: Path, words: list[str], exit_code: 
     assert answer.error["fix"]
 
 
+def test_a_model_that_embeds_takes_whole_texts_and_generates_nothing(modelpick: Run, tmp_path: Path) -> None:
+    folder = model(tmp_path / "base")
+    (folder / "modules.json").write_text("[]")
+    words = ["serve", str(folder), "--offline", "--dry-run", "--json", "--engine", "vllm", "--context", "64"]
+    told = modelpick(*words).json
+    assert (told["task"], told["tokens"], told["abilities"]["embeddings"]) == ("embed", 64, True)
+    assert told["command"][-2:] == ["--runner", "pooling"]
+    assert not told["abilities"]["chat"]
+    answer = modelpick(*words, "--generate", "8")
+    assert (answer.code, answer.error["code"]) == (2, "bad_workload")
+    answer = modelpick("serve", str(folder), "--offline", "--dry-run", "--json")
+    assert (answer.code, answer.error["code"]) == (2, "engine_cannot")
+
+
+def test_a_reranker_without_a_head_is_not_served_by_comparing_embeddings(modelpick: Run, tmp_path: Path) -> None:
+    folder = model(tmp_path / "base")
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\npipeline_tag: text-ranking\n---\n")
+    words = ["serve", str(folder), "--offline", "--dry-run", "--json", "--engine", "vllm", "--context", "64"]
+    answer = modelpick(*words)
+    assert (answer.code, answer.error["code"]) == (3, "reranker_without_head")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForSequenceClassification"]}))
+    assert modelpick(*words).json["abilities"]["rerank"] is True
+
+
 def test_a_port_in_use(modelpick: Run, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -166,3 +166,40 @@ def test_each_name_is_laid_out_as_a_folder_and_again_without_leftovers(tmp_path:
     source.lay_out(source.find(str(base)).served, tmp_path / "models")
     assert [file.name for file in (tmp_path / "models").iterdir()] == ["base"]
     assert (base / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("files", "task"),
+    [
+        ({}, "generate"),
+        ({"README.md": "---\nlicense: apache-2.0\npipeline_tag: text-generation\n---\n"}, "generate"),
+        ({"README.md": "---\nlicense: apache-2.0\npipeline_tag: sentence-similarity\n---\n"}, "embed"),
+        ({"README.md": "---\nlicense: apache-2.0\npipeline_tag: text-ranking\n---\n"}, "rank"),
+        ({"modules.json": "[]"}, "embed"),
+        ({"modules.json": "[]", "config.json": {"architectures": ["LlamaForSequenceClassification"]}}, "rank"),
+    ],
+)
+def test_what_a_model_is_served_for_is_told_by_its_files(tmp_path: Path, files: dict[str, Any], task: str) -> None:
+    folder = model(tmp_path / "base")
+    for name, content in files.items():
+        if isinstance(content, dict):
+            content = json.dumps({**json.loads((folder / name).read_text()), **content})
+        (folder / name).write_text(content)
+    assert source.task_of(source.find(str(folder))) == task
+    tuned = source.find(str(folder), adapter=adapter(tmp_path / "tuned", folder))
+    assert source.task_of(tuned) == "generate"
+
+
+def test_the_catalogs_models_that_embed_or_rank_are_served_for_that(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from modelpick.catalog import index
+
+    found = source.find(str(model(tmp_path / "base")))
+    tasks = {"embedding": "embed", "reranking": "rank", "text": "generate", "vision-language": "generate"}
+    seen = set()
+    for id, row in index.load().models.items():
+        if (task := tasks.get(row.kind)) is not None:
+            seen.add(task)
+            assert source.task_of(replace(found, judged=id)) == task, id
+    assert seen == {"embed", "rank", "generate"}

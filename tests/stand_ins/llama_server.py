@@ -27,11 +27,16 @@ def main() -> None:
     params.port = given.port
     params.n_ctx = given.ctx_size
     params.n_parallel = given.parallel
+    params.kv_unified = given.kv_unified
     params.n_gpu_layers = given.n_gpu_layers
     params.api_keys = Path(given.api_key_file).read_text().split() if given.api_key_file else []
     params.endpoint_metrics = given.metrics
     params.use_jinja = given.jinja
-    params.embedding = given.embeddings
+    params.embedding = given.embeddings or given.reranking
+    if given.reranking:
+        params.pooling_type = xllamacpp.llama_pooling_type(4)
+    if given.ubatch_size:
+        params.n_batch, params.n_ubatch = given.batch_size, given.ubatch_size
     # As LLAMA_ARG_REPACK=0 of llama-server: no weights rearranged for the processor, whose kernels crash on some.
     params.no_extra_bufts = os.environ.get("LLAMA_ARG_REPACK") == "0"
     # Threads of a busy machine wait for each other at every layer: LLAMA_ARG_THREADS, also llama-server's, sets fewer.
@@ -57,6 +62,10 @@ def options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--metrics", action="store_true")
     parser.add_argument("--jinja", action="store_true")
     parser.add_argument("--embeddings", action="store_true")
+    parser.add_argument("--reranking", action="store_true")
+    parser.add_argument("--kv-unified", action="store_true")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--ubatch-size", type=int)
     parser.add_argument("--reasoning-format", choices=("auto", "none", "deepseek", "deepseek-legacy"), default="auto")
     return parser.parse_args(words)
 

@@ -1,7 +1,8 @@
 """A model server behind a gateway that keeps what it was sent, and answers as kindly or unkindly as the prompt says.
 
 `slow 2` waits, `die` breaks off before answering, `cut` in the middle of a stream, `garbage` is no JSON, `flood` has no
-end, `fail` is a bare 500 as FastAPI's, `long` is vLLM's error of a prompt that is too long. It listens in a thread.
+end, `fail` is a bare 500 as FastAPI's, `long` is vLLM's error of a prompt that is too long, `physical` is
+llama.cpp's of a text to embed, `greedy` is vLLM's that names its parameter in the text only. It listens in a thread.
 """
 
 import json
@@ -63,7 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.at_work -= 1
 
     def _behave(self, body: dict[str, Any]) -> None:
-        said = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        told = [body[name] for name in ("prompt", "query", "input", "text_1") if name in body]
+        said = told[0] if told else body["messages"][-1]["content"]
         word = said.partition(" ")[0] if isinstance(said, str) else ""
         if word == "slow":
             time.sleep(float(said.partition(" ")[2] or 0.6))
@@ -76,6 +78,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif word == "long":
             error = {"message": "This model's maximum context length is 9 tokens", "code": 400, "param": "input_tokens"}
             self._answer(400, json.dumps({"error": error}).encode())
+        elif word == "greedy":
+            error = {"message": "n must be 1 when using greedy sampling, got 2.", "param": None, "code": 400}
+            self._answer(400, json.dumps({"error": error}).encode())
+        elif word == "physical":
+            error = {"message": "input (3000 tokens) is too large to process. increase the physical batch size"}
+            self._answer(500, json.dumps({"error": error}).encode())
         elif word == "garbage":
             self._answer(200, b"<html>")
         elif body.get("stream"):

@@ -1,7 +1,7 @@
 """A server's answer as a client of OpenAI's expects it: the model's name as asked, errors in one form. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from modelpick.serving.gateway.refusal import Refused
@@ -9,7 +9,10 @@ from modelpick.serving.gateway.refusal import Refused
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for each chunk
 _LARGEST_EVENT = 8 * 2**20  # bytes of one event of a stream
 # How the servers say that a prompt is too long: vLLM 0.32 (renderers/params.py), llama.cpp (server-context.cpp).
-_TOO_LONG = ("maximum context length", "exceed_context_size_error", "exceeds the available context size")
+_TOO_LONG = (
+    "maximum context length", "exceed_context_size_error", "exceeds the available context size",
+    "is too large to process",
+)  # fmt: skip
 
 
 def whole_answer(raw: bytes, asked: str, stops: Sequence[str] = ()) -> bytes:
@@ -31,8 +34,12 @@ def whole_answer(raw: bytes, asked: str, stops: Sequence[str] = ()) -> bytes:
     return _ENCODE(content).encode("utf-8", "replace")
 
 
-def failure(status: int, raw: bytes) -> Refused:
-    """A server's error, in OpenAI's form: FastAPI's `detail`, llama.cpp's and vLLM's `error`, or a bare text."""
+def failure(status: int, raw: bytes, asked: Collection[str] = ()) -> Refused:
+    """A server's error, in OpenAI's form: FastAPI's `detail`, llama.cpp's and vLLM's `error`, or a bare text.
+
+    `asked`: the request's parameters. Where the server names none, the one that its message begins with is meant
+    (vLLM: "n must be 1 when using greedy sampling").
+    """
     try:
         content: Any = json.loads(raw)
     except (ValueError, RecursionError):
@@ -41,13 +48,15 @@ def failure(status: int, raw: bytes) -> Refused:
     error = content.get("error", content.get("detail"))
     told: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     message = told.get("message") if isinstance(told.get("message"), str) else None
+    begins = (message or "").partition(" ")[0]
+    param = _text(told.get("param")) or (begins if begins in asked else None)
     if any(sign in f"{message} {told.get('type')}" for sign in _TOO_LONG):
-        return Refused(400, str(message), "context_length_exceeded", _text(told.get("param")))
+        return Refused(400, str(message), "context_length_exceeded", param)
     if status >= 500:
         # What a server says of its own failure may hold paths and contents: its log has it.
         return Refused(status if status == 503 else 500, "the model server failed on this request", "server_error")
     status = 400 if status == 422 else status
-    return Refused(status, message or "the model server refused the request", "invalid_value", _text(told.get("param")))
+    return Refused(status, message or "the model server refused the request", "invalid_value", param)
 
 
 def _text(value: object) -> str | None:

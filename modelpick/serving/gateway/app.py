@@ -27,12 +27,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _READ = ("/v1/models/", "/license/")  # what is there to be read
 BODY_SECONDS = 30.0  # in which a whole request must have come
-DISCARDED_BYTES = 8 * 2**20  # of a request that is too long: read, so that its client hears why, and not kept
+DISCARDED_BYTES = 16 * 2**20  # of a request that is too long: read, so that its client hears why, and not kept
 WRITE_SECONDS = 60.0  # in which a client must take a piece of its answer
 ANSWER_SECONDS = 3600.0  # of silence: a server may load its model at the first request
 _LARGEST_ANSWER = 64 * 2**20  # bytes of an answer that is not streamed
 _LARGEST_LICENSE = 16 * 2**20
 _LOADING = "the model server is not up: loading or restarting"
+_DOES = {"generate": "generates text", "embed": "makes embeddings", "rank": "ranks documents"}
 _log = logging.getLogger("modelpick.gateway")
 
 
@@ -133,17 +134,17 @@ class Gateway:
 
     async def _asked(self, head: Head, receive: Receive, answer: "_Answer") -> None:
         rules = self._rules[head.path]
-        if self.settings.engine not in rules.endpoint.engines:
-            raise Refused(404, f"this server has no {head.path}: it generates text", "not_found")
+        if self.settings.engine not in rules.endpoint.engines or rules.endpoint.task != self.settings.task:
+            raise Refused(404, f"this server has no {head.path}: it {_DOES[self.settings.task]}", "not_found")
         head.require_json()
         with self.line.holding() as hold:
-            raw = await self._body(head, receive, hold)
+            raw = await self._body(head, receive, hold, rules.endpoint.required[-1])
             if self.draining:
                 raise Refused(503, "the server is stopping", "stopping", headers={"Retry-After": "5"})
             await _while_connected(receive, self._answered(head.path, raw, rules, answer))
 
-    async def _body(self, head: Head, receive: Receive, hold: Callable[[int], None]) -> bytes:
-        """The whole request, unless it is too long or too slow."""
+    async def _body(self, head: Head, receive: Receive, hold: Callable[[int], None], whole: str) -> bytes:
+        """The whole request, unless it is too long or too slow; `whole` is the parameter that makes it long."""
         longest = self.settings.longest_body
         pieces: list[bytes] = []
         size, more = 0, (head.length or 0) <= DISCARDED_BYTES
@@ -162,7 +163,7 @@ class Gateway:
             message = f"the request had not come after {BODY_SECONDS:.0f} s"
             raise Refused(408, message, "request_timeout", headers={"Connection": "close"}) from None
         if more or size > longest or (head.length or 0) > longest:
-            refusal = too_long(self.settings.tokens, f"the request has more than {longest:,} bytes", "messages")
+            refusal = too_long(self.settings.tokens, f"the request has more than {longest:,} bytes", whole)
             refusal.headers = {"Connection": "close"}
             raise refusal
         return b"".join(pieces)
@@ -188,7 +189,7 @@ class Gateway:
     async def _forwarded(self, reply: ServerReply, asked: Mapping[str, Any], answer: "_Answer") -> None:
         stops = _stops(asked) if self._prompts is not None else ()  # transformers leaves a stop text in the answer
         if reply.status != 200:
-            raise _with_retry(failure(reply.status, await reply.whole(2**20)))
+            raise _with_retry(failure(reply.status, await reply.whole(2**20), asked))
         if asked.get("stream"):
             await self._streamed(reply, StreamedAnswer(asked["model"], stops), answer)
         else:

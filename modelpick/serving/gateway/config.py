@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from modelpick import schema
 from modelpick.files import parse_json
@@ -15,6 +15,12 @@ DRAIN_SECONDS = 30
 # longer in any case is left unread; what counts are tokens.
 _BYTES_PER_TOKEN = 64
 _ENVELOPE = 2**18  # tools, schemas and parameters
+# Bytes of a request for embeddings or a ranking, whose texts are many prompts: what OpenAI's bound of 300,000 tokens in
+# one request (openai 3.57, types/embedding_create_params.py) can take, rounded.
+_MANY_TEXTS = 2**23
+
+ServedTask = Literal["generate", "embed", "rank"]
+"""What a server is started for: it writes text, makes vectors of it, or says how well passages answer a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,7 @@ class GatewaySettings:
     socket: str = SOCKET
     own_metrics: bool = False
     streams_only: bool = False
+    task: ServedTask = "generate"
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -49,7 +56,8 @@ class GatewaySettings:
     @property
     def longest_body(self) -> int:
         """Bytes of a request that are read."""
-        return _ENVELOPE + _BYTES_PER_TOKEN * self.tokens
+        one = _ENVELOPE + _BYTES_PER_TOKEN * self.tokens
+        return one if self.task == "generate" else max(one, _MANY_TEXTS)
 
     def as_json(self) -> dict[str, Any]:
         """What the gateway reads."""

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from modelpick import files, schema
 from modelpick.serving.gateway import values
+from modelpick.serving.gateway.config import ServedTask
 from modelpick.serving.gateway.refusal import Refused, bad
 
-EndpointName = Literal["chat", "completions", "embeddings", "rerank", "responses"]
+EndpointName = Literal["chat", "completions", "embeddings", "rerank", "score", "responses"]
 EngineKey = Literal["vllm", "transformers", "llama.cpp"]
 _Bound = Annotated[float | None, schema.Bounds(-schema.LARGEST)]
 
@@ -70,13 +71,14 @@ def _among(value: object, listed: tuple[Any, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RequestEndpoint:
-    """A path of OpenAI's API, what a request there must name, and which servers have it."""
+    """A path of an API, what a request there must name, and which servers have it when they are started for `task`."""
 
     name: EndpointName
     path: str
     required: tuple[str, ...]
     engines: tuple[EngineKey, ...]
     source: str
+    task: ServedTask = "generate"
 
 
 @dataclass(frozen=True, slots=True)

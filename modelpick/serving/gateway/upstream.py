@@ -159,7 +159,10 @@ class _Connection(asyncio.Protocol):
         event = await self._event(seconds)
         while isinstance(event, h11.Data):
             parts.append(bytes(event.data))
-            event = self._next()
+            try:
+                event = self._next()
+            except NotThereError:  # the next call says so: what came before it is not lost
+                break
         return b"".join(parts)
 
     async def _event(self, seconds: float) -> object:

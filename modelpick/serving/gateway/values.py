@@ -7,8 +7,8 @@ from modelpick.serving.gateway import json_schema
 from modelpick.serving.gateway.refusal import bad
 
 Kind = Literal[
-    "any", "biases", "boolean", "integer", "integers", "logprobs", "messages", "number", "object", "prompt",
-    "response_format", "stream_options", "text", "texts", "tool_choice", "tools",
+    "any", "biases", "boolean", "encoding", "inputs", "integer", "integers", "logprobs", "messages", "number", "object",
+    "prompt", "response_format", "stream_options", "text", "texts", "tool_choice", "tools",
 ]  # fmt: skip
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _FORMATS = ("text", "json_object", "json_schema")
@@ -22,6 +22,8 @@ def require(kind: Kind, name: str, value: object, *, count: int | None = None, l
         return
     if kind == "texts":
         _texts(name, value, count or _MOST_ITEMS, longest)
+    elif kind == "inputs":
+        _prompt(name, value, count or _MOST_ITEMS)
     elif kind == "tools":
         _tools(name, value, count or _MOST_ITEMS)
     else:
@@ -111,11 +113,17 @@ def _stream_options(name: str, value: object) -> None:
         _boolean(f"{name}.{key}", asked)
 
 
-def _prompt(name: str, value: object) -> None:
-    """A text, tokens, or a list of either."""
+def _encoding(name: str, value: object) -> None:
+    if value not in ("float", "base64"):
+        raise bad(name, f"{name} must be float or base64")
+
+
+def _prompt(name: str, value: object, most: int = _MOST_ITEMS) -> None:
+    """A text, tokens, or a list of either, of `most` at most."""
     if isinstance(value, str):
         return
-    listed = _list(name, value, _MOST_ITEMS)
+    one = isinstance(value, list) and bool(value) and isinstance(value[0], int)
+    listed = _list(name, value, _MOST_ITEMS if one else most)
     for place, part in enumerate(listed):
         where = f"{name}[{place}]"
         if isinstance(part, list) and isinstance(listed[0], list):
@@ -198,6 +206,7 @@ def _response_format(name: str, value: object) -> None:
 _SHAPES: Mapping[str, Callable[[str, object], None]] = {
     "biases": _biases,
     "boolean": _boolean,
+    "encoding": _encoding,
     "integer": _integer,
     "integers": _integers,
     "logprobs": _logprobs,

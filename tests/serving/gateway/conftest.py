@@ -32,6 +32,13 @@ TEMPLATE = (
 CHAT = {"model": "my-model", "messages": [{"role": "user", "content": "hello"}]}
 TEXT = {"model": "my-model", "prompt": "hello"}
 PATHS = {"chat": ("/v1/chat/completions", CHAT), "completions": ("/v1/completions", TEXT)}
+# Of servers that are started to embed or to rank.
+EMBEDDINGS = {"model": "my-model", "input": "hello"}
+RERANK = {"model": "my-model", "query": "hello", "documents": ["a", "b"]}
+SCORE = {"model": "my-model", "text_1": "hello", "text_2": ["a", "b"]}
+POOLING = {
+    "embeddings": ("/v1/embeddings", EMBEDDINGS), "rerank": ("/v1/rerank", RERANK), "score": ("/v1/score", SCORE),
+}  # fmt: skip
 
 
 class SocketClient(http.client.HTTPConnection):
@@ -149,6 +156,22 @@ def gateways(
             )
             for engine in ENGINES
         }
+
+
+@pytest.fixture(scope="module")
+def servers(
+    gateways: dict[str, RunningGateway], upstream: stand_in.Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], RunningGateway]]:
+    """A gateway of each engine and each task that its server can be started for."""
+    with ExitStack() as stack:
+        started = {
+            (engine, task): stack.enter_context(
+                running(settings_of(engine, upstream, task=task), tmp_path_factory.mktemp("state"))
+            )
+            for engine in ("vllm", "llama.cpp")
+            for task in ("embed", "rank")
+        }
+        yield {**{(engine, "generate"): gateway for engine, gateway in gateways.items()}, **started}
 
 
 @pytest.fixture

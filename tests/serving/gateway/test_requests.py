@@ -9,7 +9,7 @@ import pytest
 from modelpick.serving.gateway import sending
 from modelpick.serving.gateway.answers import StreamedAnswer
 from modelpick.serving.gateway.refusal import Refused
-from tests.serving.gateway.conftest import CHAT, ENGINES, KEY, PATHS, TEXT, RunningGateway
+from tests.serving.gateway.conftest import CHAT, ENGINES, KEY, PATHS, POOLING, TEXT, RunningGateway
 from tests.stand_ins.upstream import Upstream
 
 COMPLETIONS, CHATS = PATHS["completions"][0], PATHS["chat"][0]
@@ -32,6 +32,37 @@ def test_the_answer_names_the_model_as_it_was_asked(
     assert [one["id"] for one in gateway.get("/v1/models")[1]["data"]] == ["my-model"]
     for asked in (name, name.replace("/", "%2F")):
         assert gateway.get(f"/v1/models/{asked}")[1]["id"] == name
+
+
+def test_a_server_answers_for_its_own_task_alone(
+    servers: dict[tuple[str, str], RunningGateway], upstream: Upstream
+) -> None:
+    """A chat model makes no embeddings; llama.cpp's reranker would answer with memory that nobody wrote."""
+    tasks = {"chat": "generate", "completions": "generate", "embeddings": "embed", "rerank": "rank", "score": "rank"}
+    for (engine, task), gateway in servers.items():
+        for endpoint, (path, body) in {**PATHS, **POOLING}.items():
+            before = len(upstream.records)
+            status, told = gateway.post(path, {**body, "model": "org/My-Model"})
+            if tasks[endpoint] != task or (endpoint, engine) == ("score", "llama.cpp"):
+                assert (status, told["error"]["code"]) == (404, "not_found")
+                assert path in told["error"]["message"]
+                assert len(upstream.records) == before
+            else:
+                assert (status, told["model"], upstream.last()["model"]) == (200, "org/My-Model", "served")
+
+
+def test_a_batch_of_texts_may_be_larger_than_one_prompt(
+    servers: dict[tuple[str, str], RunningGateway], upstream: Upstream
+) -> None:
+    texts = ["x" * 1000] * 1000
+    assert servers["vllm", "embed"].post("/v1/embeddings", {"model": "my-model", "input": texts})[0] == 200
+    assert upstream.last()["input"] == texts
+    status, error = servers["vllm", "embed"].error(
+        "/v1/embeddings", {"model": "my-model", "input": ["x" * 9000] * 1000}
+    )
+    assert (status, error["code"], error["param"]) == (400, "context_length_exceeded", "input")
+    status, error = servers["llama.cpp", "rank"].error("/v1/rerank", {**POOLING["rerank"][1], "query": "physical"})
+    assert (status, error["code"]) == (400, "context_length_exceeded")
 
 
 def test_another_model_is_404_in_openais_form(vllm: RunningGateway, upstream: Upstream) -> None:
@@ -223,7 +254,7 @@ def test_a_stream_is_the_same_however_it_is_cut(cut: int) -> None:
     ("prompt", "status", "code"),
     [
         ("die", 503, "loading"), ("fail", 500, "server_error"), ("detail", 400, "invalid_value"),
-        ("long", 400, "context_length_exceeded"), ("garbage", 502, "bad_answer"),
+        ("greedy", 400, "invalid_value"), ("long", 400, "context_length_exceeded"), ("garbage", 502, "bad_answer"),
     ],
 )  # fmt: skip
 def test_a_server_that_fails_is_told_in_openais_form(vllm: RunningGateway, prompt: str, status: int, code: str) -> None:
@@ -310,3 +341,9 @@ def test_no_log_holds_a_prompt_or_the_key(
     assert "ValueError in fails" in caplog.text
     assert "hidden" not in caplog.text + json.dumps(error)
     assert KEY not in caplog.text
+
+
+def test_a_servers_own_refusal_names_the_parameter(vllm: RunningGateway) -> None:
+    body = {**TEXT, "prompt": "greedy", "n": 2, "temperature": 0}
+    assert vllm.error(COMPLETIONS, body)[1]["param"] == "n"
+    assert vllm.error(COMPLETIONS, {**TEXT, "prompt": "greedy"})[1]["param"] is None

@@ -6,7 +6,7 @@ import pytest
 
 from modelpick.serving.gateway import parameters, values
 from modelpick.serving.gateway.refusal import Refused
-from tests.serving.gateway.conftest import ENGINES, PATHS, RunningGateway
+from tests.serving.gateway.conftest import ENGINES, PATHS, POOLING, RunningGateway
 from tests.stand_ins.upstream import Upstream
 
 # A value of each kind that asks for something.
@@ -15,6 +15,8 @@ ASKING: dict[str, Any] = {
     "any": {"a": 1},
     "biases": {"5": -1.5},
     "boolean": True,
+    "encoding": "base64",
+    "inputs": ["hello", "two"],
     "integer": 3,
     "integers": [1, 2],
     "logprobs": True,
@@ -33,9 +35,10 @@ NAMED: dict[str, Any] = {"model": "my-model"}
 # transformers serve has one name for the answer's length, and ends every stream with the usage, asked or not.
 _RENAMED = {("transformers", "max_completion_tokens"): "max_tokens"}
 _NEEDS_NOTHING = {("transformers", "stream_options")}
-_CASES = [
-    (engine, endpoint, one.name) for engine in ENGINES for endpoint in PATHS for one in parameters.table().parameter
-]
+_ALL = {**PATHS, **POOLING}
+_ENDPOINTS = {endpoint.name: endpoint for endpoint in parameters.table().endpoint}
+_SERVED = [(engine, name) for name in _ALL for engine in _ENDPOINTS[name].engines]  # type: ignore[index]
+_CASES = [(engine, endpoint, one.name) for engine, endpoint in _SERVED for one in parameters.table().parameter]
 
 
 def asking(name: str) -> Any:
@@ -47,15 +50,15 @@ def asking(name: str) -> Any:
 
 @pytest.mark.parametrize(("engine", "endpoint", "name"), _CASES)
 def test_it_reaches_the_server_or_is_refused_by_name(
-    gateways: dict[str, RunningGateway], upstream: Upstream, engine: str, endpoint: str, name: str
+    servers: dict[tuple[str, str], RunningGateway], upstream: Upstream, engine: str, endpoint: str, name: str
 ) -> None:
-    path, least = PATHS[endpoint]
+    path, least = _ALL[endpoint]
     value = asking(name)
     needed = next(one.needs for one in parameters.table().parameter if one.name == name)
     body = {**least, name: value, **({"stream": True} if name == "stream_options" else {})}
     body |= {needed: asking(needed)} if needed is not None else {}
     before = len(upstream.records)
-    status, told = gateways[engine].post(path, body)
+    status, told = servers[engine, _ENDPOINTS[endpoint].task].post(path, body)  # type: ignore[index]
     honoured = name in parameters.rules(engine, endpoint).honoured
     if not honoured:
         assert (status, told["error"]["param"], told["error"]["code"]) == (400, name, "unsupported_parameter")
@@ -87,18 +90,18 @@ def test_one_form_of_a_parameter_can_be_refused() -> None:
     assert "not forced" in caught.value.message
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("endpoint", PATHS)
+@pytest.mark.parametrize(("engine", "endpoint"), _SERVED)
 def test_what_asks_for_nothing_is_never_refused(
-    gateways: dict[str, RunningGateway], upstream: Upstream, engine: str, endpoint: str
+    servers: dict[tuple[str, str], RunningGateway], upstream: Upstream, engine: str, endpoint: str
 ) -> None:
-    path, least = PATHS[endpoint]
+    path, least = _ALL[endpoint]
+    gateway = servers[engine, _ENDPOINTS[endpoint].task]  # type: ignore[index]
     for parameter in parameters.table().parameter:
         if parameter.name in least:
             continue
         honoured = parameter.name in parameters.rules(engine, endpoint).honoured
         for value in (None, *parameter.neutral, *parameter.off):
-            status, told = gateways[engine].post(path, {**least, parameter.name: value})
+            status, told = gateway.post(path, {**least, parameter.name: value})
             assert status == 200, (parameter.name, value, told)
             passed = honoured and value in parameter.off and value not in parameter.neutral
             assert parameter.name == "max_tokens" or (parameter.name in upstream.last()) == passed
@@ -120,7 +123,7 @@ def test_every_row_names_its_source_and_a_parameter_that_is_described() -> None:
         assert row.source
         assert set(row.names) <= set(described)
     for refusal in table.refuses:
-        for endpoint in PATHS:
+        for endpoint in _ALL:
             assert not set(refusal.names) & parameters.rules(refusal.engine, endpoint).honoured, refusal
     assert {one.kind for one in table.parameter} <= set(values.Kind.__args__)  # type: ignore[attr-defined]
 
@@ -214,3 +217,32 @@ def test_an_ordinary_schema_passes_also_one_that_refers_to_itself() -> None:
     tree = {"type": "object", "properties": {"model": {"type": "string"}, "next": {"$ref": "#"}, "x": nested(9)}}
     for schema in (tree, schema_of(3, 3)):
         values.require("response_format", "f", {"type": "json_schema", "json_schema": {"schema": schema}})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "name", "value", "param"),
+    [
+        ("embeddings", "input", [], "input"), ("embeddings", "input", None, "input"),
+        ("embeddings", "input", 5, "input"),
+        ("embeddings", "input", ["a", 5], "input[1]"), ("embeddings", "input", [[1, "a"]], "input[0][1]"),
+        ("embeddings", "input", [-1], "input[0]"), ("embeddings", "input", {"text": "a"}, "input"),
+        ("embeddings", "input", ["a"] * 2049, "input"), ("embeddings", "encoding_format", "bytes", "encoding_format"),
+        ("embeddings", "dimensions", 0, "dimensions"), ("embeddings", "stream", True, "stream"),
+        ("embeddings", "messages", [{"role": "user", "content": "a"}], "messages"),
+        ("rerank", "documents", [], "documents"), ("rerank", "documents", ["a"] * 2049, "documents"),
+        ("rerank", "documents", [{"text": "a"}], "documents[0]"), ("rerank", "documents", ["a", ""], "documents[1]"),
+        ("rerank", "query", ["a"], "query"), ("rerank", "top_n", 0, "top_n"), ("rerank", "top_n", "1", "top_n"),
+        ("score", "text_1", [], "text_1"), ("score", "text_2", [5], "text_2[0]"), ("score", "top_n", 1, "top_n"),
+    ],
+    ids=lambda value: str(value)[:20],
+)  # fmt: skip
+def test_a_wrong_text_to_embed_or_rank_is_400_with_its_place(endpoint: str, name: str, value: Any, param: str) -> None:
+    for engine in _ENDPOINTS[endpoint].engines:  # type: ignore[index]
+        with pytest.raises(Refused) as caught:
+            parameters.rules(engine, endpoint).check({**_ALL[endpoint][1], name: value})
+        assert (caught.value.status, caught.value.param) == (400, param)
+
+
+def test_many_tokens_of_one_text_are_not_many_texts() -> None:
+    for value in (list(range(5000)), [[1] * 5000] * 2048, "a" * 10_000, ["a"] * 2048):
+        assert parameters.rules("vllm", "embeddings").check({"model": "m", "input": value})["input"] == value

@@ -123,6 +123,21 @@ def test_what_is_not_a_whole_answer_is_none(pieces: tuple[bytes, ...], error: ty
     asyncio.run(run())
 
 
+def test_what_came_before_it_broke_off_is_not_lost() -> None:
+    async def run() -> bytes:
+        async with (
+            scripted(says(CHUNKED + b"2\r\nye\r\n1\r\ns\r\nzz\r\n")) as (server, _),
+            server.ask("POST", "/x", [(b"Host", b"localhost")], b"body", seconds=20.0) as reply,
+        ):
+            pieces = aiter(reply.pieces())
+            came = await anext(pieces)
+            with pytest.raises(NotThereError):
+                await anext(pieces)
+            return came
+
+    assert asyncio.run(run()) == b"yes"
+
+
 def test_what_a_server_says_unasked_is_no_answer_to_the_next_request() -> None:
     async def run() -> None:
         async with scripted(says(WHOLE + WHOLE.replace(b"yes", b"not"))) as (server, begun):
