@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         state, clients = options.state or Path(made) / "state", options.clients or Path(made) / "clients"
         state.mkdir(parents=True, exist_ok=True)
-        names = [options.only] if options.only else list(CLIENTS)
+        names = [options.only] if options.only else [] if options.pooling else list(CLIENTS)
         programs = {name: environment(name, clients) for name in names}
         if options.pooling:
             found = {engine: pooled(engine, state) for engine in options.engines}
