@@ -14,8 +14,9 @@ from modelpick.serving.gateway.config import ServedTask
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """What is known of a model. `names`: its id and its parents'. `template`: its own chat template, None where it is
-    not at hand, empty where it has none. `vision`: it takes images. `response_template`: transformers can parse it.
+    """What is known of a model. `names`: its id and its parents'. `template`: its own chat template, None where it
+    is not at hand, empty where it has none; with `template_file` it is the user's, in that file. `vision`: it takes
+    images. `response_template`: transformers can parse it.
     """
 
     model_type: str
@@ -23,6 +24,7 @@ class ChatModel:
     template: str | None = None
     vision: bool = False
     response_template: bool = False
+    template_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,11 @@ def abilities(
             **({"tools": unheard, "forced_tools": unheard} if unheard else {}),
         }
         tools = unheard is None
-        return Abilities(table.llama_cpp.flags, True, tools, tools, False, True, True, True, True, False, why=why)
+        flags = (
+            *table.llama_cpp.flags,
+            *(("--chat-template-file", model.template_file) if model.template_file else ()),
+        )
+        return Abilities(flags, True, tools, tools, False, True, True, True, True, False, why=why)
     parsed = model.response_template or model.model_type in table.transformers.families
     unparsed = f"transformers serve has no parser for {model.model_type or 'this family'}"
     lacks = _lacks_tools(model)
@@ -118,23 +124,25 @@ _POOLING: Mapping[EngineName, Mapping[str, tuple[str, ...]]] = {
 def _vllm(table: ChatParsers, model: ChatModel, version: str | None, examples: Sequence[str]) -> Abilities:
     known = find(table, model.model_type, model.names, model.template)
     row = for_version(table, known, version) if known else ChatFamily(source="")
-    given = next((path for path in examples if row.template and path.rsplit("/", 1)[-1] == row.template), None)
+    example = next((path for path in examples if row.template and path.rsplit("/", 1)[-1] == row.template), None)
+    given = model.template_file or example
     why = dict.fromkeys(("embeddings", "rerank"), "vLLM is started to generate")
     if not model.vision:
         why["images"] = "the model takes texts only"
-    lacks = None if given or row.flags else _lacks_tools(model)
+    lacks = None if (given and not model.template_file) or row.flags else _lacks_tools(model)
     if row.tool_parser is None:
         listed = known is not None and known.tool_parser is not None
         why["tools"] = f"vLLM {version} has no {known.tool_parser} parser" if listed and known else "no known parser"
     elif lacks is not None:
-        where = f"; with vLLM's {row.template} in the model's folder it can" if row.template else ""
+        where = f"; with --chat-template and vLLM's {row.template} it can" if row.template else ""
         why["tools"] = f"{lacks}{where}"
     if row.reasoning_parser is None:
         why["reasoning"] = "no known parser"
     tools = "tools" not in why
     if not tools:
         why["forced_tools"] = why["named_tools"] = why["tools"]
-    flags = vllm_flags(row if tools else replace(row, tool_parser=None), given)
+    flags = vllm_flags(row if tools else replace(row, tool_parser=None), None if model.template_file else given)
+    flags += ("--chat-template", model.template_file) if model.template_file else ()
     chat = bool(model.template != "" or given or row.flags)
     why |= {} if chat else _no_chat(model)
     return Abilities(

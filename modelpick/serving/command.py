@@ -117,7 +117,7 @@ def _llama_cpp(
 ) -> list[str]:
     """llama-server (tools/server/README.md): -c is shared by all slots, so it is tokens times slots.
 
-    A text that is embedded or ranked goes through in one physical batch, which has 512 tokens unless it is told more.
+    A text that is embedded or ranked goes through in one physical batch, which has 512 tokens by default.
     With a cache for each slot, a mean over the tokens loses some of them where texts of several lengths come together:
     7 of 40 vectors were others than those of the same texts alone, none with one cache for all (seen with the server of
     xllamacpp 2026.10.11549).

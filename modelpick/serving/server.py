@@ -4,21 +4,18 @@ import json
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from modelpick import settings
 from modelpick.catalog.architecture import read
 from modelpick.catalog.folder import copy_terms
 from modelpick.catalog.model import Model
-from modelpick.errors import CannotTellError, ModelpickError, UsageError, printable
+from modelpick.errors import CannotTellError, UsageError, printable
 from modelpick.extras import require_train
-from modelpick.files import make_folder, tell_at_once, write_atomically
+from modelpick.files import tell_at_once, write_atomically
 from modelpick.licensing import license_check
 from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, load
@@ -27,7 +24,7 @@ from modelpick.memory.formats import own_method
 from modelpick.offers import embedded
 from modelpick.offers.chat_parsers import before
 from modelpick.schema import to_json
-from modelpick.serving import command, engine_start, front, machine, sizing, source
+from modelpick.serving import chat_template, command, engine_start, front, machine, sizing, source
 from modelpick.serving.capabilities import Abilities
 from modelpick.serving.command import Served
 from modelpick.serving.engines import ENGINES, EngineChoice, choose
@@ -51,6 +48,7 @@ class ServeRequest:
     model: str
     workload: dict[str, object]
     adapter: Path | None = None
+    chat_template: Path | None = None
     name: str | None = None
     engine: str | None = None
     port: int = 8000
@@ -79,6 +77,7 @@ class Launch:
     abilities: Abilities
     task: ServedTask
     streams_only: bool
+    template: str | None  # the chat template that the user gives in the place of the model's
     to_merge: Served | None  # base and adapter that become one model first
 
     @property
@@ -148,6 +147,7 @@ def prepare(request: ServeRequest) -> Launch:
     found = source.find(request.model, adapter=request.adapter, name=request.name, offline=request.offline)
     here = machine.look()
     task = source.task_of(found)
+    template = chat_template.read(request.chat_template) if request.chat_template is not None else None
     workload, asked = _workload(request, found.served.folder, here, task)
     subject = embedded.subject_of(found.base, workload, adapter=found.served.adapter is not None)
     if workload.method == "gguf":
@@ -170,7 +170,7 @@ def prepare(request: ServeRequest) -> Launch:
     server_port = machine.free_port(HOST)
     front.require_programs()
     _require_ranking_head(found.base, choice, task)
-    able = source.abilities_of(found, choice.engine.name, _vllm_version(choice), task)
+    able = source.abilities_of(found, choice.engine.name, _vllm_version(choice), task, template)
     words = command.words(
         choice.engine, served, sized,
         host=HOST, port=server_port, gpu=here.gpu is not None, key_file=key_file, chat=able.flags, task=task,
@@ -189,6 +189,7 @@ def prepare(request: ServeRequest) -> Launch:
         key_file,
         able,
         task,
+        template=template,
         streams_only=subject.kind == "encoder-decoder" and choice.engine.name == "transformers",
         to_merge=found.served if choice.merged and found.merged is None else None,
     )
@@ -206,7 +207,9 @@ def run(launch: Launch, tell: Callable[[str], None], when_ready: Callable[[], No
     folder = state
     if launch.choice.engine.name == "transformers":
         folder = state / "models"
-        source.lay_out(launch.served, folder)
+        source.lay_out(launch.served, folder, launch.template)
+    elif launch.template is not None:
+        write_atomically(state / chat_template.FILE, launch.template)
     words = [machine.program(launch.words[0]) or launch.words[0], *launch.words[1:]]
     server = ManagedProcess(
         words,
@@ -417,36 +420,3 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-STATES = ("loading", "ready", "stopped", "failed")
-
-
-class ServeProgress:
-    """Keeps the progress file `path` (None: no file) up to date: loading on entry, stopped or failed on exit."""
-
-    def __init__(self, path: Path | None, models: Sequence[str], port: int) -> None:
-        self._path = path
-        self._fixed = {"models": list(models), "port": port}
-
-    def __enter__(self) -> "ServeProgress":
-        self.state("loading")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.state("stopped")
-        else:
-            self.state("failed", error=error.as_json() if isinstance(error, ModelpickError) else None)
-
-    def state(self, name: str, **more: Any) -> None:
-        """Move to one of STATES. Raises UsageError when the file cannot be written."""
-        if self._path is None:
-            return
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        content = {"schema_version": 1, "state": name, **self._fixed, "at": now, **more}
-        code, fix = "no_file", "name another with --progress"
-        make_folder(self._path.parent, code=code, fix=fix)
-        write_atomically(self._path, json.dumps(content, indent=1) + "\n", code=code, fix=fix)

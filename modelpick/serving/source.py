@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from modelpick.planning.engines import EngineName
 from modelpick.planning.recipe import RunSettings, run_from_json
 from modelpick.schema import Bounds
 from modelpick.serving.capabilities import Abilities, ChatModel, abilities, pooling_abilities
+from modelpick.serving.chat_template import FILE as TEMPLATE_FILE
 from modelpick.serving.command import Served
 from modelpick.serving.gateway.config import ServedTask
 
@@ -239,8 +240,13 @@ def task_of(found: ServedSource) -> ServedTask:
     return "embed" if embeds or "modules.json" in base.files else "generate"
 
 
-def abilities_of(found: ServedSource, engine: EngineName, version: str | None, task: ServedTask) -> Abilities:
-    """What `engine` (vLLM: in `version`) does with the model that is to be served for `task`."""
+def abilities_of(
+    found: ServedSource, engine: EngineName, version: str | None, task: ServedTask, own_template: str | None = None
+) -> Abilities:
+    """What `engine` (vLLM: in `version`) does with the model that is to be served for `task`.
+
+    `own_template`: the chat template that the user gives in the place of the model's.
+    """
     if task != "generate":
         return pooling_abilities(engine, task)
     folder, config = found.served.folder, found.base.config or {}
@@ -249,9 +255,10 @@ def abilities_of(found: ServedSource, engine: EngineName, version: str | None, t
     model = ChatModel(
         str(config.get("model_type", "")),
         (found.judged, *(parent.id for parent in found.base.base_models)),
-        chat_template(folder),
+        chat_template(folder) if own_template is None else own_template,
         vision="vision_config" in config,
         response_template=bool(stated.get("response_template")),
+        template_file=None if own_template is None else TEMPLATE_FILE,
     )
     places = [folder, _VLLM_EXAMPLES] if folder.is_dir() else []
     examples = [str(file) for place in places for file in sorted(place.glob("tool_chat_template_*.jinja"))]
@@ -279,8 +286,11 @@ def chat_template(folder: Path) -> str | None:
     return "\n".join(texts)
 
 
-def lay_out(served: Served, folder: Path) -> None:
+def lay_out(served: Served, folder: Path, own_template: str | None = None) -> None:
     """In `folder`, each served name as a model folder of its own, by links: what `transformers serve` is started in.
+
+    `own_template` stands there in the place of the model's chat template (chat_template.jinja comes before what
+    tokenizer_config.json says: transformers 5.23, tokenization_utils_base.py).
 
     A folder with both config.json and adapter_config.json is to transformers a whole model with an adapter on it
     (integrations/peft.py, maybe_load_adapters), so the tuned name has the links of both; the adapter's tokenizer wins.
@@ -288,16 +298,26 @@ def lay_out(served: Served, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         _remove(old)
-    (folder / served.name).symlink_to(served.folder, target_is_directory=True)
-    if served.adapter is None or served.adapter_name is None:
-        return
-    tuned = folder / served.adapter_name
-    tuned.mkdir()
-    for origin in (served.folder, served.adapter):
+    names: dict[str, tuple[Path, ...]] = {served.name: (served.folder,)}
+    if served.adapter is not None and served.adapter_name is not None:
+        names[served.adapter_name] = (served.folder, served.adapter)
+    for name, origins in names.items():
+        if len(origins) == 1 and own_template is None:
+            (folder / name).symlink_to(origins[0], target_is_directory=True)
+        else:
+            _link_files(origins, folder / name)
+            if own_template is not None:
+                (folder / name / TEMPLATE_FILE).unlink(missing_ok=True)
+                files.write_atomically(folder / name / TEMPLATE_FILE, own_template)
+
+
+def _link_files(origins: Sequence[Path], folder: Path) -> None:
+    folder.mkdir()
+    for origin in origins:
         for file in sorted(origin.iterdir()):
             if file.is_file():
-                (tuned / file.name).unlink(missing_ok=True)
-                (tuned / file.name).symlink_to(file.resolve())
+                (folder / file.name).unlink(missing_ok=True)
+                (folder / file.name).symlink_to(file.resolve())
 
 
 def _remove(path: Path) -> None:

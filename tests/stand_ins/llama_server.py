@@ -32,6 +32,8 @@ def main() -> None:
     params.api_keys = Path(given.api_key_file).read_text().split() if given.api_key_file else []
     params.endpoint_metrics = given.metrics
     params.use_jinja = given.jinja
+    if given.chat_template_file:
+        params.chat_template = Path(given.chat_template_file).read_text()
     params.embedding = given.embeddings or given.reranking
     if given.reranking:
         params.pooling_type = xllamacpp.llama_pooling_type(4)
@@ -61,6 +63,7 @@ def options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--api-key-file")
     parser.add_argument("--metrics", action="store_true")
     parser.add_argument("--jinja", action="store_true")
+    parser.add_argument("--chat-template-file")
     parser.add_argument("--embeddings", action="store_true")
     parser.add_argument("--reranking", action="store_true")
     parser.add_argument("--kv-unified", action="store_true")

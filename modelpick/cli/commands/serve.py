@@ -10,7 +10,8 @@ from modelpick.cli.options import Flags, Offline, PolicyName, whole_number
 from modelpick.cli.output import Console, Output
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.serving import server
-from modelpick.serving.server import Launch, ServeProgress
+from modelpick.serving.serve_progress import ServeProgress
+from modelpick.serving.server import Launch
 from modelpick.workload import SERVED_REQUESTS, Workload
 
 
@@ -34,6 +35,12 @@ def serve(
     ] = None,
     adapter: Annotated[
         str | None, typer.Option("--adapter", metavar="DIR", help="LoRA adapter of MODEL to serve with it.")
+    ] = None,
+    chat_template: Annotated[
+        str | None,
+        typer.Option(
+            "--chat-template", metavar="FILE", help="Jinja file to use in place of the model's chat template."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Model name for clients. Default: the folder's name.")
@@ -79,6 +86,7 @@ def serve(
         model=model,
         workload={**work, "batch": whole_number("--concurrency", concurrency, largest=10_000)},
         adapter=Path(adapter) if adapter else None,
+        chat_template=Path(chat_template) if chat_template else None,
         name=name,
         engine=engine,
         port=whole_number("--port", port, largest=65_535) or 8000,
