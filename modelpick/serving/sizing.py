@@ -16,6 +16,9 @@ from modelpick.workload import Workload
 
 # What is left to vLLM's own processes and its profiling on a CPU, outside its share: assumed, not measured.
 _CPU_SPARE_GIB = 2.5
+# What stands before a server, in the RAM that it shares on a CPU: the gateway has 119 MiB with a tokenizer (SmolLM2's,
+# transformers 5.23), 27 without, and Caddy 2.11 some 50. Rounded up.
+_BEFORE_GIB = 0.25
 _DEFAULT_UTILIZATION = Workload().gpu_memory_utilization  # vLLM's own --gpu-memory-utilization
 
 ASKED = ("context", "generate", "batch")
@@ -112,6 +115,7 @@ def _size(
     needed = (known.high + (copies - 1) * (made.parts.weights + made.parts.kv_cache)) / GIB
     if machine.gpu is None:
         free = machine.ram_gib
+        needed += _BEFORE_GIB
         if free is not None and needed > free:
             raise NoRoomError(
                 f"serving needs up to {needed:.1f} GiB of RAM, and {free:.1f} are free",

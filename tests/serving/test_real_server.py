@@ -131,6 +131,19 @@ def test_the_answer_holds_no_key_and_the_terms_are_there(served: dict[str, Any])
     assert key not in listed
 
 
+def test_the_gateway_counts_tokens_without_torch(served: dict[str, Any]) -> None:
+    pid = served["process"].pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    if not children.is_file():
+        pytest.skip("there is no /proc here")
+    maps = {
+        Path(f"/proc/{child}/cmdline").read_text().split("\0")[2]: Path(f"/proc/{child}/maps").read_text()
+        for child in children.read_text().split()
+    }
+    assert "tokenizers" in maps["modelpick.serving.gateway"]
+    assert "libtorch" not in maps["modelpick.serving.gateway"]
+
+
 NOT_DONE = [
     ({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"tool_choice": "required"}, "tool_choice"),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}}, "response_format"),

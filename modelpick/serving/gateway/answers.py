@@ -1,12 +1,14 @@
 """A server's answer as a client of OpenAI's expects it: the model's name as asked, errors in one form. Pure."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from modelpick.serving.gateway.refusal import Refused
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for each chunk
+_MUST = re.compile(r"\b(\w+) must\b")
 _LARGEST_EVENT = 8 * 2**20  # bytes of one event of a stream
 # How the servers say that a prompt is too long: vLLM 0.32 (renderers/params.py), llama.cpp (server-context.cpp).
 _TOO_LONG = (
@@ -37,8 +39,8 @@ def whole_answer(raw: bytes, asked: str, stops: Sequence[str] = ()) -> bytes:
 def failure(status: int, raw: bytes, asked: Collection[str] = ()) -> Refused:
     """A server's error, in OpenAI's form: FastAPI's `detail`, llama.cpp's and vLLM's `error`, or a bare text.
 
-    `asked`: the request's parameters. Where the server names none, the one that its message begins with is meant
-    (vLLM: "n must be 1 when using greedy sampling").
+    `asked`: the request's parameters. Where the server names none, the one of which its message says what it must be
+    is meant (vLLM: "n must be 1 when using greedy sampling").
     """
     try:
         content: Any = json.loads(raw)
@@ -48,8 +50,8 @@ def failure(status: int, raw: bytes, asked: Collection[str] = ()) -> Refused:
     error = content.get("error", content.get("detail"))
     told: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     message = told.get("message") if isinstance(told.get("message"), str) else None
-    begins = (message or "").partition(" ")[0]
-    param = _text(told.get("param")) or (begins if begins in asked else None)
+    must = next((name for name in _MUST.findall(message or "") if name in asked), None)
+    param = _text(told.get("param")) or must
     if any(sign in f"{message} {told.get('type')}" for sign in _TOO_LONG):
         return Refused(400, str(message), "context_length_exceeded", param)
     if status >= 500:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelpick.serving.gateway import sending
-from modelpick.serving.gateway.answers import StreamedAnswer
+from modelpick.serving.gateway.answers import StreamedAnswer, failure
 from modelpick.serving.gateway.refusal import Refused
 from tests.serving.gateway.conftest import CHAT, ENGINES, KEY, PATHS, POOLING, TEXT, RunningGateway
 from tests.stand_ins.upstream import Upstream
@@ -322,6 +322,7 @@ def test_health_and_metrics_answer_this_machine_only_and_take_nothing(vllm: Runn
     assert vllm.raw("GET", "/ready")[0] == 503
     (Path(vllm.settings.socket).parent / "ready").touch()
     assert vllm.raw("GET", "/ready")[0] == 200
+    assert vllm.post(CHATS, CHAT)[0] == 200
     figures = vllm.raw("GET", "/metrics")[2].decode()
     assert 'modelpick_requests_total{path="/v1/chat/completions",status="200"}' in figures
     assert "modelpick_requests_waiting 0" in figures
@@ -347,3 +348,6 @@ def test_a_servers_own_refusal_names_the_parameter(vllm: RunningGateway) -> None
     body = {**TEXT, "prompt": "greedy", "n": 2, "temperature": 0}
     assert vllm.error(COMPLETIONS, body)[1]["param"] == "n"
     assert vllm.error(COMPLETIONS, {**TEXT, "prompt": "greedy"})[1]["param"] is None
+    told = {"message": "Model 'm' does not do it; dimensions must be unset (received dimensions=8).", "code": 400}
+    for asked, param in ((("model", "input", "dimensions"), "dimensions"), (("model", "input"), None)):
+        assert failure(400, json.dumps({"error": told}).encode(), asked).param == param
