@@ -1,6 +1,7 @@
 """How large a client's JSON schema is once a server has unfolded it: that is what its grammar costs. Pure."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ MOST_PARTS = 5_000
 DEEPEST_SCHEMA = 40
 # llama.cpp and xgrammar write a bounded repetition out (llama-grammar.cpp, MAX_REPETITION_THRESHOLD: 2,000).
 MOST_REPETITIONS = 2_000
+# llama.cpp writes a pattern out as rules of its grammar: 120,000 letters of one held its server for minutes (seen with
+# the server of xllamacpp 2026.10.11549). With this weight of a letter a schema's patterns have 1,000 of them together.
+_PARTS_PER_LETTER = 5
 _REPEATED = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 
 
@@ -61,12 +65,32 @@ class _Parts:
         for key in _REPEATED:
             if isinstance(part.get(key), int) and part[key] > MOST_REPETITIONS:
                 raise bad(self.name, f"{self.name} has a {key} above {MOST_REPETITIONS:,}", "schema_too_large")
-        found = 1 + self._referenced(part.get("$ref"), depth, within)
+        found = 1 + self._referenced(part.get("$ref"), depth, within) + self._written_out(part)
         for one in part.values():
             found += self.count(one, depth + 1, within)
             if found > MOST_PARTS:
                 raise self.too_large()
         return found
+
+    def _written_out(self, part: dict[str, Any]) -> int:
+        """What a schema's own words cost beside its parts: values to choose from, and letters of patterns."""
+        values, named = part.get("enum"), part.get("patternProperties")
+        patterns = [*([part["pattern"]] if "pattern" in part else []), *(named if isinstance(named, dict) else ())]
+        cost = len(values) if isinstance(values, list) else 0
+        cost += _PARTS_PER_LETTER * sum(len(pattern) for pattern in patterns if isinstance(pattern, str))
+        if cost <= MOST_PARTS:
+            for pattern in patterns:
+                self._require_pattern(pattern)
+        return cost
+
+    def _require_pattern(self, pattern: object) -> None:
+        """A name in "properties" can be `pattern`, too: what stands there is a schema."""
+        if isinstance(pattern, dict):
+            return
+        try:
+            re.compile(pattern if isinstance(pattern, str) else "(")
+        except (re.error, RecursionError, OverflowError):
+            raise bad(self.name, f"{self.name} has a pattern that cannot be read", "invalid_value") from None
 
     def _referenced(self, target: object, depth: int, within: tuple[str, ...]) -> int:
         if target is None or target in within:

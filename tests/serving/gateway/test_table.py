@@ -200,6 +200,9 @@ def nested(levels: int) -> dict[str, Any]:
     "schema",
     [
         schema_of(14, 2), schema_of(3, 100), nested(50), {"type": "string", "maxLength": 10**9},
+        {"type": "string", "pattern": "^" + "(a|b)*" * 200 + "$"}, {"pattern": "(((("}, {"pattern": 5},
+        {"patternProperties": {"(" * 2000 + ")" * 2000: {}}}, {"enum": [f"v{n}" for n in range(6000)]},
+        {"$defs": {"a": {"pattern": "a" * 300}}, "anyOf": [{"$ref": "#/$defs/a"}] * 4},
         {"$ref": "http://169.254.169.254/schema"}, {"properties": {str(n): {} for n in range(6000)}}, [], "x", None,
     ],
     ids=str,
@@ -214,7 +217,17 @@ def test_a_schema_that_explodes_is_refused(schema: Any) -> None:
 
 
 def test_an_ordinary_schema_passes_also_one_that_refers_to_itself() -> None:
-    tree = {"type": "object", "properties": {"model": {"type": "string"}, "next": {"$ref": "#"}, "x": nested(9)}}
+    code = {"type": "string", "pattern": r"^[A-Z]{2}-\d{4}(-(a|b))?$"}
+    tree = {
+        "type": "object",
+        "properties": {
+            "model": {"type": "string"},
+            "pattern": code,
+            "enum": {"enum": [*range(99)]},
+            "next": {"$ref": "#"},
+            "x": nested(9),
+        },
+    }
     for schema in (tree, schema_of(3, 3)):
         values.require("response_format", "f", {"type": "json_schema", "json_schema": {"schema": schema}})
 
