@@ -201,7 +201,10 @@ def nested(levels: int) -> dict[str, Any]:
     [
         schema_of(14, 2), schema_of(3, 100), nested(50), {"type": "string", "maxLength": 10**9},
         {"type": "string", "pattern": "^" + "(a|b)*" * 200 + "$"}, {"pattern": "(((("}, {"pattern": 5},
-        {"patternProperties": {"(" * 2000 + ")" * 2000: {}}}, {"enum": [f"v{n}" for n in range(6000)]},
+        {"patternProperties": {"(" * 2000 + ")" * 2000: {}}}, {"enum": [f"v{n}" for n in range(2600)]},
+        {"properties": {f"p{n}": {} for n in range(400)}},
+        {"minItems": -(10**9), "properties": {"properties": {"enum": [1] * 9999}}},
+        {"anyOf": [{"type": "string", "maxLength": 2000}] * 30},
         {"$defs": {"a": {"pattern": "a" * 300}}, "anyOf": [{"$ref": "#/$defs/a"}] * 4},
         {"$ref": "http://169.254.169.254/schema"}, {"properties": {str(n): {} for n in range(6000)}}, [], "x", None,
     ],
@@ -228,7 +231,9 @@ def test_an_ordinary_schema_passes_also_one_that_refers_to_itself() -> None:
             "x": nested(9),
         },
     }
-    for schema in (tree, schema_of(3, 3)):
+    table = {"properties": {f"p{n}": {"maxLength": 255, "enum": ["a", "b"]} for n in range(100)}}
+    rows = {"properties": {f"p{n}": {} for n in range(900)}, "required": [f"p{n}" for n in range(900)]}
+    for schema in (tree, schema_of(3, 3), table, rows):
         values.require("response_format", "f", {"type": "json_schema", "json_schema": {"schema": schema}})
 
 
