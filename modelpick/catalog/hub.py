@@ -32,10 +32,12 @@ from modelpick.catalog.index import Catalog
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, RemoteError, UsageError, address
 
-EXPAND = (
-    "cardData", "baseModels", "gated", "tags", "sha", "siblings", "disabled", "private", "library_name",
-    "pipeline_tag", "safetensors", "downloads", "likes", "createdAt",
+OF_THE_RECORD = (
+    "cardData", "baseModels", "gated", "tags", "sha", "disabled", "private", "library_name", "pipeline_tag",
+    "downloads", "likes", "createdAt",
 )  # fmt: skip
+"""The fields of a record of the Hub that are read of every model, live or by an update."""
+EXPAND = (*OF_THE_RECORD, "siblings", "safetensors")
 DATA_EXPAND = ("cardData", "tags", "sha", "siblings", "gated", "disabled")
 THREADS = 16
 BULK = 100  # ids from which on the list endpoint is asked first: a page of 1,000 models costs one call

@@ -26,10 +26,7 @@ from modelpick.errors import RemoteError
 from modelpick.hub.journal import Journal
 from modelpick.hub.overlay import HubReading
 
-EXPAND = (
-    "cardData", "baseModels", "gated", "tags", "sha", "lastModified", "disabled", "private", "library_name",
-    "pipeline_tag", "downloads", "likes", "createdAt",
-)  # fmt: skip
+EXPAND = (*hub.OF_THE_RECORD, "lastModified")
 LARGEST_CONFIG = 4_000_000  # bytes; the largest of the catalog has some 40 KB
 _GONE = ("RepoNotFound", "Disabled")
 

@@ -3,17 +3,13 @@
 One file that loads nothing: it can be mailed, archived with the purchase, and opened in ten years.
 """
 
-from pathlib import Path
-
-from modelpick.errors import printable
 from modelpick.memory.estimate import GIB
 from modelpick.memory.parts import PARTS
 from modelpick.planning.cost import MonthCost
 from modelpick.planning.placement import Placement
 from modelpick.planning.recommend import ASSUMPTIONS, ExampleJob, RecommendAnswer, Recommendation
 from modelpick.report import chart
-
-_TEMPLATES = Path(__file__).resolve().parent
+from modelpick.report.template import rendered
 
 
 def page(answer: RecommendAnswer, rows: int | None = None, *, facts: str = "") -> str:
@@ -21,15 +17,10 @@ def page(answer: RecommendAnswer, rows: int | None = None, *, facts: str = "") -
 
     `facts` says how old the facts are on the day the page is made.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     passed = answer.recommendations.passed[:rows]
     placements = [place for row in passed for place in (row.placement, row.finetune) if place is not None]
-    text: str = templates.get_template("recommend.html").render(
+    return rendered(
+        "recommend.html",
         answer=answer,
         work=answer.workload,
         rows=[_row(rank, one) for rank, one in enumerate(passed, 1)],
@@ -43,7 +34,6 @@ def page(answer: RecommendAnswer, rows: int | None = None, *, facts: str = "") -
         facts=facts,
         priced=max((row.placement.offer.as_of for row in passed if row.placement.offer.as_of), default=None),
     )
-    return printable(text, keep="\n")
 
 
 def _row(rank: int, row: Recommendation) -> dict[str, object]:

@@ -3,28 +3,20 @@
 One file that loads nothing and runs nothing.
 """
 
-from pathlib import Path
-
-from modelpick.errors import printable
 from modelpick.hub.audit import HubAudit
 from modelpick.hub.verdicts import VERDICTS
+from modelpick.report.template import rendered
 
-_TEMPLATES = Path(__file__).resolve().parent
 WIDTH = 700
 """Of the picture, in its own units."""
 
 
 def page(audit: HubAudit) -> str:
     """The whole page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     models = sum(one.models for one in audit.tallies)
     downloads = sum(one.downloads for one in audit.tallies)
-    text: str = templates.get_template("hub_audit.html").render(
+    return rendered(
+        "hub_audit.html",
         audit=audit, models=models, verdicts=VERDICTS, width=WIDTH,
         bars=[
             ("models", _segments([one.models for one in audit.tallies])),
@@ -33,7 +25,6 @@ def page(audit: HubAudit) -> str:
         shares=[(one, one.models / (models or 1), one.downloads / (downloads or 1)) for one in audit.tallies],
         publishers=[(one, _segments(list(one.counts))) for one in audit.organisations],
     )  # fmt: skip
-    return printable(text, keep="\n")
 
 
 def _segments(counts: list[int]) -> list[tuple[str, float, float]]:
