@@ -91,7 +91,8 @@ def catalog_completes(model: Model, known: Model, as_of: str) -> Model:
         sources["parameters"] = f"catalog: {known.sources.get('parameters', 'citation')}"
     if known.license is not None and isinstance(model.license, str) and model.license != known.license:
         source = model.sources.get("license", API)
-        conflicts.append(Conflict("license", model.license, source, known.license, f"catalog {as_of}"))
+        was = known.license_name if known.license == "other" and known.license_name else known.license
+        conflicts.append(Conflict("license", model.license, source, was, f"catalog {as_of}"))
     formers = (*model.former_ids, known.id, *known.former_ids)
     changes["former_ids"] = tuple({id.lower(): id for id in formers if id.lower() != model.id.lower()}.values())
     return replace(model, sources=sources, conflicts=tuple(conflicts), notes=tuple(notes), **changes)

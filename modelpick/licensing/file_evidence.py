@@ -263,9 +263,10 @@ def assess_conflicts(
 ) -> list[Assessment]:
     """Two places that disagree on the license or the parents: the sentence names both and what each says.
 
-    Two places that describe one commit both apply. The embedded catalog, and the lists it was made from, describe an
-    earlier day: licenses do change, so what they say is shown and does not count. An update has read a tag and no
-    terms, so its word and the catalog's both apply. Parents that differ are all followed: that counts for them.
+    Two places that describe one commit both apply. The catalog, and the lists it was made from, describe an earlier
+    day: licenses do change, so what they say is shown and does not count; that a card became milder is said by name. An
+    update has read a tag and no terms, so its word and the catalog's both apply. Parents that differ are all followed:
+    that counts for them.
     """
     parts = []
     for conflict in model.conflicts:
@@ -274,6 +275,8 @@ def assess_conflicts(
             if was and not _ids(was) & _ids(stated):
                 evidence = f"{conflict.other_source}: license_link: {conflict.other}"
                 parts += assess_link(Known(was, evidence), stated, policy, facts, modality)
+        if _names_none(conflict) and stated:
+            parts.append(_named_lately(model, conflict, policy))
         if conflict.field not in ("license", "base_models") or _names_none(conflict):
             continue
         assessment = Assessment(Verdict.ALLOW)
@@ -284,10 +287,49 @@ def assess_conflicts(
                 continue
             assessment = assess_claim(claim, "card", policy, facts.territories, modality)
             parts.append(assessment)
+        elif conflict.field == "license" and conflict.other_source.startswith("catalog") and stated:
+            relicensed = _relicensed(model, conflict, stated, policy, facts, modality)
+            if relicensed:
+                parts += relicensed
+                continue
         evidence = f"{conflict.kept_source}: {conflict.kept}; {conflict.other_source}: {conflict.other}"
         reason = Reason("contradiction", _differing(conflict), evidence, assessment.verdict)
         parts.append(Assessment(assessment.verdict, (reason,)))
     return parts
+
+
+def _relicensed(
+    model: Model, conflict: Conflict, stated: tuple[License, ...], policy: Policy, facts: LicenseFacts,
+    modality: Modality,
+) -> list[Assessment]:  # fmt: skip
+    """That a live card is milder than the license that the catalog knows; nothing where it is not. The files of the
+    repository are judged by themselves."""
+    if str(conflict.other or "").strip().lower() in PLACEHOLDERS:
+        return []
+    claim = identify(conflict.other, None, {model.id.partition("/")[0].lower()}, facts.licenses)
+    was = assess_claim(claim, "card", policy, facts.territories, modality)
+    now = assess_claim(Known(stated, "card"), "card", policy, facts.territories, modality)
+    if was.verdict <= now.verdict:
+        return []
+    day = conflict.other_source.removeprefix("catalog").strip()
+    text = f"relicensed since {day}: its license is {conflict.kept} now, and was {conflict.other}"
+    evidence = f"{conflict.kept_source}: {conflict.kept}; {conflict.other_source}: {conflict.other}"
+    return [_milder(model, text, evidence, policy)]
+
+
+def _named_lately(model: Model, conflict: Conflict, policy: Policy) -> Assessment:
+    """That an update found a license where none was known. It counts, as the publisher's word does for a new model."""
+    day = conflict.kept_source.removeprefix(HUB_ON)
+    text = f"relicensed since {day}: it names {conflict.kept}, where {conflict.other_source} knew no license"
+    return _milder(model, text, f"{conflict.kept_source}: {conflict.kept}", policy)
+
+
+def _milder(model: Model, text: str, evidence: str, policy: Policy) -> Assessment:
+    """A license that became milder is said, and is a question while a gate stands before the weights: open terms need
+    none, so the two contradict each other."""
+    demanded = Verdict(policy.rules.contradiction) if model.gated else Verdict.ALLOW
+    text = f"{text}; it still is behind a gate" if model.gated else text
+    return Assessment(demanded, (Reason("relicensed", text, evidence, demanded),))
 
 
 def _names_none(conflict: Conflict) -> bool:

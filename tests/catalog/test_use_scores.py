@@ -100,3 +100,25 @@ def test_every_embedded_score_of_a_use_is_inside_its_interval_and_of_a_model_tha
             assert (use == "embedding") == ("embedding" in model.capabilities), (model.id, use)
             assert "base" not in model.capabilities, f"{model.id}: boards rate what answers"
     assert seen == {"chat", "code", "reasoning", "vision", "embedding"}
+
+
+def test_the_boards_in_the_tree_agree_with_the_embedded_general_score(scores: ModuleType) -> None:
+    """The general score's own rows are not in the tree; what is there must order models as it does, and mostly lie in
+    its intervals: four in five would if both measured one thing, and errors of both boards and scores add up."""
+    from facts_folder import Facts
+
+    facts = Facts()
+    general = scores.general_scores(facts)
+    intervals = {row["id"].lower(): (float(row["low"]), float(row["high"])) for row in facts.csv("quality.csv")}
+    boards = facts.toml("catalog.toml")["use_boards"]
+    linked = scores.linked_boards(facts.csv("board_scores.csv"), boards, general)
+    newest = {one.board.family: one for of in linked.values() for one in sorted(of, key=lambda one: one.board.as_of)}
+    for one in newest.values():
+        if one.board.use == "embedding":
+            continue
+        shared = sorted(one.values.keys() & general.keys())
+        pairs = [(a, b) for a in shared for b in shared if general[a] - general[b] > 7]  # an interval is half as wide
+        right = sum(one.values[a] > one.values[b] for a, b in pairs)
+        assert right / len(pairs) > 0.9, one.board.key
+        inside = sum(intervals[id][0] - 4 <= one.values[id] <= intervals[id][1] + 4 for id in shared)
+        assert inside / len(shared) > 0.8, one.board.key

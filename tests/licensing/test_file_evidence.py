@@ -1,6 +1,7 @@
 """Card against files: what settles an open claim, what adds to it, what contradicts it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -166,12 +167,39 @@ def test_places_that_differ_are_told_and_bind_when_they_speak_of_one_commit(judg
     assert same_commit.verdict is Verdict.DENY
     assert "contradiction" in codes(same_commit)
     earlier = judged(asked("license", "cc-by-nc-4.0", "catalog 2026-10-01"))
-    assert earlier.verdict is Verdict.ALLOW  # relicensed since
-    assert "contradiction" in codes(earlier)
+    assert earlier.verdict is Verdict.ALLOW
+    assert "relicensed" in codes(earlier)
     assert judged(asked("license", "Apache-2.0", "Hub API")).verdict is Verdict.ALLOW
     assert judged(asked("license", False, "Hub API")).verdict is Verdict.REVIEW
     assert "contradiction" in codes(judged(asked("base_models", "x/y", "adapter_config.json")))
     assert "contradiction" not in codes(judged(asked("parameters", 3, "Hub API")))
+
+
+@pytest.mark.parametrize("gated", [False, "auto", "manual"])
+@pytest.mark.parametrize(
+    ("kept_source", "other", "other_source", "says"),
+    [
+        ("README.md", "cc-by-nc-4.0", "catalog 2026-10-01", "relicensed since 2026-10-01"),
+        ("README.md", "llama3.1", "catalog 2026-10-01", "relicensed since 2026-10-01"),
+        ("Hub, 2026-11-29", None, "an older list", "relicensed since 2026-11-29"),
+        ("Hub, 2026-11-29", "other", "an older list", "relicensed since 2026-11-29"),
+    ],
+)
+def test_a_license_that_became_milder_says_so_and_is_a_question_behind_a_gate(
+    judged: Judged, kept_source: str, other: str | None, other_source: str, says: str, gated: Any
+) -> None:
+    conflict = Conflict("license", "apache-2.0", kept_source, other, other_source)
+    origin: Any = "catalog" if kept_source.startswith("Hub") else "hub"
+    answer = judged(replace(model("a/b", "apache-2.0", conflicts=(conflict,), gated=gated), origin=origin))
+    (reason,) = [reason for reason in answer.reasons if reason.code == "relicensed"]
+    assert says in reason.text
+    assert answer.verdict is (Verdict.REVIEW if gated else Verdict.ALLOW)
+
+
+def test_a_license_that_became_stricter_or_stayed_is_not_called_milder(judged: Judged) -> None:
+    for now, was in (("cc-by-nc-4.0", "apache-2.0"), ("apache-2.0", "mit"), ("apache-2.0", "Apache-2.0")):
+        conflict = Conflict("license", now, "README.md", was, "catalog 2026-10-01")
+        assert "relicensed" not in codes(judged(model("a/b", now, conflicts=(conflict,), gated="auto"))), (now, was)
 
 
 def test_lists_that_differ_on_a_catalog_row_are_told(judged: Judged) -> None:
