@@ -11,10 +11,13 @@ from modelpick.aws.spec import DELAY_HOURS, MARKETS, InstanceCandidate, LicenseC
 from modelpick.errors import UsageError, nearest
 from modelpick.licensing.policy import Policy
 from modelpick.offers import embedded
+from modelpick.planning.choose import TUNABLE
 from modelpick.planning.cost import HOURS_PER_MONTH
 from modelpick.planning.engines import engine_of
+from modelpick.planning.launchable import SERVED, launch_problem
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import PlannedOffer
+from modelpick.planning.recipe import SHARED
 from modelpick.schema import to_json
 from modelpick.workload import Workload, workload_from
 
@@ -172,14 +175,10 @@ def serves_with_vllm(serve: Workload) -> bool:
 
 def _finetune(plan: Plan, workload: Workload, model: str, data: Sequence[str]) -> list[str]:
     words = ["modelpick", "finetune", model, "--method", workload.method, "--context", str(workload.context)]
-    if workload.gpus > 1:
-        raise UsageError(
-            f"the plan fine-tunes over {workload.gpus} GPUs, and a machine's own command uses one",
-            fix="make the plan for one GPU, with a smaller --method or a larger --instance",
-            code="several_gpus",
-        )
+    _require_launchable(workload)
+    of_a_plan = (*TUNABLE, "method", "context")
     settled = [name for name in ("batch", "gradient_accumulation") if name not in plan.chosen]
-    words += _flags(workload, (*settled, "dtype", "lora_rank", "lora_targets", "optimizer"))
+    words += _flags(workload, (*settled, *(name for name in SHARED if name not in of_a_plan)))
     if workload.gradient_checkpointing and "gradient_checkpointing" not in plan.chosen:
         words += ["--gradient-checkpointing"]
     if _planned_file(plan):
@@ -192,19 +191,22 @@ def _finetune(plan: Plan, workload: Workload, model: str, data: Sequence[str]) -
 
 
 def _serve(workload: Workload, served: str) -> list[str]:
-    """The server as planned: engine, method, context, answers, concurrent requests."""
+    """The server as planned: engine, method, context, answers, concurrent requests, and what else differs."""
+    _require_launchable(workload)
     words = ["modelpick", "serve", served, "--method", workload.method]
     words += ["--context", str(workload.context), "--generate", str(workload.generate)]
-    words += ["--concurrency", str(workload.batch), *_flags(workload, ("gpus",))]
+    named = ("method", "context", "generate", "batch")
+    words += ["--concurrency", str(workload.batch), *_flags(workload, [name for name in SERVED if name not in named])]
     if (engine := engine_of(workload)) is not None:
         words += ["--engine", engine]
-    elif workload.stack != "auto":
-        raise UsageError(
-            f"the plan serves with {workload.stack}, which modelpick does not start",
-            fix="make the plan without --stack, or with --stack vllm",
-            code="engine_cannot",
-        )
     return [*words, "--key-file", "run/api-key", "--progress", "results/serve/progress.json"]
+
+
+def _require_launchable(workload: Workload) -> None:
+    """Raises UsageError for what no plan of this version holds: one of another version, or one that somebody edited."""
+    problem = launch_problem(workload)
+    if problem is not None:
+        raise problem
 
 
 def _flags(workload: Workload, names: Sequence[str]) -> list[str]:

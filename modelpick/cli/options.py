@@ -231,6 +231,9 @@ Offline = Annotated[bool, typer.Option("--offline", help="Make no network calls.
 PolicyName = Annotated[str | None, option(SettingsFile, "policy")]
 Region = Annotated[str | None, option(SettingsFile, "region")]
 Instance = Annotated[str | None, typer.Option("--instance", metavar="TYPE", help="Instance type, e.g. g5.xlarge.")]
+MaxUsdPerHour = Annotated[
+    str | None, typer.Option("--max-usd-per-hour", metavar="X", help="Most dollars an hour for the machine.")
+]
 Data = Annotated[str | None, typer.Option("--data", metavar="FILE", help="Training data, to count its tokens.")]
 Family = Annotated[
     str | None,

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from modelpick.cli.options import Family, Instance, Offline, PolicyName, Region, amount, not_both, option, typed
+from modelpick.cli.options import (
+    Family,
+    Instance,
+    MaxUsdPerHour,
+    Offline,
+    PolicyName,
+    Region,
+    amount,
+    not_both,
+    option,
+    typed,
+)
 from modelpick.cli.output import Output, to_stderr
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import UsageError
@@ -21,7 +32,7 @@ from modelpick.planning.workloads import tasks
 from modelpick.workload import Workload
 
 # What a plan file fixes: with one, such an option would have no effect, and nobody would notice.
-_FIXED_BY_PLAN = ("serve", "epochs", "family", "instance", "region")
+_FIXED_BY_PLAN = ("serve", "epochs", "family", "instance", "region", "max_usd_per_hour")
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class PlanOptions:
     max_hours: Annotated[
         str | None, typer.Option("--max-hours", metavar="H", help="Run at most this long, in hours.")
     ] = None
+    max_usd_per_hour: MaxUsdPerHour = None
     region: Region = None
     family: Family = None
     instance: Instance = None
@@ -83,6 +95,7 @@ class PlanOptions:
             family=self.family,
             max_usd=self.most_usd,
             max_hours=self.most_hours,
+            max_usd_per_hour=amount("--max-usd-per-hour", self.max_usd_per_hour),
             limits=limits,
             policy=judged_for(self.policy, self.product),
             offline=self.offline,

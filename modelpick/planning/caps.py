@@ -8,7 +8,7 @@ from modelpick.planning import job
 from modelpick.planning.cost import HOURS_PER_MONTH, disk_gb
 from modelpick.planning.placement import Placement, Placements, served_speed
 from modelpick.planning.rejection import Rejection
-from modelpick.planning.request import Caps, PlanRequest, SearchFacts
+from modelpick.planning.request import MOST_HOURS, Caps, PlanRequest, SearchFacts
 from modelpick.ranges import Range, exactly
 from modelpick.speed.speed import ServingSpeed
 
@@ -86,7 +86,7 @@ def _limits(request: PlanRequest, caps: Caps, needed: Range, per_hour: float, on
         hours = job_hours + (DEFAULT_SERVING_HOURS if request.serve is not None else 0.0)
     else:
         by_money = math.inf if caps.max_usd is None else (caps.max_usd - once.high) / per_hour
-        hours = min(math.inf if caps.max_hours is None else caps.max_hours, by_money)
+        hours = min(MOST_HOURS if caps.max_hours is None else caps.max_hours, by_money)
     return hours, caps.max_usd if caps.max_usd is not None else _up(hours * per_hour + once.high)
 
 

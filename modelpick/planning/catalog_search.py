@@ -17,7 +17,6 @@ from modelpick.licensing.verdict import Judgement, judge
 from modelpick.offers import embedded
 from modelpick.offers.embedded import discounted_offers
 from modelpick.offers.price import Market, Offer
-from modelpick.planning import data_tokens
 from modelpick.planning import recommend as ranking
 from modelpick.planning.cost import serving_month
 from modelpick.planning.filters import Filters, LeftOut, check_publishers, not_licensed
@@ -30,19 +29,10 @@ from modelpick.planning.recommend import (
     Recommendation,
 )
 from modelpick.planning.rejection import Rejection
-from modelpick.planning.request import Caps, PlanRequest, SearchFacts
+from modelpick.planning.request import DEFAULT_DATA, Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import unset
-from modelpick.ranges import exactly
 from modelpick.speed import calibration, calibration_file
 from modelpick.workload import Workload, workload_from
-
-# arXiv 2305.11206 (LIMA), section 2: 1,000 examples, about 750,000 tokens in all; as many
-# epochs as `finetune` runs.
-LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE = 1_000, 750
-_LIMA = data_tokens.Tokens(
-    "LIMA", "", 0, LIMA_EXAMPLES, exactly(float(LIMA_EXAMPLES * LIMA_TOKENS_PER_EXAMPLE)), counted=True,
-    truncated_rows=0,
-)  # fmt: skip
 
 
 @snapshot.per_facts
@@ -130,11 +120,11 @@ def recommend(
 
 
 def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -> Recommendation:
-    """The row with its monthly cost and with what fine-tuning takes: the job that everybody plans first (LIMA)."""
+    """The row with its monthly cost and with what fine-tuning takes: the default job of every command."""
     month = serving_month(row.placement.offer, facts().rates)
     row = replace(row, month=month)
     offers = filters.offered(priced, FINETUNE_WORKLOAD.gpus)
-    request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, tokens=_LIMA, epochs=EPOCHS)
+    request = PlanRequest(row.model, finetune=FINETUNE_WORKLOAD, epochs=EPOCHS)
     tuned = ranking.placement_of(request, offers, Caps(), search)
     if isinstance(tuned, LeftOut):
         return replace(row, finetune_why=tuned.reason)
@@ -142,4 +132,6 @@ def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -
 
 
 def _example_job(placement: Placement) -> ExampleJob:
-    return ExampleJob(LIMA_EXAMPLES, LIMA_TOKENS_PER_EXAMPLE, int(EPOCHS), placement.time, placement.job)
+    return ExampleJob(
+        DEFAULT_DATA.rows or 0, round(DEFAULT_DATA.mean_length or 0), int(EPOCHS), placement.time, placement.job
+    )

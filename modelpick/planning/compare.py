@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from modelpick.memory.estimate import MemoryEstimate
 from modelpick.offers.price import Offer
@@ -13,7 +13,7 @@ from modelpick.planning.job import JobCost, JobTime
 from modelpick.planning.load import CarriedLoad, LoadLimits, carried_load
 from modelpick.planning.placement import Placement, Placements, job_on
 from modelpick.planning.rejection import Cause, Rejection
-from modelpick.planning.request import ASSUMED_TOKENS, PlanRequest, SearchFacts
+from modelpick.planning.request import DEFAULT_DATA_TEXT, PlanRequest, SearchFacts
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
 from modelpick.workload import Workload
 
@@ -123,6 +123,45 @@ class Change:
         }
 
 
+Unit = Literal["a month", "for the job", "per million output tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Another choice, in the dollars that the first row is compared in. `flags`: what to add to the command."""
+
+    kind: Literal["weights", "gpu", "batch"]
+    flags: str
+    instance_type: str
+    setup: str
+    usd: float
+    instead_of_usd: float
+    unit: Unit
+    condition: str = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence for the screen."""
+        figures = f"${_usd(self.usd)} {self.unit} instead of ${_usd(self.instead_of_usd)}"
+        return f"{self.setup} on {self.instance_type}: {figures}{self.condition} ({self.flags})"
+
+    def as_json(self) -> dict[str, Any]:
+        """One element of `proposals` in `cost --json`."""
+        return {
+            "kind": self.kind,
+            "flags": self.flags,
+            "instance_type": self.instance_type,
+            "usd": self.usd,
+            "instead_of_usd": self.instead_of_usd,
+            "unit": self.unit,
+            "text": self.text,
+        }
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.2f}"
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceComparison:
     """The rows, the cheapest first; those without a price last. `left_out`: type -> why it is not there."""
@@ -134,7 +173,10 @@ class InstanceComparison:
     assumptions: tuple[str, ...]
     causes: Mapping[str, Cause] = field(default_factory=dict)  # type -> why it is left out
     refusal: Rejection | None = None  # why nothing can be planned from it: no row has a price, or it is hypothetical
-    unmeasured: str | None = None  # what the speeds rest on, where that was never measured: to be said first
+    unmeasured: str | None = None  # what the speeds rest on, where that was never measured
+    proposals: tuple[Proposal, ...] = ()  # what would be much cheaper
+    job: str = ""  # what is priced, in words
+    rough: str | None = None  # how far off the figures may be, where they rest on what was never measured: said first
 
     @property
     def workload(self) -> Workload:
@@ -191,11 +233,46 @@ def compare(found: Placements, request: PlanRequest, options: CostOptions, facts
     efficiency = _efficiency(shown.workload, facts)
     gpus = tuple(dict.fromkeys(row.offer.instance.gpu.name for row in rows))
     standing = efficiency.standing(*gpus)
-    assumptions = (standing, *_assumptions(shown.workload, request, facts, rows))
+    assumptions = (standing, *_assumptions(shown.workload, request, facts))
     unmeasured = standing if efficiency.rough(*gpus) else None
     return InstanceComparison(
-        request.model.id, tuple(rows), shown, left_out, assumptions, causes, refusal, unmeasured
+        request.model.id, tuple(rows), shown, left_out, assumptions, causes, refusal, unmeasured,
+        job=_job(shown.workload, request, rows), rough=_rough(efficiency, gpus, rows),
     )  # fmt: skip
+
+
+def _job(workload: Workload, request: PlanRequest, rows: Sequence[Row]) -> str:
+    """What is priced: the load of a server, or the data of a fine-tuning."""
+    if workload.task == "serve":
+        many = "one request" if workload.batch == 1 else f"{workload.batch:,} requests"
+        at_once = f"{many} at once"
+        if (arriving := next((row.load for row in rows if row.load is not None), None)) is not None:
+            at_once = arriving.asked(workload.batch)
+        answer = f" and {workload.generate:,} new" if workload.generate else ""
+        return f"to serve {at_once}, {workload.context:,} prompt{answer} tokens each"
+    passes = next((row.tuning.recipe.epochs for row in rows if row.tuning is not None), None)
+    tokens = request.tokens
+    data = DEFAULT_DATA_TEXT if tokens is None else f"{tokens.count.likely:,.0f} tokens of {tokens.name}"
+    counts = " (--data counts yours)" if tokens is None else ""
+    return f"to fine-tune on {data}" + ("" if passes is None else f", {passes:g} epochs") + counts
+
+
+def _rough(efficiency: Calibration[Any], gpus: Sequence[str], rows: Sequence[Row]) -> str | None:
+    """A sentence for who pays: what was never measured, and how far off that may put the first row."""
+    if not rows or not efficiency.rough(*gpus):
+        return None
+    computed = [gpu for gpu in gpus if gpu not in efficiency.gpus]
+    why = list(efficiency.doubts)
+    if computed:
+        why.append(f"how fast this is on {_listed(computed)} is computed, nobody measured it")
+    elif not why:
+        why.append("how fast this is follows from few measurements")
+    factor = rows[0].speed.tokens_per_s / rows[0].speed.low
+    return f"rough: {'; '.join(why)}; costs may be up to {factor:.1f} times as high"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _efficiency(workload: Workload, facts: SearchFacts) -> Calibration[Any]:
@@ -274,23 +351,14 @@ def _training(placement: Placement, request: PlanRequest, options: CostOptions, 
     return replace(row, spot=spot, spot_time=time, spot_job=cost)
 
 
-def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts, rows: Sequence[Row]) -> tuple[str, ...]:
+def _assumptions(workload: Workload, request: PlanRequest, facts: SearchFacts) -> tuple[str, ...]:
     serves = workload.task == "serve"
     assumptions = [f"disk, address and traffic at {facts.rates.region} prices of {facts.rates.as_of}"]
     if serves:
-        at_once = "1 request at a time" if workload.batch == 1 else f"{workload.batch} requests at a time"
-        if (arriving := next((row.load for row in rows if row.load is not None), None)) is not None:
-            at_once = arriving.asked(workload.batch)
-        assumptions.append(f"{at_once}, {workload.context} prompt tokens each")
         if answered_at_once(workload) < workload.batch:
             assumptions.append(ONE_AFTER_ANOTHER)
         assumptions.append("speeds and prices a million tokens: 80 % intervals; spot prices: old samples")
     else:
-        tokens = (
-            "the data's tokens" if request.tokens is not None else f"{ASSUMED_TOKENS:,} tokens (--data counts yours)"
-        )
-        passes = next((row.tuning.recipe.epochs for row in rows if row.tuning is not None), None)
-        assumptions.insert(0, f"the job: {tokens}" + ("" if passes is None else f" x {passes:g} epochs"))
         assumptions.append(
             "time and cost: 80 % intervals; low and high ends of the parts add up; spot prices: old samples"
         )

@@ -108,6 +108,10 @@ def engine_fit(
             fix="leave out --engine, or choose another --method",
             code="engine_cannot",
         )
+    if workload.gpus > 1 and engine != "vllm":
+        return UsageError(
+            f"{engine} runs on one GPU only", fix="use --engine vllm, or leave out --gpus", code="engine_cannot"
+        )
     subject, merged = replace(subject, workload=workload), False
     concerned = applicable(rules, subject)
     caveats = spoken(concerned, subject.instance)

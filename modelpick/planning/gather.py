@@ -31,9 +31,11 @@ from modelpick.planning import data_tokens, report
 from modelpick.planning import plan as plans
 from modelpick.planning.catalog_search import facts, judge_of, with_copies
 from modelpick.planning.load import LoadLimits
+from modelpick.planning.overview import summaries
 from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.plan_file import Plan
 from modelpick.planning.plan_parts import PlannedFacts, PlannedPolicy
+from modelpick.planning.proposals import proposals
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.report import CaseResult, MemoryReport
 from modelpick.planning.request import Caps, PlanRequest
@@ -58,6 +60,7 @@ def plan(
     family: str | None = None,
     max_usd: float | None = None,
     max_hours: float | None = None,
+    max_usd_per_hour: float | None = None,
     limits: LoadLimits | None = None,
     policy: str | Policy | None = None,
     offline: bool = True,
@@ -71,7 +74,7 @@ def plan(
     Raises rejection.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
     that is not understood, RemoteError for one that is unknown.
     """
-    caps = Caps(max_usd, max_hours)
+    caps = Caps(max_usd, max_hours, max_usd_per_hour)
     resolved = settings.load({"region": region})
     where = embedded.check_region(resolved.region)
     tuned, served = workloads(finetune, serve, data=data is not None)
@@ -125,6 +128,7 @@ def compare(
     utilisation: float = 1.0,
     against_usd_per_mtok: float | None = None,
     all_sizes: bool = False,
+    max_usd_per_hour: float | None = None,
     limits: LoadLimits | None = None,
     offline: bool = True,
     offers: Sequence[Offer] | None = None,
@@ -161,12 +165,14 @@ def compare(
     else:
         policy = policy_in_force(None).in_region(where)
         request = with_copies(PlanRequest(model, serve=work), judge_of(policy, index.load().find))
-    found, absent = _placed_or_imagined(request, tried)
+    caps = Caps(max_usd_per_hour=max_usd_per_hour)
+    found, absent = _placed_or_imagined(request, tried, caps)
     spot = {offer.instance.name: offer for offer in discounted_offers(region=where, market="spot", discounts={})}
     cost_options = comparison.CostOptions(
         spot, duty_cycle, utilisation, against_usd_per_mtok, all_sizes, limits or LoadLimits()
     )  # fmt: skip
     compared = comparison.compare(found, request, cost_options, facts())
+    compared = replace(compared, proposals=proposals(compared, request, tried, caps, cost_options, facts()))
     if absent is None:
         return compared
     how = "of a server that you set up yourself" if absent.code == UNTRIED else "as if it did"
@@ -184,7 +190,8 @@ def estimate_many(
 ) -> list[MemoryReport | ModelpickError]:
     """One report, or the error in its place, for each of `models`: memory by part, and every GPU it is held against.
 
-    `instance` is the type the report is about. Raises UsageError for a workload or an instance that cannot be meant.
+    `instance` is the type the report is about. Where names are given and no method is among them, the set-ups that
+    people plan for are summarized as well. Raises UsageError for a workload or an instance that cannot be meant.
     """
     work = workload if isinstance(workload, Workload) else workload_from(workload)
     options = work.as_json() if isinstance(workload, Workload) else workload
@@ -192,12 +199,17 @@ def estimate_many(
     priced = discounted_offers(region=resolved.region, discounts=resolved.discounts)
     named = _named(instance)
     on = next((offer for offer in priced if offer.instance.name == named), None)
+    unnamed = not isinstance(workload, Workload) and workload.get("method") in (None, "auto")
+    any_method = unnamed and work.method != "gguf"
 
     def answer(subject: Model | ModelpickError) -> MemoryReport | ModelpickError:
         if isinstance(subject, ModelpickError):
             return subject
         try:
-            return report.report(subject, as_far_as_the_model_takes(subject, work, options), priced, facts(), on)
+            told = report.report(subject, as_far_as_the_model_takes(subject, work, options), priced, facts(), on)
+            if not any_method:
+                return told
+            return replace(told, setups=summaries(subject, told.architecture, options, priced, facts()))
         except ModelpickError as error:
             return error
 
@@ -251,17 +263,19 @@ def _model(name: str, offline: bool, *, ancestors: bool = False) -> tuple[Model,
     return model, looked.find
 
 
-def _placed_or_imagined(request: PlanRequest, offers: Sequence[Offer]) -> tuple[Placements, Rejection | None]:
+def _placed_or_imagined(
+    request: PlanRequest, offers: Sequence[Offer], caps: Caps
+) -> tuple[Placements, Rejection | None]:
     """Where it can run. Where only its checkpoint is absent, or what `serve` was tried with: where it could with one,
     and the rejection that says so.
 
     Raises the rejection's error for what cannot run anywhere.
     """
-    found = place(request, offers, Caps(), facts())
+    found = place(request, offers, caps, facts())
     if isinstance(found, Placements):
         return found, None
     if found.cause == "checkpoint" or found.code == UNTRIED:
-        imagined = place(request, offers, Caps(), facts(), hypothetical=True)
+        imagined = place(request, offers, caps, facts(), hypothetical=True)
         if isinstance(imagined, Placements):
             return imagined, found
     raise found.error(request.model.id)

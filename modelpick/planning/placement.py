@@ -352,7 +352,7 @@ def _with_job(placement: Placement, setup: Setup, request: PlanRequest, facts: S
         return placement
     workload = tuning.workload
     efficiency = facts.training(workload.stack, workload.method)
-    length = request.tokens.mean_length if request.tokens and not workload.packing else None
+    length = None if workload.packing else request.data.mean_length
     speed = training_speed(
         setup.shape, offer.instance, efficiency, workload,
         gradient_accumulation=tuning.recipe.gradient_accumulation, length=length,

@@ -23,6 +23,7 @@ from modelpick.planning.cost import disk_gb
 from modelpick.planning.data_tokens import Tokens
 from modelpick.planning.engines import ONE_AFTER_ANOTHER, answered_at_once
 from modelpick.planning.job import JobCost, JobTime
+from modelpick.planning.launchable import flagless_problem, launch_problem
 from modelpick.planning.load import carried_load
 from modelpick.planning.placement import place
 from modelpick.planning.plan_file import Plan
@@ -48,7 +49,7 @@ from modelpick.planning.plan_parts import (
     PlannedUsd,
 )
 from modelpick.planning.rejection import NoPlan, Rejection
-from modelpick.planning.request import ASSUMED_TOKENS, Caps, PlanRequest, SearchFacts
+from modelpick.planning.request import DEFAULT_DATA_TEXT, Caps, PlanRequest, SearchFacts
 from modelpick.planning.setups import Setup, findings_on
 from modelpick.ranges import Range
 from modelpick.schema import to_json
@@ -78,6 +79,9 @@ def make(
     """
     _check_license(judgement, region)
     _check_method(request)
+    for _, workload in request.tasks:
+        if (problem := launch_problem(workload) or flagless_problem(workload)) is not None:
+            raise problem
     found = place(request, offers, caps, facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()
     if refusal is not None:
@@ -89,6 +93,9 @@ def make(
     if isinstance(chosen, Rejection):
         raise chosen.error()
     setup = chosen[0].placement.setup
+    for memory in chosen[0].placement.memories.values():
+        if (problem := launch_problem(memory.workload)) is not None:
+            raise problem
     if setup.model is not request.model:
         assert judge is not None  # who names copies can judge them
         judgement, request = judge(setup.model), replace(request, model=setup.model)
@@ -261,7 +268,7 @@ def _unchecked(context: _Context) -> list[str]:
     if context.judgement.verdict is Verdict.REVIEW:
         listed.append("license: a human must decide (`modelpick policy approve`)")
     if request.finetune is not None and request.tokens is None:
-        listed.append(f"data: no file given, {ASSUMED_TOKENS:,} tokens per epoch assumed")
+        listed.append(f"data: no file given, {DEFAULT_DATA_TEXT} assumed")
     return listed
 
 

@@ -35,6 +35,7 @@ from modelpick.planning.plan_parts import (
     PlanPart,
     StopSwitch,
 )
+from modelpick.planning.request import MOST_HOURS
 from modelpick.schema import Bounds, Pattern, Source, read, to_json
 from modelpick.workload import Workload
 
@@ -78,7 +79,7 @@ class Plan(PlanPart):
     time: PlannedTime
     cost: PlannedCost
     max_usd: Dollars
-    max_hours: Annotated[float, Bounds(0, 24 * 365, above=True)]
+    max_hours: Annotated[float, Bounds(0, MOST_HOURS, above=True)]
     care: tuple[Finding, ...] = ()
     unchecked: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()

@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from modelpick.licensing.outcome import Obligation, Verdict
 from modelpick.offers.price import Market
+from modelpick.planning.request import MOST_HOURS, MOST_USD
 from modelpick.schema import Bounds, Pattern
 
 PlannedTask = Literal["finetune", "serve"]
-Dollars = Annotated[float, Bounds(0, 1_000_000, above=True)]
-Hours = Annotated[float, Bounds(0, 24 * 365)]
+Dollars = Annotated[float, Bounds(0, MOST_USD, above=True)]
+Hours = Annotated[float, Bounds(0, MOST_HOURS)]
 Count = Annotated[int, Bounds(1, 1_000_000)]
 Sha256 = Annotated[str, Pattern(r"[0-9a-f]{64}", "a SHA-256 in hexadecimal")]
 

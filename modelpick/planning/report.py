@@ -15,6 +15,7 @@ from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
 from modelpick.planning import fit
 from modelpick.planning.fit import KvCacheCapacity, kv_cache_capacity, smallest_change
+from modelpick.planning.overview import SetupSummary, served_elsewhere
 from modelpick.planning.placement import Placement, Placements, offers_for, place, settle
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
@@ -83,6 +84,7 @@ class MemoryReport:
     facts: SearchFacts
     requested: Workload  # before an engine was chosen
     exact: Mapping[str, Any] | None = None  # what `--exact` traced, in its JSON names
+    setups: tuple[SetupSummary, ...] = ()  # where no method was named
 
     @property
     def placement_fits(self) -> bool:
@@ -206,6 +208,7 @@ class MemoryReport:
             **({"solved": self.solved()} if solve else {}),
             **({"exact": self.exact} if self.exact is not None else {}),
             **({"explain": self.memory.explain()} if explain else {}),
+            **({"setups": [row.as_json() for row in self.setups]} if self.setups else {}),
             "sources": sorted({offer.source for offer in self.offers if offer.source}),
         }
 
@@ -302,12 +305,6 @@ def _left(architecture: Architecture, device: MemoryEstimate, offer: Offer, foun
         return Rejection("dtype", f"{lacking}_not_native", reason, "use --dtype fp16", offer)
     held = fit.fits(device, offer.instance)
     return None if held else Rejection("memory", "does_not_fit", held.reason, "use a smaller batch", offer)
-
-
-def served_elsewhere(architecture: Architecture, refusal: Rejection | None) -> bool:
-    """Whether a refusal is that no engine of `modelpick serve` is for such a model: an encoder, or one of sound."""
-    of_another_kind = architecture.kind == "encoder" or architecture.heard is not None
-    return refusal is not None and refusal.cause == "engine" and of_another_kind
 
 
 def _free_gib(device: MemoryEstimate, offer: Offer) -> float:

@@ -20,13 +20,21 @@ from modelpick.speed.speed import Calibration
 from modelpick.speed.training import TrainingEfficiency
 from modelpick.workload import Task, Workload
 
-# What is assumed where no data file is given, so that there is a cost; the plan says so.
-ASSUMED_TOKENS = 1_000_000
+# What is fine-tuned on where no data file is given, so that there is a cost; every command says so. arXiv 2305.11206
+# (LIMA), section 2: 1,000 examples chosen with care, about 750,000 tokens in all.
+_EXAMPLES, _TOKENS_EACH = 1_000, 750
+DEFAULT_DATA = Tokens(
+    "LIMA", "", 0, _EXAMPLES, exactly(float(_EXAMPLES * _TOKENS_EACH)), counted=True, truncated_rows=0
+)
+DEFAULT_DATA_TEXT = f"{_EXAMPLES:,} examples of {_TOKENS_EACH} tokens"
+
+# Beyond these a figure is a slip, and a plan file with it would not be read (plan_parts).
+MOST_USD, MOST_HOURS = 1_000_000, 24 * 365
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """The user's limits. None: not set. Raises UsageError for what is not a number above 0.
+    """The user's limits. None: not set. Raises UsageError for what is not a number above 0, up to MOST_USD, MOST_HOURS.
 
     `on_demand`: dollars an hour by instance type. A spot price may rise to them, so caps are computed with them.
     """
@@ -37,10 +45,11 @@ class Caps:
     on_demand: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("max_usd", "max_hours", "max_usd_per_hour"):
+        for name, most in (("max_usd", MOST_USD), ("max_hours", MOST_HOURS), ("max_usd_per_hour", MOST_USD)):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{name} is {value}", fix="give a number above 0", code=f"bad_{name}")
+            if value is not None and not (math.isfinite(value) and 0 < value <= most):
+                fix = f"give a number above 0, at most {most:,}"
+                raise UsageError(f"{name} is {value:,.12g}", fix=fix, code=f"bad_{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +110,14 @@ class PlanRequest:
         return [(name, workload) for name, workload in both if workload is not None]
 
     @property
+    def data(self) -> Tokens:
+        """What is trained on: the data as counted, else the default."""
+        return self.tokens or DEFAULT_DATA
+
+    @property
     def one_pass(self) -> Range:
         """The tokens that one pass over the data trains on."""
-        return self.tokens.count if self.tokens is not None else exactly(float(ASSUMED_TOKENS))
+        return self.data.count
 
     @property
     def gpus(self) -> int:

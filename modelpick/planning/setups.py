@@ -114,7 +114,7 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
             return rejection_of(problem, "engine")
         recipes = candidate_recipes(
             architecture, workload, model.parameters,
-            unset=request.unset, rows=request.tokens.rows if request.tokens else None, epochs=request.epochs,
+            unset=request.unset, rows=request.data.rows, epochs=request.epochs,
         )  # fmt: skip
         if request.traced is not None:
             recipes = (replace(recipes[0], memory=request.traced),)

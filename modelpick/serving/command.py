@@ -17,7 +17,7 @@ class Served:
     """What is served, under which names: `name` the base's (or the one model's), `adapter_name` the tuned one's.
 
     `folder` holds config.json and weights, or is a .gguf file; `adapter` is a folder that peft wrote. `base_too`:
-    whether the base answers too, in addition to the adapter.
+    whether the base answers too, in addition to the adapter. `format`: the method that the files are held in already.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Served:
     adapter: Path | None = None
     rank: int | None = None
     base_too: bool = True
+    format: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ def _vllm(served: Served, sizing: Sizing) -> list[str]:
         "--max-num-seqs": str(sizing.concurrency),
         "--gpu-memory-utilization": f"{sizing.utilization:.2f}" if sizing.utilization is not None else None,
         "--dtype": _DTYPES[workload.dtype],
-        "--quantization": "bitsandbytes" if workload.method == "nf4" else None,
+        "--quantization": _vllm_quantization(workload.method, served.format),
         "--kv-cache-dtype": workload.kv_cache_dtype if workload.kv_cache_dtype != "auto" else None,
         "--tensor-parallel-size": str(workload.gpus) if workload.gpus > 1 else None,
     }
@@ -89,6 +90,13 @@ def _vllm(served: Served, sizing: Sizing) -> list[str]:
         listed += ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", "1"]
         listed += ["--lora-modules", f"{served.adapter_name}={served.adapter}"]
     return listed
+
+
+def _vllm_quantization(method: str, held: str | None) -> str | None:
+    """--quantization for what is made of the weights while they are loaded; a checkpoint names its own format."""
+    if method == "nf4":
+        return "bitsandbytes"
+    return "fp8" if method == "fp8" and held != "fp8" else None
 
 
 def _transformers(served: Served, sizing: Sizing, host: str, port: int, gpu: bool) -> list[str]:

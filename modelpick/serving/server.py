@@ -163,6 +163,7 @@ def prepare(request: ServeRequest) -> Launch:
     )
     state = (request.state or settings.state_folder(f"serve-{request.port}")).resolve()
     served = _merged(found, state) if choice.merged else found.served
+    served = replace(served, format=_checkpoint_method(served.folder))
     served, sized = _sized(found.base, served, workload, choice, here, asked)
     if found.doubt is not None:
         sized = replace(sized, notes=(found.doubt, *sized.notes))

@@ -128,7 +128,7 @@ def _size(
     utilization = None
     room = machine.gpu.free_gib
     if engine.name == "vllm":
-        utilization = vllm_share(machine.gpu.free_gib, machine.gpu.total_gib, _DEFAULT_UTILIZATION)
+        utilization = vllm_share(machine.gpu.free_gib, machine.gpu.total_gib, workload.gpu_memory_utilization)
         room = utilization * machine.gpu.total_gib
         workload = replace(workload, gpu_memory_utilization=max(utilization, 0.01))
     if needed > room:
@@ -164,7 +164,7 @@ def _tokens(workload: Workload) -> int:
 def _no_room(needed: float, room: float, machine: LocalMachine, made: MemoryEstimate) -> NoRoomError:
     held = holders_text(machine.holders)
     assert machine.gpu is not None
-    alone = needed <= machine.gpu.total_gib * _DEFAULT_UTILIZATION
+    alone = needed <= machine.gpu.total_gib * made.workload.gpu_memory_utilization
     if held and alone:
         fix = f"stop {held}, or lower --context or --concurrency"
     else:

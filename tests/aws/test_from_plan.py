@@ -177,8 +177,17 @@ def test_what_the_user_said_goes_as_it_was_said() -> None:
     assert "--batch 4" in spec_from(made).job.command[2]
 
 
-def test_a_plan_for_several_gpus_is_not_carried_out_by_one() -> None:
-    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "lora", "gpus": 4}, family="any").as_json()
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"gpus": 4, "sharding": "zero3"}, "several_gpus"), ({"stack": "axolotl"}, "not_trained")],
+)
+def test_a_training_that_no_machine_runs_is_refused_in_a_plan_that_somebody_edited(
+    changes: dict[str, Any], code: str
+) -> None:
+    made = gather.plan("Qwen/Qwen3-8B", finetune={"method": "lora"})
+    tuned = made.finetune
+    assert tuned is not None
+    edited = replace(made, workloads={"finetune": replace(tuned, **changes)})
     with pytest.raises(ModelpickError) as refused:
-        spec_from(made)
-    assert refused.value.code == "several_gpus"
+        from_plan.job_of(edited, idle_minutes=30)
+    assert refused.value.code == code

@@ -62,11 +62,52 @@ def test_a_load_within_limits_is_told_by_the_instances_it_needs(modelpick: Run) 
 
 def test_what_was_never_measured_is_said_before_anything_else(modelpick: Run) -> None:
     words = ("cost", "Qwen/Qwen3-8B", "--method", "lora", "--stack", "trl", "--offline")
-    assert modelpick(*words).out.splitlines()[1].startswith("speed: rough, because nobody calibrated trl")
+    said = " ".join(modelpick(*words).out.split())
+    assert said.startswith("Qwen/Qwen3-8B: to fine-tune on 1,000 examples of 750 tokens, 3 epochs")
+    assert said.index("rough: nobody calibrated trl") < said.index("instance GPU")
     body = modelpick(*words, "--json").json
     assert body["unmeasured"] == body["assumptions"][0]
     measured = modelpick("cost", "Qwen/Qwen3-8B", "--method", "fp8", "--instance", "p5.48xlarge", "--json", "--offline")
     assert measured.json["unmeasured"] is None
+
+
+def test_the_job_is_named_first_and_prices_are_of_output_tokens_and_months(modelpick: Run) -> None:
+    screen = modelpick("cost", "Qwen/Qwen3-8B", "--method", "bf16", "--offline").out
+    first = screen.splitlines()[0]
+    assert first == "Qwen/Qwen3-8B: to serve 8 requests at once, 3,584 prompt and 512 new tokens each"
+    said = " ".join(screen.split())
+    for words in ("$ per million", "output tokens", "$ a month", "$/h is the machine alone; a month has its disk"):
+        assert words in said
+
+
+def test_what_costs_30_percent_less_is_proposed_by_flags_that_give_it(modelpick: Run) -> None:
+    """Every proposal is an answer of cost itself, and costs at most the share that is stated; else there is none."""
+    named = ("cost", "Qwen/Qwen3-8B", "--offline", "--json")
+    body = modelpick(*named, "--method", "bf16").json
+    share = body["much_cheaper_share"]
+    kinds = {found["kind"]: found for found in body["proposals"]}
+    assert {"weights", "batch"} <= set(kinds)
+    assert all(found["usd"] <= share * found["instead_of_usd"] for found in body["proposals"])
+    best = modelpick(*named).json["rows"][0]
+    assert best["month"]["total_usd_per_month"] == kinds["weights"]["usd"]
+    assert best["offer"]["instance_type"] == kinds["weights"]["instance_type"]
+    more = modelpick(*named, "--method", "bf16", *kinds["batch"]["flags"].split()).json["rows"]
+    row = next(row for row in more if row["offer"]["instance_type"] == kinds["batch"]["instance_type"])
+    assert row["usd_per_mtok"]["generated"]["likely_usd_per_mtok"] == kinds["batch"]["usd"]
+    assert "30 % cheaper or more" in modelpick("cost", "Qwen/Qwen3-8B", "--method", "bf16", "--offline").out
+    assert "weights" not in {found["kind"] for found in modelpick(*named).json["proposals"]}
+
+
+def test_a_price_an_hour_is_a_limit_here_as_in_plan(modelpick: Run) -> None:
+    words = ("Qwen/Qwen3-8B", "--method", "bf16", "--offline", "--json")
+    rows = modelpick("cost", *words, "--max-usd-per-hour", "2").json["rows"]
+    assert rows
+    assert all(row["offer"]["usd_per_hour"] <= 2 for row in rows)
+    assert modelpick("cost", *words, "--max-usd-per-hour", "0.1").code == 1
+    plan = modelpick("plan", *words, "--serve", "--max-usd-per-hour", "2").json
+    assert all(row["offer"]["usd_per_hour"] <= 2 for row in plan["candidates"])
+    refused = modelpick("plan", *words, "--serve", "--max-usd-per-hour", "0.1")
+    assert (refused.code, refused.error["code"]) == (1, "too_expensive")
 
 
 def test_weights_that_only_others_measured_are_priced_but_not_planned(modelpick: Run) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from modelpick.catalog import index
 from modelpick.memory.estimate import architecture_of
+from modelpick.planning.recipe import EPOCHS, RunSettings
 from modelpick.serving.engines import ENGINES
 from modelpick.serving.machine import LocalGpu, LocalMachine
 from modelpick.serving.sizing import ASKED, size
@@ -56,6 +57,35 @@ def test_every_command_takes_one_load(modelpick: Run, name: str, named: dict[str
         asked=[key for key in ASKED if key in named],
     )  # fmt: skip
     assert load_of({**sizing.workload.as_json(), "batch": sizing.concurrency}) == wanted
+
+
+def test_what_is_recommended_is_what_cost_and_plan_take(modelpick: Run) -> None:
+    """The same engine, weights (published copies among them), dtype and instance, where nothing is named."""
+    rows = modelpick("recommend", "--limit", "8", "--json").json["recommendations"]
+    assert len(rows) == 8
+    for row in rows:
+        wanted = {**row["setup"], "instance_type": row["offer"]["instance_type"]}
+        plan = modelpick("plan", row["model"], "--serve", "--offline", "--json").json
+        served = plan["workloads"]["serve"]
+        assert wanted == {
+            "engine": served["stack"], "method": served["method"], "dtype": served["dtype"], "gpus": served["gpus"],
+            "sharding": served["sharding"], "repository": plan["model"]["id"], "instance_type": plan["instance_type"],
+        }  # fmt: skip
+        priced = modelpick("cost", row["model"], "--offline", "--json").json["rows"][0]
+        assert wanted == {**priced["setup"], "instance_type": priced["offer"]["instance_type"]}
+
+
+def test_every_command_counts_one_job(modelpick: Run) -> None:
+    """1,000 examples of 750 tokens, as often as `finetune` reads them, where no data file tells."""
+    words = ("Qwen/Qwen3-8B", "--method", "lora-int8", "--offline", "--json")
+    cost, plan = modelpick("cost", *words).json, modelpick("plan", *words).json
+    assert "1,000 examples of 750 tokens, 3 epochs" in cost["job"]
+    assert "data: no file given, 1,000 examples of 750 tokens assumed" in plan["unchecked"]
+    assert plan["hyperparameters"]["epochs"] == EPOCHS == RunSettings("m", "d", "o").epochs
+    (row,) = (row for row in cost["rows"] if row["offer"]["instance_type"] == plan["instance_type"])
+    assert row["job"]["likely_usd"] == pytest.approx(plan["cost"]["likely_usd"], rel=1e-4)
+    ranked = modelpick("recommend", "--limit", "1", "--json").json["recommendations"][0]["finetune"]["cost"]
+    assert (ranked["examples"], ranked["tokens_per_example"], ranked["epochs"]) == (1_000, 750, EPOCHS)
 
 
 @pytest.mark.parametrize("named", LOADS.values(), ids=LOADS)

@@ -86,7 +86,9 @@ def test_what_has_a_meaning_for_serving_alone_is_refused_where_nothing_is_served
 
 
 def test_a_server_s_time_is_its_limit_and_its_cost_at_most(modelpick: Run) -> None:
-    answer = modelpick("plan", "Qwen/Qwen3-8B", "--serve", "--batch", "1", "--max-hours", "2", "--offline")
+    answer = modelpick(
+        "plan", "Qwen/Qwen3-8B", "--serve", "--method", "bf16", "--batch", "1", "--max-hours", "2", "--offline"
+    )
     assert "time     serves until the limit (--max-hours)\n" in answer.out
     assert "cost     at most $1.65, at $0.822/h with disk and address\n" in answer.out
     Path("train.jsonl").write_text(_DATA)

@@ -246,6 +246,17 @@ def test_no_plan_ever_costs_more_than_its_cap(usd: float, hours: float) -> None:
     assert content["max_hours"] * content["cost"]["usd_per_hour"] <= usd * (1 + 1e-4)
 
 
+@pytest.mark.parametrize(("name", "most"), [("max_usd", 1_000_000), ("max_hours", 8_760)])
+def test_no_plan_is_written_that_would_not_be_read(name: str, most: float) -> None:
+    """A cap at the bound of a plan file is carried out, one beyond it is refused here."""
+    made = gather.plan(MODEL, serve={"method": "bf16"}, **{name: most})
+    assert load(made.to_bytes().decode()).to_bytes() == made.to_bytes()
+    with pytest.raises(UsageError) as refused:
+        gather.plan(MODEL, serve={"method": "bf16"}, **{name: most * 1.01})
+    assert refused.value.code == f"bad_{name}"
+    assert f"{most:,}" in refused.value.fix
+
+
 def test_caps_are_numbers_above_zero() -> None:
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError):

@@ -69,7 +69,7 @@ def test_what_was_asked_for_reaches_the_machine(tmp_path: Path, echo: dict[str, 
     tuned = {"method": "lora", "batch": 4, "dtype": "fp16", "lora_rank": 8}
     made = plan(tmp_path, finetune=tuned, serve={"method": "bf16", "generate": 64})
     finetune, serve = said(job_of(made, idle_minutes=5, data=["train.jsonl"]), tmp_path, echo)
-    assert " --batch 4 --dtype fp16 --lora-rank 8 " in finetune
+    assert all(f" {flag} " in finetune for flag in ("--batch 4", "--dtype fp16", "--lora-rank 8"))
     assert " --generate 64 " in serve
 
 

@@ -19,8 +19,10 @@ from modelpick.serving.bench import Level, Load
 from modelpick.serving.client import Endpoint
 from modelpick.serving.prediction import PredictedLevel, Prediction
 from modelpick.speed import calibration_file
+from modelpick.workload import Workload
 
 _LARGEST_CONCURRENCY = 512  # threads of this client
+_UNPLANNED, _UNPLANNED_LEVELS = Workload(context=256, generate=128, batch=16), (4,)
 
 
 def bench(
@@ -28,16 +30,29 @@ def bench(
     *,
     server: EndpointOptions,
     concurrency: Annotated[
-        str, typer.Option("--concurrency", metavar="LIST", help="Numbers of concurrent clients, one level each.")
-    ] = "1,4,16",
+        str | None,
+        typer.Option(
+            "--concurrency",
+            metavar="LIST",
+            help="Numbers of concurrent clients, one level each. Default: 1 and the plan's, or 1,4,16.",
+        ),
+    ] = None,
     requests: Annotated[
         str | None,
         typer.Option("--requests", metavar="N", help="Requests per level. Default: 4 per client, at least 8."),
     ] = None,
     prompt_tokens: Annotated[
-        str, typer.Option("--prompt-tokens", metavar="N", help="Tokens in each prompt, approximately.")
-    ] = "256",
-    generate: Annotated[str, typer.Option("--generate", metavar="N", help="Most tokens in each answer.")] = "128",
+        str | None,
+        typer.Option(
+            "--prompt-tokens",
+            metavar="N",
+            help="Tokens in each prompt, approximately. Default: the plan's, or 256.",
+        ),
+    ] = None,
+    generate: Annotated[
+        str | None,
+        typer.Option("--generate", metavar="N", help="Most tokens in each answer. Default: the plan's, or 128."),
+    ] = None,
     plan: Annotated[str | None, typer.Option("--plan", metavar="FILE", help="Plan file to compare with.")] = None,
     instance: Instance = None,
     keep: Annotated[
@@ -71,10 +86,12 @@ def bench(
     measure = _measuring(tool, tokenizer)
     at = server.at(out)
     many = whole_number("--requests", requests, largest=1_000_000)
-    sizes = _levels(concurrency)
+    usual = promised.workload if promised is not None else _UNPLANNED  # what is compared is what was priced
+    between = () if promised is not None else _UNPLANNED_LEVELS
+    sizes = _levels(concurrency or ",".join(str(size) for size in (1, *between, usual.batch)))
     load = measuring.Load(
-        prompt_tokens=whole_number("--prompt-tokens", prompt_tokens, largest=10_000_000) or 1,
-        generate=whole_number("--generate", generate, smallest=2, largest=1_000_000) or 2,
+        prompt_tokens=whole_number("--prompt-tokens", prompt_tokens, largest=10_000_000) or usual.context,
+        generate=whole_number("--generate", generate, smallest=2, largest=1_000_000) or max(usual.generate, 2),
         seed=whole_number("--seed", seed, smallest=0) or 0,
         plain=server.completions,
     )

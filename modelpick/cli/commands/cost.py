@@ -2,19 +2,35 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelpick import api
 from modelpick.cli.load_options import ServedLoadOptions, only_serving
-from modelpick.cli.options import RUN, Data, Family, Flags, Instance, Offline, Region, amount, fraction, not_both
+from modelpick.cli.options import (
+    RUN,
+    Data,
+    Family,
+    Flags,
+    Instance,
+    MaxUsdPerHour,
+    Offline,
+    Region,
+    amount,
+    fraction,
+    not_both,
+)
 from modelpick.cli.output import Console, Output, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.errors import EXIT_NO
 from modelpick.planning.compare import InstanceComparison, Row
+from modelpick.planning.proposals import MUCH_CHEAPER
 from modelpick.planning.recipe import RunSettings
 from modelpick.workload import Workload, workload_from
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def cost(
@@ -36,6 +52,7 @@ def cost(
         typer.Option("--against", metavar="USD_PER_MTOK", help="API price to compare with."),
     ] = None,
     load: ServedLoadOptions,
+    max_usd_per_hour: MaxUsdPerHour = None,
     region: Region = None,
     family: Family = None,
     instance: Instance = None,
@@ -44,7 +61,8 @@ def cost(
 ) -> None:
     """Compare instances for one model: speed, time and cost.
 
-    Below the table: what the next cheaper and the next faster instance would change. With a limit on the first token,
+    Below the table: what the next cheaper and the next faster instance would change, and which other weights, GPU or
+    number of requests at once would cost 30 % less or even less than that. With a limit on the first token,
     on the tokens/s of each request, or a rate of requests: how many instances that takes.
     """
 
@@ -68,6 +86,7 @@ def cost(
         utilisation=fraction("--utilisation", utilisation) or 1.0,
         against_usd_per_mtok=amount("--against", against),
         all_sizes=all_sizes,
+        max_usd_per_hour=amount("--max-usd-per-hour", max_usd_per_hour),
         limits=load.limits(),
         offline=offline,
     )
@@ -85,6 +104,10 @@ def _payload(model: str, found: InstanceComparison) -> dict[str, object]:
         "memory": {key: memory[key] for key in ("total_gib", "low_gib", "high_gib", "parts_gib")},
         "rows": [row.as_json() for row in found.rows],
         "changes": [change.as_json() for change in found.changes()],
+        "proposals": [proposal.as_json() for proposal in found.proposals],
+        "much_cheaper_share": MUCH_CHEAPER,
+        "job": found.job,
+        "rough": found.rough,
         "not_placed": found.refusal.as_json() if found.refusal else None,
         "left_out": found.left_out,
         "causes": dict(found.causes),
@@ -96,34 +119,18 @@ def _payload(model: str, found: InstanceComparison) -> dict[str, object]:
 
 def _draw(console: Console, found: InstanceComparison) -> None:
     from rich.padding import Padding
-    from rich.table import Table
 
-    workload = found.workload
-    serves = workload.task == "serve"
-    many = f" x {workload.batch}" if serves else ""  # a micro-batch is chosen for each GPU
-    asked = f": {workload.task} {workload.method}, {workload.context} tokens{many}"
-    console.print(styled((found.model, "bold"), asked))
+    serves = found.workload.task == "serve"
+    console.print(styled((found.model, "bold"), f": {found.job}"))
     if not found.rows:
         _draw_refusal(console, found)
         return
-    if found.unmeasured is not None:
-        console.print(styled((found.unmeasured, "yellow")))
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if serves else 1, 0, 0), header_style="bold")
-    table.add_column("instance", no_wrap=True)
-    table.add_column("GPU", no_wrap=True)
-    titles: tuple[str, ...] = (
-        ("$/h", "tokens/s", "$/M output", "$/month")
-        if serves
-        else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
-    )
-    limited = any(row.load is not None for row in found.rows)
-    if limited:
-        titles = ("$/h", "needed", "first, s", "tokens/s", "$/month")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in found.rows:
-        table.add_row(row.offer.instance.name, row.offer.instance.gpu.name, *_cells(row, serves))
-    console.print(table)
+    if found.rough is not None:
+        console.print(styled((found.rough, "yellow")))
+    for line in _held(found):
+        console.print(line, markup=False)
+    console.print()
+    console.print(_table(found, serves))
     if all(row.offer.usd_per_hour is None for row in found.rows) and found.refusal is not None:
         console.print(f"{found.refusal.reason}: {found.refusal.remedy}", markup=False)
     if any(row.tuning and row.tuning.workload.gradient_checkpointing for row in found.rows):
@@ -134,19 +141,76 @@ def _draw(console: Console, found: InstanceComparison) -> None:
     for row in found.rows[:1]:
         if row.break_even is not None:
             console.print(_break_even(row), markup=False)
-    if limited and found.rows[0].load is not None:
-        console.print("first, s: wait for the first token; tokens/s: of each request; $/month: of all that are needed")
+    if _limited(found) and found.rows[0].load is not None:
+        console.print(
+            "first, s: wait for the first token; tokens/s: of each request; $ a month: of all that are needed"
+        )
         console.print(f"{found.rows[0].offer.instance.name}: {found.rows[0].load.text}", markup=False)
-    for line in found.assumptions[0 if found.unmeasured is None else 1 :]:
+    if found.proposals:
+        console.print(f"{100 * (1 - MUCH_CHEAPER):.0f} % cheaper or more:", style="bold", markup=False)
+    for proposal in found.proposals:
+        console.print(Padding(styled(f"- {proposal.text}"), (0, 0, 0, 2)))
+    monthly = "$/h is the machine alone; a month has its disk and address too"
+    for line in ((monthly,) if serves else ()) + found.assumptions:
         console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
     if found.left_out:
         console.print(f"{len(found.left_out)} types are left out; --json says why, --all-sizes shows larger ones")
 
 
+def _limited(found: InstanceComparison) -> bool:
+    return any(row.load is not None for row in found.rows)
+
+
+def _held(found: InstanceComparison) -> list[str]:
+    """How the weights are held and what runs, where that is the same on every instance."""
+    if found.workload.task == "finetune":
+        work = found.workload
+        return [f"{work.method}, {work.context:,} tokens a sequence, by {_engine(found.rows[0])}"]
+    held = {_weights(row) for row in found.rows}
+    if len(held) > 1:
+        return []
+    row = found.rows[0]
+    repository = row.setup.get("repository")
+    copied = f" of {repository}" if repository not in (None, found.model) else ""
+    return [f"weights {next(iter(held))}{copied}, served by {_engine(row)}"]
+
+
+def _engine(row: Row) -> str:
+    return str(row.setup.get("engine") or row.memory.workload.stack)
+
+
+def _weights(row: Row) -> str:
+    return row.memory.workload.method
+
+
+def _table(found: InstanceComparison, serves: bool) -> "Table":
+    from rich.table import Table
+
+    mixed = serves and len({_weights(row) for row in found.rows}) > 1
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if serves and not mixed else 1, 0, 0), header_style="bold")
+    table.add_column("instance", no_wrap=True, vertical="bottom")
+    table.add_column("GPU", no_wrap=True)
+    if mixed:
+        table.add_column("weights", no_wrap=True)
+    titles: tuple[str, ...] = (
+        ("$/h", "tokens/s", "$ per million\noutput tokens", "$ a month")
+        if serves
+        else ("$/h", "batch", "tokens/s", "hours", "$ for the job", "on spot")
+    )
+    if _limited(found):
+        titles = ("$/h", "needed", "first, s", "tokens/s", "$ a month")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in found.rows:
+        weights = [_weights(row)] if mixed else []
+        table.add_row(row.offer.instance.name, row.offer.instance.gpu.name, *weights, *_cells(row, serves))
+    return table
+
+
 def _draw_refusal(console: Console, found: InstanceComparison) -> None:
     if found.refusal is None:
         console.print("no instance type can run it")
-    elif found.refusal.cause == "not_offered":
+    elif found.refusal.cause in ("not_offered", "too_expensive"):
         console.print(f"{found.refusal.reason}: {found.refusal.remedy}", markup=False)
     else:
         console.print(f"no instance type can run it: {found.refusal.reason}", markup=False)

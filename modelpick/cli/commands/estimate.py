@@ -75,9 +75,15 @@ def _answer(
 
     def draw(console: Console) -> None:
         from modelpick.cli.render.estimate import draw_report
+        from modelpick.cli.render.setups import draw_setups
 
-        for report in reports:
-            draw_report(console, report, explain=explain, solve=solve)
+        for number, report in enumerate(reports):
+            if number:
+                console.print()
+            if report.setups and on is None and not explain and report.exact is None:
+                draw_setups(console, report)
+            else:
+                draw_report(console, report, explain=explain, solve=solve)
 
     out.answer(payload, draw, stands_on=("models", "prices"))
     codes = []

@@ -9,6 +9,7 @@ import typer
 from modelpick.cli.options import Flags, Offline, PolicyName, whole_number
 from modelpick.cli.output import Console, Output
 from modelpick.cli.policy_options import ProductName, judged_for
+from modelpick.planning.launchable import SERVED
 from modelpick.serving import server
 from modelpick.serving.serve_progress import ServeProgress
 from modelpick.serving.server import Launch
@@ -24,7 +25,7 @@ def serve(
             metavar="MODEL|RUN", help="A Hub id, a model or adapter folder, a .gguf file, or a run of finetune."
         ),
     ],
-    work: Annotated[Mapping[str, object], Flags(Workload, "method", "context", "generate", "gpus")],
+    work: Annotated[Mapping[str, object], Flags(Workload, *(name for name in SERVED if name != "batch"))],
     concurrency: Annotated[
         str | None,
         typer.Option(

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from modelpick.cli.output import styled
 from modelpick.offers.price import Offer
-from modelpick.planning.report import MemoryReport, served_elsewhere
+from modelpick.planning.overview import served_elsewhere
+from modelpick.planning.report import MemoryReport
 
 _BAR = 32  # columns of a bar
 
