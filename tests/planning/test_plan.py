@@ -168,7 +168,7 @@ def test_a_spot_plan_is_capped_as_if_the_price_rose_to_on_demand() -> None:
         ({"max_usd": 0.05}, "cap_too_small", 1),
         ({"max_hours": 0.01}, "cap_too_small", 1),
         ({"serve": {}, "max_hours": 0.05}, "cap_too_small", 1),
-        ({"region": "ap-southeast-6"}, "no_price", 1),
+        ({"region": "ap-southeast-6"}, "no_price", 3),
         ({"region": "eu-wst-1"}, "unknown_region", 2),
         ({"instance": "g5.xlrge"}, "unknown_instance", 2),
         ({"max_usd": 0.0}, "bad_max_usd", 2),
@@ -250,7 +250,7 @@ def test_no_plan_ever_costs_more_than_its_cap(usd: float, hours: float) -> None:
 def test_no_plan_is_written_that_would_not_be_read(name: str, most: float) -> None:
     """A cap at the bound of a plan file is carried out, one beyond it is refused here."""
     made = gather.plan(MODEL, serve={"method": "bf16"}, **{name: most})
-    assert load(made.to_bytes().decode()).to_bytes() == made.to_bytes()
+    assert load(made.to_bytes().decode()).id == made.id
     with pytest.raises(UsageError) as refused:
         gather.plan(MODEL, serve={"method": "bf16"}, **{name: most * 1.01})
     assert refused.value.code == f"bad_{name}"
