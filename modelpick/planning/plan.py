@@ -96,11 +96,13 @@ def make(
     for memory in chosen[0].placement.memories.values():
         if (problem := launch_problem(memory.workload)) is not None:
             raise problem
+    copy_of = None
     if setup.model is not request.model:
+        copy_of = request.model.id
         assert judge is not None  # who names copies can judge them
         judgement, request = judge(setup.model), replace(request, model=setup.model)
         _check_license(judgement, region)
-    context = _Context(request, setup, facts, judgement, policy, region, named)
+    context = _Context(request, setup, facts, judgement, policy, region, named, copy_of)
     return _plan(context, chosen).sealed()
 
 
@@ -115,6 +117,7 @@ class _Context:
     policy: PlannedPolicy
     region: str
     named: PlannedFacts | None
+    copy_of: str | None = None
 
 
 def _check_method(request: PlanRequest) -> None:
@@ -152,7 +155,7 @@ def _plan(context: _Context, chosen: Sequence[PlannedPlacement]) -> Plan:
     return Plan(
         id="",
         tasks=tuple(task for task, _ in request.tasks),
-        model=PlannedModel(model.id, model.revision, model.origin, bool(model.gated)),
+        model=PlannedModel(model.id, model.revision, model.origin, bool(model.gated), context.copy_of),
         license=PlannedLicense(judgement.verdict, tuple(judgement.license_ids), tuple(judgement.obligations)),
         policy=context.policy,
         facts=context.named,

@@ -25,12 +25,16 @@ class PlanPart:
 
 @dataclass(frozen=True, slots=True)
 class PlannedModel(PlanPart):
-    """The model. `revision` is the commit that was planned with, None where it was not known."""
+    """The repository that is downloaded. `revision` is the commit that was planned with, None where it was not known.
+
+    `copy_of`: the model that was asked for, where this is a published copy of it with other weights.
+    """
 
     id: Annotated[str, Pattern(r"[^\s\x00-\x1f-][^\x00-\x1f]{0,499}", "a model's name or folder")]
     revision: Annotated[str, Pattern(r"[0-9a-f]{7,64}", "a commit")] | None
     origin: str
     gated: bool
+    copy_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,8 @@ def test_up_takes_every_option_that_decides_a_plan(modelpick: Run) -> None:
     """Besides them `plan` has where its file goes, and how a server is to answer: it says how many that takes."""
     offered = {name: set(re.findall(r"--[a-z][a-z-]+", modelpick(name, "--help").out)) for name in ("plan", "up")}
     said_alone = {"--max-first-token-s", "--min-tokens-per-second", "--requests-per-second"}  # one server is started
-    assert offered["plan"] - offered["up"] == {"--output", *said_alone}
+    always = {"--live"}  # up asks AWS for today's prices anyway
+    assert offered["plan"] - offered["up"] == {"--output", *always, *said_alone}
     assert {"--epochs", "--context", "--batch", "--generate", "--gpus", "--stack", "--dtype"} <= offered["up"]
 
 

@@ -85,6 +85,8 @@ def test_the_server_that_is_started_is_the_one_that_was_priced(
     plan = plans[what]
     planned = plan.serve
     assert planned is not None
+    asked = SETUPS[what][0]
+    assert plan.model.copy_of == (None if plan.model.id == asked else asked)
     job = job_of(plan, idle_minutes=5)
     assert job.vllm == (planned.stack == "vllm")
     assert job.command[0] == "modelpick"

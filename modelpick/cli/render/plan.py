@@ -5,7 +5,8 @@ from pathlib import Path
 from modelpick.cli.output import Console, styled
 from modelpick.cli.plan_options import RECOMPUTED, micro_batch
 from modelpick.planning.plan_file import Plan
-from modelpick.planning.plan_parts import PlannedData
+from modelpick.planning.plan_parts import PlannedData, PlannedServingSpeed
+from modelpick.workload import Workload
 
 # Of a plan's assumptions what was asked for, and what the user's own runs changed; the file has all of them.
 _SHOWN = ("load of ", "memory: measured", "memory: raised")
@@ -16,17 +17,21 @@ def draw(console: Console, plan: Plan, where: Path) -> None:
     from rich.padding import Padding
 
     console.print(styled((plan.id, "bold"), f": {' and '.join(plan.tasks)} {plan.model.id}"))
+    if plan.model.copy_of is not None:
+        console.print(f"weights  a published copy of {plan.model.copy_of}, judged by its own license", markup=False)
     console.print(f"license  {plan.license.verdict} ({', '.join(plan.license.ids) or 'none found'})", markup=False)
     for task, memory in plan.memory.items():
         work = plan.workloads[task]
         console.print(
-            f"memory   {task} {work.method}, {work.context} tokens x {micro_batch(work)}: "
+            f"memory   {task} {work.method}, {_tokens(work)} tokens x {micro_batch(work)}: "
             f"{memory.total_gib:.1f} GiB (up to {memory.high_gib:.1f}) of {memory.usable_gib:.1f}",
             markup=False,
         )
     if plan.data:
         console.print(f"data     {_data(plan.data)}", markup=False)
     console.print(f"time     {_time(plan)}", markup=False)
+    if (serving := plan.candidates[0].serving) is not None and plan.serve is not None:
+        console.print(f"speed    {_speed(serving, plan.serve)}", markup=False)
     console.print(f"cost     {_cost(plan)}, at ${plan.cost.usd_per_hour:.3f}/h with disk and address", markup=False)
     console.print(f"limit    ${plan.max_usd:.2f} or {plan.max_hours:.4g} h: then it is stopped", style="bold")
     for line in plan.assumptions:
@@ -44,6 +49,18 @@ def draw(console: Console, plan: Plan, where: Path) -> None:
         for line in lines:
             console.print(Padding(styled(f"- {line}"), (0, 0, 0, 2)))
     console.print(f"\nnothing was bought. The plan is in {where}\nnext: modelpick up {where}", markup=False)
+
+
+def _tokens(work: Workload) -> str:
+    return f"{work.context} + {work.generate}" if work.generate else f"{work.context}"
+
+
+def _speed(serving: PlannedServingSpeed, served: Workload) -> str:
+    """Of all requests together, as `bench` compares it; and the wait of one of them."""
+    rate, wait = serving.generate, serving.seconds_to_first_token
+    span = f"{rate.tokens_per_s:,.0f} tokens/s ({rate.low_tokens_per_s:,.0f} to {rate.high_tokens_per_s:,.0f})"
+    first = "requests queue" if wait is None else f"first token after {wait:.1f} s"
+    return f"{served.stack}, {span}, {first}"
 
 
 def _data(data: PlannedData) -> str:
