@@ -46,7 +46,7 @@ def test_recommend(modelpick: Run) -> None:
     assert set(body["catalog"]) >= {"source", "as_of", "models"}
     assert body["policy"]["name"] == "commercial"
     assert len(body["policy"]["sha256"]) == 64
-    assert body["workload"]["method"] == "int8"
+    assert body["workload"]["method"] == "auto"
     assert body["region"] == "us-east-1"
     assert [row["rank"] for row in body["recommendations"]] == [1, 2, 3]
     for row in body["recommendations"]:
