@@ -65,7 +65,9 @@ def test_what_cannot_end_well_is_refused_with_the_way_out(
 def test_up_takes_every_option_that_decides_a_plan(modelpick: Run) -> None:
     """Besides them `plan` has where its file goes, and how a server is to answer: it says how many that takes."""
     offered = {name: set(re.findall(r"--[a-z][a-z-]+", modelpick(name, "--help").out)) for name in ("plan", "up")}
-    said_alone = {"--max-first-token-s", "--min-tokens-per-second", "--requests-per-second"}  # one server is started
+    said_alone = {  # one server is started
+        "--max-first-token", "--max-first-token-s", "--min-tokens-per-second", "--requests-per-second"
+    }  # fmt: skip
     always = {"--live"}  # up asks AWS for today's prices anyway
     assert offered["plan"] - offered["up"] == {"--output", *always, *said_alone}
     assert {"--epochs", "--context", "--batch", "--generate", "--gpus", "--stack", "--dtype"} <= offered["up"]

@@ -69,7 +69,7 @@ def started(plan: Plan, request: server.ServeRequest, folder: Path) -> tuple[Siz
     kind = embedded.instance(plan.instance_type)
     usable = kind.usable_memory_gib
     here = LocalMachine(LocalGpu(kind.gpu.name, usable, usable, float(kind.gpu.compute_capability)), (), kind.ram_gib)
-    workload, asked = server._workload(request, folder, here)
+    workload, asked = server._workload(request, folder, here, "generate")
     assert request.engine is not None
     engine = ENGINES[request.engine]
     sized = size(architecture_of(model), workload, engine, here, parameters=model.parameters, asked=asked)
