@@ -1,7 +1,7 @@
 """`modelpick data check`: what is wrong with a file of examples, by line, before an hour of GPU time is spent on it."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,7 @@ def check_data(
     held_out: Path | None = None,
     context: int | None = None,
     as_trained: AsTrained | None = None,
+    columns: Mapping[str, str] | None = None,
     policy: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
@@ -105,11 +106,15 @@ def check_data(
     report says so. Raises UsageError for a file that is missing, empty or of no known kind.
     """
 
-    data = read(path, on_progress=on_progress)
+    data = read(path, columns=columns, on_progress=on_progress)
     counted, untrained = as_trained(data.examples) if as_trained else (list(map(estimated_tokens, data.examples)), [])
     labels = Counter(example.answer or "" for example in data.examples if example.form == "classification")
     duplicates = _duplicates(data.wholes, on_progress)
-    leaks = _leaks(data.examples, read(held_out, on_progress=on_progress).examples, on_progress) if held_out else ()
+    leaks = (
+        _leaks(data.examples, read(held_out, columns=columns, on_progress=on_progress).examples, on_progress)
+        if held_out
+        else ()
+    )
     sources = tuple(sorted({example.source for example in data.examples if example.source}))
     verdict, reasons = judge_sources(sources, policy)
     severity: Any = "error" if verdict == "deny" else "warning"

@@ -7,11 +7,14 @@ Srikant: Scaling Up All Pairs Similarity Search, WWW 2007; Xiao et al.: PPJoin, 
 their rarest elements. Unlike MinHash it misses none.
 """
 
+import itertools
 import math
 import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import rshift
 
 # Scripts that put no space between words (Thai to Tibetan, Burmese, Khmer, kana, Han): there each letter is a word.
 _UNSPACED = "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -44,10 +47,7 @@ def shingles(text: str) -> frozenset[tuple[str, ...]]:
 NEAR = 0.8
 DISTINCT = 0.5
 TEMPLATE = 100
-_WORD_BITS = 21  # three words in 63 bits: without a collision up to two million different words
-_ALL_BITS = (1 << 64) - 1
-# Fibonacci hashing (Knuth, TAOCP 3, 6.4), which is one-to-one: the upper bits of the product are a triple's bucket.
-_GOLDEN = 0x9E3779B97F4A7C15
+# The upper bits of a triple's hash, a signed number, are its bucket; a negative one counts from the end.
 _TO_BUCKET = 39  # 2^25 buckets of a byte: two triples in one are at most thought less rare than they are
 
 
@@ -86,16 +86,15 @@ class _Index:
     """An index of some of `texts` by their rare triples."""
 
     def __init__(self, texts: Sequence[str], on_progress: OnProgress | None) -> None:
-        ids: dict[str, int] = {}
+        ids: defaultdict[str, int] = defaultdict(itertools.count(1).__next__)
         self._triples: list[array[int]] = []
         for number, text in enumerate(texts):
             if on_progress and number % 1000 == 0:
                 on_progress("reading words", number, len(texts))
-            self._triples.append(_triples([ids.setdefault(word, len(ids) + 1) for word in words(text)]))
+            self._triples.append(_triples(list(map(ids.__getitem__, words(text)))))
         self._counts = counts = bytearray(1 << 64 - _TO_BUCKET)  # of texts that have a triple, at most TEMPLATE + 1
         for one in {triples.tobytes(): triples for triples in self._triples}.values():  # a copy makes no template
-            for triple in one:
-                bucket = triple >> _TO_BUCKET
+            for bucket in _buckets(one):
                 if counts[bucket] <= TEMPLATE:
                     counts[bucket] += 1
         self._by_whole: dict[bytes, int] = {}
@@ -119,15 +118,13 @@ class _Index:
     def rarest(self, number: int) -> list[int]:
         """The triples of which similar texts share at least one, less those that no other text has."""
         triples, counts = self._triples[number], self._counts
-        known = bytes([counts[triple >> _TO_BUCKET] for triple in triples])
+        known = bytes(map(counts.__getitem__, _buckets(triples)))
         telling = len(known) - known.count(TEMPLATE + 1)
         wanted = telling - math.ceil(DISTINCT * telling) + 1 - known.count(1)
         if not telling or wanted <= 0:
             return []
-        shared = sorted(
-            count << 64 | triple for count, triple in zip(known, triples, strict=True) if 1 < count <= TEMPLATE
-        )
-        return [one & _ALL_BITS for one in shared[:wanted]]
+        shared = sorted((count, triple) for count, triple in zip(known, triples, strict=True) if 1 < count <= TEMPLATE)
+        return [triple for _, triple in shared[:wanted]]
 
     def _is_near(self, mine: Sequence[int], other: Sequence[int]) -> bool:
         small, large = sorted((len(mine), len(other)))
@@ -140,15 +137,19 @@ class _Index:
         return telling >= DISTINCT * (self._telling(mine) + self._telling(other) - telling)
 
     def _telling(self, triples: Iterable[int]) -> int:
-        return sum(self._counts[triple >> _TO_BUCKET] <= TEMPLATE for triple in triples)
+        return sum(self._counts[bucket] <= TEMPLATE for bucket in _buckets(triples))
 
 
 def _triples(numbers: list[int]) -> "array[int]":
-    """The set of triples of a text's words, each as one number, in order; a shorter text is one."""
+    """The set of triples of a text's words, each as the 64 bits of its hash, in order; a shorter text is one.
+
+    Among ten million different triples two have the same hash with a chance of 3 in a million (birthday bound), and
+    would be taken for one: hash() of a tuple of numbers is xxHash, and the same in every process.
+    """
     if numbers:
         numbers = [0] * (SHINGLE - len(numbers)) + numbers
-    found = {
-        ((first << 2 * _WORD_BITS) + (second << _WORD_BITS) + third) * _GOLDEN & _ALL_BITS
-        for first, second, third in zip(numbers, numbers[1:], numbers[2:], strict=False)
-    }
-    return array("Q", sorted(found))
+    return array("q", sorted(set(map(hash, zip(numbers, numbers[1:], numbers[2:], strict=False)))))
+
+
+def _buckets(triples: Iterable[int]) -> Iterator[int]:
+    return map(rshift, triples, itertools.repeat(_TO_BUCKET))

@@ -106,6 +106,8 @@ class Example:
 
     @property
     def _replies(self) -> list[str]:
+        if self.answer is not None and not self.calls and not self.reasoning and self.rejected is None:
+            return [self.answer]  # nearly always: no turn is made for it
         return [turn.text for turn in (self.reply, self.rejected) if turn is not None]
 
     @property

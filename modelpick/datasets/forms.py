@@ -9,11 +9,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from modelpick.datasets import turns as turns_
 from modelpick.datasets.examples import BadExampleError, Example, Form, Turn, is_absent
 from modelpick.datasets.turns import MEDIA, one_of, refuse, tools_of, turn_of, turns_of
+from modelpick.errors import UsageError
 
 # One example longer than this is a file pasted by mistake: about 250,000 tokens at 4 characters a token, more than any
 # model of the catalog trains on in one sequence.
@@ -80,10 +82,13 @@ _TEXT_SYSTEM = (
 )
 
 
-def read_record(record: Any, line: int, *, labelled: bool = True) -> tuple[Example, FormRow, frozenset[str]]:
+def read_record(
+    record: Any, line: int, *, labelled: bool = True, mapped: bool = False
+) -> tuple[Example, FormRow, frozenset[str]]:
     """The example of one record, its form, and the keys that nothing reads.
 
-    `labelled=False` reads a pool: an answer may be absent. Raises BadExampleError when the record is not an example.
+    `labelled=False` reads a pool: an answer may be absent. `mapped`: the user has said which columns are meant, so that
+    others are only reported. Raises BadExampleError when the record is not an example.
     """
     if not isinstance(record, Mapping):
         written = json.dumps(record, ensure_ascii=False, default=str)
@@ -96,7 +101,7 @@ def read_record(record: Any, line: int, *, labelled: bool = True) -> tuple[Examp
     if not record.keys() <= reads:
         refuse({key: value for key, value in record.items() if key not in reads}, REFUSED)
         ignored = {str(key) for key in record if key not in reads and key not in REFUSED}
-        if row.texts_alone:
+        if row.texts_alone and not mapped:
             _refuse_other_texts(record, row, ignored)
     source = record.get("source")
     if not isinstance(source, str | None):
@@ -145,8 +150,9 @@ def example_from(record: Any, line: int, *, labelled: bool = True) -> Example:
 
 def form_row(record: Record) -> FormRow:
     """The row of the form a record is written in. Raises BadExampleError(code="unknown_form") naming the keys found."""
-    for keys in (frozenset(key for key, value in record.items() if value not in ([], {})), frozenset(record)):
-        row = next((row for row in FORMS if row.matches(keys)), None)
+    said = frozenset(key for key, value in record.items() if value or value.__class__ not in (list, dict))
+    for keys in (said, frozenset(record)):
+        row = _row_of(keys)
         if row is not None:
             return row
     found = ", ".join(sorted(map(str, record))[:6]) or "no keys"
@@ -155,6 +161,11 @@ def form_row(record: Record) -> FormRow:
         f"keys {found}: neither messages, instruction/output, prompt/completion nor text/label; "
         "--columns names them, as question=KEY,answer=KEY",
     )
+
+
+@lru_cache(maxsize=1024)
+def _row_of(keys: frozenset[str]) -> FormRow | None:
+    return next((row for row in FORMS if row.matches(keys)), None)
 
 
 def renamed(record: Any, columns: Mapping[str, str]) -> Any:
@@ -169,6 +180,28 @@ def renamed(record: Any, columns: Mapping[str, str]) -> Any:
     rest = {key: value for key, value in record.items() if key not in theirs.values() and key not in theirs}
     # A mapped text stands alone: the user has said which column is meant.
     return {**rest, **{ours: record[name] for ours, name in theirs.items() if name is not None}}
+
+
+def parse_columns(text: str | None) -> dict[str, str]:
+    """The columns that `ours=theirs,...` names, ours -> theirs; {} for None.
+
+    Raises UsageError(code="bad_columns") for what is not that, and for a name of ours that no form has.
+    """
+    columns: dict[str, str] = {}
+    for pair in (text or "").split(",") if text else ():
+        ours, equals, theirs = (part.strip() for part in pair.partition("="))
+        known = sorted({key for row in FORMS for key in row.reads if key not in _NO_COLUMN})
+        if not equals or not theirs or ours not in known:
+            raise UsageError(
+                f"{pair.strip()!r} does not name a column as OURS=THEIRS",
+                fix=f"write --columns question=KEY,answer=KEY; ours are {', '.join(known)}",
+                code="bad_columns",
+            )
+        columns[ours] = theirs
+    return columns
+
+
+_NO_COLUMN = ("id", "idx", "index", "uuid")
 
 
 def _refuse_other_texts(record: Record, row: FormRow, ignored: set[str]) -> None:

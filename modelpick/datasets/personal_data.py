@@ -8,6 +8,8 @@ from typing import Literal
 
 from modelpick import files, schema
 
+_DIGIT = re.compile(r"\d")
+
 
 @dataclass(frozen=True, slots=True)
 class Sensitive:
@@ -28,6 +30,7 @@ class _Pattern:
     name: str
     kind: str
     needs: tuple[str, ...]
+    digits: int
     regex: re.Pattern[str]
     check: str | None
 
@@ -35,14 +38,24 @@ class _Pattern:
 def find(text: str) -> tuple[Sensitive, ...]:
     """The first find of each pattern in a text."""
     found = []
+    digits = len(_DIGIT.findall(text))
     for pattern in _patterns():
-        if pattern.needs and not any(needed in text for needed in pattern.needs):
+        if digits < pattern.digits:
+            continue
+        if pattern.needs and not _has_one(text, pattern.needs):
             continue
         for match in pattern.regex.finditer(text):
             if pattern.check is None or _CHECKS[pattern.check](match.group()):
                 found.append(Sensitive(pattern.name, pattern.kind, f"{match.group()[:4]}..."))
                 break
     return tuple(found)
+
+
+def _has_one(text: str, needs: tuple[str, ...]) -> bool:
+    for needed in needs:  # noqa: SIM110 - a third of the time that any() with a generator takes
+        if needed in text:
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,7 @@ class _Row:
     regex: str
     source: str = ""
     needs: tuple[str, ...] = ()
+    digits: int = 0
     check: str | None = None
 
 
@@ -72,7 +86,7 @@ def _facts() -> _Facts:
 @cache
 def _patterns() -> tuple[_Pattern, ...]:
     rows = _facts().pattern
-    return tuple(_Pattern(row.name, row.kind, row.needs, re.compile(row.regex), row.check) for row in rows)
+    return tuple(_Pattern(row.name, row.kind, row.needs, row.digits, re.compile(row.regex), row.check) for row in rows)
 
 
 def _luhn(text: str) -> bool:

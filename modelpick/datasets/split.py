@@ -96,17 +96,24 @@ class DataRecord:
     notes: tuple[str, ...] = ()
 
 
-def read_data(file: Path, *, eval_file: Path | None = None, held_out: float = 0.1, seed: int = 42) -> Data:
+def read_data(
+    file: Path,
+    *,
+    eval_file: Path | None = None,
+    held_out: float = 0.1,
+    seed: int = 42,
+    columns: Mapping[str, str] | None = None,
+) -> Data:
     """Read and split the examples: `eval_file` is held out, or else the share `held_out`, drawn by `seed`.
 
     A held-out example whose question is in the training data proves nothing and is left out. Raises UsageError
     for a file that cannot be trained on, code="leak" when nothing of `eval_file` is left, code="nothing_held_out" when
     a share is to be held out and cannot be, and code="one_label".
     """
-    whole = read_for_training(file)
+    whole = read_for_training(file, columns=columns)
     eval_sha256 = None
     if eval_file is not None:
-        apart = read_for_training(eval_file)
+        apart = read_for_training(eval_file, columns=columns)
         train, eval_sha256 = whole.examples, apart.sha256
         test = _not_asked_in(train, apart.examples)
         leaks = len(apart.examples) - len(test)

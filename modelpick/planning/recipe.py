@@ -64,6 +64,17 @@ class RunSettings:
     eval_data: Annotated[
         str | None, _TEXT, Help("File of held-out examples.", metavar="FILE", default="a share of the data"), _OURS
     ] = None
+    columns: Annotated[
+        str | None,
+        Pattern(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*", "OURS=THEIRS, comma-joined"),
+        Help("Columns of the data by our names: question=Frage,answer=Antwort.", metavar="OURS=THEIRS,..."),
+        Source("docs/finetuning.md"),
+    ] = None
+    packing: Annotated[
+        bool,
+        Help("Let short examples of a micro-batch share rows, unseen by each other."),
+        Source("docs/decisions/0102-examples-share-rows.md"),
+    ] = True
     held_out: Annotated[
         float,
         Bounds(0, 0.5),

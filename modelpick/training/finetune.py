@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import index, lookup
+from modelpick.datasets.forms import parse_columns
 from modelpick.datasets.replay import with_replay
 from modelpick.datasets.split import Data, DataRecord, read_data, with_validation
 from modelpick.errors import CannotTellError, ModelpickError, RemoteError, UsageError
@@ -172,7 +173,13 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
     if Path(settings.model).is_dir():
         check_folder(Path(settings.model), allow_pickles=settings.allow_pickles)
     eval_file = Path(settings.eval_data) if settings.eval_data else None
-    data = read_data(Path(settings.data), eval_file=eval_file, held_out=settings.held_out, seed=settings.seed)
+    data = read_data(
+        Path(settings.data),
+        eval_file=eval_file,
+        held_out=settings.held_out,
+        seed=settings.seed,
+        columns=parse_columns(settings.columns),
+    )
     if settings.eval_steps is not None:
         data = with_validation(data, settings.held_out, settings.seed)
     if settings.mix is not None:

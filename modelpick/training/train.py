@@ -26,7 +26,7 @@ from modelpick.loading import adapters
 from modelpick.loading.load import Loaded
 from modelpick.loading.tokenize import IGNORED, Encoded
 from modelpick.planning.recipe import BatchHalving, RunSettings, in_force
-from modelpick.training import checkpoints, tracking, validation
+from modelpick.training import checkpoints, packing, tracking, validation
 from modelpick.training.checkpoints import TrainingStoppedError
 from modelpick.training.measured import Meter, Took
 from modelpick.training.progress import CheckpointSaved, Event, Note, OutOfMemory, StepLogged, TrainingStarted
@@ -255,6 +255,11 @@ def build_trainer(
         arguments = trl.SFTConfig(
             **common, max_length=settings.context, dataset_kwargs={"skip_prepare_dataset": True}, packing=False
         )
+        shares_rows = settings.packing and settings.batch > 1 and packing.keeps_apart(loaded.model)
+        if shares_rows:
+            parts["data_collator"] = packing.PackingCollator(loaded.tokenizer.pad_token_id)
+        else:
+            arguments.train_sampling_strategy = _grouped(settings)
         trainer = CheckedSFTTrainer(args=arguments, **parts)
         # TRL 1.16 casts those of a quantized model to bf16, whose 8 bits of precision lose small updates.
         adapters.in_fp32(loaded.model)
@@ -263,7 +268,7 @@ def build_trainer(
             collator = transformers.DataCollatorForSeq2Seq(loaded.tokenizer, model=loaded.model)
         else:
             collator = transformers.DataCollatorWithPadding(loaded.tokenizer)
-        arguments = transformers.TrainingArguments(**common)
+        arguments = transformers.TrainingArguments(**common, train_sampling_strategy=_grouped(settings))
         trainer = CheckedTrainer(args=arguments, data_collator=collator, compute_loss_func=mean_over_step, **parts)
     trainer.hooks = hooks
     trainer.remove_callback(transformers.PrinterCallback)  # reports go through the hooks
@@ -274,6 +279,11 @@ def build_trainer(
     for callback in tracking.callbacks(settings.track, folder.parent, lambda text: hooks.report(Note(text))):
         trainer.add_callback(callback)
     return trainer
+
+
+def _grouped(settings: RunSettings) -> str:
+    """How transformers orders examples: by like lengths where they are padded and do not share rows."""
+    return "group_by_length" if settings.packing and settings.batch > 1 else "random"
 
 
 class CheckedTrainer(transformers.Trainer):

@@ -1,27 +1,34 @@
-"""`modelpick data check|curate|next`: training data, before a GPU is paid for."""
+"""`modelpick data check|show|curate|next`: training data, before a GPU is paid for."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from modelpick.catalog.architecture import Kind
 from modelpick.cli.options import PolicyName, whole_number
 from modelpick.cli.output import Output, Waiting
 from modelpick.datasets.check import AsTrained, check_data, estimated_tokens
 from modelpick.datasets.curate import curate_examples
 from modelpick.datasets.examples import Example, Problem
+from modelpick.datasets.forms import parse_columns
 from modelpick.datasets.read import copy_lines, read, read_for_training
 from modelpick.errors import EXIT_NO, UsageError
 from modelpick.evaluation.active_learning import next_to_label
 from modelpick.extras import require_train
 from modelpick.loading import load, tokenize
 from modelpick.loading.environment import silence_libraries
+from modelpick.loading.show import show_example, shown_example
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet; text may be .gz or .zst.")]
 Budget = Annotated[str, typer.Option("--budget", metavar="N", help="Most examples to keep.")]
 Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Output file for the chosen examples.")]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="OURS=THEIRS,...", help="Columns by our names: question=Frage,answer=Antwort."),
+]
 _ESTIMATED = "4 characters per token"
 
 
@@ -42,6 +49,7 @@ def check(
             help="Count tokens with its tokenizer and chat template. Needs the extra train.",
         ),
     ] = None,
+    columns: Columns = None,
     policy: PolicyName = None,
 ) -> None:  # fmt: skip
     """Show what is wrong with a file of examples, by line. Exit: 0 nothing that stops training, 1 something does."""
@@ -55,12 +63,44 @@ def check(
             held_out=Path(held_out) if held_out else None,
             context=limit or known,
             as_trained=as_trained,
+            columns=parse_columns(columns),
             policy=policy,
             on_progress=on_progress,
         )
     payload = {**report.as_json(), "assumptions": [] if model else [_ESTIMATED], "sources": []}
     out.answer(payload, lambda console: draw_report(console, file, report, held_out))
     if report.errors:
+        raise typer.Exit(EXIT_NO)
+
+
+def show(
+    out: Output,
+    file: File,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "--tokenizer", metavar="MODEL", help="Model whose tokenizer and chat template are used."
+        ),
+    ],
+    line: Annotated[
+        str | None, typer.Option("--line", metavar="N", help="Line of the example. Default: the first one.")
+    ] = None,
+    columns: Columns = None,
+) -> None:
+    """Show one example as a model is trained on it, with what is learned marked. Needs the extra train.
+
+    Exit: 0, or 1 where it cannot be trained on.
+    """
+    from modelpick.cli.render.data import draw_shown
+
+    number = whole_number("--line", line)
+    with Waiting(out) as on_progress:
+        data = read(Path(file), columns=parse_columns(columns), on_progress=on_progress)
+        example = shown_example(data, number)
+        tokenizer, kind, _ = _tokenizer_of(model)
+        shown = show_example(example, tokenizer, kind)
+    out.answer({**shown.as_json(), "assumptions": [], "sources": []}, lambda console: draw_shown(console, shown))
+    if shown.errors:
         raise typer.Exit(EXIT_NO)
 
 
@@ -160,21 +200,26 @@ def _fresh(output: str) -> Path:
 
 def _as_trained(model: str) -> tuple[AsTrained, int | None]:
     """How a model is trained on examples, and the most tokens it has positions for (None: no limit)."""
-    require_train()
-    with silence_libraries():
-        options = load.LoadOptions()
-        config = load.load_config(model, options)
-        kind = load.kind_of(config)
-        tokenizer = load.load_tokenizer(model, options, kind)[0]
+    tokenizer, kind, longest = _tokenizer_of(model)
 
     def as_trained(examples: Sequence[Example]) -> tuple[list[int], list[Problem]]:
         with silence_libraries():
             made = tokenize.tokenized([side for example in examples for side in example.sides()], tokenizer, kind)
         widths = iter(tokenize.lengths(made))
-        longest = [max(next(widths) for _ in example.sides()) for example in examples]
-        return longest, [problem for one in made for problem in one.problems]
+        lengths = [max(next(widths) for _ in example.sides()) for example in examples]
+        return lengths, [problem for one in made for problem in one.problems]
 
-    return as_trained, load.longest_known(config, kind)
+    return as_trained, longest
 
 
-SUBCOMMANDS = {"check": check, "curate": curate, "next": next_}
+def _tokenizer_of(model: str) -> tuple[Any, Kind, int | None]:
+    """A model's tokenizer, its kind, and the most tokens that it has positions for."""
+    require_train()
+    with silence_libraries():
+        options = load.LoadOptions()
+        config = load.load_config(model, options)
+        kind = load.kind_of(config)
+        return load.load_tokenizer(model, options, kind)[0], kind, load.longest_known(config, kind)
+
+
+SUBCOMMANDS = {"check": check, "show": show, "curate": curate, "next": next_}

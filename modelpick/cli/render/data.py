@@ -11,7 +11,9 @@ from modelpick.cli.output import styled
 from modelpick.datasets.check import Report
 from modelpick.datasets.curate import Curated
 from modelpick.datasets.examples import Problem
+from modelpick.errors import printable
 from modelpick.evaluation.active_learning import Picked
+from modelpick.loading.show import ShownExample
 
 _BAR = 36  # columns of the longest bar
 _SHOWN_ALIKE = 3
@@ -47,6 +49,27 @@ def draw_report(console: Console, file: str, report: Report, held_out: str | Non
     warnings = len(report.problems) - report.errors
     console.print(f"\n{count(report.errors, 'error')}, {count(warnings, 'warning')}")
     _draw_steps(console, _after_check(file, report, held_out))
+
+
+def draw_shown(console: Console, shown: ShownExample) -> None:
+    """One example as it is trained on: what is learned stands between the marks, in colour where there is any."""
+    example = shown.example
+    for row, parts in zip(shown.rows, shown.parts, strict=True):
+        learned = sum(token.learned for token in row)
+        console.print(
+            f"line {example.line}, {example.form}: {count(len(row), 'token')}, {learned:,} learned (between ▶ and ◀)",
+            style="bold",
+        )
+        text = Text()
+        for taught, part in parts:
+            clean = printable(part, keep="\n\t")
+            text.append(f"▶{clean}◀" if taught else clean, style="green" if taught else "")
+        console.print(text, soft_wrap=True)
+        console.print()
+    if shown.problems:
+        _draw_problems(console, shown.problems)
+    elif example.form == "classification":
+        console.print(f"the label to be learned: {printable(example.answer or '')}")
 
 
 def _draw_lengths(console: Console, report: Report) -> None:
