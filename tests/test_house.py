@@ -52,7 +52,7 @@ _OPENS_ITSELF = {
     "modelpick/files.py": "this is where it is done",
     "modelpick/audit/walk.py": "asks whether a file may be read, and reads nothing",
     "modelpick/cli/output.py": "stands in for a closed stream",
-    "modelpick/datasets/read.py": "reads data of any size and compression as a stream",
+    "modelpick/datasets/records.py": "reads data of any size and compression as a stream",
     "modelpick/planning/data_tokens.py": "reads data of any size as a stream",
     "modelpick/serving/machine.py": "reads /proc",
     "modelpick/serving/process.py": "a child writes to its log while the end is read",

@@ -74,7 +74,7 @@ def zipped_name(path: Path) -> str:
         ) from None
     data = [name for name in names if Path(name).suffix.lower() in _TEXTS]
     if len(data) != 1:
-        held = f"holds {', '.join(sorted(data)[:4])}" if data else "holds no JSON or CSV file"
+        held = f"holds {', '.join(sorted(data)[:4])}" if data else "has no JSON or CSV file in it"
         raise UsageError(
             f"{path} {held}", fix="give a zip file with one .jsonl, .json or .csv", code="unknown_data_kind"
         )
@@ -82,7 +82,7 @@ def zipped_name(path: Path) -> str:
 
 
 def _is_hidden(name: str) -> bool:
-    """What macOS and Windows put beside the files that were meant."""
+    """What macOS and Windows add to the files that were meant."""
     return name.startswith("__MACOSX/") or Path(name).name.startswith(".") or Path(name).name == "Thumbs.db"
 
 
@@ -343,7 +343,7 @@ def _bounded(file: io.TextIOWrapper) -> Iterator[str]:
 
 
 def _named_separator(line: str) -> str | None:
-    """The delimiter that Excel is told in a first line such as `sep=;`; None where there is no such line."""
+    """The delimiter that a first line such as `sep=;` names, which Excel reads; None for any other line."""
     bare = line.lstrip("\ufeff").strip("\r\n \"'")
     return (bare[4:5] or "\t") if bare[:4].lower() == "sep=" and len(bare) <= 5 else None
 
@@ -466,7 +466,7 @@ def _label_names(file: Path) -> Mapping[str, list[str]]:
 
 
 def _named(record: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
-    """A row with the names of its classes in place of their numbers; -1 is no label."""
+    """A row with the names of its classes in place of their numbers; -1 stands for none."""
     for column, listed in names.items():
         number = record.get(column)
         if isinstance(number, int) and number < len(listed):

@@ -54,7 +54,7 @@ def shown_example(data: DataFile, line: int | None) -> Example:
             return example
     problem = next((problem for problem in data.problems if problem.line == (line or problem.line)), None)
     why = f": {problem.text}" if problem else ""
-    where = f"line {line} of {data.path} holds no example" if line else f"{data.path} holds no example"
+    where = f"line {line} of {data.path} has no example" if line else f"{data.path} has no example"
     raise UsageError(
         f"{where}{why}", fix=f"see what is wrong with: modelpick data check {data.path}", code="no_such_line"
     )

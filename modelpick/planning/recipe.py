@@ -66,11 +66,11 @@ class RunSettings:
     ] = None
     columns: Annotated[
         str | None,
-        Pattern(r"[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*", "OURS=THEIRS, comma-joined"),
+        _TEXT,
         Help("Columns of the data by our names: question=Frage,answer=Antwort.", metavar="OURS=THEIRS,..."),
         Source("docs/finetuning.md"),
     ] = None
-    packing: Annotated[
+    share_rows: Annotated[
         bool,
         Help("Let short examples of a micro-batch share rows, unseen by each other."),
         Source("docs/decisions/0102-examples-share-rows.md"),

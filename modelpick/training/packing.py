@@ -53,7 +53,9 @@ class PackingCollator:
             rows = [[number] for number in range(len(features))]
         made: dict[str, list[list[int]]] = {"input_ids": [], "labels": [], "position_ids": [], "attention_mask": []}
         for row in rows:
-            ids, labels, positions = [], [], []
+            ids: list[int] = []
+            labels: list[int] = []
+            positions: list[int] = []
             for number in row:
                 own = features[number]["input_ids"]
                 ids += own

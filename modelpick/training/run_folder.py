@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modelpick import files
-from modelpick.datasets.read import sha256_of
+from modelpick.datasets.records import sha256_of
 from modelpick.datasets.split import Data, DataRecord
 from modelpick.errors import UsageError
 from modelpick.files import make_folder, write_atomically

@@ -255,7 +255,7 @@ def build_trainer(
         arguments = trl.SFTConfig(
             **common, max_length=settings.context, dataset_kwargs={"skip_prepare_dataset": True}, packing=False
         )
-        shares_rows = settings.packing and settings.batch > 1 and packing.keeps_apart(loaded.model)
+        shares_rows = settings.share_rows and settings.batch > 1 and packing.keeps_apart(loaded.model)
         if shares_rows:
             parts["data_collator"] = packing.PackingCollator(loaded.tokenizer.pad_token_id)
         else:
@@ -283,7 +283,7 @@ def build_trainer(
 
 def _grouped(settings: RunSettings) -> str:
     """How transformers orders examples: by like lengths where they are padded and do not share rows."""
-    return "group_by_length" if settings.packing and settings.batch > 1 else "random"
+    return "group_by_length" if settings.share_rows and settings.batch > 1 else "random"
 
 
 class CheckedTrainer(transformers.Trainer):

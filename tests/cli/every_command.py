@@ -168,6 +168,7 @@ def commands(files: Files, server: str) -> list[list[str]]:
         ["probe", FOREIGN, *endpoint, "--cases", "2"],
         ["data", "check", files.data],
         ["data", "check", files.bad_data],
+        ["data", "show", files.bad_data, "--model", files.absent],
         ["data", "curate", files.data, "--output", str(files.out / "curated.jsonl")],
         ["data", "next", files.data, "--model", files.absent, "--output", str(files.out / "next.jsonl")],
         ["serve", files.servable, "--dry-run", "--state", str(files.out / "state"), "--context", "64"],

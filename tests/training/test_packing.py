@@ -89,7 +89,7 @@ def test_a_model_that_ignores_positions_is_found_out(tmp_path: Path) -> None:
 
 
 def test_without_packing_the_order_is_random_and_rows_are_padded(tmp_path: Path) -> None:
-    settings = RunSettings("m", "d", "o", batch=5, gradient_accumulation=1, context=64, dtype="fp32", packing=False)
+    settings = RunSettings("m", "d", "o", batch=5, gradient_accumulation=1, context=64, dtype="fp32", share_rows=False)
     trainer = trainer_for("llama", tmp_path, settings)
     assert trainer.args.train_sampling_strategy == "random"
     assert batch_of(trainer)["input_ids"].shape == (5, 9)
