@@ -82,6 +82,30 @@ def download(id: str, revision: str | None = None, *, offline: bool = False, als
     code "gated" where the terms were not accepted or the token opens nothing, "no_weights" for everything else that
     keeps the files away.
     """
+    patterns = (*_LOADED, *also)
+    wanted = [] if offline else [name for name in listed(id, revision) if is_wanted(name, patterns)]
+    chosen = [_literal(name) for name in wanted] or list(patterns)
+    return _snapshot(id, revision, chosen, None if wanted else ["*/*", _SECOND_COPIES], offline=offline)
+
+
+def download_data(id: str, revision: str | None, names: Sequence[str], *, offline: bool = False) -> Path:
+    """The folder with the files `names` and the card of the data set `org/name`, in huggingface_hub's cache.
+
+    Raises as `download` does.
+    """
+    chosen = [_literal(name) for name in (*names, "README.md")]
+    return _snapshot(id, revision, chosen, None, offline=offline, repo_type="dataset")
+
+
+def _snapshot(
+    id: str,
+    revision: str | None,
+    patterns: Sequence[str],
+    ignored: Sequence[str] | None,
+    *,
+    offline: bool,
+    repo_type: str = "model",
+) -> Path:
     endpoint = endpoint_in_force()  # before the import, which itself fails on an address that cannot be parsed
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
@@ -91,15 +115,14 @@ def download(id: str, revision: str | None = None, *, offline: bool = False, als
     home = os.environ.get("HF_HOME")
     if not sys.stderr.isatty():
         disable_progress_bars()
-    patterns = (*_LOADED, *also)
     try:
-        wanted = [] if offline else [name for name in _listed(id, revision) if is_wanted(name, patterns)]
         return Path(
             snapshot_download(
                 id,
                 revision=revision,
-                allow_patterns=[_literal(name) for name in wanted] or list(patterns),
-                ignore_patterns=None if wanted else ["*/*", _SECOND_COPIES],
+                repo_type=repo_type,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(ignored) if ignored else None,
                 local_files_only=offline,
                 endpoint=endpoint,
                 cache_dir=os.environ.get("HF_HUB_CACHE") or (f"{home}/hub" if home else None),
@@ -134,8 +157,10 @@ def is_wanted(name: str, patterns: Sequence[str] = _LOADED) -> bool:
     )
 
 
-def _listed(id: str, revision: str | None) -> list[str]:
-    """Names of all files of a repository; [] where the Hub does not answer, and the cache may hold them.
+def listed(id: str, revision: str | None) -> list[str]:
+    """Names of all files of a repository, or of the data set `datasets/org/name`.
+
+    [] where the Hub does not answer, and the cache may hold them.
 
     Raises RemoteError(code="no_weights") where another host or another commit answers: huggingface_hub would follow it.
     """

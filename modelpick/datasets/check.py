@@ -9,6 +9,7 @@ from typing import Any
 from modelpick.datasets import personal_data
 from modelpick.datasets.duplicates import OnProgress, first_matches, first_of_each, normalized
 from modelpick.datasets.examples import Example, Problem
+from modelpick.datasets.hub_data import source_of
 from modelpick.datasets.read import FEWEST_EXAMPLES, DataFile, read
 from modelpick.licensing.license_check import judge_sources
 
@@ -115,8 +116,9 @@ def check_data(
         if held_out
         else ()
     )
-    sources = tuple(sorted({example.source for example in data.examples if example.source}))
-    verdict, reasons = judge_sources(sources, policy)
+    of_hub = source_of(path)
+    sources = tuple(sorted({example.source for example in data.examples if example.source}.union(of_hub)))
+    verdict, reasons = judge_sources(sources, policy, offline=not of_hub)
     severity: Any = "error" if verdict == "deny" else "warning"
     problems = [
         *data.problems,

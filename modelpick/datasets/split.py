@@ -7,6 +7,7 @@ from pathlib import Path
 
 from modelpick.datasets.duplicates import normalized
 from modelpick.datasets.examples import Example
+from modelpick.datasets.hub_data import source_of
 from modelpick.datasets.read import read_for_training
 from modelpick.errors import UsageError
 
@@ -133,7 +134,8 @@ def read_data(
                 code="nothing_held_out",
             )
     test = tuple(example.last_answer_only() for example in test)  # training may have the openings of a held-out chat
-    sources = tuple(sorted({example.source for example in (*train, *test) if example.source}))
+    declared = {example.source for example in (*train, *test) if example.source}
+    sources = tuple(sorted(declared.union(source_of(file), source_of(eval_file) if eval_file else ())))
     labels = labels_of((*train, *test))
     if len(labels) == 1:
         raise UsageError(

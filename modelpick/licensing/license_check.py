@@ -173,27 +173,30 @@ def write_notices(permission: Permission, base: Path, target: Path, name: str) -
     return written
 
 
-def judge_sources(sources: Sequence[str], policy: str | Policy | None) -> tuple[Verdict, tuple[str, ...]]:
+def judge_sources(
+    sources: Sequence[str], policy: str | Policy | None, *, offline: bool = True
+) -> tuple[Verdict, tuple[str, ...]]:
     """(verdict, reasons) of the policy's training-data rules on the sources that examples declare.
 
-    The sources are judged as the data sets of a model under a permissive license, so that only the data count.
+    The sources are judged as the data sets of a model under a permissive license, so that only the data count; their
+    cards are asked of the Hub unless `offline`.
     """
     if not sources:
         return Verdict.ALLOW, ()
     ours = Model(id="local/declared-data", origin="folder", license="apache-2.0", datasets=tuple(sorted(set(sources))))
-    judgement = judge_model(ours, policy=policy)
+    judgement = judge_model(ours, policy=policy, offline=offline)
     reasons = tuple(reason.text for reason in judgement.reasons if reason.code.startswith("training_data"))
     return (judgement.verdict if reasons else Verdict.ALLOW), reasons
 
 
 def refuse_restricted_data(
-    sources: Sequence[str], policy: str | Policy | None, reviewed_by: str | None
+    sources: Sequence[str], policy: str | Policy | None, reviewed_by: str | None, *, offline: bool = True
 ) -> tuple[str, ...]:
     """What the policy says of declared data sources.
 
     Raises LicenseDeniedError(code="data_denied") or LicenseReviewError(code="data_review"), as `require` for a model.
     """
-    verdict, reasons = judge_sources(sources, policy)
+    verdict, reasons = judge_sources(sources, policy, offline=offline)
     if verdict is Verdict.DENY:
         raise LicenseDeniedError(
             f"the policy denies the training data: {reasons[0]}", fix="leave those examples out", code="data_denied"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import index, lookup
+from modelpick.datasets import hub_data
 from modelpick.datasets.forms import parse_columns
 from modelpick.datasets.replay import with_replay
 from modelpick.datasets.split import Data, DataRecord, read_data, with_validation
@@ -126,6 +127,9 @@ def finetune(request: Request, screen: Screen, stop: threading.Event | None = No
 def _finetune(request: Request, screen: Screen, signals: StopSignals) -> FinetuneResult:
     require_train()
     asked = {name: value for name, value in request.settings.items() if value is not None}
+    for name in ("data", "eval_data"):
+        if asked.get(name):
+            asked[name] = str(hub_data.local(str(asked[name]), offline=request.offline))
     options = run_folder.with_absolute_paths(current_names(RunSettings, asked))
     output = Path(_required(options, "output"))
     run_folder.refuse_existing(output, resume=request.resume)
@@ -192,7 +196,10 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
     if not Path(settings.model).is_dir():  # what was judged is what is trained
         revision = {"revision": permission.revision} if permission.revision else {}
         options = {**options, "model": permission.model, **revision}
-    data_notes = license_check.refuse_restricted_data(data.sources, request.policy, request.reviewed_by)
+    of_hub = hub_data.source_of(Path(settings.data))
+    data_notes = license_check.refuse_restricted_data(
+        data.sources, request.policy, request.reviewed_by, offline=request.offline or not of_hub
+    )
     return _Run(request, options, output, data, data_notes, permission, record, earlier)
 
 

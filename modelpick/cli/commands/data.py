@@ -10,6 +10,7 @@ import typer
 from modelpick.catalog.architecture import Kind
 from modelpick.cli.options import PolicyName, whole_number
 from modelpick.cli.output import Output, Waiting
+from modelpick.datasets import hub_data
 from modelpick.datasets.check import AsTrained, check_data, estimated_tokens
 from modelpick.datasets.curate import curate_examples
 from modelpick.datasets.examples import Example, Problem
@@ -59,7 +60,7 @@ def check(
     with Waiting(out) as on_progress:
         as_trained, known = _as_trained(model) if model else (None, None)
         report = check_data(
-            Path(file),
+            hub_data.local(file),
             held_out=Path(held_out) if held_out else None,
             context=limit or known,
             as_trained=as_trained,
@@ -95,7 +96,7 @@ def show(
 
     number = whole_number("--line", line)
     with Waiting(out) as on_progress:
-        data = read(Path(file), columns=parse_columns(columns), on_progress=on_progress)
+        data = read(hub_data.local(file), columns=parse_columns(columns), on_progress=on_progress)
         example = shown_example(data, number)
         tokenizer, kind, _ = _tokenizer_of(model)
         shown = show_example(example, tokenizer, kind)
