@@ -37,7 +37,8 @@ def trainer_for(family: str, folder: Path, settings: RunSettings) -> Any:
             torch.nn.init.normal_(parameter, std=0.1)
     hooks = train.RunHooks(lambda event: None, None, threading.Event())
     encoded = Encoded(ROWS, 0, 0, max(LENGTHS), sum(LENGTHS))
-    return train.build_trainer(settings, replace(loaded, model=model), encoded, folder / "out", hooks)
+    prepared = train.Prepared(replace(loaded, model=model), encoded)
+    return train.build_trainer(settings, prepared, folder / "out", hooks)
 
 
 def loss_and_gradients(trainer: Any, batch: dict[str, Any], items: Any) -> tuple[float, list[Any]]:
