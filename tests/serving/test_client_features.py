@@ -36,7 +36,9 @@ def serving(folder: Path, file: Path) -> Iterator[dict[str, Any]]:
     line = [sys.executable, "-m", "modelpick", "serve", str(file), "--context", "1024"]
     line += ["--concurrency", "2", "--port", str(free_port("127.0.0.1")), "--state", str(folder / "state")]
     path = f"{folder / 'bin'}:{os.environ['PATH']}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder), "PATH": path, "LLAMA_ARG_REPACK": "0"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder), "PATH": path}
+    # One thread: those of a busy machine wait for each other at every layer.
+    environment |= {"LLAMA_ARG_REPACK": "0", "LLAMA_ARG_THREADS": "1"}
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen([*line, "--offline", "--json"], stdout=out, stderr=err, env=environment, cwd=folder)
     try:

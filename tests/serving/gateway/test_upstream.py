@@ -179,7 +179,7 @@ def test_an_answer_that_is_left_ends_at_the_server_and_what_nobody_takes_stays_t
             async with server.ask("POST", "/x", [(b"Host", b"localhost")], b"body", seconds=20.0) as reply:
                 assert await anext(aiter(reply.pieces()))
                 before = -1
-                while before != sent[0]:  # until nothing moves any more
+                while before != sent[0] and sent[0] < 2**26:  # until nothing moves any more
                     before = sent[0]
                     await asyncio.sleep(0.1)
                 assert reply._connection._unread <= upstream._MOST_UNREAD + 2**18  # one read of asyncio's more
