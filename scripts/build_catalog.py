@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import catalog_encoders
 import catalog_laws as laws
 import catalog_quantized
 import use_scores
@@ -80,6 +81,7 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             row["quality"] = quality_of(score, boards)
         if fact["id"].lower() in for_use:
             row["quality_by_use"] = for_use[fact["id"].lower()]
+        catalog_encoders.add_encoder_shape(row)
         complete_from_shape(row)
         rows.append(row)
     rows = [compact(row) for row in catalog_quantized.completed(rows)]
