@@ -82,11 +82,10 @@ def keeps_apart(model: Any) -> bool:
     alone = list(range(_TRIED))
 
     def logits(ids: list[int], positions: list[int]) -> Any:
-        inputs = {
-            "input_ids": torch.tensor([ids], device=device),
-            "position_ids": torch.tensor([positions], device=device),
-        }
-        return model(**inputs, use_cache=False).logits[0, -_TRIED:].float()
+        # Two rows, as a micro-batch has: flash attention of transformers 5.23 reads the positions of a single row only.
+        inputs = torch.tensor([ids, ids[::-1]], device=device)
+        placed = torch.tensor([positions, positions], device=device)
+        return model(input_ids=inputs, position_ids=placed, use_cache=False).logits[0, -_TRIED:].float()
 
     was_training = model.training
     model.eval()

@@ -88,6 +88,13 @@ def test_a_model_that_ignores_positions_is_found_out(tmp_path: Path) -> None:
     model.forward = lambda *given, position_ids=None, **names: forward(*given, **names)
     assert not packing.keeps_apart(model)
 
+    def one_row_only(*given: Any, position_ids: Any, **names: Any) -> Any:
+        several = names["input_ids"].shape[0] > 1  # as flash attention does
+        return forward(*given, position_ids=None if several else position_ids, **names)
+
+    model.forward = one_row_only
+    assert not packing.keeps_apart(model)
+
 
 def test_without_packing_the_order_is_random_and_rows_are_padded(tmp_path: Path) -> None:
     settings = RunSettings("m", "d", "o", batch=5, gradient_accumulation=1, context=64, dtype="fp32", share_rows=False)

@@ -23,7 +23,10 @@ from modelpick.loading import load, tokenize
 from modelpick.loading.environment import silence_libraries
 from modelpick.loading.show import show_example, shown_example
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="Examples: JSONL, CSV or Parquet; text may be .gz or .zst.")]
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="Examples: JSONL, CSV, Parquet or Arrow, also compressed; or a Hub data set."),
+]
 Budget = Annotated[str, typer.Option("--budget", metavar="N", help="Most examples to keep.")]
 Into = Annotated[str, typer.Option("--output", metavar="FILE.jsonl", help="Output file for the chosen examples.")]
 Columns = Annotated[
@@ -207,7 +210,9 @@ def _as_trained(model: str) -> tuple[AsTrained, int | None]:
         with silence_libraries():
             made = tokenize.tokenized([side for example in examples for side in example.sides()], tokenizer, kind)
         widths = iter(tokenize.lengths(made))
-        lengths = [max(next(widths) for _ in example.sides()) for example in examples]
+        longest_sides = (max(next(widths) for _ in example.sides()) for example in examples)
+        # What its template refuses has no rows: its length is estimated.
+        lengths = [width or estimated_tokens(one) for one, width in zip(examples, longest_sides, strict=True)]
         return lengths, [problem for one in made for problem in one.problems]
 
     return as_trained, longest
