@@ -27,8 +27,10 @@ from modelpick.planning.recommend import (
     ExampleJob,
     RecommendAnswer,
     Recommendation,
+    Recommendations,
 )
 from modelpick.planning.rejection import Rejection
+from modelpick.planning.relax import relaxations
 from modelpick.planning.request import DEFAULT_DATA, Caps, PlanRequest, SearchFacts
 from modelpick.planning.workloads import unset
 from modelpick.speed import calibration, calibration_file
@@ -103,20 +105,30 @@ def recommend(
     priced = (filters.own,) if filters.own else discounted_offers(
         region=where, market=market, discounts=resolved.discounts
     )  # fmt: skip
-    found = ranking.recommend(
-        catalog.models.values(),
-        work,
-        filters,
-        priced,
-        judge=judged,
-        place=search,
-        copies_of=lambda model: catalog.copies_of(model.id),
-        unset=frozenset() if isinstance(workload, Workload) else unset(workload or {}),
-        caps=Caps(max_usd_per_hour=filters.most_per_hour(facts().rates)),
-    )
+    left_open = frozenset() if isinstance(workload, Workload) else unset(workload or {})
+
+    def ranked(filters: Filters, work: Workload) -> Recommendations:
+        return ranking.recommend(
+            catalog.models.values(),
+            work,
+            filters,
+            priced,
+            judge=judged,
+            place=search,
+            copies_of=lambda model: catalog.copies_of(model.id),
+            unset=left_open,
+            caps=Caps(max_usd_per_hour=filters.most_per_hour(facts().rates)),
+        )
+
+    def passing(filters: Filters, work: Workload) -> list[Recommendation]:
+        rows = ranked(filters, work).passed
+        return [replace(row, month=serving_month(row.placement.offer, facts().rates)) for row in rows]
+
+    found = ranked(filters, work)
+    emptied_by = () if found.passed else relaxations(filters, work, passing)
     head = [_completed(row, filters, priced) for row in found.passed[:finetune_rows]]
     found = replace(found, passed=(*head, *found.passed[finetune_rows:]))
-    return RecommendAnswer(found, chosen, work, filters, where, market, catalog)
+    return RecommendAnswer(found, chosen, work, filters, where, market, catalog, emptied_by)
 
 
 def _completed(row: Recommendation, filters: Filters, priced: Sequence[Offer]) -> Recommendation:

@@ -98,6 +98,19 @@ class LeftOut:
     cause: Cause | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """A filter as it is typed, how many models pass without it alone, and the nearest change that lets one pass."""
+
+    filter: str
+    passes: int
+    nearest: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """One element of `emptied_by` in `recommend --json`."""
+        return {"filter": self.filter, "passes_without": self.passes, "nearest": self.nearest}
+
+
 def not_asked_for(model: Model, filters: Filters) -> LeftOut | None:
     """Why a model is not one that the user asked for: by publisher, languages, size and score."""
     return _of_another_publisher(model, filters) or _language(model, filters) or _size(model, filters) or _score(

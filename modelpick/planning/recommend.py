@@ -21,6 +21,7 @@ from modelpick.planning.filters import (
     GPU_COUNTS,
     Filters,
     LeftOut,
+    Relaxation,
     SortKey,
     base_model,
     not_asked_for,
@@ -296,6 +297,7 @@ class RecommendAnswer:
     region: str
     market: Market
     catalog: CatalogFacts
+    emptied_by: tuple[Relaxation, ...] = ()  # where no model passes: the filters that do it, each by itself
 
     def as_json(self, limit: int | None = 20) -> dict[str, object]:
         """The contract's object (without the schema version): the first `limit` rows and all the rejected."""
@@ -316,6 +318,7 @@ class RecommendAnswer:
                 {"model": left.model, "reason_code": left.code, "reason": left.reason, "cause": left.cause}
                 for left in self.recommendations.rejected
             ],
+            "emptied_by": [one.as_json() for one in self.emptied_by],
             "assumptions": [*self.taken_for_granted, *ASSUMPTIONS],
             "sources": sorted(
                 {row.placement.offer.source for row in rows if row.placement.offer.source}

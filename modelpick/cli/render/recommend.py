@@ -24,7 +24,12 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
     console.print(styled((answer.policy.name, "bold"), asked))
     console.print()
     if not shown:
-        console.print("No model passes. The reasons are counted below; loosen the most frequent filter first.")
+        console.print("No model passes.")
+        for one in answer.emptied_by:
+            nearest = f"; {one.nearest}" if one.nearest else ""
+            console.print(f"Without {one.filter}: {one.passes}{nearest}.", markup=False)
+        if not answer.emptied_by:
+            console.print("No filter does that by itself: loosen several. The reasons are counted below.")
         if any(left.code == "price_unknown" for left in answer.recommendations.rejected):
             console.print(_ask_aws(answer.region), markup=False)
     else:
