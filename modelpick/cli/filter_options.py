@@ -81,7 +81,7 @@ class FilterOptions:
             min_parameters=low,
             max_parameters=high,
             min_score=amount("--min-score", self.min_score),
-            families=families_named(self.family),
+            families=families_named("any" if self.gpus == "any" and self.family is None else self.family),
             instances=tuple(
                 embedded.instance(name).name for name in _listed("--instance", self.instance, "g5.xlarge,g6.xlarge")
             ),
@@ -127,8 +127,15 @@ class FilterOptions:
         return {"gpus": gpus, "stack": None if engine is None else STACKS[engine]}
 
 
-def agree(filters: Filters, task: str) -> None:
-    """Raises UsageError for filters that say nothing of the task."""
+def agree(filters: Filters, task: str, engine: str | None) -> None:
+    """Raises UsageError for filters that say nothing of the task, or of what none of our servers is for."""
+    if task == "serve" and filters.use_case in FINDERS and (engine is not None or filters.limits.asked):
+        flag = "--engine" if engine is not None else "limits on the wait"
+        raise UsageError(
+            f"{flag} does not apply to --for {filters.use_case}: `serve` starts no server for it",
+            fix=f"leave out {flag}",
+            code="contradiction",
+        )
     if task == "serve":
         return
     if filters.use_case in FINDERS:

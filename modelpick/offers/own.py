@@ -36,7 +36,8 @@ _ASSUMED: Mapping[str, str] = {
     "server": "your own card: nothing runs on it but the model, and error correction is on",
     _SHARED: f"memory shared with the CPU: its GPU may have {100 * SHARED_SHARE:.0f} % of it, macOS's least",
 }
-_ONLY_MEMORY = "only its memory was named: the rest is the least of what is known of such cards"
+_ONLY_MEMORY = "only its memory was named: taken for the slowest NVIDIA card of that size from Ampere (2020) on"
+_ONLY_SHARED = "only its memory was named: taken for the slowest chip that is known to share it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def own_offer(gpu: str | None = None, memory: str | None = None) -> Offer:
     if sized is not None:
         if memory is not None:
             raise UsageError("--gpu and --memory both name a memory", fix="give one of them", code="contradiction")
-        discrete = [card for card in cards() if card.gib is not None and card.gpu.compute_capability]
+        discrete = [card for card in cards() if card.gib is not None and card.gpu.bf16]
         return _offer(_slowest(discrete, _gib("--gpu", name), "card", "desktop"), count)
     card = _named(name)
     if card.gib is None:
@@ -138,7 +139,7 @@ def _offer(card: OwnGpu, count: int) -> Offer:
         spot=None,
         source=sources,
     )
-    assumed = (_ASSUMED[form], *((card.gpu.note,) if card.gpu.note == _ONLY_MEMORY else ()))
+    assumed = (_ASSUMED[form], *((card.gpu.note,) if card.gpu.note in (_ONLY_MEMORY, _ONLY_SHARED) else ()))
     return Offer(machine, "", "own", None, sources, None, availability="offered", assumed=assumed)
 
 
@@ -159,7 +160,7 @@ def _slowest(known: Iterable[OwnGpu], gib: float, what: str, form: str) -> OwnGp
         gemm_bf16_tflops=None,
         bf16=all(card.gpu.bf16 for card in alike),
         fp8=all(card.gpu.fp8 for card in alike),
-        note=_ONLY_MEMORY,
+        note=_ONLY_SHARED if form == _SHARED else _ONLY_MEMORY,
         sources={"bandwidth": f"as {slowest.name}"},
     )
     return OwnGpu(gpu, form, gib)

@@ -185,20 +185,23 @@ def estimate_many(
     workload: Workload | Mapping[str, object],
     *,
     instance: str | None = None,
+    own: Offer | None = None,
     region: str | None = None,
     offline: bool = True,
 ) -> list[MemoryReport | ModelpickError]:
     """One report, or the error in its place, for each of `models`: memory by part, and every GPU it is held against.
 
-    `instance` is the type the report is about. Where names are given and no method is among them, the set-ups that
-    people plan for are summarized as well. Raises UsageError for a workload or an instance that cannot be meant.
+    `instance` is the type the report is about, or `own` the card of one's own (offers.own.own_offer). Where names are
+    given and no method is among them, the set-ups that people plan for are summarized as well. Raises UsageError for a
+    workload or an instance that cannot be meant.
     """
     work = workload if isinstance(workload, Workload) else workload_from(workload)
     options = work.as_json() if isinstance(workload, Workload) else workload
     resolved = settings.load({"region": region})
-    priced = discounted_offers(region=resolved.region, discounts=resolved.discounts)
+    rented = discounted_offers(region=resolved.region, discounts=resolved.discounts)
     named = _named(instance)
-    on = next((offer for offer in priced if offer.instance.name == named), None)
+    on = own or next((offer for offer in rented if offer.instance.name == named), None)
+    priced = rented if own is None else (own, *rented)
     unnamed = not isinstance(workload, Workload) and workload.get("method") in (None, "auto")
     any_method = unnamed and work.method != "gguf"
 
@@ -209,7 +212,7 @@ def estimate_many(
             told = report.report(subject, as_far_as_the_model_takes(subject, work, options), priced, facts(), on)
             if not any_method:
                 return told
-            return replace(told, setups=summaries(subject, told.architecture, options, priced, facts()))
+            return replace(told, setups=summaries(subject, told.architecture, options, rented, facts()))
         except ModelpickError as error:
             return error
 

@@ -18,12 +18,14 @@ from modelpick.licensing.verdict import Judgement
 from modelpick.offers.price import Market, Offer
 from modelpick.planning.cost import MonthCost
 from modelpick.planning.filters import (
+    FINDERS,
     GPU_COUNTS,
     Filters,
     LeftOut,
     Relaxation,
     SortKey,
     base_model,
+    languages_named,
     not_asked_for,
     not_licensed,
     of_another_kind,
@@ -112,7 +114,8 @@ def recommend(
     chosen of a fine-tuning for each GPU (PlanRequest). `copies_of`: the published copies of a model's weights, each
     judged by itself before it is taken. `caps`: those of `filters` where none are given.
     """
-    if filters.own is not None and not filters.own.instance.gpu.cuda and workload.method == "auto":
+    without_cuda = filters.own is not None and not filters.own.instance.gpu.cuda
+    if without_cuda and workload.method == "auto" and filters.use_case not in FINDERS:
         workload = replace(workload, method="gguf", stack="llama.cpp")
     any_gpus = filters.any_gpus or filters.own is not None
     works = [_sharded(workload, gpus) for gpus in GPU_COUNTS] if any_gpus else [workload]
@@ -127,7 +130,7 @@ def recommend(
             left_out = not_licensed(judgement, filters) or base_model(model, workload, filters.use_case)
         if left_out is None:
             requests = [(_request(model, work, unset, filters), some) for work, some in tried]
-            if workload.task == "serve" and (copies := tuple(copies_of(model))):
+            if workload.task == "serve" and filters.use_case not in FINDERS and (copies := tuple(copies_of(model))):
                 may_use = _may_use(judge, filters)
                 requests = [(replace(one, copies=copies, may_use=may_use), some) for one, some in requests]
             placement = min((placement_of(one, some, caps, place) for one, some in requests), key=_cheaper)
@@ -157,6 +160,11 @@ def _cheaper(outcome: Placement | LeftOut) -> tuple[Any, ...]:
 def _request(model: Model, workload: Workload, unset: frozenset[str], filters: Filters) -> PlanRequest:
     if workload.task == "finetune":
         return PlanRequest(model, finetune=workload, unset=unset)
+    if filters.use_case in FINDERS:
+        texts = replace(workload, generate=0)
+        if "context" in unset:
+            texts = as_far_as_the_model_takes(model, texts, {})
+        return PlanRequest(model, serve=texts, encodes=True)
     if "generate" in unset and "context" not in unset:  # after a prompt that is named: what the model's limit leaves
         workload = as_far_as_the_model_takes(model, workload, {"context": workload.context})
     limits = filters.limits if filters.limits.asked else None
@@ -264,6 +272,9 @@ ASSUMPTIONS = (
 GGUF_MADE = "GGUF: a Q4_K_M file, published or made of the repository's weights by llama.cpp's converter"
 
 
+NO_SERVER = "embedding and reranking: memory as transformers takes it in 16 bits; `modelpick serve` starts no server"
+
+
 class CatalogFacts(Protocol):
     """What the answer tells of the catalog it ranked (catalog.index.Catalog)."""
 
@@ -313,7 +324,10 @@ class RecommendAnswer:
             "region": None if self.filters.own else self.region,
             "sort": self.filters.sort,
             "passed": len(self.recommendations.passed),
-            "recommendations": [row_as_json(row, rank) for rank, row in enumerate(rows, 1)],
+            "recommendations": [
+                {**row_as_json(row, rank), "languages": dict(self.languages_of(row))}
+                for rank, row in enumerate(rows, 1)
+            ],
             "rejected": [
                 {"model": left.model, "reason_code": left.code, "reason": left.reason, "cause": left.cause}
                 for left in self.recommendations.rejected
@@ -326,11 +340,17 @@ class RecommendAnswer:
             ),
         }
 
+    def languages_of(self, row: Recommendation) -> Mapping[str, str]:
+        """Of each language asked for, who names it for the row's model: `card`, or `others`."""
+        return languages_named(row.model, self.filters.languages)
+
     @property
     def taken_for_granted(self) -> tuple[str, ...]:
         """What this answer alone rests on, in sentences: one's own card, and files that may have to be made."""
         own = self.filters.own.assumed if self.filters.own else ()
         shown = self.recommendations.passed
+        if self.filters.use_case in FINDERS:
+            return (*own, NO_SERVER)
         return (*own, GGUF_MADE) if any(row.placement.memory.workload.method == "gguf" for row in shown) else own
 
     def why_not(self, name: str) -> LeftOut | int | None:

@@ -198,6 +198,7 @@ class MemoryReport:
             "model": self.model.id,
             "revision": self.model.revision,
             **self.memory.as_json(),
+            "assumptions": [*self.memory.assumptions, *(self.on.assumed if self.on is not None else ())],
             "device_high_gib": self.device.high / GIB,
             "on": self.on.instance.name if self.on else None,
             "not_placed": self.refusal.as_json() if self.refusal else None,

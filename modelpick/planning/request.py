@@ -86,6 +86,7 @@ class PlanRequest:
     load; `one_server`: a placement has to keep them by itself. `copies`: published copies of the model's weights, of
     which `may_use` tells whether the policy lets them be used (asked of those alone that a place is found for). `bits`:
     of each weight, where that is all that is asked of them. `converted`: GGUF files may be made of the weights first.
+    `encodes`: it turns texts into vectors or scores, which none of our servers does.
     """
 
     model: Model
@@ -102,6 +103,7 @@ class PlanRequest:
     may_use: Callable[[Model], bool] = _anything
     bits: int | None = None
     converted: bool = False
+    encodes: bool = False
 
     @property
     def tasks(self) -> list[tuple[Task, Workload]]:

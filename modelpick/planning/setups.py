@@ -91,6 +91,8 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     """The set-ups to try in turn, the preferred engine first, or why the model has none whatever the offer."""
     model = request.model
     architecture = request.architecture or architecture_of(model)
+    if request.encodes and request.serve is not None:
+        return _encoding(request, request.serve, architecture, facts)
     if request.serve is not None:
         request = replace(request, serve=as_held(request.serve, architecture))
     for _, workload in request.tasks:
@@ -146,6 +148,21 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     return tuple(setups)
 
 
+def _encoding(
+    request: PlanRequest, workload: Workload, architecture: Architecture, facts: SearchFacts
+) -> tuple[Setup, ...] | Rejection:
+    """The one set-up of a model that embeds or ranks: its weights as transformers holds them, a batch of whole texts,
+    no server of ours (docs/decisions/0074). What the table says of hardware holds for whatever else serves it."""
+    workload = replace(as_held(workload, architecture), stack="transformers", generate=0)
+    if (unheld := format_problem(architecture, workload)) is not None:
+        return rejection_of(unheld, "engine")
+    if (problem := context_problem(architecture.longest, workload.context, 0)) is not None:
+        return rejection_of(problem, "context")
+    concerned = applicable(facts.rules, facts.subject_of(request.model, workload))
+    rules = tuple(rule for rule in concerned if rule.names_gpu)
+    return (Setup(request.model, architecture, (), workload, None, rules, (), request.traced),)
+
+
 @dataclass(frozen=True)
 class WeightsChoice:
     """One kind of weights to try, for a server or a fine-tuning. What its set-ups are is worked out when first asked.
@@ -193,7 +210,9 @@ def choices_for(
     architecture = request.architecture or architecture_of(request.model)
     request = replace(request, architecture=architecture)
     listed = list(loadable(request.model, architecture, request.copies, served.method))
-    if request.bits is not None:
+    if request.encodes and served.method == "auto":
+        listed = listed[:1]
+    elif request.bits is not None:
         listed = [weights for weights in listed if weights.bits == request.bits]
     elif served.method != "auto" and (not listed or listed[0].copied):
         listed.insert(0, LoadableWeights(request.model, served.method, 0, request.model, architecture))

@@ -1,13 +1,19 @@
 """asks.toml, the table of what users ask, is one a ranking can be held to: its names are in the catalog."""
 
+import dataclasses
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from modelpick.catalog import index
+from modelpick.cli.filter_options import FilterOptions, agree
+from modelpick.cli.main import register
+from modelpick.planning.load import LoadLimits
+from modelpick.workload import Workload, workload_from
 
 _ASKS: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("asks.toml").read_text())["ask"]
 
@@ -30,3 +36,16 @@ def test_every_name_that_is_accepted_is_a_model_and_enough_remain(ask: dict[str,
     ]
     # Fewer could not fill the rows, and many more would be no expert's choice.
     assert ask["at_least"] <= len(remaining) <= 400
+
+
+@pytest.mark.parametrize("ask", _ASKS, ids=lambda ask: ask["user"])
+def test_every_ask_is_typed_in_words_that_recommend_takes(ask: dict[str, Any]) -> None:
+    app = typer.Typer()
+    register(app, "recommend")
+    typed = typer.main.get_command(app).make_context("recommend", list(ask["words"])).params
+    filtered = FilterOptions(**{field.name: typed[field.name] for field in dataclasses.fields(FilterOptions)})
+    filters = dataclasses.replace(filtered, sort="quality").filters(bool(typed["strict"]), LoadLimits())
+    named = {name: typed[name] for name in ("task", "method") if typed[name]}
+    work = workload_from({**named, **filtered.workload()})
+    assert isinstance(work, Workload)
+    agree(filters, work.task, filtered.engine)

@@ -1,13 +1,17 @@
 """The gates before the search: what was asked for, and what is said of a model that nobody says enough about."""
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from modelpick import api
 from modelpick.catalog import index, languages
 from modelpick.catalog.model import Capability, Model
 from modelpick.catalog.size import named_parameters, said_parameters
+from modelpick.cli.render.recommend import draw_answer
 from modelpick.errors import UsageError
 from modelpick.offers import embedded
 from modelpick.planning.cost import serving_month
@@ -90,6 +94,17 @@ def test_what_a_card_says_and_what_others_say_are_kept_apart() -> None:
         left = not_asked_for(unnamed, asked)
         assert left is not None
         assert left.code == code
+
+
+def test_a_row_says_who_names_its_languages() -> None:
+    found = api.recommend(
+        filters=Filters(languages=("zh",), use_case="chat", max_parameters=2 * 10**9), finetune_rows=1
+    )
+    said = {row["languages"]["zh"] for row in found.as_json(None)["recommendations"]}  # type: ignore[attr-defined]
+    assert said == {"card", "others"}
+    stream = io.StringIO()
+    draw_answer(Console(file=stream, width=80), found, None, False)
+    assert "Chinese: named by others, not by the card, of " in stream.getvalue()
 
 
 def test_a_language_is_known_by_each_of_its_names_and_no_other_word_is_one() -> None:

@@ -3,8 +3,11 @@
 import pytest
 
 from modelpick import api
+from modelpick.catalog.model import Capability
+from modelpick.offers import embedded
 from modelpick.offers.own import own_offer
 from modelpick.planning.filters import Filters
+from modelpick.planning.recommend import NO_SERVER
 
 _SMALL = 4_000_000_000
 
@@ -49,3 +52,31 @@ def test_nothing_is_tuned_where_cuda_does_not_run() -> None:
     row = answer(None, "64GiB").recommendations.passed[0]
     assert row.finetune is None
     assert "CUDA" in (row.finetune_why or "")
+
+
+@pytest.mark.parametrize("use", ["embedding", "rerank"])
+def test_what_searches_is_placed_by_a_batch_of_texts_without_a_server(use: Capability) -> None:
+    found = api.recommend(workload={"batch": 32, "context": 512}, filters=Filters(use_case=use), finetune_rows=0)
+    assert found.recommendations.passed
+    for row in found.recommendations.passed:
+        assert use in row.model.capabilities
+        assert row.placement.engine is None
+        work = row.placement.memory.workload
+        assert (work.batch, work.context, work.generate, work.stack) == (32, 512, 0, "transformers")
+    assert NO_SERVER in found.as_json(1)["assumptions"]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("typed", ["RTX 4090", "24GiB", "2x RTX 3060 12GB"])
+def test_an_estimate_is_held_against_a_card_of_ones_own(typed: str) -> None:
+    own = own_offer(typed)
+    (report,) = api.estimate_many(["Qwen/Qwen3-0.6B"], {"context": 2048, "batch": 1}, own=own, offline=True)
+    assert isinstance(report, api.MemoryReport)
+    assert report.on is own
+    assert report.fit_on(own).fits
+    assert len(report.fits) == 1 + len(embedded.instances())
+    body = report.as_json(solve=True)
+    assert set(own.assumed) <= set(body["assumptions"])
+    assert body["fits"][0]["usd_per_hour"] is None
+    (large,) = api.estimate_many(["Qwen/Qwen3-32B"], {"method": "bf16"}, own=own, offline=True)
+    assert isinstance(large, api.MemoryReport)
+    assert not large.fit_on(own).fits

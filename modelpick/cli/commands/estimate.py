@@ -1,5 +1,6 @@
 """`modelpick estimate`: does it fit? Memory by part, against every GPU."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -10,9 +11,12 @@ from modelpick.cli.options import Flags, Instance, Offline, not_both
 from modelpick.cli.output import Console, Output, report_error, worst
 from modelpick.errors import EXIT_NO, EXIT_YES, ModelpickError, UsageError
 from modelpick.extras import require_train
+from modelpick.offers.own import own_offer
 from modelpick.planning.report import MemoryReport
 from modelpick.tracing.exact import exact
 from modelpick.workload import Workload
+
+_TYPE = re.compile(r"[a-zA-Z]+[0-9]\S*\.\S+")  # an instance type such as g5.xlarge; anything else names a card
 
 
 def estimate(
@@ -21,7 +25,10 @@ def estimate(
     models: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Hub ids or local folders.")] = None,
     work: Annotated[Mapping[str, object], Flags(Workload)],
     fit: Annotated[
-        str | None, typer.Option("--fit", metavar="TYPE", help="Find the most that fits this instance type.")
+        str | None,
+        typer.Option(
+            "--fit", metavar="TYPE|CARD", help='Find the most that fits an instance type, or a card: "RTX 4090", 12GiB.'
+        ),
     ] = None,
     instance: Instance = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show every part with its formula.")] = False,
@@ -36,7 +43,7 @@ def estimate(
 ) -> None:
     """GPU memory by part; the longest context and largest batch.
 
-    Against every GPU that can be rented; --fit TYPE asks for the most that fits.
+    Against every GPU that can be rented; --fit asks for the most that fits one, or a card of your own.
     """
 
     not_both("--cases", cases, "--exact", exact or None)
@@ -46,8 +53,9 @@ def estimate(
     if not models:
         raise UsageError("no model is named", fix="name one: modelpick estimate Qwen/Qwen3-8B", code="usage")
     not_both("--fit", fit, "--instance", instance)
-    on = fit or instance
-    answers = api.estimate_many(models, work, instance=on, offline=offline)
+    own = own_offer(fit) if fit is not None and not _TYPE.fullmatch(fit.strip()) else None
+    on = own.instance.name if own is not None else fit or instance
+    answers = api.estimate_many(models, work, instance=None if own else on, own=own, offline=offline)
     if exact:
         answers = [_traced(answer) for answer in answers]
     if len(models) == 1 and isinstance(answers[0], ModelpickError):

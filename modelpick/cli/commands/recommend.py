@@ -57,7 +57,7 @@ def recommend(
     chosen = judged_for(policy_asked(commercial, policy), product)
     filters = filtered.filters(strict, load.limits())
     asked = {**work, **filtered.workload()}
-    agree(filters, task := workload_from(asked).task)
+    agree(filters, task := workload_from(asked).task, filtered.engine)
     if task != "serve":
         only_serving(load.given())
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)

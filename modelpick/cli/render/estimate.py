@@ -130,6 +130,8 @@ def _draw_reach(console: Console, report: MemoryReport) -> None:
         console.print(styled(("fits", "green"), f", {outcome.free_gib:.1f} GiB free at the upper bound"))
     else:
         console.print(styled(("does not fit", "red"), f": {outcome.reason}"))
+    for text in report.on.assumed:
+        console.print(text, markup=False)
     for name, value in report.solved().items():
         if name != "change_recipe" or not outcome.fits:
             console.print(f"  {name.replace('_', ' '):20} {_shown(value)}", markup=False)

@@ -5,6 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from modelpick.catalog.languages import name_of
 from modelpick.cli.output import styled
 from modelpick.licensing.outcome import Obligation
 from modelpick.offers.price import Offer
@@ -27,7 +28,7 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
         console.print("No model passes.")
         for one in answer.emptied_by:
             nearest = f"; {one.nearest}" if one.nearest else ""
-            console.print(f"Without {one.filter}: {one.passes}{nearest}.", markup=False)
+            console.print(f"Without {one.filter}: {one.passes} pass{nearest}.", markup=False)
         if not answer.emptied_by:
             console.print("No filter does that by itself: loosen several. The reasons are counted below.")
         if any(left.code == "price_unknown" for left in answer.recommendations.rejected):
@@ -37,6 +38,8 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
         console.print()
         for mark, text in obligations:
             console.print(f"{mark} {text}", markup=False)
+        for text in _named_by_others(answer, shown):
+            console.print(text, markup=False)
         for text in answer.taken_for_granted:
             console.print(text, markup=False)
         if own is None and any(row.placement.offer.usd_per_hour is None for row in shown):
@@ -49,6 +52,16 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
 
 def _ask_aws(region: str) -> str:
     return f"To ask AWS for prices of {region}: modelpick offers --live --region {region}"
+
+
+def _named_by_others(answer: RecommendAnswer, shown: tuple[Recommendation, ...]) -> list[str]:
+    """A line for each language that was asked for and that the cards of some rows do not name."""
+    lines = []
+    for language in answer.filters.languages:
+        ids = [row.model.id for row in shown if answer.languages_of(row).get(language) == "others"]
+        if ids:
+            lines.append(f"{name_of(language)}: named by others, not by the card, of {', '.join(ids)}")
+    return lines
 
 
 def _on_own(own: Offer) -> str:
