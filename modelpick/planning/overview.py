@@ -16,7 +16,7 @@ from modelpick.memory.estimate import GIB, MemoryEstimate
 from modelpick.memory.formats import own_method
 from modelpick.offers.instance import Families
 from modelpick.offers.price import Offer
-from modelpick.planning.fit import fits, lacking_dtype, on_device
+from modelpick.planning import fit
 from modelpick.planning.placement import Placements, offers_for, place
 from modelpick.planning.rejection import Rejection, rejection_of
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
@@ -141,7 +141,7 @@ class _Subject:
 
     def memory(self, workload: Workload) -> MemoryEstimate:
         """What it takes on a GPU, wherever that is."""
-        return on_device(self.architecture, workload, self.model.parameters)
+        return fit.on_device(self.architecture, workload, self.model.parameters)
 
 
 def _summary(subject: _Subject, workload: Workload, counts: Sequence[int]) -> SetupSummary:
@@ -205,7 +205,7 @@ def _elsewhere(subject: _Subject, workload: Workload, bare: SetupSummary, refusa
     roomy = [
         offer
         for offer in tried
-        if fits(memory, offer.instance) and lacking_dtype(memory.workload, offer.instance) is None
+        if fit.fits(memory, offer.instance) and fit.lacking_dtype(memory.workload, offer.instance) is None
     ]
     priced = sorted((offer for offer in roomy if offer.usd_per_hour is not None), key=_hourly)
     return replace(

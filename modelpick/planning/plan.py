@@ -80,7 +80,10 @@ def make(
     _check_license(judgement, region)
     _check_method(request)
     for _, workload in request.tasks:
-        if (problem := launch_problem(workload) or flagless_problem(workload)) is not None:
+        problem = flagless_problem(workload)
+        if workload.task == "finetune":  # of a server only when its engine is settled: that there is none comes first
+            problem = launch_problem(workload) or problem
+        if problem is not None:
             raise problem
     found = place(request, offers, caps, facts)
     refusal = found if isinstance(found, Rejection) else found.refusal()

@@ -118,7 +118,7 @@ def test_what_a_checkpoint_would_take_and_cost_is_told_with_the_reason_that_it_i
 
 def test_recommend_chooses_for_each_gpu_what_plan_and_cost_choose() -> None:
     options = {"task": "finetune", "method": "qlora", "context": 4096, "batch": 1}
-    answer = catalog_search.recommend(workload=options, filters=Filters(instance="g6.8xlarge"), finetune_rows=0)
+    answer = catalog_search.recommend(workload=options, filters=Filters(instances=("g6.8xlarge",)), finetune_rows=0)
     rows = {row.model.id: row.placement for row in answer.recommendations.passed}
     refused = {left.model: left.code for left in answer.recommendations.rejected}
     recomputed = 0
