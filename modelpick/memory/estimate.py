@@ -4,6 +4,8 @@ A run has a few moments at which it can peak (prefill or last token; end of the 
 moment is a sum of parts; the estimate is the largest moment.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,6 +105,15 @@ def architecture_of(model: Model) -> Architecture:
         if unknown.code != "unknown_architecture" or not readable or model.parameters is None:
             raise
         shape = shapes.read_as_decoder(model.config, model.parameters)
+    if not _describes(shape, model):
+        if model.parameters is None:
+            raise CannotTellError(
+                f"{model.id} is a mixture of experts by its name, and its config.json does not tell them",
+                fix="name the repository whose config.json has num_experts, or one with a known size",
+                code="unknown_architecture",
+            )
+        shape = shapes.read_as_decoder(model.config, model.parameters, untold=True)
+    shape = _by_count(shape, model)
     positions = model.context if shape.context is None else shape.context
     if model.trained_context is not None:
         return _without_limit(shape, f"the model was trained on {model.trained_context:,} tokens")
@@ -110,6 +121,43 @@ def architecture_of(model: Model) -> Architecture:
     if limited.longest == UNLIMITED:
         return _without_limit(limited, "on how many tokens the model was trained is not known")
     return limited
+
+
+def _by_count(shape: Architecture, model: Model) -> Architecture:
+    """The shape with what the repository's parameter count says of it: its output matrix is tied where config.json does
+    not say and only so it fits the count; an encoder of another count is not known exactly (jina-embeddings-v2 calls a
+    model with gates and without positions "bert")."""
+    counted, config = model.parameters, model.config or {}
+    if counted is None or shape.parameters == counted:
+        return shape
+    if shape.kind == "encoder" and abs(shape.parameters / counted - 1) > _ALIKE:
+        said = f"config.json describes {shape.parameters:,} of the repository's {counted:,} parameters"
+        return replace(shape, exact=False, assumptions=(*shape.assumptions, said))
+    inner = config.get("text_config")
+    text = inner if isinstance(inner, Mapping) else config
+    silent = config.get("tie_word_embeddings") is None and text.get("tie_word_embeddings") is None
+    tied = replace(shape, tied=True)
+    if silent and not shape.tied and tied.parameters <= (1 + _ALIKE) * counted < shape.parameters:
+        said = "its output matrix is taken to be its embeddings: the parameter count leaves no room for both"
+        return replace(tied, assumptions=(*shape.assumptions, said))
+    return shape
+
+
+_ALIKE = 0.02  # counts that differ by less are of one model: pruned vocabularies, buffers
+# Below this share of a repository's parameters a config without experts is not taken as told. Of the embedded catalog's
+# rows, mixtures whose config lacks the keys have 0.02 to 0.13, the next ones (towers, embeddings of each layer) 0.31.
+_DESCRIBED = 0.2
+_NAMED_TOTAL = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)B-A\d+(?:\.\d+)?B", re.IGNORECASE)  # 120B-A12B: active ones follow
+
+
+def _describes(shape: Architecture, model: Model) -> bool:
+    """Whether the shape can be the model's: not where it has no experts and far fewer parameters than the repository
+    has, or where its size is not known than a name like 120B-A12B says."""
+    if shape.kind != "decoder" or any(group.experts for group in shape.layers):
+        return True
+    named = _NAMED_TOTAL.search(model.id) if model.parameters is None else None
+    total = float(named[1]) * 1e9 if named else model.parameters or 0
+    return shape.parameters >= _DESCRIBED * total
 
 
 def _without_limit(shape: Architecture, learnt: str) -> Architecture:

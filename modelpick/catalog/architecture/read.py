@@ -20,6 +20,11 @@ from modelpick.errors import CannotTellError
 _TEXT_TOWERS = ("text_config", "llm_config", "language_config", "thinker_config")
 _INHERITED = ("quantization_config", "compression_config", "torch_dtype", "dtype")  # by a text tower without its own
 _PARTS = ("attn_config", "ffn_config")  # mpt and dbrx describe attention and MLP in nested tables
+_UNTOLD = (
+    "config.json leaves out most of the parameters, as where it does not tell the experts of a mixture: all are "
+    "counted as dense, an upper bound of memory and time"
+)
+_WIDTHS = frozenset((*fields.WIDTH, *fields.EXPERT_WIDTH, "intermediate_size_mlp"))
 _SHAPES: dict[str, Architecture] = {}  # what `read` made of a config, by its text
 _MOST_SHAPES, _LONGEST_KEY = 4096, 20_000  # entries; characters: a config of a catalog row has some 300
 _DEEPEST = 3  # text_config of text_config: thinker_config.text_config is the deepest published
@@ -91,35 +96,57 @@ def _uncounted(config: Config, *, seen: bool) -> str:
     return "patch_size" if not seen and "text_config" in config and config.get("patch_size") else ""
 
 
-def read_as_decoder(config: Config, parameters: int) -> Architecture:
+def read_as_decoder(config: Config, parameters: int, *, untold: bool = False) -> Architecture:
     """A config that `read` cannot read, as a standard gated decoder; only where `parameters` is known otherwise.
 
     Every layer is taken to cache keys and values of all tokens, which is an upper bound, and the result says so; one of
-    a family with delta-rule layers is counted as both. An unstated MLP width follows from the parameter count.
+    a family with delta-rule layers is counted as both. An unstated MLP width follows from the parameter count; so does
+    that of a config which leaves out most of the parameters (`untold`): experts, counted as if each token passed all.
     Raises CannotTellError as `read` does.
     """
     text, several = _text(config)
     kind = str(text.get("model_type") or "unknown")
-    standard = standard_for(FAMILIES.get(kind))
+    known = FAMILIES.get(kind)
+    if isinstance(known, EncoderFamily):
+        return _encoder_by_count(text, kind, known, parameters)
+    standard = standard_for(known)
+    if untold:  # every layer has an MLP, which takes what is not told
+        standard = replace(standard, one_part_layers=False)
     notes: tuple[str, ...] = (f"model_type {kind!r} is read as a standard decoder that caches every layer",)
-    if integer(text, fields.WIDTH) is None and not integer(text, fields.EXPERT_WIDTH, smallest=0):
-        text = {**text, "intermediate_size": 1}
+    if untold or (integer(text, fields.WIDTH) is None and not integer(text, fields.EXPERT_WIDTH, smallest=0)):
+        text = {key: value for key, value in text.items() if key not in _WIDTHS} | {"intermediate_size": 1}
         narrow = _read(text, kind, standard, several, ())
         spare = max(parameters - narrow.parameters, 0)
         experts = max((run.experts.count for run in narrow.layers if run.experts), default=1)
         text["intermediate_size"] = spare // (3 * narrow.hidden * narrow.depth * experts) + 1
-        notes += ("the MLP width is derived from the parameter count",)
+        if untold:
+            notes = (_UNTOLD,)
+        else:
+            notes += ("the MLP width is derived from the parameter count",)
     shape = _read(text, kind, standard, several, notes)
     if not FAMILIES.get(kind, STANDARD).hybrid:
-        return replace(shape, guessed=shape.guessed or kind not in FAMILIES)
+        return replace(shape, guessed=shape.guessed or untold or kind not in FAMILIES)
     both = mixers.most(shape.hidden, max(run.attention.query_width for run in shape.layers if run.attention))
     notes = (
         *shape.assumptions,
         "config.json does not say which layers use attention: each is counted as both kinds, an upper bound",
     )
     layers_of_both = tuple(replace(run, mixer=both) for run in shape.layers)
-    guessed = shape.guessed or not FAMILIES[kind].kimi_delta  # `both` is a bound of delta rules alone
+    guessed = shape.guessed or untold or not FAMILIES[kind].kimi_delta  # `both` is a bound of delta rules alone
     return replace(shape, layers=layers_of_both, assumptions=notes, guessed=guessed)
+
+
+def _encoder_by_count(config: Config, kind: str, family: EncoderFamily, parameters: int) -> Architecture:
+    """An encoder whose positions are not stated: as many as the parameters leave room for."""
+    if integer(config, fields.CONTEXT) is not None:
+        raise missing(kind, "config.json lacks more than its positions")
+    narrow = encoders.read_encoder({**config, fields.CONTEXT[0]: 1}, kind, family)
+    positions = max((parameters - narrow.parameters) // narrow.hidden + 1, 1)
+    if positions > fields.LARGEST["context"]:
+        raise missing(kind, "config.json lacks max_position_embeddings")
+    shape = encoders.read_encoder({**config, fields.CONTEXT[0]: positions}, kind, family)
+    note = "the number of its positions is derived from the parameter count"
+    return replace(shape, context=None, exact=False, assumptions=(*shape.assumptions, note))
 
 
 def longest_of(config: Config, *, encoder: bool = False) -> int | None:
