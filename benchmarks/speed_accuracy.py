@@ -10,13 +10,16 @@ stand apart from those before; each of their models is a source, and so is each 
 it stands what is usually quoted: serving at the full memory bandwidth, training at 6 FLOPs a parameter and 40 % of the
 datasheet's peak. --rows predicts the rows of another file (the format of data/speeds.jsonl, or CSV as collected) with
 the constants as shipped. --write refits on everything and writes modelpick/speed/data/efficiency.json. A stratum below
-20 rows is printed and claims nothing.
+20 rows is printed and claims nothing. Runs with a doubt are counted by its kind, and neither fitted nor scored; of some
+the wait for the first token alone is doubted.
 """
 
 import argparse
+import csv
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +33,7 @@ from modelpick.speed.training import TrainingEfficiency
 
 TARGET = Path(__file__).parent.parent / "modelpick" / "speed" / "data" / "efficiency.json"
 TODAY = tuple(sorted(stack for stack, family in speed_fit.FAMILIES.items() if family == "today"))
+RUNS = Path(__file__).parent.parent / "facts" / "measured_speed_2026.csv"
 STRATA = (
     "batch1", "loaded", *(f"{name} {stack}" for stack in reversed(TODAY) for name in ("loaded", "first-token")),
     "prefill", "training", speed_fit.OWN_LOOP,
@@ -66,7 +70,21 @@ def main() -> int:
         scored = leave_one_out(rows, GROUPS[options.by])
         spreads = shipped_spreads()
     report(scored, spreads)
+    if not options.rows:
+        print("\n".join(["", *not_scored()]))
     return 0
+
+
+def not_scored() -> list[str]:
+    """The runs of 2025 and 2026 that are not scored, by engine and by the kind of doubt."""
+    counts: Counter[str] = Counter()
+    with RUNS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for what, doubt in (("the run", row["doubt"]), ("first token", row["wait_doubt"])):
+                if doubt:
+                    counts[f"{row['stack']}, {what}: {doubt.partition(':')[0]}"] += 1
+                    break
+    return [f"not scored: {count:4} {kind}" for kind, count in sorted(counts.items())]
 
 
 def publisher(row: Row) -> str:
@@ -192,7 +210,7 @@ def _line(title: str, scored: Sequence[Scored], spreads: dict[str, dict[str, flo
 def build() -> str:
     """The text of efficiency.json. About five minutes on one core."""
     rows = speed_fit.load()
-    found = [spreads_of(leave_one_out(rows, GROUPS[name])) for name in ("source", "publisher")]
+    found = [spreads_of(leave_one_out(rows, GROUPS[name])) for name in ("source", "publisher", "model")]
     spreads = _widest(*found)
     # Our own loop has one publisher, so that only its models can be left out. What another GPU, whose host is another
     # one, may add is what a stack that nobody measured was seen to add.

@@ -41,7 +41,7 @@ EAGER = replace(SERVING, cache_bandwidth=0.08, prefill_compute=0.5, layer_us=900
 # that of measured 16-bit products (facts/operator_speed.csv).
 TODAY = speed.ServingEfficiency(
     bandwidth=0.82, cache_bandwidth=0.7, decode_compute=0.65, prefill_compute=0.6, layer_us=30.0, sequence_us=8.0,
-    prompt_layer_us=500.0, expert_compute=0.4, overlap=0.7, burst=0.04, queue=0.4, prompt_expert_us=4.0,
+    prompt_layer_us=500.0, expert_compute=0.4, overlap=0.7, burst=0.5, queue=0.4, prompt_expert_us=4.0,
 )  # fmt: skip
 SERVING_DRIFT = {
     "bandwidth": 0.12, "cache_bandwidth": 0.9, "decode_compute": 0.4, "prefill_compute": 0.35, "layer_us": 0.8,
@@ -395,12 +395,12 @@ def _serving(
 ) -> tuple[Callable[[Any], float], float, dict[str, Any]]:
     method, stack = raw["method"], raw["stack"]
     prompt, generated = raw.get("prompt", 1.0), raw.get("generated", 1.0)
-    # TensorRT-LLM's FP8 engines keep an 8-bit cache, QServe a 4-bit one.
-    cache = 1.0 if method == "fp8" and stack.startswith("trtllm") else 0.5 if stack == "qserve" else 2.0
-    # The sweeps of 2025 and 2026 serve Llama-3.1-70B in FP8, NVFP4 and gpt-oss with an 8-bit cache, MiniMax-M2.5 in FP8
-    # with a 16-bit one, as the loads show at which their queues fill.
-    if FAMILIES.get(stack) == "today" and method in ("fp8", "nvfp4", "mxfp4"):
+    # TensorRT-LLM keeps an 8-bit cache for FP8 engines and NVFP4 checkpoints, QServe a 4-bit one.
+    cache = 1.0 if method in ("fp8", "nvfp4") and stack.startswith("trtllm") else 0.5 if stack == "qserve" else 2.0
+    if FAMILIES.get(stack) == "today" and method in ("fp8", "nvfp4", "mxfp4"):  # where the run does not say
         cache = 1.0
+    cache = raw.get("cache_bytes", cache)
+    arrivals = {"at_once": raw.get("at_once", speed.AT_ONCE), "polled_every": int(raw.get("polled_every", 1))}
     room = speed.resident_sequences(shape, on, method, prompt, generated, cache_bytes=cache)
     most = 2048 if stack in ("trtllm-peak", "trtllm-static", "qserve") else 256  # vLLM's max_num_seqs default
     batch = max(1.0, min(most, room)) if raw["batch"] == "saturated" else float(raw["batch"])
@@ -410,7 +410,7 @@ def _serving(
         load = (method, batch, prompt, generated)
         features = {"batch": batch, "prompt": prompt, "generated": generated, "queued": queued}
         return (
-            lambda by: 1 / speed.answer_seconds(*asked, by, *load, cache_bytes=cache).first,
+            lambda by: 1 / speed.answer_seconds(*asked, by, *load, cache_bytes=cache, **arrivals).first,
             math.inf,
             features,
         )
@@ -423,7 +423,16 @@ def _serving(
     roof = speed.decode_roof(shape, on, method, batch, prompt + generated / 2, cache_bytes=cache)
     return (
         lambda by: speed.decode_tokens_per_second(
-            shape, on, by, method, batch, prompt, generated, cache_bytes=cache, with_prefill=not between_tokens
+            shape,
+            on,
+            by,
+            method,
+            batch,
+            prompt,
+            generated,
+            cache_bytes=cache,
+            with_prefill=not between_tokens,
+            **arrivals,
         ),
         roof,
         features,

@@ -102,7 +102,12 @@ def read_rows_2026(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "tokens_per_s": round(batch * generated / (first + each * (generated - 1)), 2),
             "grade": "B",
         }
+        common |= {name: float(row[name]) for name in ("at_once", "polled_every") if row[name]}
+        if row["cache"]:
+            common["cache_bytes"] = {"fp8": 1.0, "bf16": 2.0}[row["cache"]]
         answer.append(common)
+        if row["wait_doubt"]:
+            continue
         answer.append(
             {**common, "id": f"{common['id']}:first", "task": "serve-first-token", "tokens_per_s": round(1 / first, 4)}
         )

@@ -48,9 +48,41 @@ MODELS = {
 LEFT_OUT = (("vllm", "nvidia/Llama-3.1-8B-Instruct-FP8"),)
 # Models with layers that draft the next tokens, and how much faster a campaign must be than another to be doubted.
 DRAFTING, FASTER = ("deepseek-ai/DeepSeek-V3",), 1.4
+# A run whose wait contradicts another's: what 95 % of the configurations that were run twice stay within is 2.2.
+SLOWER = 2.2
+# The public sweep that most runs are of (github.com/SemiAnalysisAI/InferenceX, its scripts at the day of each run).
+# From this day on its load generator sends requests before those it measures (benchmark_lib.sh, --num-warmups; 480):
+# waits before hold what compiling and loading kernels took.
+WARMED_FROM = "2026-01-22"
+# Of the engine, model, format ("": any) and GPU, the first day on which its scripts keep an 8-bit cache.
+CACHE_8BIT = {
+    ("vllm", "meta-llama/Llama-3.1-70B", "", ""): "",
+    ("trtllm", "meta-llama/Llama-3.1-70B", "", ""): "",
+    ("trtllm", "deepseek-ai/DeepSeek-V3", "", ""): "",
+    ("sglang", "deepseek-ai/DeepSeek-V3", "", "B200"): "",
+    ("vllm", "openai/gpt-oss-120b", "", "B200"): "2025-12-05",
+    ("trtllm", "openai/gpt-oss-120b", "", "B200"): "",
+    ("vllm", "MiniMaxAI/MiniMax-M2.5", "nvfp4", "B200"): "",
+    ("vllm", "moonshotai/Kimi-K2.5", "bf16+nvfp4", "B200"): "2026-04-20",
+    ("vllm", "MiniMaxAI/MiniMax-M2.5", "fp8-block", "B200"): "2026-04-03",
+    ("sglang", "zai-org/GLM-5", "fp8-block", "B200"): "",
+    ("sglang", "zai-org/GLM-5", "nvfp4", "B200"): "2026-04-09",
+    ("sglang", "Qwen/Qwen3.5-397B-A17B", "fp8-block", ""): "",
+    ("sglang", "Qwen/Qwen3.5-397B-A17B", "nvfp4", ""): "",
+}
+# SGLang's --scheduler-recv-interval in them: steps from one look for new requests to the next; more from 16 requests
+# on.
+POLLED = (("deepseek-ai/DeepSeek-V3", "B200"), ("Qwen/Qwen3.5-397B-A17B", "B200"))
+POLLED_EVERY = {True: 30, False: 10}
+# The sweep sends a tenth of its requests at once, of lengths that vary by a fifth. NVIDIA's own runs are of equal
+# lengths (aiconfigurator 0.12.0 generator/sflow.py: both deviations are 0): on SGLang, which stops generating while it
+# reads prompts, answers that begin together then end together, and all requests come at once; engines that read prompts
+# among the steps of others space them out.
+EQUAL_LENGTHS, IN_LOCKSTEP = "aic-auto-gap-analysis", ("sglang",)
+AT_ONCE = {True: "1", False: "0.1"}
 RUN_FIELDS = (
     "id", "source", "license", "stack", "version", "model", "method", "gpu", "gpus", "concurrency", "in_len", "out_len",
-    "first_token_ms", "per_token_ms", "doubt",
+    "first_token_ms", "per_token_ms", "doubt", "wait_doubt", "cache", "at_once", "polled_every",
 )  # fmt: skip
 OPERATOR_FIELDS = (
     "kind", "gpu", "engine", "weights", "gpus", "start_us", "share", "large_tflops", "link_gbs", "source", "license",
@@ -75,24 +107,78 @@ def _write(name: str, fields: tuple[str, ...], rows: Iterable[dict[str, object]]
 
 def _runs(rows: list[dict[str, str]]) -> Iterator[dict[str, object]]:
     drafting = _faster_than_themselves(rows)
-    for row in rows:
-        model, stack = row["model_path"], row["backend"]
-        if not _plain(row) or (stack, model) in LEFT_OUT:
-            continue
-        concurrency = _concurrency(row)
-        doubt = ""
-        if concurrency != int(row["batch_size"]):
-            doubt = f"load ambiguous: concurrency {concurrency}, batch_size {row['batch_size']}"
-        elif _campaign(row) in drafting:
-            doubt = "speculative decoding suspected: another run of the same engine took 1.4 times as long per token"
-        yield {
-            "id": row["id"], "source": f"{SOURCE} systems/silicon_sample.csv", "license": LICENSE,
-            "stack": stack, "version": row["backend_version"], "model": MODELS.get(model, model),
-            "method": _method(model, row), "gpu": GPUS[row["system"]], "gpus": _gpus(row),
-            "concurrency": concurrency, "in_len": int(row["isl"]), "out_len": int(row["osl"]),
-            "first_token_ms": round(float(row["silicon_ttft_ms"]), 2),
-            "per_token_ms": round(float(row["silicon_tpot_ms"]), 4), "doubt": doubt,
-        }  # fmt: skip
+    runs = [_run(row, drafting) for row in rows if _plain(row) and (row["backend"], row["model_path"]) not in LEFT_OUT]
+    contradicted = _contradicted(run for run in runs if not run["doubt"])
+    for run in runs:
+        if not run["wait_doubt"] and run["id"] in contradicted:
+            run["wait_doubt"] = contradicted[run["id"]]
+        yield run
+
+
+def _run(row: dict[str, str], drafting: set[tuple[str, ...]]) -> dict[str, Any]:
+    model, stack, gpu = MODELS.get(row["model_path"], row["model_path"]), row["backend"], GPUS[row["system"]]
+    method, concurrency, day = _method(row["model_path"], row), _concurrency(row), _day(row)
+    doubt = wait_doubt = ""
+    if concurrency != int(row["batch_size"]):
+        doubt = f"load ambiguous: concurrency {concurrency}, batch_size {row['batch_size']}"
+    elif _campaign(row) in drafting:
+        doubt = "speculative decoding suspected: another run of the same engine took 1.4 times as long per token"
+    equal = EQUAL_LENGTHS in row["silicon_data_source"]
+    if not equal and day < WARMED_FROM:
+        wait_doubt = f"no requests to warm up: measured on {day or 'an unknown day'}"
+    return {
+        "id": row["id"], "source": f"{SOURCE} systems/silicon_sample.csv", "license": LICENSE,
+        "stack": stack, "version": row["backend_version"], "model": model, "method": method, "gpu": gpu,
+        "gpus": _gpus(row), "concurrency": concurrency, "in_len": int(row["isl"]), "out_len": int(row["osl"]),
+        "first_token_ms": round(float(row["silicon_ttft_ms"]), 2),
+        "per_token_ms": round(float(row["silicon_tpot_ms"]), 4), "doubt": doubt, "wait_doubt": wait_doubt,
+        "cache": "" if equal else _cache(stack, model, method, gpu, day),
+        "at_once": AT_ONCE[equal and stack in IN_LOCKSTEP],
+        "polled_every": "" if equal or stack != "sglang" else _polled(model, gpu, concurrency),
+    }  # fmt: skip
+
+
+def _cache(stack: str, model: str, method: str, gpu: str, day: str) -> str:
+    """fp8 where the sweep's script of that day keeps an 8-bit cache, else bf16."""
+    run = (stack, model, method, gpu)
+    for key, first in CACHE_8BIT.items():
+        if day >= first and all(part in ("", known) for part, known in zip(key, run, strict=True)):
+            return "fp8"
+    return "bf16"
+
+
+def _polled(model: str, gpu: str, concurrency: int) -> int:
+    return POLLED_EVERY[concurrency >= 16] if (model, gpu) in POLLED else 1
+
+
+def _contradicted(runs: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Runs that waited SLOWER times as long as a heavier one: the same engine, model, format and number of GPUs, as
+    many requests or more, prompts as long or longer, answers as long or shorter, and as many tokens in the cache or
+    more (so that the lighter one had no queue that the heavier one lacks). A wait can grow by what has nothing to do
+    with the load; it cannot shrink. By id, with the reason."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[tuple(run[name] for name in ("stack", "model", "method", "gpu", "gpus"))].append(run)
+    found = {}
+    for same in groups.values():
+        for run in same:
+            heavier = [
+                other["first_token_ms"]
+                for other in same
+                if other["concurrency"] >= run["concurrency"]
+                and other["in_len"] >= run["in_len"]
+                and other["out_len"] <= run["out_len"]
+                and _tokens(other) >= _tokens(run)
+            ]
+            least = min(heavier)
+            if run["first_token_ms"] > SLOWER * least:
+                found[run["id"]] = f"contradicted: a heavier run of the same engine waited {least:.0f} ms"
+    return found
+
+
+def _tokens(run: dict[str, Any]) -> int:
+    tokens: int = run["concurrency"] * (run["in_len"] + run["out_len"])
+    return tokens
 
 
 def _plain(row: dict[str, str]) -> bool:
@@ -117,8 +203,12 @@ def _concurrency(row: dict[str, str]) -> int:
 
 def _campaign(row: dict[str, str]) -> tuple[str, ...]:
     """What was run with one set of options: engine, version and day, of one model in one format on one GPU."""
-    day = re.search(r"measured=([\d-]+)", row["silicon_data_source"])
-    return (*_served(row), row["backend_version"], day[1] if day else "")
+    return (*_served(row), row["backend_version"], _day(row))
+
+
+def _day(row: dict[str, str]) -> str:
+    found = re.search(r"measured=([\d-]+)", row["silicon_data_source"])
+    return found[1] if found else ""
 
 
 def _served(row: dict[str, str]) -> tuple[str, ...]:

@@ -15,9 +15,6 @@ from typing import Any
 from modelpick import files
 from modelpick.offers.instance import GpuLink
 
-# Products of a layer: queries with keys and values, attention's output, gate with up, down. Beside routed experts (one
-# operator of their own) attention's two and the router remain.
-_DENSE_PRODUCTS, _PRODUCTS_BESIDE_EXPERTS = 4, 3
 # Products in both operands' format run faster by what was measured (`Operators.gains`); by the datasheet twice and four
 # times as fast as in 16 bits. Other formats save bandwidth alone.
 PEAK_GAIN = {"fp8": 2.0, "fp8-block": 2.0, "w8a8": 2.0, "nvfp4": 4.0}
@@ -81,16 +78,6 @@ def operators_of(gpu: str, architecture: str, link: GpuLink, *, fp8: bool) -> Op
         {int(count): slow or microseconds for count, microseconds in joined["allreduce_us"].items()},
         joined["link_gbs"] * 1e9,
     )
-
-
-def start_us(dense: str) -> float:
-    """Microseconds that the products of one layer without experts take to start."""
-    return _DENSE_PRODUCTS * line(dense).start_us
-
-
-def start_beside_experts_us(dense: str) -> float:
-    """The same of a layer with experts, without those of the experts."""
-    return _PRODUCTS_BESIDE_EXPERTS * line(dense).start_us
 
 
 @cache

@@ -7,10 +7,11 @@ benchmarks/speed_accuracy.py fits them on published measurements and shows the e
 Units are seconds, bytes and tokens. No result is faster than the hardware allows.
 """
 
+import math
 from dataclasses import dataclass
 
 from modelpick.speed.hardware import Hardware
-from modelpick.speed.operators import PEAK_GAIN, line, start_beside_experts_us, start_us
+from modelpick.speed.operators import PEAK_GAIN, line
 from modelpick.speed.shape import WEIGHT_BYTES, SpeedShape
 from modelpick.speed.training import smooth_max
 from modelpick.workload import Workload
@@ -29,12 +30,16 @@ class ServingEfficiency:
     prompt_layer_us: float  # what a prompt takes besides its products, per layer: steps with prompts use no whole graph
     expert_compute: float = 1.0  # of `prefill_compute`, what products with experts reach
     overlap: float = 1.0  # of a prompt's time, what the sequences that are generating wait for it
-    burst: float = 0.0  # of the other prompts' times, what a prompt waits because answers end together
+    burst: float = 0.0  # of the other prompts' times, what one waits that comes with them
     queue: float = 0.0  # of its own time, what a prompt waits where prompts keep the GPUs busy all the time
     prompt_expert_us: float = 0.0  # the same per routed expert and layer: a prompt's few rows meet all of them
     expert_us: float = 0.0  # per expert and layer, where experts run one after the other
     overlaps: bool = False  # launches run ahead of the GPU (eager) instead of adding to its time (captured graphs)
 
+
+# The share of requests that comes together with all others: published closed loops send ten a slot, the first at once.
+AT_ONCE = 0.1
+_STEP_TOKENS = 8192  # of a step with prompts: vLLM's max_num_batched_tokens, TensorRT-LLM's max_num_tokens by default
 
 # Of the memory, what vLLM takes where a workload says nothing else.
 _SERVED_SHARE = Workload().gpu_memory_utilization
@@ -53,7 +58,7 @@ def step_seconds(
     """Seconds of one decode step of `batch` sequences that each have `context` tokens."""
     workers = on.workers
     computing = _products_flops(shape, on, method, batch, 1.0) / (workers * on.matmul * efficiency.decode_compute)
-    cache = cache_bytes * shape.cache_per_token * shape.cache_tokens(context) * batch
+    cache = cache_bytes * shape.cache_read(context) * shape.cache_copies(workers) * batch
     caching = cache / (workers * on.bandwidth * efficiency.cache_bandwidth)
     busy = smooth_max(_reading(shape, on, efficiency, method, batch), computing) + caching
     return (
@@ -66,14 +71,25 @@ def step_seconds(
 def prefill_seconds(
     shape: SpeedShape, on: Hardware, efficiency: ServingEfficiency, method: str, batch: float, prompt: float
 ) -> float:
-    """Seconds until `batch` prompts of `prompt` tokens each are read."""
+    """Seconds until `batch` prompts of `prompt` tokens each are read, each in a step of its own."""
+    return _prompts_seconds(shape, on, efficiency, method, batch, prompt, steps=batch)
+
+
+def _prompts_seconds(
+    shape: SpeedShape, on: Hardware, efficiency: ServingEfficiency, method: str, batch: float, prompt: float, *,
+    steps: float,
+) -> float:  # fmt: skip
+    """The same where they come in so many steps: those that come together share what a step takes besides products."""
     tokens = batch * prompt
+    attended = shape.cache_tokens(prompt)  # half the prompt on average, twice
+    if shape.picked is not None:
+        attended = min(attended, 2.0 * shape.picked)
     flops = _products_flops(shape, on, method, tokens, efficiency.expert_compute, last=batch)
-    flops += 2 * shape.attention_width * shape.cache_tokens(prompt) * tokens  # half the prompt on average, twice
+    flops += 2 * shape.attention_width * attended * tokens
     computing = flops / (on.workers * on.matmul * efficiency.prefill_compute)
     reading = _reading(shape, on, efficiency, method, tokens)
     busy = _launched(smooth_max(computing, reading), shape, on, efficiency, method)
-    return busy + _beside_products(shape, efficiency) * batch + _allreduce(shape, on, tokens)
+    return busy + _beside_products(shape, efficiency) * steps + _allreduce(shape, on, tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +115,36 @@ def answer_seconds(
     generated: float,
     *,
     cache_bytes: float = 2.0,
+    at_once: float = AT_ONCE,
+    polled_every: int = 1,
 ) -> Answer:
     """What one of `batch` concurrent requests takes that all fit the cache, each followed by the next one.
 
-    The first token: its own prompt and a step, and the wait for others: prompts come together where answers end
-    together (they share a step, and with it what it takes besides its products), and a prompt finds the GPUs busy with
-    others' for the share of the time that those take. The rest: a step for each token, and the steps that the others'
-    prompts prolong (each of them is read once in that time).
+    The first token: its own prompt and a step, and the wait for others: a share of the requests (`at_once`) comes
+    together with all others, whose prompts are read before it or after it; a prompt finds the GPUs busy with others'
+    for the share of the time that those take; an engine that looks for new requests every so many steps
+    (`polled_every`) lets it wait half of them. The rest: a step for each token, and the steps that the others' prompts
+    prolong (each of them is read once in that time; what comes in the same step shares what it takes besides products).
     """
     middle = prompt + generated / 2
     step = step_seconds(shape, on, efficiency, method, batch, middle, cache_bytes=cache_bytes)
     own = prefill_seconds(shape, on, efficiency, method, 1, prompt)
-    others = prefill_seconds(shape, on, efficiency, method, batch, prompt) * (batch - 1) / batch
+    beside = _beside_products(shape, efficiency)
+    steps = _steps_with_prompts(batch, prompt, generated, at_once)
+    every = _prompts_seconds(shape, on, efficiency, method, batch, prompt, steps=steps)
+    others = every * (batch - 1) / batch
     rest = generated * step + efficiency.overlap * others
     taken = others / (rest + own)
-    together = efficiency.burst * (batch - 1) * (own - _beside_products(shape, efficiency))
-    first = step + own * (1 + efficiency.queue * taken) + together
+    together = efficiency.burst * at_once * (batch - 1) * (own - beside)
+    first = step * (1 + (polled_every - 1) / 2) + own * (1 + efficiency.queue * taken) + together
     return Answer(first, rest * (generated - 1) / generated)
+
+
+def _steps_with_prompts(batch: float, prompt: float, generated: float, at_once: float) -> float:
+    """In how many of the steps of an answer a prompt comes in: of prompts that come apart as many as they hit, of those
+    that come at once as many as their tokens fill."""
+    apart = -generated * math.expm1(-batch / generated)
+    return (1 - at_once) * apart + at_once * max(1.0, batch * prompt / _STEP_TOKENS)
 
 
 def prefill_tokens_per_second(
@@ -142,11 +171,16 @@ def decode_tokens_per_second(
     *,
     cache_bytes: float = 2.0,
     with_prefill: bool = True,
+    at_once: float = AT_ONCE,
+    polled_every: int = 1,
 ) -> float:
     """Generated tokens per second of all `batch` sequences, the reading of prompts included; below the roof."""
     middle = prompt + generated / 2
     if with_prefill:
-        seconds = answer_seconds(shape, on, efficiency, method, batch, prompt, generated, cache_bytes=cache_bytes).whole
+        seconds = answer_seconds(
+            shape, on, efficiency, method, batch, prompt, generated, cache_bytes=cache_bytes, at_once=at_once,
+            polled_every=polled_every,
+        ).whole  # fmt: skip
     else:
         seconds = generated * step_seconds(shape, on, efficiency, method, batch, middle, cache_bytes=cache_bytes)
     return min(batch * generated / seconds, decode_roof(shape, on, method, batch, middle, cache_bytes=cache_bytes))
@@ -162,6 +196,7 @@ def resident_sequences(
     """
     free = on.gpus * (_SERVED_SHARE * on.memory - 1.5e9) - shape.weight_bytes(method) - 2.0 * shape.head_weights
     each = cache_bytes * shape.cache_per_token * shape.cache_tokens(prompt + 0.6 * generated)
+    each *= shape.cache_copies(on.workers)
     return free / each if each else 1e9
 
 
@@ -170,7 +205,7 @@ def decode_roof(
 ) -> float:
     """Tokens per second no stack can exceed: every weight and the cache read once a step at full bandwidth, and the
     datasheet's FLOP/s."""
-    cache = cache_bytes * shape.cache_per_token * shape.cache_tokens(context) * batch
+    cache = cache_bytes * shape.cache_read(context) * batch
     reading = (shape.bytes_read(method, batch) + cache) / (on.workers * on.bandwidth)
     computing = 2 * shape.active_weights * batch / (on.workers * on.peak * _peak_gain(shape, on, method))
     return batch / max(reading, computing)
@@ -204,10 +239,9 @@ def _launched(
 ) -> float:  # fmt: skip
     """GPU time with the time to launch kernels: behind each other in eager code, added in captured graphs."""
     dense, experts = shape.formats(method)
-    each = start_us(dense)
+    starting = shape.products * line(dense).start_us * 1e-6
     if shape.experts:
-        each = start_beside_experts_us(dense) + on.operators.experts_line(experts).start_us
-    starting = each * shape.layers * 1e-6
+        starting += shape.layers_with_experts * on.operators.experts_line(experts).start_us * 1e-6
     launching = (efficiency.layer_us + efficiency.expert_us * shape.experts) * shape.layers * 1e-6
     if efficiency.overlaps:
         return smooth_max(busy + starting, launching)

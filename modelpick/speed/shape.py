@@ -1,9 +1,11 @@
 """What speed needs to know of a model: elements that are read, multiplied and kept. Pure."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from modelpick.catalog.architecture import Architecture
-from modelpick.catalog.architecture.shape import Checkpoint
+from modelpick.catalog.architecture.shape import Checkpoint, LayerGroup
+from modelpick.memory.kv_cache import layer_width
 from modelpick.memory.weights import ELEMENT_BYTES, SCHEMES, grouped
 
 # Bytes read for a weight, codes and scales: memory/weights.py has them, with their sources. The first ones occur in
@@ -37,6 +39,14 @@ class SpeedShape:
     window: int | None = None  # tokens the windowed layers look back
     windowed_share: float = 0.0  # the part of `cache_per_token` in windowed layers
     parameters: int = 0
+    # Products of a step with all layers, as engines fuse them, without those of routed experts (4 a layer for Llama).
+    products: int = 0
+    layers_with_experts: int = 0
+    # Heads of keys and values, and the part of `cache_per_token` in layers with so many of them: over more GPUs than
+    # that each of them keeps copies.
+    cache_heads: tuple[tuple[int, float], ...] = ()
+    picked: int | None = None  # tokens that an indexer picks to attend to; None: all that are kept
+    index_per_token: float = 0.0  # of `cache_per_token`, the keys that the indexer reads of every token
     # What the repository holds: the method's name, and the formats of its dense weights and of its experts.
     stored: tuple[str, str, str] | None = None
 
@@ -81,6 +91,19 @@ class SpeedShape:
         """Bytes of all weights that steps read, without the embedding table."""
         return self.bytes_read(method, 1e9)
 
+    def cache_copies(self, workers: int) -> float:
+        """By how much more all GPUs keep and read together than one would: tensor parallelism splits the cache by its
+        heads (one for MLA's latent), and GPUs beyond their number hold a copy."""
+        shares = sum(share * max(1.0, workers / heads) for heads, share in self.cache_heads)
+        return shares or 1.0
+
+    def cache_read(self, context: float) -> float:
+        """Elements of the cache that a step reads of one sequence of `context` tokens."""
+        attended = context if self.picked is None else min(context, self.picked)
+        return self.index_per_token * context + (self.cache_per_token - self.index_per_token) * self.cache_tokens(
+            attended
+        )
+
     def cache_tokens(self, context: float) -> float:
         """Tokens an average layer still keeps at `context`."""
         if self.window is None:
@@ -91,17 +114,21 @@ class SpeedShape:
 def shape_of(architecture: Architecture) -> SpeedShape:
     """The shape of a model read from its config.json. Encoder and decoder layers count alike."""
     runs = architecture.layers + architecture.encoder
-    cache = attention = windowed = 0.0
-    window = None
+    cache = attention = windowed = index = 0.0
+    window = picked = None
     experts = per_token = 0
+    by_heads: Counter[int] = Counter()
     for run in runs:
         if run.attention is not None:
-            kept = run.attention.latent or run.attention.kv_width
-            cache += run.count * kept
+            kept = run.count * layer_width(run, latent=True)
+            cache += kept
+            by_heads[1 if run.attention.latent else run.attention.kv_heads] += kept
             attention += run.count * run.attention.query_width
             if run.attention.window is not None:
                 window = max(window or 0, run.attention.window)
-                windowed += run.count * kept
+                windowed += kept
+            index += run.count * run.attention.indexed
+            picked = run.attention.picked or picked
         if run.experts is not None:
             experts, per_token = run.experts.count, run.experts.per_token
     return SpeedShape(
@@ -117,8 +144,25 @@ def shape_of(architecture: Architecture) -> SpeedShape:
         window=window,
         windowed_share=windowed / cache if cache else 0.0,
         parameters=architecture.parameters,
+        products=sum(run.count * fused_products(run, architecture.hidden) for run in runs),
+        layers_with_experts=sum(run.count for run in runs if run.experts),
+        cache_heads=tuple(sorted((heads, kept / cache) for heads, kept in by_heads.items() if kept)),
+        picked=picked,
+        index_per_token=index,
         stored=_stored(architecture.checkpoint),
     )
+
+
+def fused_products(run: LayerGroup, hidden: int) -> int:
+    """Products of one layer that a step starts, as vLLM, SGLang and TensorRT-LLM fuse them: one for queries, keys and
+    values (and MLA's two compressions), one for gate and up, and each other projection by itself. MLA's keys and values
+    are not expanded: its queries and its output go through that matrix instead, two products. A router is one more.
+
+    Source: vllm 0.11 model_executor/models/deepseek_v2.py (fused_qkv_a_proj), layers/linear.py (QKVParallelLinear,
+    MergedColumnParallelLinear), v1/attention/backends/mla/common.py (W_UK_T, W_UV)."""
+    fused = sum(p.role == "gate" or (p.role in ("key", "value") and p.inputs == hidden) for p in run.projections)
+    absorbed = run.attention is not None and run.attention.latent > 0
+    return len(run.projections) - fused + absorbed + (run.experts is not None)
 
 
 def _stored(checkpoint: Checkpoint | None) -> tuple[str, str, str] | None:

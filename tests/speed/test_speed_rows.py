@@ -91,8 +91,32 @@ def test_speed_and_memory_take_the_same_bytes_for_a_weight() -> None:
 
 
 def test_a_run_with_a_doubt_is_not_scored(accuracy: ModuleType, repository: Path) -> None:
+    listed = _runs(repository)
+    scored = {row.id for row in accuracy.speed_fit.load()}
+    doubted = {f"aic:{row['id']}" for row in listed if row["doubt"]}
+    waits = {f"aic:{row['id']}" for row in listed if row["wait_doubt"] and not row["doubt"]}
+    assert doubted
+    assert waits
+    assert not (doubted | {f"{name}:first" for name in doubted | waits}) & scored
+    assert len(waits & scored) > 0.9 * len(waits)  # their tokens a second are
+    assert len(accuracy.not_scored()) == len({line.partition(" ")[2] for line in accuracy.not_scored()}) > 3
+
+
+def test_no_wait_that_is_scored_contradicts_that_of_a_heavier_run(repository: Path) -> None:
+    runs = [row for row in _runs(repository) if not row["doubt"] and not row["wait_doubt"]]
+    groups: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for row in runs:
+        load = {name: float(row[name]) for name in ("concurrency", "in_len", "out_len", "first_token_ms")}
+        groups.setdefault(tuple(row[name] for name in ("stack", "model", "method", "gpu", "gpus")), []).append(load)
+    for loads in groups.values():
+        for light in loads:
+            for heavy in loads:
+                heavier = heavy["concurrency"] >= light["concurrency"] and heavy["in_len"] >= light["in_len"]
+                held = [one["concurrency"] * (one["in_len"] + one["out_len"]) for one in (heavy, light)]
+                if heavier and heavy["out_len"] <= light["out_len"] and held[0] >= held[1]:
+                    assert light["first_token_ms"] <= 2.2 * heavy["first_token_ms"], (light, heavy)
+
+
+def _runs(repository: Path) -> list[dict[str, str]]:
     with (repository / "facts" / "measured_speed_2026.csv").open(encoding="utf-8", newline="") as file:
-        doubted = {f"aic:{row['id']}": row["doubt"] for row in csv.DictReader(file)}
-    scored = {row.id.removesuffix(":first") for row in accuracy.speed_fit.load()}
-    assert any(doubted.values())
-    assert not {name for name, doubt in doubted.items() if doubt} & scored
+        return list(csv.DictReader(file))

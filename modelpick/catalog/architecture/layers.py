@@ -86,7 +86,7 @@ def _attention(config: Config, family: Family, hidden: int, window: int | None, 
         plain = integer(config, ("qk_nope_head_dim",)) or integer(config, ("v_head_dim", "head_dim")) or 128
         return Attention(
             heads, heads, plain + rotary, integer(config, ("v_head_dim",)) or plain, None, latent + rotary,
-            indexed=integer(config, ("index_head_dim",)) or 0,
+            indexed=integer(config, ("index_head_dim",)) or 0, picked=integer(config, ("index_topk",)),
         )  # fmt: skip
     size = integer(config, ("head_dim", "attention_head_dim", "kv_channels"))
     if size is None:

@@ -46,6 +46,7 @@ class Attention:
     of_images: bool = False  # reads the keys and values of an image alone, none of a text
     keys_are_values: bool = False  # one projection makes both (both are cached: one is rotated)
     indexed: int = 0  # a key of this width picks the tokens to attend to (DeepSeek's indexer), and is kept as well
+    picked: int | None = None  # tokens that the indexer picks at most; None: all are attended to
 
     @property
     def query_width(self) -> int:
