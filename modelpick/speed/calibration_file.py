@@ -111,7 +111,7 @@ def save(rows: Sequence[Measurement] = (), runs: Sequence[MeasuredRun] = ()) -> 
 def _read(file: Path) -> CalibrationContent:
     table = files.read_json(file, code=_BAD, fix=_FIX)
     version = table.get("schema_version") if isinstance(table, dict) else None
-    if version not in (1, SCHEMA_VERSION):
+    if isinstance(version, bool) or version not in (1, SCHEMA_VERSION):
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         fix = "update modelpick, or delete the file" if newer else _FIX
         raise UsageError(f"{file} is not a calibration file of this version", fix=fix, code=_BAD)
