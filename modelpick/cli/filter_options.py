@@ -132,7 +132,7 @@ def agree(filters: Filters, task: str, engine: str | None) -> None:
     if task == "serve" and filters.use_case in FINDERS and (engine is not None or filters.limits.asked):
         flag = "--engine" if engine is not None else "limits on the wait"
         raise UsageError(
-            f"{flag} does not apply to --for {filters.use_case}: `serve` starts no server for it",
+            f"{flag} does not apply to --for {filters.use_case}: `serve` starts a server for .gguf files alone",
             fix=f"leave out {flag}",
             code="contradiction",
         )

@@ -272,7 +272,9 @@ ASSUMPTIONS = (
 GGUF_MADE = "GGUF: a Q4_K_M file, published or made of the repository's weights by llama.cpp's converter"
 
 
-NO_SERVER = "embedding and reranking: memory as transformers takes it in 16 bits; `modelpick serve` starts no server"
+NO_SERVER = (
+    "embedding and reranking: memory as transformers takes it in 16 bits; `serve` starts a server for .gguf files alone"
+)
 
 
 class CatalogFacts(Protocol):
