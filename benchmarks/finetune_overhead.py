@@ -20,7 +20,7 @@ from modelpick.datasets.examples import Example, Turn
 from modelpick.loading import tokenize
 from modelpick.loading.environment import silence_libraries
 from modelpick.planning.recipe import RunSettings
-from modelpick.training import finetune, train
+from modelpick.training import finetune, train, trainers
 
 CONFIG = {
     "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 8, "num_attention_heads": 8, "vocab_size": 2048,
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--all-logits", action="store_true", help="compute all logits, as TRL does")
     options = parser.parse_args()
     if options.all_logits:
-        train.can_skip_questions = lambda trainer: False
+        trainers.can_skip_questions = lambda trainer: False
     with silence_libraries(), tempfile.TemporaryDirectory() as folder:
         base = _tiny(Path(folder) / "base")
         settings = RunSettings(
@@ -79,8 +79,8 @@ def _bare(settings: RunSettings, folder: Path) -> Any:
 
 def _ours(settings: RunSettings, folder: Path) -> Any:
     loaded, encoded = _prepared(settings)
-    hooks = train.RunHooks(lambda event: None, None, threading.Event())
-    return train.build_trainer(settings, train.Prepared(loaded, encoded), folder, hooks)
+    hooks = trainers.RunHooks(lambda event: None, None, threading.Event())
+    return train.build_trainer(settings, trainers.Prepared(loaded, encoded), folder, hooks)
 
 
 def _prepared(settings: RunSettings) -> Any:

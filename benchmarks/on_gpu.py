@@ -46,7 +46,7 @@ from modelpick.planning.recipe import as_trained, settings_from
 from modelpick.speed import calibration
 from modelpick.speed.shape import shape_of
 from modelpick.speed.speed import Speed, serving_speed, training_speed
-from modelpick.training import finetune, train
+from modelpick.training import finetune, train, trainers
 from modelpick.training.progress import StepLogged
 from modelpick.workload import Workload, workload_from
 
@@ -207,20 +207,20 @@ def _train(folder: Path, case: Case) -> tuple[Workload, Measured]:
         })  # fmt: skip
         clock, kind = _Clock(), []
 
-        def prepare() -> train.Prepared:
+        def prepare() -> trainers.Prepared:
             started = time.perf_counter()
             loaded = finetune.load_for_training(settings)
             _wait()
             clock.load_s = time.perf_counter() - started
             kind.append(loaded.kind)
-            return train.Prepared(loaded, _rows(loaded.model.config, case, steps))
+            return trainers.Prepared(loaded, _rows(loaded.model.config, case, steps))
 
         def report(event: object) -> None:
             if isinstance(event, StepLogged):
                 clock.tick()
 
         before = _Peak()
-        hooks = train.RunHooks(report, None, threading.Event())
+        hooks = trainers.RunHooks(report, None, threading.Event())
         trained = train.train(settings, prepare, Path(output) / "checkpoints", hooks, resume=False)
         peak = before.taken()
         del trained

@@ -14,11 +14,10 @@ from modelpick.schema import Bounds, Help, Pattern, Source, read_options, settin
 ServeMethod = Literal[
     "auto", "bf16", "int8", "nf4", "gptq", "awq", "fp8", "mxfp4", "nvfp4", "compressed-tensors", "gguf"
 ]
-RunMethod = Literal["full", "lora", "lora-int8", "qlora"]  # what `modelpick finetune` runs
-FinetuneMethod = Literal[RunMethod, "prompt-tuning"]
+RunMethod = Literal["full", "lora", "lora-int8", "qlora", "prompt-tuning"]  # what `modelpick finetune` runs
 
 SERVE_METHODS: tuple[str, ...] = get_args(ServeMethod)
-FINETUNE_METHODS: tuple[str, ...] = get_args(FinetuneMethod)
+FINETUNE_METHODS: tuple[str, ...] = get_args(RunMethod)
 # A checkpoint brings them; bf16, int8 and nf4 can be made of any model that is not quantized yet.
 CHECKPOINT_METHODS: tuple[ServeMethod, ...] = ("gptq", "awq", "fp8", "mxfp4", "nvfp4", "compressed-tensors", "gguf")
 LORA_METHODS = ("lora", "lora-int8", "qlora")
@@ -54,7 +53,7 @@ _LORA = Only(lora=True)
 _LLAMA_CPP = Only("serve", stacks=("llama.cpp",))
 METHOD_HELP = Help(
     "Weight format: auto, bf16, int8, nf4, gptq, awq, fp8, mxfp4, nvfp4, compressed-tensors, gguf; "
-    "to fine-tune: full, lora, lora-int8, qlora, prompt-tuning (estimated only).",
+    "to fine-tune: full, lora, lora-int8, qlora, prompt-tuning.",
     metavar="M",
     default="what the checkpoint brings, else bf16; to fine-tune: lora-int8",
 )
@@ -121,6 +120,15 @@ Batch = Annotated[
         default=f"{SERVED_REQUESTS} to serve; to fine-tune what fits the GPU",
     ),
     Source(_NO_LIMIT),
+]
+Objective = Annotated[
+    Literal["sft", "dpo", "kto"],
+    Help(
+        "What is learned: sft, the answers; dpo, to prefer the chosen answer of a pair; kto, from thumbs up and down.",
+        metavar="O",
+    ),
+    Source("TRL 1.16: SFTTrainer; DPOTrainer; KTOTrainer (KTO: arXiv 2402.01306)"),
+    _TUNING,
 ]
 LoraRank = Annotated[
     int,
@@ -320,6 +328,7 @@ class Workload:
 
     task: Task = "serve"
     method: Method = "auto"
+    objective: Objective = "sft"
     context: Context = SERVED_PROMPT
     generate: Generate = 0
     batch: Annotated[Batch, AlsoFlag("--concurrency")] = 1

@@ -87,7 +87,7 @@ def workload_names(workload: Workload) -> dict[str, object]:
     """The names a workload was given, without those that have no meaning for its task."""
     finetune_only = {
         "optimizer", "gradient_checkpointing", "gradient_accumulation", "packing", "loss_chunking", "lora_rank",
-        "lora_targets", "lora_dropout",
+        "lora_targets", "lora_dropout", "objective",
     }  # fmt: skip
     serve_only = {"generate", "kv_cache_dtype", "gpu_memory_utilization"}
     skip = finetune_only if workload.task == "serve" else serve_only

@@ -241,5 +241,5 @@ Family = Annotated[
 ]
 
 # The settings of a workload that a command takes to plan, cost or run a model.
-RUN = ("method", "context", "batch", "gpus", "generate", "stack", "dtype")
+RUN = ("method", "objective", "context", "batch", "gpus", "generate", "stack", "dtype")
 Run = Annotated[Mapping[str, object], Flags(Workload, *RUN)]

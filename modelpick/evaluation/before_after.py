@@ -1,9 +1,10 @@
 """The same measurements before and after, on the new task and on what the model should not lose."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelpick import schema
 from modelpick.datasets import read
@@ -16,8 +17,9 @@ from modelpick.evaluation.probe.run import Suite
 from modelpick.evaluation.probe.suite import Answers, Case
 from modelpick.evaluation.score import ScoreComparison, Scores, compare, score
 from modelpick.files import data_file, read_json, write_atomically
-from modelpick.loading import environment, tokenize
+from modelpick.loading import environment, preferences, tokenize
 from modelpick.loading.load import Loaded
+from modelpick.loading.tokenize import Encoded, EncodedRow
 from modelpick.planning.recipe import RunSettings
 from modelpick.schema import to_json
 
@@ -43,8 +45,7 @@ def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
     held_out = None
     pad = loaded.tokenizer.pad_token_id
     if data.held_out:
-        encoded = tokenize.encode(data.held_out, loaded.tokenizer, loaded.kind, settings.context, data.labels)
-        held_out = score(model, encoded, loaded.kind, pad, settings.batch)
+        held_out = score_examples(loaded, settings, data.held_out, data.labels)
     general = probe = few_shot = answers = None
     if loaded.kind != "encoder":
         if asked := answered(settings, data):
@@ -59,9 +60,38 @@ def measure(loaded: Loaded, settings: RunSettings, data: Data) -> Before:
     return Before(held_out, general, probe, few_shot, answers)
 
 
+def score_examples(
+    loaded: Loaded, settings: RunSettings, examples: Sequence[Example], labels: Sequence[str] = ()
+) -> Scores:
+    """How well the model does what it is trained for, example by example, as it is now.
+
+    The loss of each answer, or whether the label is right; of pairs, whether the chosen answer has the lower loss a
+    token; of each liked answer the share of the disliked ones that have a higher loss a token.
+    """
+    model, tokenizer, context = environment.place(loaded.model), loaded.tokenizer, settings.context
+
+    def losses(rows: tuple[EncodedRow, ...]) -> tuple[float, ...]:
+        cut = tuple(EncodedRow(input_ids=row["input_ids"][:context], labels=row["labels"][:context]) for row in rows)
+        return score(model, Encoded(cut, 0, 0, 0, 0), "decoder", tokenizer.pad_token_id, settings.batch).cases
+
+    if settings.objective == "sft":
+        encoded = tokenize.encode(examples, tokenizer, loaded.kind, context, labels)
+        return score(model, encoded, loaded.kind, tokenizer.pad_token_id, settings.batch)
+    if settings.objective == "dpo":
+        rows = preferences.encode_pairs(examples, tokenizer, context).rows
+        both = zip(*(losses(preferences.as_answers(rows, key)) for key in ("chosen_ids", "rejected_ids")), strict=True)
+        return Scores("chosen preferred", tuple(float(chosen < rejected) for chosen, rejected in both))
+    rows = preferences.encode_thumbs(examples, tokenizer, context, settings.seed).rows
+    measured = losses(preferences.as_answers(rows, "completion_ids"))
+    judged: list[Any] = list(rows)
+    disliked = [loss for loss, row in zip(measured, judged, strict=True) if not row["label"]]
+    liked = [loss for loss, row in zip(measured, judged, strict=True) if row["label"]]
+    return Scores("liked preferred", tuple(sum(loss < bad for bad in disliked) / len(disliked) for loss in liked))
+
+
 def answered(settings: RunSettings, data: Data) -> tuple[Example, ...]:
     """The held-out examples whose questions the model answers."""
-    return data.held_out[: settings.answers]
+    return tuple(example for example in data.held_out if example.liked is not False)[: settings.answers]
 
 
 def comparisons(before: Before, after: Before, settings: RunSettings, data: Data) -> tuple[ScoreComparison, ...]:

@@ -147,6 +147,7 @@ def _losses(logits: Any, labels: Any, kind: Kind) -> list[float]:
     import torch
 
     if kind == "decoder":
+        logits = logits[:, -labels.shape[1] :]  # without the virtual tokens that stand before the others
         logits, labels = logits[:, :-1], labels[:, 1:]
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     counted = (labels != IGNORED).sum(1).clamp(min=1)

@@ -25,12 +25,18 @@ def targets_for(model: "nn.Module", asked: str) -> str | list[str]:
     Regret", Thinking Machines, 2025-09-29; QLoRA, arXiv 2305.14314 section 4), and it needs no table of families.
     Raises UsageError(code="unknown_lora_target") suggesting the nearest name.
     """
-    if asked == ALL_LINEAR:
-        trial = _as_peft_reads(ALL_LINEAR, model)
-        return sorted(trial.target_modules) if trial.target_parameters else ALL_LINEAR
     from torch import nn
 
     known = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    if asked == ALL_LINEAR:
+        trial = _as_peft_reads(ALL_LINEAR, model)
+        refused = {name for name in known if _refuses(model, name)}
+        if not trial.target_parameters and not refused:
+            return ALL_LINEAR
+        head: Any = model.get_output_embeddings()
+        inner = {name.rsplit(".", 1)[-1] for name, module in model.named_modules()
+                 if isinstance(module, nn.Linear) and module is not head}  # fmt: skip
+        return sorted((set(trial.target_modules) if trial.target_parameters else inner) - refused)
     wanted = [name.strip() for name in asked.split(",") if name.strip()]
     for name in wanted:
         if name not in known:
@@ -47,6 +53,19 @@ def targets_for(model: "nn.Module", asked: str) -> str | list[str]:
             code="no_lora",
         )
     return wanted
+
+
+def _refuses(model: "nn.Module", name: str) -> bool:
+    """Whether peft puts no adapter on layers of this name in this family: a state-space model's fused kernels read the
+    weights themselves, and would not see it (peft 0.21, tuners/tuners_utils.py)."""
+    import peft
+    from peft.tuners.tuners_utils import _check_lora_target_modules_mamba as check
+
+    try:
+        check(peft.LoraConfig(), model, name)
+    except ValueError:
+        return True
+    return False
 
 
 def _as_peft_reads(targets: str | list[str], model: "nn.Module") -> Any:
@@ -118,6 +137,27 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, targets: 
             f"peft cannot put adapters on this model: {first_line(error)}",
             fix="name other layers with --lora-targets, or use --method full",
             code="no_lora",
+        ) from None
+
+
+def add_virtual_tokens(loaded: Loaded, tokens: int) -> Any:
+    """The base, frozen, with `tokens` learned embeddings before each sequence (prompt tuning, arXiv 2104.08691).
+
+    They begin as embeddings of words of the vocabulary, drawn by torch's seed: better than noise (figure 3b there).
+    Raises UsageError(code="no_prompt_tuning") for a model that peft cannot tune this way.
+    """
+    import peft
+
+    config = peft.PromptTuningConfig(
+        task_type=_TASK[loaded.kind], num_virtual_tokens=tokens, prompt_tuning_init=peft.PromptTuningInit.SAMPLE_VOCAB
+    )
+    try:
+        return peft.get_peft_model(loaded.model, config)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"peft cannot put virtual tokens before this model: {first_line(error)}",
+            fix="use --method lora",
+            code="no_prompt_tuning",
         ) from None
 
 

@@ -61,8 +61,10 @@ def _kbit_prepared(workload: Workload, stack: Stack) -> bool | None:
 
 
 def _chunks_loss(workload: Workload, stack: Stack) -> bool:
-    """litgpt cuts the loss of adapters alone: finetune/full.py does not."""
-    return stack.chunks_loss and (workload.is_lora or not stack.loss_chunk_tokens)
+    """litgpt cuts the loss of adapters alone: finetune/full.py does not. What nobody measured is counted whole: the
+    loss behind virtual tokens, and the answers that dpo and kto compare."""
+    measured = workload.method != "prompt-tuning" and workload.objective == "sft"
+    return measured and stack.chunks_loss and (workload.is_lora or not stack.loss_chunk_tokens)
 
 
 def _refused(workload: Workload, stack: Stack) -> Iterator[tuple[str, str, str]]:
@@ -97,6 +99,7 @@ def _turned(workload: Workload, stack: Stack) -> dict[str, object]:
     quantizes_twice, in_pieces = workload.double_quantization, workload.loss_chunking
     return {
         "prompt-tuning": workload.method == "prompt-tuning",
+        "objective": workload.objective != "sft",
         "kbit_prepared": workload.kbit_prepared,
         "double_quantization": quantizes_twice is not None and quantizes_twice != stack.double_quantization,
         "loss_chunking": in_pieces is not None and in_pieces != stack.chunks_loss,

@@ -205,7 +205,7 @@ STACKS: dict[str, Stack] = {
         double_quantization=True,
         fused_head=True,
         chunks_loss=True,
-        words=frozenset({"loss_chunking"}),
+        words=frozenset({"loss_chunking", "prompt-tuning", "objective"}),
     ),
     # Trainer over a model that its user loaded: as peft's documentation has it, prepared where it is quantized.
     # compile: TrainingArguments.torch_compile; optimizer_in_backward: its optim "lomo".
@@ -223,7 +223,7 @@ STACKS: dict[str, Stack] = {
         quantized_adapter_bytes=2.0,
         fused_head=True,
         chunks_loss=True,
-        words=_TRAINER | _OFFLOAD,
+        words=_TRAINER | _OFFLOAD | {"objective"},
     ),
     # axolotl loaders/model.py calls prepare_model_for_kbit_training and then casts norms and embeddings back to the
     # compute type (_convert_embedding_modules_dtype, for any adapter); bnb_4bit_use_double_quant: True;
@@ -409,4 +409,4 @@ def named_stack(workload: Workload) -> str:
     if workload.stack != "auto":
         return workload.stack
     ours = workload.task == "finetune" and workload.gpus == 1 and workload.sharding == "none"
-    return "modelpick" if ours and workload.method != "prompt-tuning" else "transformers"
+    return "modelpick" if ours else "transformers"

@@ -28,6 +28,8 @@ def training_parts(
         )
     if workload.method == "prompt-tuning":
         workload = _with_virtual_tokens(workload)
+    if workload.objective == "dpo":  # both sides of each pair in one pass (trl 1.16, DataCollatorForPreference)
+        workload = replace(workload, batch=2 * workload.batch)
     kept = 0.0
     each = stack.trained_bytes(workload, b)
     whole = 1.0 if workload.sharding == "zero2" else share.trained  # ZeRO-2 splits all that is trained but weights
@@ -131,7 +133,10 @@ def _saved(
     if kept and stack.kept_tokens:
         tokens = float(workload.batch) * workload.context
         ends_forward = _ends_forward(architecture, workload, stack, b, kept / tokens) + held.rebuilt
-    return saved + max(loss, moving + held.rebuilt, ends_forward), moved
+    # The base answers with the adapter off, after the forward pass whose tensors are kept: a layer at work, and the
+    # logits as for the loss (trl 1.16, DPOTrainer._compute_loss; KTOTrainer does so for its KL term as well).
+    reference = widest + held.rebuilt if workload.objective != "sft" else 0.0
+    return saved + max(loss, moving + held.rebuilt, ends_forward, reference), moved
 
 
 # trl models/activation_offloading.py, max_fwd_stash_size: tensors on their way to the CPU that the GPU still holds.

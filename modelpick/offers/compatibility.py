@@ -34,6 +34,7 @@ class Rule:
     methods_besides: tuple[str, ...] = ()
     stacks: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
     attention: tuple[str, ...] = ()
     adapter: bool | None = None
     dense: bool | None = None
@@ -159,6 +160,7 @@ def _about_work(rules: tuple[Rule, ...], workload: Workload) -> tuple[Rule, ...]
         and (not rule.stacks or workload.stack in rule.stacks)
         and (not rule.dtypes or workload.dtype in rule.dtypes)
         and (not rule.attention or workload.attention in rule.attention)
+        and (not rule.objectives or workload.objective in rule.objectives)
         and (rule.task is None or rule.task == workload.task)
     )
 

@@ -6,7 +6,7 @@ them for the search over offers (placement.py), so that a plan prices what the m
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from modelpick.catalog.architecture import Architecture
 from modelpick.errors import ModelpickError
@@ -14,7 +14,7 @@ from modelpick.memory.estimate import MemoryEstimate
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.fit import on_device
 from modelpick.planning.recipe import SHARED, RunSettings, settings_from
-from modelpick.workload import ONLY_LORA, RunMethod, Workload
+from modelpick.workload import ONLY_LORA, VIRTUAL_TOKENS, Workload
 
 # From least to most compressed: quantization costs accuracy (QLoRA, arXiv 2305.14314, table 4) and speed, so it is
 # taken only when memory asks for it.
@@ -24,6 +24,8 @@ _LARGE = 13_500_000_000
 _EFFECTIVE_BATCH = 16  # QLoRA's recipe
 _CONTEXT_STEP = 64  # contexts are rounded up to a multiple of this: kernels are laid out in tiles of 64
 _FULL_RATE = 0.1  # "LoRA Without Regret": full fine-tuning wants about a tenth of LoRA's rate
+_PREFERENCE_RATE = 0.05  # TRL 1.16: the defaults of DPOConfig and KTOConfig are 1e-6, that of SFTConfig is 2e-5
+_PROMPT_RATE = 3e-2  # Databricks' course llm102, as huggingface.co/alikehuggie/llm_finetune records its recipe
 _TAKEN = 0.07  # of a GPU's memory, for its driver and this process: an estimate; GPU sizes differ by more
 _SAVES = 20  # checkpoints in a run: at most a twentieth of the work is ever lost
 
@@ -124,12 +126,13 @@ def settings_to_try(fixed: Mapping[str, Any], examples: int) -> list[RunSettings
         if "gradient_accumulation" in fixed
         else _EFFECTIVE_BATCH
     )
-    effective = max(1, min(effective, examples))
+    smallest = 2 if fixed.get("objective") == "kto" else 1  # RunSettings.smallest_batch
+    effective = max(smallest, min(effective, examples))
     methods = (fixed["method"],) if "method" in fixed else _METHODS
     found = []
     for method in methods:
         for checkpointing in (fixed["gradient_checkpointing"],) if "gradient_checkpointing" in fixed else (False, True):
-            for batch in (fixed["batch"],) if "batch" in fixed else _divisors(effective):
+            for batch in (fixed["batch"],) if "batch" in fixed else _divisors(effective, smallest):
                 gradient_accumulation = fixed.get("gradient_accumulation") or max(1, effective // batch)
                 chosen = {
                     "method": method,
@@ -141,9 +144,9 @@ def settings_to_try(fixed: Mapping[str, Any], examples: int) -> list[RunSettings
     return found
 
 
-def _divisors(number: int) -> list[int]:
+def _divisors(number: int, smallest: int) -> list[int]:
     """Micro-batches that divide the effective batch, largest first, at most 8: beyond that GPUs gain little."""
-    return [size for size in range(min(8, number), 0, -1) if number % size == 0]
+    return [size for size in range(min(8, number), smallest - 1, -1) if number % size == 0] or [smallest]
 
 
 def _context(longest: int, limit: int | None) -> int:
@@ -156,7 +159,11 @@ def with_rates(settings: RunSettings, given: Mapping[str, Any], parameters: int 
     changes: dict[str, Any] = {}
     if given.get("learning_rate") is None:
         rate = 1e-4 if parameters and parameters > _LARGE else 2e-4
-        changes["learning_rate"] = rate if settings.is_lora else rate * _FULL_RATE
+        rate *= 1.0 if settings.is_lora else _FULL_RATE
+        rate *= 1.0 if settings.objective == "sft" else _PREFERENCE_RATE
+        changes["learning_rate"] = _PROMPT_RATE if settings.method == "prompt-tuning" else rate
+    if settings.method == "prompt-tuning" and settings.virtual_tokens is None:
+        changes["virtual_tokens"] = VIRTUAL_TOKENS
     if given.get("lora_alpha") is None:
         changes["lora_alpha"] = 2 * settings.lora_rank
     steps = settings.max_steps or max(1, round(settings.epochs * -(-examples // settings.effective_batch)))
@@ -220,8 +227,6 @@ def candidate_recipes(
     fixed = {"model": architecture.model_type, "data": "train", "output": "run", "epochs": epochs}
     named = (name for name in SHARED if name not in unset and (workload.is_lora or name not in ONLY_LORA))
     fixed |= {name: getattr(workload, name) for name in named}
-    if workload.method not in get_args(RunMethod):
-        fixed["method"] = "lora"  # estimated, and not run: what is chosen does not depend on it
     examples = _MANY if rows is None else max(rows, 1)
     return tuple(
         _tuning(architecture, workload, parameters, with_rates(settings, fixed, parameters, examples))

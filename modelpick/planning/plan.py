@@ -8,10 +8,9 @@ records it in the deployment, never here.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from modelpick.catalog.model import Model
-from modelpick.errors import UsageError
 from modelpick.licensing.verdict import Judgement, Verdict
 from modelpick.memory.estimate import GIB, MemoryEstimate
 from modelpick.memory.parts import PARTS
@@ -54,7 +53,7 @@ from modelpick.planning.setups import Setup, findings_on
 from modelpick.ranges import Range
 from modelpick.schema import to_json
 from modelpick.speed.speed import Calibration, ServingSpeed, Speed
-from modelpick.workload import RunMethod, Workload
+from modelpick.workload import Workload
 
 _TAKEN_CARE_OF = ("transformers_serve_open",)  # by `modelpick serve`, which puts a proxy with a key before it
 
@@ -78,7 +77,6 @@ def make(
     for invalid input, CannotTellError for an architecture that is not understood.
     """
     _check_license(judgement, region)
-    _check_method(request)
     for _, workload in request.tasks:
         problem = flagless_problem(workload)
         if workload.task == "finetune":  # of a server only when its engine is settled: that there is none comes first
@@ -121,16 +119,6 @@ class _Context:
     region: str
     named: PlannedFacts | None
     copy_of: str | None = None
-
-
-def _check_method(request: PlanRequest) -> None:
-    """Raises UsageError for a fine-tuning that is estimated and that no machine of ours runs."""
-    if request.finetune is not None and request.finetune.method not in get_args(RunMethod):
-        raise UsageError(
-            f"modelpick finetune does not train {request.finetune.method}: it is estimated only",
-            fix=f"use --method {', '.join(get_args(RunMethod))}",
-            code="not_trained",
-        )
 
 
 def _check_license(judgement: Judgement, region: str) -> None:

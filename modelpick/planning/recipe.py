@@ -12,6 +12,7 @@ from modelpick.catalog.architecture import Kind
 from modelpick.errors import UsageError
 from modelpick.schema import Bounds, FormerNames, Help, Pattern, Source, read_options, to_json
 from modelpick.workload import (
+    LORA_METHODS,
     METHOD_HELP,
     METHOD_SOURCE,
     ONLY_LORA,
@@ -24,8 +25,10 @@ from modelpick.workload import (
     LoraDropout,
     LoraRank,
     LoraTargets,
+    Objective,
     Optimizer,
     RunMethod,
+    VirtualTokens,
     Workload,
     workload_from,
 )
@@ -60,6 +63,14 @@ class RunSettings:
     ]
     output: Annotated[str, _TEXT, Help("Folder for the run.", metavar="DIR", default="./run"), _OURS]
     method: Annotated[RunMethod, METHOD_HELP, METHOD_SOURCE] = "lora"
+    objective: Objective = "sft"
+    beta: Annotated[
+        float,
+        Bounds(0, 100, above=True),
+        Help("How strongly dpo and kto are held to what the base says.", metavar="X"),
+        Source("TRL 1.16, DPOConfig and KTOConfig: 0.1"),
+    ] = 0.1
+    virtual_tokens: VirtualTokens = None
     revision: Annotated[str | None, _TEXT, Help("Commit of the model on the Hub.", metavar="SHA"), _OURS] = None
     eval_data: Annotated[
         str | None, _TEXT, Help("File of held-out examples.", metavar="FILE", default="a share of the data"), _OURS
@@ -218,20 +229,32 @@ class RunSettings:
 
     @property
     def is_lora(self) -> bool:
-        """Whether only adapters (and a task head) are trained."""
+        """Whether low-rank adapters (and a task head) are trained."""
+        return self.method in LORA_METHODS
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the base stays as it is, and what is trained is saved apart from it."""
         return self.method != "full"
 
     def workload(self) -> Workload:
         """The same as a workload of the memory estimate."""
         names = [name for name in SHARED if self.is_lora or name not in ONLY_LORA]
-        return workload_from({"task": "finetune"} | {name: getattr(self, name) for name in names})
+        named = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return workload_from({"task": "finetune"} | named)
+
+    @property
+    def smallest_batch(self) -> int:
+        """KTO's term for the distance from the base needs the answers of a neighbour (trl 1.16, KTOTrainer)."""
+        return 2 if self.objective == "kto" else 1
 
     def smaller_batch(self) -> "RunSettings | None":
-        """Half the micro-batch (or the next divisor below) with the same effective batch; None at a batch of 1."""
-        if self.batch == 1:
+        """Half the micro-batch (or the next divisor below), the effective batch as it was; None at the smallest."""
+        if self.batch <= self.smallest_batch or self.batch // 2 < self.smallest_batch:
             return None
-        half = next(size for size in range(self.batch // 2, 0, -1) if self.effective_batch % size == 0)
-        return replace(self, batch=half, gradient_accumulation=self.effective_batch // half)
+        sizes = range(self.batch // 2, self.smallest_batch - 1, -1)
+        half = next((size for size in sizes if self.effective_batch % size == 0), None)
+        return None if half is None else replace(self, batch=half, gradient_accumulation=self.effective_batch // half)
 
     def as_json(self) -> dict[str, object]:
         """The record as it stands in run.json."""
@@ -267,7 +290,8 @@ def as_trained(workload: Workload, kind: Kind, *, gpu: bool) -> Workload:
     """A fine-tuning workload as train.py runs it: a decoder on a GPU through SFTTrainer's fused output matrix, whose
     kernels exist there alone.
     """
-    return replace(workload, stack="modelpick", loss_chunking=gpu and kind == "decoder")
+    fused = gpu and kind == "decoder" and workload.method != "prompt-tuning" and workload.objective == "sft"
+    return replace(workload, stack="modelpick", loss_chunking=fused)
 
 
 def settings_from(options: Mapping[str, Any]) -> RunSettings:

@@ -118,8 +118,12 @@ class PlanRequest:
 
     @property
     def one_pass(self) -> Range:
-        """The tokens that one pass over the data trains on."""
-        return self.data.count
+        """The tokens that one pass over the data trains on. DPO reads the question of a pair with each of its sides:
+        up to twice what the file holds."""
+        count = self.data.count
+        if self.finetune is None or self.finetune.objective != "dpo":
+            return count
+        return Range(count.low, 1.5 * count.likely, 2 * count.high)
 
     @property
     def gpus(self) -> int:

@@ -26,6 +26,8 @@ def tasks(
     serving = serve or serving_method
     tuning = data or not serving
     served = {**options, "method": method if serving_method else None}
+    if tuning:  # what is learned says nothing of the server
+        served.pop("objective", None)
     tuned = {**options, "method": None if serving_method else method}
     if serving:
         tuned = {name: value for name, value in tuned.items() if name not in ONLY_SERVE}

@@ -11,7 +11,13 @@ from modelpick.speed import roofline
 from modelpick.speed.hardware import hardware_of
 from modelpick.speed.roofline import ServingEfficiency
 from modelpick.speed.shape import SpeedShape
-from modelpick.speed.training import TrainingEfficiency, TrainingJob, training_roof, training_tokens_per_second
+from modelpick.speed.training import (
+    REFERENCE_PASSES,
+    TrainingEfficiency,
+    TrainingJob,
+    training_roof,
+    training_tokens_per_second,
+)
 from modelpick.workload import Workload
 
 E = TypeVar("E", ServingEfficiency, TrainingEfficiency)
@@ -221,6 +227,7 @@ def training_speed(
         checkpointing=workload.gradient_checkpointing,
         gradient_accumulation=gradient_accumulation,
         sharded=workload.sharding in ("fsdp", "zero3"),
+        reference_passes=REFERENCE_PASSES[workload.objective],
     )
     roof = training_roof(shape, on, job)
     rate = training_tokens_per_second(shape, on, calibration.constants, job) * calibration.local_factor(kind.gpu.name)

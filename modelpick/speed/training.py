@@ -28,7 +28,9 @@ class TrainingEfficiency:
 # linear layer. Over quantized weights come those that expand them; LLM.int8 quantizes its inputs too and looks for
 # outliers, whose number the host waits for. The ratios of the last two are fitted on our own loop
 # (facts/measured_speed.csv, rows g...).
-_LAUNCHES = {"full": 1.0, "lora": 1.5, "qlora": 1.9, "lora-int8": 2.6}
+_LAUNCHES = {"full": 1.0, "lora": 1.5, "qlora": 1.9, "lora-int8": 2.6, "prompt-tuning": 1.0}
+# Forward passes besides the trained one (trl 1.16): of DPO's base; of KTO's base, and of both for its KL term.
+REFERENCE_PASSES = {"sft": 0, "dpo": 1, "kto": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +46,18 @@ class TrainingJob:
     checkpointing: bool
     gradient_accumulation: float = 1.0
     sharded: bool = False
+    reference_passes: int = 0  # forward passes besides: of the base, and for KTO's KL term
     eight_bit_compute: bool = False  # FP8 matmuls (Transformer Engine): twice the 16-bit rate
 
     @property
     def flops_per_weight(self) -> int:
         """2 forward, 2 for the gradient that flows on, 2 for the weights' own (full only), 2 to recompute."""
-        return (6 if self.method == "full" else 4) + (2 if self.checkpointing else 0)
+        return (6 if self.method == "full" else 4) + (2 if self.checkpointing else 0) + 2 * self.reference_passes
 
     @property
     def passes(self) -> int:
-        """Forward, backward, and the forward again when activations are recomputed."""
-        return 3 if self.checkpointing else 2
+        """Forward, backward, the forward again when activations are recomputed, and those of the reference."""
+        return (3 if self.checkpointing else 2) + self.reference_passes
 
 
 def training_tokens_per_second(

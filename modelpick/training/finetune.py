@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modelpick.catalog import index, lookup
+from modelpick.catalog.architecture import Kind
 from modelpick.datasets import hub_data
 from modelpick.datasets.forms import parse_columns
 from modelpick.datasets.replay import with_replay
@@ -24,12 +25,14 @@ from modelpick.files import write_atomically
 from modelpick.licensing import license_check
 from modelpick.licensing.license_check import Permission
 from modelpick.licensing.policy import Policy
-from modelpick.loading import adapters, environment, load, tokenize
+from modelpick.loading import adapters, environment, load, preferences, tokenize
 from modelpick.loading.environment import silence_libraries
 from modelpick.loading.load import Loaded, LoadOptions, check_folder
+from modelpick.loading.tokenize import Encoded
 from modelpick.memory.estimate import estimate_model
 from modelpick.memory.measured import NO_RUNS, taught
 from modelpick.offers import embedded
+from modelpick.offers.compatibility import findings, refusal
 from modelpick.planning.choose import TuningChoice, choose
 from modelpick.planning.recipe import RunSettings, as_trained, settings_from
 from modelpick.schema import current_names
@@ -48,10 +51,11 @@ from modelpick.training.records import (
     write_run,
 )
 from modelpick.training.stop_signals import StoppedEarlyError, StopSignals, stopped_as_error
-from modelpick.workload import Workload
+from modelpick.workload import VIRTUAL_TOKENS, Workload
 
 if TYPE_CHECKING:
-    from modelpick.training.train import Prepared, Trained  # which loads torch
+    from modelpick.training.train import Trained  # which loads torch
+    from modelpick.training.trainers import Prepared
 
 # Share of the weights without an adapter from which a note says so: routers and convolutions are below it, any layer of
 # fused experts is above.
@@ -186,6 +190,7 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
     )
     if settings.eval_steps is not None:
         data = with_validation(data, settings.held_out, settings.seed)
+    _check_objective(settings, data)
     if settings.mix is not None:
         data = with_replay(data, settings.mix, settings.mix_share, settings.seed)
     if record is not None:
@@ -203,6 +208,32 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
     return _Run(request, options, output, data, data_notes, permission, record, earlier)
 
 
+_FORMS = {"dpo": "preference", "kto": "thumbs"}
+
+
+def _check_objective(settings: RunSettings, data: Data) -> None:
+    """Refuse data that the objective cannot learn from. Raises UsageError(code="wrong_form")."""
+    form = data.train[0].form
+    right = next((name for name, needed in _FORMS.items() if needed == form), "sft")
+    if right != settings.objective:
+        fixes = {
+            "dpo": "these are pairs of a chosen and a rejected answer: use --objective dpo",
+            "kto": "these are answers with thumbs up or down: use --objective kto",
+            "sft": "give pairs (prompt, chosen, rejected) for dpo, or thumbs (prompt, completion, label) for kto",
+        }
+        raise UsageError(
+            f"objective {settings.objective} cannot learn from examples in the form {form}",
+            fix=fixes[right],
+            code="wrong_form",
+        )
+    if settings.mix is not None and settings.objective != "sft":
+        raise UsageError(
+            f"--mix replays answers to learn, and objective {settings.objective} learns from comparisons",
+            fix="leave out --mix: dpo and kto hold to the base by --beta",
+            code="contradiction",
+        )
+
+
 @contextmanager
 def _tidied(run: _Run, created: bool) -> Iterator[None]:
     """Removes the files of a run that fails before its first step, so that the command can be re-run."""
@@ -216,7 +247,7 @@ def _tidied(run: _Run, created: bool) -> Iterator[None]:
 
 def _train(run: _Run, progress: Progress, signals: StopSignals) -> FinetuneResult:
     """Choose, measure, train, measure again, save."""
-    from modelpick.training import train
+    from modelpick.training import train, trainers
 
     choice = TuningChoice(run.earlier, 0.0, ("resumed",)) if run.earlier else _choose(run)
     _say_what_was_chosen(run, choice, progress)
@@ -237,7 +268,7 @@ def _train(run: _Run, progress: Progress, signals: StopSignals) -> FinetuneResul
         progress.report(event)
 
     progress.state("training")
-    hooks = train.RunHooks(report, store, signals.stop, signals.finishing_steps)
+    hooks = trainers.RunHooks(report, store, signals.stop, signals.finishing_steps)
     trained = train.train(
         settings, lambda: _prepare(settings, data, progress), output / "checkpoints", hooks,
         resume=run.request.resume, halvings=halvings,
@@ -293,7 +324,7 @@ def _choose(run: _Run) -> TuningChoice:
     config = load.load_config(options["model"], load_options)
     kind = load.kind_of(config)
     tokenizer, _ = load.load_tokenizer(options["model"], load_options, kind)
-    longest = tokenize.encode(data.train, tokenizer, kind, 1 << 30, data.labels).longest
+    longest = _rows(settings_from(options), data, tokenizer, kind, 1 << 30).longest
     name = f"{options['model']}@{options['revision']}" if options.get("revision") else options["model"]
     model = lookup.look_up([name], catalog=index.load(), offline=run.request.offline).results[0]
     if isinstance(model, RemoteError):  # the files are here, whatever the Hub and the catalog say of this commit
@@ -302,6 +333,10 @@ def _choose(run: _Run) -> TuningChoice:
     if isinstance(model, ModelpickError):
         raise model
     device = environment.current()
+    asked = as_trained(settings_from(options).workload(), kind, gpu=device.kind == "cuda")
+    obstacle = refusal(findings(embedded.load_rules(), replace(embedded.subject_of(model, asked), kind=kind)))
+    if obstacle is not None:
+        raise obstacle
 
     gpu = embedded.gpu_called(device.name) if device.kind == "cuda" else None
     known = calibration_file.measured_runs() if gpu is not None else NO_RUNS
@@ -329,10 +364,10 @@ def _choose(run: _Run) -> TuningChoice:
 
 def _prepare(settings: RunSettings, data: Data, progress: Progress) -> "Prepared":
     """Load the base, add what is trained, encode the examples: the same state every time, by the run's seed."""
-    from modelpick.training.train import Prepared
+    from modelpick.training.trainers import Prepared
 
     loaded = load_for_training(settings, data.labels)
-    encoded = tokenize.encode(data.train, loaded.tokenizer, loaded.kind, settings.context, data.labels)
+    encoded = _rows(settings, data, loaded.tokenizer, loaded.kind, settings.context)
     for note in (*loaded.notes, *encoded.notes):
         progress.note(note)
     if settings.probe and loaded.kind == "encoder":
@@ -344,10 +379,21 @@ def _prepare(settings: RunSettings, data: Data, progress: Progress) -> "Prepared
             f"with a context of {settings.context} tokens {encoded.cut} examples are cut, and {encoded.left_out} are "
             "left out because the question alone fills the context"
         )
-    validation = None
-    if data.validation:
-        validation = tokenize.encode(data.validation, loaded.tokenizer, loaded.kind, settings.context, data.labels)
-    return Prepared(loaded, encoded, validation)
+
+    def loss() -> float:
+        scores = before_after.score_examples(loaded, settings, data.validation, data.labels)
+        return scores.mean if scores.better_is < 0 else 1 - scores.mean
+
+    return Prepared(loaded, encoded, loss if data.validation else None)
+
+
+def _rows(settings: RunSettings, data: Data, tokenizer: Any, kind: Kind, context: int) -> Encoded:
+    """The training examples as the objective takes them, at most `context` tokens each."""
+    if settings.objective == "dpo":
+        return preferences.encode_pairs(data.train, tokenizer, context)
+    if settings.objective == "kto":
+        return preferences.encode_thumbs(data.train, tokenizer, context, settings.seed)
+    return tokenize.encode(data.train, tokenizer, kind, context, data.labels)
 
 
 def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Loaded:
@@ -356,8 +402,10 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Lo
 
     transformers.set_seed(settings.seed)
     loaded = load.load(settings.model, _load_options(settings.as_json(), labels))
-    if not settings.is_lora:
+    if not settings.has_adapter:
         return loaded
+    if settings.method == "prompt-tuning":
+        return replace(loaded, model=adapters.add_virtual_tokens(loaded, settings.virtual_tokens or VIRTUAL_TOKENS))
     model = adapters.add_lora(
         loaded,
         rank=settings.lora_rank,
@@ -414,7 +462,7 @@ def _write_model(
     model: Any = trained.loaded.model
     model.save_pretrained(partial)
     trained.loaded.tokenizer.save_pretrained(partial)
-    if labels and settings.is_lora:
+    if labels and settings.has_adapter:
         write_atomically(partial / adapters.LABELS, json.dumps(labels))
     load_options = _load_options(settings.as_json(), labels)
     base = load.folder_of(settings.model, load_options)

@@ -30,7 +30,7 @@ def card(
 
     `merged`: of the adapter joined with its base, which is a model of its own.
     """
-    adapter = settings.is_lora and not merged
+    adapter = settings.has_adapter and not merged
     front = [
         "---",
         f"base_model: {json.dumps(permission.model)}",
@@ -75,7 +75,11 @@ def _body(
     lines += ["", "## Training", "", "| setting | value |", "| --- | --- |"]
     shown = [item.name for item in fields(RunSettings) if item.name not in _NOT_SHOWN]
     lines += [
-        f"| {key} | {getattr(settings, key)} |" for key in shown if settings.is_lora or not key.startswith("lora")
+        f"| {key} | {getattr(settings, key)} |"
+        for key in shown
+        if (settings.is_lora or not key.startswith("lora"))
+        and (settings.objective != "sft" or key != "beta")
+        and (settings.method == "prompt-tuning" or key != "virtual_tokens")
     ]
     lines += ["", "## Before and after", ""]
     if results:

@@ -78,13 +78,21 @@ def checked(options: Mapping[str, object]) -> RunSettings:
     Raises UsageError for a bad setting, and for one that does not apply together with another.
     """
     settings = settings_from(options)
-    names = ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "merge")
     default = RunSettings(model="", data="", output="")
-    for name in names if not settings.is_lora else ():
+    names = [] if settings.is_lora else ["lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "merge"]
+    names += [] if settings.method == "prompt-tuning" else ["virtual_tokens"]
+    for name in names:
         if options.get(name) is not None and options[name] != getattr(default, name):
-            raise UsageError(
-                f"{name} does not apply to method full", fix=f"leave out {name}, or use lora", code="contradiction"
-            )
+            fix = f"leave out {name}, or use {'prompt-tuning' if name == 'virtual_tokens' else 'lora'}"
+            raise UsageError(f"{name} does not apply to method {settings.method}", fix=fix, code="contradiction")
+    if options.get("beta") is not None and settings.objective == "sft" and settings.beta != default.beta:
+        raise UsageError("beta does not apply to objective sft", fix="leave out beta", code="contradiction")
+    if settings.objective == "kto" and options.get("batch") == 1:
+        raise UsageError(
+            "objective kto needs a micro-batch of 2 or more: it compares with the answers of its neighbours",
+            fix="use --batch 2 or more, or leave it out",
+            code="contradiction",
+        )
     for name, needed in _NEEDS.items():
         if options.get(name) is not None and options[name] != getattr(default, name) and not getattr(settings, needed):
             flag, other = (f"--{word.replace('_', '-')}" for word in (name, needed))
@@ -224,7 +232,7 @@ def check_disk(output: Path, settings: RunSettings) -> None:
     base = sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder.is_dir() else 0
     # Full: weights and two Adam states in each checkpoint, and the result. LoRA: a few per cent of the base each time.
     checkpoints_kept = 3 if settings.eval_steps else 2
-    if settings.is_lora:
+    if settings.has_adapter:
         need = base * 0.1 * checkpoints_kept + (base if settings.merge else 0)
     else:
         need = base * (3 * 2 * checkpoints_kept + 1)

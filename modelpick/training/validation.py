@@ -5,14 +5,12 @@ holds: a run that is resumed decides as one that was never interrupted. The exam
 that the run is judged by in the end: a checkpoint picked by a loss is better by that loss than by any other.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import transformers
 
-from modelpick.evaluation.score import score
-from modelpick.loading.load import Loaded
-from modelpick.loading.tokenize import Encoded
 from modelpick.planning.recipe import RunSettings
 from modelpick.training import checkpoints
 
@@ -23,10 +21,9 @@ class Evaluation(transformers.TrainerCallback):
     """Every `eval_steps` steps, and after the last one: the loss, a checkpoint where it is the best so far, and the end
     of the run where `patience` evaluations in a row were no better."""
 
-    def __init__(self, settings: RunSettings, loaded: Loaded, encoded: Encoded, trainer: Any) -> None:
+    def __init__(self, settings: RunSettings, measure: Callable[[], float], trainer: Any) -> None:
         self._settings = settings
-        self._loaded = loaded
-        self._encoded = encoded
+        self._measure = measure
         self._trainer = trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **options: Any) -> Any:
@@ -43,13 +40,9 @@ class Evaluation(transformers.TrainerCallback):
         return control
 
     def _loss(self) -> float:
-        """The mean loss of the examples (of an encoder the share of wrong labels), logged as transformers logs its own.
-
-        In evaluation mode TRL takes no average of the training's figures for it.
-        """
-        model, pad = self._trainer.model, self._loaded.tokenizer.pad_token_id
-        scores = score(model, self._encoded, self._loaded.kind, pad, self._settings.batch)
-        loss = scores.mean if scores.better_is < 0 else 1 - scores.mean
+        """The loss of the examples, logged as transformers logs its own. In evaluation mode TRL takes no average of the
+        training's figures for it."""
+        loss, model = self._measure(), self._trainer.model
         was_training = model.training
         model.eval()
         self._trainer.log({LOSS: loss})

@@ -86,7 +86,7 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
 
     from modelpick.loading import adapters
     from modelpick.planning.recipe import RunSettings
-    from modelpick.training import train
+    from modelpick.training import train, trainers
 
     loaded = load.load(str(tiny_models.make("llama", tmp_path / "base")), load.LoadOptions())
     encoded = encode([example_from(CHAT, 1)], loaded.tokenizer, "decoder", 200)
@@ -98,10 +98,10 @@ def test_the_trainer_hands_the_model_these_labels_and_no_others(
     from dataclasses import replace
 
     settings = RunSettings("m", "d", "o", batch=1, gradient_accumulation=1, context=200, epochs=1.0, dtype="fp32")
-    hooks = train.RunHooks(lambda event: None, None, threading.Event())
-    monkeypatch.setattr(train, "can_skip_questions", lambda trainer: False)  # TRL's own loss gives the model its labels
+    hooks = trainers.RunHooks(lambda event: None, None, threading.Event())
+    monkeypatch.setattr(trainers, "can_skip_questions", lambda _: False)  # TRL's own loss gives the model its labels
     train.build_trainer(
-        settings, train.Prepared(replace(loaded, model=model), encoded), tmp_path / "out", hooks
+        settings, trainers.Prepared(replace(loaded, model=model), encoded), tmp_path / "out", hooks
     ).train()
     assert sorted(row for batch in seen for row in batch) == sorted(row["labels"] for row in encoded.rows)
 

@@ -15,7 +15,7 @@ from tests.memory.shapes import LLAMA_7B, T5_BASE
 
 TRAINERS = ["axolotl", "litgpt", "llama-factory", "modelpick", "torchtune", "transformers", "trl", "unsloth"]
 # A word, the method (and sharding) it is for, and the value that turns it away from most stacks' choice.
-WORDS: dict[str, tuple[dict[str, Any], bool]] = {
+WORDS: dict[str, tuple[dict[str, Any], Any]] = {
     "kbit_prepared": ({"method": "qlora"}, True),
     "double_quantization": ({"method": "qlora"}, True),
     "loss_chunking": ({"method": "lora"}, True),
@@ -24,6 +24,7 @@ WORDS: dict[str, tuple[dict[str, Any], bool]] = {
     "optimizer_offload": ({"method": "lora", "sharding": "zero2"}, True),
     "parameter_offload": ({"method": "lora", "gpus": 2, "sharding": "zero3"}, True),
     "optimizer_in_backward": ({"method": "full", "optimizer": "sgd"}, True),
+    "objective": ({"method": "lora"}, "dpo"),
 }
 
 
@@ -129,7 +130,7 @@ def test_what_older_versions_did_is_listed_from_the_newest_change_to_the_oldest(
 def test_a_prompt_is_trained_alone_and_read_with_every_sequence() -> None:
     few, many = (estimate(LLAMA_7B, work(method="prompt-tuning", virtual_tokens=n)) for n in (20, 200))
     assert few.trainable_parameters == 20 * LLAMA_7B.hidden
-    assert few.workload.stack == "transformers"
+    assert few.workload.stack == "modelpick"
     assert many.parts.activations > few.parts.activations
     assert estimate(LLAMA_7B, work(method="prompt-tuning")).total == few.total
 

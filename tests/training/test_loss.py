@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the extra train is absent")
 from modelpick.loading import adapters, load  # noqa: E402
 from modelpick.loading.tokenize import IGNORED, Encoded  # noqa: E402
 from modelpick.planning.recipe import RunSettings  # noqa: E402
-from modelpick.training import train  # noqa: E402
+from modelpick.training import train, trainers  # noqa: E402
 from tests import tiny_models  # noqa: E402
 
 # Of unlike lengths, answers at the end, in the middle and twice: what a chat of several turns is.
@@ -29,9 +29,10 @@ def trainer_for(family: str, folder: Path) -> Any:
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.1)
     settings = RunSettings("m", "d", "o", batch=2, gradient_accumulation=1, context=64, dtype="fp32")
-    hooks = train.RunHooks(lambda event: None, None, threading.Event())
+    hooks = trainers.RunHooks(lambda event: None, None, threading.Event())
     encoded = Encoded(ROWS, 0, 0, 8, 13)
-    return train.build_trainer(settings, train.Prepared(replace(loaded, model=model), encoded), folder / "out", hooks)
+    prepared = trainers.Prepared(replace(loaded, model=model), encoded)
+    return train.build_trainer(settings, prepared, folder / "out", hooks)
 
 
 def loss_and_gradients(trainer: Any, batch: dict[str, Any], items: Any) -> tuple[float, list[Any]]:
@@ -49,9 +50,9 @@ def test_loss_and_gradients_are_those_of_trl(
     trainer = trainer_for(family, tmp_path)
     batch = next(iter(trainer.get_train_dataloader()))
     counted = None if items is None else torch.tensor(items)
-    assert train.can_skip_questions(trainer)
+    assert trainers.can_skip_questions(trainer)
     ours, gradients = loss_and_gradients(trainer, batch, counted)
-    monkeypatch.setattr(train, "can_skip_questions", lambda trainer: False)
+    monkeypatch.setattr(trainers, "can_skip_questions", lambda trainer: False)
     theirs, expected = loss_and_gradients(trainer, batch, counted)
     assert ours == pytest.approx(theirs, rel=1e-5)
     assert len(gradients) == len(expected) > 0

@@ -28,7 +28,10 @@ def rows(settings: RunSettings) -> dict[str, str]:
 def test_the_card_shows_every_setting_of_the_recipe() -> None:
     settings = RunSettings("m", "d", "o", method="qlora", lora_rank=7, seed=5)
     shown = rows(settings)
-    assert set(shown) == {item.name for item in fields(RunSettings)} - _NOT_OF_THE_RECIPE
+    others = {"beta", "virtual_tokens"}  # of dpo and kto, of prompt tuning
+    assert set(shown) == {item.name for item in fields(RunSettings)} - _NOT_OF_THE_RECIPE - others
+    assert rows(RunSettings("m", "d", "o", objective="dpo", beta=0.3))["beta"] == "0.3"
+    assert rows(RunSettings("m", "d", "o", method="prompt-tuning", virtual_tokens=7))["virtual_tokens"] == "7"
     assert (shown["method"], shown["lora_rank"], shown["seed"]) == ("qlora", "7", "5")
 
 
