@@ -59,7 +59,9 @@ def test_a_run_leaves_a_model_a_card_and_a_record_that_reproduces_it(base: Path,
         "adapter_model.safetensors", "adapter_config.json", "README.md", "NOTICE", "tokenizer.json",
     }  # fmt: skip
     names = {row.name: row for row in result.comparisons}
-    assert set(names) == {"held-out examples", "reasoning probe", "reasoning probe, few-shot", "general knowledge"}
+    assert set(names) == {
+        "held-out examples", "held-out answers", "reasoning probe", "reasoning probe, few-shot", "general knowledge",
+    }  # fmt: skip
     assert result.probe_few_shot["after"]["cases"] == 4
     assert names["held-out examples"].verdict == "better"
     record = json.loads((output / "run.json").read_text())
