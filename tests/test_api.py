@@ -71,11 +71,18 @@ def test_a_stricter_policy_never_recommends_more() -> None:
     assert not {"huggyllama/llama-7b"} & loose
 
 
-def test_every_recommended_row_also_says_what_fine_tuning_takes() -> None:
+def test_every_recommended_row_also_says_what_8_bits_and_fine_tuning_over_them_take() -> None:
     for row in api.recommend().recommendations.passed[:20]:
-        assert (row.finetune is None) != (row.finetune_why is None)
-        if row.finetune is not None:
-            assert row.finetune.memory.workload.method == "lora-int8"
+        for usual in (row.eight_bit, row.finetune):
+            assert usual is not None
+            assert (usual.overall is None) != (usual.why is None)
+            assert (usual.g5 is None) != (usual.g5_why is None)
+            assert usual.g5 is None or usual.g5.offer.instance.family == "g5"
+        assert row.finetune is not None
+        if row.finetune.overall is not None:
+            assert row.finetune.overall.memory.workload.method == "lora-int8"
+        if row.eight_bit is not None and row.eight_bit.overall is not None:
+            assert row.eight_bit.overall.memory.workload.method not in ("bf16", "nf4", "awq")
 
 
 def test_the_company_of_the_settings_decides_what_a_limit_means() -> None:

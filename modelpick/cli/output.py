@@ -59,7 +59,7 @@ _PLAIN = str.maketrans(
         "§": "section ",
     }
 )
-_PIPED_WIDTH = 100  # a pipe has no columns: wide enough that no model id is cut
+_PIPED_WIDTH = 108  # a pipe has no columns: wide enough that no model id is cut
 _NARROWEST, _WIDEST = 20, 1000  # columns that a screen is drawn for, whatever COLUMNS says
 _BAR_AFTER = 1.0  # seconds of silence before a progress bar appears
 _LINES = "\n\t"  # the control characters of our own layout
@@ -329,6 +329,11 @@ def _screen(buffer: TextIO, terminal: bool) -> Console:
     )  # fmt: skip
     screen.push_render_hook(Hook())
     return screen
+
+
+def columns() -> int:
+    """The columns that an answer on stdout is drawn for."""
+    return _width(sys.stdout is not None and sys.stdout.isatty())
 
 
 def _width(terminal: bool) -> int:

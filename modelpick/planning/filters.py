@@ -22,8 +22,8 @@ from modelpick.planning.load import LoadLimits
 from modelpick.planning.rejection import Cause
 from modelpick.workload import Workload
 
-SortKey = Literal["quality", "cost", "memory", "downloads"]
-SORT_KEYS: tuple[SortKey, ...] = ("quality", "cost", "memory", "downloads")
+SortKey = Literal["quality", "cost", "value", "speed", "memory", "downloads"]
+SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 USE_CASES: tuple[Capability, ...] = get_args(Capability)
 GPU_COUNTS = (1, 2, 4, 8)
 """GPUs of one machine that are tried where any number will do: what clouds rent."""

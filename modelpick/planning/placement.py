@@ -213,8 +213,18 @@ class _Search:
     facts: SearchFacts
 
     def over(self, offers: Sequence[Offer], first: Setup, cheapest_only: bool) -> Placements | None:
-        """Every offer with what can be put there; None where there is nothing to try. Instances with the same GPU and
-        host are judged once."""
+        """Every offer with what can be put there, or for `cheapest_only` the first; None where there is nothing to try.
+
+        Instances with the same GPU and host are judged once.
+        """
+        if cheapest_only and self.request.finetune is None:
+            found = self._over(offers, first, cheapest_only=True, reasons=False)
+            if found is None or found.rows or found.unpriced:
+                return found
+        return self._over(offers, first, cheapest_only=cheapest_only, reasons=True)
+
+    def _over(self, offers: Sequence[Offer], first: Setup, *, cheapest_only: bool, reasons: bool) -> Placements | None:
+        measured = self.facts.measured()
         judged: dict[tuple[object, ...], Rejection | Placement | None] = {}
         rows: list[Placement] = []
         unpriced: list[Placement] = []
@@ -224,7 +234,7 @@ class _Search:
             key = (kind.gpu.name, kind.usable_memory_gib, kind.gpu_count, kind.cpu)
             seen = key in judged
             if not seen:
-                judged[key] = self._on(offer)
+                judged[key] = self._on(offer, measured, reasons=reasons)
             outcome = judged[key]
             if outcome is None:
                 return None
@@ -252,11 +262,14 @@ class _Search:
         (unpriced if price is None else rows).append(_with_job(row, row.setup, self.request, self.facts))
         return None
 
-    def _on(self, offer: Offer) -> Rejection | Placement | None:
-        """The first choice that can be put on `offer`, or why the one that came nearest cannot."""
+    def _on(self, offer: Offer, measured: MeasuredRuns, *, reasons: bool) -> Rejection | Placement | None:
+        """The first choice that can be put on `offer`, or why the one that came nearest cannot.
+
+        Without `reasons` what is surely too large is not worked out: which reason it is does not matter then.
+        """
         nearest: Rejection | None = None
-        measured = self.facts.measured()
-        for setup, choice in self._setups(offer):
+        room = math.inf if reasons else offer.instance.usable_memory_gib
+        for setup, choice in self._setups(offer, room):
             outcome = _judge(setup, offer, measured)
             if not isinstance(outcome, Rejection):
                 if choice.copied and not self.request.may_use(setup.model):
@@ -267,11 +280,13 @@ class _Search:
                 outcome = slow
             if nearest is None or _nearness(outcome) > _nearness(nearest):
                 nearest = outcome
-        return nearest
+        return nearest if reasons else nearest or _TOO_LARGE
 
-    def _setups(self, offer: Offer) -> Iterator[tuple[Setup, WeightsChoice]]:
+    def _setups(self, offer: Offer, room: float) -> Iterator[tuple[Setup, WeightsChoice]]:
         for choice in self.choices:
             if choice.lacking is not None and offer.instance.gpu.supports(choice.lacking):
+                continue
+            if choice.least_gib > room:
                 continue
             setups = choice.setups
             if not isinstance(setups, Rejection):
@@ -292,6 +307,10 @@ class _Search:
             "limits", "too_slow", f"it fits {kind.name} ({kind.gpu.name}), where {each}, {wait}",
             "ask for less, or for fewer requests at once (--concurrency)", row.offer, row.headroom_gib,
         )  # fmt: skip
+
+
+_TOO_LARGE = Rejection("memory", "does_not_fit", "its weights alone are larger than the GPU", "")
+"""Of offers that are passed over on the way to one that will do; never said."""
 
 
 def served_speed(row: Placement, facts: SearchFacts) -> ServingSpeed:

@@ -12,7 +12,7 @@ from typing import Any
 from modelpick.catalog.size import said_parameters
 from modelpick.planning.filters import Filters, Relaxation
 from modelpick.planning.load import LoadLimits
-from modelpick.planning.recommend import Recommendation
+from modelpick.planning.recommendation import Recommendation
 from modelpick.workload import Workload
 
 Search = Callable[[Filters, Workload], Sequence[Recommendation]]

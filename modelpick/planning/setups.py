@@ -182,6 +182,14 @@ class WeightsChoice:
         return self.weights is not None and self.weights.copied
 
     @cached_property
+    def least_gib(self) -> float:
+        """What its weights take of each GPU at the very least: below the estimate, and known without it."""
+        served = self.request.serve
+        if self.weights is None or served is None or served.cpu_offload_gb:
+            return 0.0
+        return self.weights.least_bytes / served.gpus / 2**30
+
+    @cached_property
     def setups(self) -> tuple[Setup, ...] | Rejection:
         """The set-ups, the preferred engine first, or why there is none whatever the offer.
 

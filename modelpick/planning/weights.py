@@ -4,6 +4,7 @@ Those that its repository holds; what an engine makes of unquantized ones while 
 another format, which are repositories of their own with a license of their own.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,9 @@ _LEAST_BITS = 4  # fewer lose more than a smaller model would
 # A copy of somebody else than the maker is taken if it was downloaded as often in 30 days: one that nobody uses may be
 # broken, and nobody would have noticed. Chosen, not measured; a third of the copies that the catalog lists are below.
 ENOUGH_DOWNLOADS = 5_000
+# Of all parameters, what an estimate surely counts at the bits of its format: a copy may leave out a vision tower or
+# the layers that predict more than one token. tests/planning/test_weights.py holds it to be below every estimate.
+_SURELY = 0.85
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,20 @@ class LoadableWeights:
     bits: int
     original: Model
     known: Architecture | None = None
+    of: Architecture | None = None  # the original's
 
     @property
     def copied(self) -> bool:
         """Whether they are in another repository than the model's own."""
         return self.model is not self.original
+
+    @property
+    def least_bytes(self) -> float:
+        """Bytes that they take at the very least: each parameter that both its counts have, scales left out."""
+        if self.method == "gguf" or self.of is None:
+            return 0.0
+        counts = [count for count in (self.original.parameters, self.of.parameters) if count is not None]
+        return _SURELY * min(counts) * self.bits / 8
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -67,11 +80,17 @@ def loadable(
     own = own_method(architecture.checkpoint)
     checkpoint = architecture.checkpoint
     held = (checkpoint.bits or BITS[own]) if checkpoint is not None else 16
-    mine = LoadableWeights(model, own, held, model, architecture)
+    mine = LoadableWeights(model, own, held, model, architecture, architecture)
     listed = [mine]
     if checkpoint is None:
-        listed += [LoadableWeights(model, made, BITS[made], model, architecture) for made in _MADE_AT_LOAD]
-    found = [weights for copy in copies if (weights := _of_copy(copy, model)) is not None and weights.bits < held]
+        listed += [
+            LoadableWeights(model, made, BITS[made], model, architecture, architecture) for made in _MADE_AT_LOAD
+        ]
+    found = [
+        weights
+        for copy in copies
+        if (weights := _of_copy(copy, model, architecture)) is not None and weights.bits < held
+    ]
     listed += sorted(found, key=lambda weights: _trust(weights.model, model))
     if method != "auto":
         listed = [weights for weights in listed if weights.method == method]
@@ -79,7 +98,7 @@ def loadable(
     return listed
 
 
-def _of_copy(copy: Model, original: Model) -> LoadableWeights | None:
+def _of_copy(copy: Model, original: Model, architecture: Architecture) -> LoadableWeights | None:
     """The weights of a copy by what the catalog calls it ("awq-4bit"); None where no server of ours loads such ones."""
     name, _, size = (copy.quantization or "").rpartition("-")
     if name not in _COPIED or not size.endswith("bit") or not size[:-3].isdigit():
@@ -87,8 +106,25 @@ def _of_copy(copy: Model, original: Model) -> LoadableWeights | None:
     bits = int(size[:-3])
     if bits < _LEAST_BITS or not (_by_maker(copy, original) or (copy.downloads or 0) >= ENOUGH_DOWNLOADS):
         return None
+    if not _named_after(copy, original):
+        return None
     method: Method = next(method for method in _COPIED if method == name)
-    return LoadableWeights(copy, method, bits, original)
+    return LoadableWeights(copy, method, bits, original, None, architecture)
+
+
+# What a copy's name adds to the original's: its format, bits and groups. Any other word may say that the weights were
+# changed as well ("uncensored", "pruned"), and then the original's score is not theirs.
+_OF_FORMAT = re.compile(
+    r"awq|gptq|gptqmodel|fp8|nvfp4|int[48]|w[48]a(8|16)(fp8)?|[48]-?bits?|[48]b|bf16|fp16|fp8kv|kv|dynamic|static|block"
+    r"|channel|group|asym|sym|qat|ct|g?\d+g?|autoround|auto|round|llmcompressor|quantized|compressed|tensors|marlin|a16|w4a16|w8a8"
+)
+
+
+def _named_after(copy: Model, original: Model) -> bool:
+    """Whether a copy's name is its original's and words of its format alone."""
+    name, of = (model.id.rpartition("/")[2].lower() for model in (copy, original))
+    rest = name.replace(of, "", 1) if of in name else None
+    return rest is not None and all(_OF_FORMAT.fullmatch(word) for word in re.split(r"[-_.]+", rest) if word)
 
 
 def _by_maker(copy: Model, original: Model) -> bool:

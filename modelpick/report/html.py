@@ -7,7 +7,8 @@ from modelpick.memory.estimate import GIB
 from modelpick.memory.parts import PARTS
 from modelpick.planning.cost import MonthCost
 from modelpick.planning.placement import Placement
-from modelpick.planning.recommend import ASSUMPTIONS, ExampleJob, RecommendAnswer, Recommendation
+from modelpick.planning.recommend import ASSUMPTIONS, RecommendAnswer
+from modelpick.planning.recommendation import Recommendation, UsualSetup
 from modelpick.report import chart
 from modelpick.report.template import rendered
 
@@ -18,7 +19,7 @@ def page(answer: RecommendAnswer, rows: int | None = None, *, facts: str = "") -
     `facts` says how old the facts are on the day the page is made.
     """
     passed = answer.recommendations.passed[:rows]
-    placements = [place for row in passed for place in (row.placement, row.finetune) if place is not None]
+    placements = [place for row in passed for place in _placements(row)]
     return rendered(
         "recommend.html",
         answer=answer,
@@ -41,17 +42,41 @@ def _row(rank: int, row: Recommendation) -> dict[str, object]:
         "rank": rank,
         "model": row.model.id,
         "billions": row.model.parameters / 1e9 if row.model.parameters else None,
-        "quality": row.model.quality,
+        "quality": row.quality,
+        "unbeaten": row.unbeaten,
+        "setup": _setup(row.placement),
+        "speed": row.speed.per_request.likely if row.speed else None,
+        "usd_per_mtok": row.prices.generated.likely if row.prices else None,
         "verdict": row.judgement.verdict.value,
         "licenses": list(row.judgement.license_ids) or ["by approval"],
         "obligations": [owed.text for owed in row.judgement.obligations],
         "serve": _bar(row.placement, month=row.month),
-        "finetune": _bar(row.finetune, job=row.finetune_job) if row.finetune else None,
-        "finetune_why": row.finetune_why,
+        "usual": [
+            (name, [(where, _bar(place), why) if place else (where, None, why) for where, place, why in _places(usual)])
+            for name, usual in (("8-bit", row.eight_bit), ("LoRA over 8 bits", row.finetune))
+            if usual is not None
+        ],
+        "job": row.finetune_job.usd.total.likely if row.finetune_job and row.finetune_job.usd else None,
     }
 
 
-def _bar(placement: Placement, *, month: MonthCost | None = None, job: ExampleJob | None = None) -> dict[str, object]:
+def _placements(row: Recommendation) -> list[Placement]:
+    usual = [place for one in (row.eight_bit, row.finetune) if one is not None for place in (one.overall, one.g5)]
+    return [place for place in (row.placement, *usual) if place is not None]
+
+
+def _places(usual: UsualSetup) -> list[tuple[str, Placement | None, str | None]]:
+    return [("on g5", usual.g5, usual.g5_why), ("at the least", usual.overall, usual.why)]
+
+
+def _setup(placement: Placement) -> str:
+    workload = placement.memory.workload
+    return f"{placement.engine or workload.stack}, {workload.method}" + (
+        f" x{workload.gpus}" if workload.gpus > 1 else ""
+    )
+
+
+def _bar(placement: Placement, *, month: MonthCost | None = None) -> dict[str, object]:
     """A memory bar in per cent of the GPU's usable memory, and what the placement costs."""
     room = placement.offer.instance.usable_memory_gib * GIB
     widths = {name: 100 * getattr(placement.memory.parts, name) / room for name in PARTS}
@@ -60,7 +85,6 @@ def _bar(placement: Placement, *, month: MonthCost | None = None, job: ExampleJo
         "gpu": placement.offer.instance.gpu.name,
         "usd": placement.offer.usd_per_hour,
         "month": month.total_usd if month else None,
-        "job": job.usd.total.likely if job and job.usd else None,
         "total": placement.memory.total / GIB,
         "low": placement.memory.low / GIB,
         "high": placement.memory.high / GIB,
@@ -72,7 +96,7 @@ def _bar(placement: Placement, *, month: MonthCost | None = None, job: ExampleJo
 
 def _point(row: Recommendation) -> chart.Point | None:
     """The model in the chart of score over price; None where one of the two is not known."""
-    quality, usd = row.model.quality, row.placement.offer.usd_per_hour
+    quality, usd = row.quality, row.placement.offer.usd_per_hour
     if quality is None or usd is None:
         return None
     conditions = row.judgement.verdict.value != "allow"

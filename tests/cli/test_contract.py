@@ -57,8 +57,13 @@ def test_recommend(modelpick: Run) -> None:
         assert set(row["offer"]) >= {
             *("instance_type", "gpu", "gpu_count", "usd_per_hour", "market", "region", "source", "as_of"),
         }
-        assert set(row["quality"]) == {"score", "low", "high", "status", "sources", "as_of"}
-        assert set(row["finetune"]) >= {"method", "memory", "offer", "cost"}
+        assert set(row["quality"]) == {"score", "low", "high", "status", "use", "sources", "as_of"}
+        assert set(row["setup"]) >= {"engine", "method", "repository", "gpus", "sharding"}
+        assert set(row["speed"]) == {"tokens_per_s", "per_request", "first_token_s"}
+        assert set(row["cost"]) >= {"usd_per_month", "usd_per_mtok_in", "usd_per_mtok_out"}
+        for usual in (row["eight_bit"], row["finetune"]):
+            assert set(usual) == {"method", "memory", "offer", "cost", "setup", "reason", "g5"}
+            assert set(usual["g5"]) == {"memory", "offer", "cost", "setup", "reason"}
     assert len(body["recommendations"]) + len(body["rejected"]) < body["catalog"]["models"]
     assert body["passed"] + len(body["rejected"]) == body["catalog"]["models"]
     assert all(set(left) >= {"model", "reason_code", "reason", "cause"} for left in body["rejected"])

@@ -116,6 +116,21 @@ def test_what_a_checkpoint_would_take_and_cost_is_told_with_the_reason_that_it_i
     assert any(row.fits for row in told.fits)
 
 
+def test_the_set_up_that_is_recommended_is_planned_and_priced() -> None:
+    """Where no method is named, all three take the same engine, weights, repository, GPU and price."""
+    rows = catalog_search.recommend(shown=0, finetune_rows=0).recommendations.passed
+    copied = 0
+    for row in rows[::61]:
+        told = row.placement.setup_as_json()
+        compared = gather.compare(row.model.id, {}).rows[0]
+        assert (compared.offer, compared.setup) == (row.placement.offer, told), row.model.id
+        made = gather.plan(row.model.id, serve={})
+        assert (made.instance_type, made.model.id) == (row.placement.offer.instance.name, told["repository"])
+        assert made.workloads["serve"] == row.placement.memory.workload, row.model.id
+        copied += told["repository"] != row.model.id
+    assert copied
+
+
 def test_recommend_chooses_for_each_gpu_what_plan_and_cost_choose() -> None:
     options = {"task": "finetune", "method": "qlora", "context": 4096, "batch": 1}
     answer = catalog_search.recommend(workload=options, filters=Filters(instances=("g6.8xlarge",)), finetune_rows=0)

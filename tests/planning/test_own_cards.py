@@ -50,8 +50,9 @@ def test_what_is_put_there_runs_and_fits(gpu: str | None, memory: str | None, en
 
 def test_nothing_is_tuned_where_cuda_does_not_run() -> None:
     row = answer(None, "64GiB").recommendations.passed[0]
-    assert row.finetune is None
-    assert "CUDA" in (row.finetune_why or "")
+    assert row.finetune is not None
+    assert row.finetune.overall is None
+    assert "CUDA" in (row.finetune.why or "")
 
 
 @pytest.mark.parametrize("use", ["embedding", "rerank"])

@@ -1,6 +1,6 @@
 """Filter, fit, price, rank: the rules of the ranking, on small made-up models and offers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +19,7 @@ from modelpick.offers.price import Offer
 from modelpick.planning.context_limit import context_problem
 from modelpick.planning.filters import SORT_KEYS, Filters
 from modelpick.planning.placement import Placement, Placements
-from modelpick.planning.recommend import Recommendations, recommend
+from modelpick.planning.recommend import Ranking, Recommendations
 from modelpick.planning.rejection import Rejection
 from modelpick.planning.request import Caps, PlanRequest
 from modelpick.workload import Workload
@@ -82,12 +82,17 @@ def place(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placemen
     return Placements(setup, tuple(rows), tuple(unpriced), tuple(rejected))
 
 
+def recommend(
+    models: Iterable[Model], filters: Filters, offers: Sequence[Offer], *, judge: Any = allowed, place: Any = place
+) -> Recommendations:
+    cap = filters.most_per_hour(embedded.billing_rates())
+    return Ranking(Workload(), filters, offers, judge, place, Caps(max_usd_per_hour=cap)).of(models)
+
+
 def run(*models: Model, verdicts: dict[str, Verdict] | None = None, **wanted: Any) -> Recommendations:
-    asked = Filters(**{"families": Families(gpu_class="G"), **wanted})
     return recommend(
-        models, Workload(), asked, embedded.offers("us-east-1"),
+        models, Filters(**{"families": Families(gpu_class="G"), **wanted}), embedded.offers("us-east-1"),
         judge=lambda subject: judgement(subject, (verdicts or {}).get(subject.id, Verdict.ALLOW)),
-        place=place,
     )  # fmt: skip
 
 
@@ -178,7 +183,7 @@ def test_a_card_that_was_not_read_is_not_said_to_name_no_languages(facts: dict[s
 def test_a_price_that_is_not_known_is_never_taken_for_cheap() -> None:
     unpriced = tuple(replace(offer, usd_per_hour=None) for offer in embedded.offers("us-east-1"))
     capped = Filters(max_usd_per_hour=100.0)
-    (left,) = recommend([model("a/a", 60)], Workload(), capped, unpriced, judge=allowed, place=place).rejected
+    (left,) = recommend([model("a/a", 60)], capped, unpriced).rejected
     assert (left.code, left.cause) == ("price_unknown", "price_unknown")
     assert "fits" in left.reason
     for sort in SORT_KEYS:
@@ -187,10 +192,10 @@ def test_a_price_that_is_not_known_is_never_taken_for_cheap() -> None:
         )
         both = [model("a/small", 60, gib=10), model("a/large", 60, gib=40)]
         filters = Filters(sort=sort)
-        rows = recommend(both, Workload(), filters, unpriced, judge=allowed, place=place).passed
+        rows = recommend(both, filters, unpriced).passed
         assert {row.placement.offer.usd_per_hour for row in rows} == {None}
         assert all(row.month is None for row in rows)
-        known = recommend(both, Workload(), filters, some, judge=allowed, place=place).passed
+        known = recommend(both, filters, some).passed
         assert {row.placement.offer.usd_per_hour for row in known} == {9.0}, "a known price is taken before an unknown"
 
 
@@ -207,18 +212,30 @@ def test_at_one_score_and_by_cost_an_unknown_price_comes_last() -> None:
         return place(request, [offer for offer in listed if offer.instance.gpu.name == keep], caps)
 
     for sort in ("quality", "cost"):
-        found = recommend(rows, Workload(), Filters(sort=sort), only_small, judge=allowed, place=placed)
+        found = recommend(rows, Filters(sort=sort), only_small, place=placed)
         assert [row.model.id for row in found.passed] == ["a/large", "a/unknown"], sort
 
 
-def test_overlapping_scores_are_ties_and_the_cheaper_wins() -> None:
-    found = run(model("a/dear", 66, gib=60), model("a/cheap", 62, gib=10))
+def test_what_a_model_is_nearly_sure_to_reach_decides_and_equal_as_printed_the_price() -> None:
+    found = run(model("a/wide", 75, gib=10, spread=12), model("a/narrow", 70, gib=60, spread=2))
+    assert names(found) == ["a/narrow", "a/wide"]
+    found = run(model("a/dear", 70.4, gib=60), model("a/cheap", 70.1, gib=10))
     assert names(found) == ["a/cheap", "a/dear"]
 
 
-def test_a_clearly_better_model_is_above_however_cheap_the_other() -> None:
-    found = run(model("a/cheap", 50, gib=10), model("a/dear", 80, gib=60))
-    assert names(found) == ["a/dear", "a/cheap"]
+def test_what_nothing_cheaper_beats_is_marked() -> None:
+    found = run(model("a/cheap", 50, gib=10), model("a/dear", 80, gib=60), model("a/worse", 60, gib=80), model("a/no"))
+    assert {row.model.id: row.unbeaten for row in found.passed} == {
+        "a/dear": True, "a/worse": False, "a/cheap": True, "a/no": False,
+    }  # fmt: skip
+
+
+def test_a_score_for_the_use_comes_before_the_general_one() -> None:
+    coder = model("a/coder", 50, capabilities=("code",), quality_by_use={"code": quality(90)})
+    both = [coder, model("a/other", 70, capabilities=("code",))]
+    found = run(*both, use_case="code")
+    assert [(row.model.id, row.quality_use) for row in found.passed] == [("a/coder", "code"), ("a/other", None)]
+    assert names(run(*both)) == ["a/other", "a/coder"]
 
 
 def test_scores_of_different_standing_are_never_mixed() -> None:
@@ -244,20 +261,24 @@ _MODELS = st.lists(
 
 
 @given(_MODELS, st.randoms())
-def test_nobody_stands_above_a_clearly_better_model_whatever_the_input_order(
+def test_the_order_is_that_of_the_lower_end_and_the_marks_are_its_prices(
     drawn: list[tuple[float, float, float]], random: Any
 ) -> None:
     models = [model(f"a/{index}", score, gib, spread=spread) for index, (score, spread, gib) in enumerate(drawn)]
-    order = names(run(*models))
     rows = run(*models).passed
-    for index, above in enumerate(rows):
-        for below in rows[index + 1 :]:
-            assert above.model.quality is not None
-            assert below.model.quality is not None
-            assert not below.model.quality.low > above.model.quality.high
+    seen = [(-round(row.model.quality.low), row.placement.offer.usd_per_hour) for row in rows if row.model.quality]
+    assert seen == sorted(seen)
+    for row in rows:
+        beaten = any(
+            other.model.quality.low >= row.model.quality.low + 1
+            and other.placement.offer.usd_per_hour <= row.placement.offer.usd_per_hour
+            for other in rows
+        )
+        assert not (beaten and row.unbeaten)
+    assert any(row.unbeaten for row in rows) == bool(rows)
     shuffled = list(models)
     random.shuffle(shuffled)
-    assert names(run(*shuffled)) == order
+    assert names(run(*shuffled)) == [row.model.id for row in rows]
 
 
 @given(_MODELS)

@@ -52,8 +52,8 @@ def test_in_a_real_browser_it_sorts_filters_and_runs_nothing_foreign(answer: Any
 <script>
 const rows = () => [...document.querySelectorAll("#models tbody tr")].filter(row => !row.hidden);
 const told = {models: rows().length, title: document.title};
-document.querySelectorAll("#models th")[7].click();
-told.prices = rows().map(row => +row.cells[7].dataset.value);
+document.querySelectorAll("#models th")[8].click();
+told.prices = rows().map(row => +row.cells[8].dataset.value);
 document.querySelectorAll("#models th")[3].click(); document.querySelectorAll("#models th")[3].click();
 told.scores = rows().map(row => +row.cells[3].dataset.value);
 const box = document.querySelector("input[data-for=models]");

@@ -11,7 +11,7 @@ from modelpick.catalog.snapshot import Kind
 from modelpick.cli.filter_options import FilterOptions, agree
 from modelpick.cli.load_options import ServedLoadOptions, only_serving
 from modelpick.cli.options import Flags, Offline, PolicyName, Region, policy_asked, whole_number
-from modelpick.cli.output import Console, Output, facts_shown
+from modelpick.cli.output import Console, Output, columns, facts_shown
 from modelpick.cli.policy_options import ProductName, judged_for
 from modelpick.errors import EXIT_CANNOT_TELL, EXIT_NO, UsageError
 from modelpick.files import write_atomically
@@ -19,6 +19,7 @@ from modelpick.offers import embedded
 from modelpick.report.html import page
 from modelpick.workload import Workload, workload_from
 
+_WIDE = 110  # columns from which every row shows the usual set-ups
 _STANDS_ON: tuple[Kind, ...] = ("prices", "models", "scores")
 
 
@@ -61,13 +62,16 @@ def recommend(
     if task != "serve":
         only_serving(load.given())
     rows = whole_number("--limit", limit, largest=100_000) or (None if show_all else 20)
+    most = rows or len(embedded.instances()) * 10_000
+    every_row = out.as_json or html is not None or columns() >= _WIDE
     answer = api.recommend(
         policy=chosen,
         workload=asked,
         filters=filters,
         region=region,
         market=filtered.priced_on(),
-        finetune_rows=rows or len(embedded.instances()) * 10_000,
+        shown=most,
+        finetune_rows=most if every_row else 1,
     )
     if why_not is not None:
         _explain_absence(out, answer, why_not)
@@ -118,7 +122,7 @@ def _explain_absence(out: Output, answer: api.RecommendAnswer, name: str) -> Non
             "reason_code": found.code,
             "reason": found.reason,
         }
-        text = f"{found.model} is left out ({found.code}): {found.reason}"
+        text = f"{found.model} is left out: {found.reason}"
     out.answer({**payload, "assumptions": [], "sources": []}, lambda console: console.print(text, markup=False))
     if not isinstance(found, int):
         raise typer.Exit(EXIT_CANNOT_TELL if found.code == "price_unknown" else EXIT_NO)

@@ -1,4 +1,4 @@
-"""How recommendations look: one line a model, obligations below, the counts of what was left out, the next command."""
+"""How recommendations look: one line a model, what the first takes, what was left out and why, the next command."""
 
 from typing import Any
 
@@ -6,22 +6,24 @@ from rich.console import Console
 from rich.table import Table
 
 from modelpick.catalog.languages import name_of
+from modelpick.catalog.model import Quality
 from modelpick.cli.output import styled
 from modelpick.licensing.outcome import Obligation
 from modelpick.offers.price import Offer
-from modelpick.planning.recommend import ExampleJob, RecommendAnswer, Recommendation
+from modelpick.planning.placement import Placement
+from modelpick.planning.recommend import RecommendAnswer
+from modelpick.planning.recommendation import ExampleJob, Recommendation, UsualSetup
 from modelpick.workload import Workload
 
-_WIDE = 110  # columns from which a row also shows its fine-tuning set-up
+WIDE = 110  # columns from which each row also shows speed, costs and the usual set-ups
 
 
 def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, show_all: bool) -> None:
     passed = answer.recommendations.passed
     shown = passed[:rows]
-    work = answer.workload
     own = answer.filters.own
-    where = f"{answer.market} in {answer.region}; {_newest_price(answer)}"
-    asked = f" policy, {_asked(work)}, {_on_own(own) if own else where}, models {answer.catalog.as_of}"
+    where = _on_own(own) if own else f"{answer.market} in {answer.region}; {_newest_price(answer)}"
+    asked = f" policy, {_asked(answer.workload)}, {where}, models {answer.catalog.as_of}"
     console.print(styled((answer.policy.name, "bold"), asked))
     console.print()
     if not shown:
@@ -45,7 +47,8 @@ def draw_answer(console: Console, answer: RecommendAnswer, rows: int | None, sho
         if own is None and any(row.placement.offer.usd_per_hour is None for row in shown):
             unknown = "unknown: it fits, but no list says at what price it is rented here, or whether it is."
             console.print(f"{unknown} {_ask_aws(answer.region)}", markup=False)
-    _draw_tuning(console, shown)
+        _draw_first(console, shown[0])
+    _draw_larger(console, answer.recommendations.larger)
     _draw_left_out(console, answer, show_all)
     _draw_next(console, answer, shown)
 
@@ -75,16 +78,15 @@ def _hourly(offer: Offer) -> str:
     return "unknown" if offer.usd_per_hour is None else f"{offer.usd_per_hour:.3f}"
 
 
-_WEIGHTS = {"int8": "in 8-bit", "nf4": "in 4-bit", "bf16": "unquantized"}
-
-
 def _asked(work: Workload) -> str:
-    """The workload in words: "serving in 8-bit, 4,096-token prompts, one request at a time"."""
+    """The workload in words: "8 requests at once, 3,584 tokens read and 512 written each"."""
+    method = "" if work.method == "auto" else f" with {work.method}"
     if work.task == "finetune":
         at_once = "one sequence" if work.batch == 1 else f"{work.batch} sequences"
-        return f"fine-tuning with {work.method}, {at_once} of {work.context:,} tokens a step"
+        return f"fine-tuning{method}, {at_once} of {work.context:,} tokens a step"
     at_once = "one request" if work.batch == 1 else f"{work.batch} requests"
-    return f"serving {_WEIGHTS.get(work.method, work.method)}, {work.context:,}-token prompts, {at_once} at a time"
+    each = f"{work.context:,} tokens read" + (f" and {work.generate:,} written each" if work.generate else " each")
+    return f"serving{method} {at_once} at once, {each}"
 
 
 def _newest_price(answer: RecommendAnswer) -> str:
@@ -92,19 +94,22 @@ def _newest_price(answer: RecommendAnswer) -> str:
     return f"prices {max(dates)}" if dates else "no price in use"
 
 
+_NUMBERS = ("$/h", "tok/s", "$/month", "$/M out")
+
+
 def _draw_table(console: Console, shown: tuple[Recommendation, ...]) -> list[tuple[str, str]]:
     """The table; returns the footnotes that its license column refers to."""
-    wide = console.width >= _WIDE
-    titles = ["#", "model", "score", "license", "GiB", "instance", "$/h"]
-    titles += ["LoRA-int8", "on", "$/h"] if wide else []
+    wide = console.width >= WIDE
+    titles = ["model", "score", "license", "set-up", "instance", "$/h"]
+    titles += ["tok/s", "$/month", "$/M out", "8-bit g5", "LoRA g5"] if wide else []
     notes: dict[tuple[str, ...], str] = {}
-    rows = [_cells(rank, row, notes, 30 if wide else 12, wide) for rank, row in enumerate(shown, 1)]
+    rows = [_cells(row, notes, 12, wide) for row in shown]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     widths = [max(len(title), *(len(row[number]) for row in rows)) for number, title in enumerate(titles)]
     # Only the model's name gives way; a terminal too narrow even for that cuts the other columns too.
-    widths[1] = max(12, min(widths[1], console.width - sum(widths) + widths[1] - len(widths) + 1))
+    widths[0] = max(12, min(widths[0], console.width - sum(widths) + widths[0] - len(widths) + 1))
     for title, width in zip(titles, widths, strict=True):
-        justify: Any = "left" if title in ("model", "license", "instance", "on") else "right"
+        justify: Any = "right" if title in _NUMBERS else "left"
         table.add_column(title, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
     for row in rows:
         table.add_row(*row)
@@ -112,19 +117,46 @@ def _draw_table(console: Console, shown: tuple[Recommendation, ...]) -> list[tup
     return [(mark, f"on conditions: {'; '.join(texts)}") for texts, mark in notes.items()]
 
 
-def _cells(
-    rank: int, row: Recommendation, notes: dict[tuple[str, ...], str], license_width: int, wide: bool
-) -> list[str]:
+def _cells(row: Recommendation, notes: dict[tuple[str, ...], str], license_width: int, wide: bool) -> list[str]:
     cells = [
-        str(rank),
-        row.model.id,
+        f"{'*' if row.unbeaten else ' '} {row.model.id}",
         _score(row),
         _shortened(_license(row, notes), license_width),
-        f"{row.placement.memory.total / 2**30:.1f}",
+        setup_text(row.placement),
         row.placement.offer.instance.name,
         _hourly(row.placement.offer),
     ]
-    return cells + _tuning_cells(row) if wide else cells
+    if not wide:
+        return cells
+    return [
+        *cells,
+        "-" if row.speed is None else f"{row.speed.per_request.likely:.0f}",
+        "-" if row.month is None else f"{row.month.total_usd:,.0f}",
+        "-" if row.prices is None else f"{row.prices.generated.likely:.2f}",
+        _on_g5(row.eight_bit),
+        _on_g5(row.finetune),
+    ]
+
+
+_SHORT = {"compressed-tensors": "w4"}
+
+
+def setup_text(placement: Placement) -> str:
+    """Engine, weights and GPUs: "vllm/fp8", "vllm/awq x4"; of a fine-tuning its method."""
+    workload = placement.memory.workload
+    method = _SHORT.get(workload.method, workload.method)
+    text = method if placement.engine is None else f"{_ENGINES.get(placement.engine, placement.engine)}/{method}"
+    return text if workload.gpus == 1 else f"{text} x{workload.gpus}"
+
+
+_ENGINES = {"transformers": "hf", "llama.cpp": "llama.cpp"}
+
+
+def _on_g5(usual: UsualSetup | None) -> str:
+    """GiB and dollars an hour on the g5 family."""
+    if usual is None or usual.g5 is None:
+        return "-"
+    return f"{usual.g5.memory.total / 2**30:.1f} {_hourly(usual.g5.offer)}"
 
 
 def _shortened(text: str, width: int) -> str:
@@ -132,11 +164,14 @@ def _shortened(text: str, width: int) -> str:
 
 
 def _score(row: Recommendation) -> str:
-    quality = row.model.quality
+    return score_text(row.quality)
+
+
+def score_text(quality: Quality | None) -> str:
+    """The interval that a score lies in, and whose it is: "84-96", "40-59o"."""
     if quality is None:
         return "-"
-    suffix = {"rated": " ", "vendor-only": "v", "legacy": "o"}[quality.status]
-    return f"{quality.score:.0f}±{(quality.high - quality.low) / 2:.0f}{suffix}"
+    return f"{quality.low:.0f}-{quality.high:.0f}{ {'rated': '', 'vendor-only': 'v', 'legacy': 'o'}[quality.status] }"
 
 
 def _license(row: Recommendation, notes: dict[tuple[str, ...], str]) -> str:
@@ -162,31 +197,59 @@ def _shortly(obligations: tuple[Obligation, ...]) -> tuple[str, ...]:
     return (*told, f"{usual} usual duties (modelpick license)") if usual > 1 else tuple(o.text for o in obligations)
 
 
-def _tuning_cells(row: Recommendation) -> list[str]:
-    if row.finetune is None:
-        return ["-", "-", "-"]
-    offer = row.finetune.offer
-    return [f"{row.finetune.memory.total / 2**30:.1f}", offer.instance.name, _hourly(offer)]
-
-
-def _draw_tuning(console: Console, shown: tuple[Recommendation, ...]) -> None:
-    if not shown or console.width >= _WIDE:
-        return
-    first = shown[0]
-    if first.finetune is None:
-        text = f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA: {first.finetune_why}"
-    else:
-        placement = first.finetune
-        usd = placement.offer.usd_per_hour
-        at = "at an unknown price" if usd is None else f"at ${usd:.3f}/h"
-        at = "of your own" if placement.offer.market == "own" else at
-        text = (
-            f"Fine-tuning the top model ({first.model.id}) with 8-bit LoRA needs "
-            f"{placement.memory.total / 2**30:.1f} GiB: {placement.offer.instance.name} {at}"
-            f"{_job(first.finetune_job)}. "
-            f"All rows: --json, or {_WIDE} columns."
+def _draw_first(console: Console, row: Recommendation) -> None:
+    """What the first row does under the load and costs, and what the two usual set-ups of it take."""
+    speed, month, prices = row.speed, row.month, row.prices
+    if speed is not None:
+        first = speed.seconds_to_first_token
+        wait = "requests queue" if first is None else f"the first token after {first:.1f} s"
+        costs = "" if month is None else f", ${month.total_usd:,.0f} a month"
+        costs += "" if prices is None else f", ${prices.generated.likely:.2f} per million tokens written"
+        console.print(
+            f"{row.model.id}: {speed.per_request.likely:.0f} tokens/s for each request, {wait}{costs}.", markup=False
         )
-    console.print(text, markup=False)
+    if row.placement.setup.model is not row.model:
+        console.print(f"Its weights are those of {row.placement.setup.model.id}, judged by itself.", markup=False)
+    for what, usual, job in (
+        ("In 8 bits", row.eight_bit, None),
+        ("LoRA over 8 bits", row.finetune, row.finetune_job),
+    ):
+        if usual is not None:
+            g5 = _place(usual.g5, usual.g5_why) if usual.g5 is not usual.overall else ""
+            overall = _place(usual.overall, usual.why)
+            console.print(
+                f"{what}: on g5 {g5 or overall}; at the least {overall}{_job(job)}."
+                if _apart(usual)
+                else f"{what}: {overall}{_job(job)}.",
+                markup=False,
+            )
+
+
+def _apart(usual: UsualSetup) -> bool:
+    """Whether the cheapest place of all is another than the one on g5."""
+    return usual.overall is None or usual.g5 is None or usual.overall.offer != usual.g5.offer
+
+
+def _place(placement: Placement | None, why: str | None) -> str:
+    if placement is None:
+        return f"none ({why})"
+    usd = placement.offer.usd_per_hour
+    at = "at an unknown price" if usd is None else f"at ${usd:.3f}/h"
+    at = "of your own" if placement.offer.market == "own" else at
+    return (
+        f"{placement.memory.total / 2**30:.1f} GiB, {setup_text(placement)} on {placement.offer.instance.name} {at}"
+    )  # fmt: skip
+
+
+def _draw_larger(console: Console, row: Recommendation | None) -> None:
+    if row is None:
+        return
+    offer = row.placement.offer
+    console.print(
+        f"Larger: {row.model.id} ({_score(row)}) needs {offer.instance.gpu_count} GPUs: {setup_text(row.placement)} on "
+        f"{offer.instance.name}, ${_hourly(offer)}/h (--gpus any).",
+        markup=False,
+    )
 
 
 def _job(job: ExampleJob | None) -> str:
@@ -240,13 +303,16 @@ def _draw_left_out(console: Console, answer: RecommendAnswer, show_all: bool) ->
     if show_all:
         console.print()
         for left in sorted(answer.recommendations.rejected, key=lambda left: (left.code, left.model)):
-            console.print(f"{left.code:20} {left.model}: {left.reason}", markup=False, soft_wrap=True)
+            console.print(f"{left.model}: {left.reason}", markup=False, soft_wrap=True)
 
 
 def _draw_next(console: Console, answer: RecommendAnswer, shown: tuple[Recommendation, ...]) -> None:
+    use = answer.filters.use_case
+    general = "" if use is None else f"; {sum(row.quality_use is not None for row in shown)} rows by boards for {use}"
     console.print(
-        "score: public boards, 80 % interval (v vendor's own, o archived board, - none); overlapping scores are ties,"
-        " the cheaper first.",
+        f"score: 80 % interval over public boards, of unquantized weights (v vendor's own, o archived board, - none)"
+        f"{general}; sorted by its lower end, equal ones by price. * nothing cheaper is as good. "
+        "Sources: modelpick catalog show MODEL.",
         style="dim",
         markup=False,
     )
