@@ -151,15 +151,17 @@ def write_before(path: Path, before: Before) -> None:
 
 
 def read_before(path: Path, settings: RunSettings) -> Before | None:
-    """What the untuned model of this run scored; None where the file is missing or is not whole.
-
-    The cases of the probe are made again from the run's settings; answers to other cases are left out.
+    """What the untuned model of this run scored; None where it has to be measured: the file is missing, is not whole,
+    or answers other cases than the run's settings make today (an older version made others).
     """
     try:
         record = schema.read(_BeforeRecord, read_json(path, code="bad_before"), str(path), code="bad_before")
     except UsageError:
         return None
     cases = Suite(settings.probe, seed=settings.seed).made() if settings.probe else ()
+    prompts = tuple(case.prompt for case in cases)
+    if any(answers is not None and answers.seed_cases != prompts for answers in (record.probe, record.few_shot)):
+        return None
     return Before(
         record.held_out,
         record.general,
@@ -176,6 +178,4 @@ def _record_of(answers: Answers | None) -> _AnswersRecord | None:
 
 
 def _answers_to(cases: tuple[Case, ...], record: _AnswersRecord | None) -> Answers | None:
-    if record is None or tuple(case.prompt for case in cases) != record.seed_cases:
-        return None
-    return Answers(cases, record.concluded)
+    return Answers(cases, record.concluded) if record is not None else None

@@ -9,6 +9,8 @@ import pytest
 
 from modelpick.errors import UsageError
 from modelpick.evaluation import before_after
+from modelpick.evaluation.probe.run import Suite
+from modelpick.evaluation.probe.suite import Answers
 from modelpick.planning.recipe import BatchHalving
 from modelpick.training import records
 
@@ -74,18 +76,27 @@ def test_what_is_not_the_result_of_a_finished_run_is_none(text: str, tmp_path: P
     assert records.finished(tmp_path / "absent.json") is None
 
 
-def test_what_an_older_run_scored_before_is_read_and_damage_means_measuring_again(tmp_path: Path) -> None:
+def test_what_a_run_scored_before_is_read_and_other_cases_or_damage_mean_measuring_again(tmp_path: Path) -> None:
     settings = records.read_run(OLDER / "run-1.json").settings
-    before = before_after.read_before(OLDER / "before-1.json", settings)
-    assert before is not None
-    assert before.probe is not None
-    assert len(before.probe.cases) == settings.probe
+    # That version asked other cases in the probe: its answers would be compared with answers to ours.
+    assert before_after.read_before(OLDER / "before-1.json", settings) is None
+    unprobed = before_after.read_before(_without_probe(tmp_path), settings)
+    assert unprobed is not None
+    assert unprobed.held_out is not None
+    cases = Suite(settings.probe, seed=settings.seed).made()
+    before = replace(unprobed, probe=Answers(cases, (True,) * len(cases)))
     file = tmp_path / "before.json"
     before_after.write_before(file, before)
     assert before_after.read_before(file, settings) == before
-    assert before_after.read_before(file, replace(settings, seed=7)) == replace(before, probe=None)
+    assert before_after.read_before(file, replace(settings, seed=7)) is None
     file.write_text(file.read_text()[:-5])
     assert before_after.read_before(file, settings) is None
+
+
+def _without_probe(folder: Path) -> Path:
+    file = folder / "unprobed.json"
+    file.write_text(json.dumps(older("before-1.json") | {"probe": None}))
+    return file
 
 
 @pytest.mark.parametrize(
