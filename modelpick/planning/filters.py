@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from modelpick.catalog.architecture import may_encode_or_hear
 from modelpick.catalog.languages import code_of, codes_of
 from modelpick.catalog.model import Capability, Model
 from modelpick.catalog.size import named_parameters, said_parameters
@@ -249,10 +250,12 @@ def _quantized(model: Model) -> LeftOut | None:
 def _encodes_or_hears(model: Model) -> bool:
     """Whether its config.json describes an encoder, or one that hears (Whisper), whatever its page says."""
     try:
-        shape = architecture_of(model) if model.config is not None else None
+        if model.config is None or (model.gguf is None and not may_encode_or_hear(model.config)):
+            return False  # without reading it whole
+        shape = architecture_of(model)
     except CannotTellError:
         return False
-    return shape is not None and (shape.kind == "encoder" or shape.heard is not None)
+    return shape.kind == "encoder" or shape.heard is not None
 
 
 def not_licensed(judgement: Judgement, filters: Filters) -> LeftOut | None:

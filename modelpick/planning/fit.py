@@ -42,9 +42,7 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     looked at: what the hardware can compute is asked before (placement.py).
     """
     workload = device.workload
-    room = instance.usable_memory_gib
-    if workload.stack == "vllm":
-        room *= vllm_share(room, room, workload.gpu_memory_utilization)
+    room = _room_gib(workload, instance)
     free = room - device.high / GIB
     if workload.gpus > instance.gpu_count:
         return Fit(False, free, f"{instance.name} has {instance.gpu_count} GPU, {workload.gpus} are requested")
@@ -59,6 +57,18 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
         reason = f"{offloaded:.0f} GiB are offloaded to the CPU, and {instance.name} has {instance.ram_gib:g} GiB"
         return Fit(False, free, reason)
     return Fit(True, free, "")
+
+
+def too_large(device: MemoryEstimate, instance: InstanceType) -> bool:
+    """Whether the upper bound is above the usable memory of one GPU: then `fits` says no, and why."""
+    return device.high / GIB > _room_gib(device.workload, instance)
+
+
+def _room_gib(workload: Workload, instance: InstanceType) -> float:
+    room = instance.usable_memory_gib
+    if workload.stack == "vllm":
+        room *= vllm_share(room, room, workload.gpu_memory_utilization)
+    return room
 
 
 # Of the CPU's memory, for what is offloaded: the rest is the system's, the process's and its page-locked buffers'. A

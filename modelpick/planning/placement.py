@@ -19,7 +19,7 @@ from modelpick.offers.instance import Families, InstanceType
 from modelpick.offers.price import Offer
 from modelpick.planning.choose import Tuning
 from modelpick.planning.engines import EngineName, speed_as_served
-from modelpick.planning.fit import Fit, fits, lacking_dtype
+from modelpick.planning.fit import Fit, fits, lacking_dtype, too_large
 from modelpick.planning.job import JobCost, JobTime, job_cost, job_time
 from modelpick.planning.rejection import Cause, Rejection
 from modelpick.planning.request import Caps, PlanRequest, SearchFacts
@@ -239,7 +239,7 @@ class _Search:
             if outcome is None:
                 return None
             if isinstance(outcome, Rejection):
-                if not seen or not cheapest_only:
+                if reasons and (not seen or not cheapest_only):
                     rejected.append(replace(outcome, offer=offer))
                 continue
             rejection = self._priced(replace(outcome, offer=offer), rows, unpriced)
@@ -270,6 +270,8 @@ class _Search:
         nearest: Rejection | None = None
         room = math.inf if reasons else offer.instance.usable_memory_gib
         for setup, choice in self._setups(offer, room):
+            if not reasons and _surely_not(setup, offer.instance, measured):
+                continue
             outcome = _judge(setup, offer, measured)
             if not isinstance(outcome, Rejection):
                 if choice.copied and not self.request.may_use(setup.model):
@@ -356,6 +358,15 @@ def _judge(setup: Setup, offer: Offer, measured: MeasuredRuns) -> Rejection | Pl
             return Rejection(cause, "does_not_fit", fit.reason, remedy, offer, fit.free_gib)
         free_gib = min(free_gib, fit.free_gib)
     return Placement(offer, setup, tuning, serving, free_gib)
+
+
+def _surely_not(setup: Setup, kind: InstanceType, measured: MeasuredRuns) -> bool:
+    """Whether `_judge` rejects a server there, where that is known at once; which reason it is nobody asks."""
+    if setup.served is None or setup.recipes:
+        return False
+    if lacking_dtype(setup.served, kind) is not None or any(speaks_on(rule, kind) for rule in setup.hardware_rules):
+        return True
+    return not measured.runs and setup.serving is not None and too_large(setup.serving, kind)
 
 
 def _recipe_on(recipes: Sequence[Tuning], instance: InstanceType) -> Tuning:

@@ -93,8 +93,8 @@ def setups_for(request: PlanRequest, facts: SearchFacts, hypothetical: bool) -> 
     architecture = request.architecture or architecture_of(model)
     if request.encodes and request.serve is not None:
         return _encoding(request, request.serve, architecture, facts)
-    if request.serve is not None:
-        request = replace(request, serve=as_held(request.serve, architecture))
+    if request.serve is not None and (held := as_held(request.serve, architecture)) is not request.serve:
+        request = replace(request, serve=held)
     for _, workload in request.tasks:
         if (unheld := format_problem(architecture, workload)) is not None:
             return rejection_of(unheld, "engine")
@@ -167,14 +167,27 @@ def _encoding(
 class WeightsChoice:
     """One kind of weights to try, for a server or a fine-tuning. What its set-ups are is worked out when first asked.
 
-    `lacking`: a number format; the choice is for GPUs that lack it alone. `copied`: of another repository.
+    `asked` is the request as it came, `dtype` what its server computes in instead, if anything. `lacking`: a number
+    format; the choice is for GPUs that lack it alone. `copied`: of another repository.
     """
 
-    request: PlanRequest
+    asked: PlanRequest
     facts: SearchFacts
     hypothetical: bool = False
     weights: LoadableWeights | None = None
+    dtype: Dtype | None = None
     lacking: str | None = None
+
+    @property
+    def request(self) -> PlanRequest:
+        """The request for these weights. Raises what memory.estimate.architecture_of does, of a copy."""
+        asked, weights = self.asked, self.weights
+        if weights is None or asked.serve is None:
+            return asked
+        workload = _as(asked.serve, weights.method, self.dtype or asked.serve.dtype)
+        if weights.copied:
+            return replace(asked, model=weights.model, architecture=weights.architecture, serve=workload)
+        return replace(asked, serve=workload)
 
     @property
     def copied(self) -> bool:
@@ -184,7 +197,7 @@ class WeightsChoice:
     @cached_property
     def least_gib(self) -> float:
         """What its weights take of each GPU at the very least: below the estimate, and known without it."""
-        served = self.request.serve
+        served = self.asked.serve
         if self.weights is None or served is None or served.cpu_offload_gb:
             return 0.0
         return self.weights.least_bytes / served.gpus / 2**30
@@ -228,20 +241,10 @@ def choices_for(
     as_the_card_allows: tuple[Dtype | None, ...] = ("bf16", "fp16")
     free = without_bf16 and served.dtype == "bf16" and served.method == "auto"
     return [
-        _choice(request, facts, weights, dtype)
+        WeightsChoice(request, facts, False, weights, dtype, "bf16" if dtype == "fp16" else None)
         for weights in listed
         for dtype in (as_the_card_allows if free else as_told)
     ]
-
-
-def _choice(request: PlanRequest, facts: SearchFacts, weights: LoadableWeights, dtype: Dtype | None) -> WeightsChoice:
-    assert request.serve is not None
-    workload = _as(request.serve, weights.method, dtype or request.serve.dtype)
-    if weights.copied:
-        request = replace(request, model=weights.model, architecture=None, serve=workload)
-    else:
-        request = replace(request, serve=workload)
-    return WeightsChoice(request, facts, False, weights, "bf16" if dtype == "fp16" else None)
 
 
 @lru_cache(maxsize=256)  # the same for every model of a catalog, so made once
@@ -263,7 +266,7 @@ class _WayToServe:
     caveats: tuple[Finding, ...]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _ways_to_serve(
     rules: tuple[Rule, ...], subject: Subject, *, untried: bool
 ) -> tuple[_WayToServe, ...] | ModelpickError:

@@ -1,13 +1,15 @@
 """quantization_config, matrix by matrix: every format's bits, what is left alone, and foreign patterns."""
 
+import fnmatch
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelpick.catalog import architecture
-from modelpick.catalog.architecture import Checkpoint
+from modelpick.catalog import architecture, index
+from modelpick.catalog.architecture import Checkpoint, quantization
+from modelpick.catalog.architecture.read import _SHAPES
 from modelpick.errors import CannotTellError
 
 DENSE: dict[str, Any] = {
@@ -157,3 +159,64 @@ def test_any_quantization_config_is_read_or_refused(method: str, rest: dict[str,
     except CannotTellError:
         return
     assert all(0 <= one.share <= 1 and one.bits >= 0 for one in found.stored)
+
+
+PARTS = (
+    "self_attn",
+    "mlp",
+    "q_proj",
+    "experts",
+    "0",
+    "1",
+    "11",
+    "layers",
+    "model",
+    "up_proj",
+    "*",
+    "l*",
+    "?_proj",
+    "1?",
+)
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map(".".join), min_size=1, max_size=5),
+    st.sampled_from((1, 11)),
+    st.sampled_from(("self_attn.q_proj", "mlp.up_proj", "mlp.experts.0.up_proj")),
+)
+def test_names_match_as_dotted_parts_and_globs_of_a_module_or_what_it_is_in(
+    names: list[str], layer: int, module: str
+) -> None:
+    path = f"model.layers.{layer}.{module}"
+
+    def alone(name: str) -> bool:
+        if "*" in name or "?" in name:
+            above = [path.split(".")[:end] for end in range(1, path.count(".") + 2)]
+            spelt = [".".join(one[start:]) for one in above for start in ((0, 1) if one[1:] else (0,))]
+            return any(fnmatch.fnmatchcase(one, name) for one in spelt)
+        return f".{name.removeprefix('model.')}." in f".{path}."
+
+    assert quantization._any_of(names)(path) == any(map(alone, names))
+
+
+def test_where_no_layer_is_named_one_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the quantized models of the catalog: the same as when each layer is asked for."""
+    copies = [
+        model for id, model in index.load().models.items() if model.config and "quantization" in str(model.config)
+    ]
+    configs = [model.config for model in copies[::9] if model.config is not None]
+
+    def stored() -> list[object]:
+        _SHAPES.clear()  # else the second reading is the first one
+        found: list[object] = []
+        for config in configs:
+            try:
+                found.append(architecture.read(config).checkpoint)
+            except CannotTellError as error:
+                found.append(error.message)
+        return found
+
+    quick = stored()
+    monkeypatch.setattr(quantization, "_alike", lambda names: False)
+    assert stored() == quick
+    assert sum(isinstance(one, Checkpoint) for one in quick) > 30

@@ -8,11 +8,12 @@ import pytest
 from rich.console import Console
 
 from modelpick import api
-from modelpick.catalog import index, languages
+from modelpick.catalog import architecture, index, languages
 from modelpick.catalog.model import Capability, Model
 from modelpick.catalog.size import named_parameters, said_parameters
 from modelpick.cli.render.recommend import draw_answer
-from modelpick.errors import UsageError
+from modelpick.errors import CannotTellError, UsageError
+from modelpick.memory.estimate import architecture_of
 from modelpick.offers import embedded
 from modelpick.planning.cost import serving_month
 from modelpick.planning.filters import (
@@ -190,3 +191,22 @@ def test_a_month_buys_what_it_pays_for_and_no_more() -> None:
 def test_named_instances_are_taken_whatever_their_family_and_gpus() -> None:
     filters = Filters(instances=("g5.12xlarge", "p5.48xlarge"))
     assert {offer.instance.name for offer in filters.offered(embedded.offers(), 1)} == set(filters.instances)
+
+
+def test_a_family_alone_tells_that_a_model_neither_encodes_nor_hears() -> None:
+    """One model of each model_type of the catalog: what is passed over by its family is a decoder when it is read."""
+    by_type = {str((model.config or {}).get("model_type")): model for model in index.load().models.values()}
+    passed_over = 0
+    for model in by_type.values():
+        if model.config is None or architecture.may_encode_or_hear(model.config):
+            continue
+        try:
+            shape = architecture_of(model)
+        except CannotTellError:
+            continue
+        passed_over += 1
+        assert (shape.kind, shape.heard) == ("decoder", None), model.id
+    assert passed_over > 80
+    encoder = index.load().models["openai/whisper-large-v3"]
+    assert encoder.config is not None
+    assert architecture.may_encode_or_hear(encoder.config)

@@ -3,7 +3,7 @@
 `read(config)` is the one reader for catalog rows, Hub repositories and local folders.
 """
 
-from modelpick.catalog.architecture.read import longest_of, read, read_as_decoder
+from modelpick.catalog.architecture.read import longest_of, may_encode_or_hear, read, read_as_decoder
 from modelpick.catalog.architecture.shape import (
     UNLIMITED,
     Architecture,
@@ -33,6 +33,7 @@ __all__ = [
     "Stored",
     "Tower",
     "longest_of",
+    "may_encode_or_hear",
     "read",
     "read_as_decoder",
 ]

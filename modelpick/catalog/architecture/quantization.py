@@ -9,6 +9,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from modelpick.catalog.architecture.fields import Config, bad, integer, missing
@@ -32,10 +33,11 @@ _LONGEST_PATTERN = 300  # characters
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Modules that share a format; `bits` None: left in the compute type."""
+    """Modules that share a format; `bits` None: left in the compute type. `alike`: it names no layer by its number."""
 
     matches: Callable[[str], bool]
     bits: float | None
+    alike: bool = True
 
 
 def checkpoint(config: Config, groups: Sequence[LayerGroup]) -> Checkpoint | None:
@@ -105,7 +107,7 @@ def _compressed(inner: Mapping[str, Any], kind: str) -> tuple[Checkpoint, list[_
         layout = str(group.get("format") or inner.get("format") or "")
         targets = group.get("targets")
         listed = [str(one) for one in targets] if isinstance(targets, list | tuple) else ["Linear"]
-        rules.append(_Rule(_targeted(listed), _bits_of(weights, layout, str(name))))
+        rules.append(_Rule(_targeted(listed), _bits_of(weights, layout, str(name)), _alike(listed)))
         size = weights.get("group_size")
         widths.append((int(weights.get("num_bits") or 8), size if isinstance(size, int) and size > 0 else 0))
     bits, group_size = min(widths)
@@ -147,7 +149,7 @@ def _modelopt(inner: Mapping[str, Any], kind: str) -> tuple[Checkpoint, list[_Ru
             )
         words = [_algorithm(one, kind) for one in by_algorithm]
         rules += [
-            _Rule(_any_of(names), _algorithm(one, kind)[1]) for one, names in by_algorithm.items()
+            _Rule(_any_of(names), _algorithm(one, kind)[1], _alike(names)) for one, names in by_algorithm.items()
         ]  # what is not listed stays as it is
         least = min(words, key=lambda word: word[1])
         return Checkpoint(least[0], int(least[1]), 0), rules
@@ -175,7 +177,7 @@ def _left_alone(inner: Mapping[str, Any]) -> list[_Rule]:
     dynamic = inner.get("dynamic")  # GPTQModel: "-:regex" are not quantized
     if isinstance(dynamic, Mapping):
         named += [f"re:{str(key)[2:]}" for key in dynamic if str(key).startswith("-:")]
-    return [_Rule(_any_of(named), None)] if named else []
+    return [_Rule(_any_of(named), None, _alike(named))] if named else []
 
 
 def _targeted(targets: Sequence[str]) -> Callable[[str], bool]:
@@ -190,43 +192,77 @@ def _any_of(names: Iterable[str]) -> Callable[[str], bool]:
     What cannot be understood matches everything: what is left alone by mistake is counted larger than it is.
     """
     listed = list(dict.fromkeys(names))[:_MOST_PATTERNS]
-    everywhere: list[Callable[[str], bool]] = []
-    by_layer: dict[str, list[Callable[[str], bool]]] = {}
+    by_layer: dict[str, list[str]] = {}
     for name in listed:
         layer = re.search(r"layers?\.(\d+)(?:\.|$)", name)
-        (by_layer.setdefault(layer[1], []) if layer else everywhere).append(_matcher(name))
+        by_layer.setdefault(layer[1] if layer else "", []).append(name)
+    of_layer: dict[str, Callable[[str], bool]] = {}  # made when a path of that layer is asked for
 
     def matches(path: str) -> bool:
         number = re.search(r"layers?\.(\d+)\.", path)
-        own = by_layer.get(number[1], ()) if number else ()
-        return any(one(path) for one in own) or any(one(path) for one in everywhere)
+        for layer in (number[1], "") if number else ("",):
+            if layer in by_layer:
+                if layer not in of_layer:
+                    of_layer[layer] = _matcher(by_layer[layer])
+                if of_layer[layer](path):
+                    return True
+        return False
 
     return matches
 
 
-def _matcher(name: str) -> Callable[[str], bool]:
-    if name.startswith("re:"):
-        text = name[3:]
-        nested = re.search(r"\)\s*[*+{]", text)  # a repeated group may take time without end on a foreign pattern
-        if nested or len(text) > _LONGEST_PATTERN:
-            return lambda path: True
-        try:
-            expression = re.compile(text)
-        except (re.error, OverflowError):
-            return lambda path: True
-        return lambda path: expression.match(path) is not None
-    if "*" in name or "?" in name:
-        glob = re.compile(fnmatch.translate(name[:_LONGEST_PATTERN]))
-        return lambda path: any(glob.match(module) for module in _ancestors(path))
-    dotted = f".{name.removeprefix('model.language_model.').removeprefix('language_model.').removeprefix('model.')}."
-    return lambda path: dotted in f".{path}."
+def _matcher(names: Iterable[str]) -> Callable[[str], bool]:
+    """`_any_of` over names of one layer, or of all: globs as one expression, dotted parts as one set."""
+    expressions: list[re.Pattern[str]] = []
+    globs: list[str] = []
+    parts: set[str] = set()
+    for name in names:
+        if name.startswith("re:"):
+            text = name[3:]
+            nested = re.search(r"\)\s*[*+{]", text)  # a repeated group may take time without end on a foreign pattern
+            if nested or len(text) > _LONGEST_PATTERN:
+                return lambda path: True
+            try:
+                expressions.append(re.compile(text))
+            except (re.error, OverflowError):
+                return lambda path: True
+        elif "*" in name or "?" in name:
+            globs.append(fnmatch.translate(name[:_LONGEST_PATTERN]))
+        else:
+            parts.add(name.removeprefix("model.language_model.").removeprefix("language_model.").removeprefix("model."))
+    glob = re.compile("|".join(globs)) if globs else None
+
+    def matches(path: str) -> bool:
+        if parts and not parts.isdisjoint(_parts(path)):
+            return True
+        if glob is not None and any(map(glob.match, _ancestors(path))):
+            return True
+        return any(expression.match(path) for expression in expressions)
+
+    return matches
 
 
-def _ancestors(path: str) -> list[str]:
+def _alike(names: Iterable[str]) -> bool:
+    """Whether no name can tell layers apart: none has a digit, stands for one character or is an expression."""
+    return not any(name.startswith("re:") or _ONE_CHARACTER.search(name) for name in names)
+
+
+_ONE_CHARACTER = re.compile(r"[0-9?\[]")
+
+
+@lru_cache(maxsize=8192)
+def _parts(path: str) -> tuple[str, ...]:
+    """Every run of names that stand side by side in a dotted path."""
+    names = path.split(".")
+    return tuple(".".join(names[start:end]) for start in range(len(names)) for end in range(start + 1, len(names) + 1))
+
+
+@lru_cache(maxsize=8192)
+def _ancestors(path: str) -> tuple[str, ...]:
     """The module, and those it is in: what is left alone is so with all that is in it."""
     parts = path.split(".")
     listed = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
-    return listed + [module.removeprefix("model.") for module in listed]
+    return tuple(dict.fromkeys((*listed, *(module.removeprefix("model.") for module in listed))))
 
 
 _MLP = frozenset({"gate_up", "gate", "up", "down"})
@@ -247,7 +283,7 @@ def _stored(rules: Sequence[_Rule], groups: Sequence[LayerGroup], experts_alone:
 
     Groups of layers no longer know which layers they are: a rule that names layers counts by its share of all.
     """
-    depth = sum(group.count for group in groups)
+    depth = 1 if all(rule.alike for rule in rules) else sum(group.count for group in groups)
     found: dict[str, Stored] = {}
     routed = any(group.experts for group in groups)
     for group in groups:

@@ -51,6 +51,13 @@ def read(config: Config | None) -> Architecture:
     return shape
 
 
+def may_encode_or_hear(config: Config) -> bool:
+    """False where `read` and `read_as_decoder` could describe none but a text decoder: known by the family alone."""
+    text, _ = _text(config)
+    family = FAMILIES.get(str(text.get("model_type")))
+    return family is not None and (not isinstance(family, Family) or family.kind != "decoder")
+
+
 def _read_known(config: Config) -> Architecture:
     text, several = _text(config)
     kind = fields.model_type(text)
