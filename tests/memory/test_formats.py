@@ -9,7 +9,7 @@ from modelpick.catalog.architecture import Architecture, Checkpoint
 from modelpick.errors import UsageError
 from modelpick.memory.estimate import GIB, estimate, estimate_model
 from modelpick.memory.formats import own_method
-from modelpick.workload import CHECKPOINT_METHODS, FinetuneMethod, workload_from
+from modelpick.workload import CHECKPOINT_METHODS, workload_from
 from tests.catalog.test_quantization import EXPERTS, KIMI
 from tests.memory.shapes import ALL, LLAMA_7B, MIXTRAL
 
@@ -32,7 +32,7 @@ def test_without_a_method_a_checkpoint_is_held_as_it_is(own: Checkpoint) -> None
 
 @pytest.mark.parametrize("method", ["int8", "nf4", "lora-int8", "qlora"])
 @pytest.mark.parametrize("own", OWN, ids=lambda own: f"{own.method}-{own.bits}")
-def test_nothing_is_quantized_twice(own: Checkpoint, method: FinetuneMethod) -> None:
+def test_nothing_is_quantized_twice(own: Checkpoint, method: str) -> None:
     """bitsandbytes over fp8 or mxfp4 is a run nobody can make; over its own bits, or adapters over gptq, it is one."""
     possible = (own.method == "bitsandbytes" and own.bits == (4 if method in ("nf4", "qlora") else 8)) or (
         own.method in ("gptq", "awq") and method == "qlora"
