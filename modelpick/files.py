@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from modelpick.errors import UsageError, first_line
+from modelpick.errors import UsageError, first_line, printable
 
 _PACKAGE = Path(__file__).resolve().parent
 LARGEST = 64 * 2**20  # bytes of a file read whole, unless the caller says otherwise: no config or record comes near
@@ -43,7 +43,7 @@ def directory(name: str) -> Path:
 def tell_at_once(text: str) -> None:
     """Write a line to stderr from a signal handler: past every buffer and lock that the interrupted code may hold."""
     with suppress(OSError):
-        os.write(2, f"{text}\n".encode())
+        os.write(2, f"{printable(text)}\n".encode())
 
 
 def data_file(package: str, name: str) -> Path:

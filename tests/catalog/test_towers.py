@@ -93,7 +93,7 @@ def test_weights_include_the_tower_and_images_lengthen_the_prompt() -> None:
     vision = {**QWEN, "hidden_size": 1280, "intermediate_size": 3420, "hidden_act": "silu", "out_hidden_size": 2048}
     blind = architecture.read(TEXT)
     seeing = architecture.read({**TEXT, "model_type": "qwen2_5_vl", "vision_config": vision})
-    asked = {"method": "bf16", "stack": "vllm", "context": 1000}
+    asked = {"method": "bf16", "stack": "vllm", "batch": 1, "context": 1000, "generate": 0}
     assert seeing.tower is not None
     plain = estimate(seeing, workload_from(asked))
     added = plain.parts.weights - estimate(blind, workload_from(asked)).parts.weights

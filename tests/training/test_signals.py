@@ -23,7 +23,7 @@ STATES = {
     "downloading": "modelpick.training.finetune.load.load_config",
     "before": "modelpick.training.finetune.before_after.measure",
     "loading": "modelpick.training.finetune.tokenize.encode",
-    "training": "modelpick.training.train.CheckedTrainer.training_step",
+    "training": "modelpick.training.trainers.CheckedTrainer.training_step",
     "checkpointing": "modelpick.training.train.checkpoints.seal",
     "after": "modelpick.training.finetune.before_after.comparisons",
     "saving": "modelpick.training.finetune.model_card.card",

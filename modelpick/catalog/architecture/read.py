@@ -127,7 +127,7 @@ def read_as_decoder(config: Config, parameters: int, *, untold: bool = False) ->
         experts = max((run.experts.count for run in narrow.layers if run.experts), default=1)
         text["intermediate_size"] = spare // (3 * narrow.hidden * narrow.depth * experts) + 1
         if untold:
-            notes = (_UNTOLD,)
+            notes = (_UNTOLD, *((mixers.UNKNOWN_WINDOWS,) if known and mixers.windows_unknown(text, known) else ()))
         else:
             notes += ("the MLP width is derived from the parameter count",)
     shape = _read(text, kind, standard, several, notes)

@@ -91,7 +91,7 @@ def show(
     ] = None,
     columns: Columns = None,
 ) -> None:
-    """Show one example as a model is trained on it, with what is learned marked. Needs the extra train.
+    """Show one example with what a model learns of it marked.
 
     Exit: 0, or 1 where it cannot be trained on.
     """
