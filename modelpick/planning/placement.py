@@ -139,7 +139,8 @@ def place(
     """
     listed = sorted(offers, key=_price)
     without_bf16 = any(not offer.instance.gpu.bf16 for offer in listed)
-    choices = choices_for(request, facts, hypothetical, without_bf16=without_bf16)
+    owned = any(offer.market == "own" for offer in listed)
+    choices = choices_for(request, facts, hypothetical, without_bf16=without_bf16, owned=owned)
     first = _first(choices, request)
     if isinstance(first, Rejection):
         return first

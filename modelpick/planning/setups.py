@@ -15,7 +15,7 @@ from modelpick.offers.compatibility import Finding, Rule, Subject, applicable, f
 from modelpick.offers.instance import InstanceType
 from modelpick.planning.choose import Tuning, candidate_recipes
 from modelpick.planning.context_limit import context_problem
-from modelpick.planning.engines import ONE_AT_A_TIME, EngineName, engine_of, engines_for
+from modelpick.planning.engines import ONE_AT_A_TIME, STACKS, EngineName, engine_of, engines_for
 from modelpick.planning.fit import on_device
 from modelpick.planning.recipe import as_trained
 from modelpick.planning.rejection import Rejection, rejection_of
@@ -217,12 +217,14 @@ class WeightsChoice:
 
 
 def choices_for(
-    request: PlanRequest, facts: SearchFacts, hypothetical: bool, *, without_bf16: bool
+    request: PlanRequest, facts: SearchFacts, hypothetical: bool, *, without_bf16: bool, owned: bool = False
 ) -> list[WeightsChoice]:
     """Every kind of weights that `request` may be served with, the least quantized first.
 
     A method that is named is kept; published copies are tried after the model's own weights. Where the method is
     `auto`, a GPU without bf16 (`without_bf16`: there is one among the offers) computes in fp16, if the model bears it.
+    On a card of one's own (`owned`) llama.cpp is as much at hand as vLLM: a GGUF file is tried as well, after what vLLM
+    loads in as many bits. On a rented machine nobody has put it there.
     A fine-tuning, and what is served after one, takes the weights of its own repository.
     """
     served = request.serve
@@ -230,7 +232,8 @@ def choices_for(
         return [WeightsChoice(request, facts, hypothetical)]
     architecture = request.architecture or architecture_of(request.model)
     request = replace(request, architecture=architecture)
-    listed = list(loadable(request.model, architecture, request.copies, served.method))
+    gguf = owned and request.converted and served.stack in ("auto", STACKS["llama.cpp"])
+    listed = list(loadable(request.model, architecture, request.copies, served.method, gguf=gguf))
     if request.encodes and served.method == "auto":
         listed = listed[:1]
     elif request.bits is not None:

@@ -25,6 +25,8 @@ BITS: Mapping[str, int] = {
 # whole on the GPU: vllm/model_executor/layers/quantization/online/fp8.py, weights on the meta device), the others by
 # bitsandbytes.
 _MADE_AT_LOAD: tuple[Method, ...] = ("fp8", "int8", "nf4")
+# What llama.cpp's converter makes of them, once, before they are loaded.
+_MADE_BEFORE: tuple[Method, ...] = ("gguf",)
 # Formats of copies that our servers load. A copy that bitsandbytes made is what it makes of the original as well.
 _COPIED: tuple[Method, ...] = ("fp8", "compressed-tensors", "awq", "gptq", "nvfp4")
 _LEAST_BITS = 4  # fewer lose more than a smaller model would
@@ -70,12 +72,12 @@ class LoadableWeights:
 
 
 def loadable(
-    model: Model, architecture: Architecture, copies: Iterable[Model], method: Method
+    model: Model, architecture: Architecture, copies: Iterable[Model], method: Method, *, gguf: bool = False
 ) -> Sequence[LoadableWeights]:
     """What a server could load of `model`, the least quantized first; of copies in one format the maker's own before
     others, then the most downloaded. `method` other than `auto`: only such weights, the repository's own first.
 
-    Where a repository is quantized, nothing is made of it while loading.
+    Where a repository is quantized, nothing is made of it. `gguf`: a GGUF file may be made of unquantized weights.
     """
     own = own_method(architecture.checkpoint)
     checkpoint = architecture.checkpoint
@@ -84,7 +86,8 @@ def loadable(
     listed = [mine]
     if checkpoint is None:
         listed += [
-            LoadableWeights(model, made, BITS[made], model, architecture, architecture) for made in _MADE_AT_LOAD
+            LoadableWeights(model, made, BITS[made], model, architecture, architecture)
+            for made in (*_MADE_AT_LOAD, *_MADE_BEFORE[:gguf])
         ]
     found = [
         weights
@@ -137,9 +140,10 @@ def _trust(copy: Model, original: Model) -> tuple[bool, int, str]:
 
 def _last(weights: LoadableWeights) -> int:
     """Among weights of as many bits: the maker's own copy, then fp8 made at load, then what others published; nvfp4,
-    which only Blackwell computes in, and what bitsandbytes makes, which is slower, after those."""
+    which only Blackwell computes in, and what bitsandbytes makes, which is slower, after those; GGUF files last, since
+    llama.cpp splits its cache among the requests that it answers at once, where vLLM shares pages."""
     if weights.copied and _by_maker(weights.model, weights.original) and weights.method != "nvfp4":
         return 0
     if weights.method == "fp8" and not weights.copied:
         return 1
-    return {"nvfp4": 3, "int8": 4, "nf4": 4}.get(weights.method, 2)
+    return {"nvfp4": 3, "int8": 4, "nf4": 4, "gguf": 5}.get(weights.method, 2)

@@ -22,8 +22,6 @@ _ASKS: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("asks.toml"
 _WAITING = {
     "reranks search results": "the catalog has no reranker with a config.json that passes",
     "customer support in German": "no source of the catalog says which of the newest models speak German",
-    "one RTX 4090 at home, for oneself": "vLLM's share of 24 GB is too small for the upper ends of 24 to 35 billion "
-    "parameters in 4 bits; GGUF files are not tried where CUDA is",
     "a 7B, as everybody says it": "the boards in force rate two of them; the archived board stands behind",
 }
 

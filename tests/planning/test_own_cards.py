@@ -12,16 +12,17 @@ from modelpick.planning.recommend import NO_SERVER
 _SMALL = 4_000_000_000
 
 
-def answer(gpu: str | None, memory: str | None = None) -> api.RecommendAnswer:
-    filters = Filters(use_case="chat", own=own_offer(gpu, memory), max_parameters=_SMALL, min_score=40.0)
-    return api.recommend(workload={"context": 2048, "generate": 128}, filters=filters, finetune_rows=1)
+def answer(gpu: str | None, memory: str | None = None, **workload: object) -> api.RecommendAnswer:
+    own = own_offer(gpu, memory) if gpu or memory else None
+    filters = Filters(use_case="chat", own=own, max_parameters=_SMALL, min_score=40.0)
+    return api.recommend(workload={"context": 2048, "generate": 128, **workload}, filters=filters, finetune_rows=1)
 
 
 @pytest.mark.parametrize(
     ("gpu", "memory", "engines"),
     [
-        ("RTX 4060", None, {"vllm", "transformers"}),
-        ("2x T4", None, {"vllm", "transformers"}),
+        ("RTX 4060", None, {"vllm", "llama.cpp", "transformers"}),
+        ("2x T4", None, {"vllm", "llama.cpp", "transformers"}),
         ("m2", "16GiB", {"llama.cpp"}),
         (None, "16GiB", {"llama.cpp"}),
         ("RX 7600", None, {"llama.cpp"}),
@@ -46,6 +47,19 @@ def test_what_is_put_there_runs_and_fits(gpu: str | None, memory: str | None, en
     assert set(own.assumed) <= set(body["assumptions"])  # type: ignore[call-overload]
     offer = body["recommendations"][0]["offer"]  # type: ignore[index]
     assert (offer["usd_per_hour"], offer["market"], offer["region"]) == (None, "own", None)
+
+
+def test_a_gguf_file_is_made_for_a_card_of_ones_own_where_vllm_holds_nothing_of_the_model() -> None:
+    card = "RTX 4060"  # 8 GB: room for some of these models in vLLM and for others not
+    by_engine: dict[str | None, set[str]] = {}
+    for row in answer(card).recommendations.passed:
+        by_engine.setdefault(row.placement.engine, set()).add(row.model.id)
+    with_vllm = {row.model.id for row in answer(card, stack="vllm").recommendations.passed}
+    assert by_engine["llama.cpp"]
+    assert by_engine["vllm"] == with_vllm
+    rented = answer(None).recommendations.passed  # nobody has put llama.cpp on a machine that is rented
+    assert rented
+    assert not [row.model.id for row in rented if row.placement.engine == "llama.cpp" and row.model.gguf is None]
 
 
 def test_nothing_is_tuned_where_cuda_does_not_run() -> None:

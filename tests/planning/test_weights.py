@@ -64,6 +64,13 @@ def test_of_a_quantized_repository_nothing_is_made_while_loading() -> None:
     assert listed(model, copy("some/gpt-oss-20b-FP8", "fp8-8bit", model)) == [(model.id, "mxfp4")]
 
 
+def test_a_gguf_file_is_made_of_unquantized_weights_alone_and_tried_last() -> None:
+    for id, made in (("Qwen/Qwen3-8B", [("Qwen/Qwen3-8B", "gguf")]), ("openai/gpt-oss-20b", [])):
+        model = CATALOG.models[id]
+        with_it = loadable(model, architecture_of(model), (), "auto", gguf=True)
+        assert [(one.model.id, one.method) for one in with_it] == [*listed(model), *made]
+
+
 @pytest.mark.parametrize("tokens", [1, 4096])
 def test_what_weights_surely_take_is_below_every_estimate(tokens: int) -> None:
     facts, seen = catalog_search.facts(), 0
