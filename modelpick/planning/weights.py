@@ -59,11 +59,14 @@ class LoadableWeights:
 
     @property
     def least_bytes(self) -> float:
-        """Bytes that they take at the very least: each parameter that both its counts have, scales left out."""
+        """Bytes that they take at the very least: each parameter that both its counts have, at the fewest bits that any
+        matrix of the repository itself has; scales left out."""
         if self.method == "gguf" or self.of is None:
             return 0.0
         counts = [count for count in (self.original.parameters, self.of.parameters) if count is not None]
-        return _SURELY * min(counts) * self.bits / 8
+        held = self.known.checkpoint.stored if self.known is not None and self.known.checkpoint is not None else ()
+        fewest = min((one.bits for one in held if one.share), default=self.bits)  # DeepSeek-V4: fp8, experts in fp4
+        return _SURELY * min(counts) * min(self.bits, fewest) / 8
 
     @cached_property
     def architecture(self) -> Architecture:
