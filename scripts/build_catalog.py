@@ -9,7 +9,7 @@ left out (null), never guessed; what is derived says from what (`same shape as I
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import catalog_encoders
@@ -49,6 +49,7 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     rated = {id: float(row["score"]) for id, row in quality.items() if row["status"] == "rated"}
     for_use = use_scores.by_use(facts.csv("board_scores.csv"), about["use_boards"], rated)
     contexts = {row["id"].lower(): row for row in facts.csv("contexts.csv")}
+    measured = {row["id"].lower(): str(row["languages"]).split() for row in facts.csv("measured_languages.csv")}
     family = frozenset(key for key, source in about["sources"].items() if source.get("level") == "family")
     hub_licenses = set(facts.lines("hub_licenses.txt"))
     cards = {row["id"].lower(): row for row in facts.jsonl("cards.jsonl")}
@@ -74,7 +75,10 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         by_hand = configs.get(fact["id"])
         row = model_row(fact, by_hand, templates, twins, hub_licenses)
         score = quality.get(fact["id"].lower())
-        beside = Beside(by_hand, contexts.get(fact["id"].lower()), siblings.get(fact["id"], {}), score, pretrained)
+        able = measured.get(fact["id"].lower(), [])
+        beside = Beside(
+            by_hand, contexts.get(fact["id"].lower()), siblings.get(fact["id"], {}), score, pretrained, able
+        )  # fmt: skip
         add_statements(row, fact, beside, family, about["as_of"])
         add_card(row, cards.get(fact["id"].lower()))
         if score is not None:
@@ -176,13 +180,15 @@ def active_parameters(fact: Mapping[str, Any]) -> tuple[int | None, str | None]:
 
 
 class Beside(NamedTuple):
-    """What other files have of a repository: config.json, a cited context, those beside it, a score, papers."""
+    """What other files have of a repository: config.json, a cited context, those beside it, a score, papers, and the
+    languages that a board measured."""
 
     config: Mapping[str, Any] | None
     context: Mapping[str, Any] | None
     siblings: Mapping[str, str]
     score: Mapping[str, Any] | None
     pretrained: list[tuple[re.Pattern[str], str]]
+    languages: Sequence[str]
 
 
 def add_statements(
@@ -199,7 +205,7 @@ def add_statements(
     field = "trained_context" if laws.without_limit(config) else "context"
     row[field], sources[field] = tokens, by
     row["release_date"], sources["release_date"], days = laws.release_of(fact, family, as_of)
-    for field, (languages, by) in laws.languages_of(fact).items():
+    for field, (languages, by) in laws.languages_of(fact, beside.languages).items():
         row[field], sources[field] = languages, by
     boards = beside.score["boards"].split() if beside.score is not None else ()
     paper = next((source for ids, source in beside.pretrained if ids.fullmatch(row["id"])), None)

@@ -5,7 +5,7 @@ day; what does not count stays under `conflicts`. What the card says and what ot
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -13,6 +13,7 @@ from catalog_configs import POSITION_TABLES, WITHOUT_LIMIT, WRITES_POSITIONS
 from facts_folder import Row
 
 from modelpick.catalog.architecture.families import FAMILIES
+from modelpick.catalog.languages import codes_of
 
 Conflicts = list[list[Any]]
 Statement = tuple[Any, str]  # a value and who says it
@@ -22,6 +23,7 @@ CAPABILITIES = ("chat", "base", "code", "reasoning", "tools", "vision", "embeddi
 HUB_FIRST_DAY = "2022-03-02"
 EARLIEST = date(2017, 6, 12)  # the transformer itself: arXiv 1706.03762
 # Read from the repository's own card, by the Hub or by a reader.
+MEASURED = "euroeval"
 CARD_SOURCES = frozenset({"llmfit", "flancard", "cardpages", "xlmrcard"})
 _PLAIN = (
     "model_type", "num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads", "head_dim",
@@ -125,14 +127,21 @@ def _misread(tokens: int, by: str, config: Mapping[str, Any], said: Iterable[Sta
     return bool(others) and (tokens in windows or any(tokens > other and tokens % other == 0 for other in others))
 
 
-def languages_of(fact: Mapping[str, Any]) -> dict[str, tuple[list[str], str]]:
-    """`languages`, which the card names, and `languages_elsewhere`, which others do, each with who says so."""
+def languages_of(fact: Mapping[str, Any], measured: Sequence[str] = ()) -> dict[str, tuple[list[str], str]]:
+    """`languages`, which the card names, and `languages_elsewhere`, which others do, each with who says so.
+
+    `measured`: those that a board found the model able in. They are added to what others name: most lists of others
+    hold two or three of the languages that a model knows.
+    """
     said: list[Statement] = list((fact.get("statements") or {}).get("languages", []))
     if fact.get("languages"):
         said.insert(0, (fact["languages"], fact["sources"]["languages"]))
     found: dict[str, tuple[list[str], str]] = {}
     for value, by in said:
         found.setdefault("languages" if is_card(by) else "languages_elsewhere", (value, by))
+    named, by = found.get("languages_elsewhere", ([], ""))
+    if added := sorted(set(measured) - codes_of(named)):
+        found["languages_elsewhere"] = [*named, *added], "; ".join(filter(None, (by, MEASURED)))
     return found
 
 

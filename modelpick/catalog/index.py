@@ -148,11 +148,15 @@ class Catalog:
         return nearest(id, self.models)
 
     def source(self, key: str) -> CatalogSource:
-        """What a source key of `Model.sources` means. `same shape as X` and `derived: ...` are kinds of their own;
-        any other text that is not a key is a citation in full.
+        """What a source key of `Model.sources` means. `same shape as X` and `derived: ...` are kinds of their own; keys
+        may be joined by `; `; any other text that is not a key is a citation in full.
         """
         if key in self.sources:
             return self.sources[key]
+        several = [self.sources[one] for one in key.split("; ") if one in self.sources]
+        if len(several) == key.count("; ") + 1:
+            titles = "; ".join(one.title for one in several)
+            return CatalogSource(title=titles, as_of=None, read_on=min(one.read_on for one in several))
         for kind in ("same shape as", "quantization of", "derived"):
             if key.startswith(kind):
                 return self.sources[kind]

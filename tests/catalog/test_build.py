@@ -57,6 +57,7 @@ def build(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         cards: list[Any] | None = None,
         gathered: dict[str, Any] | None = None,
         contexts: str = "",
+        measured: str = "",
     ) -> dict[str, Model]:
         folder = tmp_path / "facts"
         folder.mkdir(exist_ok=True)
@@ -68,6 +69,7 @@ def build(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         sourced = [{"source": "src", **row} for row in rows]
         said = [{"id": id, "says": says} for id, says in (gathered or {}).items()]
         (folder / "contexts.csv").write_text(f"id,context,source\n{contexts}")
+        (folder / "measured_languages.csv").write_text(f"id,languages\n{measured}")
         (folder / "gathered_left_out.csv").write_text("reason,count\n")
         files = {"models": sourced, "configs": named, "cards": cards or [], "gathered": said, "gathered_configs": []}
         for name, listed in files.items():
@@ -204,6 +206,16 @@ def test_what_the_card_says_of_languages_is_kept_apart(build: Build) -> None:
     assert (models["org/a"].languages, models["org/a"].languages_elsewhere) == (("de",), ("en", "de"))
     assert (models["org/b"].languages, models["org/b"].languages_elsewhere) == ((), ("en",))
     assert (models["org/a"].card_read, models["org/b"].card_read) == (True, False)
+
+
+def test_what_a_board_measured_is_added_to_what_others_name_and_never_to_the_card(build: Build) -> None:
+    says = {"org/a": {"llmfit": {"languages": ["en"]}}, "org/b": {"family": {"languages": ["en", "zho"]}}}
+    models = build(gathered=says, measured="org/a,de en\norg/b,de zh\n")
+    told = {id: (models[id].languages, models[id].languages_elsewhere) for id in says}
+    assert told == {"org/a": (("en",), ("de", "en")), "org/b": ((), ("en", "zho", "de"))}
+    assert models["org/a"].sources["languages_elsewhere"] == "euroeval"
+    assert models["org/b"].sources["languages_elsewhere"] == "family; euroeval"
+    assert not models["org/b"].card_read
 
 
 @pytest.mark.parametrize("day", ["2022-03-02", "2016-01-01", "2030-01-01"])
