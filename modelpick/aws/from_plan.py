@@ -104,7 +104,13 @@ def spec_from(
             keep_results_days=options.keep_results_days,
             model=plan.model.id,
             license=LicenseClaim(
-                policy, plan.license.verdict, plan.license.ids, plan.model.revision, plan.download_gb, offline
+                policy,
+                plan.license.verdict,
+                plan.license.ids,
+                plan.model.revision,
+                plan.download_gb,
+                offline,
+                tuple(workload for workload in (plan.finetune, plan.serve) if workload is not None),
             ),
         )
     )

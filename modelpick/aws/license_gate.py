@@ -10,9 +10,11 @@ from modelpick.licensing.judge_models import judge_pairs, policy_in_force
 from modelpick.licensing.load import policy_names
 from modelpick.licensing.policy import Policy
 from modelpick.licensing.verdict import Judgement
+from modelpick.memory.estimate import architecture_of
+from modelpick.memory.formats import format_problem
 from modelpick.planning.plan_file import FIX, Plan
 from modelpick.planning.plan_parts import PlannedPolicy
-from modelpick.planning.setups import download_gb
+from modelpick.planning.setups import checkpoint_problem, download_gb
 
 _SAME_SIZE = 1.05  # the Hub's and the catalog's count of one model's weights may differ a little
 
@@ -40,8 +42,8 @@ def require(spec: Spec) -> Judgement:
     Returns the judgement; its `revision` is the commit that was judged, which is what shall run.
 
     Raises LicenseDeniedError (`license_denied`, exit 1) for deny, ModelpickError (`needs_review`, exit 1) for review,
-    UsageError (`license_changed`, `other_model`) where verdict, licenses or size of the weights are not those of the
-    plan, and RemoteError for an unknown model.
+    UsageError (`license_changed`, `other_model`, `other_format`) where verdict, licenses, size or format of the weights
+    are not those of the plan, and RemoteError for an unknown model.
     """
     claim = spec.license
     name = f"{spec.model}@{claim.revision}" if claim.revision else spec.model
@@ -65,6 +67,7 @@ def require(spec: Spec) -> Judgement:
             code="license_changed",
         )
     _refuse_other_model(claim, model)
+    _refuse_other_format(claim, model)
     return judgement
 
 
@@ -77,6 +80,20 @@ def _refuse_other_model(claim: LicenseClaim, model: Model) -> None:
             fix=FIX,
             code="other_model",
         )
+
+
+def _refuse_other_format(claim: LicenseClaim, model: Model) -> None:
+    """A catalog may know the format of a quantized repository by its name alone; its config.json says another, and the
+    server would stop at its start on a machine that is paid for."""
+    for workload in claim.workloads if model.config is not None else ():
+        architecture = architecture_of(model)
+        problem = checkpoint_problem(model, architecture, workload.method) or format_problem(architecture, workload)
+        if problem is not None:
+            raise UsageError(
+                f"the plan is for {workload.method} weights of {model.id}: {problem.message}",
+                fix=f"plan {model.id} itself without --offline, or the unquantized model with another --method",
+                code="other_format",
+            )
 
 
 def pinned(plan: Plan, judgement: Judgement) -> Plan:

@@ -11,6 +11,7 @@ from modelpick.aws.names import fingerprint
 from modelpick.errors import UsageError
 from modelpick.licensing.outcome import Verdict
 from modelpick.licensing.policy import Policy
+from modelpick.workload import Workload
 
 Market = Literal["on-demand", "spot", "spot-then-on-demand"]
 MARKETS: tuple[Market, ...] = ("on-demand", "spot", "spot-then-on-demand")
@@ -35,7 +36,7 @@ class LicenseClaim:
 
     `policy` is the one that the plan was made under. `revision` is the commit that was judged, None where it was not
     known. `download_gb` is the size of its weights in 10^9 bytes, None where the plan does not say. `offline`: judged
-    from embedded facts alone.
+    from embedded facts alone. `workloads`: what runs on them, by which the format that they are held in is known.
     """
 
     policy: Policy
@@ -44,6 +45,7 @@ class LicenseClaim:
     revision: str | None = None
     download_gb: float | None = None
     offline: bool = False
+    workloads: tuple[Workload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

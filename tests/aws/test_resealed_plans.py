@@ -17,11 +17,13 @@ from modelpick.errors import ModelpickError, UsageError
 from modelpick.licensing.outcome import Verdict
 from modelpick.planning import gather
 from modelpick.planning.plan_file import plan_from, seal
+from modelpick.workload import workload_from
 from tests.aws.conftest import MODEL, PAYLOAD, PRICES, allowed, spec
 from tests.cli.conftest import Run
 from tests.stand_ins.aws_account import Aws
 
 DENIED, REVIEWED = "CohereLabs/c4ai-command-r-v01", "01-ai/Yi-9B"
+AWQ = workload_from({"task": "serve", "method": "awq", "stack": "vllm"})
 CONDITIONS, SAME_LICENSE = "meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-0.6B"
 
 
@@ -168,6 +170,7 @@ def launched(account: Account, aws: Aws, wanted: Spec) -> list[str]:
         (lambda: spec(license=replace(allowed(), verdict=Verdict.CONDITIONS)), "license_changed"),
         (lambda: spec(license=replace(allowed(), license_ids=())), "license_changed"),
         (lambda: spec(license=replace(allowed(), download_gb=1.0)), "other_model"),
+        (lambda: spec(license=replace(allowed(), workloads=(AWQ,))), "other_format"),
         (lambda: spec(region="eu-central-1", model="nobody/knows-it"), "model_unknown"),
     ],
 )
