@@ -15,6 +15,9 @@ _TRAINED_AS_THEY_ARE = ("gptq", "awq")
 # `dequantize`; compressed-tensors decompresses; bitsandbytes dequantize_and_replace); servers have no such switch.
 _REBUILT = ("fp8", "mxfp4", "compressed-tensors", "bitsandbytes")
 _SERVERS = ("vllm", "sglang", "tgi")
+# Bits a weight of the formats that hold several, which vLLM loads (layers/quantization/auto_awq.py and auto_gptq.py,
+# TYPE_MAP; read on 2026-11-30).
+_LOADED_BITS = {"awq": (4,), "gptq": (4, 8)}
 
 
 def own_method(checkpoint: Checkpoint | None) -> Method:
@@ -43,8 +46,10 @@ def format_problem(architecture: Architecture, workload: Workload) -> ModelpickE
     config/model.py, _verify_quantization).
     """
     own, method = architecture.checkpoint, workload.method
-    if own is None or method in ("auto", own_method(own)):
+    if own is None:
         return None
+    if method in ("auto", own_method(own)):
+        return _unloadable_bits(own, workload)
     if method in _MADE_AT_LOAD:
         if own.method in _TRAINED_AS_THEY_ARE and method == "qlora":
             return None
@@ -69,6 +74,18 @@ def format_problem(architecture: Architecture, workload: Workload) -> ModelpickE
                 code="already_quantized",
             )
     return None
+
+
+def _unloadable_bits(own: Checkpoint, workload: Workload) -> ModelpickError | None:
+    loaded = _LOADED_BITS.get(own.method, (own.bits,))
+    if workload.task != "serve" or workload.stack != "vllm" or own.bits in loaded:
+        return None
+    return UsageError(
+        f"its {own.method} weights have {own.bits} bits, and vllm loads {own.method} of "
+        f"{' or '.join(map(str, loaded))} alone",
+        fix="name a repository with other weights of the model, or the unquantized model with --method fp8",
+        code="bits_not_loaded",
+    )
 
 
 _SAME = {4: ("nf4", "qlora"), 8: ("int8", "lora-int8")}

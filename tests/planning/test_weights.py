@@ -92,3 +92,14 @@ def test_what_weights_surely_take_is_below_every_estimate(tokens: int) -> None:
         except CannotTellError:
             continue
     assert seen > 300
+
+
+def test_weights_of_a_width_that_the_engine_does_not_load_are_put_nowhere() -> None:
+    load = workload_from({"task": "serve", "context": 512, "generate": 64, "batch": 1})
+    wide = [model for model in CATALOG.models.values() if model.quantization == "awq-8bit" and model.config is not None]
+    assert wide
+    for model in wide:
+        made = choices_for(PlanRequest(model, serve=load), catalog_search.facts(), False, without_bf16=True)
+        for choice in made:
+            assert isinstance(choice.setups, Rejection), model.id
+            assert choice.setups.cause in ("engine", "context"), (model.id, choice.setups)
