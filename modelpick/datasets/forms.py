@@ -7,7 +7,7 @@ reported as not read. A new form is one row and one reader.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -168,18 +168,26 @@ def _row_of(keys: frozenset[str]) -> FormRow | None:
     return next((row for row in FORMS if row.matches(keys)), None)
 
 
-def renamed(record: Any, columns: Mapping[str, str]) -> Any:
-    """A record with the columns that `columns` (ours -> theirs) names under our names. Pure.
-
-    Their names are compared without regard to case where nothing else is meant.
-    """
-    if not columns or not isinstance(record, dict):
-        return record
+def columns_of(record: Any, names: Collection[str]) -> dict[str, str]:
+    """Of the columns named those that a record has, each with its key there: case aside where nothing else is meant."""
+    if not isinstance(record, dict):
+        return {}
     lower = {str(key).lower(): key for key in record}
-    theirs = {ours: name if name in record else lower.get(name.lower()) for ours, name in columns.items()}
-    rest = {key: value for key, value in record.items() if key not in theirs.values() and key not in theirs}
+    found = {name: name if name in record else lower.get(name.lower()) for name in names}
+    return {name: key for name, key in found.items() if key is not None}
+
+
+def renamed(record: Any, columns: Mapping[str, str]) -> tuple[Any, frozenset[str]]:
+    """A record with the columns that `columns` (ours -> theirs) names under our names, and the columns of its own that
+    they replace. Pure."""
+    theirs = columns_of(record, columns.values())
+    if not theirs:
+        return record, frozenset()
+    meant = {ours: theirs[name] for ours, name in columns.items() if name in theirs}
+    replaced = frozenset(key for key in record if key in columns and key not in meant.values())
+    rest = {key: value for key, value in record.items() if key not in meant.values() and key not in columns}
     # A mapped text stands alone: the user has said which column is meant.
-    return {**rest, **{ours: record[name] for ours, name in theirs.items() if name is not None}}
+    return {**rest, **{ours: record[key] for ours, key in meant.items()}}, replaced
 
 
 def parse_columns(text: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelpick.datasets.duplicates import OnProgress
 from modelpick.datasets.examples import BadExampleError, Example, Form, Problem
-from modelpick.datasets.forms import read_record, renamed
+from modelpick.datasets.forms import columns_of, read_record, renamed
 from modelpick.datasets.records import records, refuse_unreadable, sha256_of
 from modelpick.errors import UsageError, printable, printable_json
 from modelpick.files import replacing
@@ -69,15 +69,16 @@ def read(
         if isinstance(record, Problem):
             problems.append(record)
             continue
+        replaced: frozenset[str] = frozenset()
         if columns:
-            lacking = {name for name in lacking if name not in record and name.lower() not in record}
-            record = renamed(record, columns)
+            lacking -= columns_of(record, lacking).keys()
+            record, replaced = renamed(record, columns)
         try:
             example, _, ignored = read_record(record, line, labelled=labelled, mapped=bool(columns))
         except BadExampleError as error:
             problems.append(Problem(line, error.code, str(error)))
             continue
-        for key in ignored:
+        for key in ignored | replaced:
             unread.setdefault(key, [line, 0])[1] += 1
         counts[example.form] += 1
         first.setdefault(example.form, line)

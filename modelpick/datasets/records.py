@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from modelpick.files import read_json
 # JSON can write in six bytes each; the record's other fields have as much room again, and more.
 LONGEST_LINE = 16 << 20
 Records = Iterator[tuple[int, Any]]
+_NOTES = ("dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json")  # of the library datasets
 _COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 _TOO_LARGE = f"a line of over {LONGEST_LINE >> 20} MB"
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, NotImplementedError)
@@ -72,8 +74,8 @@ def zipped_name(path: Path) -> str:
         raise UsageError(
             f"{path} cannot be unpacked: {first_line(error)}", fix="make the zip file again", code="broken_file"
         ) from None
-    data = [name for name in names if Path(name).suffix.lower() in _TEXTS]
-    if len(data) != 1:
+    data = [name for name in names if _by_name(Path(name))[0] in (*SUFFIXES, *_SHEETS)]
+    if len(data) != 1 or Path(data[0]).suffix.lower() not in _TEXTS:
         held = f"holds {', '.join(sorted(data)[:4])}" if data else "has no JSON or CSV file in it"
         raise UsageError(
             f"{path} {held}", fix="give a zip file with one .jsonl, .json or .csv", code="unknown_data_kind"
@@ -169,7 +171,7 @@ def _parsed(text: str, line: int) -> Any:
     try:
         record = _fast.decode(text)
         # As many keys as there are quotes before colons: none stands twice. Else look, which takes longer.
-        return record if _keys(record) == text.count('":') else _decoder.decode(text)
+        return record if _keys(record) == text.count('":') and '" :' not in text else _decoder.decode(text)
     except json.JSONDecodeError as error:
         return _broken(error, text, line)
     except _TwiceError as error:
@@ -243,6 +245,7 @@ def _elements(window: _Window) -> Records:
                 window.more()
                 window.use(0)
             if window.text[:1] == "]":
+                yield from _after_the_list(window)
                 return
             if number:
                 if window.text[:1] != ",":
@@ -256,6 +259,17 @@ def _elements(window: _Window) -> Records:
                 return
     except UnicodeError:
         yield window.line, Problem(window.line, "not_utf8", "not UTF-8, on this line or soon after")
+
+
+def _after_the_list(window: _Window) -> Records:
+    """A Problem where a list is not the end of its file: two lists put together, or lines after a list."""
+    window.use(1)
+    while not window.text and not window.ended:
+        window.more()
+        window.use(0)
+    if window.text:
+        text = "something follows the end of the list: make one list of it, or one example a line"
+        yield window.line, Problem(window.line, "broken_json", text)
 
 
 def _element(window: _Window, number: int) -> Any:
@@ -315,6 +329,8 @@ def _csv(path: Path) -> Records:
             delimiter = named or max((usual, ",", ";", "\t"), key=header.count)
             reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
             names = [(name or "").strip() for name in reader.fieldnames or ()]
+            # Spreadsheets save columns without a name: those of numbered rows, and what lies right of the table.
+            names = [name or f"(column {place} without a name)" for place, name in enumerate(names, start=1)]
             if twice := next((name for name in names if names.count(name) > 1), None):
                 yield 1, Problem(1, "bad_header", f"two columns are named {twice!r}")
                 return
@@ -325,7 +341,7 @@ def _csv(path: Path) -> Records:
                 begun, line = line + 1, before + reader.line_num
                 if None in row or None in row.values():
                     yield begun, Problem(begun, "ragged_row", "more or fewer fields than the header names")
-                else:
+                elif any(row.values()):  # spreadsheets save empty rows as well
                     yield begun, {key: value for key, value in row.items() if value != ""}
     except UnicodeError:
         yield line + 1, Problem(line + 1, "not_utf8", "not UTF-8, in this row or soon after")
@@ -381,7 +397,7 @@ def _decodes(path: Path, encoding: str) -> bool:
 def table_files(folder: Path) -> list[Path]:
     """The tables of a folder that the library datasets saved, or that holds parts of one Parquet or Arrow table.
 
-    Raises UsageError for a folder of several splits.
+    Raises UsageError for a folder of several splits, or of several tables.
     """
     if (folder / "dataset_dict.json").is_file():
         splits = sorted(part.name for part in folder.iterdir() if (part / "state.json").is_file())
@@ -395,8 +411,24 @@ def table_files(folder: Path) -> list[Path]:
     for suffix in (".parquet", ".arrow"):
         found = sorted(path for path in folder.iterdir() if path.suffix.lower() == suffix)
         if found:
+            _refuse_several(folder, found)
             return found
     return []
+
+
+def _refuse_several(folder: Path, tables: list[Path]) -> None:
+    """Raise UsageError where the files of a folder are not the parts of one table: their names differ by more than
+    a number, or other files of data are there too."""
+    others = [
+        path
+        for path in sorted(folder.iterdir())
+        if path not in tables and _by_name(path)[0] in SUFFIXES and path.name not in _NOTES and path.is_file()
+    ]
+    first_of = {re.sub(r"\d+", "0", path.stem): path for path in reversed(tables)}
+    several = [*first_of.values(), *others]
+    if len(several) > 1:
+        shown = ", ".join(str(path) for path in sorted(several)[:4])
+        raise UsageError(f"{folder} holds several tables", fix=f"give one of them: {shown}", code="no_data_file")
 
 
 def _tables(path: Path) -> Records:
@@ -486,6 +518,7 @@ _READERS: dict[str, Callable[[Path], Records]] = {
     ".arrow": _tables,
 }  # fmt: skip
 _TEXTS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+_SHEETS = (".xlsx", ".xls", ".ods", ".zip")  # not read, and yet perhaps the examples that were meant
 SUFFIXES = tuple(_READERS)
 
 

@@ -115,3 +115,67 @@ def test_a_line_without_end_is_named_in_bounded_memory(tmp_path: Path, name: str
     tracemalloc.stop()
     assert {problem.code for problem in problems} == {"too_large"}
     assert peak < 6 * LONGEST_LINE
+
+
+@pytest.mark.parametrize("other", ["other.csv", "other.parquet", "other.jsonl.gz", "other.xlsx"])
+def test_no_file_of_a_zip_or_a_folder_is_left_out(tmp_path: Path, other: str) -> None:
+    """Of two files that may hold examples neither is read in place of both."""
+    packed = tmp_path / "a.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.jsonl", LINES)
+        archive.writestr(other, "x")
+    with pytest.raises(UsageError, match=other):
+        read.read(packed)
+
+
+def test_the_parts_of_one_table_are_read_and_two_tables_are_not(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra data is absent")
+    import pyarrow
+    import pyarrow.parquet
+
+    for number in (0, 1):
+        table = pyarrow.Table.from_pylist(ROWS[6 * number : 6 * number + 6])
+        pyarrow.parquet.write_table(table, tmp_path / f"train-0000{number}-of-00002.parquet")
+    (tmp_path / "dataset_info.json").write_text("{}", encoding="utf-8")
+    assert found(tmp_path) == EXPECTED
+    for other in ("test-00000-of-00001.parquet", "more.jsonl"):
+        (tmp_path / other).write_text("x", encoding="utf-8")
+        with pytest.raises(UsageError, match="several tables") as refused:
+            read.read(tmp_path)
+        assert other in str(refused.value.fix)
+        (tmp_path / other).unlink()
+
+
+@pytest.mark.parametrize("more", [json.dumps(ROWS), LINES, "}", " \n\ufeff[]"])
+def test_nothing_that_follows_a_list_is_left_out(tmp_path: Path, more: str) -> None:
+    file = tmp_path / "a.json"
+    whole = json.dumps(ROWS) + "\n" + " " * (1 << 17)
+    file.write_text(whole, encoding="utf-8")
+    assert found(file) == EXPECTED
+    file.write_text(whole + more, encoding="utf-8")
+    (problem,) = read.read(file).problems
+    assert (problem.code, problem.severity) == ("broken_json", "error")
+
+
+def test_empty_cells_beside_and_below_a_table_are_no_examples(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    cells = "".join(f'"{row["prompt"]}";"{row["completion"]}";;{{}}\n' for row in ROWS)
+    header = "prompt;completion;;\n"
+    file.write_text(header + cells.replace("{}", "") + ";;;\n;;;\n", encoding="utf-8")
+    assert found(file) == EXPECTED
+    assert not read.read(file).problems
+    file.write_text(header + cells.replace("{}", "x"), encoding="utf-8")
+    assert [problem.code for problem in read.read(file).problems] == ["ignored_key"]
+
+
+def test_columns_named_by_hand(tmp_path: Path) -> None:
+    """A line that is no object is a bad line, case is no matter, and a column that is replaced is named."""
+    file = tmp_path / "a.jsonl"
+    rows = [{"Frage": "one", "Antwort": "two", "prompt": "three"}, 5, None, ["Frage"], "Frage"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = read.read(file, columns={"prompt": "frage", "completion": "Antwort"})
+    assert [(example.prompt, example.answer) for example in data.examples] == [("one", "two")]
+    assert [problem.code for problem in data.errors] == ["not_an_object"] * 4
+    assert [problem.text for problem in data.problems if problem.code == "ignored_key"] == ["prompt is not read (line 1)"]
+    with pytest.raises(UsageError, match="no column Question"):
+        read.read(file, columns={"prompt": "Question"})

@@ -170,5 +170,5 @@ def test_a_text_beside_another_text_is_not_guessed() -> None:
     with pytest.raises(BadExampleError, match="--columns prompt=text,completion=summary"):
         example_from({"text": "long", "summary": "short"}, 1)
     columns = {"prompt": "text", "completion": "Summary"}
-    example = example_from(forms.renamed({"text": "long", "summary": "short"}, columns), 1)
+    example = example_from(forms.renamed({"text": "long", "summary": "short"}, columns)[0], 1)
     assert (example.prompt, example.answer) == ("long", "short")

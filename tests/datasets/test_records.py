@@ -107,6 +107,7 @@ def files() -> dict[str, bytes]:
     ("damage", "line", "code"),
     [
         (b'{"instruction": "a", "instruction": "b", "output": "c"}\n', 13, "duplicate_key"),
+        (b'{"instruction": "a", "instruction" : "b", "output": "c"}\n', 13, "duplicate_key"),
         (b"\0" * 400 + b"\n", 13, "broken_json"),
         (b'{"instruction": "\xff", "output": "c"}\n', 13, "not_utf8"),
         (b"\n\n" + b"{\n", 15, "broken_json"),
