@@ -7,7 +7,7 @@ reported as not read. A new form is one row and one reader.
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -227,12 +227,16 @@ def _check(example: Example, record: Record, labelled: bool) -> None:
     text = example.text
     if len(text) > LONGEST_CHARACTERS:
         raise BadExampleError("too_large", f"{len(text):,} characters in one example")
-    if not text.isascii() and _LONE.search(text):
+    beside = [*example.tools, *(word for turn in example.turns for word in (turn.name, turn.call_id) if word)]
+    if any(not said.isascii() and _LONE.search(said) for said in (text, *beside)):
         raise BadExampleError("not_unicode", "half of a surrogate pair, which is not a character")
     if not example.prompt.strip() and not (example.form == "completion" and example.answer):
         raise BadExampleError("empty", "the question is empty")
     if labelled and not (example.answer or "").strip() and not example.calls:
         raise BadExampleError("empty", "the answer is empty" + _unread(record))
+    for turn in example.turns:
+        if turn.role == "assistant" and turn.learned and not turn.content.strip() and not turn.calls:
+            raise BadExampleError("empty", "an answer is empty: give it, or flag the turn with train: false")
 
 
 def _unread(record: Record) -> str:
@@ -240,7 +244,7 @@ def _unread(record: Record) -> str:
     others = [
         key for key in map(str, record) if key not in ("prompt", "instruction", "question", "input", "source", "id")
     ]
-    return f" (neither output nor completion among {', '.join(others[:4])})" if others else ""
+    return f" (no answer that this form reads among {', '.join(others[:4])})" if others else ""
 
 
 # The readers ---------------------------------------------------------------------------------------------------------
@@ -273,6 +277,8 @@ def chat_example(turns: list[Turn], record: Record, reading: RecordReading) -> E
         if reading.labelled:
             raise BadExampleError("bad_chat", "no assistant turn to learn from")
         return Example(reading.line, "chat", tuple(turns), None, tools=tools)
+    if len(turns) > last + 1:
+        reading.ignored.add("what follows the last learned answer of a chat")
     return _answered(Example(reading.line, "chat", tuple(turns[:last]), None, tools=tools), turns[last])
 
 
@@ -297,6 +303,7 @@ def _instruction(record: Record, reading: RecordReading) -> Example:
 def _history(raw: Any) -> list[tuple[str, str]]:
     if is_absent(raw):
         return []
+    raw = turns_.listed(raw)
     pairs: list[Any] = raw if isinstance(raw, list) else [None]
     if not all(
         isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
@@ -309,13 +316,11 @@ def _history(raw: Any) -> list[tuple[str, str]]:
 def _completion(record: Record, reading: RecordReading) -> Example:
     prompt = one_of(record, ("prompt",))
     if isinstance(prompt, list):  # TRL's conversational form
-        return chat_example(
-            _prompted(record, one_of(record, ("completion", "response", "answer")), reading), record, reading
-        )
+        return chat_example(_prompted(record, one_of(record, _ANSWERS), reading), record, reading)
     for key in ("tools", "system", *turns_.REASONING):
         if not is_absent(record.get(key)):
             raise BadExampleError("not_supported", f"{key}: {_TEXT_SYSTEM}")
-    answer = _text(record, "completion", "response", "answer")
+    answer = _text(record, *_ANSWERS)
     return Example(reading.line, "completion", (Turn("user", _text(record, "prompt") or ""),), answer)
 
 
@@ -367,7 +372,8 @@ def _openai_preference(record: Record, reading: RecordReading) -> Example:
 def _question(record: Record, reading: RecordReading, sides: tuple[Any, ...] = ()) -> Example:
     """What is asked in a preference or a judged answer: an example without its answer."""
     for name in ("messages", "conversations"):
-        if not is_absent(record.get(name)):
+        # UltraFeedback's messages are the chosen side once more.
+        if not is_absent(record.get(name)) and record[name] not in sides:
             return _unanswered("preference", _turns(record, name, reading), record, reading)
     prompt = record.get("prompt")
     if isinstance(prompt, list):
@@ -379,13 +385,24 @@ def _question(record: Record, reading: RecordReading, sides: tuple[Any, ...] = (
         system = _text(record, "system")
         before = [Turn("system", system)] if lists and system else []
         if lists and all(isinstance(side, list) and len(side) > 1 for side in sides):
-            return _shared(sides, record, reading)  # the prompt's text again, as its first turn
+            return _begun(before, prompt, _shared(sides, record, reading))
         return replace(_unanswered("preference", [*before, Turn("user", prompt)], record, reading), plain=not lists)
     if "instruction" in record or "question" in record:
         return replace(_instruction(record, reading), form="preference")
     if sides and all(isinstance(side, list) for side in sides):
         return _shared(sides, record, reading)
     raise BadExampleError("bad_pair", "no prompt: what the two answers were given to is not known")
+
+
+def _begun(system: list[Turn], prompt: str, asked: Example) -> Example:
+    """What is asked in the turns that two sides share, where the prompt's text is one of them, after a system turn."""
+    if not any(turn.content.strip() == prompt.strip() for turn in asked.turns):
+        raise BadExampleError("two_meanings", "prompt is none of the turns that chosen and rejected begin with")
+    if not system or _said(system) == _said(asked.turns[:1]):
+        return asked
+    if asked.turns[0].role == "system":
+        raise BadExampleError("two_meanings", "system and a system turn in chosen: leave one")
+    return replace(asked, turns=(*system, *asked.turns))
 
 
 def _shared(sides: tuple[Any, ...], record: Record, reading: RecordReading) -> Example:
@@ -409,8 +426,8 @@ def _unanswered(form: Form, turns: list[Turn], record: Record, reading: RecordRe
 
 
 def _pair(asked: Example, chosen: Any, rejected: Any, reading: RecordReading) -> Example:
-    before = len(asked.turns)
-    good, bad = (_one_reply(side, name, before, reading) for side, name in ((chosen, "chosen"), (rejected, "rejected")))
+    sides = ((chosen, "chosen"), (rejected, "rejected"))
+    good, bad = (_one_reply(side, name, asked.turns, reading) for side, name in sides)
     if good.text.split() == bad.text.split():
         raise BadExampleError("equal_sides", "chosen and rejected are the same")
     if not bad.text.strip():
@@ -418,16 +435,30 @@ def _pair(asked: Example, chosen: Any, rejected: Any, reading: RecordReading) ->
     return replace(_answered(asked, good), rejected=bad)
 
 
-def _one_reply(side: Any, name: str, before: int, reading: RecordReading) -> Turn:
-    """The one answer of a side. Raises BadExampleError where a side is a whole dialogue of its own."""
-    turns = _side(side, name, reading)
-    if len(turns) > 1:
-        turns = turns[before:] if len(turns) == before + 1 else turns[-1:] if len(turns) == before else turns
-    if len(turns) != 1 or turns[0].role != "assistant":
+def _one_reply(side: Any, name: str, asked: Sequence[Turn], reading: RecordReading) -> Turn:
+    """The one answer of a side, which may say again what was asked.
+
+    Raises BadExampleError where a side is a whole dialogue of its own, or answers something else.
+    """
+    *before, reply = _side(side, name, reading)
+    if reply.role != "assistant" or len(before) > len(asked):
         raise BadExampleError(
             "bad_pair", f"{name} is not one answer: pairs that differ in several turns are not supported"
         )
-    return turns[0]
+    if _said(before) != _said(asked[len(asked) - len(before) :]):
+        raise BadExampleError("two_meanings", f"the turns of {name} before its answer are not what is asked")
+    _refuse_quiet(reply, name)
+    return reply
+
+
+def _said(turns: Sequence[Turn]) -> list[tuple[str, str]]:
+    return [(turn.role, turn.text.strip()) for turn in turns]
+
+
+def _refuse_quiet(reply: Turn, name: str) -> None:
+    """Raise BadExampleError for a judged answer that is flagged as not learned."""
+    if not reply.learned:
+        raise BadExampleError("not_supported", f"weight or train on the answer of {name}: it is judged, not learned")
 
 
 def _side(side: Any, name: str, reading: RecordReading) -> list[Turn]:
@@ -455,17 +486,21 @@ def _thumbs(record: Record, reading: RecordReading) -> Example:
     raw = one_of(record, ("label", *_THUMB_KEYS))
     liked = _THUMBS.get(str(raw).strip().lower().removesuffix(".0"))
     if liked is None:
-        raise BadExampleError("bad_label", f"{raw!r} is neither a thumbs up (true) nor down (false)")
+        marked = next(key for key in ("label", *_THUMB_KEYS) if record.get(key) is not None)
+        raise BadExampleError(
+            "bad_label", f"{marked} {raw!r} is neither a thumbs up (true) nor down (false): leave it out if it is none"
+        )
     name = next((key for key in ("messages", "conversations") if not is_absent(record.get(key))), None)
     if name is not None:
         turns = _turns(record, name, reading)
         if turns[-1].role != "assistant":
             raise BadExampleError("bad_chat", "the last turn is not the answer that was judged")
+        _refuse_quiet(turns[-1], name)
         example = _answered(_unanswered("thumbs", turns[:-1], record, reading), turns[-1])
     elif "prompt" in record and isinstance(record["prompt"], list):
-        completion = one_of(record, ("completion", "response", "answer"))
+        completion = one_of(record, _ANSWERS)
         asked = _unanswered("thumbs", turns_of(record["prompt"], reading.ignored, "prompt"), record, reading)
-        example = _answered(asked, _one_reply(completion, "completion", len(asked.turns), reading))
+        example = _answered(asked, _one_reply(completion, "completion", asked.turns, reading))
     else:
         plain = "prompt" in record
         example = replace((_completion if plain else _instruction)(record, reading), plain=plain)
@@ -484,6 +519,7 @@ _CHATS = ("messages", "conversations")
 _ASKED = ("instruction", "question", "prompt", *_CHATS)
 _BESIDE = ("system", "tools", "functions")
 _ONE = ("input", "context", "system", "history", "tools", *turns_.REASONING, *_ANSWERS)
+_BESIDE_A_PROMPT = ("system", "tools", *turns_.REASONING)
 # The first that matches is the form: what has more of a meaning stands before what has less.
 FORMS: tuple[FormRow, ...] = (
     FormRow(
@@ -495,14 +531,15 @@ FORMS: tuple[FormRow, ...] = (
         (*_ASKED, "input", "context", "system", "history", "tools"), _preference,
     ),
     FormRow("thumbs", "thumbs", (_THUMB_KEYS, _ASKED), (*_ONE, "label"), _thumbs),
-    FormRow("labelled completion", "thumbs", (("label",), ("completion", *_CHATS)), (*_ASKED, *_ONE), _thumbs),
+    FormRow("labelled completion", "thumbs", (("label",), (*_ANSWERS, *_CHATS), _ASKED), _ONE, _thumbs),
     FormRow("chat", "chat", (_CHATS,), _BESIDE, _chat),
     FormRow("classification", "classification", (("label",), ("text", "sentence")), (), _classification),
     FormRow(
-        "prompt and completion", "completion", (("prompt",),),
-        ("completion", "response", "answer", "system", "tools", *turns_.REASONING), _completion,
+        "prompt and completion", "completion", (("prompt",), ("completion", "response", "answer")), _BESIDE_A_PROMPT,
+        _completion,
     ),
     FormRow("instruction", "instruction", (("instruction", "question"),), _ONE, _instruction),
+    FormRow("prompt", "completion", (("prompt",),), (*_ANSWERS, *_BESIDE_A_PROMPT), _completion),
     FormRow("text", "completion", (("text",),), (), _text_alone, texts_alone=True),
 )  # fmt: skip
 _READS = {row.name: row.reads for row in FORMS}

@@ -30,6 +30,11 @@ REFUSED: Mapping[str, str] = {
     "prefix": "an answer that begins with given text is not supported: put that text into the question",
     "logprobs": "distillation from logprobs is not supported",
 }  # fmt: skip
+# What programs write for "as usual": it changes nothing, and is no reason to refuse.
+USUAL: Mapping[str, tuple[object, ...]] = {
+    "prefix": (False,), "logprobs": (False,), "mask": (False,), "mask_history": (False,), "weight": (1,),
+    "sample_weight": (1,), "function_call": ("auto",), "margin": (0,),
+}  # fmt: skip
 
 
 def turns_of(raw: object, ignored: set[str], where: str) -> list[Turn]:
@@ -37,6 +42,7 @@ def turns_of(raw: object, ignored: set[str], where: str) -> list[Turn]:
 
     `ignored` gets the keys that are not read, as `where[].key`.
     """
+    raw = listed(raw)
     if not isinstance(raw, list) or not raw:
         raise BadExampleError("bad_chat", f"{where} is not a list of turns")
     turns = [turn_of(part, ignored, where) for part in raw]
@@ -59,12 +65,16 @@ def turn_of(part: Any, ignored: set[str], where: str) -> Turn:
     part = {key: value for key, value in part.items() if value is not None}
     refuse(part, REFUSED)
     ignored.update(f"{where}[].{key}" for key in part if key not in MEANING and key not in REFUSED)
-    written = str(one_of(part, ("role", "from")))
+    written = str(one_of(part, ("role", "from")) or "")
     role = ROLES.get(written.lower())
     if role is None:
-        raise BadExampleError("bad_chat", f"unknown role {written!r}")
-    calls = _calls(part, written)
-    content = "" if written == "function_call" else _content(one_of(part, ("content", "value")), role, bool(calls))
+        keys = ", ".join(sorted(map(str, part))[:4])
+        raise BadExampleError("bad_chat", f"unknown role {written!r}" if written else f"a turn of {keys} has no role")
+    unread: set[str] = set()
+    calls = _calls(part, written, unread)
+    spoken = one_of(part, ("content", "value"))
+    content = "" if written == "function_call" else _content(spoken, role, bool(calls), unread)
+    ignored.update(f"{where}[].{key}" for key in unread)
     reasoning = one_of(part, REASONING)
     if not isinstance(reasoning, str | None):
         raise BadExampleError("not_text", f"the {role}'s reasoning is a {type(reasoning).__name__}, not text")
@@ -101,25 +111,52 @@ def one_of(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 def refuse(record: Mapping[str, object], reasons: Mapping[str, str]) -> None:
     """Raise BadExampleError(code="not_supported") for a key that would change what is learned and is not supported."""
-    for key in reasons.keys() & record.keys():
-        if not is_absent(record[key]):
+    for key in sorted(reasons.keys() & record.keys()):
+        if not is_absent(record[key]) and record[key] not in USUAL.get(key, ()):
             code = "media" if reasons[key] is MEDIA else "not_supported"
             raise BadExampleError(code, f"{key}: {reasons[key]}")
 
 
-def _content(content: Any, role: str, called: bool) -> str:
+def listed(value: Any) -> Any:
+    """A list, or what its JSON text says: tables of text have no other way to hold a list."""
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _content(content: Any, role: str, called: bool, unread: set[str]) -> str:
     if isinstance(content, list):
-        kinds = [part.get("type") if isinstance(part, Mapping) else type(part).__name__ for part in content]
-        other = next((kind for kind in kinds if kind != "text"), None)
-        if other is not None:
-            raise BadExampleError("media" if other != "str" else "bad_chat", f"a part of type {other}: {MEDIA}")
-        # The parts of OpenAI's form, when all are text.
-        return "".join(str(part.get("text", "")) for part in content)
+        return "".join(_part(part, unread) for part in content)
     if content is None and called:
         return ""
     if not isinstance(content, str):
         raise BadExampleError("bad_chat", f"the {role}'s content is not text")
     return content
+
+
+# Bedrock's parts have no type, those of OpenAI's responses a longer one.
+_TEXT_PARTS = (None, "text", "input_text", "output_text")
+_MEDIA_PARTS = ("image", "video", "audio", "file", "document")
+
+
+def _part(part: Any, unread: set[str]) -> str:
+    """The text of one part of a content. `unread` gets its keys that are not read."""
+    if not isinstance(part, Mapping):
+        raise BadExampleError("bad_chat", f"a part of a content is a {type(part).__name__}, not an object with text")
+    part = {key: value for key, value in part.items() if not is_absent(value) or key == "text"}
+    kind, text = part.get("type"), part.get("text")
+    shown = str(kind or ", ".join(sorted(map(str, part))) or "nothing")
+    if any(word in shown for word in _MEDIA_PARTS):
+        raise BadExampleError("media", f"a part of type {shown}: {MEDIA}")
+    if kind not in _TEXT_PARTS:
+        raise BadExampleError("not_supported", f"a part of type {shown}: only parts of text are learned")
+    if not isinstance(text, str):
+        raise BadExampleError("not_text", f"a part of {shown} without its text")
+    unread.update(f"content[].{key}" for key in part if key not in ("type", "text"))
+    return text
 
 
 def _learned(part: Mapping[str, object], role: str) -> bool:
@@ -138,26 +175,40 @@ def _flag(name: str, value: object) -> bool:
     raise BadExampleError("not_supported", f"{name} is {value!r}; a turn is learned (1, true) or not (0, false)")
 
 
-def _calls(part: Mapping[str, Any], written: str) -> tuple[ToolCall, ...]:
+def _calls(part: Mapping[str, Any], written: str, unread: set[str]) -> tuple[ToolCall, ...]:
     """The tool calls of a turn: OpenAI's tool_calls or its older function_call, or a ShareGPT turn that is one."""
+    several, older = part.get("tool_calls"), part.get("function_call")
+    said = [name for name in ("tool_calls", "function_call") if not is_absent(part.get(name))]
     if written == "function_call":
+        if said:
+            raise BadExampleError("two_meanings", f"a function_call turn with {said[0]}: leave one")
         raw = _json(one_of(part, ("content", "value")), "function_call")
-        return tuple(map(_call, raw if isinstance(raw, list) else [raw]))
-    raw = part.get("tool_calls")
-    if not is_absent(raw):
-        if not isinstance(raw, list):
-            raise BadExampleError("bad_tool_call", "tool_calls is not a list")
-        return tuple(map(_call, raw))
-    older = part.get("function_call")
-    return () if is_absent(older) else (_call(older),)
+        return tuple(_call(call, unread) for call in (raw if isinstance(raw, list) else [raw]))
+    if len(said) == 2:
+        raise BadExampleError("two_meanings", "tool_calls and function_call in one turn: leave one")
+    if is_absent(several):
+        return () if is_absent(older) else (_call(older, unread),)
+    several = listed(several)
+    if not isinstance(several, list):
+        raise BadExampleError("bad_tool_call", "tool_calls is not a list")
+    return tuple(_call(call, unread) for call in several)
 
 
-def _call(raw: Any) -> ToolCall:
+_OF_A_CALL = ("id", "type", "index", "function", "name", "arguments", "parameters")
+
+
+def _call(raw: Any, unread: set[str]) -> ToolCall:
     outer = raw if isinstance(raw, Mapping) else {}
     function = outer.get("function", outer)
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise BadExampleError("bad_tool_call", "a tool call has no function name")
-    arguments = _json(function.get("arguments", function.get("parameters", {})), f"the arguments of {function['name']}")
+    given = one_of(function, ("arguments", "parameters"))
+    others = {str(key) for call in (outer, function) for key in call if key not in _OF_A_CALL}
+    if given is None and others:
+        named = ", ".join(sorted(others))
+        raise BadExampleError("bad_tool_call", f"the call of {function['name']} has {named}, and no arguments")
+    unread.update(f"tool_calls[].{key}" for key in others)
+    arguments = _json({} if given is None else given, f"the arguments of {function['name']}")
     if not isinstance(arguments, Mapping):
         raise BadExampleError("bad_tool_call", f"the arguments of {function['name']} are not an object")
     id = outer.get("id")
@@ -189,6 +240,8 @@ def _tool(tool: Any) -> str:
     function = outer.get("function", outer)
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
         raise BadExampleError("bad_tools", "a tool has no function with a name")
+    if "parameters" not in function and "input_schema" in function:  # Anthropic's name for them
+        function = {"parameters" if key == "input_schema" else key: value for key, value in function.items()}
     return json.dumps({"type": "function", "function": function}, ensure_ascii=False)
 
 

@@ -30,12 +30,16 @@ PLAIN: dict[str, list[dict[str, Any]]] = {
          "rejected": {"from": "gpt", "value": "three"}},
     ],
     "thumbs": [{"instruction": "one", "output": "two", "kto_tag": True}, {"messages": CHAT, "kto_tag": False}],
-    "labelled completion": [{"prompt": "one", "completion": "two", "label": True}, {"messages": CHAT, "label": 0}],
+    "labelled completion": [
+        {"prompt": "one", "completion": "two", "label": True}, {"messages": CHAT, "label": 0},
+        {"question": "one", "answer": "two", "label": True},
+    ],
     "chat": [
         {"messages": CHAT}, {"conversations": [{"from": "human", "value": "one"}, {"from": "gpt", "value": "two"}]}
     ],
     "classification": [{"text": "one", "label": "two"}],
     "prompt and completion": [{"prompt": "one", "completion": "two"}, {"prompt": CHAT[:1], "completion": CHAT[1:]}],
+    "prompt": [{"prompt": "one", "output": "two"}],
     "instruction": [{"instruction": "one", "output": "two"}, {"question": "one", "answer": "two"}],
     "text": [{"text": "one"}],
 }  # fmt: skip
@@ -153,7 +157,7 @@ def test_a_preference_is_the_same_pair_in_every_shape() -> None:
         assert [turn.content for turn in example.turns] == ["one"]
         assert (chosen.answer, rejected.answer) == ("two", "three")
     assert example_from(PLAIN["OpenAI preference"][0], 1).rejected
-    assert [example_from(record, 1).liked for record in PLAIN["labelled completion"]] == [True, False]
+    assert [example_from(record, 1).liked for record in PLAIN["labelled completion"]] == [True, False, True]
     with pytest.raises(BadExampleError, match="same"):
         example_from({"prompt": "one", "chosen": "two", "rejected": "two\n"}, 1)
 
@@ -172,3 +176,109 @@ def test_a_text_beside_another_text_is_not_guessed() -> None:
     columns = {"prompt": "text", "completion": "Summary"}
     example = example_from(forms.renamed({"text": "long", "summary": "short"}, columns)[0], 1)
     assert (example.prompt, example.answer) == ("long", "short")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text"}, {"type": "text", "text": None}, {"type": "text", "content": "lost"}, {"text": 5}, "lost",
+        {"type": "refusal", "refusal": "No."}, {"type": "tool_use", "name": "lookup", "input": {}},
+        {"type": "image_url", "image_url": {"url": "x"}}, {"image": {"source": "x"}},
+    ],
+)  # fmt: skip
+def test_a_part_of_a_content_is_text_or_refused_for_what_it_is(part: Any) -> None:
+    """Nothing in a list of parts becomes an empty text, and only what is media is refused as media."""
+    content = [{"type": "text", "text": "one "}, part]
+    example, _, refusal = read_or_refused({"messages": [{"role": "user", "content": content}, CHAT[1]]})
+    assert example is None
+    assert ("images" in refusal) == ("image" in json.dumps(part))
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": "text"}, {"type": "input_text"}])
+def test_parts_of_text_are_one_text_and_their_other_keys_are_named(kind: dict[str, str]) -> None:
+    content = [{**kind, "text": "one "}, {**kind, "text": "two", "cache_control": {"type": "ephemeral"}}]
+    example, ignored, _ = read_or_refused({"messages": [{"role": "user", "content": content}, CHAT[1]]})
+    assert example is not None
+    assert (example.prompt, ignored) == ("one two", {"messages[].content[].cache_control"})
+
+
+def test_a_call_is_learned_with_its_arguments_or_refused() -> None:
+    for key in ("input", "args", "kwargs"):
+        for call in ({"name": "lookup", key: {"n": 7}}, {"function": {"name": "lookup"}, key: {"n": 7}}):
+            with pytest.raises(BadExampleError, match=key):
+                example_from({"messages": [CHAT[0], {"role": "assistant", "tool_calls": [call]}]}, 1)
+    both = {"role": "assistant", "tool_calls": [CALL], "function_call": {"name": "other", "arguments": "{}"}}
+    with pytest.raises(BadExampleError, match="tool_calls and function_call"):
+        example_from({"messages": [CHAT[0], both]}, 1)
+    anthropic = {"name": "lookup", "input_schema": {"type": "object"}}
+    assert example_from({"messages": CHAT, "tools": [anthropic]}, 1).tool_definitions() == [TOOL]
+
+
+def test_an_empty_answer_is_refused_wherever_it_stands() -> None:
+    for place in (1, 3):
+        chat = [*CHAT, {"role": "user", "content": "three"}, {"role": "assistant", "content": "four"}]
+        chat[place] = {"role": "assistant", "content": " "}
+        with pytest.raises(BadExampleError, match="empty"):
+            example_from({"messages": chat}, 1)
+    chat[1:3] = [{"role": "assistant", "content": "", "train": False}, chat[2]]
+    assert example_from({"messages": [*chat[:3], CHAT[1]]}, 1).answer == "two"
+
+
+def test_what_follows_the_last_learned_answer_is_named() -> None:
+    for more in ({"role": "user", "content": "three"}, {"role": "assistant", "content": "three", "weight": 0}):
+        _, ignored, _ = read_or_refused({"messages": [*CHAT, more]})
+        assert ignored == {"what follows the last learned answer of a chat"}
+
+
+def test_what_is_usual_is_no_reason_to_refuse() -> None:
+    """A key that would be refused may stand there with the value that changes nothing, as programs write it."""
+    for key, values in turns.USUAL.items():
+        for value in values:
+            if key in forms.REFUSED:
+                assert seen(example_from({"messages": CHAT, key: value}, 1)) == seen(
+                    example_from({"messages": CHAT}, 1)
+                )
+            if key in turns.REFUSED:
+                example_from({"messages": [CHAT[0], {**CHAT[1], key: value}]}, 1)
+
+
+def test_two_sides_answer_what_is_asked() -> None:
+    """What a preference says twice, as UltraFeedback's prompt and messages do, is the same, or the line is refused."""
+    no = {"role": "assistant", "content": "three"}
+    sides: dict[str, Any] = {"chosen": CHAT, "rejected": [CHAT[0], no]}
+    for asked in ({"prompt": "one", "messages": CHAT}, {"prompt": CHAT[:1]}, {"instruction": "one"}):
+        example = example_from({**asked, **sides}, 1)
+        assert ([turn.content for turn in example.turns], example.answer) == (["one"], "two")
+    for asked in ({"prompt": "other"}, {"prompt": [{"role": "user", "content": "other"}]}, {"instruction": "other"}):
+        with pytest.raises(BadExampleError, match="chosen"):
+            example_from({**asked, **sides}, 1)
+    with_system = example_from({"system": "Be kind.", "prompt": "one", **sides}, 1)
+    assert [turn.content for turn in with_system.turns] == ["Be kind.", "one"]
+    for judged in ({"chosen": [{**CHAT[1], "weight": 0}], "rejected": [no]},
+                   {"completion": [{**CHAT[1], "weight": 0}], "label": True}):  # fmt: skip
+        with pytest.raises(BadExampleError, match="weight"):
+            example_from({"prompt": CHAT[:1], **judged}, 1)
+
+
+def test_an_instruction_with_its_answer_stands_before_the_prompt_made_of_it() -> None:
+    made, ignored, _ = read_or_refused({"prompt": "Below is one", "instruction": "one", "input": "", "output": "two"})
+    assert made is not None
+    assert (made.prompt, made.answer, ignored) == ("one", "two", {"prompt"})
+
+
+def test_a_list_may_be_its_json_text() -> None:
+    """A CSV has no other way to hold one."""
+    listed = {"messages": json.dumps(CHAT), "tools": json.dumps([TOOL])}
+    assert seen(example_from(listed, 1)) == seen(example_from({"messages": CHAT, "tools": [TOOL]}, 1))
+    history = {"instruction": "one", "output": "two", "history": [["before", "then"]]}
+    assert seen(example_from({**history, "history": json.dumps(history["history"])}, 1)) == seen(
+        example_from(history, 1)
+    )
+
+
+def test_half_a_character_is_refused_wherever_it_stands() -> None:
+    tool = {"type": "function", "function": {"name": "lookup", "description": "\ud800"}}
+    result = {"role": "tool", "content": "x", "name": "\ud800"}
+    for record in ({"messages": CHAT, "tools": [tool]}, {"messages": [CHAT[0], result, CHAT[1]]}):
+        with pytest.raises(BadExampleError, match="surrogate"):
+            example_from(record, 1)
