@@ -9,6 +9,7 @@ the mark replaced. So the loss is on what the data say, in the frame that the te
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from modelpick.errors import UsageError, first_line
 
 # Letters only, in lower case: filters of templates (trim, lower, split at a tag) leave it as it is.
 _MARK = "qzanswermarkzq"
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
 _SHORT = 12  # characters: as long as a word of a template's own, such as <|im_end|>
 _THOUGHT = "<think>\n{reasoning}\n</think>\n\n{content}"
 
@@ -53,6 +55,7 @@ def rendered(example: Example, tokenizer: Any) -> tuple[list[Rendered], list[Pro
         row = _row(template, turns, learned)
         rows = [row] if row else [_last_row(template, turns[: place + 1]) for place in learned]
         _refuse_lost(rows[-1].text, example)
+        _refuse_lost_in_doubt(tokenizer, example)
     except _Lost as lost:
         return [], [Problem(example.line, lost.code, str(lost))]
     problems = [Problem(example.line, "answer_restored", note, "warning") for note in dict.fromkeys(template.restored)]
@@ -136,7 +139,7 @@ def _last_row(template: _Template, turns: Sequence[Turn]) -> Rendered:
 
 def _restored(template: _Template, asked: Sequence[Turn], before: str, reply: Turn) -> Rendered:
     """The text with the answer put in whole, in the frame that the template gives to a word."""
-    if reply.calls and not all(_call_stands_in(call, template.text([*asked, reply])) for call in reply.calls):
+    if reply.calls and not _calls_stand_in(reply.calls, template.text([*asked, reply])):
         raise _Lost("tool_call_lost", "the model's chat template leaves out the tool call that is to be learned")
     marked = template.text([*asked, replace(reply, content=_MARK)])
     if marked.count(_MARK) != 1:
@@ -169,12 +172,20 @@ def _holds(text: str, turn: Turn) -> bool:
         return False
     if turn.reasoning and not _stands_in(turn.reasoning, text):
         return False
-    return all(_call_stands_in(call, text) for call in turn.calls)
+    return _calls_stand_in(turn.calls, text)
 
 
 def _stands_in(text: str, whole: str) -> bool:
     """Whether a text is there, white space and case aside: templates trim what is shown, and some lower it."""
-    return text.strip() in whole or " ".join(text.split()).lower() in " ".join(whole.split()).lower()
+    return text.strip() in whole or _folded(text) in _folded(whole)
+
+
+def _calls_stand_in(calls: Sequence[ToolCall], text: str) -> bool:
+    """Whether each of some calls is there: templates that know one call a turn leave out the others."""
+    named = Counter(call.name for call in calls)
+    return all(text.count(name) >= count for name, count in named.items()) and all(
+        _call_stands_in(call, text) for call in calls
+    )
 
 
 def _call_stands_in(call: ToolCall, text: str) -> bool:
@@ -206,6 +217,53 @@ def _refuse_lost(text: str, example: Example) -> None:
         if turn.content.strip() and not _stands_in(_without_thought(turn), text):
             code = "system_lost" if turn.role == "system" else "turn_lost"
             raise _Lost(code, f"the model's chat template leaves out what the {turn.role} says")
+
+
+def _refuse_lost_in_doubt(tokenizer: Any, example: Example) -> None:
+    """Raise _Lost for what would be in the text even if the template left it out, since something else says the same:
+    the result of a tool that the answer repeats, a tool whose call is learned, a word or two.
+
+    Whatever is in doubt gets a mark in its place, and the marks are looked for in one further text.
+    """
+    said = _folded("\n".join((example.text, *example.tools)))
+    lost: dict[str, tuple[str, str]] = {}
+
+    def mark(code: str, sentence: str) -> str:
+        letters = str(len(lost)).translate(_LETTERS)
+        lost[f"qzmark{letters}zq"] = (code, sentence)
+        return f"qzmark{letters}zq"
+
+    def in_doubt(text: str) -> bool:
+        folded = _folded(text)
+        return bool(folded) and (len(folded) <= _SHORT or said.count(folded) > 1)
+
+    turns, tools = [], example.tool_definitions()
+    for turn in example.turns:
+        if in_doubt(_without_thought(turn)):
+            code = "system_lost" if turn.role == "system" else "turn_lost"
+            turn = replace(turn, content=mark(code, f"what the {turn.role} says"))
+        if turn.calls and not turn.learned:  # a learned one was looked for where it is learned
+            calls = (replace(call, name=mark("tool_call_lost", "a tool call")) for call in turn.calls)
+            turn = replace(turn, calls=tuple(calls))
+        turns.append(turn)
+    for tool in tools or ():
+        name = tool["function"]["name"]
+        if in_doubt(name):
+            tool["function"]["name"] = mark("tools_lost", f"the tools ({name})")
+    if not lost:
+        return
+    reply = example.reply
+    try:
+        text = _Template(tokenizer, tools).text([*turns, reply] if reply is not None else turns).lower()
+    except _Lost:  # it looks into what it is given: what is there as it stands has to do
+        return
+    for marked, (code, sentence) in lost.items():
+        if marked not in text:
+            raise _Lost(code, f"the model's chat template leaves out {sentence}")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).lower()
 
 
 def _without_thought(turn: Turn) -> str:

@@ -149,3 +149,51 @@ def test_a_tokenizer_without_an_end_is_named() -> None:
 def test_the_prompt_shows_tools_too() -> None:
     tokenizer = tiny_models.tokenizer(chat_template="{{ tools }}" + PLAIN.replace("ANSWER", "m.content"))
     assert "lookup" in chat_template.prompt_of(example_from(RECORDS["tools"], 1), tokenizer)
+
+
+def _with_tools(system: str, result: str, name: str, **flags: Any) -> dict[str, Any]:
+    call = {"type": "function", "id": "abcdefghi", "function": {"name": name, "arguments": {"number": 17}}}
+    tool = {**TOOL, "function": {**TOOL["function"], "name": name}}
+    asked = {"role": "tool", "content": result, "name": name, "tool_call_id": "abcdefghi"}
+    turns = [USER, {"role": "assistant", "content": "", "tool_calls": [call], **flags}, asked, ANSWER]
+    return {"messages": [{"role": "system", "content": system}, *turns], "tools": [tool]}
+
+
+@pytest.mark.parametrize("name", [*TEXT_ONLY, "BARE"])
+def test_what_the_answer_says_again_is_missed_as_well(name: str) -> None:
+    """A system text, a tool's result and a tool are lost or not, whether or not other turns hold the same words."""
+    template = BARE if name == "BARE" else TEMPLATES[name].read_text(encoding="utf-8")
+    for flags in ({}, {"train": False}):
+        alone = _with_tools("You are a clerk.", "It stands in hall twelve.", "find_a_desk", **flags)
+        again = _with_tools("form seventeen", "nine", "desk", **flags)
+        for one, other in ((alone, again), *zip(_parts_of(alone), _parts_of(again), strict=True)):
+            expected, errors = (learned(example_from(record, 1), template)[2] for record in (one, other))
+            if "tools" not in one or not expected:
+                assert errors == expected, one
+            else:
+                assert errors, one
+
+
+def _parts_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The record with its system turn alone, with the tool's result alone, and with the tool offered alone."""
+    system, asked, *called, answer = record["messages"]
+    return [
+        {"messages": [system, asked, answer]},
+        {"messages": [asked, *called, answer]},
+        {"messages": [asked, answer], "tools": record["tools"]},
+    ]
+
+
+BARE = (
+    "{% for m in messages if m.role in ('user', 'assistant') %}<s>{{ m.role }}: {{ m.content }}"
+    "{% for call in (m.tool_calls or [])[:1] %}{{ call.function | tojson }}{% endfor %}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant: {% endif %}"
+)
+
+
+def test_each_of_several_calls_is_learned_or_the_example_is_refused() -> None:
+    calls = [{"type": "function", "function": {"name": "lookup", "arguments": {"number": n}}} for n in (17, 1)]
+    example = example_from({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": calls}]}, 1)
+    assert learned(example, BARE)[2] == ["tool_call_lost"]
+    parts, _, errors = learned(example, BARE.replace("[:1]", ""))
+    assert (errors, parts[0].count("lookup")) == ([], 2)
