@@ -20,7 +20,8 @@ def table(catalog: Catalog) -> str:
     for model in catalog.models.values():
         for key in model.sources.values():
             kind = next((one for one in _KINDS if key.startswith(one)), key)
-            used[kind if kind in catalog.sources else "citation"] += 1
+            several = kind.split("; ")
+            used.update(several if catalog.sources.keys() >= set(several) else ["citation"])
     lines = ["| source | what it is | data of | read on | facts |", "|---|---|---|---|---:|"]
     for key, source in catalog.sources.items():
         lines.append(f"| `{key}` | {source.title} | {source.as_of or '-'} | {source.read_on} | {used[key]:,} |")
