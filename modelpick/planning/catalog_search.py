@@ -56,8 +56,9 @@ def search(request: PlanRequest, offers: Sequence[Offer], caps: Caps) -> Placeme
 
 def _remembering() -> Callable[[PlanRequest, Sequence[Offer], Caps], Placements | Rejection]:
     """The same for a whole catalog: what the user's own machines were measured at is read once."""
-    measured = facts().measured()
-    told = replace(facts(), measured=lambda: measured)
+    known = facts()
+    measured = known.measured()
+    told = replace(known, measured=lambda: measured, serving=cache(known.serving), training=cache(known.training))
     return lambda request, offers, caps: place(request, offers, caps, told, cheapest_only=True)
 
 
