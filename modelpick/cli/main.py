@@ -50,6 +50,7 @@ COMMANDS = {
     "update": "Bring newer models, prices and scores; no account is needed.",
     "policy": "License policies: list, show, check, approve, reject.",
     "finetune": "Fine-tune a model on your examples; resumable and measured.",
+    "merge": "Merge an adapter into its base: one ordinary model.",
     "probe": "Score a model on 200 logic questions with known answers.",
     "data": "Training data: check, curate, pick the next to label.",
     "serve": "Serve a model or a tuned run over an OpenAI-compatible API.",

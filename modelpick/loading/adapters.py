@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from modelpick import files
 from modelpick.catalog.architecture import Kind
 from modelpick.errors import UsageError, first_line, nearest
-from modelpick.loading.load import Loaded, LoadOptions, load
+from modelpick.loading.load import Loaded, LoadOptions, load, load_config
 from modelpick.loading.quantized import TASK_HEADS
 
 if TYPE_CHECKING:
@@ -191,11 +191,47 @@ def load_adapter(base: str, adapter: Path, options: LoadOptions, *, trainable: b
     return Loaded(model, loaded.tokenizer, loaded.kind, loaded.layers, loaded.notes)
 
 
+def refuse_quantized(base: str, config: Any) -> None:
+    """Refuse a base that is stored quantized: adding to such weights rounds them again, so the sum is not exact.
+
+    `config` is its transformers config. Raises UsageError(code="quantized_base").
+    """
+    stored = getattr(config, "quantization_config", None)
+    if stored is None:
+        return
+    named = stored if isinstance(stored, dict) else getattr(stored, "__dict__", {})
+    how = str(getattr(named.get("quant_method"), "value", named.get("quant_method")) or "quantized")
+    raise UsageError(
+        f"{base} is stored quantized ({how}), and an adapter cannot be added to such weights exactly",
+        fix="fine-tune the 16-bit model that it was quantized from (--method qlora quantizes while it loads), which is "
+        "merged in 16 bits; or serve base and adapter side by side",
+        code="quantized_base",
+    )
+
+
 def merge(base: str, adapter: Path, output: Path, options: LoadOptions) -> Kind:
-    """Write base + adapter as one ordinary model. The base is loaded unquantized: merging into 8-bit weights rounds."""
+    """Write base + adapter as one ordinary model. The base is loaded unquantized: merging into 8-bit weights rounds.
+
+    Raises UsageError as `load_adapter`, and "quantized_base", "not_mergeable" (no low-rank adapter), "broken_adapter"
+    (the sum is not finite).
+    """
+    refuse_quantized(base, load_config(base, options))
     loaded = load_adapter(base, adapter, replace(options, method="lora"))
     merged: Any = loaded.model
-    merged = merged.merge_and_unload(safe_merge=True)
+    if not hasattr(merged, "merge_and_unload"):
+        raise UsageError(
+            f"the adapter in {adapter} stands before the model instead of in its weights: it cannot be merged",
+            fix="use it together with its base, as it is",
+            code="not_mergeable",
+        )
+    try:
+        merged = merged.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise UsageError(
+            f"the adapter in {adapter} cannot be merged: {first_line(error)}",
+            fix="take it from an earlier checkpoint, or train it again",
+            code="broken_adapter",
+        ) from None
     merged.save_pretrained(output)
     loaded.tokenizer.save_pretrained(output)
     return loaded.kind

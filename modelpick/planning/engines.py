@@ -123,7 +123,7 @@ def engine_fit(
     if subject.adapter and not merged and engine == "vllm" and rank is not None and rank > VLLM_LORA_RANKS[-1]:
         return UsageError(
             f"the adapter's rank {rank} is above the {VLLM_LORA_RANKS[-1]} that vLLM supports",
-            fix="merge it first (modelpick finetune --merge) and serve the merged folder, or use --engine transformers",
+            fix="merge it first (modelpick merge) and serve the merged folder, or use --engine transformers",
             code="lora_rank",
         )
     return EngineFit(engine, workload, merged, caveats, concerned)

@@ -34,7 +34,7 @@ _CAUSES = (
     (
         ("greater than max_lora_rank",),
         "the adapter's rank is higher than the server allows",
-        "merge it first: modelpick finetune --merge",
+        "merge it first: modelpick merge",
     ),
     (
         ("cannot allocate memory", "memoryerror", "std::bad_alloc", "failed to allocate", "unable to allocate"),

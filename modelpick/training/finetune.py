@@ -27,7 +27,7 @@ from modelpick.licensing.license_check import Permission
 from modelpick.licensing.policy import Policy
 from modelpick.loading import adapters, environment, load, preferences, tokenize
 from modelpick.loading.environment import silence_libraries
-from modelpick.loading.load import Loaded, LoadOptions, check_folder
+from modelpick.loading.load import Loaded, check_folder
 from modelpick.loading.tokenize import Encoded
 from modelpick.memory.estimate import estimate_model
 from modelpick.memory.measured import NO_RUNS, taught
@@ -299,7 +299,7 @@ def _train(run: _Run, progress: Progress, signals: StopSignals) -> FinetuneResul
 def _keep_measured(trained: "Trained", progress: Progress) -> None:
     """What the run took of a GPU goes into the user's calibration file; a note says so, or why not."""
     settings, loaded = trained.settings, trained.loaded
-    base = load.folder_of(settings.model, _load_options(settings.as_json(), ()))
+    base = load.folder_of(settings.model, run_folder.load_options(settings.as_json(), ()))
     name = environment.current().name
     progress.note(measured.keep(trained.took, settings, loaded.kind, base, name, run_folder.versions()))
 
@@ -320,9 +320,11 @@ def _say_what_was_chosen(run: _Run, choice: TuningChoice, progress: Progress) ->
 def _choose(run: _Run) -> TuningChoice:
     """Fill in the unset settings by the memory estimate on this device."""
     options, data = run.options, run.data
-    load_options = _load_options(options, data.labels, offline=run.request.offline)
+    load_options = run_folder.load_options(options, data.labels, offline=run.request.offline)
     config = load.load_config(options["model"], load_options)
     kind = load.kind_of(config)
+    if options.get("merge"):
+        adapters.refuse_quantized(options["model"], config)
     tokenizer, _ = load.load_tokenizer(options["model"], load_options, kind)
     longest = _rows(settings_from(options), data, tokenizer, kind, 1 << 30).longest
     name = f"{options['model']}@{options['revision']}" if options.get("revision") else options["model"]
@@ -401,7 +403,7 @@ def load_for_training(settings: RunSettings, labels: tuple[str, ...] = ()) -> Lo
     import transformers
 
     transformers.set_seed(settings.seed)
-    loaded = load.load(settings.model, _load_options(settings.as_json(), labels))
+    loaded = load.load(settings.model, run_folder.load_options(settings.as_json(), labels))
     if not settings.has_adapter:
         return loaded
     if settings.method == "prompt-tuning":
@@ -464,7 +466,7 @@ def _write_model(
     trained.loaded.tokenizer.save_pretrained(partial)
     if labels and settings.has_adapter:
         write_atomically(partial / adapters.LABELS, json.dumps(labels))
-    load_options = _load_options(settings.as_json(), labels)
+    load_options = run_folder.load_options(settings.as_json(), labels)
     base = load.folder_of(settings.model, load_options)
     rows = [comparison.row() for comparison in comparisons]
     folders = [partial]
@@ -504,13 +506,6 @@ def _result(
     if status == "interrupted":
         write_result(run.output / "result.json", result)
     return result
-
-
-def _load_options(options: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> LoadOptions:
-    """A Hub id is fetched once, when the run begins (`offline` as asked): a later Hub failure does not matter."""
-    names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
-    values = {name: options[name] for name in names if options.get(name) is not None}
-    return LoadOptions(labels=labels, offline=offline, **values)
 
 
 def _store(settings: RunSettings, open_store: Callable[[str], checkpoints.Store]) -> checkpoints.Store | None:

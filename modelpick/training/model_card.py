@@ -31,21 +31,42 @@ def card(
     `merged`: of the adapter joined with its base, which is a model of its own.
     """
     adapter = settings.has_adapter and not merged
-    front = [
-        "---",
-        f"base_model: {json.dumps(permission.model)}",
-        "base_model_relation: " + ("adapter" if adapter else "finetune"),
-    ]
-    if permission.licenses:
-        front.append(f"license: {_license_tag(permission.licenses)}")
-        if len(permission.licenses) > 1 or _license_tag(permission.licenses) == "other":
-            front.append(f"license_name: {json.dumps(' AND '.join(permission.licenses))}")
-    if data.sources:
-        front += ["datasets:", *(f"- {json.dumps(source)}" for source in data.sources)]
+    front = _front(permission, "adapter" if adapter else "finetune", data.sources)
     if adapter:
         front.append("library_name: peft")
     front += ["tags:", "- modelpick", "---", ""]
     return printable("\n".join([*front, *_body(name, settings, permission, data, results)]) + "\n", keep="\n")
+
+
+def merged_card(name: str, permission: Permission, adapter: Permission) -> str:
+    """README.md of a base joined with an adapter that no run here made: what both are, and no more than is known."""
+    front = [*_front(permission, "finetune", ()), "tags:", "- modelpick", "---", ""]
+    body = [
+        f"# {name}",
+        "",
+        f"`{permission.model}`" + (f" at `{permission.revision}`" if permission.revision else "") + ", joined with the "
+        f"adapter `{adapter.model}`. How the adapter was trained is not known here.",
+        "",
+        "## License",
+        "",
+        f"Verdict under policy `{permission.policy}`: {permission.verdict} for the base, {adapter.verdict} for the "
+        "adapter.",
+        *(f"Decided by {by}." for by in {permission.reviewed_by} if by),
+        *(f"- {text}" for text in dict.fromkeys(owed.text for owed in (*permission.obligations, *adapter.obligations))),
+    ]
+    return printable("\n".join([*front, *body]) + "\n", keep="\n")
+
+
+def _front(permission: Permission, relation: str, sources: Sequence[str]) -> list[str]:
+    """The front matter as far as every kind of model has it."""
+    front = ["---", f"base_model: {json.dumps(permission.model)}", f"base_model_relation: {relation}"]
+    if permission.licenses:
+        front.append(f"license: {_license_tag(permission.licenses)}")
+        if len(permission.licenses) > 1 or _license_tag(permission.licenses) == "other":
+            front.append(f"license_name: {json.dumps(' AND '.join(permission.licenses))}")
+    if sources:
+        front += ["datasets:", *(f"- {json.dumps(source)}" for source in sources)]
+    return front
 
 
 def _body(

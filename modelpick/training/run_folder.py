@@ -15,6 +15,7 @@ from modelpick.datasets.split import Data, DataRecord
 from modelpick.errors import UsageError
 from modelpick.files import make_folder, write_atomically
 from modelpick.licensing.license_check import Permission
+from modelpick.loading.load import LoadOptions
 from modelpick.planning.choose import TuningChoice
 from modelpick.planning.recipe import BatchHalving, RunSettings, settings_from
 from modelpick.training import checkpoints
@@ -33,6 +34,16 @@ def differences(record: RunRecord | None) -> list[str]:
     was = record.versions if record else {}
     changed = [f"{name} {was[name]} -> {now[name]}" for name in now if name in was and was[name] != now[name]]
     return [f"versions differ from that run's, so the last bits may too: {', '.join(changed)}"] if changed else []
+
+
+def load_options(options: Mapping[str, Any], labels: tuple[str, ...], *, offline: bool = True) -> LoadOptions:
+    """How a run brings its base into memory.
+
+    A Hub id is fetched once, when the run begins (`offline` as asked): a later Hub failure does not matter.
+    """
+    names = ("method", "dtype", "attention", "revision", "trust_remote_code", "allow_pickles")
+    values = {name: options[name] for name in names if options.get(name) is not None}
+    return LoadOptions(labels=labels, offline=offline, **values)
 
 
 _PLACES = ("model", "data", "eval_data", "mix")  # settings that name a file or a folder
@@ -217,12 +228,18 @@ def refuse_changed(record: RunRecord, settings: RunSettings, data: Data, *, cont
             fix="continue it with the version in run.json, or start another run with another --output",
             code="data_changed",
         )
-    compared = continues or settings.model == was.model
-    if compared and record.base_sha256 and record.base_sha256 != base_sha256(settings.model):
+    if continues or settings.model == was.model:
+        refuse_changed_base(record, settings.model, fix="restore them, or start another run with another --output")
+
+
+def refuse_changed_base(record: RunRecord, folder: str, *, fix: str) -> None:
+    """Refuse weights other than those that a run recorded. Raises UsageError(code="base_changed").
+
+    A run of a Hub id recorded a revision instead of a hash: nothing is compared.
+    """
+    if record.base_sha256 and record.base_sha256 != base_sha256(folder):
         raise UsageError(
-            f"the weights in {settings.model} are not those that this run began with",
-            fix="restore them, or start another run with another --output",
-            code="base_changed",
+            f"the weights in {folder} are not those that this run began with", fix=fix, code="base_changed"
         )
 
 

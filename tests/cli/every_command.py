@@ -165,6 +165,8 @@ def commands(files: Files, server: str) -> list[list[str]]:
         ["policy", "approve", f"acme/{FOREIGN}", "--by", FOREIGN, "--because", FOREIGN, "--until", FOREIGN],
         ["policy", "reject", f"acme/{FOREIGN}", "--by", FOREIGN, "--because", FOREIGN, "--until", FOREIGN],
         ["finetune", files.absent, "--data", files.data, "--output", str(files.out / "run")],
+        ["merge", FOREIGN],
+        ["merge", files.servable, "--output", str(files.out / "merged")],
         ["probe", FOREIGN, *endpoint, "--cases", "2"],
         ["data", "check", files.data],
         ["data", "check", files.bad_data],
