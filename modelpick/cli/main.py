@@ -51,6 +51,7 @@ COMMANDS = {
     "policy": "License policies: list, show, check, approve, reject.",
     "finetune": "Fine-tune a model on your examples; resumable and measured.",
     "merge": "Merge an adapter into its base: one ordinary model.",
+    "export": "Export a model as GGUF, by llama.cpp's own converter.",
     "probe": "Score a model on 200 logic questions with known answers.",
     "data": "Training data: check, curate, pick the next to label.",
     "serve": "Serve a model or a tuned run over an OpenAI-compatible API.",
