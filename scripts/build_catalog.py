@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import catalog_bases
 import catalog_encoders
 import catalog_laws as laws
 import catalog_quantized
@@ -88,6 +89,7 @@ def catalog(facts: Facts) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         catalog_encoders.add_encoder_shape(row)
         complete_from_shape(row)
         rows.append(row)
+    catalog_bases.add_base_shapes(rows)
     rows = [compact(row) for row in catalog_quantized.completed(rows)]
     rows.sort(key=lambda row: str(row["id"]).lower())
     header = {

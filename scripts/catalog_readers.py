@@ -57,7 +57,7 @@ def mteb(wheel: Path) -> Said:
         module = ast.parse(path.read_text("utf-8"))
         known = _constants(module)
         for call in _calls(module, "ModelMeta"):
-            meta = {word.arg: _value(word.value, known) for word in call.keywords if word.arg}
+            meta = _keywords(call, known)
             name = meta.get("name")
             if not isinstance(name, str) or name.count("/") != 1 or meta.get("open_weights") is not True:
                 continue
@@ -252,10 +252,21 @@ def _constants(module: ast.Module) -> dict[str, Any]:
     return known
 
 
+def _keywords(call: ast.Call, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call is told by name, `**CONSTANT` of the module included."""
+    told: dict[str, Any] = {}
+    for word in call.keywords:
+        value = _value(word.value, known)
+        told |= {word.arg: value} if word.arg else value if isinstance(value, dict) else {}
+    return told
+
+
 def _value(node: ast.AST, known: Mapping[str, Any]) -> Any:
     """The literal a node stands for, names of the module's own constants included; None for anything else."""
     if isinstance(node, ast.Name):
         return known.get(node.id)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        return _keywords(node, known)
     if isinstance(node, ast.List | ast.Tuple | ast.Set):
         return [_value(one, known) for one in node.elts]
     if isinstance(node, ast.Dict):
