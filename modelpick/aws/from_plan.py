@@ -191,6 +191,8 @@ def _finetune(plan: Plan, workload: Workload, model: str, data: Sequence[str]) -
         words += ["--planned", PLANNED]
     if plan.hyperparameters is not None and plan.hyperparameters.epochs:
         words += ["--epochs", f"{plan.hyperparameters.epochs:g}"]
+    if plan.hyperparameters is not None and plan.hyperparameters.columns:
+        words += ["--columns", plan.hyperparameters.columns]
     for name in data:
         words += ["--data", f"data/{name}"]
     return [*words, "--output", "results/run"]

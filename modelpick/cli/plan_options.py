@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from modelpick.catalog.architecture import Kind
 from modelpick.cli.options import (
     Family,
     Instance,
@@ -22,6 +23,8 @@ from modelpick.cli.options import (
 )
 from modelpick.cli.output import Output, to_stderr
 from modelpick.cli.policy_options import ProductName, judged_for
+from modelpick.datasets.forms import parse_columns
+from modelpick.datasets.split import read_data
 from modelpick.errors import UsageError
 from modelpick.planning import gather
 from modelpick.planning.load import LoadLimits
@@ -32,7 +35,7 @@ from modelpick.planning.workloads import tasks
 from modelpick.workload import Workload
 
 # What a plan file fixes: with one, such an option would have no effect, and nobody would notice.
-_FIXED_BY_PLAN = ("serve", "epochs", "family", "instance", "region", "max_usd_per_hour")
+_FIXED_BY_PLAN = ("serve", "columns", "epochs", "family", "instance", "region", "max_usd_per_hour")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class PlanOptions:
         Path | None,
         typer.Option("--data", metavar="FILE", help="Training data, to count its tokens and for `up` to send."),
     ] = None
+    columns: Annotated[str | None, option(RunSettings, "columns")] = None
     serve: Annotated[bool, typer.Option("--serve", help="Serve it (with --data: after fine-tuning).")] = False
     epochs: Annotated[str | None, option(RunSettings, "epochs")] = None
     max_usd: Annotated[str | None, typer.Option("--max-usd", metavar="X", help="Spend at most this, in dollars.")] = (
@@ -62,6 +66,8 @@ class PlanOptions:
     def check(self) -> None:
         """Raises UsageError for options that contradict each other, before anything is read or asked."""
         not_both("--instance", self.instance, "--family", self.family)
+        if self.columns is not None and self.data is None:
+            raise UsageError("--columns is about --data", fix="give --data FILE", code="contradiction")
         if self.data is not None and not self.data.is_file():
             raise UsageError(f"there is no file {self.data}", fix="check --data", code="no_data_file")
 
@@ -88,6 +94,8 @@ class PlanOptions:
             finetune=tuned,
             serve=served,
             data=self.data,
+            columns=self.columns,
+            check_data=self._check_data,
             epochs=typed(RunSettings, "epochs", self.epochs),
             region=self.region,
             market=market,
@@ -102,6 +110,17 @@ class PlanOptions:
             live=live,
             progress=_progress(out),
         )
+
+    def check_data_for(self, plan: Plan) -> None:
+        """Raises UsageError for data that the run of a plan file would refuse."""
+        if plan.finetune is not None and plan.hyperparameters is not None:
+            self._check_data(None, plan.finetune, plan.hyperparameters.columns)
+
+    def _check_data(self, kind: Kind | None, workload: Workload, columns: str | None = None) -> None:
+        """Read and split the data as the run will."""
+        if self.data is not None:
+            named = parse_columns(columns or self.columns)
+            read_data(self.data, columns=named, objective=workload.objective, kind=kind)
 
     def refuse_what_the_plan_fixes(self, work: Mapping[str, object], region: str) -> None:
         """Raises UsageError for an option whose value a plan file, made for `region`, fixes already."""

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelpick.datasets.duplicates import normalized
-from modelpick.datasets.examples import Example
+from modelpick.catalog.architecture import Kind
+from modelpick.datasets.duplicates import OnProgress, normalized
+from modelpick.datasets.examples import Example, Form
 from modelpick.datasets.hub_data import source_of
 from modelpick.datasets.read import read_for_training
 from modelpick.errors import UsageError
@@ -104,14 +105,24 @@ def read_data(
     held_out: float = 0.1,
     seed: int = 42,
     columns: Mapping[str, str] | None = None,
+    objective: str = "sft",
+    kind: Kind | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Data:
     """Read and split the examples: `eval_file` is held out, or else the share `held_out`, drawn by `seed`.
 
-    A held-out example whose question is in the training data proves nothing and is left out. Raises UsageError
-    for a file that cannot be trained on, code="leak" when nothing of `eval_file` is left, code="nothing_held_out" when
-    a share is to be held out and cannot be, and code="one_label".
+    A held-out example whose question is in the training data proves nothing and is left out. `plan` and `up` call this
+    as the run does, so that no machine is paid for to hear a refusal.
+
+    Raises UsageError for a file that cannot be trained on, code="wrong_form" for examples that `objective`, or a model
+    of this `kind` (None: not known yet), cannot learn from, code="leak" when nothing of `eval_file` is left,
+    code="nothing_held_out" when a share is to be held out and cannot be, and code="one_label".
     """
-    whole = read_for_training(file, columns=columns)
+    whole = read_for_training(file, columns=columns, on_progress=on_progress)
+    form = whole.examples[0].form  # a file has one
+    _check_objective(form, objective)
+    if kind is not None:
+        check_kind(form, kind)
     eval_sha256 = None
     if eval_file is not None:
         apart = read_for_training(eval_file, columns=columns)
@@ -145,6 +156,40 @@ def read_data(
         )
     asked_share = None if eval_file else held_out
     return Data(train, test, whole.sha256, sources, labels, eval_sha256, leaks, asked_share, whole.warnings)
+
+
+_FORMS: Mapping[str, Form] = {"dpo": "preference", "kto": "thumbs"}  # what an objective other than sft learns from
+
+
+def _check_objective(form: Form, objective: str) -> None:
+    """Refuse examples that the objective cannot learn from. Raises UsageError(code="wrong_form")."""
+    right = next((name for name, needed in _FORMS.items() if needed == form), "sft")
+    if right == objective:
+        return
+    fixes = {
+        "dpo": "these are pairs of a chosen and a rejected answer: use --objective dpo",
+        "kto": "these are answers with thumbs up or down: use --objective kto",
+        "sft": "give pairs (prompt, chosen, rejected) for dpo, or thumbs (prompt, completion, label) for kto",
+    }
+    raise UsageError(
+        f"objective {objective} cannot learn from examples in the form {form}", fix=fixes[right], code="wrong_form"
+    )
+
+
+def check_kind(form: Form, kind: Kind) -> None:
+    """Refuse examples that this kind of model cannot learn from. Raises UsageError(code="wrong_form")."""
+    if kind == "encoder" and form != "classification":
+        raise UsageError(
+            "an encoder learns to classify, and these examples have no label",
+            fix="give text and label fields, or pick a decoder or encoder-decoder model",
+            code="wrong_form",
+        )
+    if kind == "decoder" and form == "classification":
+        raise UsageError(
+            "a decoder learns answers, and these examples have labels",
+            fix="rename text and label to prompt and completion, or pick an encoder",
+            code="wrong_form",
+        )
 
 
 def with_validation(data: Data, share: float, seed: int) -> Data:

@@ -1,7 +1,7 @@
 """`modelpick data next`: read a pool, ask the current model how sure it is, pick."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def next_to_label(
     adapter: str | None = None,
     seen: Path | None = None,
     ask: int = 2000,
+    columns: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Picked:
     """The `wanted` members of an unlabelled pool to label next.
@@ -51,11 +52,11 @@ def next_to_label(
     require_train()
     require("data", "sklearn")
 
-    data = read.read(pool, labelled=False, on_progress=on_progress)
+    data = read.read(pool, labelled=False, columns=columns, on_progress=on_progress)
     if data.errors:
         first = data.errors[0]
         raise UsageError(f"{pool}, line {first.line}: {first.text}", fix="fix or delete that line", code="bad_data")
-    known = read.read(seen, labelled=False, on_progress=on_progress).wholes if seen else ()
+    known = read.read(seen, labelled=False, columns=columns, on_progress=on_progress).wholes if seen else ()
     new = fresh(data.wholes, known)
     if not new:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from modelpick.catalog.architecture import Kind
 from modelpick.datasets.examples import Example, Problem
+from modelpick.datasets.split import check_kind
 from modelpick.errors import UsageError
 from modelpick.loading import chat_template
 from modelpick.loading.chat_template import Rendered, rendered
@@ -164,13 +165,6 @@ def prompt_text(example: Example, tokenizer: "PreTrainedTokenizerBase", kind: Ki
 
 
 def _check_form(examples: Sequence[Example], kind: Kind) -> None:
-    classified = any(example.form == "classification" for example in examples)
-    if kind == "encoder" and not classified:
-        raise UsageError(
-            "an encoder learns to classify, and these examples have no label",
-            fix="give text and label fields, or pick a decoder or encoder-decoder model",
-            code="wrong_form",
-        )
     judged = next((example.form for example in examples if example.form in ("preference", "thumbs")), None)
     if judged:
         raise UsageError(
@@ -178,12 +172,8 @@ def _check_form(examples: Sequence[Example], kind: Kind) -> None:
             fix="give examples with one answer to learn",
             code="wrong_form",
         )
-    if kind == "decoder" and classified:
-        raise UsageError(
-            "a decoder learns answers, and these examples have labels",
-            fix="rename text and label to prompt and completion, or pick an encoder",
-            code="wrong_form",
-        )
+    for form in dict.fromkeys(example.form for example in examples):
+        check_kind(form, kind)
 
 
 def _decoder(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> list[Tokenized]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from modelpick import settings
 from modelpick.catalog import index, lookup, snapshot
+from modelpick.catalog.architecture import Kind
 from modelpick.catalog.lookup import look_up_all
 from modelpick.catalog.model import Model
 from modelpick.errors import ModelpickError, UsageError
@@ -43,6 +44,8 @@ from modelpick.planning.setups import UNTRIED
 from modelpick.planning.workloads import as_far_as_the_model_takes, as_the_model_takes, unset, workloads
 from modelpick.workload import Workload, workload_from
 
+DataCheck = Callable[[Kind, Workload], object]
+"""Raises for examples that a run of this workload, on a model of this kind, would refuse."""
 LivePrices = Callable[[Sequence[Offer]], Sequence[Offer]]
 """Asks for today's prices of offers of one region and market, without discounts."""
 
@@ -53,6 +56,8 @@ def plan(
     finetune: Mapping[str, object] | None = None,
     serve: Mapping[str, object] | None = None,
     data: Path | None = None,
+    columns: str | None = None,
+    check_data: DataCheck | None = None,
     epochs: float | None = None,
     region: str | None = None,
     market: str = "on-demand",
@@ -69,7 +74,8 @@ def plan(
 ) -> Plan:
     """The plan for a model: `finetune` and `serve` are workloads by their names (both absent: fine-tune by default).
     `limits`: how a server must answer under load; the plan then says how many of it that takes. `live`: asks for
-    today's prices of the offers to choose from.
+    today's prices of the offers to choose from. `check_data`: called before `data` is counted. `columns`: those of the
+    data by our names, which the plan passes on to the run.
 
     Raises rejection.NoPlan (exit 1) with a fix, UsageError for invalid input, CannotTellError for a model
     that is not understood, RemoteError for one that is unknown.
@@ -91,8 +97,11 @@ def plan(
         unset=unset(finetune or {}) if tuned is not None else frozenset(),
         epochs=epochs,
         limits=limits,
+        columns=columns,
     )
     if data is not None and request.finetune is not None:
+        if check_data is not None:
+            check_data(architecture_of(model).kind, request.finetune)
         request = replace(request, tokens=count_tokens(data, model, request.finetune, progress))
     chosen = policy_in_force(policy).in_region(where)
     judged = judge_of(chosen, find)

@@ -152,7 +152,7 @@ def _plan(context: _Context, chosen: Sequence[PlannedPlacement]) -> Plan:
         facts=context.named,
         workloads={task: memory.workload for task, memory in placement.memories.items()},
         chosen=tuple(sorted(tuned_names(request.finetune, request.unset))) if request.finetune else (),
-        hyperparameters=_run(placement.tuning, request.tokens) if placement.tuning else None,
+        hyperparameters=_run(placement.tuning, request) if placement.tuning else None,
         data=_data(request.tokens) if request.tokens else None,
         memory={task: _memory(memory, best.offer) for task, memory in placement.memories.items()},
         region=context.region,
@@ -184,11 +184,11 @@ def _ends(figure: Range) -> tuple[float, float, float]:
     return figure.low, figure.likely, figure.high
 
 
-def _run(tuning: Tuning, tokens: Tokens | None) -> PlannedRun:
+def _run(tuning: Tuning, request: PlanRequest) -> PlannedRun:
     """The recipe, and the optimizer's steps where the rows are counted."""
-    recipe, rows = tuning.recipe, tokens.rows if tokens else None
+    recipe, rows = tuning.recipe, request.tokens.rows if request.tokens else None
     steps = math.ceil(rows * recipe.epochs / recipe.effective_batch) if rows is not None else None
-    return PlannedRun(**to_json(recipe), optimizer_steps=steps)
+    return PlannedRun(**to_json(recipe), optimizer_steps=steps, columns=request.columns)
 
 
 def _data(tokens: Tokens) -> PlannedData:

@@ -70,6 +70,7 @@ class PlannedRun(PlanPart):
     scheduler: str | None = None
     warmup_share: float | None = None
     optimizer_steps: int | None = None
+    columns: Annotated[str, Pattern(r"[^\x00-\x1f]{1,999}", "columns, as OURS=THEIRS,...")] | None = None
 
 
 @dataclass(frozen=True, slots=True)

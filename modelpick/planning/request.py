@@ -86,7 +86,8 @@ class PlanRequest:
     load; `one_server`: a placement has to keep them by itself. `copies`: published copies of the model's weights, of
     which `may_use` tells whether the policy lets them be used (asked of those alone that a place is found for). `bits`:
     of each weight, where that is all that is asked of them. `converted`: GGUF files may be made of the weights first.
-    `encodes`: it turns texts into vectors or scores, which none of our servers does.
+    `encodes`: it turns texts into vectors or scores, which none of our servers does. `columns`: of the data by our
+    names, passed on to the run.
     """
 
     model: Model
@@ -104,6 +105,7 @@ class PlanRequest:
     bits: int | None = None
     converted: bool = False
     encodes: bool = False
+    columns: str | None = None
 
     @property
     def tasks(self) -> list[tuple[Task, Workload]]:

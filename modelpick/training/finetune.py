@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from modelpick.training.train import Trained  # which loads torch
     from modelpick.training.trainers import Prepared
 
+
 # Share of the weights without an adapter from which a note says so: routers and convolutions are below it, any layer of
 # fused experts is above.
 _NOTED_FROM = 0.01
@@ -187,11 +188,12 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
         held_out=settings.held_out,
         seed=settings.seed,
         columns=parse_columns(settings.columns),
+        objective=settings.objective,
     )
     if settings.eval_steps is not None:
         data = with_validation(data, settings.held_out, settings.seed)
-    _check_objective(settings, data)
     if settings.mix is not None:
+        _refuse_mix_of_comparisons(settings.objective)
         data = with_replay(data, settings.mix, settings.mix_share, settings.seed)
     if record is not None:
         run_folder.refuse_changed(record, settings, data, continues=earlier is not None)
@@ -208,27 +210,10 @@ def _checked(request: Request, options: Mapping[str, Any], output: Path) -> _Run
     return _Run(request, options, output, data, data_notes, permission, record, earlier)
 
 
-_FORMS = {"dpo": "preference", "kto": "thumbs"}
-
-
-def _check_objective(settings: RunSettings, data: Data) -> None:
-    """Refuse data that the objective cannot learn from. Raises UsageError(code="wrong_form")."""
-    form = data.train[0].form
-    right = next((name for name, needed in _FORMS.items() if needed == form), "sft")
-    if right != settings.objective:
-        fixes = {
-            "dpo": "these are pairs of a chosen and a rejected answer: use --objective dpo",
-            "kto": "these are answers with thumbs up or down: use --objective kto",
-            "sft": "give pairs (prompt, chosen, rejected) for dpo, or thumbs (prompt, completion, label) for kto",
-        }
+def _refuse_mix_of_comparisons(objective: str) -> None:
+    if objective != "sft":
         raise UsageError(
-            f"objective {settings.objective} cannot learn from examples in the form {form}",
-            fix=fixes[right],
-            code="wrong_form",
-        )
-    if settings.mix is not None and settings.objective != "sft":
-        raise UsageError(
-            f"--mix replays answers to learn, and objective {settings.objective} learns from comparisons",
+            f"--mix replays answers to learn, and objective {objective} learns from comparisons",
             fix="leave out --mix: dpo and kto hold to the base by --beta",
             code="contradiction",
         )

@@ -93,6 +93,8 @@ def show(
 ) -> None:
     """Show one example with what a model learns of it marked.
 
+    It is rendered as in training, by the model's chat template. Needs the extra train.
+
     Exit: 0, or 1 where it cannot be trained on.
     """
     from modelpick.cli.render.data import draw_shown
@@ -119,6 +121,7 @@ def curate(
     keep_sensitive: Annotated[
         bool, typer.Option("--keep-sensitive", help="Keep examples with secrets or personal data.")
     ] = False,
+    columns: Columns = None,
 ) -> None:
     """Choose few, good and diverse examples, without duplicates.
 
@@ -129,12 +132,13 @@ def curate(
     target = _fresh(output)
     wanted = whole_number("--budget", budget) or 1
     with Waiting(out) as on_progress:
-        data = read_for_training(Path(file), on_progress=on_progress)
-        apart = read(Path(held_out), on_progress=on_progress).wholes if held_out else ()
+        path, named = hub_data.local(file), parse_columns(columns)
+        data = read_for_training(path, columns=named, on_progress=on_progress)
+        apart = read(Path(held_out), columns=named, on_progress=on_progress).wholes if held_out else ()
         chosen = curate_examples(
             data.wholes, wanted, keep_sensitive=keep_sensitive, held_out=apart, on_progress=on_progress
         )
-        copy_lines(Path(file), set(chosen.lines), target)
+        copy_lines(path, set(chosen.lines), target)
     before = len(data.wholes)
     payload = {"output": str(target), "read": before, **chosen.as_json(), "assumptions": [_ESTIMATED], "sources": []}
     tokens = _median_tokens(data.wholes), _median_tokens(chosen.chosen)
@@ -153,6 +157,7 @@ def next_(
         str,
         typer.Option("--ask", metavar="N", help="Ask the model about at most N examples, spread over the pool."),
     ] = "2000",
+    columns: Columns = None,
 ) -> None:
     """Pick what to label next: what the model is least sure of.
 
@@ -164,16 +169,18 @@ def next_(
     wanted = whole_number("--count", count) or 1
     most = whole_number("--ask", ask) or 1
     with Waiting(out) as on_progress:
+        path = hub_data.local(pool)
         picked = next_to_label(
-            Path(pool),
+            path,
             model,
             wanted,
             adapter=adapter,
             seen=Path(seen) if seen else None,
             ask=most,
+            columns=parse_columns(columns),
             on_progress=on_progress,
         )
-        copy_lines(Path(pool), {example.line for example, _ in picked.rows}, target)
+        copy_lines(path, {example.line for example, _ in picked.rows}, target)
     payload = {"output": str(target), **picked.as_json(), "assumptions": [], "sources": []}
     out.answer(payload, lambda console: draw_picked(console, output, picked))
 

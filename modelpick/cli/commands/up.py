@@ -131,6 +131,7 @@ def _plan(out: Output, target: str, planned: PlanOptions, work: Run, market: str
         return planned.prepare(out, target, work, "spot" if market == "spot" else "on-demand")
     plan = load(read_text(target, code="bad_plan", fix="make it with `modelpick plan`"))
     planned.refuse_what_the_plan_fixes(work, plan.region)
+    planned.check_data_for(plan)
     return plan
 
 
