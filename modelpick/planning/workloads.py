@@ -11,6 +11,7 @@ from modelpick.errors import CannotTellError, ModelpickError, UsageError
 from modelpick.memory.estimate import architecture_of
 from modelpick.planning.choose import TUNABLE
 from modelpick.planning.context_limit import within_limit
+from modelpick.planning.engines import STACKS
 from modelpick.workload import ONLY_SERVE, SERVE_METHODS, Workload, workload_from
 
 
@@ -19,7 +20,8 @@ def tasks(
 ) -> tuple[dict[str, object] | None, dict[str, object] | None]:
     """What is to be done, as `plan` takes it (finetune, serve): data means tuning, a serving method means serving.
 
-    `options` are a workload's, for both; where both are done, each is given what applies to it.
+    `options` are a workload's, for both; where both are done, each is given what applies to it: a stack that serves
+    (transformers too) is the server's, since the machine fine-tunes by modelpick's own loop.
     """
     method = options.get("method")
     serving_method = method in SERVE_METHODS
@@ -31,6 +33,10 @@ def tasks(
     tuned = {**options, "method": None if serving_method else method}
     if serving:
         tuned = {name: value for name, value in tuned.items() if name not in ONLY_SERVE}
+    if serving and tuning and options.get("stack") is not None:
+        other = tuned if options["stack"] in STACKS.values() else served
+        other.pop("stack")
+        other.pop("stack_version", None)
     return tuned if tuning else None, served if serving else None
 
 
