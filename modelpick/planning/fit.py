@@ -47,9 +47,10 @@ def fits(device: MemoryEstimate, instance: InstanceType) -> Fit:
     if workload.gpus > instance.gpu_count:
         return Fit(False, free, f"{instance.name} has {instance.gpu_count} GPU, {workload.gpus} are requested")
     if free < 0:
+        gpu = instance.gpu.name
+        where = gpu if gpu == instance.name else f"{gpu} ({instance.name})"  # a card of one's own has one name
         reason = (
-            f"{workload.method} needs up to {device.high / GIB:.1f} GiB on one GPU, and {instance.gpu.name} "
-            f"({instance.name}) has {room:.1f} usable"
+            f"{workload.method} needs up to {device.high / GIB:.1f} GiB on one GPU, and {where} has {room:.1f} usable"
         )
         return Fit(False, free, reason)
     offloaded = workload.gpus * device.offloaded / GIB

@@ -144,3 +144,16 @@ def test_each_reason_and_duty_names_its_clause_and_the_license_where_it_was_read
         if clause is not None:
             assert any(line.startswith(f'gemma {clause["section"]}: "{clause["words"][:20]}') for line in lines), each
     assert "https://ai.google.dev/gemma/terms, read 2026-11-29" in lines
+
+
+def test_a_screen_names_ones_own_card_once_and_says_none_once(modelpick: Run) -> None:
+    words = ("recommend", "--for", "chat", "--gpu", "RTX 4090", "--concurrency", "1", "--offline", "--limit", "3")
+    shown = " ".join(modelpick(*words).out.split())
+    assert "GeForce RTX 4090 (GeForce RTX 4090)" not in shown
+    assert "LoRA over 8 bits: none (" in shown
+
+
+def test_an_empty_answer_still_says_what_to_run_next(modelpick: Run) -> None:
+    answer = modelpick("recommend", "--for", "chat", "--max-usd-per-hour", "0.01", "--offline")
+    assert answer.code == 1
+    assert "\nnext: modelpick recommend --why-not " in answer.out

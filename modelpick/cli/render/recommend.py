@@ -226,8 +226,10 @@ def _draw_first(console: Console, row: Recommendation) -> None:
 
 
 def _apart(usual: UsualSetup) -> bool:
-    """Whether the cheapest place of all is another than the one on g5."""
-    return usual.overall is None or usual.g5 is None or usual.overall.offer != usual.g5.offer
+    """Whether the cheapest place of all is another than the one on g5; where there is none, one reason will do."""
+    if usual.overall is None or usual.g5 is None:
+        return usual.overall is not usual.g5
+    return usual.overall.offer != usual.g5.offer
 
 
 def _place(placement: Placement | None, why: str | None) -> str:
@@ -324,4 +326,5 @@ def _draw_next(console: Console, answer: RecommendAnswer, shown: tuple[Recommend
     left = [one for one in answer.recommendations.rejected if one.code not in ("not_generative", "quantized_copy")]
     if left:
         best_known = max(left, key=lambda one: answer.catalog.models[one.model].downloads or 0)
-        console.print(f"      modelpick recommend --why-not {best_known.model}", markup=False)
+        lead = "      " if shown else "next: "
+        console.print(f"{lead}modelpick recommend --why-not {best_known.model}", markup=False)
